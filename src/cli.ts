@@ -1,0 +1,203 @@
+import { Command, CommanderError, Option } from "commander";
+import { PushError } from "./errors.ts";
+import { parseReference, type Reference } from "./oci/reference.ts";
+
+/** What the user asked for. */
+export type Invocation =
+  | { readonly kind: "push"; readonly push: PushCommand }
+  /** Help or version: text to print, and nothing else to do. */
+  | { readonly kind: "text"; readonly text: string };
+
+export type PushCommand = {
+  /** An archive, a folder, or an image of the engine. Undefined: look for one. */
+  readonly source: string | undefined;
+  readonly target: Reference;
+  readonly username: string | undefined;
+  /** From the environment. */
+  readonly password: string | undefined;
+  /** Whatever else says where a password may come from: it comes from standard input. */
+  readonly passwordStdin: boolean;
+  readonly skipAuth: boolean;
+  readonly insecure: boolean;
+  readonly parallel: number;
+  readonly retries: number;
+  readonly chunkBytes: number | undefined;
+  readonly cacheDirectory: string;
+};
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const DEFAULTS = { parallel: 3, retries: 5, cacheDirectory: ".cache" } as const;
+
+/** The user name that serverless-registry's own tokens carry; it looks at the token alone. */
+const TOKEN_USERNAME = "v0";
+
+const UNIT_BYTES: Readonly<Record<string, number>> = {
+  "": 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KIB: 1024,
+  MIB: 1024 ** 2,
+  GIB: 1024 ** 3,
+};
+
+const EXAMPLES = `
+The target says where the image goes, as docker push has it; the tag is "latest" unless named:
+  registry.example.com/my/app:v1     over https
+  localhost:8787/my/app:v1           this machine: plain http without being told
+  http://registry.lan/my/app:v1      plain http, by your own word
+
+Without a source it pushes output.tar or .output-image/ of this folder, where there is one, else the image that
+the Docker engine has under the target's name.
+
+Examples:
+  echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts registry.example.com/my/app:v1
+  bun run index.ts my/app:v1 localhost:8787/my/app:v1
+  bun run index.ts image.tar registry.example.com/my/app:v1
+
+Environment only:
+  REGISTRY_JWT_TOKEN   the password, or a token in its place; without it, the password is read from standard input
+  SKIP_AUTH            any value: push without user and password
+  NODE_EXTRA_CA_CERTS  a file with the authority of the registry's certificate
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.`;
+
+/** Reads arguments and environment; a flag is stronger than its variable. Throws `USAGE` and `REFERENCE_INVALID`. */
+export function parseInvocation(args: readonly string[], env: Environment, version: string): Invocation {
+  let text = "";
+  const program = new Command("chunkpush")
+    .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
+    .argument("[source]", "an archive, a folder, or an image of the Docker engine")
+    .argument("<target>", "where it goes: registry/repository:tag")
+    .addOption(new Option("-u, --username <name>", "the user (env: USERNAME_REGISTRY)"))
+    .addOption(new Option("--password-stdin", "read the password from standard input, whatever else is set"))
+    .addOption(new Option("--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"))
+    .addOption(
+      new Option(
+        "--parallel <n>",
+        `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`,
+      ),
+    )
+    .addOption(
+      new Option("--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`),
+    )
+    .addOption(
+      new Option(
+        "--chunk-size <size>",
+        "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: the registry's wish)",
+      ),
+    )
+    .addOption(
+      new Option(
+        "--cache-dir <folder>",
+        `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+      ),
+    )
+    .version(version, "-V, --version")
+    .addHelpText("after", EXAMPLES)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (out) => {
+        text += out;
+      },
+      writeErr: () => {},
+    })
+    // Commander fills required arguments from the left; here it is the first that may be missing.
+    .usage("[options] [source] <target>");
+  program.registeredArguments.forEach((argument, i) => {
+    argument.required = i === 0;
+  });
+
+  try {
+    program.parse([...args], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { kind: "text", text };
+    if (error.code === "commander.missingArgument") {
+      throw new PushError("USAGE", "No target was named.", {
+        hint: "Say where the image goes: bun run index.ts registry.example.com/my/app:v1",
+      });
+    }
+    throw new PushError("USAGE", error.message.replace(/^error: /, ""), { hint: "See --help." });
+  }
+  return { kind: "push", push: pushCommand(program.args, program.opts(), env) };
+}
+
+type Flags = {
+  readonly username?: string;
+  readonly passwordStdin?: true;
+  readonly insecure?: true;
+  readonly parallel?: string;
+  readonly retries?: string;
+  readonly chunkSize?: string;
+  readonly cacheDir?: string;
+};
+
+function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
+  const [source, target] = positionals.length > 1 ? positionals : [undefined, positionals[0]];
+  const variable = (name: string) => env[name] || undefined;
+  const password = variable("REGISTRY_JWT_TOKEN");
+  const username = flags.username ?? variable("USERNAME_REGISTRY") ?? (password && TOKEN_USERNAME);
+  if (username?.includes(":")) {
+    throw new PushError(
+      "USAGE",
+      "The user name contains a colon, which Basic authentication does not allow.",
+    );
+  }
+  if (flags.passwordStdin && username === undefined) {
+    throw new PushError("USAGE", "--password-stdin was given without a user name.", {
+      hint: "Add --username or set USERNAME_REGISTRY.",
+    });
+  }
+  return {
+    source,
+    target: parseReference(target ?? ""),
+    username,
+    password,
+    passwordStdin: flags.passwordStdin ?? false,
+    skipAuth: variable("SKIP_AUTH") !== undefined,
+    insecure: flags.insecure ?? /^(?:true|1|yes)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
+    parallel:
+      integer(flags.parallel, "--parallel", variable("MAX_PARALLEL_LAYERS"), "MAX_PARALLEL_LAYERS", 1) ??
+      DEFAULTS.parallel,
+    retries:
+      integer(flags.retries, "--retries", variable("MAX_RETRIES"), "MAX_RETRIES", 0) ?? DEFAULTS.retries,
+    chunkBytes:
+      flags.chunkSize !== undefined
+        ? bytes(flags.chunkSize, "--chunk-size")
+        : bytes(variable("CHUNKPUSH_CHUNK_SIZE"), "CHUNKPUSH_CHUNK_SIZE"),
+    cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
+  };
+}
+
+/** Never more uploads or retries than this: a typing mistake should not become a flood. */
+const MAX_COUNT = 100;
+
+function integer(
+  flag: string | undefined,
+  flagName: string,
+  variable: string | undefined,
+  variableName: string,
+  min: number,
+): number | undefined {
+  const [text, name] = flag !== undefined ? [flag, flagName] : [variable, variableName];
+  if (text === undefined) return undefined;
+  const value = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= MAX_COUNT) return value;
+  throw new PushError("USAGE", `${name} is "${text}", but should be a number from ${min} to ${MAX_COUNT}.`);
+}
+
+function bytes(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined;
+  const [, number = "", unit = ""] = /^(\d{1,15}(?:\.\d{1,6})?)\s*([a-zA-Z]*)$/.exec(text) ?? [];
+  const unitBytes =
+    UNIT_BYTES[
+      unit.length === 1 && unit.toUpperCase() !== "B" ? `${unit.toUpperCase()}B` : unit.toUpperCase()
+    ];
+  const value =
+    number === "" || unitBytes === undefined ? Number.NaN : Math.floor(Number(number) * unitBytes);
+  if (value >= 1 && Number.isSafeInteger(value)) return value;
+  throw new PushError("USAGE", `${name} is "${text}", but should be a size such as 50MB, 64MiB or 52428800.`);
+}

@@ -1,0 +1,80 @@
+import { isCancel, password as promptForPassword } from "@clack/prompts";
+import type { PushCommand } from "./cli.ts";
+import { PushError } from "./errors.ts";
+import type { Credentials } from "./registry/connect.ts";
+
+/** A password is not longer; what is, was piped in by mistake. */
+const MAX_PASSWORD_BYTES = 64 * 1024;
+
+/** Whoever pipes a password in has it ready. After this time the user is told what is waited for. */
+const SILENT_WAIT_MS = 1000;
+
+export type CredentialsOptions = {
+  readonly signal: AbortSignal;
+  /** Told that standard input gives nothing, and that it is waited for. */
+  readonly onWaiting: () => void;
+};
+
+/**
+ * The user and the password of a push, or undefined to go without. The password is the environment's, else standard
+ * input's, else, at a terminal, what the user types unseen. Standard input is left alone where no user was named.
+ *
+ * Throws `PASSWORD_MISSING`.
+ */
+export async function readCredentials(
+  command: PushCommand,
+  options: CredentialsOptions,
+): Promise<Credentials | undefined> {
+  const { username, password, passwordStdin, skipAuth } = command;
+  if (skipAuth || username === undefined) return undefined;
+  if (password !== undefined && !passwordStdin) return { username, password };
+  if (process.stdin.isTTY) return { username, password: await askForPassword(username, command.target.host) };
+  return { username, password: await readPassword(options) };
+}
+
+async function readPassword({ signal, onWaiting }: CredentialsOptions): Promise<string> {
+  const waiting = setTimeout(onWaiting, SILENT_WAIT_MS);
+  try {
+    const text = await Promise.race([readStandardInput(), rejectOnAbort(signal)]);
+    // echo ends its line; a password that ends in a line break of its own is hardly meant.
+    const password = text.replace(/\r?\n$/, "");
+    if (password !== "") return password;
+  } finally {
+    clearTimeout(waiting);
+  }
+  throw new PushError("PASSWORD_MISSING", "A user was named, but standard input gave no password.", {
+    hint: 'Pipe it in, echo "$PASSWORD" | …, and check that the variable is set; or set REGISTRY_JWT_TOKEN; or SKIP_AUTH=1 to push without.',
+  });
+}
+
+async function readStandardInput(): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const piece of Bun.stdin.stream()) {
+    pieces.push(piece);
+    sizeBytes += piece.length;
+    if (sizeBytes > MAX_PASSWORD_BYTES) {
+      throw new PushError("USAGE", "Standard input is too long for a password.", {
+        hint: "Pipe only the password in. An archive is named as the source: bun run index.ts image.tar TARGET",
+      });
+    }
+  }
+  return Buffer.concat(pieces).toString("utf8");
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) =>
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true }),
+  );
+}
+
+async function askForPassword(username: string, host: string): Promise<string> {
+  const answer = await promptForPassword({
+    message: `Password of ${username} at ${host}`,
+    output: process.stderr,
+  });
+  if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");
+  if (answer === undefined || answer === "")
+    throw new PushError("PASSWORD_MISSING", "No password was given.");
+  return answer;
+}

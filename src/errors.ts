@@ -1,0 +1,79 @@
+/** What went wrong, in one word that scripts and tests can rely on. */
+export type ErrorCode =
+  | "USAGE"
+  | "RUNTIME_TOO_OLD"
+  | "INTERRUPTED"
+  | "REFERENCE_INVALID"
+  | "DIGEST_INVALID"
+  | "SOURCE_NOT_FOUND"
+  | "SOURCE_AMBIGUOUS"
+  | "ENGINE_MISSING"
+  | "ENGINE_UNREACHABLE"
+  | "ENGINE_FAILED"
+  | "IMAGE_NOT_FOUND"
+  | "IMAGE_INVALID"
+  | "ARCHIVE_INVALID"
+  | "CONTENT_MISMATCH"
+  | "FILE_FAILED"
+  | "PASSWORD_MISSING"
+  | "CONNECTION_REFUSED"
+  | "CONNECTION_LOST"
+  | "HOST_UNKNOWN"
+  | "STALLED"
+  | "TLS_UNTRUSTED"
+  | "TLS_EXPECTED"
+  | "TLS_UNEXPECTED"
+  | "REDIRECT_REFUSED"
+  | "UNAUTHORIZED"
+  | "DENIED"
+  | "BODY_TOO_LARGE"
+  | "REGISTRY_FAILED";
+
+/**
+ * A failure that the user can understand and act on. The message says what was tried and what is wrong; the
+ * hint says what to do. Anything else that reaches `main` is a bug of ours.
+ */
+export class PushError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.name = "PushError";
+    this.code = code;
+    this.hint = options.hint;
+  }
+}
+
+/** What a registry answered, beyond its status: the parts that a caller may decide on. */
+type Answer = {
+  readonly status: number;
+  /** Error codes of the distribution spec, such as `BLOB_UNKNOWN`. */
+  readonly specCodes: readonly string[];
+  readonly headers: Headers;
+  /** The URL that was asked, against which a relative `Location` resolves. */
+  readonly url: string;
+};
+
+/** A registry answered, but not with what the request wanted. */
+export class RegistryError extends PushError {
+  readonly answer: Answer;
+
+  constructor(code: ErrorCode, message: string, answer: Answer, options: { hint?: string } = {}) {
+    super(code, message, options);
+    this.name = "RegistryError";
+    this.answer = answer;
+  }
+}
+
+/** 0 is done; 1 failed; 2 wrong use; 130 interrupted, as shells have it (128 + SIGINT). */
+export function exitCodeOf(error: unknown): 1 | 2 | 130 {
+  if (!(error instanceof PushError)) return 1;
+  if (error.code === "INTERRUPTED") return 130;
+  return error.code === "USAGE" || error.code === "REFERENCE_INVALID" ? 2 : 1;
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,34 @@
+const UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
+
+/** 1234567 → "1.2 MB". Decimal units, as registries count. */
+export function formatBytes(bytes: number): string {
+  const exponent = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), UNITS.length - 1);
+  const value = bytes / 1000 ** exponent;
+  return `${value.toFixed(exponent > 0 && value < 99.95 ? 1 : 0)} ${UNITS[exponent]}`;
+}
+
+/** 75_000 → "1 min 15 s". */
+export function formatDuration(ms: number): string {
+  const seconds = ms / 1000;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+const AGE_UNITS: readonly [string, number][] = [
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+];
+
+/** How long ago something was: "3 days ago", "just now". */
+export function formatAge(date: Date, now: Date): string {
+  const ageMs = now.getTime() - date.getTime();
+  for (const [unit, unitMs] of AGE_UNITS) {
+    const count = Math.floor(ageMs / unitMs);
+    if (count >= 1) return `${count} ${unit}${count === 1 ? "" : "s"} ago`;
+  }
+  return "just now";
+}

@@ -1,0 +1,73 @@
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileError } from "../file-error.ts";
+import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
+import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
+import { temporaryFile } from "../temporary-file.ts";
+
+/**
+ * Compressed layers by diffID: `<diffid>-ptr` holds the hex digest of the compressed blob, which is the name of
+ * the file beside it. Whatever has its final name is whole: files are written under another name, synced and
+ * renamed.
+ */
+export type LayerCache = { readonly directory: string };
+
+/** Opens a cache, making its folder. Throws `FILE_FAILED`. */
+export async function openLayerCache(directory: string): Promise<LayerCache> {
+  try {
+    await mkdir(directory, { recursive: true });
+    // Better now than after a minute of compressing.
+    await using probe = temporaryFile(directory, "probe");
+    await writeFile(probe.path, "");
+  } catch (cause) {
+    throw fileError(cause, `write to the cache folder "${directory}"`);
+  }
+  return { directory };
+}
+
+/** The compressed form of a layer, where an earlier push left it. Its bytes are not checked here. */
+export async function findCachedLayer(cache: LayerCache, diffId: DiffId): Promise<RegistryBlob | undefined> {
+  const pointer = await unlessMissing(readFile(pointerPath(cache, diffId), "utf8"));
+  if (pointer === undefined || !/^[0-9a-f]{64}\s*$/.test(pointer)) return undefined;
+  const digest = parseDigest(`sha256:${pointer.trim()}`, "a cache pointer");
+  const size = (await unlessMissing(stat(blobPath(cache, digest))))?.size;
+  return size === undefined ? undefined : cachedBlob(cache, digest, size);
+}
+
+/** Takes a finished file over, whose digest and size are known, as the compressed form of a layer. */
+export async function storeLayer(
+  cache: LayerCache,
+  diffId: DiffId,
+  file: { path: string; digest: Digest; sizeBytes: number },
+): Promise<RegistryBlob> {
+  await rename(file.path, blobPath(cache, file.digest));
+  await using pointer = temporaryFile(cache.directory, "ptr");
+  await writeFile(pointer.path, hexOf(file.digest), { flush: true });
+  await rename(pointer.path, pointerPath(cache, diffId));
+  return cachedBlob(cache, file.digest, file.sizeBytes);
+}
+
+/** Forgets a blob that turned out to be damaged. */
+export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Promise<void> {
+  await rm(blobPath(cache, blob.descriptor.digest), { force: true });
+}
+
+function cachedBlob(cache: LayerCache, digest: Digest, size: number): RegistryBlob {
+  const content = Bun.file(blobPath(cache, digest)).slice(0, size);
+  return { descriptor: { mediaType: MEDIA_TYPE.layer.gzip, digest, size }, content };
+}
+
+function pointerPath(cache: LayerCache, diffId: DiffId): string {
+  return join(cache.directory, `${hexOf(diffId)}-ptr`);
+}
+
+function blobPath(cache: LayerCache, digest: Digest): string {
+  return join(cache.directory, hexOf(digest));
+}
+
+async function unlessMissing<T>(found: Promise<T>): Promise<T | undefined> {
+  return found.catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw fileError(error, "read the cache");
+  });
+}

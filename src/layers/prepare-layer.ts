@@ -1,0 +1,96 @@
+import { PushError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
+import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
+import { isDiffId, shortDigest } from "../oci/digest.ts";
+import type { Layer } from "../oci/image.ts";
+import { temporaryFile } from "../temporary-file.ts";
+import { compressLayer } from "./compress-layer.ts";
+import type { GzipPool } from "./gzip-pool.ts";
+import { hashBlob, hashUnpacked } from "./hash-blob.ts";
+import { dropCachedLayer, findCachedLayer, type LayerCache, storeLayer } from "./layer-cache.ts";
+
+/** A layer that is ready for the registry. */
+export type PreparedLayer = {
+  readonly blob: RegistryBlob;
+  /** `cache`: made by an earlier push, its bytes not checked since. `source`: compressed when it came. */
+  readonly origin: "compressed" | "cache" | "source";
+};
+
+export type PrepareOptions = {
+  readonly cache: LayerCache;
+  readonly pool: GzipPool;
+  readonly signal: AbortSignal;
+  /** Told how many bytes of the layer, as it lies in its source, are done. */
+  readonly onProgress: (doneBytes: number) => void;
+};
+
+/**
+ * Gives a layer the form in which it goes up: a raw one is compressed, or taken from the cache; a compressed one
+ * stays as it is. Every byte that is read is checked against the diffID or digest that names it.
+ *
+ * Throws `CONTENT_MISMATCH` naming the layer, and `FILE_FAILED`.
+ */
+export async function prepareLayer(layer: Layer, options: PrepareOptions): Promise<PreparedLayer> {
+  if (layer.compression !== "none") return { blob: await checkCompressed(layer, options), origin: "source" };
+  const cached = await findCachedLayer(options.cache, layer.diffId);
+  if (cached !== undefined) return { blob: cached, origin: "cache" };
+  return { blob: await compress(layer, options), origin: "compressed" };
+}
+
+/**
+ * Checks the bytes of a layer that came from the cache, and makes it anew where they are not what their name says.
+ * To be asked before any of them are sent.
+ */
+export async function repairLayer(
+  layer: Layer,
+  prepared: PreparedLayer,
+  options: PrepareOptions,
+): Promise<PreparedLayer> {
+  const { descriptor, content } = prepared.blob;
+  if (prepared.origin !== "cache" || (await hashBlob(content, options.signal)) === descriptor.digest)
+    return prepared;
+  await dropCachedLayer(options.cache, prepared.blob);
+  return { blob: await compress(layer, options), origin: "compressed" };
+}
+
+async function compress(
+  layer: Layer,
+  { cache, pool, signal, onProgress }: PrepareOptions,
+): Promise<RegistryBlob> {
+  await using file = temporaryFile(cache.directory, "layer");
+  onProgress(0);
+  try {
+    const compressed = await compressLayer(layer.content, file.path, pool, signal, onProgress);
+    if (!isDiffId(compressed.rawDigest, layer.diffId))
+      throw damaged(layer, layer.diffId, compressed.rawDigest);
+    return await storeLayer(cache, layer.diffId, { path: file.path, ...compressed });
+  } catch (cause) {
+    throw fileError(cause, `compress the layer "${layer.name}" into "${cache.directory}"`);
+  }
+}
+
+async function checkCompressed(layer: Layer, { signal, onProgress }: PrepareOptions): Promise<RegistryBlob> {
+  const { compression, claimedDigest, content } = layer;
+  if (compression === "none") throw new Error(`The layer "${layer.name}" is not compressed.`);
+  onProgress(0);
+  const digest = await hashBlob(content, signal, onProgress);
+  if (claimedDigest !== undefined) {
+    if (digest !== claimedDigest) throw damaged(layer, claimedDigest, digest);
+  } else {
+    const unpacked = await hashUnpacked(content, compression, layer.name, signal);
+    if (!isDiffId(unpacked, layer.diffId)) throw damaged(layer, layer.diffId, unpacked);
+  }
+  return { descriptor: { mediaType: MEDIA_TYPE.layer[compression], digest, size: content.size }, content };
+}
+
+function damaged(
+  layer: Layer,
+  expected: Layer["diffId"] | RegistryBlob["descriptor"]["digest"],
+  found: RegistryBlob["descriptor"]["digest"],
+) {
+  return new PushError(
+    "CONTENT_MISMATCH",
+    `Cannot push: the layer "${layer.name}" is damaged: it should be ${shortDigest(expected)}, but is ${shortDigest(found)}.`,
+    { hint: "Save the image again." },
+  );
+}

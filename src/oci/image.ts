@@ -1,0 +1,80 @@
+import { z } from "zod";
+import { PushError } from "../errors.ts";
+import type { RegistryBlob } from "./descriptor.ts";
+import { MEDIA_TYPE } from "./descriptor.ts";
+import type { DiffId, Digest } from "./digest.ts";
+import { digestOf, parseDiffId } from "./digest.ts";
+import { parseJson } from "./json.ts";
+
+/** How a layer's bytes are packed, told by its first bytes. */
+export type Compression = "none" | "gzip" | "zstd";
+
+/** A layer as it lies in its source. */
+export type Layer = {
+  readonly diffId: DiffId;
+  readonly compression: Compression;
+  /** What the source says that the bytes hash to: a claim to be checked. Absent where it says nothing. */
+  readonly claimedDigest: Digest | undefined;
+  readonly content: Blob;
+  /** The member or file, for messages. */
+  readonly name: string;
+};
+
+/** An image as it lies in its source, its layers in the order of the config, base first. */
+export type Image = {
+  readonly config: RegistryBlob;
+  readonly layers: readonly Layer[];
+  /** The names that the source knows it by, such as `my/app:v1`. May be empty. */
+  readonly names: readonly string[];
+  /** `linux/amd64`, or undefined where the config does not say. */
+  readonly platform: string | undefined;
+};
+
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md
+const CONFIG = z.object({
+  architecture: z.string().optional(),
+  os: z.string().optional(),
+  variant: z.string().optional(),
+  rootfs: z.object({ diff_ids: z.array(z.string()).nullish() }),
+});
+
+/** What a push needs to know from an image's config, whose bytes go up as they are. */
+export type ImageConfig = {
+  readonly blob: RegistryBlob;
+  readonly diffIds: readonly DiffId[];
+  readonly platform: string | undefined;
+};
+
+/** Reads an image config. Throws `IMAGE_INVALID`, naming the file and the field. */
+export function parseImageConfig(bytes: Uint8Array<ArrayBuffer>, name: string): ImageConfig {
+  const config = parseJson(bytes, CONFIG, name);
+  const platform = [config.os, config.architecture, config.variant].filter(Boolean).join("/");
+  return {
+    blob: {
+      descriptor: { mediaType: MEDIA_TYPE.config, digest: digestOf(bytes), size: bytes.length },
+      content: new Blob([bytes]),
+    },
+    diffIds: (config.rootfs.diff_ids ?? []).map((id) => parseDiffId(id, `rootfs.diff_ids of ${name}`)),
+    platform: platform === "" ? undefined : platform,
+  };
+}
+
+const MAGIC: readonly [Compression, readonly number[]][] = [
+  ["gzip", [0x1f, 0x8b]],
+  ["zstd", [0x28, 0xb5, 0x2f, 0xfd]],
+];
+
+/** Tells how bytes are compressed by how they begin; names and media types are often wrong. */
+export async function detectCompression(content: Blob): Promise<Compression> {
+  const head = new Uint8Array(await content.slice(0, 4).arrayBuffer());
+  return MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? "none";
+}
+
+/** Refuses an image whose config and layer list disagree. Throws `IMAGE_INVALID`. */
+export function assertLayerCount(diffIds: readonly DiffId[], layers: readonly unknown[], name: string): void {
+  if (diffIds.length === layers.length) return;
+  throw new PushError(
+    "IMAGE_INVALID",
+    `Cannot read ${name}: it lists ${layers.length} layers, but the image's config has ${diffIds.length}.`,
+  );
+}

@@ -1,0 +1,143 @@
+import { PushError } from "../errors.ts";
+
+/** Where an image goes: `[scheme://]host[:port]/repository[:tag]`. */
+export type Reference = {
+  /** Only where the user wrote one in front. */
+  readonly scheme: "http" | "https" | undefined;
+  /** Host and port, lower case, IPv6 in brackets: `registry.example.com`, `localhost:8787`. */
+  readonly host: string;
+  readonly repository: string;
+  readonly tag: string;
+};
+
+// https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
+const ALPHANUMERIC = "[a-z0-9]+";
+const SEPARATOR = "(?:\\.|_|__|-+)";
+const COMPONENT = `${ALPHANUMERIC}(?:${SEPARATOR}${ALPHANUMERIC})*`;
+const REPOSITORY = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+
+const HOSTNAME =
+  /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/;
+const IPV6 = /^\[[0-9A-Fa-f:.]+\]$/;
+
+const EXAMPLE = "registry.example.com/my/app:v1";
+
+/**
+ * Parses the target of a push. A missing tag is `latest`, as for Docker; a registry host must be there, since
+ * pushing to Docker Hub by accident helps nobody.
+ *
+ * Throws `REFERENCE_INVALID` with what to write instead.
+ */
+export function parseReference(text: string): Reference {
+  const [, scheme, rest = ""] = /^(?:(https?):\/\/)?(.*)$/s.exec(text) ?? [];
+  // Before anything else, so that no message below can repeat a password.
+  if (/^[^/]*@/.test(rest)) {
+    throw invalid(
+      "the target",
+      "contains a user name or password.",
+      "Pass them with USERNAME_REGISTRY and on standard input.",
+    );
+  }
+  if (rest.includes("://")) {
+    throw invalid(
+      `"${text}"`,
+      "starts with an unknown scheme.",
+      "Write https://, http://, or no scheme at all.",
+    );
+  }
+
+  const slash = rest.indexOf("/");
+  const host = slash < 0 ? "" : rest.slice(0, slash);
+  const path = rest.slice(slash + 1);
+  if (host === "" || (scheme === undefined && !looksLikeHost(host))) {
+    throw invalid(`"${text}"`, "names no registry host.", `Put the registry in front: "${EXAMPLE}".`);
+  }
+  assertHost(host, text);
+
+  if (path.includes("@")) {
+    throw invalid(
+      `"${text}"`,
+      "names a digest.",
+      "A push goes to a tag: replace everything from the @ by a tag such as :v1.",
+    );
+  }
+  const colon = path.lastIndexOf(":");
+  const repository = colon < 0 ? path : path.slice(0, colon);
+  const tag = colon < 0 ? "latest" : path.slice(colon + 1);
+  assertRepository(repository, text);
+  if (!TAG.test(tag)) {
+    throw invalid(
+      `"${text}"`,
+      `has the tag "${tag}", which is not valid.`,
+      "A tag has 1 to 128 letters, digits, dots, dashes and underscores, and starts with neither dot nor dash.",
+    );
+  }
+  return { scheme: scheme as Reference["scheme"], host: host.toLowerCase(), repository, tag };
+}
+
+/** The reference as Docker writes it: without a scheme, always with a tag. */
+export function formatReference({ host, repository, tag }: Reference): string {
+  return `${host}/${repository}:${tag}`;
+}
+
+/** True for registries on this machine, which Docker, too, reaches by plain HTTP without being told. */
+export function isLoopback({ host }: Pick<Reference, "host">): boolean {
+  const name = host.replace(/:\d+$/, "");
+  return (
+    name === "localhost" ||
+    name.endsWith(".localhost") ||
+    name === "[::1]" ||
+    /^127(?:\.\d{1,3}){3}$/.test(name)
+  );
+}
+
+/** Docker's own rule: what has a dot or a port in it, or is `localhost`, is a host and not part of a name. */
+function looksLikeHost(text: string): boolean {
+  return text.includes(".") || text.includes(":") || text.toLowerCase() === "localhost";
+}
+
+function assertHost(host: string, text: string): void {
+  const [, name = "", port] = /^(.*?)(?::(\d*))?$/.exec(host) ?? [];
+  const bracketed = host.startsWith("[");
+  const address = bracketed ? host.slice(0, host.indexOf("]") + 1) : name;
+  const portText = bracketed ? host.slice(address.length).replace(/^:/, "") || undefined : port;
+  const wellFormed = bracketed
+    ? IPV6.test(address) && /^(?::\d+)?$/.test(host.slice(address.length))
+    : HOSTNAME.test(address);
+  if (!wellFormed || (portText !== undefined && !isPort(portText)) || !URL.canParse(`https://${host}/`)) {
+    throw invalid(
+      `"${text}"`,
+      `has "${host}" for a registry, which is no host name.`,
+      `Write it like "${EXAMPLE}".`,
+    );
+  }
+}
+
+function isPort(text: string): boolean {
+  return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
+}
+
+function assertRepository(repository: string, text: string): void {
+  if (REPOSITORY.test(repository) && repository.length <= 255) return;
+  if (repository === "") {
+    throw invalid(`"${text}"`, "names no repository.", `Write it like "${EXAMPLE}".`);
+  }
+  if (REPOSITORY.test(repository.toLowerCase())) {
+    const lower = text.replace(repository, repository.toLowerCase());
+    throw invalid(
+      `"${text}"`,
+      "has upper-case letters in the repository.",
+      `Registries allow lower case only: "${lower}".`,
+    );
+  }
+  throw invalid(
+    `"${text}"`,
+    `has the repository "${repository}", which is not valid.`,
+    "A repository is lower-case letters and digits, with single dots, dashes or underscores between them, and slashes.",
+  );
+}
+
+function invalid(what: string, problem: string, hint: string): PushError {
+  return new PushError("REFERENCE_INVALID", `Cannot push: ${what} ${problem}`, { hint });
+}

@@ -1,0 +1,36 @@
+/** Cloudflare's limit for a request of the smaller plans, and what serverless-registry advertises. */
+const DEFAULT_CHUNK_BYTES = 100_000_000;
+
+/** R2 puts a blob together from at most so many parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
+const MAX_CHUNKS = 10_000;
+
+/** What a registry said about chunks when the upload began. */
+export type ChunkLimits = {
+  /** `OCI-Chunk-Min-Length`; only the last chunk may be smaller. */
+  readonly minBytes: number | undefined;
+  /** `OCI-Chunk-Max-Length`, which serverless-registry and others send. */
+  readonly maxBytes: number | undefined;
+};
+
+/** Reads the limits from the answer to the POST that began the upload. What is no number says nothing. */
+export function readChunkLimits(headers: Headers): ChunkLimits {
+  const bytes = (name: string) => {
+    const value = headers.get(name) ?? "";
+    return /^[1-9]\d{0,14}$/.test(value) ? Number(value) : undefined;
+  };
+  return { minBytes: bytes("oci-chunk-min-length"), maxBytes: bytes("oci-chunk-max-length") };
+}
+
+/**
+ * The one chunk size of an upload, in bytes: R2 wants all chunks equal. The server's maximum is never exceeded; a
+ * user's wish comes next, then the server's minimum and the greatest number of chunks.
+ */
+export function chooseChunkSize(
+  blobBytes: number,
+  wishBytes: number | undefined,
+  limits: ChunkLimits,
+): number {
+  const maxBytes = limits.maxBytes ?? Number.POSITIVE_INFINITY;
+  const wanted = wishBytes ?? limits.maxBytes ?? DEFAULT_CHUNK_BYTES;
+  return Math.min(Math.max(wanted, limits.minBytes ?? 1, Math.ceil(blobBytes / MAX_CHUNKS)), maxBytes);
+}

@@ -1,0 +1,49 @@
+import { isLoopback, type Reference } from "../oci/reference.ts";
+import type { RetryPolicy } from "../retry.ts";
+import { expectStatus } from "./expect-status.ts";
+import type { Registry } from "./registry.ts";
+import { send } from "./send.ts";
+
+/** Who pushes. */
+export type Credentials = { readonly username: string; readonly password: string };
+
+export type ConnectOptions = {
+  readonly target: Reference;
+  readonly credentials: Credentials | undefined;
+  /** Plain HTTP where the target does not say otherwise. */
+  readonly insecure: boolean;
+  readonly retryPolicy: RetryPolicy;
+  /** @default 60 s */
+  readonly stallTimeoutMs?: number;
+};
+
+/**
+ * Greets the registry, so that a wrong password, a wrong port or an unknown certificate is found out before any
+ * work is done. One try only: what goes wrong here is most often a mistake in the command.
+ */
+export async function connect(options: ConnectOptions): Promise<Registry> {
+  const { target, credentials, retryPolicy, stallTimeoutMs = 60_000 } = options;
+  const registry: Registry = {
+    origin: `${schemeOf(options)}://${target.host}`,
+    repository: target.repository,
+    authorization: credentials && basicAuthorization(credentials),
+    retryPolicy,
+    stallTimeoutMs,
+    signal: retryPolicy.signal,
+  };
+  const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
+  const response = await send(registry, request);
+  // 404: a registry that serves its repositories, but not this path. All else will show at the first blob.
+  expectStatus(registry, request, response, 200, 404);
+  return registry;
+}
+
+/** Docker's rule, and the user's word above it. */
+function schemeOf({ target, insecure }: ConnectOptions): "http" | "https" {
+  return target.scheme ?? (insecure || isLoopback(target) ? "http" : "https");
+}
+
+/** https://www.rfc-editor.org/rfc/rfc7617#section-2, in UTF-8 */
+function basicAuthorization({ username, password }: Credentials): string {
+  return `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
+}

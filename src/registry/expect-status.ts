@@ -1,0 +1,102 @@
+import { z } from "zod";
+import { type ErrorCode, RegistryError } from "../errors.ts";
+import { formatBytes } from "../format.ts";
+import type { Registry } from "./registry.ts";
+import type { RegistryRequest, RegistryResponse } from "./send.ts";
+
+// https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
+const ERRORS = z.object({ errors: z.array(z.object({ code: z.string(), message: z.string().optional() })) });
+
+/** Throws a `RegistryError` that says what to do, unless the answer has one of the wanted statuses. */
+export function expectStatus(
+  registry: Registry,
+  request: RegistryRequest,
+  response: RegistryResponse,
+  ...wanted: readonly number[]
+): void {
+  if (wanted.includes(response.status)) return;
+  const errors = parseErrors(response);
+  const { code, reason, hint } = explain(registry, request, response);
+  // serverless-registry puts its whole upload state into a 416: no message, then.
+  const said =
+    response.status === 416
+      ? []
+      : errors.map(({ code, message }) => [code, message].filter(Boolean).join(": "));
+  const answered = `${request.method} ${response.url.origin}${response.url.pathname} answered ${response.status}`;
+  throw new RegistryError(
+    code,
+    `${reason} ${answered}${said.length > 0 ? ` (${printable(said.join("; "))})` : ""}.`,
+    {
+      status: response.status,
+      specCodes: errors.map((error) => error.code),
+      headers: response.headers,
+      url: response.url.href,
+    },
+    hint === undefined ? {} : { hint },
+  );
+}
+
+type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
+
+function explain(
+  registry: Registry,
+  request: RegistryRequest,
+  { status, headers, text }: RegistryResponse,
+): Explanation {
+  if (status === 400 && /HTTP request (?:was sent )?to (?:an )?HTTPS/i.test(text)) {
+    return {
+      code: "TLS_UNEXPECTED",
+      reason: `${registry.origin} expects TLS, but was spoken to in plain HTTP.`,
+      hint: "Leave --insecure and INSECURE_HTTP_PUSH out, or put https:// in front of the target.",
+    };
+  }
+  if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized(registry, headers) };
+  if (status === 403) {
+    return {
+      code: "DENIED",
+      reason: `The registry refuses to let this user push to "${registry.repository}".`,
+      hint: "Check the user's rights, and the name of the repository.",
+    };
+  }
+  if (status === 413) {
+    const size = request.body?.size ?? 0;
+    return {
+      code: "BODY_TOO_LARGE",
+      reason: `The registry, or a proxy in front of it, refuses a body of ${formatBytes(size)}.`,
+      hint: `Send smaller chunks: --chunk-size ${Math.max(1, Math.floor(size / 2_000_000))}MB`,
+    };
+  }
+  return { code: "REGISTRY_FAILED", reason: "The registry did not do what was asked." };
+}
+
+function explainUnauthorized(registry: Registry, headers: Headers): Omit<Explanation, "code"> {
+  if (/^bearer\b/i.test(headers.get("www-authenticate") ?? "")) {
+    return {
+      reason: `${registry.origin} wants a token from its token server, which chunkpush cannot get yet.`,
+    };
+  }
+  if (registry.authorization === undefined) {
+    return {
+      reason: `${registry.origin} wants a user name and a password.`,
+      hint: 'Pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts …',
+    };
+  }
+  return {
+    reason: `${registry.origin} does not accept this user name and password.`,
+    hint: "Check USERNAME_REGISTRY, and what is piped in. An environment variable that is not set gives an empty password.",
+  };
+}
+
+function parseErrors({ text }: RegistryResponse): z.infer<typeof ERRORS>["errors"] {
+  try {
+    return ERRORS.parse(JSON.parse(text)).errors;
+  } catch {
+    // A proxy's page, or nothing: the status has to do.
+    return [];
+  }
+}
+
+/** What a server says may steer a terminal: only what can be printed is kept, and not much of it. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]+/g, " ").slice(0, 300);
+}

@@ -1,0 +1,25 @@
+import { PushError } from "../errors.ts";
+import type { Manifest } from "../oci/manifest.ts";
+import { expectStatus } from "./expect-status.ts";
+import { manifestUrl, type Registry } from "./registry.ts";
+import { sendPersistently } from "./send.ts";
+
+/** Publishes an image under a tag. The last step of a push: everything that the manifest names must be there. */
+export async function putManifest(registry: Registry, tag: string, manifest: Manifest): Promise<void> {
+  const request = {
+    method: "PUT",
+    url: manifestUrl(registry, tag),
+    headers: { "content-type": manifest.mediaType },
+    body: new Blob([manifest.bytes]),
+  } as const;
+  const response = await sendPersistently(registry, request, (answer) =>
+    expectStatus(registry, request, answer, 201),
+  );
+  const stored = response.headers.get("docker-content-digest");
+  if (stored !== null && stored !== manifest.digest) {
+    throw new PushError(
+      "CONTENT_MISMATCH",
+      `The registry stored the manifest as ${stored.slice(0, 80)}, but it is ${manifest.digest}.`,
+    );
+  }
+}

@@ -1,0 +1,30 @@
+import type { Digest } from "../oci/digest.ts";
+import type { RetryPolicy } from "../retry.ts";
+
+/** A repository at a registry, and how to talk to it. */
+export type Registry = {
+  /** `https://registry.example.com`: the only origin that ever sees the credentials. */
+  readonly origin: string;
+  readonly repository: string;
+  /** The `Authorization` header, or undefined to go without. */
+  readonly authorization: string | undefined;
+  readonly retryPolicy: RetryPolicy;
+  /** Without a byte moved, or an answer once all are sent, for so long, a request has failed. */
+  readonly stallTimeoutMs: number;
+  readonly signal: AbortSignal;
+};
+
+/** Where a blob is found: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */
+export function blobUrl({ origin, repository }: Registry, digest: Digest): URL {
+  return new URL(`${origin}/v2/${repository}/blobs/${digest}`);
+}
+
+/** Where uploads begin. */
+export function uploadsUrl({ origin, repository }: Registry): URL {
+  return new URL(`${origin}/v2/${repository}/blobs/uploads/`);
+}
+
+/** Where a manifest goes. */
+export function manifestUrl({ origin, repository }: Registry, tag: string): URL {
+  return new URL(`${origin}/v2/${repository}/manifests/${tag}`);
+}

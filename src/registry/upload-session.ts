@@ -1,0 +1,132 @@
+import { PushError, RegistryError } from "../errors.ts";
+import type { Digest } from "../oci/digest.ts";
+import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
+import { expectStatus } from "./expect-status.ts";
+import { type Registry, uploadsUrl } from "./registry.ts";
+import { type RegistryResponse, resolveLocation, send, sendPersistently } from "./send.ts";
+
+/** Where an upload stands. */
+export type UploadSession = {
+  /** The newest that the server gave: serverless-registry puts a hash of its state into every one. */
+  readonly location: URL;
+  /** How many bytes the server has. */
+  readonly offset: number;
+};
+
+/** POST: begins an upload. */
+export async function startUpload(registry: Registry): Promise<UploadSession & { limits: ChunkLimits }> {
+  const request = { method: "POST", url: uploadsUrl(registry) } as const;
+  const response = await sendPersistently(registry, request, (answer) =>
+    expectStatus(registry, request, answer, 202),
+  );
+  const location = response.headers.get("location");
+  if (location === null) {
+    throw new PushError(
+      "REGISTRY_FAILED",
+      `${registry.origin} began an upload without saying where it goes on (no Location).`,
+    );
+  }
+  return {
+    location: resolveLocation(location, response.url),
+    offset: 0,
+    limits: readChunkLimits(response.headers),
+  };
+}
+
+/** PATCH: sends the chunk that begins at the session's offset. One try. */
+export async function sendChunk(
+  registry: Registry,
+  session: UploadSession,
+  chunk: Blob,
+  onProgress: (sentBytes: number) => void,
+): Promise<UploadSession> {
+  const end = session.offset + chunk.size;
+  const request = {
+    method: "PATCH",
+    url: session.location,
+    headers: {
+      "content-type": "application/octet-stream",
+      // Bare, as the distribution spec has it; serverless-registry answers 416 to RFC 9110's form. And to a range
+      // of one byte, which it takes without this header.
+      ...(chunk.size > 1 && { "content-range": `${session.offset}-${end - 1}` }),
+    },
+    body: chunk,
+    onProgress,
+  } as const;
+  const response = await send(registry, request);
+  // ECR answers 201.
+  expectStatus(registry, request, response, 202, 201, 204);
+  return { location: nextLocation(response, session), offset: end };
+}
+
+/**
+ * PUT: ends an upload. With a body, that is the whole blob, and nothing may have been sent before; without one, all
+ * of it must have been. One try.
+ *
+ * @param stallTimeoutMs how long the server may take once it has all bytes
+ */
+export async function closeUpload(
+  registry: Registry,
+  session: UploadSession,
+  digest: Digest,
+  stallTimeoutMs: number,
+  whole?: { content: Blob; onProgress: (sentBytes: number) => void },
+): Promise<void> {
+  const request = {
+    method: "PUT",
+    url: withDigest(session.location, digest),
+    headers: { "content-type": "application/octet-stream" },
+    stallTimeoutMs,
+    ...(whole && { body: whole.content, onProgress: whole.onProgress }),
+  } as const;
+  const response = await send(registry, request);
+  expectStatus(registry, request, response, 201, 204);
+}
+
+/** GET: asks where an upload stands. Undefined where the server does not know of it any more. */
+export async function askUpload(
+  registry: Registry,
+  session: UploadSession,
+): Promise<UploadSession | undefined> {
+  const request = { method: "GET", url: session.location } as const;
+  const response = await sendPersistently(registry, request, (answer) =>
+    // Tokens that may push only are refused a GET. The next PATCH then tells, by a 416.
+    expectStatus(registry, request, answer, 204, 200, 202, 404, 401, 403, 405),
+  );
+  if (response.status === 404) return undefined;
+  if (response.status >= 400) return session;
+  return {
+    location: nextLocation(response, session),
+    offset: offsetAfter(response.headers) ?? session.offset,
+  };
+}
+
+/** What a 416 tells about where the upload stands: serverless-registry sends the current Location and Range. */
+export function sessionFromRefusal(error: unknown): UploadSession | undefined {
+  if (!(error instanceof RegistryError) || error.answer.status !== 416) return undefined;
+  const { headers, url } = error.answer;
+  const location = headers.get("location");
+  const offset = offsetAfter(headers);
+  if (location === null || offset === undefined) return undefined;
+  return { location: resolveLocation(location, new URL(url)), offset };
+}
+
+function nextLocation(response: RegistryResponse, session: UploadSession): URL {
+  const location = response.headers.get("location");
+  return location === null ? session.location : resolveLocation(location, response.url);
+}
+
+/**
+ * `Range: 0-99` → 100. Nothing stored is `0--1` for serverless-registry and `0-0` for distribution, which says the
+ * same of one byte; no chunk of ours has one byte and another after it.
+ */
+function offsetAfter(headers: Headers): number | undefined {
+  const [, last] = /^(?:bytes[= ])?0-(-1|\d{1,15})$/.exec(headers.get("range") ?? "") ?? [];
+  if (last === undefined) return undefined;
+  return last === "0" ? 0 : Number(last) + 1;
+}
+
+/** Appends the digest to an address whose query, often a signature, stays as it is. */
+function withDigest(location: URL, digest: Digest): URL {
+  return new URL(`${location.href}${location.search === "" ? "?" : "&"}digest=${digest}`);
+}

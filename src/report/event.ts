@@ -1,0 +1,58 @@
+/** A piece of work whose progress is shown. Bytes count what the task reads or sends. */
+export type Task = {
+  /** Unique in a push. */
+  readonly id: string;
+  readonly verb: "compressing" | "checking" | "uploading";
+  /** `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
+  readonly blob: string;
+  readonly totalBytes: number;
+};
+
+/** What happens during a push, for whoever shows it. */
+export type PushEvent =
+  | {
+      readonly type: "source-chosen";
+      readonly kind: "archive" | "folder" | "engine";
+      readonly name: string;
+      readonly date: Date | undefined;
+      readonly sizeBytes: number | undefined;
+    }
+  | {
+      readonly type: "image-read";
+      readonly names: readonly string[];
+      readonly platform: string | undefined;
+      readonly layerCount: number;
+      readonly layerBytes: number;
+      /** The source has names, and the target's is not among them. */
+      readonly isNamedOtherwise: boolean;
+    }
+  | {
+      readonly type: "registry-reached";
+      readonly origin: string;
+      readonly username: string | undefined;
+      /** Credentials travel a network that others can read along. */
+      readonly isExposed: boolean;
+    }
+  | { readonly type: "password-awaited" }
+  /** The first one of a task says that it has begun. */
+  | { readonly type: "task-progress"; readonly task: Task; readonly doneBytes: number }
+  | { readonly type: "task-finished"; readonly task: Task; readonly resultBytes: number }
+  | { readonly type: "layer-cached"; readonly blob: string; readonly sizeBytes: number }
+  | { readonly type: "blob-present"; readonly blob: string; readonly sizeBytes: number }
+  | {
+      readonly type: "retrying";
+      readonly reason: string;
+      readonly attempt: number;
+      readonly retries: number;
+      readonly delayMs: number;
+    }
+  | {
+      readonly type: "pushed";
+      readonly reference: string;
+      readonly digest: string;
+      readonly sentBytes: number;
+      readonly presentBytes: number;
+    };
+
+/** Takes in what happens. Never throws. */
+export type Report = (event: PushEvent) => void;

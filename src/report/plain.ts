@@ -1,0 +1,126 @@
+import { formatAge, formatBytes, formatDuration } from "../format.ts";
+import type { PushEvent, Report, Task } from "./event.ts";
+
+/** How often a line tells how far running work is: enough to see life, few enough for a log. */
+const TERMINAL_INTERVAL_MS = 2_000;
+const LOG_INTERVAL_MS = 10_000;
+
+type RunningTask = { readonly task: Task; readonly startedMs: number; readonly doneBytes: number };
+
+/** Shows a push as lines of text. To be disposed of, else it keeps the process alive. */
+export type PlainReport = Disposable & { readonly report: Report };
+
+/** Shows events as plain lines, and from time to time how far the running work is. */
+export function plainReport(writeLine: (line: string) => unknown, isTerminal: boolean): PlainReport {
+  const running = new Map<string, RunningTask>();
+  const startedMs = performance.now();
+  const timer = setInterval(
+    () => {
+      for (const task of running.values()) writeLine(progressLine(task));
+    },
+    isTerminal ? TERMINAL_INTERVAL_MS : LOG_INTERVAL_MS,
+  );
+  // A running push keeps the process alive by itself.
+  timer.unref();
+
+  return {
+    report(event) {
+      if (event.type === "task-progress") noteProgress(running, event);
+      const current = "task" in event ? running.get(event.task.id) : undefined;
+      if (event.type === "task-finished") running.delete(event.task.id);
+      const elapsedMs = performance.now() - (current?.startedMs ?? startedMs);
+      for (const line of linesOf(event, elapsedMs)) writeLine(line);
+    },
+    [Symbol.dispose]: () => clearInterval(timer),
+  };
+}
+
+function noteProgress(
+  running: Map<string, RunningTask>,
+  { task, doneBytes }: Extract<PushEvent, { type: "task-progress" }>,
+): void {
+  const startedMs = running.get(task.id)?.startedMs ?? performance.now();
+  running.set(task.id, { task, startedMs, doneBytes });
+}
+
+function linesOf(event: PushEvent, elapsedMs: number): string[] {
+  switch (event.type) {
+    case "source-chosen":
+      return [`Source: ${describeSource(event)}`];
+    case "image-read":
+      return describeImage(event);
+    case "password-awaited":
+      return ["Waiting for the password on standard input …"];
+    case "registry-reached":
+      return [
+        `Registry: ${event.origin}, ${event.username === undefined ? "without a user" : `as ${event.username}`}`,
+        ...(event.isExposed ? ["Warning: the password goes over plain HTTP, where others can read it."] : []),
+      ];
+    case "task-finished":
+      return [`  ${event.task.blob}: ${describeResult(event.task, event.resultBytes, elapsedMs)}`];
+    case "layer-cached":
+      return [`  ${event.blob}: compressed by an earlier push (${formatBytes(event.sizeBytes)})`];
+    case "blob-present":
+      return [`  ${event.blob}: is there already (${formatBytes(event.sizeBytes)})`];
+    case "retrying":
+      return [
+        `  Trying again in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${event.reason}`,
+      ];
+    case "pushed":
+      return [
+        `Pushed ${event.reference} in ${formatDuration(elapsedMs)}: ${formatBytes(event.sentBytes)} sent, ${formatBytes(event.presentBytes)} were there already`,
+      ];
+    case "task-progress":
+      return [];
+  }
+}
+
+function describeSource({
+  kind,
+  name,
+  date,
+  sizeBytes,
+}: Extract<PushEvent, { type: "source-chosen" }>): string {
+  const age = date && !Number.isNaN(date.getTime()) ? formatAge(date, new Date()) : undefined;
+  const facts =
+    kind === "engine"
+      ? ["image of the Docker engine", age && `built ${age}`]
+      : [kind, sizeBytes !== undefined && formatBytes(sizeBytes), age && `written ${age}`];
+  return `${name} (${facts.filter(Boolean).join(", ")})`;
+}
+
+function describeImage(event: Extract<PushEvent, { type: "image-read" }>): string[] {
+  const names = event.names.length > 0 ? event.names.join(", ") : "without a name";
+  const facts = [
+    names,
+    event.platform,
+    `${event.layerCount} layer${event.layerCount === 1 ? "" : "s"}`,
+    formatBytes(event.layerBytes),
+  ];
+  return [
+    `Image: ${facts.filter(Boolean).join(", ")}`,
+    ...(event.isNamedOtherwise
+      ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
+      : []),
+  ];
+}
+
+function describeResult({ verb, totalBytes }: Task, resultBytes: number, elapsedMs: number): string {
+  const rate = `${formatDuration(elapsedMs)}, ${formatBytes((totalBytes / Math.max(elapsedMs, 1)) * 1000)}/s`;
+  switch (verb) {
+    case "compressing":
+      return `compressed, ${formatBytes(totalBytes)} → ${formatBytes(resultBytes)} (${rate})`;
+    case "checking":
+      return `checked, compressed already, ${formatBytes(totalBytes)} (${rate})`;
+    case "uploading":
+      return `uploaded, ${formatBytes(totalBytes)} (${rate})`;
+  }
+}
+
+function progressLine({ task, startedMs, doneBytes }: RunningTask): string {
+  const elapsedMs = performance.now() - startedMs;
+  const percent = task.totalBytes === 0 ? 100 : Math.floor((doneBytes / task.totalBytes) * 100);
+  const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
+  const left = bytesPerMs > 0 ? `, ${formatDuration((task.totalBytes - doneBytes) / bytesPerMs)} left` : "";
+  return `  ${task.blob}: ${task.verb}, ${percent} % of ${formatBytes(task.totalBytes)}, ${formatBytes(bytesPerMs * 1000)}/s${left}`;
+}

@@ -1,0 +1,134 @@
+import { stat } from "node:fs/promises";
+import { messageOf, PushError } from "../errors.ts";
+import type { Image } from "../oci/image.ts";
+import { formatReference, type Reference } from "../oci/reference.ts";
+import { temporaryFile } from "../temporary-file.ts";
+import { openArchiveFiles } from "./archive-files.ts";
+import { readDockerArchive } from "./docker-archive.ts";
+import { inspectEngineImage, saveEngineImage } from "./docker-engine.ts";
+import { openFolderFiles } from "./folder-files.ts";
+import type { ImageFiles } from "./image-files.ts";
+import { readOciLayout } from "./oci-layout.ts";
+import { decompressArchive } from "./outer-compression.ts";
+import { selectImage } from "./saved-image.ts";
+
+/** What is looked for in the working folder where no source was named. */
+const DEFAULT_ARCHIVE = "output.tar";
+const DEFAULT_FOLDER = ".output-image";
+
+/** Where an image comes from, and enough about it to see a mistake, such as an archive of last week. */
+type SourceDescription = {
+  readonly kind: "archive" | "folder" | "engine";
+  /** The path, or the image's name in the engine. */
+  readonly name: string;
+  /** When the archive or folder was written, or the image built. */
+  readonly date: Date | undefined;
+  /** Of an archive's file. */
+  readonly sizeBytes: number | undefined;
+};
+
+/** An opened source. Its layers can be read until it is disposed of. */
+export type Source = AsyncDisposable & {
+  readonly description: SourceDescription;
+  readonly image: Image;
+};
+
+export type SourceOptions = {
+  /** A path, or an image's name in the engine. Undefined: look in the working folder, then ask the engine. */
+  readonly source: string | undefined;
+  readonly target: Reference;
+  /** Where an archive may be unpacked or saved to. Must exist. */
+  readonly temporaryDirectory: string;
+  readonly signal: AbortSignal;
+  /** Told what was chosen, before the long work of reading it. */
+  readonly onChosen: (description: SourceDescription) => void;
+};
+
+/**
+ * Opens what is to be pushed. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking
+ * engines throws.
+ */
+export async function openSource(options: SourceOptions): Promise<Source> {
+  const { source, target } = options;
+  if (source === undefined) {
+    const found = (await describePath(DEFAULT_ARCHIVE)) ?? (await describePath(DEFAULT_FOLDER));
+    if (found !== undefined) return openPath(found, options);
+    return openEngineImage(formatReference(target), options);
+  }
+  const found = await describePath(source);
+  if (found !== undefined) return openPath(found, options);
+  if (/^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/.test(source)) {
+    throw new PushError(
+      "SOURCE_NOT_FOUND",
+      `Cannot read the image: there is no file or folder "${source}".`,
+      {
+        hint: `Write one with "docker save my/app:v1 --output ${source}", or name an image of the engine.`,
+      },
+    );
+  }
+  return openEngineImage(source, options);
+}
+
+async function describePath(path: string): Promise<SourceDescription | undefined> {
+  try {
+    const found = await stat(path);
+    return found.isDirectory()
+      ? { kind: "folder", name: path, date: found.mtime, sizeBytes: undefined }
+      : { kind: "archive", name: path, date: found.mtime, sizeBytes: found.size };
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
+      return undefined;
+    throw new PushError("FILE_FAILED", `Cannot read "${path}": ${messageOf(cause)}`, { cause });
+  }
+}
+
+async function openPath(description: SourceDescription, options: SourceOptions): Promise<Source> {
+  const { kind, name: path } = description;
+  options.onChosen(description);
+  const title = `${kind} "${path}"`;
+  await using resources = new AsyncDisposableStack();
+  let files: ImageFiles;
+  if (kind === "folder") {
+    files = await openFolderFiles(path, title);
+  } else {
+    const unpacked = await decompressArchive(path, options.temporaryDirectory, options.signal);
+    if (unpacked !== undefined) resources.use(unpacked);
+    files = await openArchiveFiles(unpacked?.path ?? path, title);
+  }
+  return disposeWith(resources, description, await readImage(files, namesOf(options.target)));
+}
+
+async function openEngineImage(name: string, options: SourceOptions): Promise<Source> {
+  const found = await inspectEngineImage(name);
+  const description = { kind: "engine" as const, name, date: new Date(found.created), sizeBytes: undefined };
+  options.onChosen(description);
+  await using resources = new AsyncDisposableStack();
+  const archive = resources.use(temporaryFile(options.temporaryDirectory, "save"));
+  await saveEngineImage(name, archive.path, options.signal);
+  const files = await openArchiveFiles(archive.path, `archive that docker saved of "${name}"`);
+  return disposeWith(resources, description, await readImage(files, [name, ...found.names]));
+}
+
+async function readImage(files: ImageFiles, wanted: readonly string[]): Promise<Image> {
+  const images = (await readDockerArchive(files)) ?? (await readOciLayout(files));
+  if (images === undefined) {
+    throw new PushError(
+      "IMAGE_INVALID",
+      `Cannot read the ${files.title}: it has neither manifest.json nor index.json.`,
+      {
+        hint: "It should be what docker save writes. The archive of a container's files (docker export) is not an image.",
+      },
+    );
+  }
+  return selectImage(images, wanted, files.title).load();
+}
+
+function namesOf(target: Reference): string[] {
+  return [formatReference(target), `${target.repository}:${target.tag}`];
+}
+
+/** Hands what was opened over to the source, whose user disposes of it. */
+function disposeWith(resources: AsyncDisposableStack, description: SourceDescription, image: Image): Source {
+  const owned = resources.move();
+  return { description, image, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}

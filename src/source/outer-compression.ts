@@ -1,0 +1,38 @@
+import { createReadStream, createWriteStream } from "node:fs";
+import { pipeline } from "node:stream/promises";
+import { createGunzip, createZstdDecompress } from "node:zlib";
+import { messageOf, PushError } from "../errors.ts";
+import { detectCompression } from "../oci/image.ts";
+import { type TemporaryFile, temporaryFile } from "../temporary-file.ts";
+
+/**
+ * Unpacks an archive that is compressed as a whole (`docker save | gzip`) into a temporary file, since members
+ * of a compressed archive cannot be read in place. Undefined where the archive is a plain one.
+ *
+ * Throws `ARCHIVE_INVALID` where the compressed data is damaged or cut short.
+ */
+export async function decompressArchive(
+  path: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<TemporaryFile | undefined> {
+  const compression = await detectCompression(Bun.file(path));
+  if (compression === "none") return undefined;
+  const target = temporaryFile(directory, "archive");
+  try {
+    await pipeline(
+      createReadStream(path),
+      compression === "gzip" ? createGunzip() : createZstdDecompress(),
+      createWriteStream(target.path, { flags: "wx", mode: 0o600 }),
+      { signal },
+    );
+    return target;
+  } catch (cause) {
+    await target[Symbol.asyncDispose]();
+    signal.throwIfAborted();
+    throw new PushError("ARCHIVE_INVALID", `Cannot unpack "${path}" (${compression}): ${messageOf(cause)}`, {
+      hint: "The archive may be cut short: save or copy it again. Or there is no room for it in the cache folder.",
+      cause,
+    });
+  }
+}

@@ -1,0 +1,36 @@
+import { PushError } from "../errors.ts";
+import type { Image } from "../oci/image.ts";
+
+/** An image that a source lists, not yet read. */
+export type SavedImage = {
+  readonly names: readonly string[];
+  /** What to call it where it has no name. */
+  readonly describe: string;
+  load(): Promise<Image>;
+};
+
+/**
+ * Picks the image to push: the only one, or the one that has one of the wanted names.
+ * Throws `SOURCE_AMBIGUOUS` with the choices; never guesses.
+ */
+export function selectImage(
+  images: readonly SavedImage[],
+  wanted: readonly string[],
+  title: string,
+): SavedImage {
+  const [first, ...others] = images;
+  if (first === undefined)
+    throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: it lists no image.`);
+  if (others.length === 0) return first;
+  const named = images.filter((image) => image.names.some((name) => wanted.includes(name)));
+  const [match] = named;
+  if (match !== undefined && named.length === 1) return match;
+  const choices = images.map((image) => `  ${image.names.join(", ") || image.describe}`).join("\n");
+  throw new PushError(
+    "SOURCE_AMBIGUOUS",
+    `The ${title} holds ${images.length} images, and none is named like the target:\n${choices}`,
+    {
+      hint: "Save the one that you mean into an archive of its own, or push to a target that has its name.",
+    },
+  );
+}
