@@ -110,7 +110,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
       if (found?.sizeBytes !== size) {
         // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry
         // disagrees with.
-        const repaired = await compressing(() => repairLayer(layer, prepared, options));
+        const repaired = await repairLayer(layer, prepared, options);
         if (repaired !== prepared) {
           report({ type: "task-finished", task, resultBytes: repaired.blob.descriptor.size });
           found = await findBlob(registry, repaired.blob.descriptor.digest);
