@@ -3,14 +3,13 @@ import { z } from "zod";
 
 const MANIFEST = z.object({
   config: z.object({ digest: z.string() }),
-  layers: z.array(z.object({ digest: z.string(), size: z.number() })),
+  layers: z.array(z.object({ digest: z.string() })),
 });
 
 /** What came back: digests that were computed from the bytes received, not read from anywhere. */
 export type PulledImage = {
   readonly configDigest: string;
   readonly diffIds: readonly string[];
-  readonly layerBytes: number;
 };
 
 /** Pulls an image as an engine does. Throws where a blob does not have the digest that the manifest gives it. */
@@ -37,7 +36,6 @@ export async function pullImage(
   return {
     configDigest: sha256(await getBlob(manifest.config.digest)),
     diffIds,
-    layerBytes: manifest.layers.reduce((bytes, { size }) => bytes + size, 0),
   };
 }
 

@@ -1,8 +1,10 @@
+import { RegistryError } from "../errors.ts";
 import { isLoopback, type Reference } from "../oci/reference.ts";
-import type { RetryPolicy } from "../retry.ts";
+import { type RetryPolicy, retry } from "../retry.ts";
 import { expectStatus } from "./expect-status.ts";
 import type { Registry } from "./registry.ts";
 import { send } from "./send.ts";
+import { isTransient, retryAfterMs } from "./transient.ts";
 
 /** Who pushes. */
 export type Credentials = { readonly username: string; readonly password: string };
@@ -19,7 +21,8 @@ export type ConnectOptions = {
 
 /**
  * Greets the registry, so that a wrong password, a wrong port or an unknown certificate is found out before any
- * work is done. One try only: what goes wrong here is most often a mistake in the command.
+ * work is done. Only a server that answers, and is at fault, is asked again: what goes wrong here is most often a
+ * mistake in the command.
  */
 export async function connect(options: ConnectOptions): Promise<Registry> {
   const { target, credentials, retryPolicy, stallTimeoutMs = 60_000 } = options;
@@ -32,9 +35,11 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
     signal: retryPolicy.signal,
   };
   const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
-  const response = await send(registry, request);
-  // 404: a registry that serves its repositories, but not this path. All else will show at the first blob.
-  expectStatus(registry, request, response, 200, 404);
+  const isServerAtFault = (error: unknown) => error instanceof RegistryError && isTransient(error);
+  await retry(retryPolicy, isServerAtFault, retryAfterMs, async () =>
+    // 404: a registry that serves its repositories, but not this path. All else will show at the first blob.
+    expectStatus(registry, request, await send(registry, request), 200, 404),
+  );
   return registry;
 }
 

@@ -13,7 +13,7 @@ export type PlainReport = Disposable & { readonly report: Report };
 /** Shows events as plain lines, and from time to time how far the running work is. */
 export function plainReport(writeLine: (line: string) => unknown, isTerminal: boolean): PlainReport {
   const running = new Map<string, RunningTask>();
-  const startedMs = performance.now();
+  let startedMs = performance.now();
   const timer = setInterval(
     () => {
       for (const task of running.values()) writeLine(progressLine(task));
@@ -25,6 +25,8 @@ export function plainReport(writeLine: (line: string) => unknown, isTerminal: bo
 
   return {
     report(event) {
+      // The time that somebody took to type a password is not the push's.
+      if (event.type === "registry-reached") startedMs = performance.now();
       if (event.type === "task-progress") noteProgress(running, event);
       const current = "task" in event ? running.get(event.task.id) : undefined;
       if (event.type === "task-finished") running.delete(event.task.id);
