@@ -65,13 +65,20 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   });
 
   const cache = await openLayerCache(command.cacheDirectory);
+  let opening: Task | undefined;
   await using source = await openSource({
     source: command.source,
     target,
     temporaryDirectory: cache.directory,
     signal,
     onChosen: (description) => report({ type: "source-chosen", ...description }),
+    onProgress(verb, doneBytes, totalBytes) {
+      opening = { id: "open", verb, subject: "image", totalBytes };
+      report({ type: "task-progress", task: opening, doneBytes });
+    },
   });
+  if (opening !== undefined)
+    report({ type: "task-finished", task: opening, resultBytes: opening.totalBytes });
   const { image } = source;
   report({
     type: "image-read",
@@ -91,7 +98,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     const task: Task = {
       id: `prepare ${name}`,
       verb: layer.compression === "none" ? "compressing" : "checking",
-      blob: name,
+      subject: name,
       totalBytes: layer.content.size,
     };
     const options = {
@@ -102,7 +109,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     };
     let prepared = await compressing(() => prepareLayer(layer, options));
     const { size } = prepared.blob.descriptor;
-    if (prepared.origin === "cache") report({ type: "layer-cached", blob: name, sizeBytes: size });
+    if (prepared.origin === "cache") report({ type: "layer-cached", subject: name, sizeBytes: size });
     else report({ type: "task-finished", task, resultBytes: size });
 
     return uploading(async () => {
@@ -135,10 +142,10 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   async function sendBlob(blob: RegistryBlob, name: string, isPresent: boolean): Promise<Descriptor> {
     const { size } = blob.descriptor;
     if (isPresent) {
-      report({ type: "blob-present", blob: name, sizeBytes: size });
+      report({ type: "blob-present", subject: name, sizeBytes: size });
       sum.presentBytes += size;
     } else {
-      const task: Task = { id: `upload ${name}`, verb: "uploading", blob: name, totalBytes: size };
+      const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
       const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
       onProgress(0);
       await uploadBlob(registry, blob, { chunkBytes, onProgress });

@@ -55,11 +55,13 @@ export function connectionError(cause: unknown, method: string, url: URL): PushE
       cause,
     });
   }
-  return new PushError("CONNECTION_LOST", `The connection broke during ${what}: ${messageOf(cause)}`, {
+  // Bun adds how a programmer may learn more.
+  const reason = messageOf(cause).replace(/\s*For more information, pass `verbose.*$/s, "");
+  return new PushError("CONNECTION_LOST", `The connection broke during ${what}: ${reason}`, {
     hint:
       url.protocol === "http:"
-        ? "If the registry expects TLS, leave --insecure out or put https:// in front of the target."
-        : "Run the same command again.",
+        ? "Run the same command again. If the registry expects TLS, leave --insecure out, or put https:// in front of the target."
+        : "Run the same command again. If the registry is a plain HTTP one, put http:// in front of the target.",
     cause,
   });
 }

@@ -2,9 +2,9 @@
 export type Task = {
   /** Unique in a push. */
   readonly id: string;
-  readonly verb: "compressing" | "checking" | "uploading";
-  /** `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
-  readonly blob: string;
+  readonly verb: "saving" | "unpacking" | "compressing" | "checking" | "uploading";
+  /** `image`, `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
+  readonly subject: string;
   readonly totalBytes: number;
 };
 
@@ -37,8 +37,8 @@ export type PushEvent =
   /** The first one of a task says that it has begun. */
   | { readonly type: "task-progress"; readonly task: Task; readonly doneBytes: number }
   | { readonly type: "task-finished"; readonly task: Task; readonly resultBytes: number }
-  | { readonly type: "layer-cached"; readonly blob: string; readonly sizeBytes: number }
-  | { readonly type: "blob-present"; readonly blob: string; readonly sizeBytes: number }
+  | { readonly type: "layer-cached"; readonly subject: string; readonly sizeBytes: number }
+  | { readonly type: "blob-present"; readonly subject: string; readonly sizeBytes: number }
   | {
       readonly type: "retrying";
       readonly reason: string;

@@ -59,11 +59,11 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
         ...(event.isExposed ? ["Warning: the password goes over plain HTTP, where others can read it."] : []),
       ];
     case "task-finished":
-      return [`  ${event.task.blob}: ${describeResult(event.task, event.resultBytes, elapsedMs)}`];
+      return [`  ${event.task.subject}: ${describeResult(event.task, event.resultBytes, elapsedMs)}`];
     case "layer-cached":
-      return [`  ${event.blob}: compressed by an earlier push (${formatBytes(event.sizeBytes)})`];
+      return [`  ${event.subject}: compressed by an earlier push (${formatBytes(event.sizeBytes)})`];
     case "blob-present":
-      return [`  ${event.blob}: is there already (${formatBytes(event.sizeBytes)})`];
+      return [`  ${event.subject}: is there already (${formatBytes(event.sizeBytes)})`];
     case "retrying":
       return [
         `  Trying again in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${event.reason}`,
@@ -110,6 +110,10 @@ function describeImage(event: Extract<PushEvent, { type: "image-read" }>): strin
 function describeResult({ verb, totalBytes }: Task, resultBytes: number, elapsedMs: number): string {
   const rate = `${formatDuration(elapsedMs)}, ${formatBytes((totalBytes / Math.max(elapsedMs, 1)) * 1000)}/s`;
   switch (verb) {
+    case "saving":
+      return `saved from the engine, ${formatBytes(resultBytes)} (${rate})`;
+    case "unpacking":
+      return `unpacked (${rate})`;
     case "compressing":
       return `compressed, ${formatBytes(totalBytes)} → ${formatBytes(resultBytes)} (${rate})`;
     case "checking":
@@ -124,5 +128,5 @@ function progressLine({ task, startedMs, doneBytes }: RunningTask): string {
   const percent = task.totalBytes === 0 ? 100 : Math.floor((doneBytes / task.totalBytes) * 100);
   const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
   const left = bytesPerMs > 0 ? `, ${formatDuration((task.totalBytes - doneBytes) / bytesPerMs)} left` : "";
-  return `  ${task.blob}: ${task.verb}, ${percent} % of ${formatBytes(task.totalBytes)}, ${formatBytes(bytesPerMs * 1000)}/s${left}`;
+  return `  ${task.subject}: ${task.verb}, ${percent} % of ${formatBytes(task.totalBytes)}, ${formatBytes(bytesPerMs * 1000)}/s${left}`;
 }

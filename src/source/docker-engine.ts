@@ -1,5 +1,7 @@
+import { open } from "node:fs/promises";
 import { distance } from "fastest-levenshtein";
 import { PushError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 
 const SUGGESTIONS = 3;
 
@@ -8,6 +10,8 @@ export type EngineImage = {
   readonly names: readonly string[];
   /** When it was built, as the engine says: ISO 8601. */
   readonly created: string;
+  /** About what saving it will write. */
+  readonly sizeBytes: number;
 };
 
 /**
@@ -23,22 +27,67 @@ export async function inspectEngineImage(name: string): Promise<EngineImage> {
     name,
   ]);
   if (inspected.exitCode === 0) {
-    const [names = "", created = ""] = inspected.stdout.trim().split("\t");
-    return { names: names.split(",").filter(Boolean), created };
+    const [names = "", created = "", size = "0"] = inspected.stdout.trim().split("\t");
+    return { names: names.split(",").filter(Boolean), created, sizeBytes: Number(size) || 0 };
   }
   if (!/no such image/i.test(inspected.stderr)) throw engineFailure(inspected.stderr, `look for "${name}"`);
   throw await imageNotFound(name);
 }
 
-/** Writes an image into an archive, as `docker save` does. */
-export async function saveEngineImage(name: string, archivePath: string, signal: AbortSignal): Promise<void> {
-  const saved = await docker(["image", "save", "--output", archivePath, name], signal);
-  if (saved.exitCode !== 0) throw engineFailure(saved.stderr, `save "${name}"`);
+/**
+ * Writes an image into an archive, as `docker save` does.
+ *
+ * @param onProgress told how many bytes are written
+ */
+export async function saveEngineImage(
+  name: string,
+  archivePath: string,
+  signal: AbortSignal,
+  onProgress: (doneBytes: number) => void,
+): Promise<void> {
+  // The engine may be silent for long before its first byte.
+  onProgress(0);
+  const child = startDocker(["image", "save", name], signal);
+  const stderr = child.stderr.text();
+  await writeCounted(child.stdout, archivePath, onProgress);
+  const exitCode = await child.exited;
+  signal.throwIfAborted();
+  if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`);
+}
+
+async function writeCounted(
+  bytes: ReadableStream<Uint8Array>,
+  path: string,
+  onProgress: (doneBytes: number) => void,
+): Promise<void> {
+  const file = await open(path, "wx", 0o600);
+  try {
+    let doneBytes = 0;
+    for await (const piece of bytes) {
+      await file.writeFile(piece);
+      doneBytes += piece.length;
+      onProgress(doneBytes);
+    }
+  } catch (cause) {
+    throw fileError(cause, `save the image to "${path}"`);
+  } finally {
+    await file.close();
+  }
 }
 
 type DockerResult = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
 
-async function docker(args: readonly string[], signal?: AbortSignal): Promise<DockerResult> {
+async function docker(args: readonly string[]): Promise<DockerResult> {
+  const child = startDocker(args);
+  const [stdout, stderr, exitCode] = await Promise.all([
+    child.stdout.text(),
+    child.stderr.text(),
+    child.exited,
+  ]);
+  return { exitCode, stdout, stderr };
+}
+
+function startDocker(args: readonly string[], signal?: AbortSignal) {
   const command = Bun.which("docker");
   if (command === null) {
     throw new PushError(
@@ -51,20 +100,13 @@ async function docker(args: readonly string[], signal?: AbortSignal): Promise<Do
   }
   // The registry's password is no business of docker's, nor of its plugins.
   const { REGISTRY_JWT_TOKEN: _, ...env } = process.env;
-  const child = Bun.spawn([command, ...args], {
+  return Bun.spawn([command, ...args], {
     env,
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
     ...(signal && { signal }),
   });
-  const [stdout, stderr, exitCode] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  signal?.throwIfAborted();
-  return { exitCode, stdout, stderr };
 }
 
 function engineFailure(stderr: string, action: string): PushError {

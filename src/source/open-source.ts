@@ -42,6 +42,8 @@ export type SourceOptions = {
   readonly signal: AbortSignal;
   /** Told what was chosen, before the long work of reading it. */
   readonly onChosen: (description: SourceDescription) => void;
+  /** Told how far the work is that some sources need before they can be read. */
+  readonly onProgress: (verb: "saving" | "unpacking", doneBytes: number, totalBytes: number) => void;
 };
 
 /**
@@ -91,7 +93,12 @@ async function openPath(description: SourceDescription, options: SourceOptions):
   if (kind === "folder") {
     files = await openFolderFiles(path, title);
   } else {
-    const unpacked = await decompressArchive(path, options.temporaryDirectory, options.signal);
+    const unpacked = await decompressArchive(
+      path,
+      options.temporaryDirectory,
+      options.signal,
+      (done, total) => options.onProgress("unpacking", done, total),
+    );
     if (unpacked !== undefined) resources.use(unpacked);
     files = await openArchiveFiles(unpacked?.path ?? path, title);
   }
@@ -104,7 +111,9 @@ async function openEngineImage(name: string, options: SourceOptions): Promise<So
   options.onChosen(description);
   await using resources = new AsyncDisposableStack();
   const archive = resources.use(temporaryFile(options.temporaryDirectory, "save"));
-  await saveEngineImage(name, archive.path, options.signal);
+  await saveEngineImage(name, archive.path, options.signal, (done) =>
+    options.onProgress("saving", done, Math.max(done, found.sizeBytes)),
+  );
   const files = await openArchiveFiles(archive.path, `archive that docker saved of "${name}"`);
   return disposeWith(resources, description, await readImage(files, [name, ...found.names]));
 }

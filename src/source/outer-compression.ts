@@ -9,19 +9,25 @@ import { type TemporaryFile, temporaryFile } from "../temporary-file.ts";
  * Unpacks an archive that is compressed as a whole (`docker save | gzip`) into a temporary file, since members
  * of a compressed archive cannot be read in place. Undefined where the archive is a plain one.
  *
+ * @param onProgress told how much of the archive's file is done
+ *
  * Throws `ARCHIVE_INVALID` where the compressed data is damaged or cut short.
  */
 export async function decompressArchive(
   path: string,
   directory: string,
   signal: AbortSignal,
+  onProgress: (doneBytes: number, totalBytes: number) => void,
 ): Promise<TemporaryFile | undefined> {
   const compression = await detectCompression(Bun.file(path));
   if (compression === "none") return undefined;
   const target = temporaryFile(directory, "archive");
+  const { size } = Bun.file(path);
+  const packed = createReadStream(path);
+  packed.on("data", () => onProgress(packed.bytesRead, size));
   try {
     await pipeline(
-      createReadStream(path),
+      packed,
       compression === "gzip" ? createGunzip() : createZstdDecompress(),
       createWriteStream(target.path, { flags: "wx", mode: 0o600 }),
       { signal },
