@@ -15,7 +15,7 @@ import { prepareLayer, repairLayer } from "./src/layers/prepare-layer.ts";
 import type { Descriptor, RegistryBlob } from "./src/oci/descriptor.ts";
 import { type DiffId, type Digest, shortDigest } from "./src/oci/digest.ts";
 import type { Layer } from "./src/oci/image.ts";
-import { imageManifest } from "./src/oci/manifest.ts";
+import { manifestFor } from "./src/oci/manifest.ts";
 import { formatReference, isLoopback } from "./src/oci/reference.ts";
 import { connect } from "./src/registry/connect.ts";
 import { findBlob } from "./src/registry/find-blob.ts";
@@ -165,7 +165,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   });
   const [config, ...descriptors] = await allOrAbort([pushConfig(image.config), ...layers], failure);
 
-  const manifest = imageManifest(config ?? image.config.descriptor, descriptors);
+  const manifest = manifestFor(image.manifest, config ?? image.config.descriptor, descriptors);
   await putManifest(registry, target.tag, manifest);
   report({ type: "pushed", reference: formatReference(target), digest: manifest.digest, ...sum });
   return manifest.digest;

@@ -5,6 +5,7 @@ import { MEDIA_TYPE } from "./descriptor.ts";
 import type { DiffId, Digest } from "./digest.ts";
 import { digestOf, parseDiffId } from "./digest.ts";
 import { parseJson } from "./json.ts";
+import type { SourceManifest } from "./manifest.ts";
 
 /** How a layer's bytes are packed, told by its first bytes. */
 export type Compression = "none" | "gzip" | "zstd";
@@ -24,6 +25,8 @@ export type Layer = {
 export type Image = {
   readonly config: RegistryBlob;
   readonly layers: readonly Layer[];
+  /** Where the source has one that a registry would take. */
+  readonly manifest: SourceManifest | undefined;
   /** The names that the source knows it by, such as `my/app:v1`. May be empty. */
   readonly names: readonly string[];
   /** `linux/amd64`, or undefined where the config does not say. */

@@ -10,6 +10,33 @@ export type Manifest = {
   readonly bytes: Uint8Array<ArrayBuffer>;
 };
 
+/** A manifest that an image came with, and what it names. */
+export type SourceManifest = Manifest & {
+  readonly config: Pick<Descriptor, "digest" | "size">;
+  readonly layers: readonly Pick<Descriptor, "digest" | "size">[];
+};
+
+/**
+ * The manifest to publish: the one that the image came with, byte for byte, where all that it names went up
+ * unchanged, so that its digest, annotations and signatures stay valid; else a new one.
+ */
+export function manifestFor(
+  source: SourceManifest | undefined,
+  config: Descriptor,
+  layers: readonly Descriptor[],
+): Manifest {
+  const isUnchanged =
+    source !== undefined &&
+    source.layers.length === layers.length &&
+    isSameContent(source.config, config) &&
+    layers.every((layer, i) => isSameContent(source.layers[i], layer));
+  return isUnchanged ? source : imageManifest(config, layers);
+}
+
+function isSameContent(a: Pick<Descriptor, "digest" | "size"> | undefined, b: Descriptor): boolean {
+  return a?.digest === b.digest && a.size === b.size;
+}
+
 /**
  * Writes the manifest of an image, layers base first.
  * https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md

@@ -46,5 +46,5 @@ async function loadImage(
   const layers = await Promise.all(
     config.diffIds.map((diffId, i) => openLayer(files, layerPaths[i] ?? "", diffId)),
   );
-  return { config: config.blob, layers, names, platform: config.platform };
+  return { config: config.blob, layers, manifest: undefined, names, platform: config.platform };
 }

@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { PushError } from "../errors.ts";
 import { MEDIA_TYPE } from "../oci/descriptor.ts";
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import { type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { assertLayerCount, type Image } from "../oci/image.ts";
+import { parseJson } from "../oci/json.ts";
 import type { ImageFiles } from "./image-files.ts";
 import { blobPath, openLayer, readConfig } from "./image-parts.ts";
-import { readJson } from "./read-json.ts";
+import { readDocument, readJson } from "./read-json.ts";
 import type { SavedImage } from "./saved-image.ts";
 
 const INDEX_PATH = "index.json";
@@ -15,11 +16,16 @@ const MAX_DEPTH = 4;
 const DESCRIPTOR = z.object({
   mediaType: z.string().optional(),
   digest: z.string(),
+  size: z.number().optional(),
   platform: z.object({ os: z.string().optional(), architecture: z.string().optional() }).optional(),
   annotations: z.record(z.string(), z.string()).nullish(),
 });
 const INDEX = z.object({ manifests: z.array(DESCRIPTOR) });
-const MANIFEST = z.object({ config: DESCRIPTOR, layers: z.array(DESCRIPTOR).nullish() });
+const MANIFEST = z.object({
+  mediaType: z.string().optional(),
+  config: DESCRIPTOR,
+  layers: z.array(DESCRIPTOR).nullish(),
+});
 
 const INDEX_TYPES: readonly string[] = [
   MEDIA_TYPE.index,
@@ -70,20 +76,39 @@ async function listImages(
 
 async function loadImage(files: ImageFiles, digest: Digest, names: readonly string[]): Promise<Image> {
   const path = blobPath(digest);
-  const manifest = await readJson(files, path, MANIFEST);
-  const config = await readConfig(
-    files,
-    blobPath(parseDigest(manifest.config.digest, `config.digest of "${path}"`)),
+  const title = `"${path}" in the ${files.title}`;
+  const bytes = await readDocument(files, path);
+  if (digestOf(bytes) !== digest) {
+    throw new PushError("CONTENT_MISMATCH", `Cannot push: ${title} does not have the digest of its name.`, {
+      hint: "The image was damaged: save it again.",
+    });
+  }
+  const { mediaType, config: configDescriptor, layers: layerDescriptors } = parseJson(bytes, MANIFEST, title);
+  const configContent = contentOf(configDescriptor, `config.digest of ${title}`);
+  const layerContents = (layerDescriptors ?? []).map((layer, i) =>
+    contentOf(layer, `layers.${i}.digest of ${title}`),
   );
-  const layerDigests = (manifest.layers ?? []).map((layer) =>
-    parseDigest(layer.digest, `a layer of "${path}"`),
-  );
+  const config = await readConfig(files, blobPath(configContent.digest));
   // Engine 25.0 wrote manifests without layers (https://github.com/moby/moby/issues/47065), but its blobs are
   // raw, so that the diffIDs of the config are their names.
-  const layerNames = layerDigests.length === 0 ? config.diffIds : layerDigests;
-  assertLayerCount(config.diffIds, layerNames, `"${path}" in the ${files.title}`);
-  const layers = await Promise.all(
-    config.diffIds.map((diffId, i) => openLayer(files, blobPath(layerNames[i] ?? diffId), diffId)),
-  );
-  return { config: config.blob, layers, names, platform: config.platform };
+  const layerNames = layerContents.length === 0 ? config.diffIds : layerContents.map((layer) => layer.digest);
+  assertLayerCount(config.diffIds, layerNames, title);
+  return {
+    config: config.blob,
+    layers: await Promise.all(
+      config.diffIds.map((diffId, i) => openLayer(files, blobPath(layerNames[i] ?? diffId), diffId)),
+    ),
+    // serverless-registry refuses a manifest that does not say what it is.
+    manifest:
+      mediaType === undefined
+        ? undefined
+        : { mediaType, digest, bytes, config: configContent, layers: layerContents },
+    names,
+    platform: config.platform,
+  };
+}
+
+/** A size that is not there equals no real one. */
+function contentOf({ digest, size = -1 }: z.infer<typeof DESCRIPTOR>, where: string) {
+  return { digest: parseDigest(digest, where), size };
 }
