@@ -1,0 +1,15 @@
+import { join } from "node:path";
+import { type CommandOptions, type CommandResult, run } from "./command.ts";
+
+const script = join(import.meta.dir, "../../index.ts");
+
+/** Runs chunkpush as a user does, in a folder of its own, with nothing of this process's environment but PATH. */
+export function chunkpush(
+  args: readonly string[],
+  options: CommandOptions & { readonly cwd: string },
+): Promise<CommandResult> {
+  return run([process.execPath, "run", script, ...args], {
+    ...options,
+    env: { HOME: options.cwd, ...options.env },
+  });
+}

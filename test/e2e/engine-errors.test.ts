@@ -1,0 +1,99 @@
+/** What a push says where the engine has not what is asked for, and how it finds the engine that is meant. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { chunkpush } from "./chunkpush.ts";
+import { runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
+import { requireParts } from "./parts.ts";
+
+setDefaultTimeout(60_000);
+
+const NAMES = ["team/shop:v1", "team/shop:v2", "shop:v1", "other/thing:latest"];
+
+describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
+  let engine: DockerEngine;
+  let registry: StrictRegistry;
+  let cwd: TemporaryFolder;
+  const resources = new AsyncDisposableStack();
+  afterAll(() => resources.disposeAsync());
+
+  beforeAll(async () => {
+    cwd = resources.use(await temporaryFolder());
+    registry = resources.use(await startStrictRegistry({ directory: join(cwd.path, "registry") }));
+    engine = resources.use(await startDockerEngine());
+    await Bun.write(join(cwd.path, "context/file"), "content\n");
+    await Bun.write(join(cwd.path, "context/Dockerfile"), "FROM scratch\nCOPY file /\n");
+    const tags = NAMES.flatMap((name) => ["--tag", name]);
+    await engine.docker("build", "--quiet", ...tags, join(cwd.path, "context"));
+  });
+
+  const push = (args: readonly string[], env: Readonly<Record<string, string>> = engine.env) =>
+    chunkpush(args, { cwd: cwd.path, env });
+  const puts = () => registry.requests.filter(({ method }) => method === "PUT");
+
+  test("lists the nearest names where there is no such image", async () => {
+    const { code, stderr, stdout } = await push(["team/shp:v1", `${registry.host}/a:v1`]);
+    expect(code).toBe(1);
+    expect(stdout).toBe("");
+    expect(stderr).toContain(
+      'The Docker engine has no image "team/shp:v1". The nearest it has: team/shop:v1, ',
+    );
+    expect(stderr).toContain("team/shop:v2");
+    expect(stderr).toContain(" shop:v1");
+    expect(stderr).toContain("bun run index.ts team/shop:v1 TARGET");
+    expect(stderr).not.toContain("other/thing");
+    expect(puts()).toEqual([]);
+  });
+
+  test("lists the nearest names where none is like the target", async () => {
+    const target = `${registry.host}/team/shop:v3`;
+    const { code, stderr } = await push([target]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`The Docker engine has no image "${target}".`);
+    expect(stderr).toMatch(/The nearest it has: team\/shop:v[12], team\/shop:v[12], shop:v1\./);
+    expect(stderr).toMatch(new RegExp(`docker tag team/shop:v[12] ${target}`));
+    expect(puts()).toEqual([]);
+  });
+
+  test("says that an engine does not answer", async () => {
+    const socket = join(cwd.path, "no-engine.sock");
+    const env = { ...engine.env, DOCKER_HOST: `unix://${socket}` };
+    const { code, stderr } = await push(["team/shop:v1", `${registry.host}/a:v1`], env);
+    expect(code).toBe(1);
+    expect(stderr).toContain("the Docker engine does not answer");
+    expect(stderr).toContain(socket);
+    expect(stderr).toContain("check DOCKER_HOST");
+    expect(puts()).toEqual([]);
+  });
+
+  test("says that there is no docker command", async () => {
+    const { code, stderr } = await push(["team/shop:v1", `${registry.host}/a:v1`], { PATH: cwd.path });
+    expect(code).toBe(1);
+    expect(stderr).toContain("there is no docker command on this machine");
+    expect(stderr).toContain("docker save my/app:v1 --output output.tar");
+    expect(puts()).toEqual([]);
+  });
+
+  test("goes to the engine of the context that docker uses", async () => {
+    const client = { DOCKER_CONFIG: join(cwd.path, "contexts") };
+    const context = (...args: string[]) => runWell(["docker", "context", ...args], { env: client });
+    await context("create", "ours", "--docker", `host=${engine.host}`);
+    await context("create", "theirs", "--docker", `host=unix://${join(cwd.path, "theirs.sock")}`);
+
+    await context("use", "ours");
+    const used = await push(["team/shop:v1", `${registry.host}/context:used`], client);
+    expect(used.code, used.stderr).toBe(0);
+    const others = await push(["team/shop:v1", `${registry.host}/context:others`], {
+      ...client,
+      DOCKER_CONTEXT: "theirs",
+    });
+    expect(others.code).toBe(1);
+    expect(others.stderr).toContain("theirs.sock");
+    const byHost = await push(["team/shop:v1", `${registry.host}/context:by-host`], {
+      ...client,
+      DOCKER_HOST: engine.host,
+    });
+    expect(byHost.code, byHost.stderr).toBe(0);
+  });
+});

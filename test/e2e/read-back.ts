@@ -1,0 +1,49 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { z } from "zod";
+import { runWell, temporaryFolder } from "./command.ts";
+import { sha256 } from "./sha256.ts";
+
+const DESCRIPTOR = z.object({ mediaType: z.string(), digest: z.string(), size: z.number() });
+export const MANIFEST = z.object({
+  schemaVersion: z.literal(2),
+  mediaType: z.literal("application/vnd.oci.image.manifest.v1+json"),
+  config: DESCRIPTOR,
+  layers: z.array(DESCRIPTOR),
+});
+
+/** An image as a registry gives it out. */
+export type PulledImage = {
+  readonly manifestDigest: string;
+  readonly config: Uint8Array;
+  /** What each layer decompresses to, in the order of the manifest. */
+  readonly diffIds: readonly string[];
+};
+
+/** Reads an image with skopeo, every blob as the registry has it. */
+export async function readBack(reference: string, ...flags: readonly string[]): Promise<PulledImage> {
+  await using folder = await temporaryFolder();
+  const to = join(folder.path, "image");
+  const source = flags.length > 0 ? flags : ["--src-tls-verify=false"];
+  await runWell(["skopeo", "copy", "--insecure-policy", ...source, `docker://${reference}`, `dir:${to}`]);
+  const manifest = await readFile(join(to, "manifest.json"));
+  return await pulledImage(manifest, (digest) => readFile(join(to, digest.slice("sha256:".length))));
+}
+
+/** Puts together what was read, and checks every byte against the digest and size that name it. */
+export async function pulledImage(
+  manifestBytes: Uint8Array,
+  readBlob: (digest: string) => Promise<Uint8Array>,
+): Promise<PulledImage> {
+  const { config, layers } = MANIFEST.parse(JSON.parse(new TextDecoder().decode(manifestBytes)));
+  const read = async ({ digest, size }: z.infer<typeof DESCRIPTOR>) => {
+    const bytes = await readBlob(digest);
+    if (sha256(bytes) !== digest || bytes.length !== size)
+      throw new Error(`The registry gave ${bytes.length} bytes for ${digest}, which are not it.`);
+    return bytes;
+  };
+  const diffIds = [];
+  for (const layer of layers) diffIds.push(sha256(gunzipSync(await read(layer))));
+  return { manifestDigest: sha256(manifestBytes), config: await read(config), diffIds };
+}

@@ -1,0 +1,309 @@
+/**
+ * Images of a real engine, in every form in which they may lie on a disk, pushed to real registries and pulled again
+ * by other programs than ours.
+ */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { copyFile, cp, mkdir, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { chunkpush } from "./chunkpush.ts";
+import { run, runWell, temporaryFolder } from "./command.ts";
+import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
+import { handmadeImage } from "./handmade-image.ts";
+import { requireParts } from "./parts.ts";
+import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
+import { CHUNK_BYTES, PUSH_TARGETS, type PushTarget, uploadedDigests } from "./push-target.ts";
+import { readBack } from "./read-back.ts";
+import { type SavedImage, unpackSavedImage, writeOciLayout } from "./saved-image.ts";
+import { sha256 } from "./sha256.ts";
+import { buildEmptyImage, buildTestImage } from "./test-image.ts";
+
+setDefaultTimeout(60_000);
+
+const NAME = "team/app:v1";
+const BIG_LAYER_CHUNKS = 4;
+const CHUNKED = ["--chunk-size", `${CHUNK_BYTES}`];
+
+let engine: DockerEngine;
+let podman: PodmanStore;
+let saved: SavedImage;
+/** The digest of the config, and so the image's ID for every engine. */
+let imageId: string;
+
+type SourceForm = {
+  readonly title: string;
+  /** Puts the image where it is to be pushed from. @returns the source argument, if there is to be one */
+  readonly prepare: (cwd: string, target: string) => Promise<string[]>;
+};
+
+const FORMS: readonly SourceForm[] = [
+  {
+    title: "the engine's image of the target's name",
+    async prepare(_, target) {
+      await engine.docker("load", "--input", saved.archive);
+      await engine.docker("tag", NAME, target);
+      return [];
+    },
+  },
+  {
+    title: "an image of the engine by another name",
+    async prepare() {
+      await engine.docker("load", "--input", saved.archive);
+      return [NAME];
+    },
+  },
+  {
+    title: "output.tar in the working folder",
+    async prepare(cwd) {
+      await copyFile(saved.archive, join(cwd, "output.tar"));
+      return [];
+    },
+  },
+  { title: "an archive elsewhere", prepare: async () => [saved.archive] },
+  {
+    title: "an archive through gzip",
+    async prepare(cwd) {
+      await Bun.write(join(cwd, "image.tar.gz"), Bun.gzipSync(await Bun.file(saved.archive).bytes()));
+      return ["image.tar.gz"];
+    },
+  },
+  {
+    title: "an archive through zstd",
+    async prepare(cwd) {
+      await runWell(["zstd", "-q", saved.archive, "-o", join(cwd, "image.tar.zst")]);
+      return ["image.tar.zst"];
+    },
+  },
+  {
+    title: "an unpacked archive in .output-image/",
+    async prepare(cwd) {
+      await cp(saved.folder, join(cwd, ".output-image"), { recursive: true, verbatimSymlinks: true });
+      return [];
+    },
+  },
+  {
+    title: "a folder as engine 25 saves it",
+    async prepare(cwd) {
+      await writeOciLayout(saved, join(cwd, "image"), { withManifestJson: true });
+      return ["image"];
+    },
+  },
+  {
+    title: "an archive as engine 25 saves it",
+    async prepare(cwd) {
+      await writeOciLayout(saved, join(cwd, "image"), { withManifestJson: true });
+      await runWell(["tar", "-cf", "image.tar", "-C", "image", "."], { cwd });
+      return ["image.tar"];
+    },
+  },
+  {
+    title: "a folder with index.json and blobs/ alone",
+    async prepare(cwd) {
+      await writeOciLayout(saved, join(cwd, "image"), { withManifestJson: false });
+      return ["image"];
+    },
+  },
+];
+
+const isReady = requireParts("dockerd", "docker-registry", "skopeo", "podman", "zstd");
+
+describe.skipIf(!isReady)("an image of a real engine", () => {
+  const resources = new AsyncDisposableStack();
+  afterAll(() => resources.disposeAsync());
+
+  beforeAll(async () => {
+    const folder = resources.use(await temporaryFolder());
+    engine = resources.use(await startDockerEngine());
+    podman = resources.use(await openPodmanStore());
+    await buildTestImage(engine, NAME);
+    imageId = await engine.docker("image", "inspect", "--format", "{{.Id}}", NAME);
+    const archive = join(folder.path, "saved.tar");
+    await engine.docker("save", "--output", archive, NAME);
+    saved = await unpackSavedImage(archive, join(folder.path, "saved"));
+  });
+
+  test("is the image that these tests want", () => {
+    expect(sha256(saved.config)).toBe(imageId);
+    const [first, second, third] = saved.diffIds;
+    expect(saved.diffIds).toHaveLength(5);
+    expect(third).toBe(first);
+    expect(second).not.toBe(first);
+  });
+
+  for (const [targetTitle, start] of Object.entries(PUSH_TARGETS)) {
+    describe(targetTitle, () => {
+      let target: PushTarget;
+      beforeAll(async () => {
+        target = resources.use(await start());
+      });
+
+      for (const [i, form] of FORMS.entries()) {
+        test(`gets ${form.title}, whole and in order`, async () => {
+          await using cwd = await temporaryFolder();
+          const repository = `form/number-${i}`;
+          const reference = `${target.host}/${repository}:v1`;
+          const source = await form.prepare(cwd.path, reference);
+
+          const pushed = await chunkpush([...CHUNKED, ...source, reference], {
+            cwd: cwd.path,
+            env: engine.env,
+          });
+          expect(pushed.code, pushed.stderr).toBe(0);
+
+          // Nothing is left of what was saved or unpacked on the way.
+          const kept = await readdir(join(cwd.path, ".cache"));
+          expect(kept.filter((name) => !/^[0-9a-f]{64}(-ptr)?$/.test(name))).toEqual([]);
+
+          const pulled = await readBack(reference);
+          expect(pushed.stdout).toBe(`${reference}@${pulled.manifestDigest}\n`);
+          expect(Buffer.from(pulled.config).equals(saved.config)).toBe(true);
+          expect(pulled.diffIds).toEqual([...saved.diffIds]);
+
+          const requests = await target.pushRequests(repository, "v1");
+          expect(requests.filter(({ method }) => method === "PATCH")).toHaveLength(BIG_LAYER_CHUNKS);
+          expect(requests.filter(({ method, status }) => method !== "HEAD" && status >= 400)).toEqual([]);
+          // Four different layers and the config, each of them once.
+          expect(new Set(uploadedDigests(requests)).size).toBe(5);
+          expect(uploadedDigests(requests)).toHaveLength(5);
+          expect(Math.max(0, ...target.bodySizes())).toBeLessThanOrEqual(CHUNK_BYTES);
+
+          expect(await pulledByEngine(reference)).toBe(imageId);
+          expect(await pulledByPodman(reference)).toBe(imageId);
+        });
+      }
+
+      test("gets the bytes of a compressed image unchanged", async () => {
+        await using cwd = await temporaryFolder();
+        const reference = `${target.host}/compressed:v1`;
+        const [archive, layout] = [join(cwd.path, "output.tar"), join(cwd.path, "layout")];
+        for (const to of [`oci-archive:${archive}:v1`, `oci:${layout}:v1`])
+          await runWell(["skopeo", "copy", "--insecure-policy", `docker-archive:${saved.archive}`, to]);
+        const index = await Bun.file(join(layout, "index.json")).json();
+        const blob = (digest: string) => join(layout, "blobs/sha256", digest.slice("sha256:".length));
+        const manifest = await Bun.file(blob(index.manifests[0].digest)).json();
+
+        const pushed = await chunkpush([...CHUNKED, reference], { cwd: cwd.path });
+        expect(pushed.code, pushed.stderr).toBe(0);
+        expect(pushed.stderr).toContain("compressed already");
+        const pulled = await readBack(reference);
+        expect(sha256(pulled.config)).toBe(manifest.config.digest);
+        expect(pulled.diffIds).toEqual([...saved.diffIds]);
+        const digests = [manifest.config, ...manifest.layers].map(({ digest }) => digest);
+        expect(uploadedDigests(await target.pushRequests("compressed", "v1"))).toEqual(
+          [...new Set<string>(digests)].sort(),
+        );
+        expect(pulled.manifestDigest).toBe(index.manifests[0].digest);
+      });
+
+      test("gets a manifest that podman wrote unchanged, annotations and all", async () => {
+        await using cwd = await temporaryFolder();
+        await Bun.write(join(cwd.path, "context/file"), "content\n");
+        await Bun.write(join(cwd.path, "context/Dockerfile"), "FROM scratch\nCOPY file /\n");
+        const annotation = ["--annotation", "org.example.note=kept"];
+        await podman.podman(
+          "build",
+          "--quiet",
+          ...annotation,
+          "--tag",
+          "noted:v1",
+          join(cwd.path, "context"),
+        );
+        const archive = join(cwd.path, "output.tar");
+        await podman.podman("save", "--quiet", "--format", "oci-archive", "--output", archive, "noted:v1");
+        await podman.podman("rmi", "--all", "--force");
+        const index = JSON.parse(await runWell(["tar", "-xOf", archive, "index.json"]));
+
+        const reference = `${target.host}/noted:v1`;
+        const pushed = await chunkpush([reference], { cwd: cwd.path });
+        expect(pushed.code, pushed.stderr).toBe(0);
+        expect((await readBack(reference)).manifestDigest).toBe(index.manifests[0].digest);
+      });
+
+      test("gets what podman saved", async () => {
+        await using cwd = await temporaryFolder();
+        const archive = join(cwd.path, "podman.tar");
+        await podman.podman("load", "--input", saved.archive);
+        await podman.podman("save", "--output", archive, imageId.slice("sha256:".length));
+        await podman.podman("rmi", "--all", "--force");
+        const podmanSaved = await unpackSavedImage(archive, join(cwd.path, "podman"));
+
+        const reference = `${target.host}/podman:v1`;
+        const pushed = await chunkpush([...CHUNKED, "podman.tar", reference], { cwd: cwd.path });
+        expect(pushed.code, pushed.stderr).toBe(0);
+        const pulled = await readBack(reference);
+        expect(Buffer.from(pulled.config).equals(podmanSaved.config)).toBe(true);
+        expect(pulled.diffIds).toEqual([...saved.diffIds]);
+      });
+
+      test("gets no blob twice", async () => {
+        await using cwd = await temporaryFolder();
+        await copyFile(saved.archive, join(cwd.path, "output.tar"));
+        const push = (tag: string, ...flags: string[]) =>
+          chunkpush([...CHUNKED, ...flags, `${target.host}/twice:${tag}`], { cwd: cwd.path });
+
+        const first = await push("v1");
+        expect(first.code, first.stderr).toBe(0);
+        const before = (await target.pushRequests("twice", "v1")).length;
+        // Another machine, with a cache of its own, finds the same blobs.
+        await mkdir(join(cwd.path, "other"));
+        for (const flags of [[], ["--cache-dir", "other"]]) {
+          const tag = `again-${flags.length}`;
+          const pushed = await push(tag, ...flags);
+          expect(pushed.code, pushed.stderr).toBe(0);
+          expect(pushed.stderr).toContain(": 0 B sent, ");
+          expect(pushed.stderr.match(/is there already/g)).toHaveLength(5);
+          const requests = (await target.pushRequests("twice", tag)).slice(before);
+          const writes = requests.filter(({ method }) => method !== "HEAD" && method !== "GET");
+          expect(writes.map(({ path }) => path)).not.toContainEqual(expect.stringContaining("/blobs/"));
+        }
+      });
+
+      test("gets an image without layers", async () => {
+        await using cwd = await temporaryFolder();
+        const { archive, config } = handmadeImage("no/layers:v1", []);
+        await Bun.write(join(cwd.path, "output.tar"), archive);
+        const reference = `${target.host}/no/layers:v1`;
+        const pushed = await chunkpush([reference], { cwd: cwd.path });
+        expect(pushed.code, pushed.stderr).toBe(0);
+        const pulled = await readBack(reference);
+        expect(Buffer.from(pulled.config).equals(config)).toBe(true);
+        expect(pulled.diffIds).toEqual([]);
+        expect(await pulledByPodman(reference)).toBe(sha256(config));
+      });
+
+      test("gets an engine's image without layers, or docker's own word why not", async () => {
+        await using cwd = await temporaryFolder();
+        await buildEmptyImage(engine, "no/layers:v1");
+        const dockersOwn = await run(["docker", "save", "--output", "saved.tar", "no/layers:v1"], {
+          cwd: cwd.path,
+          env: engine.env,
+        });
+        const pushed = await chunkpush(["no/layers:v1", `${target.host}/built-without:v1`], {
+          cwd: cwd.path,
+          env: engine.env,
+        });
+        // Engine 20.10 says "empty export - not implemented".
+        expect(pushed.code).toBe(dockersOwn.code);
+        if (dockersOwn.code !== 0) expect(pushed.stderr).toContain(dockersOwn.stderr.trim());
+      });
+    });
+  }
+});
+
+/** Pulls with the engine, which has nothing left of the image before. @returns the image's ID */
+async function pulledByEngine(reference: string): Promise<string> {
+  const ids = async () =>
+    (await engine.docker("image", "ls", "--all", "--quiet", "--no-trunc")).split("\n").filter(Boolean);
+  const before = [...new Set(await ids())];
+  if (before.length > 0) await engine.docker("image", "rm", "--force", ...before);
+  expect(await ids()).toEqual([]);
+  await engine.docker("pull", "--quiet", reference);
+  return engine.docker("image", "inspect", "--format", "{{.Id}}", reference);
+}
+
+/** Pulls with podman into an empty storage. @returns the image's ID */
+async function pulledByPodman(reference: string): Promise<string> {
+  await podman.podman("pull", "--quiet", "--tls-verify=false", reference);
+  const id = await podman.podman("image", "inspect", "--format", "{{.Id}}", reference);
+  await podman.podman("rmi", "--all", "--force");
+  return `sha256:${id}`;
+}
