@@ -9,6 +9,8 @@ import packageJson from "./package.json" with { type: "json" };
 import { type PushCommand, parseInvocation } from "./src/cli.ts";
 import { readCredentials } from "./src/credentials.ts";
 import { exitCodeOf, messageOf, PushError } from "./src/errors.ts";
+import { toPrintable } from "./src/format.ts";
+import { GZIP_LEVEL } from "./src/layers/compress-layer.ts";
 import { startGzipPool } from "./src/layers/gzip-pool.ts";
 import { openLayerCache } from "./src/layers/layer-cache.ts";
 import { prepareLayer, repairLayer } from "./src/layers/prepare-layer.ts";
@@ -25,9 +27,6 @@ import type { Report, Task } from "./src/report/event.ts";
 import { plainReport } from "./src/report/plain.ts";
 import { assertRuntime } from "./src/runtime.ts";
 import { openSource } from "./src/source/open-source.ts";
-
-/** As libdeflate counts. */
-const GZIP_LEVEL = 5;
 
 /** The first retry comes after a second, the fifth after sixteen. */
 const RETRY_DELAY_MS = 1000;
@@ -207,12 +206,15 @@ async function main(): Promise<number> {
       return 0;
     }
     // Lines for people go to standard error; what was pushed, for scripts, to standard output.
-    using lines = plainReport((line) => process.stderr.write(`${line}\n`), process.stderr.isTTY === true);
+    using lines = plainReport(
+      (line) => process.stderr.write(`${toPrintable(line)}\n`),
+      process.stderr.isTTY === true,
+    );
     const digest = await push(invocation.push, lines.report, interrupt.signal);
     process.stdout.write(`${formatReference(invocation.push.target)}@${digest}\n`);
     return 0;
   } catch (error) {
-    process.stderr.write(`${describeError(error)}\n`);
+    process.stderr.write(`${toPrintable(describeError(error))}\n`);
     return exitCodeOf(error);
   }
 }

@@ -120,7 +120,11 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
         hint: "Say where the image goes: bun run index.ts registry.example.com/my/app:v1",
       });
     }
-    throw new PushError("USAGE", error.message.replace(/^error: /, ""), { hint: "See --help." });
+    // An unknown option may be a password that was meant well: its name is enough.
+    const message = error.message
+      .replace(/^error: /, "")
+      .replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
+    throw new PushError("USAGE", message, { hint: "See --help." });
   }
   return { kind: "push", push: pushCommand(program.args, program.opts(), env) };
 }
@@ -137,6 +141,9 @@ type Flags = {
 
 function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
   const [source, target] = positionals.length > 1 ? positionals : [undefined, positionals[0]];
+  assertNotEmpty(source, "The source");
+  assertNotEmpty(flags.username, "--username");
+  assertNotEmpty(flags.cacheDir, "--cache-dir");
   const variable = (name: string) => env[name] || undefined;
   const password = variable("REGISTRY_JWT_TOKEN");
   const username = flags.username ?? variable("USERNAME_REGISTRY") ?? (password && TOKEN_USERNAME);
@@ -170,6 +177,11 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
         : bytes(variable("CHUNKPUSH_CHUNK_SIZE"), "CHUNKPUSH_CHUNK_SIZE"),
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };
+}
+
+/** In scripts, an empty argument is most often a variable that was not set. */
+function assertNotEmpty(text: string | undefined, name: string): void {
+  if (text === "") throw new PushError("USAGE", `${name} is empty.`, { hint: "Is a variable not set?" });
 }
 
 /** Never more uploads or retries than this: a typing mistake should not become a flood. */

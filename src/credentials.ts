@@ -28,7 +28,8 @@ export async function readCredentials(
   const { username, password, passwordStdin, skipAuth } = command;
   if (skipAuth || username === undefined) return undefined;
   if (password !== undefined && !passwordStdin) return { username, password };
-  if (process.stdin.isTTY) return { username, password: await askForPassword(username, command.target.host) };
+  if (process.stdin.isTTY)
+    return { username, password: await askForPassword(username, command.target.host, options.signal) };
   return { username, password: await readPassword(options) };
 }
 
@@ -68,11 +69,13 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
   );
 }
 
-async function askForPassword(username: string, host: string): Promise<string> {
+async function askForPassword(username: string, host: string, signal: AbortSignal): Promise<string> {
   const answer = await promptForPassword({
     message: `Password of ${username} at ${host}`,
     output: process.stderr,
+    signal,
   });
+  signal.throwIfAborted();
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");
   if (answer === undefined || answer === "")
     throw new PushError("PASSWORD_MISSING", "No password was given.");

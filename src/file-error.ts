@@ -1,25 +1,30 @@
 import { messageOf, PushError } from "./errors.ts";
 
-const HINTS: Record<string, string> = {
-  ENOSPC: "The disk is full: make room, or choose another folder with --cache-dir.",
-  EDQUOT: "The disk quota is used up: make room, or choose another folder with --cache-dir.",
-  EACCES: "Check the permissions, or choose another folder with --cache-dir.",
-  EPERM: "Check the permissions, or choose another folder with --cache-dir.",
-  EROFS: "The file system is read-only: choose another folder with --cache-dir.",
-  ENOTDIR: "Something on the way is not a folder: choose another with --cache-dir.",
-  EEXIST: "Something on the way is not a folder: choose another with --cache-dir.",
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOSPC: "The disk is full: make room",
+  EDQUOT: "The disk quota is used up: make room",
+  EACCES: "Check the permissions",
+  EPERM: "Check the permissions",
+  EROFS: "The file system is read-only",
+  ENOTDIR: "Something on the way is not a folder",
+  EEXIST: "Something on the way is not a folder",
+  ENOENT: "It was there a moment ago: has something removed it",
 };
 
-/** Says what could not be done to a file, and what to do about it. Other errors than the system's pass through. */
-export function fileError(cause: unknown, action: string): unknown {
-  if (
-    !(cause instanceof Error && "code" in cause && typeof cause.code === "string") ||
-    cause instanceof PushError
-  )
-    return cause;
-  const hint = HINTS[cause.code];
+/**
+ * Says what could not be done to a file, and what to do about it. What is not the system's error passes through.
+ *
+ * @param alternative another way out, such as `or choose another folder with --cache-dir`
+ */
+export function fileError(cause: unknown, action: string, alternative?: string): unknown {
+  const isFromSystem = cause instanceof Error && "syscall" in cause && "code" in cause;
+  if (!isFromSystem) return cause;
+  const hint = [REMEDIES[String(cause.code)], alternative].filter(Boolean).join(", ");
   return new PushError("FILE_FAILED", `Cannot ${action}: ${messageOf(cause)}`, {
     cause,
-    ...(hint !== undefined && { hint }),
+    ...(hint !== "" && { hint: `${hint}.` }),
   });
 }
+
+/** The way out of whatever is wrong with the cache's folder. */
+export const OTHER_CACHE = "or choose another folder with --cache-dir";

@@ -2,7 +2,8 @@ const UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
 
 /** 1234567 → "1.2 MB". Decimal units, as registries count. */
 export function formatBytes(bytes: number): string {
-  const exponent = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), UNITS.length - 1);
+  let exponent = 0;
+  while (exponent < UNITS.length - 1 && Math.round(bytes / 1000 ** exponent) >= 1000) exponent++;
   const value = bytes / 1000 ** exponent;
   return `${value.toFixed(exponent > 0 && value < 99.95 ? 1 : 0)} ${UNITS[exponent]}`;
 }
@@ -31,4 +32,12 @@ export function formatAge(date: Date, now: Date): string {
     if (count >= 1) return `${count} ${unit}${count === 1 ? "" : "s"} ago`;
   }
   return "just now";
+}
+
+/** C0 and C1 controls except the line break, and the marks that turn the direction of text around. */
+const UNPRINTABLE = /[^\P{Cc}\n]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/** Text that came from archives, servers or arguments, made safe for a terminal. */
+export function toPrintable(text: string): string {
+  return text.replace(UNPRINTABLE, "\ufffd");
 }

@@ -15,6 +15,9 @@ export type RetryPolicy = {
 /** No wait of our own choosing is longer; a server may ask for more. */
 const MAX_DELAY_MS = 30_000;
 
+/** 25 days. A timer that is set to more goes off at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** Runs something until it succeeds, fails for good, or has failed too often: then its last error is thrown. */
 export async function retry<T>(
   policy: RetryPolicy,
@@ -46,7 +49,8 @@ export async function backOff(
   requestedMs = 0,
 ): Promise<void> {
   const ceiling = Math.min(policy.baseDelayMs * 2 ** (failures - 1), MAX_DELAY_MS);
-  const delayMs = Math.max(requestedMs, Math.round(ceiling * (0.5 + Math.random() / 2)));
+  const wantedMs = Math.max(requestedMs, Math.round(ceiling * (0.5 + Math.random() / 2)));
+  const delayMs = Math.min(wantedMs, MAX_TIMER_MS);
   policy.onRetry({ error, attempt: failures, delayMs });
   await sleep(delayMs, undefined, { signal: policy.signal }).catch(() => policy.signal.throwIfAborted());
 }

@@ -9,6 +9,9 @@ import type { GzipPool } from "./gzip-pool.ts";
  */
 export const GZIP_BLOCK_BYTES = 1024 * 1024;
 
+/** As libdeflate counts. It, too, is part of what gives a layer its digest. */
+export const GZIP_LEVEL = 5;
+
 export type CompressedLayer = {
   /** Of the bytes read: the layer's diffID, where all is well. */
   readonly rawDigest: Digest;

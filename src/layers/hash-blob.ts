@@ -1,29 +1,34 @@
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { messageOf, PushError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import { type Digest, digestHasher } from "../oci/digest.ts";
 import type { Compression } from "../oci/image.ts";
 
 /** Large enough that reading, not asking to read, takes the time. */
 const READ_BYTES = 1024 * 1024;
 
-/** The digest of content as it lies there. */
+/** The digest of content as it lies there. The system's errors come through as they are. */
 export async function hashBlob(
   content: Blob,
   signal: AbortSignal,
   onProgress: (doneBytes: number) => void = () => {},
 ): Promise<Digest> {
   const hasher = digestHasher();
-  for (let offset = 0; offset < content.size; offset += READ_BYTES) {
-    signal.throwIfAborted();
-    const end = Math.min(offset + READ_BYTES, content.size);
-    hasher.update(new Uint8Array(await content.slice(offset, end).arrayBuffer()));
-    onProgress(end);
+  let doneBytes = 0;
+  for await (const bytes of readPieces(content, signal)) {
+    hasher.update(bytes);
+    doneBytes += bytes.length;
+    onProgress(doneBytes);
   }
   return hasher.digest();
 }
 
-/** The digest of what compressed content unpacks to. Throws `CONTENT_MISMATCH` where it does not unpack. */
+/**
+ * The digest of what compressed content unpacks to. Throws `CONTENT_MISMATCH` where it does not unpack, and
+ * `FILE_FAILED` where it cannot be read.
+ */
 export async function hashUnpacked(
   content: Blob,
   compression: Exclude<Compression, "none">,
@@ -31,12 +36,17 @@ export async function hashUnpacked(
   signal: AbortSignal,
 ): Promise<Digest> {
   const hasher = digestHasher();
-  const unpack = compression === "gzip" ? createGunzip() : createZstdDecompress();
   try {
-    for await (const bytes of Readable.fromWeb(content.stream() as never, { signal }).pipe(unpack))
-      hasher.update(bytes as Buffer);
+    await pipeline(
+      Readable.from(readPieces(content, signal), { objectMode: false }),
+      compression === "gzip" ? createGunzip() : createZstdDecompress(),
+      async (unpacked: AsyncIterable<Uint8Array>) => {
+        for await (const bytes of unpacked) hasher.update(bytes);
+      },
+    );
   } catch (cause) {
     signal.throwIfAborted();
+    if (cause instanceof Error && "syscall" in cause) throw fileError(cause, `read the layer "${name}"`);
     throw new PushError(
       "CONTENT_MISMATCH",
       `Cannot push: the layer "${name}" is damaged: ${messageOf(cause)}`,
@@ -47,4 +57,11 @@ export async function hashUnpacked(
     );
   }
   return hasher.digest();
+}
+
+async function* readPieces(content: Blob, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for (let offset = 0; offset < content.size; offset += READ_BYTES) {
+    signal.throwIfAborted();
+    yield new Uint8Array(await content.slice(offset, offset + READ_BYTES).arrayBuffer());
+  }
 }

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileError } from "../file-error.ts";
+import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
 import { temporaryFile } from "../temporary-file.ts";
@@ -20,7 +20,7 @@ export async function openLayerCache(directory: string): Promise<LayerCache> {
     await using probe = temporaryFile(directory, "probe");
     await writeFile(probe.path, "");
   } catch (cause) {
-    throw fileError(cause, `write to the cache folder "${directory}"`);
+    throw fileError(cause, `write to the cache folder "${directory}"`, OTHER_CACHE);
   }
   return { directory };
 }

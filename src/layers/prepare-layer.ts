@@ -1,5 +1,5 @@
 import { PushError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
+import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { isDiffId, shortDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
@@ -46,11 +46,19 @@ export async function repairLayer(
   prepared: PreparedLayer,
   options: PrepareOptions,
 ): Promise<PreparedLayer> {
-  const { descriptor, content } = prepared.blob;
-  if (prepared.origin !== "cache" || (await hashBlob(content, options.signal)) === descriptor.digest)
-    return prepared;
+  if (prepared.origin !== "cache" || (await isIntact(prepared.blob, options.signal))) return prepared;
   await dropCachedLayer(options.cache, prepared.blob);
   return { blob: await compress(layer, options), origin: "compressed" };
+}
+
+/** Content that cannot be read is as good as damaged: it may have been removed since it was found. */
+async function isIntact({ descriptor, content }: RegistryBlob, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await hashBlob(content, signal)) === descriptor.digest;
+  } catch (error) {
+    if (error instanceof Error && "syscall" in error) return false;
+    throw error;
+  }
 }
 
 async function compress(
@@ -65,7 +73,7 @@ async function compress(
       throw damaged(layer, layer.diffId, compressed.rawDigest);
     return await storeLayer(cache, layer.diffId, { path: file.path, ...compressed });
   } catch (cause) {
-    throw fileError(cause, `compress the layer "${layer.name}" into "${cache.directory}"`);
+    throw fileError(cause, `compress the layer "${layer.name}" into "${cache.directory}"`, OTHER_CACHE);
   }
 }
 
@@ -73,7 +81,9 @@ async function checkCompressed(layer: Layer, { signal, onProgress }: PrepareOpti
   const { compression, claimedDigest, content } = layer;
   if (compression === "none") throw new Error(`The layer "${layer.name}" is not compressed.`);
   onProgress(0);
-  const digest = await hashBlob(content, signal, onProgress);
+  const digest = await hashBlob(content, signal, onProgress).catch((cause: unknown) => {
+    throw fileError(cause, `read the layer "${layer.name}"`);
+  });
   if (claimedDigest !== undefined) {
     if (digest !== claimedDigest) throw damaged(layer, claimedDigest, digest);
   } else {

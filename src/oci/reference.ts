@@ -17,6 +17,11 @@ const COMPONENT = `${ALPHANUMERIC}(?:${SEPARATOR}${ALPHANUMERIC})*`;
 const REPOSITORY = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 
+/** What registries hold to, and Docker checks. */
+const MAX_REPOSITORY_LENGTH = 255;
+/** The only @ that is not the end of somebody's password. */
+const DIGEST_SUFFIX = /@sha(?:256|512):[0-9A-Fa-f]*$/;
+
 const HOSTNAME =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/;
 const IPV6 = /^\[[0-9A-Fa-f:.]+\]$/;
@@ -30,15 +35,15 @@ const EXAMPLE = "registry.example.com/my/app:v1";
  * Throws `REFERENCE_INVALID` with what to write instead.
  */
 export function parseReference(text: string): Reference {
-  const [, scheme, rest = ""] = /^(?:(https?):\/\/)?(.*)$/s.exec(text) ?? [];
   // Before anything else, so that no message below can repeat a password.
-  if (/^[^/]*@/.test(rest)) {
+  if (text.replace(DIGEST_SUFFIX, "").includes("@")) {
     throw invalid(
       "the target",
       "contains a user name or password.",
       "Pass them with USERNAME_REGISTRY and on standard input.",
     );
   }
+  const [, scheme, rest = ""] = /^(?:(https?):\/\/)?(.*)$/s.exec(text) ?? [];
   if (rest.includes("://")) {
     throw invalid(
       `"${text}"`,
@@ -65,7 +70,7 @@ export function parseReference(text: string): Reference {
   const colon = path.lastIndexOf(":");
   const repository = colon < 0 ? path : path.slice(0, colon);
   const tag = colon < 0 ? "latest" : path.slice(colon + 1);
-  assertRepository(repository, text);
+  assertRepository(repository, text, text.length - path.length);
   if (!TAG.test(tag)) {
     throw invalid(
       `"${text}"`,
@@ -118,13 +123,20 @@ function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
 }
 
-function assertRepository(repository: string, text: string): void {
-  if (REPOSITORY.test(repository) && repository.length <= 255) return;
+function assertRepository(repository: string, text: string, start: number): void {
   if (repository === "") {
     throw invalid(`"${text}"`, "names no repository.", `Write it like "${EXAMPLE}".`);
   }
+  if (repository.length > MAX_REPOSITORY_LENGTH) {
+    throw invalid(
+      `"${text}"`,
+      `has a repository of ${repository.length} characters.`,
+      `Registries allow ${MAX_REPOSITORY_LENGTH}.`,
+    );
+  }
+  if (REPOSITORY.test(repository)) return;
   if (REPOSITORY.test(repository.toLowerCase())) {
-    const lower = text.replace(repository, repository.toLowerCase());
+    const lower = text.slice(0, start) + repository.toLowerCase() + text.slice(start + repository.length);
     throw invalid(
       `"${text}"`,
       "has upper-case letters in the repository.",

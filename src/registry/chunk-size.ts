@@ -4,6 +4,9 @@ const DEFAULT_CHUNK_BYTES = 100_000_000;
 /** R2 puts a blob together from at most so many parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
 const MAX_CHUNKS = 10_000;
 
+/** `Range: 0-0` says one byte, or none: a first chunk of one byte could not be told from a lost one. */
+const MIN_CHUNK_BYTES = 2;
+
 /** What a registry said about chunks when the upload began. */
 export type ChunkLimits = {
   /** `OCI-Chunk-Min-Length`; only the last chunk may be smaller. */
@@ -32,5 +35,8 @@ export function chooseChunkSize(
 ): number {
   const maxBytes = limits.maxBytes ?? Number.POSITIVE_INFINITY;
   const wanted = wishBytes ?? limits.maxBytes ?? DEFAULT_CHUNK_BYTES;
-  return Math.min(Math.max(wanted, limits.minBytes ?? 1, Math.ceil(blobBytes / MAX_CHUNKS)), maxBytes);
+  return Math.min(
+    Math.max(wanted, limits.minBytes ?? 0, MIN_CHUNK_BYTES, Math.ceil(blobBytes / MAX_CHUNKS)),
+    maxBytes,
+  );
 }

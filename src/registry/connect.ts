@@ -27,7 +27,8 @@ export type ConnectOptions = {
 export async function connect(options: ConnectOptions): Promise<Registry> {
   const { target, credentials, retryPolicy, stallTimeoutMs = 60_000 } = options;
   const registry: Registry = {
-    origin: `${schemeOf(options)}://${target.host}`,
+    // As requests have it: without a default port, and with an address in its one form.
+    origin: new URL(`${schemeOf(options)}://${target.host}`).origin,
     repository: target.repository,
     authorization: credentials && basicAuthorization(credentials),
     retryPolicy,

@@ -25,7 +25,7 @@ export function expectStatus(
   const answered = `${request.method} ${response.url.origin}${response.url.pathname} answered ${response.status}`;
   throw new RegistryError(
     code,
-    `${reason} ${answered}${said.length > 0 ? ` (${printable(said.join("; "))})` : ""}.`,
+    `${reason} ${answered}${said.length > 0 ? ` (${printable(said.join("; "), registry)})` : ""}.`,
     {
       status: response.status,
       specCodes: errors.map((error) => error.code),
@@ -96,7 +96,20 @@ function parseErrors({ text }: RegistryResponse): z.infer<typeof ERRORS>["errors
   }
 }
 
-/** What a server says may steer a terminal: only what can be printed is kept, and not much of it. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]+/g, " ").slice(0, 300);
+/**
+ * What a server says may steer a terminal, or repeat what it was sent: only what can be printed is kept, not much of
+ * it, and nothing secret.
+ */
+function printable(text: string, registry: Registry): string {
+  const discreet = secretsOf(registry).reduce((said, secret) => said.replaceAll(secret, "***"), text);
+  return discreet.replace(/[^\x20-\x7e]+/g, " ").slice(0, 300);
+}
+
+/** What was sent to prove who pushes, in the forms in which it might come back. */
+function secretsOf({ authorization = "" }: Registry): string[] {
+  const token = authorization.slice(authorization.indexOf(" ") + 1);
+  const password = Buffer.from(token, "base64")
+    .toString("utf8")
+    .replace(/^[^:]*:/, "");
+  return [token, password].filter(Boolean);
 }

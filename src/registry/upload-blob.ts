@@ -48,6 +48,13 @@ export async function uploadBlob(
   let restarts = 0;
   let closeFailures = 0;
 
+  /** A byte that was never there before is progress; going back and forth is none. */
+  const moveTo = (next: UploadSession) => {
+    session = next;
+    if (next.offset > furthest) failures = 0;
+    furthest = Math.max(furthest, next.offset);
+  };
+
   for (;;) {
     let closing = false;
     try {
@@ -62,9 +69,7 @@ export async function uploadBlob(
       while (session.offset < size) {
         const { offset } = session;
         const chunk = blob.content.slice(offset, Math.min(offset + chunkBytes, size));
-        session = await sendChunk(registry, session, chunk, (sent) => options.onProgress(offset + sent));
-        if (session.offset > furthest) failures = 0;
-        furthest = Math.max(furthest, session.offset);
+        moveTo(await sendChunk(registry, session, chunk, (sent) => options.onProgress(offset + sent)));
       }
       closing = true;
       await closeUpload(registry, session, digest, closeTimeoutMs);
@@ -79,7 +84,7 @@ export async function uploadBlob(
       const current = sessionFromRefusal(error) ?? (await askUpload(registry, session));
       // After a failed close, serverless-registry still tells of a session that is dead for good.
       const isUsable = current !== undefined && current.offset <= size && closeFailures <= 1;
-      if (isUsable) session = current;
+      if (isUsable) moveTo(current);
       else if (restarts++ < MAX_RESTARTS) {
         session = await startUpload(registry);
         furthest = 0;

@@ -128,5 +128,7 @@ function offsetAfter(headers: Headers): number | undefined {
 
 /** Appends the digest to an address whose query, often a signature, stays as it is. */
 function withDigest(location: URL, digest: Digest): URL {
-  return new URL(`${location.href}${location.search === "" ? "?" : "&"}digest=${digest}`);
+  const { href } = location;
+  const separator = !href.includes("?") ? "?" : /[?&]$/.test(href) ? "" : "&";
+  return new URL(`${href}${separator}digest=${digest}`);
 }

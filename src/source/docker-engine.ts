@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import { distance } from "fastest-levenshtein";
 import { PushError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
+import { fileError, OTHER_CACHE } from "../file-error.ts";
 
 const SUGGESTIONS = 3;
 
@@ -23,7 +23,7 @@ export async function inspectEngineImage(name: string): Promise<EngineImage> {
     "image",
     "inspect",
     "--format",
-    '{{join .RepoTags ","}}\t{{.Created}}',
+    '{{join .RepoTags ","}}\t{{.Created}}\t{{.Size}}',
     name,
   ]);
   if (inspected.exitCode === 0) {
@@ -69,7 +69,7 @@ async function writeCounted(
       onProgress(doneBytes);
     }
   } catch (cause) {
-    throw fileError(cause, `save the image to "${path}"`);
+    throw fileError(cause, `save the image to "${path}"`, OTHER_CACHE);
   } finally {
     await file.close();
   }
@@ -84,6 +84,8 @@ async function docker(args: readonly string[]): Promise<DockerResult> {
     child.stderr.text(),
     child.exited,
   ]);
+  // Ctrl-C reaches every process of the terminal, and docker may be the first to end of it.
+  if (exitCode === 130) throw new PushError("INTERRUPTED", "Interrupted.");
   return { exitCode, stdout, stderr };
 }
 

@@ -1,4 +1,5 @@
 import { PushError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
 import { detectCompression, type ImageConfig, type Layer, parseImageConfig } from "../oci/image.ts";
 import type { ImageFiles } from "./image-files.ts";
@@ -37,7 +38,9 @@ export async function openLayer(files: ImageFiles, path: string, diffId: DiffId)
   const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
   return {
     diffId,
-    compression: await detectCompression(content),
+    compression: await detectCompression(content).catch((cause: unknown) => {
+      throw fileError(cause, `read "${path}" in the ${files.title}`);
+    }),
     claimedDigest: hex === undefined ? undefined : parseDigest(`sha256:${hex}`, path),
     content,
     name: path,

@@ -6,7 +6,7 @@ import { assertLayerCount, type Image } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
 import type { ImageFiles } from "./image-files.ts";
 import { blobPath, openLayer, readConfig } from "./image-parts.ts";
-import { readDocument, readJson } from "./read-json.ts";
+import { readDocument } from "./read-json.ts";
 import type { SavedImage } from "./saved-image.ts";
 
 const INDEX_PATH = "index.json";
@@ -32,6 +32,11 @@ const INDEX_TYPES: readonly string[] = [
   "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
+const MANIFEST_TYPES: readonly string[] = [
+  MEDIA_TYPE.manifest,
+  "application/vnd.docker.distribution.manifest.v2+json",
+];
+
 /** The containerd name of an image, whole; the OCI annotation often has the tag alone. */
 const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
@@ -41,11 +46,12 @@ const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.
  */
 export async function readOciLayout(files: ImageFiles): Promise<SavedImage[] | undefined> {
   if ((await files.open(INDEX_PATH)) === undefined) return undefined;
-  return listImages(files, INDEX_PATH, [], 0);
+  return listImages(files, await readDocument(files, INDEX_PATH), INDEX_PATH, [], 0);
 }
 
 async function listImages(
   files: ImageFiles,
+  bytes: Uint8Array,
   path: string,
   names: readonly string[],
   depth: number,
@@ -53,7 +59,7 @@ async function listImages(
   if (depth > MAX_DEPTH)
     throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes go too deep.`);
   const images: SavedImage[] = [];
-  for (const descriptor of (await readJson(files, path, INDEX)).manifests) {
+  for (const descriptor of parseJson(bytes, INDEX, `"${path}" in the ${files.title}`).manifests) {
     const digest = parseDigest(descriptor.digest, `a digest in "${path}" of the ${files.title}`);
     const manifestPath = blobPath(digest);
     // Other platforms and attestations are listed, yet left out on purpose by engines that save one platform.
@@ -61,7 +67,8 @@ async function listImages(
     const ownNames = NAME_ANNOTATIONS.flatMap((key) => descriptor.annotations?.[key] ?? []).slice(0, 1);
     const allNames = ownNames.length > 0 ? ownNames : names;
     if (INDEX_TYPES.includes(descriptor.mediaType ?? "")) {
-      images.push(...(await listImages(files, manifestPath, allNames, depth + 1)));
+      const index = await readBlob(files, digest);
+      images.push(...(await listImages(files, index, manifestPath, allNames, depth + 1)));
     } else {
       const platform = [descriptor.platform?.os, descriptor.platform?.architecture].filter(Boolean).join("/");
       images.push({
@@ -77,12 +84,7 @@ async function listImages(
 async function loadImage(files: ImageFiles, digest: Digest, names: readonly string[]): Promise<Image> {
   const path = blobPath(digest);
   const title = `"${path}" in the ${files.title}`;
-  const bytes = await readDocument(files, path);
-  if (digestOf(bytes) !== digest) {
-    throw new PushError("CONTENT_MISMATCH", `Cannot push: ${title} does not have the digest of its name.`, {
-      hint: "The image was damaged: save it again.",
-    });
-  }
+  const bytes = await readBlob(files, digest);
   const { mediaType, config: configDescriptor, layers: layerDescriptors } = parseJson(bytes, MANIFEST, title);
   const configContent = contentOf(configDescriptor, `config.digest of ${title}`);
   const layerContents = (layerDescriptors ?? []).map((layer, i) =>
@@ -100,12 +102,24 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
     ),
     // serverless-registry refuses a manifest that does not say what it is.
     manifest:
-      mediaType === undefined
-        ? undefined
-        : { mediaType, digest, bytes, config: configContent, layers: layerContents },
+      mediaType !== undefined && MANIFEST_TYPES.includes(mediaType)
+        ? { mediaType, digest, bytes, config: configContent, layers: layerContents }
+        : undefined,
     names,
     platform: config.platform,
   };
+}
+
+/** Reads a document that is named by its digest, and checks it. Throws `CONTENT_MISMATCH`. */
+async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<ArrayBuffer>> {
+  const path = blobPath(digest);
+  const bytes = await readDocument(files, path);
+  if (digestOf(bytes) === digest) return bytes;
+  throw new PushError(
+    "CONTENT_MISMATCH",
+    `Cannot push: "${path}" in the ${files.title} does not have the digest of its name.`,
+    { hint: "The image was damaged: save it again." },
+  );
 }
 
 /** A size that is not there equals no real one. */

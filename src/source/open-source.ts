@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
-import { messageOf, PushError } from "../errors.ts";
+import { PushError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import type { Image } from "../oci/image.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
 import { temporaryFile } from "../temporary-file.ts";
@@ -72,16 +73,16 @@ export async function openSource(options: SourceOptions): Promise<Source> {
 }
 
 async function describePath(path: string): Promise<SourceDescription | undefined> {
-  try {
-    const found = await stat(path);
-    return found.isDirectory()
-      ? { kind: "folder", name: path, date: found.mtime, sizeBytes: undefined }
-      : { kind: "archive", name: path, date: found.mtime, sizeBytes: found.size };
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
-      return undefined;
-    throw new PushError("FILE_FAILED", `Cannot read "${path}": ${messageOf(cause)}`, { cause });
-  }
+  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT" || cause.code === "ENOTDIR") return undefined;
+    throw fileError(cause, `read "${path}"`);
+  });
+  if (found === undefined) return undefined;
+  if (found.isDirectory()) return { kind: "folder", name: path, date: found.mtime, sizeBytes: undefined };
+  if (found.isFile()) return { kind: "archive", name: path, date: found.mtime, sizeBytes: found.size };
+  throw new PushError("FILE_FAILED", `Cannot read "${path}": it is not a regular file.`, {
+    hint: "An archive is read in place, which a pipe does not allow: write it to a file first.",
+  });
 }
 
 async function openPath(description: SourceDescription, options: SourceOptions): Promise<Source> {

@@ -2,6 +2,7 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { messageOf, PushError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import { detectCompression } from "../oci/image.ts";
 import { type TemporaryFile, temporaryFile } from "../temporary-file.ts";
 
@@ -19,7 +20,9 @@ export async function decompressArchive(
   signal: AbortSignal,
   onProgress: (doneBytes: number, totalBytes: number) => void,
 ): Promise<TemporaryFile | undefined> {
-  const compression = await detectCompression(Bun.file(path));
+  const compression = await detectCompression(Bun.file(path)).catch((cause: unknown) => {
+    throw fileError(cause, `read "${path}"`);
+  });
   if (compression === "none") return undefined;
   const target = temporaryFile(directory, "archive");
   const { size } = Bun.file(path);

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { PushError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import { MAX_JSON_BYTES, parseJson } from "../oci/json.ts";
 import type { ImageFiles } from "./image-files.ts";
 
@@ -14,7 +15,11 @@ export async function readDocument(files: ImageFiles, path: string): Promise<Uin
       `Cannot read the ${files.title}: "${path}" has ${content.size} bytes.`,
     );
   }
-  return new Uint8Array(await content.arrayBuffer());
+  try {
+    return new Uint8Array(await content.arrayBuffer());
+  } catch (cause) {
+    throw fileError(cause, `read "${path}" in the ${files.title}`);
+  }
 }
 
 /** Reads and checks a JSON file of an image. Throws `IMAGE_INVALID`, naming the file and the field. */
