@@ -1,0 +1,194 @@
+/** The plan of the rooms, held by a machine: who may import whom, who prints, who exits. */
+import { describe, expect, test } from "bun:test";
+import { join, posix } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+const MAX_LINES = 250;
+
+/** Files by path from the repository's root. */
+type Sources = ReadonlyMap<string, string>;
+
+/** What each room may import of ours, besides itself. Rooms that are not named are not limited by this. */
+const MAY_IMPORT: Readonly<Record<string, (path: string) => boolean>> = {
+  "src/oci/": (path) => path === "src/errors.ts",
+  "src/source/": (path) => !/^src\/(layers|registry|report)\//.test(path) && path !== "src/cli.ts",
+  "src/layers/": (path) => !/^src\/(source|registry|report)\//.test(path) && path !== "src/cli.ts",
+  "src/registry/": (path) => !/^src\/(source|layers|report)\//.test(path) && path !== "src/cli.ts",
+  "src/report/": (path) => !/^src\/(source|layers|registry)\//.test(path),
+};
+
+/** A prompt has to be seen by whom it asks. */
+const ALSO_PRINTS = ["src/credentials.ts"];
+
+/** Imports of our own files, types included, as paths from the root. Import attributes lead to no code. */
+function importsOf(path: string, text: string): string[] {
+  const specifiers = [
+    ...text.matchAll(/^\s*(?:import|export)\b[^;"]*?\bfrom\s*["'](\.[^"']+)["']/gm),
+    ...text.matchAll(/^\s*import\s*["'](\.[^"']+)["']/gm),
+    ...text.matchAll(/\bimport\(\s*["'](\.[^"']+)["']/g),
+  ];
+  return specifiers.map(([, specifier = ""]) => posix.join(posix.dirname(path), specifier));
+}
+
+/** Code alone: neither comments nor the words in strings call anything. */
+function codeOf(text: string): string {
+  return text.replace(
+    /"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\/\*[\s\S]*?\*\/|(?<![:\\/])\/\/.*$/gm,
+    (match) => (match.startsWith("/") ? "" : '""'),
+  );
+}
+
+/** Everything that breaks a rule, in words. */
+function violations(sources: Sources): string[] {
+  const found: string[] = [];
+  for (const [path, text] of sources) {
+    const code = codeOf(text);
+    const room = Object.keys(MAY_IMPORT).find((each) => path.startsWith(each));
+    for (const imported of importsOf(path, text)) {
+      if (room !== undefined && !imported.startsWith(room) && !MAY_IMPORT[room]?.(imported)) {
+        found.push(`${path} imports ${imported}`);
+      }
+      if (/^(?:dev|test)\//.test(imported)) found.push(`${path} imports ${imported}, which is not shipped`);
+      if (!sources.has(imported) && imported !== "package.json") {
+        found.push(`${path} imports ${imported}, which is not there`);
+      }
+    }
+    if (path !== "index.ts" && /\bprocess\s*\.\s*(?:exit|exitCode|abort|reallyExit)\b/.test(code)) {
+      found.push(`${path} exits`);
+    }
+    const mayPrint = path === "index.ts" || path.startsWith("src/report/") || ALSO_PRINTS.includes(path);
+    if (
+      !mayPrint &&
+      /\bconsole\b|\bprocess\s*\.\s*std(?:out|err)\b|\bBun\s*\.\s*std(?:out|err)\b/.test(code)
+    ) {
+      found.push(`${path} prints`);
+    }
+    if (/(?:^|\/)(?:utils?|helpers?|common|misc)\b[^/]*$/.test(path))
+      found.push(`${path} says nothing by its name`);
+    if (/^src\/(?:.*\/)?index\.ts$/.test(path)) found.push(`${path} is a barrel`);
+    const lines = text.trimEnd().split("\n").length;
+    if (path.startsWith("src/") && lines > MAX_LINES) found.push(`${path} has ${lines} lines`);
+  }
+  return [...found, ...cycles(sources)];
+}
+
+function cycles(sources: Sources): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, way: readonly string[]) => {
+    const start = way.indexOf(path);
+    if (start >= 0) found.push(`a cycle: ${[...way.slice(start), path].join(" → ")}`);
+    if (start >= 0 || done.has(path)) return;
+    for (const imported of importsOf(path, sources.get(path) ?? "")) visit(imported, [...way, path]);
+    done.add(path);
+  };
+  for (const path of sources.keys()) visit(path, []);
+  return found;
+}
+
+async function readSources(): Promise<Sources> {
+  const paths = [...new Bun.Glob("src/**/*.ts").scanSync(ROOT)].map((path) => path.replaceAll("\\", "/"));
+  const entries = ["index.ts", ...paths].map(
+    async (path) => [path, await Bun.file(join(ROOT, path)).text()] as const,
+  );
+  return new Map(await Promise.all(entries));
+}
+
+describe("the project", () => {
+  test("keeps its rules", async () => {
+    expect(violations(await readSources())).toEqual([]);
+  });
+
+  test("is all seen: every file is reached from index.ts, and every import that Bun sees is seen here", async () => {
+    const sources = await readSources();
+    const reached = new Set<string>();
+    const visit = (path: string) => {
+      if (reached.has(path)) return;
+      reached.add(path);
+      for (const imported of importsOf(path, sources.get(path) ?? "")) visit(imported);
+    };
+    visit("index.ts");
+    expect([...sources.keys()].filter((path) => !reached.has(path))).toEqual([]);
+
+    const transpiler = new Bun.Transpiler({ loader: "ts" });
+    for (const [path, text] of sources) {
+      const seen = importsOf(path, text);
+      for (const { path: specifier } of transpiler.scanImports(text.replace(/^#!.*/, ""))) {
+        if (specifier.startsWith(".")) expect(seen).toContain(posix.join(posix.dirname(path), specifier));
+      }
+    }
+  });
+});
+
+describe("the checker notices", () => {
+  const clean: Record<string, string> = {
+    "index.ts": `import { a } from "./src/source/a.ts"; import p from "./package.json" with { type: "json" };
+      console.log(a, p); process.exit(0);`,
+    "src/errors.ts": "export const e = 1;",
+    "src/oci/digest.ts": `import { z } from "zod"; import { e } from "../errors.ts";`,
+    "src/oci/image.ts": `import type { D } from "./digest.ts";`,
+    "src/source/a.ts": `import { d } from "../oci/digest.ts"; // process.exit(1), console.log
+      /* import { x } from "../layers/b.ts"; */ const text = "process.exit console";`,
+    "src/layers/b.ts": `import { d } from "../oci/digest.ts";`,
+    "src/registry/c.ts": `import { d } from "../oci/image.ts";`,
+    "src/report/plain.ts": "process.stderr.write('x');",
+  };
+
+  test("nothing in what is clean", () => {
+    expect(violations(new Map(Object.entries(clean)))).toEqual([]);
+  });
+
+  const broken: [file: string, text: string, complaint: string][] = [
+    ["src/oci/x.ts", `import { r } from "../retry.ts";`, "src/oci/x.ts imports src/retry.ts"],
+    ["src/oci/x.ts", `import type { L } from "../layers/b.ts";`, "src/oci/x.ts imports src/layers/b.ts"],
+    ["src/source/x.ts", `import { b } from "../layers/b.ts";`, "src/source/x.ts imports src/layers/b.ts"],
+    ["src/source/x.ts", `export { c } from "../registry/c.ts";`, "src/source/x.ts imports src/registry/c.ts"],
+    ["src/source/x.ts", `export * from "../registry/c.ts";`, "src/source/x.ts imports src/registry/c.ts"],
+    ["src/layers/x.ts", `import "../source/a.ts";`, "src/layers/x.ts imports src/source/a.ts"],
+    ["src/layers/x.ts", `await import("../registry/c.ts");`, "src/layers/x.ts imports src/registry/c.ts"],
+    [
+      "src/registry/x.ts",
+      `import {\n  a,\n  type b,\n} from "../source/a.ts";`,
+      "src/registry/x.ts imports src/source/a.ts",
+    ],
+    ["src/registry/x.ts", `import { b } from '../layers/b.ts';`, "src/registry/x.ts imports src/layers/b.ts"],
+    [
+      "src/x.ts",
+      `import { t } from "../test/support.ts";`,
+      "src/x.ts imports test/support.ts, which is not shipped",
+    ],
+    ["src/x.ts", "process.exit(1);", "src/x.ts exits"],
+    ["src/x.ts", "process.exitCode = 1;", "src/x.ts exits"],
+    ["src/x.ts", "process.stdout.write('x');", "src/x.ts prints"],
+    ["src/x.ts", "process.stderr.write('x');", "src/x.ts prints"],
+    ["src/x.ts", "const url = 'https://x'; console.log(url);", "src/x.ts prints"],
+    ["src/layers/x.ts", "Bun.stdout.writer();", "src/layers/x.ts prints"],
+    ["src/utils.ts", "", "src/utils.ts says nothing by its name"],
+    ["src/oci/util.ts", "", "src/oci/util.ts says nothing by its name"],
+    ["src/oci/index.ts", "", "src/oci/index.ts is a barrel"],
+    ["src/x.ts", "let x;\n".repeat(251), "src/x.ts has 251 lines"],
+    [
+      "src/oci/digest.ts",
+      `import { i } from "./image.ts";`,
+      "a cycle: src/oci/digest.ts → src/oci/image.ts → src/oci/digest.ts",
+    ],
+    ["src/errors.ts", `import { e } from "./errors.ts";`, "a cycle: src/errors.ts → src/errors.ts"],
+  ];
+  test.each(broken.map(([file, text, complaint]) => ({ file, text, complaint })))(
+    "$complaint",
+    ({ file, text, complaint }) => {
+      const found = violations(new Map(Object.entries({ ...clean, [file]: text })));
+      expect(found.filter((each) => !each.endsWith("which is not there"))).toContainEqual(complaint);
+    },
+  );
+
+  test("250 lines are not too many", () => {
+    expect(violations(new Map([["src/x.ts", "let x;\n".repeat(250)]]))).toEqual([]);
+  });
+
+  test("an import of nothing", () => {
+    expect(violations(new Map([["src/x.ts", `import "./y.ts";`]]))).toEqual([
+      "src/x.ts imports src/y.ts, which is not there",
+    ]);
+  });
+});

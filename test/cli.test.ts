@@ -1,0 +1,395 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { type PushCommand, parseInvocation } from "../src/cli.ts";
+import { exitCodeOf, PushError } from "../src/errors.ts";
+
+const TARGET = "registry.example.com/my/app:v1";
+
+function parse(args: readonly string[], env: Record<string, string> = {}): PushCommand {
+  const invocation = parseInvocation(args, env, "1.2.3");
+  if (invocation.kind !== "push") throw new Error(`expected a push, not the text: ${invocation.text}`);
+  return invocation.push;
+}
+
+function refusal(args: readonly string[], env: Record<string, string> = {}): PushError {
+  try {
+    parse(args, env);
+  } catch (error) {
+    if (error instanceof PushError) return error;
+    throw error;
+  }
+  throw new Error(`${args.join(" ")} was taken`);
+}
+
+describe("positionals", () => {
+  test("one is the target, and the rest is as documented", () => {
+    expect(parse([TARGET])).toEqual({
+      source: undefined,
+      target: { scheme: undefined, host: "registry.example.com", repository: "my/app", tag: "v1" },
+      username: undefined,
+      password: undefined,
+      passwordStdin: false,
+      skipAuth: false,
+      insecure: false,
+      parallel: 3,
+      retries: 5,
+      chunkBytes: undefined,
+      cacheDirectory: ".cache",
+    });
+  });
+
+  test("two are source and target, in that order, wherever flags stand", () => {
+    for (const args of [
+      ["image.tar", TARGET],
+      ["--retries", "1", "image.tar", TARGET],
+      ["image.tar", "--insecure", TARGET],
+      ["image.tar", TARGET, "--retries=1"],
+      ["--", "image.tar", TARGET],
+    ]) {
+      const { source, target } = parse(args);
+      expect([source, target.repository]).toEqual(["image.tar", "my/app"]);
+    }
+  });
+
+  test("none: says what to write", () => {
+    for (const args of [[], ["--insecure"], ["--username", "me"]]) {
+      const error = refusal(args);
+      expect([error.code, exitCodeOf(error)]).toEqual(["USAGE", 2]);
+      expect(error.message).toContain("target");
+      expect(error.hint).toContain("bun run index.ts");
+    }
+  });
+
+  test("three are too many", () => {
+    const error = refusal(["a", TARGET, "b"]);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("too many arguments")]);
+    expect(error.hint).toBeString();
+  });
+
+  test("a target that is none is no failure of the registry's", () => {
+    for (const args of [["my/app:v1"], ["image.tar", "my/app"], [TARGET, "image.tar/x/"]]) {
+      const error = refusal(args);
+      expect([error.code, exitCodeOf(error)]).toEqual(["REFERENCE_INVALID", 2]);
+    }
+  });
+
+  test("an empty source is a variable that was not set, and no image to be looked for", () => {
+    const error = refusal(["", TARGET]);
+    expect(error.code).toBe("USAGE");
+  });
+
+  test("an empty target, too", () => {
+    for (const args of [[""], ["image.tar", ""]]) expect(exitCodeOf(refusal(args))).toBe(2);
+  });
+});
+
+describe("a flag is stronger than its variable", () => {
+  type Case = [
+    flag: string[],
+    env: Record<string, string>,
+    field: keyof PushCommand,
+    value: string | number | boolean,
+  ];
+  const cases: Case[] = [
+    [[], { USERNAME_REGISTRY: "env" }, "username", "env"],
+    [["--username", "flag"], { USERNAME_REGISTRY: "env" }, "username", "flag"],
+    [["-u", "flag"], {}, "username", "flag"],
+    [["-uflag"], {}, "username", "flag"],
+    [[], { REGISTRY_JWT_TOKEN: "t" }, "password", "t"],
+    [[], { INSECURE_HTTP_PUSH: "true" }, "insecure", true],
+    [["--insecure"], { INSECURE_HTTP_PUSH: "false" }, "insecure", true],
+    [[], { MAX_PARALLEL_LAYERS: "7" }, "parallel", 7],
+    [["--parallel", "2"], { MAX_PARALLEL_LAYERS: "7" }, "parallel", 2],
+    [["--parallel=2"], { MAX_PARALLEL_LAYERS: "nonsense" }, "parallel", 2],
+    [[], { MAX_RETRIES: "9" }, "retries", 9],
+    [["--retries", "0"], { MAX_RETRIES: "9" }, "retries", 0],
+    [[], { CHUNKPUSH_CHUNK_SIZE: "5MB" }, "chunkBytes", 5_000_000],
+    [["--chunk-size", "6MB"], { CHUNKPUSH_CHUNK_SIZE: "5MB" }, "chunkBytes", 6_000_000],
+    [["--chunk-size=6MB"], { CHUNKPUSH_CHUNK_SIZE: "nonsense" }, "chunkBytes", 6_000_000],
+    [[], { CHUNKPUSH_CACHE_DIR: "/env" }, "cacheDirectory", "/env"],
+    [["--cache-dir", "/flag"], { CHUNKPUSH_CACHE_DIR: "/env" }, "cacheDirectory", "/flag"],
+    [["-u", "me", "--password-stdin"], { REGISTRY_JWT_TOKEN: "t" }, "passwordStdin", true],
+    [[], { SKIP_AUTH: "1" }, "skipAuth", true],
+    [[], { SKIP_AUTH: "false" }, "skipAuth", true],
+    // The last of equal flags.
+    [["--parallel", "2", "--parallel", "4"], {}, "parallel", 4],
+  ];
+  test.each(cases)("%j with %j: %s is %p", (flags, env, field, value) => {
+    expect(parse([...flags, TARGET], env)[field]).toBe(value);
+  });
+
+  test.each(["true", "TRUE", "True", "1", "yes"])("INSECURE_HTTP_PUSH=%s", (value) => {
+    expect(parse([TARGET], { INSECURE_HTTP_PUSH: value }).insecure).toBe(true);
+  });
+
+  test.each(["", "false", "0", "no", "off", "truee", "2"])("INSECURE_HTTP_PUSH=%j is not a yes", (value) => {
+    expect(parse([TARGET], { INSECURE_HTTP_PUSH: value }).insecure).toBe(false);
+  });
+
+  test("empty variables count as unset", async () => {
+    const names = await environmentNames();
+    const empty = Object.fromEntries(names.map((name) => [name, ""]));
+    expect(parse([TARGET], empty)).toEqual(parse([TARGET]));
+  });
+
+  test.each(["--username", "--cache-dir"])("an empty %s is not taken for one", (flag) => {
+    const error = refusal([flag, "", TARGET]);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(flag)]);
+  });
+});
+
+describe("user and password", () => {
+  test("a token without a user belongs to v0, whom serverless-registry expects", () => {
+    const { username, password } = parse([TARGET], { REGISTRY_JWT_TOKEN: "s3cret" });
+    expect([username, password]).toEqual(["v0", "s3cret"]);
+  });
+
+  test("a token with a user is that user's", () => {
+    const env = { REGISTRY_JWT_TOKEN: "s3cret", USERNAME_REGISTRY: "me" };
+    expect(parse([TARGET], env).username).toBe("me");
+    expect(parse(["-u", "flag", TARGET], env).username).toBe("flag");
+  });
+
+  test("a colon in the user name is refused, from wherever it comes", () => {
+    for (const error of [
+      refusal(["--username", "me:s3cret", TARGET]),
+      refusal([TARGET], { USERNAME_REGISTRY: "me:s3cret" }),
+    ]) {
+      expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("colon")]);
+      expect(`${error.message} ${error.hint}`).not.toContain("s3cret");
+    }
+  });
+
+  test("--password-stdin needs a user", () => {
+    const error = refusal(["--password-stdin", TARGET]);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--password-stdin")]);
+    expect(error.hint).toContain("USERNAME_REGISTRY");
+    expect(parse(["--password-stdin", TARGET], { USERNAME_REGISTRY: "me" }).passwordStdin).toBe(true);
+  });
+
+  test("there is no flag for a password: it would stand in the list of processes", () => {
+    for (const flag of ["--password", "--password=s3cret", "-p", "--token", "--registry-jwt-token"]) {
+      const error = refusal([flag, "x", TARGET]);
+      expect([error.code, error.hint]).toEqual(["USAGE", expect.stringContaining("--help")]);
+    }
+  });
+});
+
+describe("numbers", () => {
+  const names = [
+    ["--parallel", "MAX_PARALLEL_LAYERS", "parallel", 1],
+    ["--retries", "MAX_RETRIES", "retries", 0],
+  ] as const;
+  test.each(names)("%s and %s", (flag, variable, field, min) => {
+    for (const good of [min, 1, 2, 100]) {
+      expect(parse([flag, String(good), TARGET])[field]).toBe(good);
+      expect(parse([TARGET], { [variable]: String(good) })[field]).toBe(good);
+    }
+    const bad = [
+      String(min - 1),
+      "-1",
+      "101",
+      "99999999999",
+      "1.5",
+      "1e1",
+      "0x1",
+      "three",
+      "1 ",
+      " 1",
+      "NaN",
+      "Infinity",
+      "١",
+    ];
+    for (const text of bad) {
+      for (const [error, name] of [
+        [refusal([`${flag}=${text}`, TARGET]), flag],
+        [refusal([TARGET], { [variable]: text }), variable],
+      ] as const) {
+        expect([error.code, error.message]).toEqual([
+          "USAGE",
+          `${name} is "${text}", but should be a number from ${min} to 100.`,
+        ]);
+      }
+    }
+    expect(refusal([`${flag}=`, TARGET]).code).toBe("USAGE");
+    expect(refusal([TARGET, flag]).code).toBe("USAGE");
+  });
+});
+
+describe("sizes", () => {
+  const good: [text: string, bytes: number][] = [
+    ["1", 1],
+    ["52428800", 52_428_800],
+    ["50B", 50],
+    ["50b", 50],
+    ["5k", 5000],
+    ["5K", 5000],
+    ["5kB", 5000],
+    ["5KB", 5000],
+    ["5KiB", 5120],
+    ["5kib", 5120],
+    ["50m", 50_000_000],
+    ["50M", 50_000_000],
+    ["50MB", 50_000_000],
+    ["50mb", 50_000_000],
+    ["50 MB", 50_000_000],
+    ["64MiB", 67_108_864],
+    ["1.5MB", 1_500_000],
+    ["0.5KiB", 512],
+    ["1.0001kB", 1000],
+    ["2G", 2_000_000_000],
+    ["1GB", 1_000_000_000],
+    ["1GiB", 1_073_741_824],
+    ["9007199254740991".slice(0, 15), 900_719_925_474_099],
+  ];
+  test.each(good)("%s is %d bytes", (text, bytes) => {
+    expect(parse([`--chunk-size=${text}`, TARGET]).chunkBytes).toBe(bytes);
+    expect(parse([TARGET], { CHUNKPUSH_CHUNK_SIZE: text }).chunkBytes).toBe(bytes);
+  });
+
+  const bad = [
+    "0",
+    "0MB",
+    "0.4",
+    "-1",
+    "-5MB",
+    "+5MB",
+    "MB",
+    "5 0MB",
+    "5..0MB",
+    "5.MB",
+    ".5MB",
+    "1,5MB",
+    "5e6",
+    "0x10",
+    "5TB",
+    "5Mib ",
+    "5iB",
+    "5MiBs",
+    "5 megabytes",
+    "NaN",
+    "Infinity",
+    "999999999999999GB",
+    "1".repeat(400),
+    "5constructor",
+    "5toString",
+    "5__proto__",
+  ];
+  test.each(bad)("%j is none", (text) => {
+    for (const [error, name] of [
+      [refusal([`--chunk-size=${text}`, TARGET]), "--chunk-size"],
+      [refusal([TARGET], { CHUNKPUSH_CHUNK_SIZE: text }), "CHUNKPUSH_CHUNK_SIZE"],
+    ] as const) {
+      expect(error.code).toBe("USAGE");
+      expect(error.message).toStartWith(`${name} is "${text}", but should be a size`);
+    }
+  });
+});
+
+describe("help and version", () => {
+  const textOf = (args: readonly string[]) => {
+    const invocation = parseInvocation(args, {}, "1.2.3");
+    return invocation.kind === "text" ? invocation.text : undefined;
+  };
+
+  test.each([["--version"], ["-V"]])("%s", (flag) => {
+    expect(textOf([flag])).toBe("1.2.3\n");
+  });
+
+  test.each([["--help"], ["-h"]])("%s, also where the rest is wrong", (flag) => {
+    expect(textOf([flag])).toContain("Usage: chunkpush [options] [source] <target>");
+    expect(textOf([TARGET, flag])).toBe(textOf([flag]));
+    expect(textOf(["--retries", "nonsense", flag])).toBe(textOf([flag]));
+  });
+
+  test("the help names every variable that the program reads, and every flag", async () => {
+    const help = textOf(["--help"]) ?? "";
+    const names = await environmentNames();
+    expect(names.length).toBeGreaterThanOrEqual(8);
+    for (const name of names) expect(help).toContain(name);
+    const flags = [
+      ...(await Bun.file(join(import.meta.dir, "../src/cli.ts")).text()).matchAll(/"(?:-\w, )?(--[a-z-]+)/g),
+    ];
+    expect(flags.length).toBeGreaterThanOrEqual(8);
+    for (const [, flag = "?"] of flags) expect(help).toContain(flag);
+  });
+
+  test("the examples in the help are valid", () => {
+    const help = textOf(["--help"]) ?? "";
+    const examples = [...help.matchAll(/index\.ts (.*)$/gm)].map(([, args = ""]) => args.split(" "));
+    expect(examples.length).toBeGreaterThanOrEqual(3);
+    for (const args of examples) parse(args);
+  });
+
+  test("no line is wider than a terminal that is not narrow", () => {
+    for (const line of (textOf(["--help"]) ?? "").split("\n")) expect(line.length).toBeLessThanOrEqual(120);
+  });
+});
+
+describe("wrong flags", () => {
+  const cases: [args: string[], message: RegExp][] = [
+    [["--nope", TARGET], /unknown option '--nope'/],
+    [["-x", TARGET], /unknown option '-x'/],
+    [["--insecure=false", TARGET], /unknown option '--insecure=false'|--insecure/],
+    [["--user", "me", TARGET], /unknown option '--user'/],
+    [[TARGET, "--username"], /--username/],
+    [[TARGET, "--cache-dir"], /--cache-dir/],
+  ];
+  test.each(cases)("%j", (args, message) => {
+    const error = refusal(args);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringMatching(message)]);
+    expect(error.message).not.toStartWith("error:");
+    expect(error.hint).toContain("--help");
+  });
+});
+
+describe("the program", () => {
+  async function run(args: readonly string[]) {
+    const child = Bun.spawn([process.execPath, join(import.meta.dir, "../index.ts"), ...args], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+      env: { PATH: process.env["PATH"], HOME: process.env["HOME"] },
+    });
+    const [stdout, stderr, code] = await Promise.all([
+      child.stdout.text(),
+      child.stderr.text(),
+      child.exited,
+    ]);
+    return { stdout, stderr, code };
+  }
+
+  test("help and version go to standard output, and end with 0", async () => {
+    const [help, version] = await Promise.all([run(["--help"]), run(["--version"])]);
+    expect(help.stdout).toStartWith("Usage: chunkpush");
+    expect([help.code, help.stderr]).toEqual([0, ""]);
+    expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect([version.code, version.stderr]).toEqual([0, ""]);
+  }, 20_000);
+
+  test("wrong use goes to standard error, with a hint and without a stack, and ends with 2", async () => {
+    const results = await Promise.all([run([]), run(["--nope"]), run(["my/app:v1"])]);
+    for (const { stdout, stderr, code } of results) {
+      expect([stdout, code]).toEqual(["", 2]);
+      expect(stderr).toMatch(/^Error: .+\n {2}\S.*\n$/);
+    }
+  }, 20_000);
+
+  test("control characters do not reach the terminal", async () => {
+    const { stderr, code } = await run(["registry.example.com/\u001b[2Jevil\u0007:v1"]);
+    expect(code).toBe(2);
+    expect(stderr).toContain("evil");
+    expect([...stderr].filter((character) => character < " " && character !== "\n")).toEqual([]);
+  }, 20_000);
+});
+
+/** The variables that the program reads, by its own text, and the one that Bun reads for it. */
+async function environmentNames(): Promise<string[]> {
+  const names = new Set<string>(["NODE_EXTRA_CA_CERTS"]);
+  for (const file of ["index.ts", "src/cli.ts", "src/credentials.ts"]) {
+    const text = await Bun.file(join(import.meta.dir, "..", file)).text();
+    const reads = /(?:variable\(|\benv\[|process\.env\[)\s*"([A-Z_]+)"|process\.env\.([A-Z_]+)/g;
+    for (const [, name, other] of text.matchAll(reads)) names.add(name ?? other ?? "");
+  }
+  return [...names];
+}

@@ -1,0 +1,156 @@
+import { describe, expect, test } from "bun:test";
+import { mkdir, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  dropCachedLayer,
+  findCachedLayer,
+  openLayerCache,
+  storeLayer,
+} from "../../src/layers/layer-cache.ts";
+import { digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
+import { rejection } from "../support/rejection.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+const diffId = parseDiffId(`sha256:${"d".repeat(64)}`, "test");
+const pointerName = `${"d".repeat(64)}-ptr`;
+const bytes = new TextEncoder().encode("a compressed layer");
+const digest = digestOf(bytes);
+
+async function cacheFolder() {
+  const folder = await temporaryFolder();
+  const cache = await openLayerCache(join(folder.path, "cache"));
+  return {
+    cache,
+    path: (name: string) => join(cache.directory, name),
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+}
+
+describe("storing and finding", () => {
+  test("a blob under its digest, and a pointer that holds the bare hex of it", async () => {
+    await using place = await cacheFolder();
+    await Bun.write(place.path("x.tmp"), bytes);
+    const stored = await storeLayer(place.cache, diffId, {
+      path: place.path("x.tmp"),
+      digest,
+      sizeBytes: bytes.length,
+    });
+    expect((await readdir(place.cache.directory)).sort()).toEqual([hexOf(digest), pointerName].sort());
+    expect(await Bun.file(place.path(pointerName)).text()).toBe(hexOf(digest));
+    expect(await Bun.file(place.path(hexOf(digest))).bytes()).toEqual(bytes);
+
+    const found = await findCachedLayer(place.cache, diffId);
+    for (const blob of [stored, found]) {
+      expect(blob?.descriptor).toEqual({
+        mediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
+        digest,
+        size: bytes.length,
+      });
+      expect(await blob?.content.bytes()).toEqual(bytes);
+    }
+  });
+
+  test("again over what is there", async () => {
+    await using place = await cacheFolder();
+    for (const content of ["damaged", bytes]) {
+      await Bun.write(place.path("x.tmp"), content);
+      await storeLayer(place.cache, diffId, {
+        path: place.path("x.tmp"),
+        digest,
+        sizeBytes: bytes.length,
+      });
+    }
+    expect(await (await findCachedLayer(place.cache, diffId))?.content.bytes()).toEqual(bytes);
+  });
+
+  test("nothing in an empty cache, nor for another layer, nor once it was dropped", async () => {
+    await using place = await cacheFolder();
+    expect(await findCachedLayer(place.cache, diffId)).toBeUndefined();
+    await Bun.write(place.path("x.tmp"), bytes);
+    const blob = await storeLayer(place.cache, diffId, {
+      path: place.path("x.tmp"),
+      digest,
+      sizeBytes: bytes.length,
+    });
+    expect(await findCachedLayer(place.cache, parseDiffId(digest, "test"))).toBeUndefined();
+    await dropCachedLayer(place.cache, blob);
+    await dropCachedLayer(place.cache, blob);
+    expect(await findCachedLayer(place.cache, diffId)).toBeUndefined();
+  });
+
+  test("a pointer with a line end, as a hand or echo writes it", async () => {
+    await using place = await cacheFolder();
+    await Bun.write(place.path(hexOf(digest)), bytes);
+    await Bun.write(place.path(pointerName), `${hexOf(digest)}\n`);
+    expect((await findCachedLayer(place.cache, diffId))?.descriptor.digest).toBe(digest);
+  });
+
+  const hex = hexOf(digest);
+  const pointers = [
+    "",
+    "\n",
+    "garbage",
+    hex.slice(1),
+    `${hex}0`,
+    hex.toUpperCase(),
+    `sha256:${hex}`,
+    `../${hex}`,
+    `../cache/${hex}`,
+    `./${hex}`,
+    `/${hex}`,
+    `${hex}/../${hex}`,
+    `${hex}\n${hex}`,
+    `${hex}\0`,
+    `${"z".repeat(64)}`,
+    "../../../../etc/passwd",
+    "x".repeat(100_000),
+    "0".repeat(64),
+  ];
+  test.each(pointers.map((pointer, i) => [i, pointer.slice(0, 80), pointer] as const))(
+    "ignores the pointer %d, %j",
+    async (_, __, pointer) => {
+      await using place = await cacheFolder();
+      await Bun.write(place.path(hex), bytes);
+      await Bun.write(join(place.cache.directory, "..", hex), bytes);
+      await Bun.write(place.path(pointerName), pointer);
+      expect(await findCachedLayer(place.cache, diffId)).toBeUndefined();
+    },
+  );
+});
+
+describe("the folder", () => {
+  test("is made, with those above it, and left empty", async () => {
+    await using folder = await temporaryFolder();
+    const directory = join(folder.path, "a/b/.cache");
+    await openLayerCache(directory);
+    expect((await stat(directory)).isDirectory()).toBe(true);
+    expect(await readdir(directory)).toEqual([]);
+    await openLayerCache(directory);
+  });
+
+  test("that cannot be: says which, and what to do", async () => {
+    await using folder = await temporaryFolder();
+    await Bun.write(join(folder.path, "file"), "");
+    const impossible = ["file", "file/cache", "file/a/b"].map((name) => join(folder.path, name));
+    for (const directory of [...impossible, `${folder.path}/${"n".repeat(300)}`]) {
+      const error = await rejection(openLayerCache(directory));
+      expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining(directory)]);
+    }
+    for (const directory of impossible) {
+      expect((await rejection(openLayerCache(directory))).hint).toContain("--cache-dir");
+    }
+  });
+
+  test("that nobody may write to is refused at once, and not after a minute of compressing", async () => {
+    const readOnly = ["/proc/self", "/sys/kernel"];
+    for (const directory of readOnly) {
+      expect((await rejection(openLayerCache(directory))).code).toBe("FILE_FAILED");
+    }
+  });
+
+  test("a pointer that is a folder is a failure of ours to explain", async () => {
+    await using place = await cacheFolder();
+    await mkdir(place.path(pointerName));
+    expect((await rejection(findCachedLayer(place.cache, diffId))).code).toBe("FILE_FAILED");
+  });
+});

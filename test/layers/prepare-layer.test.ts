@@ -1,0 +1,315 @@
+import { describe, expect, test } from "bun:test";
+import { readdir, rm, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { startGzipPool } from "../../src/layers/gzip-pool.ts";
+import { openLayerCache } from "../../src/layers/layer-cache.ts";
+import { prepareLayer, repairLayer } from "../../src/layers/prepare-layer.ts";
+import { type Digest, digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
+import type { Layer } from "../../src/oci/image.ts";
+import { rejection } from "../support/rejection.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+const MIB = 1024 * 1024;
+const raw = seededBytes(2 * MIB + 321, 1);
+const diffId = parseDiffId(digestOf(raw), "test");
+const hexOfRaw = hexOf(diffId);
+const other = digestOf(seededBytes(10, 9));
+
+function layerOf(content: Blob | Uint8Array<ArrayBuffer>, more: Partial<Layer> = {}): Layer {
+  return {
+    diffId,
+    compression: "none",
+    claimedDigest: undefined,
+    content: content instanceof Blob ? content : new Blob([content]),
+    name: "abc/layer.tar",
+    ...more,
+  };
+}
+
+/** A layer that comes from the cache or not at all. */
+function untouchable(): Layer {
+  const trap = () => {
+    throw new Error("the layer was read");
+  };
+  const content = new Proxy(new Blob([raw]), {
+    get: (blob, key) => (key === "size" ? blob.size : trap()),
+  });
+  return layerOf(content);
+}
+
+/** By the real one: Bun.gunzipSync stops after the first member. */
+function gunzip(bytes: Uint8Array): Uint8Array {
+  return Bun.spawnSync(["gunzip", "-c"], { stdin: bytes, maxBuffer: 1 << 25 }).stdout;
+}
+
+async function workshop() {
+  const folder = await temporaryFolder();
+  const cache = await openLayerCache(join(folder.path, "cache"));
+  const pool = startGzipPool(5, 2);
+  const controller = new AbortController();
+  const progress: number[] = [];
+  const options = {
+    cache,
+    pool,
+    signal: controller.signal,
+    onProgress: (done: number) => void progress.push(done),
+  };
+  return {
+    options,
+    controller,
+    progress,
+    folder: folder.path,
+    path: (name: string) => join(cache.directory, name),
+    files: async () => (await readdir(cache.directory)).sort(),
+    prepare: (layer: Layer) => prepareLayer(layer, options),
+    async [Symbol.asyncDispose]() {
+      pool[Symbol.dispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe("a raw layer", () => {
+  test("is compressed once, and comes from the cache from then on", async () => {
+    await using shop = await workshop();
+    const first = await shop.prepare(layerOf(raw));
+    const { digest, size, mediaType } = first.blob.descriptor;
+    expect(first.origin).toBe("compressed");
+    expect(mediaType).toBe("application/vnd.oci.image.layer.v1.tar+gzip");
+    expect(await shop.files()).toEqual([hexOf(digest), `${hexOfRaw}-ptr`].sort());
+    expect(await Bun.file(shop.path(`${hexOfRaw}-ptr`)).text()).toBe(hexOf(digest));
+    const bytes = await first.blob.content.bytes();
+    expect([digestOf(bytes), bytes.length]).toEqual([digest, size]);
+    expect(digestOf(gunzip(bytes))).toBe(digestOf(raw));
+    expect([shop.progress[0], shop.progress.at(-1)]).toEqual([0, raw.length]);
+
+    const second = await shop.prepare(untouchable());
+    expect(second.origin).toBe("cache");
+    expect(second.blob.descriptor).toEqual(first.blob.descriptor);
+    expect(digestOf(await second.blob.content.bytes())).toBe(digest);
+  });
+
+  test("that is not what its diffID says leaves nothing behind, and is named", async () => {
+    await using shop = await workshop();
+    const wrong = raw.slice();
+    wrong[MIB] = (wrong[MIB] ?? 0) ^ 1;
+    for (const content of [wrong, raw.slice(1), new Uint8Array()]) {
+      const error = await rejection(shop.prepare(layerOf(content)));
+      expect([error.code, error.message]).toEqual([
+        "CONTENT_MISMATCH",
+        expect.stringContaining(`"abc/layer.tar"`),
+      ]);
+      expect(error.hint).toBeString();
+      expect(await shop.files()).toEqual([]);
+    }
+  });
+
+  test("that its file cuts short meanwhile leaves nothing behind", async () => {
+    await using shop = await workshop();
+    const path = join(shop.folder, "x.tar");
+    await Bun.write(path, raw);
+    const content = Bun.file(path).slice(0, raw.length);
+    await truncate(path, MIB);
+    expect((await rejection(shop.prepare(layerOf(content)))).code).toBe("CONTENT_MISMATCH");
+    await rm(path);
+    expect((await rejection(shop.prepare(layerOf(content)))).code).toBe("FILE_FAILED");
+    expect(await shop.files()).toEqual([]);
+  });
+
+  test("that is empty", async () => {
+    await using shop = await workshop();
+    const empty = layerOf(new Uint8Array(), { diffId: parseDiffId(digestOf(new Uint8Array()), "test") });
+    const { blob } = await shop.prepare(empty);
+    expect(gunzip(await blob.content.bytes())).toHaveLength(0);
+    expect((await shop.prepare(empty)).origin).toBe("cache");
+  });
+
+  test("an interruption in the middle ends it with its reason, and leaves nothing behind", async () => {
+    await using shop = await workshop();
+    const reason = new Error("enough");
+    const onProgress = () => shop.controller.abort(reason);
+    const preparing = prepareLayer(layerOf(raw), { ...shop.options, onProgress });
+    expect(await preparing.then(String, (error: unknown) => error)).toBe(reason);
+    expect(await shop.files()).toEqual([]);
+  });
+
+  test("two equal ones at the same time do not get in each other's way", async () => {
+    await using shop = await workshop();
+    const both = await Promise.all([shop.prepare(layerOf(raw)), shop.prepare(layerOf(raw))]);
+    expect(both[0].blob.descriptor).toEqual(both[1].blob.descriptor);
+    for (const { blob } of both) expect(digestOf(gunzip(await blob.content.bytes()))).toBe(digestOf(raw));
+    expect(await shop.files()).toHaveLength(2);
+  });
+
+  test("a cache that vanished is a failure of the file, and names folder and layer", async () => {
+    await using shop = await workshop();
+    await rm(shop.options.cache.directory, { recursive: true });
+    const error = await rejection(shop.prepare(layerOf(raw)));
+    expect(error.code).toBe("FILE_FAILED");
+    expect(error.message).toContain(shop.options.cache.directory);
+    expect(error.message).toContain(`"abc/layer.tar"`);
+  });
+});
+
+describe("a cache that other tools or accidents left", () => {
+  test("the pointer and gzip -9 blob of an older tool are used as they are", async () => {
+    await using shop = await workshop();
+    const packed = Bun.spawnSync(["gzip", "-9", "-c"], { stdin: raw, maxBuffer: 1 << 24 }).stdout;
+    const digest = digestOf(packed);
+    await Bun.write(shop.path(hexOf(digest)), Uint8Array.from(packed));
+    await Bun.write(shop.path(`${hexOfRaw}-ptr`), hexOf(digest));
+    const layer = untouchable();
+    const prepared = await shop.prepare(layer);
+    expect([prepared.origin, prepared.blob.descriptor.digest]).toEqual(["cache", digest]);
+    expect(await repairLayer(layer, prepared, shop.options)).toBe(prepared);
+  });
+
+  test.each(["", "garbage", `../${"0".repeat(64)}`, "0".repeat(64)])(
+    "a pointer that holds %j: made anew",
+    async (text) => {
+      await using shop = await workshop();
+      await Bun.write(shop.path(`${hexOfRaw}-ptr`), text);
+      const prepared = await shop.prepare(layerOf(raw));
+      expect(prepared.origin).toBe("compressed");
+      expect(await Bun.file(shop.path(`${hexOfRaw}-ptr`)).text()).toBe(
+        hexOf(prepared.blob.descriptor.digest),
+      );
+    },
+  );
+
+  const damages: [what: string, damage: (path: string) => Promise<unknown>][] = [
+    [
+      "a flipped byte",
+      async (path) => {
+        const bytes = await Bun.file(path).bytes();
+        bytes[1000] = (bytes[1000] ?? 0) ^ 1;
+        await Bun.write(path, bytes);
+      },
+    ],
+    ["cut short", (path) => truncate(path, 1000)],
+    ["empty", (path) => truncate(path, 0)],
+    ["a byte too long", async (path) => Bun.write(path, new Blob([await Bun.file(path).bytes(), "x"]))],
+  ];
+  test.each(damages)("a cached blob with damage is made anew by repairLayer: %s", async (_, damage) => {
+    await using shop = await workshop();
+    const { blob } = await shop.prepare(layerOf(raw));
+    await damage(shop.path(hexOf(blob.descriptor.digest)));
+    const layer = layerOf(raw);
+    const found = await shop.prepare(layer);
+    expect(found.origin).toBe("cache");
+    const repaired = await repairLayer(layer, found, shop.options);
+    expect(repaired.origin).toBe("compressed");
+    expect(repaired.blob.descriptor).toEqual(blob.descriptor);
+    expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
+    expect(await shop.files()).toEqual([hexOf(blob.descriptor.digest), `${hexOfRaw}-ptr`].sort());
+  });
+
+  test("a cached blob that is damaged, or gone, after it was found is made anew", async () => {
+    for (const damage of [(path: string) => truncate(path, 1000), (path: string) => rm(path)]) {
+      await using shop = await workshop();
+      const { blob } = await shop.prepare(layerOf(raw));
+      const layer = layerOf(raw);
+      const found = await shop.prepare(layer);
+      await damage(shop.path(hexOf(blob.descriptor.digest)));
+      const repaired = await repairLayer(layer, found, shop.options);
+      expect(repaired.blob.descriptor).toEqual(blob.descriptor);
+      expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
+    }
+  });
+
+  test("a damaged blob whose layer is damaged, too, is not left for the next push", async () => {
+    await using shop = await workshop();
+    const { blob } = await shop.prepare(layerOf(raw));
+    await truncate(shop.path(hexOf(blob.descriptor.digest)), 1000);
+    const wrong = layerOf(raw.slice(1));
+    const found = await shop.prepare(wrong);
+    expect((await rejection(repairLayer(wrong, found, shop.options))).code).toBe("CONTENT_MISMATCH");
+    expect((await shop.files()).filter((name) => !name.endsWith("-ptr"))).toEqual([]);
+  });
+
+  test("what is whole is not read twice or made again", async () => {
+    await using shop = await workshop();
+    const made = await shop.prepare(layerOf(raw));
+    expect(await repairLayer(untouchable(), made, shop.options)).toBe(made);
+    const found = await shop.prepare(untouchable());
+    expect(await repairLayer(untouchable(), found, shop.options)).toBe(found);
+  });
+});
+
+describe.each([
+  ["gzip", Bun.gzipSync(raw)],
+  ["zstd", Bun.zstdCompressSync(raw)],
+] as const)("a layer that is compressed already, %s,", (compression, bytes) => {
+  const packed = Uint8Array.from(bytes);
+  const packedLayer = (claimedDigest: Digest | undefined, content = packed) =>
+    layerOf(content, { compression, claimedDigest });
+
+  test.each([
+    ["with a claimed digest", digestOf(packed)],
+    ["without one", undefined],
+  ])("goes up unchanged, and leaves nothing in the cache: %s", async (_, claimed) => {
+    await using shop = await workshop();
+    const { origin, blob } = await shop.prepare(packedLayer(claimed));
+    expect(origin).toBe("source");
+    expect(blob.descriptor).toEqual({
+      mediaType: `application/vnd.oci.image.layer.v1.tar+${compression}`,
+      digest: digestOf(packed),
+      size: packed.length,
+    });
+    expect(digestOf(await blob.content.bytes())).toBe(digestOf(packed));
+    expect(await shop.files()).toEqual([]);
+    expect([shop.progress[0], shop.progress.at(-1)]).toEqual([0, packed.length]);
+    const prepared = { origin, blob };
+    expect(await repairLayer(packedLayer(claimed), prepared, shop.options)).toBe(prepared);
+  });
+
+  test("is refused where the claimed digest is another, and named", async () => {
+    await using shop = await workshop();
+    const error = await rejection(shop.prepare(packedLayer(other)));
+    expect([error.code, error.message]).toEqual([
+      "CONTENT_MISMATCH",
+      expect.stringContaining(`"abc/layer.tar"`),
+    ]);
+  });
+
+  test("is unpacked to be checked where no digest is claimed, in several members too", async () => {
+    await using shop = await workshop();
+    const pack = compression === "gzip" ? Bun.gzipSync : Bun.zstdCompressSync;
+    const members = Uint8Array.from(Buffer.concat([pack(raw.slice(0, MIB)), pack(raw.slice(MIB))]));
+    const { blob } = await shop.prepare(packedLayer(undefined, members));
+    expect(blob.descriptor.digest).toBe(digestOf(members));
+
+    const less = Uint8Array.from(pack(raw.slice(0, MIB)));
+    const error = await rejection(shop.prepare(packedLayer(undefined, less)));
+    expect([error.code, error.message]).toEqual([
+      "CONTENT_MISMATCH",
+      expect.stringContaining(`"abc/layer.tar"`),
+    ]);
+  });
+
+  test("is refused where it is damaged", async () => {
+    await using shop = await workshop();
+    const flipped = packed.slice();
+    flipped[MIB] = (flipped[MIB] ?? 0) ^ 0xff;
+    for (const content of [flipped, packed.slice(0, packed.length - 9), packed.slice(0, 6)]) {
+      for (const claimed of [undefined, digestOf(packed)]) {
+        const error = await rejection(shop.prepare(packedLayer(claimed, content)));
+        expect([error.code, error.message]).toEqual([
+          "CONTENT_MISMATCH",
+          expect.stringContaining(`"abc/layer.tar"`),
+        ]);
+      }
+    }
+  });
+
+  test("whose file is gone is a failure of the file", async () => {
+    await using shop = await workshop();
+    const path = join(shop.folder, "x");
+    await Bun.write(path, packed);
+    const content = Bun.file(path).slice(0, packed.length);
+    await rm(path);
+    const layer = layerOf(content, { compression, claimedDigest: digestOf(packed) });
+    expect((await rejection(shop.prepare(layer))).code).toBe("FILE_FAILED");
+  });
+});

@@ -1,0 +1,92 @@
+import { describe, expect, test } from "bun:test";
+import { z } from "zod";
+import { type Descriptor, MEDIA_TYPE } from "../../src/oci/descriptor.ts";
+import { digestOf, parseDigest } from "../../src/oci/digest.ts";
+import { imageManifest, manifestFor, type SourceManifest } from "../../src/oci/manifest.ts";
+
+const config = descriptor(MEDIA_TYPE.config, "c", 1234);
+const gzip = descriptor(MEDIA_TYPE.layer.gzip, "a", 7_000_000_000);
+const zstd = descriptor(MEDIA_TYPE.layer.zstd, "b", 0);
+
+test("the bytes are JSON with the schema's version, the media type, and every layer in order, equal ones too", () => {
+  const { bytes, mediaType } = imageManifest(config, [gzip, zstd, gzip]);
+  const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
+  expect(parsed).toEqual({
+    schemaVersion: 2,
+    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    config: { mediaType: "application/vnd.oci.image.config.v1+json", digest: config.digest, size: 1234 },
+    layers: [
+      { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: gzip.digest, size: 7_000_000_000 },
+      { mediaType: "application/vnd.oci.image.layer.v1.tar+zstd", digest: zstd.digest, size: 0 },
+      { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: gzip.digest, size: 7_000_000_000 },
+    ],
+  });
+  expect(mediaType).toBe("application/vnd.oci.image.manifest.v1+json");
+});
+
+test("an image without layers has an empty list, which the spec demands", () => {
+  const { layers } = z
+    .object({ layers: z.array(z.unknown()) })
+    .parse(JSON.parse(new TextDecoder().decode(imageManifest(config, []).bytes)));
+  expect(layers).toEqual([]);
+});
+
+test("the digest is that of the bytes that are sent, also where characters take several bytes", () => {
+  const odd = { ...gzip, mediaType: "application/vnd.ä€🐢" };
+  const { bytes, digest } = imageManifest(config, [odd]);
+  expect(digest).toBe(digestOf(bytes));
+  expect(bytes.length).toBe(Buffer.byteLength(new TextDecoder().decode(bytes)));
+  expect(bytes.length).toBeGreaterThan(new TextDecoder().decode(bytes).length);
+});
+
+test("the same image gives the same bytes, another order other ones", () => {
+  expect(imageManifest(config, [gzip, zstd])).toEqual(imageManifest(config, [gzip, zstd]));
+  expect(imageManifest(config, [gzip, zstd]).digest).not.toBe(imageManifest(config, [zstd, gzip]).digest);
+});
+
+describe("manifestFor", () => {
+  const bytes = new TextEncoder().encode(`{ "annotations": {"as": "it came"} }`);
+  const source: SourceManifest = {
+    mediaType: "application/vnd.docker.distribution.manifest.v2+json",
+    digest: digestOf(bytes),
+    bytes,
+    config: { digest: config.digest, size: config.size },
+    layers: [gzip, zstd].map(({ digest, size }) => ({ digest, size })),
+  };
+
+  test("keeps the image's own, byte for byte, where all that it names went up unchanged", () => {
+    expect(manifestFor(source, config, [gzip, zstd])).toMatchObject({
+      mediaType: source.mediaType,
+      digest: source.digest,
+      bytes,
+    });
+  });
+
+  test("keeps that of an image without layers", () => {
+    expect(manifestFor({ ...source, layers: [] }, config, []).digest).toBe(source.digest);
+  });
+
+  const changes: [
+    what: string,
+    source: SourceManifest | undefined,
+    layers: Descriptor[],
+    config: Descriptor,
+  ][] = [
+    ["there is none", undefined, [gzip, zstd], config],
+    ["a layer was compressed", source, [gzip, { ...zstd, digest: config.digest }], config],
+    ["a size is wrong", source, [gzip, { ...zstd, size: zstd.size + 1 }], config],
+    ["the order is another", source, [zstd, gzip], config],
+    ["a layer is missing", source, [gzip], config],
+    ["a layer is there twice", source, [gzip, zstd, zstd], config],
+    ["it names no layers", { ...source, layers: [] }, [gzip, zstd], config],
+    ["the config is another", source, [gzip, zstd], { ...config, digest: zstd.digest }],
+    ["the config's size is wrong", source, [gzip, zstd], { ...config, size: 1 }],
+  ];
+  test.each(changes)("writes a new one where %s", (_, from, layers, usedConfig) => {
+    expect(manifestFor(from, usedConfig, layers)).toEqual(imageManifest(usedConfig, layers));
+  });
+});
+
+function descriptor(mediaType: string, digit: string, size: number): Descriptor {
+  return { mediaType, digest: parseDigest(`sha256:${digit.repeat(64)}`, ""), size };
+}

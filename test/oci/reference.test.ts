@@ -1,0 +1,240 @@
+import { describe, expect, test } from "bun:test";
+import { PushError } from "../../src/errors.ts";
+import { formatReference, isLoopback, parseReference } from "../../src/oci/reference.ts";
+
+describe("parseReference takes", () => {
+  const valid: [
+    text: string,
+    host: string,
+    repository: string,
+    tag: string,
+    scheme: "http" | "https" | undefined,
+  ][] = [
+    ["registry.example.com/app", "registry.example.com", "app", "latest", undefined],
+    ["registry.example.com/app:v1", "registry.example.com", "app", "v1", undefined],
+    ["registry.example.com/a/b/c/d:v1", "registry.example.com", "a/b/c/d", "v1", undefined],
+    ["registry.example.com:5000/app:v1", "registry.example.com:5000", "app", "v1", undefined],
+    ["https://registry.example.com/app:v1", "registry.example.com", "app", "v1", "https"],
+    ["http://registry.lan:8080/my/app", "registry.lan:8080", "my/app", "latest", "http"],
+    // Behind a scheme, a name without a dot can only be a host.
+    ["http://registry/app", "registry", "app", "latest", "http"],
+    ["localhost/app", "localhost", "app", "latest", undefined],
+    ["LocalHost:8787/app", "localhost:8787", "app", "latest", undefined],
+    ["Registry.Example.COM/app", "registry.example.com", "app", "latest", undefined],
+    ["127.0.0.1:8787/app", "127.0.0.1:8787", "app", "latest", undefined],
+    ["[::1]/app", "[::1]", "app", "latest", undefined],
+    ["[::1]:5000/my/app:v1", "[::1]:5000", "my/app", "v1", undefined],
+    ["[2001:DB8::1]:5000/app", "[2001:db8::1]:5000", "app", "latest", undefined],
+    ["[::ffff:127.0.0.1]/app", "[::ffff:127.0.0.1]", "app", "latest", undefined],
+    ["xn--bcher-kva.example/app", "xn--bcher-kva.example", "app", "latest", undefined],
+    ["r.example.com:1/app", "r.example.com:1", "app", "latest", undefined],
+    ["r.example.com:65535/app", "r.example.com:65535", "app", "latest", undefined],
+    ["r.example.com/a.b_c__d-e--f/0:v1", "r.example.com", "a.b_c__d-e--f/0", "v1", undefined],
+    ["r.example.com/app:V1.0_rc-2", "r.example.com", "app", "V1.0_rc-2", undefined],
+    ["r.example.com/app:_", "r.example.com", "app", "_", undefined],
+    // A number behind the colon is a tag, and no port, once the host has ended.
+    ["r.example.com/app:5000", "r.example.com", "app", "5000", undefined],
+    [`r.example.com/app:${"t".repeat(128)}`, "r.example.com", "app", "t".repeat(128), undefined],
+    [`r.example.com/${"a".repeat(255)}`, "r.example.com", "a".repeat(255), "latest", undefined],
+    [`r.example.com/${"a/".repeat(127)}a`, "r.example.com", `${"a/".repeat(127)}a`, "latest", undefined],
+  ];
+  test.each(valid)("%s", (text, host, repository, tag, scheme) => {
+    expect(parseReference(text)).toEqual({ scheme, host, repository, tag });
+  });
+
+  test("what formatReference wrote, which has no scheme and always a tag", () => {
+    expect(formatReference(parseReference("https://R.example.com:5000/my/app"))).toBe(
+      "r.example.com:5000/my/app:latest",
+    );
+    for (const [, host, repository, tag] of valid) {
+      const written = formatReference({ scheme: "http", host, repository, tag });
+      expect(parseReference(`http://${written}`)).toEqual({ scheme: "http", host, repository, tag });
+    }
+  });
+});
+
+describe("parseReference refuses", () => {
+  const invalid: [text: string, message: RegExp, hint: RegExp][] = [
+    ["", /names no registry host/, /registry\.example\.com/],
+    ["app", /names no registry host/, /registry\.example\.com/],
+    ["app:v1", /names no registry host/, /registry\.example\.com/],
+    ["my/app:v1", /names no registry host/, /registry\.example\.com/],
+    ["localhost", /names no registry host/, /registry\.example\.com/],
+    ["localhost:5000", /names no registry host/, /registry\.example\.com/],
+    ["registry.example.com", /names no registry host/, /registry\.example\.com/],
+    ["/my/app:v1", /names no registry host/, /registry\.example\.com/],
+    ["https://", /names no registry host/, /registry\.example\.com/],
+    ["https:///app", /names no registry host/, /registry\.example\.com/],
+
+    ["registry.example.com/", /names no repository/, /my\/app/],
+    ["registry.example.com/:v1", /names no repository/, /my\/app/],
+
+    ["ftp://registry.example.com/app", /unknown scheme/, /https:\/\//],
+    ["docker://registry.example.com/app", /unknown scheme/, /https:\/\//],
+
+    ["r.example.com:0/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com:65536/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com:/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com:port/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com:-1/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com:1:2/app", /no host name/, /registry\.example\.com/],
+    ["-r.example.com/app", /no host name/, /registry\.example\.com/],
+    ["r-.example.com/app", /no host name/, /registry\.example\.com/],
+    ["r..example.com/app", /no host name/, /registry\.example\.com/],
+    [".example.com/app", /no host name/, /registry\.example\.com/],
+    ["../app", /no host name/, /registry\.example\.com/],
+    ["./app", /no host name/, /registry\.example\.com/],
+    ["r.example.com?x=1/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com#x/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com\\evil/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com%2fevil/app", /no host name/, /registry\.example\.com/],
+    ["256.1.1.1/app", /no host name/, /registry\.example\.com/],
+    ["[::1/app", /no host name/, /registry\.example\.com/],
+    ["::1/app", /no host name/, /registry\.example\.com/],
+    ["[::g]/app", /no host name/, /registry\.example\.com/],
+    ["[]/app", /names no registry host|no host name/, /registry\.example\.com/],
+    ["[::1]evil.com/app", /no host name/, /registry\.example\.com/],
+    ["[::1]:/app", /no host name/, /registry\.example\.com/],
+    ["[fe80::1%25eth0]/app", /no host name/, /registry\.example\.com/],
+    [" r.example.com/app", /no host name/, /registry\.example\.com/],
+    ["r.example.com /app", /no host name/, /registry\.example\.com/],
+    ["r.example.com\n/app", /no host name/, /registry\.example\.com/],
+    ["r.exa\0mple.com/app", /no host name/, /registry\.example\.com/],
+
+    ["r.example.com/my app", /repository "my app"/, /lower-case letters and digits/],
+    ["r.example.com/app ", /repository "app "/, /lower-case letters and digits/],
+    ["r.example.com/app\n", /repository/, /lower-case letters and digits/],
+    ["r.example.com/a\tb", /repository/, /lower-case letters and digits/],
+    ["r.example.com/a\0b", /repository/, /lower-case letters and digits/],
+    ["r.example.com//app", /repository/, /lower-case letters and digits/],
+    ["r.example.com/app/", /repository/, /lower-case letters and digits/],
+    ["r.example.com/a//b", /repository/, /lower-case letters and digits/],
+    ["r.example.com/a/../b", /repository/, /lower-case letters and digits/],
+    ["r.example.com/..", /repository/, /lower-case letters and digits/],
+    ["r.example.com/.hidden", /repository/, /lower-case letters and digits/],
+    ["r.example.com/-app", /repository/, /lower-case letters and digits/],
+    ["r.example.com/app-", /repository/, /lower-case letters and digits/],
+    ["r.example.com/a..b", /repository/, /lower-case letters and digits/],
+    ["r.example.com/a___b", /repository/, /lower-case letters and digits/],
+    ["r.example.com/a._b", /repository/, /lower-case letters and digits/],
+    ["r.example.com/äpp", /repository/, /lower-case letters and digits/],
+    ["r.example.com/app?x=1", /repository/, /lower-case letters and digits/],
+    ["r.example.com/app#x", /repository/, /lower-case letters and digits/],
+    ["r.example.com/app%2e", /repository/, /lower-case letters and digits/],
+    ["r.example.com/a:b:c", /repository "a:b"/, /lower-case letters and digits/],
+    [`r.example.com/${"a".repeat(5000)}!`, /repository/, /lower-case letters and digits|255/],
+
+    ["r.example.com/app:", /tag ""/, /1 to 128/],
+    ["r.example.com/app:.v1", /tag "\.v1"/, /1 to 128/],
+    ["r.example.com/app:-v1", /tag "-v1"/, /1 to 128/],
+    ["r.example.com/app:v 1", /tag "v 1"/, /1 to 128/],
+    ["r.example.com/app:v1\n", /tag/, /1 to 128/],
+    ["r.example.com/app:v+1", /tag/, /1 to 128/],
+    ["r.example.com/app:v1?x=1", /tag/, /1 to 128/],
+    ["r.example.com/a:v1/b", /tag "v1\/b"/, /1 to 128/],
+    [`r.example.com/app:${"t".repeat(129)}`, /tag/, /1 to 128/],
+
+    [`r.example.com/app@sha256:${"0".repeat(64)}`, /names a digest/, /such as :v1/],
+    [`r.example.com/app:v1@sha256:${"0".repeat(64)}`, /names a digest/, /such as :v1/],
+  ];
+  test.each(invalid)("%j", (text, message, hint) => {
+    const error = refusalOf(text);
+    expect(error.code).toBe("REFERENCE_INVALID");
+    expect(error.message).toMatch(message);
+    expect(error.hint).toMatch(hint);
+  });
+
+  const upperCase: [text: string, suggestion: string][] = [
+    ["r.example.com/App:V1", "r.example.com/app:V1"],
+    ["r.example.com/my/App", "r.example.com/my/app"],
+    ["https://r.example.com:5000/A/B", "https://r.example.com:5000/a/b"],
+    ["r.example.com/A:A", "r.example.com/a:A"],
+    // The repository's name may stand in the host, too.
+    ["MyApp.example.com/MyApp:v1", "MyApp.example.com/myapp:v1"],
+    ["https://R.example.com/R", "https://R.example.com/r"],
+  ];
+  test.each(upperCase)("upper case, and says what to write: %s", (text, suggestion) => {
+    const error = refusalOf(text);
+    expect(error.code).toBe("REFERENCE_INVALID");
+    expect(error.message).toContain("upper-case");
+    expect(error.hint).toContain(`"${suggestion}"`);
+    expect(parseReference(suggestion).repository).not.toMatch(/[A-Z]/);
+  });
+
+  test("a repository over 255 characters, and says that it is the length", () => {
+    const error = refusalOf(`r.example.com/${"a".repeat(256)}`);
+    expect(error.code).toBe("REFERENCE_INVALID");
+    expect(`${error.message} ${error.hint}`).toContain("255");
+    expect(error.hint).not.toContain("lower case only");
+  });
+
+  const withPassword = [
+    "https://user:s3cret@r.example.com/app",
+    "http://user:s3cret@r.example.com/app:v1",
+    "user:s3cret@r.example.com/app",
+    "https://s3cret@r.example.com/app",
+    "https://user:s3cret@",
+    "https://user:s3cret@r.example.com",
+    "https://user:a@s3cret@r.example.com/app",
+    // A slash in the password, which ought to have been written as %2F.
+    "https://user:s3/cret@r.example.com/app",
+    "https://user:/s3cret@r.example.com/app",
+    "user:12/s3cret@r.example.com/app",
+    // Other schemes, and none.
+    "ftp://user:s3cret@r.example.com/app",
+    "HTTPS://user:s3cret@r.example.com/app",
+    "https:///user:s3cret@r.example.com/app",
+    "//user:s3cret@r.example.com/app",
+  ];
+  test.each(withPassword)("credentials, without repeating them: %s", (text) => {
+    const error = refusalOf(text);
+    expect(error.code).toBe("REFERENCE_INVALID");
+    expect(error.hint).toBeString();
+    expect(`${error.message} ${error.hint} ${error.cause ?? ""}`).not.toMatch(/s3|cret/);
+  });
+});
+
+describe("isLoopback", () => {
+  const hosts: [host: string, isLocal: boolean][] = [
+    ["localhost", true],
+    ["localhost:8787", true],
+    ["app.localhost", true],
+    ["app.localhost:8787", true],
+    ["127.0.0.1", true],
+    ["127.0.0.1:5000", true],
+    ["127.255.255.254", true],
+    ["[::1]", true],
+    ["[::1]:5000", true],
+    ["127.0.0.1.evil.com", false],
+    ["127.0.0.1.evil.com:5000", false],
+    ["localhost.evil.com", false],
+    ["evillocalhost", false],
+    ["evil-localhost:5000", false],
+    ["localhost.", false],
+    ["127.evil.com", false],
+    ["127.1", false],
+    ["1127.0.0.1", false],
+    ["127.0.0.1111", false],
+    ["128.0.0.1", false],
+    ["0.0.0.0", false],
+    ["10.0.0.1", false],
+    ["[::2]", false],
+    ["[::11]:5000", false],
+    ["[fe80::1]", false],
+    ["[::1].evil.com", false],
+    ["registry.example.com", false],
+  ];
+  test.each(hosts)("%s: %p", (host, isLocal) => {
+    expect(isLoopback({ host })).toBe(isLocal);
+  });
+});
+
+function refusalOf(text: string): PushError {
+  try {
+    parseReference(text);
+  } catch (error) {
+    if (error instanceof PushError) return error;
+    throw error;
+  }
+  throw new Error(`"${text}" was taken for a reference.`);
+}

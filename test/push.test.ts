@@ -1,0 +1,466 @@
+import { describe, expect, test } from "bun:test";
+import { chmod, readdir, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { z } from "zod";
+import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
+import { push } from "../index.ts";
+import { parseInvocation } from "../src/cli.ts";
+import { PushError } from "../src/errors.ts";
+import { digestOf, hexOf } from "../src/oci/digest.ts";
+import type { PushEvent } from "../src/report/event.ts";
+import { dockerArchive, type TestImage, type TestLayer } from "./support/docker-archive.ts";
+import { answering, faultAt, unavailable } from "./support/faults.ts";
+import { rejection } from "./support/rejection.ts";
+import { type CliOptions, runCli, startCli } from "./support/run-cli.ts";
+import { seededBytes } from "./support/seeded-bytes.ts";
+import { tarBytes } from "./support/tar-fixture.ts";
+import { temporaryFolder } from "./support/temporary-folder.ts";
+import { startTestRegistry, type TestRegistry } from "./support/test-registry.ts";
+
+const MANIFEST = z.object({
+  schemaVersion: z.literal(2),
+  mediaType: z.literal("application/vnd.oci.image.manifest.v1+json"),
+  config: z.object({ mediaType: z.string(), digest: z.string(), size: z.number() }),
+  layers: z.array(z.object({ mediaType: z.string(), digest: z.string(), size: z.number() })),
+});
+
+/** A layer of so many bytes that do not compress, as a tar. */
+function layerOf(size: number, seed: number): TestLayer {
+  return { raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(size, seed) }])) };
+}
+
+const SMALL = layerOf(500, 1);
+const LARGE = layerOf(20_000, 2);
+const OTHER = layerOf(700, 3);
+const GZIPPED = { ...layerOf(9_000, 4), packed: new Uint8Array(gzipSync(layerOf(9_000, 4).raw)) };
+const ZSTD = { ...layerOf(800, 5), packed: new Uint8Array(zstdCompressSync(layerOf(800, 5).raw)) };
+
+type Setup = AsyncDisposable & {
+  readonly registry: TestRegistry;
+  readonly folder: string;
+  readonly target: string;
+  run(options?: Partial<CliOptions> & { args?: string[]; target?: string }): ReturnType<typeof runCli>;
+  cached(): Promise<string[]>;
+};
+
+/** A registry, and a folder with an image in output.tar to push there. */
+async function setUp(image: TestImage, options: Partial<StrictRegistryOptions> = {}): Promise<Setup> {
+  const folder = await temporaryFolder();
+  const registry = await startTestRegistry(options);
+  await Bun.write(join(folder.path, "output.tar"), image.archive);
+  const target = `${registry.host}/team/app:v1`;
+  return {
+    registry,
+    folder: folder.path,
+    target,
+    run: ({ args = [], target: otherTarget, ...cli } = {}) =>
+      runCli([...args, otherTarget ?? target], { cwd: folder.path, ...cli }),
+    cached: () => readdir(join(folder.path, ".cache")),
+    async [Symbol.asyncDispose]() {
+      await registry[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The image that is tagged, each of its bytes checked against what was pushed. */
+async function expectPulled(registry: TestRegistry, image: TestImage, tag = "v1") {
+  const text = await registry.pullManifest("team/app", tag);
+  if (text === undefined) throw new Error("Nothing is tagged.");
+  const manifest = MANIFEST.parse(JSON.parse(text));
+  const config = await registry.pullBlob("team/app", manifest.config.digest);
+  expect(Buffer.from(config).equals(image.config)).toBe(true);
+  expect(manifest.config.size).toBe(image.config.length);
+  const pulled: string[] = [];
+  for (const { digest, size, mediaType } of manifest.layers) {
+    const blob = await registry.pullBlob("team/app", digest);
+    expect(digestOf(blob) as string).toBe(digest);
+    expect(blob.length).toBe(size);
+    pulled.push(digestOf(mediaType.endsWith("+zstd") ? zstdDecompressSync(blob) : gunzipSync(blob)));
+  }
+  expect(pulled).toEqual([...image.diffIds]);
+  return { manifest, digest: digestOf(new TextEncoder().encode(text)) };
+}
+
+async function expectNothingTagged({ registry }: Setup): Promise<void> {
+  expect(registry.recorded("put-manifest")).toEqual([]);
+  expect(await registry.pullManifest("team/app", "v1")).toBeUndefined();
+}
+
+describe("a push", () => {
+  test("brings every kind of layer, in order, and says what it tagged", async () => {
+    const image = dockerArchive(
+      [SMALL, LARGE, GZIPPED, SMALL, ZSTD, { raw: new Uint8Array() }],
+      ["team/app:v1"],
+    );
+    await using setup = await setUp(image);
+    const { code, stdout, stderr } = await setup.run();
+    expect(stderr).not.toContain("Error");
+    expect(setup.registry.requests.at(-1)?.kind).toBe("put-manifest");
+    const { manifest, digest } = await expectPulled(setup.registry, image);
+    expect(stdout).toBe(`${setup.target}@${digest}\n`);
+    expect(code).toBe(0);
+
+    // What was compressed already goes up as it is.
+    expect(manifest.layers[2]?.digest).toBe(digestOf(GZIPPED.packed));
+    expect(manifest.layers[4]).toMatchObject({
+      digest: digestOf(ZSTD.packed) as string,
+      mediaType: "application/vnd.oci.image.layer.v1.tar+zstd",
+    });
+    // Equal layers are asked for and go up once.
+    expect(setup.registry.recorded("head-blob")).toHaveLength(6);
+    expect(manifest.layers[3]?.digest).toBe(manifest.layers[0]?.digest ?? "");
+    const closed = setup.registry.recorded("close-upload").map(({ query }) => /digest=(.*)/.exec(query)?.[1]);
+    expect(closed).toHaveLength(6);
+    expect(new Set(closed).size).toBe(6);
+    expect(setup.registry.recorded("patch").length).toBeGreaterThan(5);
+    expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+  });
+
+  test("of an image without layers", async () => {
+    const image = dockerArchive([]);
+    await using setup = await setUp(image);
+    expect((await setup.run()).code).toBe(0);
+    expect((await expectPulled(setup.registry, image)).manifest.layers).toEqual([]);
+  });
+
+  test("that is repeated compresses and sends nothing", async () => {
+    const image = dockerArchive([SMALL, LARGE, GZIPPED]);
+    await using setup = await setUp(image);
+    const first = await setup.run();
+    const before = setup.registry.requests.length;
+    const cached = await setup.cached();
+    const { code, stdout, stderr } = await setup.run();
+    expect(code).toBe(0);
+    expect(stdout).toBe(first.stdout);
+    const kinds = setup.registry.requests.slice(before).map(({ kind }) => kind);
+    expect(kinds.toSorted()).toEqual([
+      "head-blob",
+      "head-blob",
+      "head-blob",
+      "head-blob",
+      "ping",
+      "put-manifest",
+    ]);
+    expect(stderr).not.toContain("compressed, ");
+    expect(stderr).not.toContain("uploaded");
+    expect(await setup.cached()).toEqual(cached);
+  });
+
+  test("has the same bytes from another machine, and so sends nothing", async () => {
+    const image = dockerArchive([SMALL, LARGE]);
+    await using setup = await setUp(image);
+    const first = await setup.run();
+    const before = setup.registry.requests.length;
+    const second = await setup.run({ args: ["--cache-dir", "other"] });
+    expect(second.stdout).toBe(first.stdout);
+    expect(setup.registry.requests.slice(before).map(({ method }) => method)).not.toContain("POST");
+  });
+
+  test("over another one's tag replaces it", async () => {
+    const [before, after] = [dockerArchive([SMALL]), dockerArchive([OTHER])];
+    await using setup = await setUp(before);
+    await setup.run();
+    await Bun.write(join(setup.folder, "output.tar"), after.archive);
+    expect((await setup.run()).code).toBe(0);
+    await expectPulled(setup.registry, after);
+  });
+
+  test("is not stopped by a fault that passes, and says so", async () => {
+    const image = dockerArchive([LARGE]);
+    await using setup = await setUp(image, { intercept: faultAt("patch", [2], unavailable) });
+    const { code, stderr } = await setup.run();
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/Trying again in .*\(1 of 5\).*503/);
+    await expectPulled(setup.registry, image);
+  });
+
+  test("to a target without a tag goes to latest", async () => {
+    const image = dockerArchive([SMALL]);
+    await using setup = await setUp(image);
+    const { stdout } = await setup.run({ target: `${setup.registry.host}/team/app` });
+    expect(stdout).toStartWith(`${setup.registry.host}/team/app:latest@sha256:`);
+    await expectPulled(setup.registry, image, "latest");
+  });
+
+  test.each([
+    ["http://", {}],
+    ["", { INSECURE_HTTP_PUSH: "true" }],
+  ])("reaches localhost with %j in front and %j", async (prefix, env) => {
+    const image = dockerArchive([SMALL]);
+    await using setup = await setUp(image);
+    const host = setup.registry.host.replace("127.0.0.1", "localhost");
+    const { stdout } = await setup.run({ target: `${prefix}${host}/team/app:v1`, env });
+    expect(stdout).toMatch(new RegExp(`^${host}/team/app:v1@sha256:[0-9a-f]{64}\n$`));
+    await expectPulled(setup.registry, image);
+  });
+
+  // Through a proxy a name is enough: nobody has to know it.
+  test.each(["registry.invalid", "registry.invalid:80"])("sends the credentials to %s", async (host) => {
+    const image = dockerArchive([SMALL]);
+    await using setup = await setUp(image, { credentials: { username: "me", password: "hush" } });
+    const { code, stdout, stderr } = await setup.run({
+      target: `${host}/team/app:v1`,
+      env: { INSECURE_HTTP_PUSH: "true", HTTP_PROXY: setup.registry.url, USERNAME_REGISTRY: "me" },
+      input: "hush\n",
+    });
+    expect(stderr).toContain("Warning: the password goes over plain HTTP");
+    expect(stdout).toStartWith(`${host}/team/app:v1@sha256:`);
+    expect(code).toBe(0);
+    expect(setup.registry.requests.map(({ status }) => status)).not.toContain(401);
+  });
+});
+
+describe("nothing is tagged", () => {
+  test.each([
+    ["a blob is refused for good", "close-upload", 403],
+    ["a chunk is refused for good", "patch", 400],
+    ["an upload cannot begin", "start-upload", 405],
+  ] as const)("where %s", async (_, kind, status) => {
+    await using setup = await setUp(dockerArchive([SMALL, LARGE, OTHER]), {
+      intercept: faultAt(kind, [2], answering(status)),
+    });
+    const { code, stdout, stderr } = await setup.run();
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain(`answered ${status}`);
+    expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+    await expectNothingTagged(setup);
+  });
+
+  test("where one blob is refused, whose failure ends the others at once", async () => {
+    let count = 0;
+    await using setup = await setUp(dockerArchive([SMALL, OTHER]), {
+      intercept: (_, kind) => {
+        if (kind !== "close-upload") return undefined;
+        return ++count === 1 ? new Promise(() => {}) : new Response(null, { status: 403 });
+      },
+    });
+    const { code, stderr } = await setup.run();
+    expect(code).toBe(1);
+    expect(stderr).toContain("answered 403");
+    await expectNothingTagged(setup);
+  });
+
+  test("where retries run out", async () => {
+    await using setup = await setUp(dockerArchive([SMALL, LARGE, OTHER]), {
+      intercept: (_, kind) => (kind === "patch" ? new Response(null, { status: 503 }) : undefined),
+    });
+    const { code, stderr } = await setup.run({ env: { MAX_RETRIES: "0" } });
+    expect(code).toBe(1);
+    expect(stderr).toContain("answered 503");
+    expect(stderr).not.toContain("Trying again");
+    await expectNothingTagged(setup);
+  });
+
+  test.each<[string, TestLayer]>([
+    ["a raw layer", { ...LARGE, packed: LARGE.raw.with(9000, 0) }],
+    ["a compressed layer that unpacks to something else", { ...LARGE, packed: GZIPPED.packed }],
+    ["a compressed layer cut short", { ...GZIPPED, packed: GZIPPED.packed.subarray(0, 5000) }],
+  ])("where %s is damaged", async (_, damaged) => {
+    await using setup = await setUp(dockerArchive([SMALL, damaged]));
+    const { code, stderr } = await setup.run();
+    expect(code).toBe(1);
+    expect(stderr).toContain('the layer "1/layer.tar" is damaged');
+    expect(stderr).toContain("Save the image again.");
+    expect((await setup.cached()).filter((name) => name.includes(".tmp"))).toEqual([]);
+    await expectNothingTagged(setup);
+  });
+
+  test("where the registry says that it has a blob, which it has not", async () => {
+    await using setup = await setUp(dockerArchive([SMALL, LARGE]), {
+      intercept: faultAt("head-blob", [2], answering(200)),
+    });
+    const { code, stderr } = await setup.run();
+    expect(code).toBe(1);
+    expect(stderr).toContain("BLOB_UNKNOWN");
+    expect(await setup.registry.pullManifest("team/app", "v1")).toBeUndefined();
+  });
+});
+
+describe("a damaged cache", () => {
+  const image = dockerArchive([LARGE]);
+  const pointerPath = join(".cache", `${hexOf(digestOf(LARGE.raw))}-ptr`);
+
+  /** A cache that a push has filled, and the blob in it. */
+  async function filledCache(setup: Setup): Promise<string> {
+    expect((await setup.run()).code).toBe(0);
+    const pointer = join(setup.folder, pointerPath);
+    return join(setup.folder, ".cache", (await Bun.file(pointer).text()).trim());
+  }
+
+  test.each<[string, (blob: string) => Promise<unknown>]>([
+    [
+      "with a wrong byte",
+      async (blob) => {
+        const bytes = await Bun.file(blob).bytes();
+        await Bun.write(blob, bytes.with(5000, (bytes[5000] ?? 0) ^ 1));
+      },
+    ],
+    ["that is cut short", (blob) => truncate(blob, 5000)],
+    ["that is empty", (blob) => truncate(blob, 0)],
+    ["that is gone", (blob) => Bun.file(blob).delete()],
+  ])("does no harm to a push elsewhere: a blob %s", async (_, damage) => {
+    await using setup = await setUp(image);
+    const blob = await filledCache(setup);
+    const healthy = await Bun.file(blob).bytes();
+    await damage(blob);
+    await using elsewhere = await startTestRegistry();
+    expect((await setup.run({ target: `${elsewhere.host}/team/app:v1` })).code).toBe(0);
+    await expectPulled(elsewhere, image);
+    expect(await Bun.file(blob).bytes()).toEqual(healthy);
+  });
+
+  test.each(["", "nonsense", "0".repeat(64), "../../etc/passwd"])(
+    "does no harm: a pointer to %j",
+    async (text) => {
+      await using setup = await setUp(image);
+      await filledCache(setup);
+      await Bun.write(join(setup.folder, pointerPath), text);
+      expect((await setup.run()).code).toBe(0);
+      await expectPulled(setup.registry, image);
+    },
+  );
+
+  test("does no harm where the registry has the blob", async () => {
+    await using setup = await setUp(image);
+    await truncate(await filledCache(setup), 5000);
+    expect((await setup.run()).code).toBe(0);
+    await expectPulled(setup.registry, image);
+  });
+});
+
+describe("uploads at a time", () => {
+  const image = dockerArchive([SMALL, LARGE, OTHER, GZIPPED, ZSTD]);
+  const UPLOADING = ["start-upload", "patch", "close-upload"];
+
+  test("are three, and no more", async () => {
+    const { promise: full, resolve } = Promise.withResolvers<void>();
+    let running = 0;
+    let most = 0;
+    await using setup = await setUp(image, {
+      intercept: async (_, kind, answer) => {
+        if (!UPLOADING.includes(kind)) return undefined;
+        most = Math.max(most, ++running);
+        if (running === 3) resolve();
+        // Nobody is answered before three are under way.
+        await full;
+        const response = await answer();
+        running--;
+        return response;
+      },
+    });
+    expect((await setup.run()).code).toBe(0);
+    expect(most).toBe(3);
+  });
+
+  test.each([
+    ["MAX_PARALLEL_LAYERS=1", { env: { MAX_PARALLEL_LAYERS: "1" } }],
+    ["--parallel 1", { args: ["--parallel", "1"], env: { MAX_PARALLEL_LAYERS: "5" } }],
+  ])("is one with %s", async (_, options) => {
+    let running = 0;
+    let most = 0;
+    await using setup = await setUp(image, {
+      intercept: async (_request, kind, answer) => {
+        if (!UPLOADING.includes(kind)) return undefined;
+        most = Math.max(most, ++running);
+        // Long enough for another one to come in, if it were let.
+        await new Promise((resolve) => setImmediate(resolve));
+        const response = await answer();
+        running--;
+        return response;
+      },
+    });
+    expect((await setup.run(options)).code).toBe(0);
+    expect(most).toBe(1);
+    await expectPulled(setup.registry, image);
+  });
+});
+
+describe("an interruption", () => {
+  test.each(["SIGINT", "SIGTERM"] as const)("by %s in the middle of an upload", async (signal) => {
+    const image = dockerArchive([SMALL, LARGE]);
+    const { promise: uploading, resolve } = Promise.withResolvers<void>();
+    let isFirst = true;
+    await using setup = await setUp(image, {
+      intercept: (_, kind) => {
+        if (kind !== "patch" || !isFirst) return undefined;
+        isFirst = false;
+        resolve();
+        return new Promise(() => {});
+      },
+    });
+    const child = startCli([setup.target], { cwd: setup.folder });
+    await uploading;
+    child.kill(signal);
+    const [stdout, stderr, code] = await Promise.all([
+      child.stdout.text(),
+      child.stderr.text(),
+      child.exited,
+    ]);
+    expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
+    expect(stderr).toContain("Interrupted");
+    expect(stderr).toContain("The same command goes on");
+    expect(stderr).not.toContain("bug");
+    expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+    await expectNothingTagged(setup);
+
+    expect((await setup.run()).code).toBe(0);
+    await expectPulled(setup.registry, image);
+  });
+
+  test("while the engine is asked, whose command Ctrl-C ends as well", async () => {
+    await using setup = await setUp(dockerArchive([SMALL]));
+    await using bin = await temporaryFolder();
+    const docker = join(bin.path, "docker");
+    await Bun.write(docker, "#!/bin/sh\nkill -INT $PPID\nexit 130\n");
+    await chmod(docker, 0o755);
+    const env = { PATH: `${bin.path}:${process.env["PATH"] ?? ""}` };
+    const { code, stderr } = await setup.run({ args: ["team/app:v1"], env });
+    expect(stderr).toContain("Interrupted");
+    expect(code).toBe(130);
+  });
+
+  /** Pushes until an event asks for an interruption. */
+  async function interruptAt(setup: Setup, isTime: (event: PushEvent) => boolean): Promise<PushError> {
+    const interrupt = new AbortController();
+    const archive = join(setup.folder, "output.tar");
+    const cache = join(setup.folder, ".cache");
+    const invocation = parseInvocation([archive, setup.target, "--cache-dir", cache], {}, "0");
+    if (invocation.kind !== "push") throw new Error("This should be a push.");
+    const work = push(
+      invocation.push,
+      (event) => {
+        if (isTime(event)) interrupt.abort(new PushError("INTERRUPTED", "Stop."));
+      },
+      interrupt.signal,
+    );
+    return rejection(work);
+  }
+
+  test("while a layer is compressed leaves no temporary file", async () => {
+    await using setup = await setUp(dockerArchive([layerOf(5_000_000, 9)]));
+    const error = await interruptAt(
+      setup,
+      (event) => event.type === "task-progress" && event.task.verb === "compressing" && event.doneBytes > 0,
+    );
+    expect(error.code).toBe("INTERRUPTED");
+    expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+    await expectNothingTagged(setup);
+  });
+
+  test("while a compressed layer is unpacked to check it", async () => {
+    // Little to read, and much to unpack.
+    const raw = new Uint8Array(50_000_000);
+    await using setup = await setUp(dockerArchive([{ raw, packed: new Uint8Array(gzipSync(raw)) }]));
+    const error = await interruptAt(
+      setup,
+      (event) =>
+        event.type === "task-progress" &&
+        event.task.verb === "checking" &&
+        event.doneBytes === event.task.totalBytes,
+    );
+    expect(error.code).toBe("INTERRUPTED");
+    await expectNothingTagged(setup);
+  }, 10_000);
+});

@@ -1,0 +1,61 @@
+import { describe, expect, test } from "bun:test";
+import { chooseChunkSize, readChunkLimits } from "../../src/registry/chunk-size.ts";
+
+const NO_LIMITS = { minBytes: undefined, maxBytes: undefined };
+const CLOUDFLARE = { minBytes: 5_242_880, maxBytes: 100_000_000 };
+
+describe("the chunk size", () => {
+  test.each([
+    ["the registry's maximum", undefined, CLOUDFLARE, 100_000_000],
+    ["Cloudflare's limit where the registry says nothing", undefined, NO_LIMITS, 100_000_000],
+    ["the minimum, where only that is known and is larger", undefined, { ...NO_LIMITS, minBytes: 2e8 }, 2e8],
+    ["the user's wish", 20_000_000, CLOUDFLARE, 20_000_000],
+    ["the user's wish above the default where the registry says nothing", 4e8, NO_LIMITS, 4e8],
+    ["never more than the maximum, whatever the user wishes", 500_000_000, CLOUDFLARE, 100_000_000],
+    ["never less than the minimum, whatever the user wishes", 1, CLOUDFLARE, 5_242_880],
+    ["the maximum where it is below the minimum", undefined, { minBytes: 10, maxBytes: 5 }, 5],
+  ])("is %s", (_, wish, limits, expected) => {
+    expect(chooseChunkSize(3_000_000_000, wish, limits)).toBe(expected);
+  });
+
+  test("is a whole number of bytes that keeps an upload within 10,000 chunks", () => {
+    const wish = 5_242_880;
+    for (const blobBytes of [
+      wish * 10_000,
+      wish * 10_000 + 1,
+      wish * 10_001,
+      99_999_999_999,
+      999_999_999_999,
+    ]) {
+      const size = chooseChunkSize(blobBytes, wish, CLOUDFLARE);
+      expect(size).toBeInteger();
+      expect(Math.ceil(blobBytes / size)).toBeLessThanOrEqual(10_000);
+      expect(size).toBeLessThanOrEqual(CLOUDFLARE.maxBytes);
+    }
+    expect(chooseChunkSize(wish * 10_000, wish, CLOUDFLARE)).toBe(wish);
+    expect(chooseChunkSize(wish * 10_000 + 1, wish, CLOUDFLARE)).toBe(wish + 1);
+  });
+
+  test("of an empty blob is no zero", () => {
+    expect(chooseChunkSize(0, undefined, NO_LIMITS)).toBeGreaterThan(0);
+  });
+});
+
+describe("the registry's limits", () => {
+  test("are read from its headers", () => {
+    const headers = new Headers({ "OCI-Chunk-Min-Length": "5242880", "OCI-Chunk-Max-Length": "100000000" });
+    expect(readChunkLimits(headers)).toEqual(CLOUDFLARE);
+  });
+
+  test.each(["", "0", "-1", "1.5", "100MB", "1e9", "0x10", "99999999999999999999", "5242880, 5242880"])(
+    "that say %j say nothing",
+    (value) => {
+      const headers = new Headers({ "oci-chunk-min-length": value, "oci-chunk-max-length": value });
+      expect(readChunkLimits(headers)).toEqual(NO_LIMITS);
+    },
+  );
+
+  test("that are absent say nothing", () => {
+    expect(readChunkLimits(new Headers())).toEqual(NO_LIMITS);
+  });
+});

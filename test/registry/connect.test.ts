@@ -1,0 +1,138 @@
+import { describe, expect, test } from "bun:test";
+import { parseReference } from "../../src/oci/reference.ts";
+import { connect } from "../../src/registry/connect.ts";
+import { findBlob } from "../../src/registry/find-blob.ts";
+import { startHttpServer } from "../support/http-server.ts";
+import { blobOf, clientOf } from "../support/registry-client.ts";
+import { rejection } from "../support/rejection.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { startTestRegistry } from "../support/test-registry.ts";
+
+const ME = { username: "me", password: "hush" };
+
+function options(target: string, overrides: Partial<Parameters<typeof connect>[0]> = {}) {
+  const { retryPolicy } = clientOf({ url: "" });
+  return {
+    target: parseReference(target),
+    credentials: undefined,
+    insecure: false,
+    retryPolicy,
+    ...overrides,
+  };
+}
+
+describe("connect", () => {
+  test("greets with the credentials, and keeps them for what follows", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    const connected = await connect(options(`${registry.host}/team/app:v1`, { credentials: ME }));
+    expect(connected).toMatchObject({ origin: registry.url, repository: "team/app" });
+    await findBlob(connected, blobOf(seededBytes(5, 5)).descriptor.digest);
+    expect(registry.requests).toMatchObject([
+      { path: "/v2/", status: 200, hadAuthorization: true },
+      { kind: "head-blob", status: 404, hadAuthorization: true },
+    ]);
+  });
+
+  test("goes without credentials where there are none", async () => {
+    await using registry = await startTestRegistry();
+    await connect(options(`${registry.host}/team/app:v1`));
+    expect(registry.requests).toMatchObject([{ hadAuthorization: false }]);
+  });
+
+  test.each([
+    { username: "me", password: "pass:with:colons" },
+    { username: "me", password: "  inner and outer spaces  " },
+    { username: "jürgen", password: "Größe €5 🔑" },
+    { username: "me", password: "x".repeat(5000) },
+  ])("says who it is in UTF-8: %j", async (credentials) => {
+    await using registry = await startTestRegistry({ credentials });
+    await connect(options(`${registry.host}/team/app:v1`, { credentials }));
+    expect(registry.requests).toMatchObject([{ status: 200 }]);
+  });
+
+  // What URLs make of a host is not always what was written.
+  test("sends the credentials however the host is written", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    const host = registry.host.replace("127.0.0.1", "127.1");
+    const connected = await connect(options(`http://${host}/team/app:v1`, { credentials: ME }));
+    await findBlob(connected, blobOf(seededBytes(5, 5)).descriptor.digest);
+    expect(registry.requests).toMatchObject([{ hadAuthorization: true }, { hadAuthorization: true }]);
+  });
+
+  test.each([
+    ["plain HTTP on this machine", "", false],
+    ["plain HTTP where it is asked for", "", true],
+    ["the target's own word", "http://", false],
+  ])("speaks %s", async (_, prefix, insecure) => {
+    await using registry = await startTestRegistry();
+    const connected = await connect(options(`${prefix}${registry.host}/team/app:v1`, { insecure }));
+    expect(connected.origin).toBe(registry.url);
+  });
+
+  test("speaks TLS where the target says so, whatever else is said", async () => {
+    await using registry = await startTestRegistry();
+    const target = `https://${registry.host}/team/app:v1`;
+    expect((await rejection(connect(options(target, { insecure: true })))).code).toBe("TLS_EXPECTED");
+    expect(registry.requests).toEqual([]);
+  });
+
+  test("is content with a registry that does not know /v2/", async () => {
+    await using server = startHttpServer(() => new Response("Not Found", { status: 404 }));
+    expect((await connect(options(`${server.host}/team/app:v1`))).origin).toBe(server.url);
+  });
+
+  test.each([
+    [undefined, "wants a user name and a password"],
+    [{ username: "me", password: "wrong" }, "does not accept this user name and password"],
+  ])("says what the registry wants with a 401", async (credentials, words) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    const error = await rejection(connect(options(`${registry.host}/team/app:v1`, { credentials })));
+    expect(error.code).toBe("UNAUTHORIZED");
+    expect(error.message).toContain(words);
+    expect(error.hint).toBeString();
+    expect(registry.requests).toHaveLength(1);
+  });
+
+  test("says what it cannot do with a token server", async () => {
+    const headers = { "www-authenticate": 'Bearer realm="https://auth.example/token",service="r"' };
+    await using server = startHttpServer(() => new Response(null, { status: 401, headers }));
+    const error = await rejection(connect(options(`${server.host}/team/app:v1`, { credentials: ME })));
+    expect(error.code).toBe("UNAUTHORIZED");
+    expect(error.message).toContain("token");
+  });
+
+  test.each([500, 503, 429])("asks again a server that is at fault: %d", async (status) => {
+    let count = 0;
+    await using server = startHttpServer(() => new Response(null, { status: ++count < 3 ? status : 200 }));
+    await connect(options(`${server.host}/team/app:v1`));
+    expect(count).toBe(3);
+  });
+
+  test("gives up a server that stays at fault", async () => {
+    let count = 0;
+    await using server = startHttpServer(() => {
+      count++;
+      return new Response(null, { status: 503 });
+    });
+    const { retryPolicy } = clientOf(server, { retries: 2 });
+    const error = await rejection(connect(options(`${server.host}/team/app:v1`, { retryPolicy })));
+    expect(error.code).toBe("REGISTRY_FAILED");
+    expect(count).toBe(3);
+  });
+
+  test("does not ask again where nobody listens: that is a mistake in the command", async () => {
+    const server = startHttpServer(() => new Response());
+    await server[Symbol.asyncDispose]();
+    const client = clientOf(server);
+    const { retryPolicy } = client;
+    const error = await rejection(connect(options(`${server.host}/team/app:v1`, { retryPolicy })));
+    expect(error.code).toBe("CONNECTION_REFUSED");
+    expect(client.seenRetries).toEqual([]);
+  });
+
+  test("gives up a registry that is silent", async () => {
+    await using server = startHttpServer(() => new Promise(() => {}));
+    const target = `${server.host}/team/app:v1`;
+    expect((await rejection(connect(options(target, { stallTimeoutMs: 100 })))).code).toBe("STALLED");
+  });
+});

@@ -1,0 +1,243 @@
+import { describe, expect, test } from "bun:test";
+import { resolveLocation, send, sendPersistently } from "../../src/registry/send.ts";
+import { startHttpServer, type TestServer } from "../support/http-server.ts";
+import { startRawServer } from "../support/raw-server.ts";
+import { clientOf } from "../support/registry-client.ts";
+import { rejection } from "../support/rejection.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+
+type Seen = {
+  method: string;
+  url: string;
+  authorization: string | null;
+  length: string | null;
+  bytes: Buffer;
+};
+
+/** Remembers what it is sent, and answers what the test says. */
+function startWitness(answer: (request: Request) => Response): TestServer & { seen: Seen[] } {
+  const seen: Seen[] = [];
+  const server = startHttpServer(async (request) => {
+    const bytes = Buffer.from(await request.bytes());
+    const { method, url, headers } = request;
+    seen.push({
+      method,
+      url,
+      authorization: headers.get("authorization"),
+      length: headers.get("content-length"),
+      bytes,
+    });
+    return answer(request);
+  });
+  return { ...server, seen };
+}
+
+const ok = () => new Response(null, { status: 202 });
+const BODY = seededBytes(700_000, 1);
+
+describe("send", () => {
+  test("gives the answer, whatever its status", async () => {
+    await using server = startHttpServer(() => new Response("I am a teapot", { status: 418 }));
+    const answer = await send(clientOf(server), { method: "GET", url: new URL(`${server.url}/v2/`) });
+    expect(answer).toMatchObject({ status: 418, text: "I am a teapot" });
+    expect(answer.url.href).toBe(`${server.url}/v2/`);
+  });
+
+  test("reads no more of an answer than it needs", async () => {
+    await using server = startHttpServer(() => new Response("x".repeat(5_000_000)));
+    const { text } = await send(clientOf(server), { method: "GET", url: new URL(server.url) });
+    expect(text.length).toBeWithin(1024 * 1024, 2_500_000);
+  });
+
+  test.each([0, 1, 300_000])("sends a body of %d bytes with its length", async (size) => {
+    await using server = startWitness(ok);
+    const body = new Blob([seededBytes(size, 2)]);
+    await send(clientOf(server), { method: "PUT", url: new URL(server.url), body });
+    expect(server.seen).toMatchObject([{ length: `${size}`, bytes: { length: size } }]);
+  });
+
+  test.each(["POST", "PATCH", "PUT", "DELETE"] as const)(
+    "%s without a body has a length of 0",
+    async (method) => {
+      await using server = startWitness(ok);
+      await send(clientOf(server), { method, url: new URL(server.url) });
+      expect(server.seen).toMatchObject([{ length: "0" }]);
+    },
+  );
+
+  test("uses few connections for many requests", async () => {
+    const ports = new Set<number | undefined>();
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      async fetch(request, { requestIP }) {
+        await request.bytes();
+        ports.add(requestIP.call(server, request)?.port);
+        return ok();
+      },
+    });
+    const url = new URL(`http://127.0.0.1:${server.port}/`);
+    const client = clientOf({ url: url.origin });
+    for (let i = 0; i < 40; i++) {
+      await send(client, i % 2 ? { method: "PUT", url, body: new Blob([BODY]) } : { method: "GET", url });
+    }
+    await server.stop(true);
+    expect(ports.size).toBeLessThanOrEqual(20);
+  });
+
+  test("sends its credentials to the registry's origin only", async () => {
+    await using registry = startWitness(ok);
+    await using other = startWitness(ok);
+    const client = clientOf(registry, { authorization: "Basic eA==" });
+    await send(client, { method: "POST", url: new URL(`${registry.url}/a`) });
+    await send(client, { method: "POST", url: new URL(`${other.url}/a`) });
+    expect(registry.seen.map(({ authorization }) => authorization)).toEqual(["Basic eA=="]);
+    expect(other.seen.map(({ authorization }) => authorization)).toEqual([null]);
+  });
+});
+
+describe("a redirect", () => {
+  test.each([
+    ["PATCH", 307],
+    ["PATCH", 308],
+    ["PUT", 307],
+    ["PUT", 308],
+  ] as const)("of %s by %d carries the body again, and no credentials elsewhere", async (method, status) => {
+    await using storage = startWitness(ok);
+    await using registry = startWitness(
+      () => new Response(null, { status, headers: { location: `${storage.url}/put?signature=a%2Fb` } }),
+    );
+    const answer = await send(clientOf(registry, { authorization: "Basic eA==" }), {
+      method,
+      url: new URL(`${registry.url}/upload`),
+      body: new Blob([BODY]),
+    });
+    expect(answer.status).toBe(202);
+    expect(answer.url.href).toBe(`${storage.url}/put?signature=a%2Fb`);
+    expect(registry.seen).toMatchObject([{ authorization: "Basic eA==" }]);
+    expect(storage.seen).toMatchObject([
+      { method, authorization: null, length: `${BODY.length}`, url: `${storage.url}/put?signature=a%2Fb` },
+    ]);
+    expect(storage.seen[0]?.bytes.equals(BODY)).toBe(true);
+  });
+
+  test("within the registry keeps the credentials", async () => {
+    await using registry = startWitness((request) =>
+      request.url.endsWith("/new")
+        ? ok()
+        : new Response(null, { status: 307, headers: { location: "/new" } }),
+    );
+    await send(clientOf(registry, { authorization: "Basic eA==" }), {
+      method: "POST",
+      url: new URL(`${registry.url}/old`),
+    });
+    expect(registry.seen.map(({ authorization }) => authorization)).toEqual(["Basic eA==", "Basic eA=="]);
+  });
+
+  test.each([301, 302, 303, 307, 308])("of GET by %d is followed", async (status) => {
+    await using server = startWitness((request) =>
+      request.url.endsWith("/new")
+        ? new Response("here")
+        : new Response(null, { status, headers: { location: "new" } }),
+    );
+    const { text } = await send(clientOf(server), { method: "GET", url: new URL(`${server.url}/old`) });
+    expect(text).toBe("here");
+  });
+
+  test.each([301, 302, 303])("of PUT by %d is not, since it would lose the body", async (status) => {
+    const headers = { location: "/new" };
+    await using server = startWitness(() => new Response(null, { status, headers }));
+    const request = { method: "PUT", url: new URL(server.url), body: new Blob(["abc"]) } as const;
+    expect((await send(clientOf(server), request)).status).toBe(status);
+    expect(server.seen).toHaveLength(1);
+  });
+
+  test("that leads in a circle ends", async () => {
+    await using server = startWitness(
+      () => new Response(null, { status: 307, headers: { location: "/again" } }),
+    );
+    const request = { method: "PATCH", url: new URL(server.url), body: new Blob(["abc"]) } as const;
+    expect((await rejection(send(clientOf(server), request))).code).toBe("REDIRECT_REFUSED");
+    expect(server.seen.length).toBeLessThanOrEqual(10);
+  });
+});
+
+describe("resolveLocation", () => {
+  const base = new URL("https://registry.example/v2/app/blobs/uploads/?old=1");
+
+  test.each([
+    ["/v2/app/1?state=x", "https://registry.example/v2/app/1?state=x"],
+    ["1?state=x", "https://registry.example/v2/app/blobs/uploads/1?state=x"],
+    ["?state=y", "https://registry.example/v2/app/blobs/uploads/?state=y"],
+    ["//storage.example/1", "https://storage.example/1"],
+    ["https://storage.example:8443/1?a=%2F%2f+~", "https://storage.example:8443/1?a=%2F%2f+~"],
+  ])("resolves %s", (location, expected) => {
+    expect(resolveLocation(location, base).href).toBe(expected);
+  });
+
+  test.each([
+    "http://registry.example/1",
+    "ftp://x/1",
+    "file:///etc/passwd",
+    "https://",
+    "javascript:alert(1)",
+  ])("refuses %s", async (location) => {
+    const error = await rejection((async () => resolveLocation(location, base))());
+    expect(error.code).toBe("REDIRECT_REFUSED");
+  });
+
+  test("lets http lead to https", () => {
+    const from = new URL("http://registry.example/");
+    expect(resolveLocation("https://registry.example/1", from).protocol).toBe("https:");
+  });
+});
+
+describe("no answer", () => {
+  test("is STALLED from a server that is silent", async () => {
+    await using server = startRawServer(undefined);
+    const request = { method: "GET", url: new URL(server.url) } as const;
+    expect((await rejection(send(clientOf(server, { stallTimeoutMs: 100 }), request))).code).toBe("STALLED");
+  });
+
+  test("is STALLED from a server that is silent in the middle of its answer", async () => {
+    await using server = startHttpServer(
+      () => new Response(new ReadableStream({ start: (controller) => controller.enqueue("begun") })),
+    );
+    const request = { method: "GET", url: new URL(server.url) } as const;
+    expect((await rejection(send(clientOf(server, { stallTimeoutMs: 100 }), request))).code).toBe("STALLED");
+  });
+
+  test("is CONNECTION_LOST from what speaks no HTTP, none of which is shown", async () => {
+    await using server = startRawServer("220 \u001b[31mmail.example ESMTP\r\n");
+    const error = await rejection(send(clientOf(server), { method: "GET", url: new URL(server.url) }));
+    expect(error.code).toBe("CONNECTION_LOST");
+    expect(error.message).not.toContain("mail.example");
+  });
+
+  test("is CONNECTION_REFUSED where nobody listens", async () => {
+    const server = startHttpServer(ok);
+    await server[Symbol.asyncDispose]();
+    const error = await rejection(send(clientOf(server), { method: "GET", url: new URL(server.url) }));
+    expect(error.code).toBe("CONNECTION_REFUSED");
+    expect(error.message).toContain(server.url);
+  });
+});
+
+describe("sendPersistently", () => {
+  test("repeats what the check finds transient, and nothing else", async () => {
+    let count = 0;
+    await using server = startHttpServer(() => {
+      count++;
+      return new Response(null, { status: 200 });
+    });
+    const client = clientOf(server);
+    const bug = new TypeError("a bug in the check");
+    const request = { method: "GET", url: new URL(server.url) } as const;
+    const work = sendPersistently(client, request, () => {
+      throw bug;
+    });
+    await expect(work).rejects.toBe(bug);
+    expect(count).toBe(1);
+    expect(client.seenRetries).toEqual([]);
+  });
+});

@@ -1,0 +1,177 @@
+import { describe, expect, test } from "bun:test";
+import { backOff, type RetryPolicy, retry } from "../src/retry.ts";
+
+type Retry = Parameters<RetryPolicy["onRetry"]>[0];
+
+function policyOf(retries: number, more: Partial<RetryPolicy> = {}) {
+  const told: Retry[] = [];
+  const controller = new AbortController();
+  const policy: RetryPolicy = {
+    retries,
+    baseDelayMs: 1,
+    signal: controller.signal,
+    onRetry: (retry) => void told.push(retry),
+    ...more,
+  };
+  return { policy, told, controller };
+}
+
+const always = () => true;
+const atOnce = () => 0;
+const reason = new Error("enough");
+const thrownBy = (work: Promise<unknown>) => work.then(String, (error: unknown) => error);
+
+describe("retry", () => {
+  test.each([
+    [0, 1],
+    [1, 2],
+    [4, 5],
+  ])("with %d retries, %d tries; then the last error", async (retries, tries) => {
+    const { policy, told } = policyOf(retries);
+    const errors: Error[] = [];
+    const failing = retry(policy, always, atOnce, async () => {
+      const error = new Error(`try ${errors.length + 1}`);
+      errors.push(error);
+      throw error;
+    });
+    expect(await thrownBy(failing)).toBe(errors.at(-1));
+    expect(errors).toHaveLength(tries);
+    expect(told.map(({ attempt, error }) => [attempt, error])).toEqual(
+      errors.slice(0, -1).map((error, i) => [i + 1, error]),
+    );
+  });
+
+  test("ends with the first success, and gives what it gave", async () => {
+    const { policy, told } = policyOf(5);
+    let tries = 0;
+    const value = await retry(policy, always, atOnce, async () => {
+      tries++;
+      if (tries < 3) throw new Error("not yet");
+      return `after ${tries}`;
+    });
+    expect([value, tries, told.length]).toEqual(["after 3", 3, 2]);
+  });
+
+  test("throws at once what will not pass, and asks about each error anew", async () => {
+    const { policy, told } = policyOf(5);
+    const final = new Error("final");
+    let tries = 0;
+    const failing = retry(
+      policy,
+      (error) => error !== final,
+      atOnce,
+      async () => {
+        tries++;
+        throw tries === 2 ? final : new Error("passing");
+      },
+    );
+    expect(await thrownBy(failing)).toBe(final);
+    expect([tries, told.length]).toEqual([2, 1]);
+  });
+
+  test("after an interruption there is no other try, and its reason is what is thrown", async () => {
+    const { policy, told, controller } = policyOf(5);
+    let tries = 0;
+    const failing = retry(policy, always, atOnce, async () => {
+      tries++;
+      controller.abort(reason);
+      throw new Error("aborted, in the words of whoever noticed");
+    });
+    expect(await thrownBy(failing)).toBe(reason);
+    expect([tries, told.length]).toEqual([1, 0]);
+  });
+
+  test("an interruption ends a wait at once, however long, and there is no other try", async () => {
+    const { controller, policy } = policyOf(5, {
+      baseDelayMs: 3_600_000,
+      onRetry: () => controller.abort(reason),
+    });
+    let tries = 0;
+    const failing = retry(
+      policy,
+      always,
+      () => 3_600_000,
+      async () => {
+        tries++;
+        throw new Error("down");
+      },
+    );
+    expect(await thrownBy(failing)).toBe(reason);
+    expect(tries).toBe(1);
+  });
+
+  test("waits at least as long as each error asks", async () => {
+    const { policy, told } = policyOf(3);
+    let tries = 0;
+    const requested = [7, 0, 11];
+    await retry(
+      policy,
+      always,
+      () => requested[tries - 1] ?? 0,
+      async () => {
+        if (++tries <= 3) throw new Error("busy");
+      },
+    );
+    expect(told[0]?.delayMs).toBe(7);
+    expect(told[1]?.delayMs).toBeLessThan(7);
+    expect(told[2]?.delayMs).toBe(11);
+  });
+});
+
+describe("backOff", () => {
+  /** The wait that is announced; it is not waited for. */
+  async function announced(failures: number, baseDelayMs: number, requestedMs?: number): Promise<number> {
+    const { policy, told, controller } = policyOf(99, {
+      baseDelayMs,
+      onRetry: (retry) => {
+        told.push(retry);
+        controller.abort(reason);
+      },
+    });
+    expect(await thrownBy(backOff(policy, failures, new Error("x"), requestedMs))).toBe(reason);
+    return told[0]?.delayMs ?? Number.NaN;
+  }
+
+  test.each([
+    [1, 1000],
+    [2, 2000],
+    [3, 4000],
+    [5, 16_000],
+    [6, 30_000],
+    [20, 30_000],
+    [2000, 30_000],
+  ])("after %d failures in a row, %d ms less at most a half", async (failures, ceiling) => {
+    const delays = await Promise.all(Array.from({ length: 30 }, () => announced(failures, 1000)));
+    for (const delayMs of delays) {
+      expect(delayMs).toBeGreaterThanOrEqual(ceiling / 2);
+      expect(delayMs).toBeLessThanOrEqual(ceiling);
+    }
+    expect(new Set(delays).size).toBeGreaterThan(1);
+  });
+
+  test.each([60_000, 3_600_000])(
+    "a server may ask for %d ms, which is more than we would wait",
+    async (ms) => {
+      expect(await announced(1, 1000, ms)).toBe(ms);
+    },
+  );
+
+  test("a server that asks for less is not a reason to hurry", async () => {
+    expect(await announced(3, 1000, 5)).toBeGreaterThanOrEqual(2000);
+  });
+
+  test("a wait too long for a timer is not cut to none", async () => {
+    // Timers take 31 bits; what is longer fires after a millisecond.
+    const { policy, controller } = policyOf(1);
+    const outcomes: string[] = [];
+    const waiting = backOff(policy, 1, new Error("x"), 2 ** 31).then(
+      () => outcomes.push("came back"),
+      () => outcomes.push("interrupted"),
+    );
+    // Later than a timer of a millisecond, since it is started after that one and is longer.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    controller.abort(reason);
+    await waiting;
+    expect(outcomes).toEqual(["interrupted"]);
+  });
+});

@@ -1,0 +1,140 @@
+import { describe, expect, test } from "bun:test";
+import { open } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { openArchiveFiles } from "../../src/source/archive-files.ts";
+import { rejection } from "../support/rejection.ts";
+import { type FixtureMember, memberBytes, tarBytes } from "../support/tar-fixture.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+describe("open", () => {
+  const members: FixtureMember[] = [
+    { path: "first.tar", body: "first" },
+    { path: "a/layer.tar", flag: "2", linkpath: "../first.tar" },
+    { path: "b/layer.tar", flag: "1", linkpath: "a/layer.tar" },
+    { path: "early", flag: "2", linkpath: "late" },
+    { path: "late", body: "late" },
+    { path: "dangling", flag: "2", linkpath: "nothing" },
+    { path: "to-folder", flag: "2", linkpath: "a" },
+    { path: "a/", flag: "5" },
+    { path: "empty", body: "" },
+  ];
+  const cases: [name: string, content: string | undefined][] = [
+    ["first.tar", "first"],
+    ["a/layer.tar", "first"],
+    ["b/layer.tar", "first"],
+    ["early", "late"],
+    ["empty", ""],
+    ["dangling", undefined],
+    ["to-folder", undefined],
+    ["a", undefined],
+    ["a/", undefined],
+    ["absent", undefined],
+    ["", undefined],
+    ["..", undefined],
+    ["../first.tar", undefined],
+    ["/etc/passwd", undefined],
+    ["../../../../../../../../etc/passwd", undefined],
+    ["constructor", undefined],
+  ];
+  test.each(cases)("%j", async (name, content) => {
+    await using archive = await archiveOf(members);
+    expect(await (await archive.files.open(name))?.text()).toBe(content);
+  });
+
+  test("gives a blob that knows its size and can be read again and in pieces", async () => {
+    await using archive = await archiveOf([
+      { path: "a", body: "x".repeat(513) },
+      { path: "b", body: "0123456789" },
+    ]);
+    const blob = await archive.files.open("b");
+    expect(blob?.size).toBe(10);
+    expect(await blob?.slice(2, 5).text()).toBe("234");
+    expect(await blob?.slice(2, 9).slice(1, 3).text()).toBe("34");
+    expect(await blob?.slice(8, 100).text()).toBe("89");
+    expect(await new Response(blob?.slice(3).stream()).text()).toBe("3456789");
+    expect(await blob?.text()).toBe("0123456789");
+  });
+});
+
+describe("links", () => {
+  const circles: [what: string, members: FixtureMember[], name: string][] = [
+    ["a symlink to itself", [{ path: "a", flag: "2", linkpath: "a" }], "a"],
+    [
+      "two that point at each other",
+      [
+        { path: "a", flag: "2", linkpath: "b" },
+        { path: "b", flag: "1", linkpath: "a" },
+      ],
+      "a",
+    ],
+    [
+      "a chain that ends in a circle",
+      [
+        { path: "start", flag: "2", linkpath: "x/a" },
+        { path: "x/a", flag: "2", linkpath: "../x/b" },
+        { path: "x/b", flag: "2", linkpath: "a" },
+      ],
+      "start",
+    ],
+  ];
+  test.each(circles)("refuses %s, naming what was asked for", async (_, members, name) => {
+    await using archive = await archiveOf([...members, { path: "other", body: "fine" }]);
+    const error = await rejection(archive.files.open(name));
+    expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining(`"${name}"`)]);
+    expect(await (await archive.files.open("other"))?.text()).toBe("fine");
+  });
+
+  test("follows a chain of many", async () => {
+    const links = Array.from({ length: 30 }, (_, i) => ({ path: `l${i}`, flag: "2", linkpath: `l${i + 1}` }));
+    await using archive = await archiveOf([...links, { path: "l30", body: "end" }]);
+    expect(await (await archive.files.open("l0"))?.text()).toBe("end");
+  });
+
+  test("a file that was packed twice, which GNU tar writes as a hardlink to itself, is that file", async () => {
+    await using folder = await temporaryFolder();
+    await Bun.write(join(folder.path, "manifest.json"), "[]");
+    const packed = Bun.spawnSync(["tar", "-cf", "x.tar", "manifest.json", "manifest.json"], {
+      cwd: folder.path,
+    });
+    expect(packed.exitCode).toBe(0);
+    const files = await openArchiveFiles(join(folder.path, "x.tar"), "archive");
+    expect(await (await files.open("manifest.json"))?.text()).toBe("[]");
+  });
+
+  test("a hardlink is the file that had its target's name before it, as when tar unpacks", async () => {
+    await using archive = await archiveOf([
+      { path: "a", body: "old" },
+      { path: "b", flag: "1", linkpath: "a" },
+      { path: "a", body: "new" },
+    ]);
+    const folder = dirname(archive.path);
+    expect(Bun.spawnSync(["tar", "-xf", archive.path], { cwd: folder }).exitCode).toBe(0);
+    expect(await Bun.file(join(folder, "b")).text()).toBe("old");
+    expect(await (await archive.files.open("b"))?.text()).toBe("old");
+  });
+});
+
+test("reads what lies behind 8 GiB", async () => {
+  const sizeBytes = 9 * 1024 ** 3;
+  await using archive = await archiveOf([]);
+  const file = await open(archive.path, "w");
+  const parts = [
+    memberBytes({ path: "huge", sizeBytes }),
+    tarBytes([{ path: "behind", body: "still found" }]),
+  ];
+  for (const [i, part] of parts.entries()) await file.write(part, 0, part.length, i * (512 + sizeBytes));
+  await file.close();
+
+  const files = await openArchiveFiles(archive.path, "archive");
+  expect((await files.open("huge"))?.size).toBe(sizeBytes);
+  expect(await (await files.open("huge"))?.slice(sizeBytes - 3).bytes()).toEqual(new Uint8Array(3));
+  expect(await (await files.open("behind"))?.text()).toBe("still found");
+});
+
+async function archiveOf(members: readonly FixtureMember[]) {
+  const folder = await temporaryFolder();
+  const path = join(folder.path, "x.tar");
+  await Bun.write(path, tarBytes(members));
+  const files = await openArchiveFiles(path, "archive");
+  return { path, files, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+}

@@ -1,0 +1,436 @@
+import { describe, expect, test } from "bun:test";
+import { chmod, mkdir, readdir, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { detectCompression } from "../../src/oci/image.ts";
+import { parseReference } from "../../src/oci/reference.ts";
+import { openSource, type Source, type SourceOptions } from "../../src/source/open-source.ts";
+import { rejection } from "../support/rejection.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { tarBytes } from "../support/tar-fixture.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import {
+  archiveBytes,
+  classicFiles,
+  fixtureImage,
+  imageBlobs,
+  layoutFiles,
+  podmanFiles,
+  writeFolder,
+} from "./image-fixture.ts";
+
+const REPOSITORY = join(import.meta.dir, "../..");
+const image = fixtureImage(1, 2, 1);
+const classic = classicFiles(image, ["my/app:v1"]);
+
+/** A folder to work in, with an empty one for temporary files. */
+async function workplace() {
+  const folder = await temporaryFolder();
+  const temporaryDirectory = join(folder.path, "tmp");
+  await mkdir(temporaryDirectory);
+  const controller = new AbortController();
+  return {
+    path: folder.path,
+    temporaryDirectory,
+    controller,
+    leftovers: () => readdir(temporaryDirectory),
+    open: (source: string, target = "localhost:5000/my/app:v1", more: Partial<SourceOptions> = {}) =>
+      openSource({
+        source: join(folder.path, source),
+        target: parseReference(target),
+        temporaryDirectory,
+        signal: controller.signal,
+        onChosen: () => {},
+        onProgress: () => {},
+        ...more,
+      }),
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+}
+
+async function expectWholeImage(source: Source): Promise<void> {
+  expect(await source.image.config.content.text()).toBe(image.config);
+  expect(source.image.layers.map((layer) => String(layer.diffId))).toEqual([...image.diffIds]);
+  for (const [i, layer] of source.image.layers.entries()) {
+    expect(await layer.content.bytes()).toEqual(image.layers[i] ?? new Uint8Array());
+  }
+}
+
+describe("what it opens", () => {
+  const forms = {
+    "classic.tar": archiveBytes(classic),
+    "podman.tar": archiveBytes(podmanFiles(image, ["my/app:v1"])),
+    "layout.tar": archiveBytes({
+      ...layoutFiles([{ digest: imageBlobs(image).manifest.digest }]),
+      ...imageBlobs(image).files,
+    }),
+    // Told by their bytes, and not by their names.
+    "gzip.tar": Bun.gzipSync(archiveBytes(classic)),
+    "members.tgz": Buffer.concat([
+      Bun.gzipSync(archiveBytes(classic).subarray(0, 5000)),
+      Bun.gzipSync(archiveBytes(classic).subarray(5000)),
+    ]),
+    "zstd.tar": Bun.zstdCompressSync(archiveBytes(classic)),
+    "frames.tar.zst": Buffer.concat([
+      Bun.zstdCompressSync(archiveBytes(classic).subarray(0, 5000)),
+      Bun.zstdCompressSync(archiveBytes(classic).subarray(5000)),
+    ]),
+    "plain.tar.gz": archiveBytes(classic),
+    extensionless: archiveBytes(classic),
+  };
+  test.each(Object.entries(forms))("an archive: %s", async (name, bytes) => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, name), bytes);
+    const chosen: unknown[] = [];
+    const progress: [verb: string, doneBytes: number, totalBytes: number][] = [];
+    {
+      await using source = await place.open(name, undefined, {
+        onChosen: (description) => chosen.push(description),
+        onProgress: (...done) => progress.push(done),
+      });
+      await expectWholeImage(source);
+      expect(source.description).toMatchObject({
+        kind: "archive",
+        name: join(place.path, name),
+        sizeBytes: bytes.length,
+        date: expect.any(Date),
+      });
+      expect(chosen).toEqual([source.description]);
+      const isPacked = (await detectCompression(new Blob([bytes]))) !== "none";
+      expect(progress.at(-1)).toEqual(isPacked ? ["unpacking", bytes.length, bytes.length] : undefined);
+    }
+    expect(await place.leftovers()).toEqual([]);
+  });
+
+  test("a folder, also by a symlink", async () => {
+    await using place = await workplace();
+    await writeFolder(join(place.path, "image"), classic);
+    await symlink("image", join(place.path, "alias"));
+    for (const name of ["image", "image/", "alias"]) {
+      await using source = await place.open(name);
+      await expectWholeImage(source);
+      expect(source.description).toMatchObject({ kind: "folder", sizeBytes: undefined });
+    }
+  });
+
+  test("a folder that holds only index.json and blobs/", async () => {
+    await using place = await workplace();
+    const blobs = imageBlobs(image);
+    const { "oci-layout": _, ...files } = layoutFiles([{ digest: blobs.manifest.digest }]);
+    await writeFolder(join(place.path, "image"), { ...files, ...blobs.files });
+    await using source = await place.open("image");
+    await expectWholeImage(source);
+  });
+
+  test("manifest.json, where an OCI layout beside it says otherwise", async () => {
+    await using place = await workplace();
+    const other = imageBlobs(fixtureImage(9));
+    const layout = layoutFiles([{ digest: other.manifest.digest }]);
+    await Bun.write(join(place.path, "x.tar"), archiveBytes({ ...layout, ...other.files, ...classic }));
+    await using source = await place.open("x.tar");
+    await expectWholeImage(source);
+  });
+});
+
+describe("several images in one archive", () => {
+  const other = fixtureImage(9);
+  const several = archiveBytes({
+    ...classic,
+    "other.json": other.config,
+    "other.tar": other.layers[0] ?? "",
+    "manifest.json": JSON.stringify([
+      { Config: "other.json", RepoTags: ["my/other:v1"], Layers: ["other.tar"] },
+      ...(JSON.parse(String(classic["manifest.json"])) as unknown[]),
+    ]),
+  });
+
+  const targets = ["localhost:5000/my/app:v1", "https://registry.example.com/my/app:v1"];
+  test.each(targets)("the one that is named like the target: %s", async (target) => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, "x.tar"), several);
+    await using source = await place.open("x.tar", target);
+    await expectWholeImage(source);
+  });
+
+  test.each(["localhost:5000/my/app:v2", "localhost:5000/app:v1", "localhost:5000/our/my/app:v1"])(
+    "none is named like %s: the choices",
+    async (target) => {
+      await using place = await workplace();
+      await Bun.write(join(place.path, "x.tar"), several);
+      const error = await rejection(place.open("x.tar", target));
+      expect(error.code).toBe("SOURCE_AMBIGUOUS");
+      expect(error.message).toContain("my/app:v1");
+      expect(error.message).toContain("my/other:v1");
+    },
+  );
+});
+
+describe("failures", () => {
+  test.each([
+    "absent.tar",
+    "absent.tar.gz",
+    "absent.tgz",
+    "absent.tar.zst",
+    "./absent",
+    "../absent",
+    "/absent",
+    "~/absent",
+  ])("%s is a path, and not there", async (source) => {
+    await using place = await workplace();
+    const error = await rejection(place.open("", undefined, { source }));
+    expect([error.code, error.message]).toEqual(["SOURCE_NOT_FOUND", expect.stringContaining(`"${source}"`)]);
+    expect(error.hint).toContain("docker save");
+  });
+
+  test("a path below a file is not there either", async () => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, "x.tar"), "");
+    expect((await rejection(place.open("x.tar/y"))).code).toBe("SOURCE_NOT_FOUND");
+  });
+
+  const packed = Bun.gzipSync(archiveBytes(classic));
+  const zstd = Bun.zstdCompressSync(archiveBytes(classic));
+  const flipped = Buffer.from(packed);
+  flipped.writeUInt8((flipped[5000] ?? 0) ^ 0xff, 5000);
+  const damaged: [what: string, bytes: Uint8Array][] = [
+    ["cut short", archiveBytes(classic).subarray(0, 5000)],
+    ["empty", new Uint8Array()],
+    ["text", Buffer.from("no archive at all. ".repeat(100))],
+    ["gzip cut short", packed.subarray(0, packed.length - 100)],
+    ["gzip's header alone", packed.subarray(0, 10)],
+    ["gzip's magic and then nonsense", Buffer.concat([Buffer.from([0x1f, 0x8b]), seededBytes(2000, 3)])],
+    ["gzip with a wrong byte", flipped],
+    ["gzip of nothing", Bun.gzipSync(new Uint8Array())],
+    ["gzip of text", Bun.gzipSync(Buffer.from("no archive at all. ".repeat(100)))],
+    ["gzip of an archive cut short", Bun.gzipSync(archiveBytes(classic).subarray(0, 5000))],
+    ["gzip in gzip", Bun.gzipSync(packed)],
+    ["zstd cut short", zstd.subarray(0, zstd.length - 3000)],
+    ["zstd's magic alone", zstd.subarray(0, 4)],
+    [
+      "zstd's magic and then nonsense",
+      Buffer.concat([Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), seededBytes(2000, 3)]),
+    ],
+  ];
+  test.each(damaged)(
+    "%s: names the file that the user knows, and leaves nothing behind",
+    async (_, bytes) => {
+      await using place = await workplace();
+      await Bun.write(join(place.path, "mine.tar"), bytes);
+      const error = await rejection(place.open("mine.tar"));
+      expect(error.code).toBe("ARCHIVE_INVALID");
+      expect(error.message).toContain("mine.tar");
+      expect(error.message).not.toContain(place.temporaryDirectory);
+      expect(error.hint).toBeString();
+      expect(await place.leftovers()).toEqual([]);
+    },
+  );
+
+  test("what is no file, such as the pipe of <(docker save …), is called that, and not an archive cut short", async () => {
+    await using place = await workplace();
+    const error = await rejection(place.open("", undefined, { source: "/dev/null" }));
+    expect(["ARCHIVE_INVALID", "FILE_FAILED", "SOURCE_NOT_FOUND"]).toContain(error.code);
+    expect(error.message).toContain("regular file");
+  });
+
+  test("the files of a container (docker export): no image", async () => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, "x.tar"), tarBytes([{ path: "etc/hosts", body: "127.0.0.1" }]));
+    const error = await rejection(place.open("x.tar"));
+    expect(error.code).toBe("IMAGE_INVALID");
+    expect(error.message).toContain("manifest.json");
+    expect(error.hint).toContain("docker export");
+  });
+
+  test("an empty folder: no image", async () => {
+    await using place = await workplace();
+    expect((await rejection(place.open("tmp"))).code).toBe("IMAGE_INVALID");
+  });
+
+  test("an index that lists nothing that is there", async () => {
+    await using place = await workplace();
+    const digest = `sha256:${"a".repeat(64)}`;
+    await Bun.write(join(place.path, "x.tar"), archiveBytes(layoutFiles([{ digest }])));
+    expect((await rejection(place.open("x.tar"))).code).toBe("IMAGE_INVALID");
+  });
+
+  test("an image that cannot be read leaves no unpacked archive behind", async () => {
+    await using place = await workplace();
+    const { [`${image.configHex}.json`]: _, ...files } = classic;
+    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(archiveBytes(files)));
+    expect((await rejection(place.open("x.tar.gz"))).code).toBe("IMAGE_INVALID");
+    expect(await place.leftovers()).toEqual([]);
+  });
+
+  test("an interruption ends the unpacking with its reason, and leaves nothing behind", async () => {
+    await using place = await workplace();
+    // It unpacks to 64 MB, of which the first must be written before the next is read.
+    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(new Uint8Array(64 * 1024 * 1024)));
+    const reason = new Error("enough");
+    const opening = place.open("x.tar.gz", undefined, { onProgress: () => place.controller.abort(reason) });
+    expect(await opening.then(String, (error: unknown) => error)).toBe(reason);
+    expect(await place.leftovers()).toEqual([]);
+  });
+
+  test("an interruption before the unpacking, too", async () => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, "x.tar.gz"), packed);
+    const reason = new Error("enough");
+    place.controller.abort(reason);
+    expect(await place.open("x.tar.gz").then(String, (error: unknown) => error)).toBe(reason);
+    expect(await place.leftovers()).toEqual([]);
+  });
+});
+
+/** Runs in a process of its own: a working folder is one per process, and so are rights. */
+const OPEN = `
+  const { openSource } = await import(${JSON.stringify(join(REPOSITORY, "src/source/open-source.ts"))});
+  const { parseReference } = await import(${JSON.stringify(join(REPOSITORY, "src/oci/reference.ts"))});
+  if (process.env.AS_NOBODY && process.getuid() === 0) process.setuid(65534);
+  const [target, source] = process.argv.slice(1);
+  const progress = [];
+  try {
+    await using opened = await openSource({
+      source,
+      target: parseReference(target),
+      temporaryDirectory: process.env.TEMPORARY,
+      signal: new AbortController().signal,
+      onChosen: () => {},
+      onProgress: (...done) => progress.push(done.join(" ")),
+    });
+    const text = await opened.image.layers[0].content.text();
+    console.log([opened.description.kind, opened.description.name, text].join(" "));
+    if (process.env.SHOW_PROGRESS) console.log([progress.at(0), progress.at(-1)].join("\\n"));
+  } catch (error) {
+    console.log([error.name, error.code, error.message, error.hint].join(" | "));
+  }
+`;
+
+describe("in the working folder", () => {
+  async function openIn(
+    cwd: string,
+    args: readonly string[],
+    env: Record<string, string> = {},
+  ): Promise<string> {
+    const child = Bun.spawn([process.execPath, "-e", OPEN, ...args], {
+      cwd,
+      env: { ...process.env, TEMPORARY: join(cwd, "tmp"), ...env },
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    const [stdout] = await Promise.all([child.stdout.text(), child.exited]);
+    return stdout.trimEnd();
+  }
+
+  /** An image that says where it came from. */
+  function marked(mark: string) {
+    const diffId = `sha256:${"0".repeat(64)}`;
+    return {
+      "c.json": JSON.stringify({ rootfs: { diff_ids: [diffId] } }),
+      "l.tar": mark,
+      "manifest.json": JSON.stringify([{ Config: "c.json", RepoTags: [`${mark}:v1`], Layers: ["l.tar"] }]),
+    };
+  }
+
+  /** A docker command that knows one image, `localhost/app:v1`, and writes down what it was asked. */
+  async function installDocker(folder: string): Promise<Record<string, string>> {
+    const bin = join(folder, "bin");
+    await mkdir(bin);
+    await Bun.write(join(folder, "engine.tar"), archiveBytes(marked("engine")));
+    await Bun.write(
+      join(bin, "docker"),
+      `#!/bin/sh
+echo "$* token=$REGISTRY_JWT_TOKEN" >> '${folder}/asked'
+if [ -n "$DOCKER_FAILURE" ]; then echo "$DOCKER_FAILURE" >&2; exit 1; fi
+case "$1 $2" in
+  "image inspect")
+    for last; do :; done
+    if [ "$last" != localhost/app:v1 ]; then echo "Error: No such image: $last" >&2; exit 1; fi
+    printf 'localhost/app:v1,other:v2\\t2024-05-06T07:08:09Z'
+    case "$*" in *.Size*) printf '\\t1000000' ;; esac
+    printf '\\n' ;;
+  "image save") cat '${folder}/engine.tar'
+    if [ -n "$SAVE_FAILURE" ]; then echo "$SAVE_FAILURE" >&2; exit 1; fi ;;
+  "image ls") printf 'localhost/app:v1\\n<none>:<none>\\nzzz:v9\\n' ;;
+esac
+`,
+    );
+    await chmod(join(bin, "docker"), 0o755);
+    return { PATH: `${bin}:/usr/bin:/bin` };
+  }
+
+  test("output.tar comes first, then .output-image, then the engine", async () => {
+    await using place = await workplace();
+    const docker = await installDocker(place.path);
+    const target = ["localhost/app:v1"];
+    expect(await openIn(place.path, target, docker)).toBe("engine localhost/app:v1 engine");
+    await writeFolder(join(place.path, ".output-image"), marked("folder"));
+    expect(await openIn(place.path, target, docker)).toBe("folder .output-image folder");
+    await Bun.write(join(place.path, "output.tar"), archiveBytes(marked("archive")));
+    expect(await openIn(place.path, target, docker)).toBe("archive output.tar archive");
+    // A named source is stronger than what lies about.
+    expect(await openIn(place.path, [...target, "localhost/app:v1"], docker)).toBe(
+      "engine localhost/app:v1 engine",
+    );
+    expect(await openIn(place.path, [...target, ".output-image"], docker)).toBe(
+      "folder .output-image folder",
+    );
+    expect(await place.leftovers()).toEqual([]);
+  }, 20_000);
+
+  test("a damaged output.tar is not passed over in silence", async () => {
+    await using place = await workplace();
+    await writeFolder(join(place.path, ".output-image"), marked("folder"));
+    await Bun.write(join(place.path, "output.tar"), "");
+    expect(await openIn(place.path, ["localhost/app:v1"])).toStartWith("PushError | ARCHIVE_INVALID |");
+  });
+
+  test("the engine: no password for docker, the nearest names, no engine, and no docker", async () => {
+    await using place = await workplace();
+    const docker = { ...(await installDocker(place.path)), REGISTRY_JWT_TOKEN: "s3cret" };
+    const open = (source: string, env: Record<string, string>) =>
+      openIn(place.path, ["localhost/app:v1", source], env);
+
+    expect(await open("localhost/app:v1", docker)).toBe("engine localhost/app:v1 engine");
+    const missing = await open("localhost/ap:v1", docker);
+    expect(missing).toStartWith("PushError | IMAGE_NOT_FOUND |");
+    expect(missing).toContain("localhost/app:v1");
+    expect(missing).not.toContain("<none>");
+    expect(await Bun.file(join(place.path, "asked")).text()).not.toContain("s3cret");
+
+    const failure =
+      "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
+    expect(await open("app", { ...docker, DOCKER_FAILURE: failure })).toStartWith(
+      "PushError | ENGINE_UNREACHABLE |",
+    );
+    expect(await open("app", { ...docker, DOCKER_FAILURE: "out of cheese" })).toMatch(
+      /^PushError \| ENGINE_FAILED \| .*out of cheese/,
+    );
+    expect(await open("localhost/app:v1", { ...docker, SAVE_FAILURE: "no space left" })).toMatch(
+      /^PushError \| ENGINE_FAILED \| .*no space left/,
+    );
+    expect(await open("app", { PATH: place.temporaryDirectory })).toStartWith("PushError | ENGINE_MISSING |");
+    expect(await place.leftovers()).toEqual([]);
+  }, 20_000);
+
+  test("the engine's image is saved with progress against the size that the engine tells", async () => {
+    await using place = await workplace();
+    const docker = { ...(await installDocker(place.path)), SHOW_PROGRESS: "1" };
+    const sizeBytes = Bun.file(join(place.path, "engine.tar")).size;
+    const [, first, last] = (await openIn(place.path, ["localhost/app:v1"], docker)).split("\n");
+    expect(first).toBe("saving 0 1000000");
+    expect(last).toBe(`saving ${sizeBytes} 1000000`);
+  }, 20_000);
+
+  test("an archive or folder that may not be read is a failure with its name, and no bug of ours", async () => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, "mine.tar"), archiveBytes(marked("archive")));
+    await writeFolder(join(place.path, "folder"), marked("folder"));
+    await chmod(join(place.path, "mine.tar"), 0);
+    await chmod(join(place.path, "folder/manifest.json"), 0);
+    await chmod(place.path, 0o755);
+    for (const source of ["mine.tar", "folder"]) {
+      const said = await openIn(place.path, ["localhost/app:v1", source], { AS_NOBODY: "1" });
+      expect(said).toStartWith("PushError | FILE_FAILED |");
+      expect(said).toContain(source);
+    }
+  }, 20_000);
+});

@@ -1,0 +1,47 @@
+import { join } from "node:path";
+
+const SCRIPT = join(import.meta.dir, "../../index.ts");
+
+export type CliOptions = {
+  /** The folder to run in, which is the home, too. */
+  readonly cwd: string;
+  /** Variables in place of this process's own, of which only PATH is kept. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** What is piped in. Undefined: nothing, and the pipe is closed. */
+  readonly input?: string | Uint8Array<ArrayBuffer>;
+};
+
+export type CliResult = { readonly code: number; readonly stdout: string; readonly stderr: string };
+
+/** The command that runs chunkpush, for whoever starts it in another way. */
+export function cliCommand(args: readonly string[]): string[] {
+  return [process.execPath, "run", SCRIPT, ...args];
+}
+
+export function cliEnvironment({ cwd, env }: CliOptions): Record<string, string> {
+  return { PATH: process.env["PATH"] ?? "", HOME: cwd, ...env };
+}
+
+/** Runs chunkpush as a user does, to its end. */
+export async function runCli(args: readonly string[], options: CliOptions): Promise<CliResult> {
+  const child = Bun.spawn(cliCommand(args), {
+    cwd: options.cwd,
+    env: cliEnvironment(options),
+    stdin: options.input === undefined ? "ignore" : new Blob([options.input]),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { code, stdout, stderr };
+}
+
+/** Starts chunkpush with a standard input that stays open. */
+export function startCli(args: readonly string[], options: Omit<CliOptions, "input">) {
+  return Bun.spawn(cliCommand(args), {
+    cwd: options.cwd,
+    env: cliEnvironment(options),
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
