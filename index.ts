@@ -70,9 +70,8 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     target,
     temporaryDirectory: cache.directory,
     signal,
-    onChosen: (description) => report({ type: "source-chosen", ...description }),
-    onProgress(verb, doneBytes, totalBytes) {
-      opening = { id: "open", verb, subject: "image", totalBytes };
+    onProgress(verb, subject, doneBytes, totalBytes) {
+      opening = { id: "open", verb, subject, totalBytes };
       report({ type: "task-progress", task: opening, doneBytes });
     },
   });
@@ -81,6 +80,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   const { image } = source;
   report({
     type: "image-read",
+    source: source.description,
     names: image.names,
     platform: image.platform,
     layerCount: image.layers.length,

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { dockerArchive } from "./support/docker-archive.ts";
 import { describeWith } from "./support/needs.ts";
@@ -212,6 +212,9 @@ _, status = os.waitpid(child, 0)
 sys.exit(os.waitstatus_to_exitcode(status) & 255)
 `;
 
+// Whole processes, several at a time: a busy machine may need long for what takes a moment.
+setDefaultTimeout(60_000);
+
 describeWith("python3", "at a terminal", () => {
   async function atTerminal(setup: Setup, args: string[], typed: { keys?: string; signal?: string }) {
     const script = [AT_TERMINAL, "Password of", typed.keys ?? "", typed.signal ?? ""];
@@ -273,5 +276,5 @@ describeWith("python3", "at a terminal", () => {
     await using setup = await setUp("hush-Xq7");
     const { code } = await atTerminal(setup, [], { signal: "SIGTERM" });
     expect(code).toBe(130);
-  }, 4_000);
+  });
 });

@@ -1,5 +1,5 @@
 /** Every mistake that a user can make, and what chunkpush says to it: what is wrong, what to do, and no password. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { utimes } from "node:fs/promises";
 import { join } from "node:path";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
@@ -14,6 +14,9 @@ import { seededBytes } from "./support/seeded-bytes.ts";
 import { tarBytes } from "./support/tar-fixture.ts";
 import { type TemporaryFolder, temporaryFolder } from "./support/temporary-folder.ts";
 import { startTestRegistry } from "./support/test-registry.ts";
+
+// Whole processes, several at a time: a busy machine may need long for what takes a moment.
+setDefaultTimeout(60_000);
 
 const USERNAME = "pusher";
 const PASSWORD = "Zq9-xylophone%Brücke";
@@ -158,8 +161,7 @@ describe.concurrent("the source", () => {
     await utimes(path, age, age);
     const { code, stderr } = await run([`${registry.host}/team/other:v2`], { cwd: own.path });
     expect(stderr).toContain("Source: output.tar (archive, ");
-    expect(stderr).toContain("written 3 days ago");
-    expect(stderr).toContain("Image: team/app:v1, linux/amd64, 1 layer, ");
+    expect(stderr).toContain("written 3 days ago): team/app:v1, linux/amd64, 1 layer, ");
     expect(stderr).toContain("Note: the source names this image otherwise");
     expect(code).toBe(0);
     const same = await run([`${registry.host}/team/app:v1`], { cwd: own.path });

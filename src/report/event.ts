@@ -3,22 +3,25 @@ export type Task = {
   /** Unique in a push. */
   readonly id: string;
   readonly verb: "saving" | "unpacking" | "compressing" | "checking" | "uploading";
-  /** `image`, `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
+  /** `output.tar`, `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
   readonly subject: string;
   readonly totalBytes: number;
+};
+
+/** Where the image came from, and when it got there. */
+export type ImageOrigin = {
+  readonly kind: "archive" | "folder" | "engine";
+  readonly name: string;
+  readonly date: Date | undefined;
+  /** Of an archive's file. */
+  readonly sizeBytes: number | undefined;
 };
 
 /** What happens during a push, for whoever shows it. */
 export type PushEvent =
   | {
-      readonly type: "source-chosen";
-      readonly kind: "archive" | "folder" | "engine";
-      readonly name: string;
-      readonly date: Date | undefined;
-      readonly sizeBytes: number | undefined;
-    }
-  | {
       readonly type: "image-read";
+      readonly source: ImageOrigin;
       readonly names: readonly string[];
       readonly platform: string | undefined;
       readonly layerCount: number;

@@ -1,5 +1,5 @@
 import { formatAge, formatBytes, formatDuration } from "../format.ts";
-import type { PushEvent, Report, Task } from "./event.ts";
+import type { ImageOrigin, PushEvent, Report, Task } from "./event.ts";
 
 /** How often a line tells how far running work is: enough to see life, few enough for a log. */
 const TERMINAL_INTERVAL_MS = 2_000;
@@ -47,8 +47,6 @@ function noteProgress(
 
 function linesOf(event: PushEvent, elapsedMs: number): string[] {
   switch (event.type) {
-    case "source-chosen":
-      return [`Source: ${describeSource(event)}`];
     case "image-read":
       return describeImage(event);
     case "password-awaited":
@@ -77,34 +75,29 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
   }
 }
 
-function describeSource({
-  kind,
-  name,
-  date,
-  sizeBytes,
-}: Extract<PushEvent, { type: "source-chosen" }>): string {
+/** One line, in which a stale archive or a wrong image catches the eye. */
+function describeImage(event: Extract<PushEvent, { type: "image-read" }>): string[] {
+  const facts = [
+    event.names.length > 0 ? event.names.join(", ") : "an image without a name",
+    event.platform,
+    `${event.layerCount} layer${event.layerCount === 1 ? "" : "s"}`,
+    formatBytes(event.layerBytes),
+  ];
+  return [
+    `Source: ${describeOrigin(event.source)}: ${facts.filter(Boolean).join(", ")}`,
+    ...(event.isNamedOtherwise
+      ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
+      : []),
+  ];
+}
+
+function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {
   const age = date && !Number.isNaN(date.getTime()) ? formatAge(date, new Date()) : undefined;
   const facts =
     kind === "engine"
       ? ["image of the Docker engine", age && `built ${age}`]
       : [kind, sizeBytes !== undefined && formatBytes(sizeBytes), age && `written ${age}`];
   return `${name} (${facts.filter(Boolean).join(", ")})`;
-}
-
-function describeImage(event: Extract<PushEvent, { type: "image-read" }>): string[] {
-  const names = event.names.length > 0 ? event.names.join(", ") : "without a name";
-  const facts = [
-    names,
-    event.platform,
-    `${event.layerCount} layer${event.layerCount === 1 ? "" : "s"}`,
-    formatBytes(event.layerBytes),
-  ];
-  return [
-    `Image: ${facts.filter(Boolean).join(", ")}`,
-    ...(event.isNamedOtherwise
-      ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
-      : []),
-  ];
 }
 
 function describeResult({ verb, totalBytes }: Task, resultBytes: number, elapsedMs: number): string {

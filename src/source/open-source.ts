@@ -41,10 +41,13 @@ export type SourceOptions = {
   /** Where an archive may be unpacked or saved to. Must exist. */
   readonly temporaryDirectory: string;
   readonly signal: AbortSignal;
-  /** Told what was chosen, before the long work of reading it. */
-  readonly onChosen: (description: SourceDescription) => void;
   /** Told how far the work is that some sources need before they can be read. */
-  readonly onProgress: (verb: "saving" | "unpacking", doneBytes: number, totalBytes: number) => void;
+  readonly onProgress: (
+    verb: "saving" | "unpacking",
+    name: string,
+    doneBytes: number,
+    totalBytes: number,
+  ) => void;
 };
 
 /**
@@ -87,7 +90,6 @@ async function describePath(path: string): Promise<SourceDescription | undefined
 
 async function openPath(description: SourceDescription, options: SourceOptions): Promise<Source> {
   const { kind, name: path } = description;
-  options.onChosen(description);
   const title = `${kind} "${path}"`;
   await using resources = new AsyncDisposableStack();
   let files: ImageFiles;
@@ -98,7 +100,7 @@ async function openPath(description: SourceDescription, options: SourceOptions):
       path,
       options.temporaryDirectory,
       options.signal,
-      (done, total) => options.onProgress("unpacking", done, total),
+      (done, total) => options.onProgress("unpacking", path, done, total),
     );
     if (unpacked !== undefined) resources.use(unpacked);
     files = await openArchiveFiles(unpacked?.path ?? path, title);
@@ -109,11 +111,10 @@ async function openPath(description: SourceDescription, options: SourceOptions):
 async function openEngineImage(name: string, options: SourceOptions): Promise<Source> {
   const found = await inspectEngineImage(name);
   const description = { kind: "engine" as const, name, date: new Date(found.created), sizeBytes: undefined };
-  options.onChosen(description);
   await using resources = new AsyncDisposableStack();
   const archive = resources.use(temporaryFile(options.temporaryDirectory, "save"));
   await saveEngineImage(name, archive.path, options.signal, (done) =>
-    options.onProgress("saving", done, Math.max(done, found.sizeBytes)),
+    options.onProgress("saving", name, done, Math.max(done, found.sizeBytes)),
   );
   const files = await openArchiveFiles(archive.path, `archive that docker saved of "${name}"`);
   return disposeWith(resources, description, await readImage(files, [name, ...found.names]));

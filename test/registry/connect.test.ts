@@ -93,6 +93,16 @@ describe("connect", () => {
     expect(registry.requests).toHaveLength(1);
   });
 
+  test("does not blame the password where a redirect led elsewhere, so that it was not sent", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using front = startHttpServer(() => Response.redirect(`${registry.url}/v2/`, 301));
+    const error = await rejection(connect(options(`${front.host}/team/app:v1`, { credentials: ME })));
+    expect(error.code).toBe("UNAUTHORIZED");
+    expect(error.message).toContain(registry.url);
+    expect(error.message).not.toContain("does not accept this user name and password");
+    expect(registry.requests).toMatchObject([{ hadAuthorization: false }]);
+  });
+
   test("says what it cannot do with a token server", async () => {
     const headers = { "www-authenticate": 'Bearer realm="https://auth.example/token",service="r"' };
     await using server = startHttpServer(() => new Response(null, { status: 401, headers }));

@@ -85,6 +85,15 @@ describe("putManifest", () => {
     expect(error.message).toContain(MANIFEST.digest);
   });
 
+  test("keeps a terminal safe from what a registry says that it stored", async () => {
+    await using registry = await startTestRegistry({
+      intercept: faultAlways("put-manifest", answering(201, { "docker-content-digest": "8 bit \u009b31m" })),
+    });
+    const { message } = await rejection(putManifest(clientOf(registry), "v1", MANIFEST));
+    expect(message).toContain("31m");
+    expect(message).toMatch(/^[\x20-\x7e]*$/);
+  });
+
   test.each([200, 202, 404])("takes a %d for a failure", async (status) => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("put-manifest", answering(status)),

@@ -16,73 +16,71 @@ function task(verb: Task["verb"], totalBytes: number, subject = "layer 1/2 sha25
 
 const DAY_MS = 86_400_000;
 
+type ImageRead = Extract<PushEvent, { type: "image-read" }>;
+
+function imageRead(facts: Partial<ImageRead>): ImageRead {
+  return {
+    type: "image-read",
+    source: { kind: "folder", name: "x", date: undefined, sizeBytes: undefined },
+    names: ["my/app:v1"],
+    platform: "linux/amd64",
+    layerCount: 2,
+    layerBytes: 2_000_000,
+    isNamedOtherwise: false,
+    ...facts,
+  };
+}
+
 describe("an event", () => {
   test.each<[string, PushEvent, string[]]>([
     [
-      "an archive",
-      {
-        type: "source-chosen",
-        kind: "archive",
-        name: "output.tar",
-        date: new Date(Date.now() - 3.5 * DAY_MS),
-        sizeBytes: 1_234_567,
-      },
-      ["Source: output.tar (archive, 1.2 MB, written 3 days ago)"],
+      "an image in an archive",
+      imageRead({
+        source: {
+          kind: "archive",
+          name: "output.tar",
+          date: new Date(Date.now() - 3.5 * DAY_MS),
+          sizeBytes: 1_234_567,
+        },
+        names: ["my/app:v1", "my/app:latest"],
+        platform: "linux/arm64/v8",
+      }),
+      [
+        "Source: output.tar (archive, 1.2 MB, written 3 days ago): my/app:v1, my/app:latest, linux/arm64/v8, 2 layers, 2.0 MB",
+      ],
     ],
     [
-      "a folder whose date is nonsense",
-      {
-        type: "source-chosen",
-        kind: "folder",
-        name: ".output-image",
-        date: new Date(NaN),
-        sizeBytes: undefined,
-      },
-      ["Source: .output-image (folder)"],
+      "an image in a folder whose date is nonsense",
+      imageRead({
+        source: { kind: "folder", name: ".output-image", date: new Date(NaN), sizeBytes: undefined },
+      }),
+      ["Source: .output-image (folder): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
     ],
     [
       "an image of the engine",
-      { type: "source-chosen", kind: "engine", name: "my/app:v1", date: new Date(), sizeBytes: undefined },
-      ["Source: my/app:v1 (image of the Docker engine, built just now)"],
-    ],
-    [
-      "an image",
-      {
-        type: "image-read",
-        names: ["my/app:v1", "my/app:latest"],
-        platform: "linux/arm64/v8",
-        layerCount: 2,
-        layerBytes: 2_000_000,
-        isNamedOtherwise: false,
-      },
-      ["Image: my/app:v1, my/app:latest, linux/arm64/v8, 2 layers, 2.0 MB"],
+      imageRead({ source: { kind: "engine", name: "my/app:v1", date: new Date(), sizeBytes: undefined } }),
+      [
+        "Source: my/app:v1 (image of the Docker engine, built just now): my/app:v1, linux/amd64, 2 layers, 2.0 MB",
+      ],
     ],
     [
       "an image of another name",
-      {
-        type: "image-read",
+      imageRead({
         names: ["old/app:v1"],
         platform: undefined,
         layerCount: 1,
         layerBytes: 10,
         isNamedOtherwise: true,
-      },
+      }),
       [
-        "Image: old/app:v1, 1 layer, 10 B",
+        "Source: x (folder): old/app:v1, 1 layer, 10 B",
         "Note: the source names this image otherwise than the target. Is it the one you mean?",
       ],
     ],
     [
       "an image without a name",
-      {
-        type: "image-read",
-        names: [],
-        platform: "linux/amd64",
-        layerCount: 0,
-        layerBytes: 0,
-        isNamedOtherwise: false,
-      },
-      ["Image: without a name, linux/amd64, 0 layers, 0 B"],
+      imageRead({ names: [], layerCount: 0, layerBytes: 0 }),
+      ["Source: x (folder): an image without a name, linux/amd64, 0 layers, 0 B"],
     ],
     [
       "a registry",
