@@ -7,6 +7,9 @@ import { seededBytes } from "./support/seeded-bytes.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 import { basic, startTestRegistry, type TestRegistry } from "./support/test-registry.ts";
 
+// Whole processes, several at a time: a busy machine may need long for what takes a moment.
+setDefaultTimeout(60_000);
+
 const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
 
 type Setup = AsyncDisposable & { registry: TestRegistry; folder: string; target: string; archive: string };
@@ -211,9 +214,6 @@ while True:
 _, status = os.waitpid(child, 0)
 sys.exit(os.waitstatus_to_exitcode(status) & 255)
 `;
-
-// Whole processes, several at a time: a busy machine may need long for what takes a moment.
-setDefaultTimeout(60_000);
 
 describeWith("python3", "at a terminal", () => {
   async function atTerminal(setup: Setup, args: string[], typed: { keys?: string; signal?: string }) {

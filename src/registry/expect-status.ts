@@ -38,11 +38,8 @@ export function expectStatus(
 
 type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
 
-function explain(
-  registry: Registry,
-  request: RegistryRequest,
-  { status, headers, text }: RegistryResponse,
-): Explanation {
+function explain(registry: Registry, request: RegistryRequest, response: RegistryResponse): Explanation {
+  const { status, text } = response;
   if (status === 400 && /HTTP request (?:was sent )?to (?:an )?HTTPS/i.test(text)) {
     return {
       code: "TLS_UNEXPECTED",
@@ -50,7 +47,7 @@ function explain(
       hint: "Leave --insecure and INSECURE_HTTP_PUSH out, or put https:// in front of the target.",
     };
   }
-  if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized(registry, headers) };
+  if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized(registry, response) };
   if (status === 403) {
     return {
       code: "DENIED",
@@ -69,10 +66,19 @@ function explain(
   return { code: "REGISTRY_FAILED", reason: "The registry did not do what was asked." };
 }
 
-function explainUnauthorized(registry: Registry, headers: Headers): Omit<Explanation, "code"> {
+function explainUnauthorized(
+  registry: Registry,
+  { url, headers }: RegistryResponse,
+): Omit<Explanation, "code"> {
   if (/^bearer\b/i.test(headers.get("www-authenticate") ?? "")) {
     return {
       reason: `${registry.origin} wants a token from its token server, which chunkpush cannot get yet.`,
+    };
+  }
+  if (url.origin !== registry.origin) {
+    return {
+      reason: `${registry.origin} leads to ${url.origin}, which wants a user name and a password of its own.`,
+      hint: "If that is the registry, name it in the target: credentials go to no other host than the target's.",
     };
   }
   if (registry.authorization === undefined) {
@@ -100,7 +106,7 @@ function parseErrors({ text }: RegistryResponse): z.infer<typeof ERRORS>["errors
  * What a server says may steer a terminal, or repeat what it was sent: only what can be printed is kept, not much of
  * it, and nothing secret.
  */
-function printable(text: string, registry: Registry): string {
+export function printable(text: string, registry: Registry): string {
   const discreet = secretsOf(registry).reduce((said, secret) => said.replaceAll(secret, "***"), text);
   return discreet.replace(/[^\x20-\x7e]+/g, " ").slice(0, 300);
 }

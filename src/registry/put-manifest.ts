@@ -1,6 +1,6 @@
 import { PushError } from "../errors.ts";
 import type { Manifest } from "../oci/manifest.ts";
-import { expectStatus } from "./expect-status.ts";
+import { expectStatus, printable } from "./expect-status.ts";
 import { manifestUrl, type Registry } from "./registry.ts";
 import { sendPersistently } from "./send.ts";
 
@@ -19,7 +19,7 @@ export async function putManifest(registry: Registry, tag: string, manifest: Man
   if (stored !== null && stored !== manifest.digest) {
     throw new PushError(
       "CONTENT_MISMATCH",
-      `The registry stored the manifest as ${stored.slice(0, 80)}, but it is ${manifest.digest}.`,
+      `The registry stored the manifest as ${printable(stored, registry)}, but it is ${manifest.digest}.`,
     );
   }
 }

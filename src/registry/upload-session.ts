@@ -128,7 +128,7 @@ function offsetAfter(headers: Headers): number | undefined {
 
 /** Appends the digest to an address whose query, often a signature, stays as it is. */
 function withDigest(location: URL, digest: Digest): URL {
-  const { href } = location;
+  const { href } = Object.assign(new URL(location), { hash: "" });
   const separator = !href.includes("?") ? "?" : /[?&]$/.test(href) ? "" : "&";
   return new URL(`${href}${separator}digest=${digest}`);
 }

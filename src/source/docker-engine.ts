@@ -18,20 +18,15 @@ export type EngineImage = {
  * Looks an image up in the engine that the `docker` command reaches: `DOCKER_HOST` and contexts just work.
  * Throws `ENGINE_MISSING`, `ENGINE_UNREACHABLE`, or `IMAGE_NOT_FOUND` with the nearest names.
  */
-export async function inspectEngineImage(name: string): Promise<EngineImage> {
-  const inspected = await docker([
-    "image",
-    "inspect",
-    "--format",
-    '{{join .RepoTags ","}}\t{{.Created}}\t{{.Size}}',
-    name,
-  ]);
+export async function inspectEngineImage(name: string, signal: AbortSignal): Promise<EngineImage> {
+  const format = '{{join .RepoTags ","}}\t{{.Created}}\t{{.Size}}';
+  const inspected = await docker(["image", "inspect", "--format", format, name], signal);
   if (inspected.exitCode === 0) {
     const [names = "", created = "", size = "0"] = inspected.stdout.trim().split("\t");
     return { names: names.split(",").filter(Boolean), created, sizeBytes: Number(size) || 0 };
   }
   if (!/no such image/i.test(inspected.stderr)) throw engineFailure(inspected.stderr, `look for "${name}"`);
-  throw await imageNotFound(name);
+  throw await imageNotFound(name, signal);
 }
 
 /**
@@ -77,19 +72,20 @@ async function writeCounted(
 
 type DockerResult = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
 
-async function docker(args: readonly string[]): Promise<DockerResult> {
-  const child = startDocker(args);
+async function docker(args: readonly string[], signal: AbortSignal): Promise<DockerResult> {
+  const child = startDocker(args, signal);
   const [stdout, stderr, exitCode] = await Promise.all([
     child.stdout.text(),
     child.stderr.text(),
     child.exited,
   ]);
+  signal.throwIfAborted();
   // Ctrl-C reaches every process of the terminal, and docker may be the first to end of it.
   if (exitCode === 130) throw new PushError("INTERRUPTED", "Interrupted.");
   return { exitCode, stdout, stderr };
 }
 
-function startDocker(args: readonly string[], signal?: AbortSignal) {
+function startDocker(args: readonly string[], signal: AbortSignal) {
   const command = Bun.which("docker");
   if (command === null) {
     throw new PushError(
@@ -107,7 +103,7 @@ function startDocker(args: readonly string[], signal?: AbortSignal) {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
-    ...(signal && { signal }),
+    signal,
   });
 }
 
@@ -129,8 +125,8 @@ function engineFailure(stderr: string, action: string): PushError {
   return new PushError("ENGINE_FAILED", `Cannot ${action}: docker said: ${said}`);
 }
 
-async function imageNotFound(name: string): Promise<PushError> {
-  const listed = await docker(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+async function imageNotFound(name: string, signal: AbortSignal): Promise<PushError> {
+  const listed = await docker(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], signal);
   const nearest = nearestNames(
     name,
     listed.stdout.split("\n").filter((line) => line !== "" && !line.includes("<none>")),

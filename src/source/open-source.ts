@@ -109,7 +109,7 @@ async function openPath(description: SourceDescription, options: SourceOptions):
 }
 
 async function openEngineImage(name: string, options: SourceOptions): Promise<Source> {
-  const found = await inspectEngineImage(name);
+  const found = await inspectEngineImage(name, options.signal);
   const description = { kind: "engine" as const, name, date: new Date(found.created), sizeBytes: undefined };
   await using resources = new AsyncDisposableStack();
   const archive = resources.use(temporaryFile(options.temporaryDirectory, "save"));
