@@ -36,7 +36,7 @@ const RETRY_DELAY_MS = 1000;
  * compressed. The manifest comes last, when every blob is there: a push that fails tags nothing.
  */
 export async function push(command: PushCommand, report: Report, interrupt: AbortSignal): Promise<Digest> {
-  const { target, parallel, chunkBytes } = command;
+  const { target, parallel, chunkBytes, allowOversize } = command;
   const failure = new AbortController();
   const signal = AbortSignal.any([interrupt, failure.signal]);
 
@@ -44,10 +44,14 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     signal,
     onWaiting: () => report({ type: "password-awaited" }),
   });
+  const cache = await openLayerCache(command.cacheDirectory);
   const registry = await connect({
     target,
     credentials,
     insecure: command.insecure,
+    parallel,
+    stallTimeoutMs: command.stallTimeoutMs,
+    memoryDirectory: cache.directory,
     retryPolicy: {
       retries: command.retries,
       baseDelayMs: RETRY_DELAY_MS,
@@ -63,7 +67,6 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     isExposed: credentials !== undefined && registry.origin.startsWith("http:") && !isLoopback(target),
   });
 
-  const cache = await openLayerCache(command.cacheDirectory);
   let opening: Task | undefined;
   await using source = await openSource({
     source: command.source,
@@ -147,7 +150,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
       const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
       const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
       onProgress(0);
-      await uploadBlob(registry, blob, { chunkBytes, onProgress });
+      await uploadBlob(registry, blob, { chunkBytes, allowOversize, onProgress });
       report({ type: "task-finished", task, resultBytes: size });
       sum.sentBytes += size;
     }

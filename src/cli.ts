@@ -22,12 +22,14 @@ export type PushCommand = {
   readonly parallel: number;
   readonly retries: number;
   readonly chunkBytes: number | undefined;
+  readonly stallTimeoutMs: number;
+  readonly allowOversize: boolean;
   readonly cacheDirectory: string;
 };
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const DEFAULTS = { parallel: 3, retries: 5, cacheDirectory: ".cache" } as const;
+const DEFAULTS = { parallel: 3, retries: 5, stallSeconds: 60, cacheDirectory: ".cache" } as const;
 
 /** The user name that serverless-registry's own tokens carry; it looks at the token alone. */
 const TOKEN_USERNAME = "v0";
@@ -95,6 +97,13 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
         `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
       ),
     )
+    .addOption(
+      new Option(
+        "--stall-timeout <seconds>",
+        `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${DEFAULTS.stallSeconds})`,
+      ),
+    )
+    .addOption(new Option("--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"))
     .version(version, "-V, --version")
     .addHelpText("after", EXAMPLES)
     .exitOverride()
@@ -137,6 +146,8 @@ type Flags = {
   readonly retries?: string;
   readonly chunkSize?: string;
   readonly cacheDir?: string;
+  readonly stallTimeout?: string;
+  readonly allowOversize?: true;
 };
 
 function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
@@ -145,6 +156,9 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
   assertNotEmpty(flags.username, "--username");
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   const variable = (name: string) => env[name] || undefined;
+  /** A flag is stronger than its variable; messages name the one that counts. */
+  const setting = (flag: string, value: string | undefined, name: string): Setting =>
+    value !== undefined ? { name: flag, text: value } : { name, text: variable(name) };
   const password = variable("REGISTRY_JWT_TOKEN");
   const username = flags.username ?? variable("USERNAME_REGISTRY") ?? (password && TOKEN_USERNAME);
   if (username?.includes(":")) {
@@ -166,15 +180,16 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     passwordStdin: flags.passwordStdin ?? false,
     skipAuth: variable("SKIP_AUTH") !== undefined,
     insecure: flags.insecure ?? /^(?:true|1|yes)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
-    parallel:
-      integer(flags.parallel, "--parallel", variable("MAX_PARALLEL_LAYERS"), "MAX_PARALLEL_LAYERS", 1) ??
-      DEFAULTS.parallel,
-    retries:
-      integer(flags.retries, "--retries", variable("MAX_RETRIES"), "MAX_RETRIES", 0) ?? DEFAULTS.retries,
-    chunkBytes:
-      flags.chunkSize !== undefined
-        ? bytes(flags.chunkSize, "--chunk-size")
-        : bytes(variable("CHUNKPUSH_CHUNK_SIZE"), "CHUNKPUSH_CHUNK_SIZE"),
+    parallel: integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS"), 1) ?? DEFAULTS.parallel,
+    retries: integer(setting("--retries", flags.retries, "MAX_RETRIES"), 0) ?? DEFAULTS.retries,
+    chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE")),
+    stallTimeoutMs:
+      (integer(
+        setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT"),
+        1,
+        MAX_STALL_SECONDS,
+      ) ?? DEFAULTS.stallSeconds) * 1000,
+    allowOversize: flags.allowOversize ?? false,
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };
 }
@@ -184,24 +199,20 @@ function assertNotEmpty(text: string | undefined, name: string): void {
   if (text === "") throw new PushError("USAGE", `${name} is empty.`, { hint: "Is a variable not set?" });
 }
 
+type Setting = { readonly name: string; readonly text: string | undefined };
+
 /** Never more uploads or retries than this: a typing mistake should not become a flood. */
 const MAX_COUNT = 100;
+const MAX_STALL_SECONDS = 86_400;
 
-function integer(
-  flag: string | undefined,
-  flagName: string,
-  variable: string | undefined,
-  variableName: string,
-  min: number,
-): number | undefined {
-  const [text, name] = flag !== undefined ? [flag, flagName] : [variable, variableName];
+function integer({ name, text }: Setting, min: number, max = MAX_COUNT): number | undefined {
   if (text === undefined) return undefined;
-  const value = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= min && value <= MAX_COUNT) return value;
-  throw new PushError("USAGE", `${name} is "${text}", but should be a number from ${min} to ${MAX_COUNT}.`);
+  const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new PushError("USAGE", `${name} is "${text}", but should be a number from ${min} to ${max}.`);
 }
 
-function bytes(text: string | undefined, name: string): number | undefined {
+function bytes({ name, text }: Setting): number | undefined {
   if (text === undefined) return undefined;
   const [, number = "", unit = ""] = /^(\d{1,15}(?:\.\d{1,6})?)\s*([a-zA-Z]*)$/.exec(text) ?? [];
   const unitBytes =

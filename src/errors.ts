@@ -27,6 +27,7 @@ export type ErrorCode =
   | "UNAUTHORIZED"
   | "DENIED"
   | "BODY_TOO_LARGE"
+  | "BLOB_TOO_LARGE"
   | "REGISTRY_FAILED";
 
 /**

@@ -34,6 +34,8 @@ describe("positionals", () => {
       parallel: 3,
       retries: 5,
       chunkBytes: undefined,
+      stallTimeoutMs: 60_000,
+      allowOversize: false,
       cacheDirectory: ".cache",
     });
   });
@@ -388,7 +390,8 @@ async function environmentNames(): Promise<string[]> {
   const names = new Set<string>(["NODE_EXTRA_CA_CERTS"]);
   for (const file of ["index.ts", "src/cli.ts", "src/credentials.ts"]) {
     const text = await Bun.file(join(import.meta.dir, "..", file)).text();
-    const reads = /(?:variable\(|\benv\[|process\.env\[)\s*"([A-Z_]+)"|process\.env\.([A-Z_]+)/g;
+    const reads =
+      /(?:variable\(|\benv\[|process\.env\[|setting\("--[a-z-]+", flags\.\w+,)\s*"([A-Z_]+)"|process\.env\.([A-Z_]+)/g;
     for (const [, name, other] of text.matchAll(reads)) names.add(name ?? other ?? "");
   }
   return [...names];

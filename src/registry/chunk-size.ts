@@ -27,16 +27,38 @@ export function readChunkLimits(headers: Headers): ChunkLimits {
 /**
  * The one chunk size of an upload, in bytes: R2 wants all chunks equal. The server's maximum is never exceeded; a
  * user's wish comes next, then the server's minimum and the greatest number of chunks.
+ *
+ * @param bodyLimitBytes what passed where a larger body was refused
  */
 export function chooseChunkSize(
   blobBytes: number,
   wishBytes: number | undefined,
   limits: ChunkLimits,
+  bodyLimitBytes = Number.POSITIVE_INFINITY,
 ): number {
-  const maxBytes = limits.maxBytes ?? Number.POSITIVE_INFINITY;
+  const maxBytes = Math.min(limits.maxBytes ?? Number.POSITIVE_INFINITY, bodyLimitBytes);
   const wanted = wishBytes ?? limits.maxBytes ?? DEFAULT_CHUNK_BYTES;
   return Math.min(
     Math.max(wanted, limits.minBytes ?? 0, MIN_CHUNK_BYTES, Math.ceil(blobBytes / MAX_CHUNKS)),
     maxBytes,
   );
+}
+
+/** No proxy is set to less, and below it a gigabyte would be tens of thousands of requests. */
+const LEAST_CHUNK_BYTES = 64 * 1024;
+
+/**
+ * The size to try after a body was refused: what the refusal advertises, else half. Undefined where the server's own
+ * minimum, or what makes sense, is reached.
+ */
+export function shrinkChunk(
+  refusedBytes: number,
+  minBytes = LEAST_CHUNK_BYTES,
+  refusal?: Headers,
+): number | undefined {
+  if (refusedBytes <= minBytes) return undefined;
+  const advertised = refusal && readChunkLimits(refusal).maxBytes;
+  const wanted =
+    advertised !== undefined && advertised < refusedBytes ? advertised : Math.floor(refusedBytes / 2);
+  return Math.max(wanted, minBytes);
 }

@@ -5,6 +5,8 @@ import { expectStatus } from "./expect-status.ts";
 import type { Registry } from "./registry.ts";
 import { send } from "./send.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
+import { recallBodyLimit } from "./upload-memory.ts";
+import { uploadSlots } from "./upload-slots.ts";
 
 /** Who pushes. */
 export type Credentials = { readonly username: string; readonly password: string };
@@ -15,8 +17,11 @@ export type ConnectOptions = {
   /** Plain HTTP where the target does not say otherwise. */
   readonly insecure: boolean;
   readonly retryPolicy: RetryPolicy;
-  /** @default 60 s */
-  readonly stallTimeoutMs?: number;
+  readonly stallTimeoutMs: number;
+  /** Chunks on their way at a time. */
+  readonly parallel: number;
+  /** Where uploads and limits are remembered. Must exist. */
+  readonly memoryDirectory: string;
 };
 
 /**
@@ -25,14 +30,19 @@ export type ConnectOptions = {
  * mistake in the command.
  */
 export async function connect(options: ConnectOptions): Promise<Registry> {
-  const { target, credentials, retryPolicy, stallTimeoutMs = 60_000 } = options;
+  const { target, credentials, retryPolicy, stallTimeoutMs } = options;
+  // As requests have it: without a default port, and with an address in its one form.
+  const { origin } = new URL(`${schemeOf(options)}://${target.host}`);
+  const memory = { directory: options.memoryDirectory };
   const registry: Registry = {
-    // As requests have it: without a default port, and with an address in its one form.
-    origin: new URL(`${schemeOf(options)}://${target.host}`).origin,
+    origin,
     repository: target.repository,
     authorization: credentials && basicAuthorization(credentials),
     retryPolicy,
     stallTimeoutMs,
+    memory,
+    slots: uploadSlots(options.parallel),
+    bodyLimit: { maxBytes: await recallBodyLimit({ memory, origin }) },
     signal: retryPolicy.signal,
   };
   const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;

@@ -1,5 +1,7 @@
 import type { Digest } from "../oci/digest.ts";
 import type { RetryPolicy } from "../retry.ts";
+import type { UploadMemory } from "./upload-memory.ts";
+import type { UploadSlots } from "./upload-slots.ts";
 
 /** A repository at a registry, and how to talk to it. */
 export type Registry = {
@@ -9,6 +11,10 @@ export type Registry = {
   /** The `Authorization` header, or undefined to go without. */
   readonly authorization: string | undefined;
   readonly retryPolicy: RetryPolicy;
+  readonly memory: UploadMemory;
+  readonly slots: UploadSlots;
+  /** The largest body that was seen to pass where a larger one was refused. */
+  readonly bodyLimit: { maxBytes: number | undefined };
   /** Without a byte moved, or an answer once all are sent, for so long, a request has failed. */
   readonly stallTimeoutMs: number;
   readonly signal: AbortSignal;

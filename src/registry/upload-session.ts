@@ -101,6 +101,14 @@ export async function askUpload(
   };
 }
 
+/**
+ * DELETE: gives an upload up, so that its parts do not lie about. One try, whose outcome is nobody's concern: a server
+ * forgets uploads by itself after some days.
+ */
+export async function cancelUpload(registry: Registry, session: UploadSession): Promise<void> {
+  await send(registry, { method: "DELETE", url: session.location }).catch(() => undefined);
+}
+
 /** What a 416 tells about where the upload stands: serverless-registry sends the current Location and Range. */
 export function sessionFromRefusal(error: unknown): UploadSession | undefined {
   if (!(error instanceof RegistryError) || error.answer.status !== 416) return undefined;

@@ -11,8 +11,11 @@ import { startTestRegistry } from "../support/test-registry.ts";
 const ME = { username: "me", password: "hush" };
 
 function options(target: string, overrides: Partial<Parameters<typeof connect>[0]> = {}) {
-  const { retryPolicy } = clientOf({ url: "" });
+  const { retryPolicy, stallTimeoutMs, memory } = clientOf({ url: "" });
   return {
+    stallTimeoutMs,
+    parallel: 3,
+    memoryDirectory: memory.directory,
     target: parseReference(target),
     credentials: undefined,
     insecure: false,

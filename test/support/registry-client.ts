@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { MEDIA_TYPE, type RegistryBlob } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import type { Registry } from "../../src/registry/registry.ts";
+import { uploadSlots } from "../../src/registry/upload-slots.ts";
 import type { RetryPolicy } from "../../src/retry.ts";
 
 type Retry = Parameters<RetryPolicy["onRetry"]>[0];
@@ -10,8 +14,13 @@ export type TestClientOptions = {
   readonly retries?: number;
   readonly authorization?: string;
   readonly stallTimeoutMs?: number;
+  readonly memoryDirectory?: string;
   readonly onRetry?: RetryPolicy["onRetry"];
 };
+
+/** Where clients remember uploads, unless a test says otherwise. Digests of tests differ, so that one will do. */
+const memoryDirectory = mkdtempSync(join(tmpdir(), "chunkpush-test-"));
+process.on("exit", () => rmSync(memoryDirectory, { recursive: true, force: true }));
 
 /** What the client's functions are called with: a registry at an origin, with hardly any wait between retries. */
 export function clientOf({ url }: { url: string }, options: TestClientOptions = {}): TestClient {
@@ -31,6 +40,9 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
       },
     },
     stallTimeoutMs: options.stallTimeoutMs ?? 60_000,
+    memory: { directory: options.memoryDirectory ?? memoryDirectory },
+    slots: uploadSlots(3),
+    bodyLimit: { maxBytes: undefined },
     signal: abort.signal,
     seenRetries,
     abort,

@@ -1,0 +1,114 @@
+import { describe, expect, test } from "bun:test";
+import { RegistryError } from "../../src/errors.ts";
+import { parseReference } from "../../src/oci/reference.ts";
+import { connect } from "../../src/registry/connect.ts";
+import { uploadBlob } from "../../src/registry/upload-blob.ts";
+import { answering, faultAlways } from "../support/faults.ts";
+import { blobOf, clientOf } from "../support/registry-client.ts";
+import { rejection } from "../support/rejection.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+
+const LIMIT = 300_000;
+const BLOB = blobOf(seededBytes(1_500_000, 41));
+const OTHER = blobOf(seededBytes(1_000_000, 42));
+
+/** A registry that says nothing of chunks, behind a proxy that refuses larger bodies with a page. */
+const startLimited = () => startTestRegistry({ chunkHints: false, maxBodyBytes: LIMIT, minChunkBytes: 1 });
+
+const upload = (client: Parameters<typeof uploadBlob>[0], blob = BLOB, chunkBytes?: number) =>
+  uploadBlob(client, blob, { chunkBytes, onProgress: () => {} });
+
+async function expectStored(registry: TestRegistry, blob = BLOB): Promise<void> {
+  const stored = await registry.pullBlob("team/app", blob.descriptor.digest);
+  expect(Buffer.from(stored).equals(Buffer.from(await blob.content.arrayBuffer()))).toBe(true);
+}
+
+describe("a body limit that nobody announced", () => {
+  test("is found by halving, and the blob arrives in equal chunks that pass", async () => {
+    await using registry = await startLimited();
+    await upload(clientOf(registry));
+    await expectStored(registry);
+    const passed = registry.recorded("patch").filter(({ status }) => status === 202);
+    expect(passed.length).toBeGreaterThan(4);
+    expect(new Set(passed.slice(0, -1).map(({ contentLength }) => contentLength)).size).toBe(1);
+    // The uploads that could not be are given up.
+    const refused = registry.requests.filter(({ status }) => status === 413).length;
+    expect(refused).toBeGreaterThan(0);
+    expect(registry.recorded("cancel-upload")).toHaveLength(refused);
+  });
+
+  test("is found once for all blobs", async () => {
+    await using registry = await startLimited();
+    const client = clientOf(registry);
+    await upload(client);
+    const before = registry.requests.length;
+    await upload(client, OTHER);
+    expect(registry.requests.slice(before).filter(({ status }) => status === 413)).toEqual([]);
+    await expectStored(registry, OTHER);
+  });
+
+  test("is remembered for the registry from process to process", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startLimited();
+    await upload(clientOf(registry, { memoryDirectory: folder.path }));
+    const { retryPolicy, stallTimeoutMs } = clientOf(registry);
+    const later = await connect({
+      target: parseReference(`${registry.host}/team/app:v1`),
+      credentials: undefined,
+      insecure: false,
+      retryPolicy,
+      stallTimeoutMs,
+      parallel: 1,
+      memoryDirectory: folder.path,
+    });
+    const before = registry.requests.length;
+    await upload(later, OTHER);
+    expect(registry.requests.slice(before).filter(({ status }) => status === 413)).toEqual([]);
+  });
+
+  test("is taken from the refusal where it says one", async () => {
+    await using registry = await startTestRegistry({
+      chunkHints: false,
+      minChunkBytes: 1,
+      maxChunkBytes: 100_000_000,
+      intercept: (request) =>
+        Number(request.headers.get("content-length")) > LIMIT
+          ? new Response(null, { status: 413, headers: { "oci-chunk-max-length": String(LIMIT) } })
+          : undefined,
+    });
+    await upload(clientOf(registry));
+    expect(registry.requests.filter(({ status }) => status === 413)).toHaveLength(1);
+    expect(registry.recorded("patch")[0]?.contentLength).toBe(LIMIT);
+    await expectStored(registry);
+  });
+
+  test("is stronger than the user's wish", async () => {
+    await using registry = await startLimited();
+    await upload(clientOf(registry), BLOB, 1_000_000);
+    await expectStored(registry);
+  });
+
+  test("ends the push where it is below what the registry needs", async () => {
+    await using registry = await startTestRegistry({ intercept: faultAlways("patch", answering(413)) });
+    const error = await rejection(upload(clientOf(registry)));
+    expect(error.code).toBe("BODY_TOO_LARGE");
+    expect(error).toBeInstanceOf(RegistryError);
+    expect(registry.recorded("patch").at(-1)?.contentLength).toBe(1024);
+  });
+
+  test("may be told by a 416 that is not about the place, as GHCR does", async () => {
+    await using registry = await startTestRegistry({
+      chunkHints: false,
+      minChunkBytes: 1,
+      maxChunkBytes: 100_000_000,
+      intercept: (request) =>
+        Number(request.headers.get("content-length")) > LIMIT
+          ? new Response("body too large", { status: 416 })
+          : undefined,
+    });
+    await upload(clientOf(registry), BLOB, 1_000_000);
+    await expectStored(registry);
+  });
+});
