@@ -21,7 +21,7 @@ import { manifestFor } from "./src/oci/manifest.ts";
 import { formatReference, isLoopback } from "./src/oci/reference.ts";
 import { connect } from "./src/registry/connect.ts";
 import { findBlob } from "./src/registry/find-blob.ts";
-import { putManifest } from "./src/registry/put-manifest.ts";
+import { missingBlobs, putManifest } from "./src/registry/put-manifest.ts";
 import { uploadBlob } from "./src/registry/upload-blob.ts";
 import type { Report, Task } from "./src/report/event.ts";
 import { plainReport } from "./src/report/plain.ts";
@@ -95,6 +95,8 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   const compressing = pLimit(1);
   const uploading = pLimit(parallel);
   const sum = { sentBytes: 0, presentBytes: 0 };
+  /** What the registry said it has. It may be mistaken. */
+  const believed = new Map<Digest, { readonly blob: RegistryBlob; readonly name: string }>();
 
   async function pushLayer(layer: Layer, name: string): Promise<Descriptor> {
     const task: Task = {
@@ -146,11 +148,18 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     if (isPresent) {
       report({ type: "blob-present", subject: name, sizeBytes: size });
       sum.presentBytes += size;
+      believed.set(blob.descriptor.digest, { blob, name });
     } else {
       const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
       const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
       onProgress(0);
-      await uploadBlob(registry, blob, { chunkBytes, allowOversize, onProgress });
+      await uploadBlob(registry, blob, {
+        chunkBytes,
+        allowOversize,
+        onProgress,
+        onShrink: (smallerBytes) =>
+          report({ type: "chunks-shrunk", subject: name, chunkBytes: smallerBytes }),
+      });
       report({ type: "task-finished", task, resultBytes: size });
       sum.sentBytes += size;
     }
@@ -168,7 +177,20 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   const [config, ...descriptors] = await allOrAbort([pushConfig(image.config), ...layers], failure);
 
   const manifest = manifestFor(image.manifest, config ?? image.config.descriptor, descriptors);
-  await putManifest(registry, target.tag, manifest);
+  try {
+    await putManifest(registry, target.tag, manifest);
+  } catch (error) {
+    // serverless-registry with fallback registries says that it has what only those have.
+    const missing = missingBlobs(error, [...believed.keys()])?.flatMap(
+      (digest) => believed.get(digest) ?? [],
+    );
+    if (missing === undefined || missing.length === 0) throw error;
+    await allOrAbort(
+      missing.map(({ blob, name }) => uploading(() => sendBlob(blob, name, false))),
+      failure,
+    );
+    await putManifest(registry, target.tag, manifest);
+  }
   report({ type: "pushed", reference: formatReference(target), digest: manifest.digest, ...sum });
   return manifest.digest;
 }

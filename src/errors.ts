@@ -51,6 +51,8 @@ type Answer = {
   readonly status: number;
   /** Error codes of the distribution spec, such as `BLOB_UNKNOWN`. */
   readonly specCodes: readonly string[];
+  /** Every digest that the answer mentions, such as those of blobs that it misses. */
+  readonly namedDigests: readonly string[];
   readonly headers: Headers;
   /** The URL that was asked, against which a relative `Location` resolves. */
   readonly url: string;

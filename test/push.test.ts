@@ -10,7 +10,7 @@ import { PushError } from "../src/errors.ts";
 import { digestOf, hexOf } from "../src/oci/digest.ts";
 import type { PushEvent } from "../src/report/event.ts";
 import { dockerArchive, type TestImage, type TestLayer } from "./support/docker-archive.ts";
-import { answering, faultAt, unavailable } from "./support/faults.ts";
+import { answering, faultAlways, faultAt, unavailable } from "./support/faults.ts";
 import { rejection } from "./support/rejection.ts";
 import { type CliOptions, runCli, startCli } from "./support/run-cli.ts";
 import { seededBytes } from "./support/seeded-bytes.ts";
@@ -270,14 +270,30 @@ describe("nothing is tagged", () => {
     await expectNothingTagged(setup);
   });
 
-  test("where the registry says that it has a blob, which it has not", async () => {
+  test("where the registry goes on missing a blob, which it says that it has", async () => {
+    const body = JSON.stringify({ errors: [{ code: "BLOB_UNKNOWN", message: "unknown blob" }] });
+    const mistaken = faultAt("head-blob", [2], answering(200));
+    const missing = faultAlways("put-manifest", answering(400, { "content-type": "application/json" }, body));
     await using setup = await setUp(dockerArchive([SMALL, LARGE]), {
-      intercept: faultAt("head-blob", [2], answering(200)),
+      intercept: (...request) => mistaken(...request) ?? missing(...request),
     });
     const { code, stderr } = await setup.run();
     expect(code).toBe(1);
     expect(stderr).toContain("BLOB_UNKNOWN");
+    // Once more for the blob that it was believed to have, and no more.
+    expect(setup.registry.recorded("put-manifest")).toHaveLength(2);
     expect(await setup.registry.pullManifest("team/app", "v1")).toBeUndefined();
+  });
+});
+
+describe("a registry that is mistaken about what it has", () => {
+  test.each([1, 2, 3])("gets the blob for real: HEAD %d", async (number) => {
+    const image = dockerArchive([SMALL, LARGE]);
+    await using setup = await setUp(image, { intercept: faultAt("head-blob", [number], answering(200)) });
+    const { code } = await setup.run();
+    expect(code).toBe(0);
+    await expectPulled(setup.registry, image);
+    expect(setup.registry.recorded("put-manifest").map(({ status }) => status)).toEqual([400, 201]);
   });
 });
 

@@ -29,6 +29,7 @@ export function expectStatus(
     {
       status: response.status,
       specCodes: errors.map((error) => error.code),
+      namedDigests: response.text.match(/sha256:[0-9a-f]{64}/g) ?? [],
       headers: response.headers,
       url: response.url.href,
     },

@@ -33,6 +33,8 @@ export type UploadOptions = {
   readonly allowOversize?: boolean;
   /** Told how much of the blob is at the server or on its way. Goes back where the server has lost some. */
   readonly onProgress: (sentBytes: number) => void;
+  /** Told that a body was refused for its size, and the size of the chunks in which the blob starts again. */
+  readonly onShrink?: (chunkBytes: number) => void;
 };
 
 /** An upload under way. Its chunk size never changes: R2 wants all chunks equal. */
@@ -75,6 +77,7 @@ export async function uploadBlob(
       if (smallerBytes === undefined) throw error;
       registry.bodyLimit.maxBytes = Math.min(smallerBytes, registry.bodyLimit.maxBytes ?? smallerBytes);
       options.onProgress(0);
+      options.onShrink?.(smallerBytes);
       upload = await beginUpload(registry, blob, options);
     }
   }

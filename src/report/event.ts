@@ -42,6 +42,7 @@ export type PushEvent =
   | { readonly type: "task-finished"; readonly task: Task; readonly resultBytes: number }
   | { readonly type: "layer-cached"; readonly subject: string; readonly sizeBytes: number }
   | { readonly type: "blob-present"; readonly subject: string; readonly sizeBytes: number }
+  | { readonly type: "chunks-shrunk"; readonly subject: string; readonly chunkBytes: number }
   | {
       readonly type: "retrying";
       readonly reason: string;

@@ -62,6 +62,10 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
       return [`  ${event.subject}: compressed by an earlier push (${formatBytes(event.sizeBytes)})`];
     case "blob-present":
       return [`  ${event.subject}: is there already (${formatBytes(event.sizeBytes)})`];
+    case "chunks-shrunk":
+      return [
+        `  ${event.subject}: a body was refused for its size: again, in chunks of ${formatBytes(event.chunkBytes)}`,
+      ];
     case "retrying":
       return [
         `  Trying again in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${event.reason}`,

@@ -3,7 +3,13 @@ import { type ErrorCode, PushError, RegistryError } from "../../src/errors.ts";
 import { isTransient, retryAfterMs } from "../../src/registry/transient.ts";
 
 function answered(status: number, headers: Record<string, string> = {}): RegistryError {
-  const answer = { status, specCodes: [], headers: new Headers(headers), url: "http://registry.example/" };
+  const answer = {
+    status,
+    specCodes: [],
+    namedDigests: [],
+    headers: new Headers(headers),
+    url: "http://registry.example/",
+  };
   return new RegistryError("REGISTRY_FAILED", "no", answer);
 }
 

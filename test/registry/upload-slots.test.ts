@@ -6,6 +6,7 @@ const failed = (status: number) =>
   new RegistryError("REGISTRY_FAILED", "no", {
     status,
     specCodes: [],
+    namedDigests: [],
     headers: new Headers(),
     url: "http://r",
   });
