@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 /** Mounting is what an engine does first, and what containers are most often not allowed to do. */
 const CAP_SYS_ADMIN = 1n << 21n;
 
-type Part = "dockerd" | "docker-registry" | "htpasswd" | "openssl" | "podman" | "skopeo" | "zstd";
+type Part = "nginx" | "dockerd" | "docker-registry" | "htpasswd" | "openssl" | "podman" | "skopeo" | "zstd";
 
 /**
  * Tells whether all of these parts are there. Where one is not, says which and why; in CI, where `.ci/run` brings

@@ -1,0 +1,57 @@
+/** A real registry behind nginx's default body limit, with TLS from an authority that no machine knows. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import { chunkpush } from "./chunkpush.ts";
+import { type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
+import { handmadeImage } from "./handmade-image.ts";
+import { type Nginx, startNginx } from "./nginx.ts";
+import { requireParts } from "./parts.ts";
+import { readBack } from "./read-back.ts";
+import { seededBytes } from "./seeded-bytes.ts";
+
+setDefaultTimeout(60_000);
+
+const image = handmadeImage("team/app:v1", [seededBytes("nginx", 5_300_000), seededBytes("small", 3000)]);
+
+describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
+  "docker-registry behind nginx",
+  () => {
+    let registry: DockerRegistry;
+    let nginx: Nginx;
+    let cwd: TemporaryFolder;
+    const resources = new AsyncDisposableStack();
+    afterAll(() => resources.disposeAsync());
+    beforeAll(async () => {
+      cwd = resources.use(await temporaryFolder());
+      registry = resources.use(await startDockerRegistry());
+      nginx = resources.use(await startNginx({ registry: registry.host, maxBody: "1m" }));
+      await Bun.write(join(cwd.path, "output.tar"), image.archive);
+    });
+
+    const push = (tag: string) =>
+      chunkpush([`https://${nginx.host}/team/app:${tag}`], {
+        cwd: cwd.path,
+        env: { NODE_EXTRA_CA_CERTS: nginx.authority },
+      });
+
+    test("gets the image without a flag, though nobody announced the limit", async () => {
+      const { code, stderr, stdout } = await push("v1");
+      expect(code, stderr).toBe(0);
+      expect(stderr).toContain("a body was refused for its size");
+      const reference = `${nginx.host}/team/app:v1`;
+      const pulled = await readBack(reference, "--src-cert-dir", join(nginx.authority, ".."));
+      expect(stdout).toBe(`${reference}@${pulled.manifestDigest}\n`);
+      expect(Buffer.from(pulled.config).equals(image.config)).toBe(true);
+      expect(pulled.diffIds).toEqual([...image.diffIds]);
+    });
+
+    test("is known the next time", async () => {
+      const other = handmadeImage("team/app:v2", [seededBytes("another", 2_500_000)]);
+      await Bun.write(join(cwd.path, "output.tar"), other.archive);
+      const { code, stderr } = await push("v2");
+      expect(code, stderr).toBe(0);
+      expect(stderr).not.toContain("a body was refused for its size");
+    });
+  },
+);
