@@ -20,6 +20,7 @@ import type { Layer } from "./src/oci/image.ts";
 import { manifestFor } from "./src/oci/manifest.ts";
 import { formatReference, isLoopback } from "./src/oci/reference.ts";
 import { connect } from "./src/registry/connect.ts";
+import { usernameOf } from "./src/registry/credentials.ts";
 import { findBlob } from "./src/registry/find-blob.ts";
 import { missingBlobs, putManifest } from "./src/registry/put-manifest.ts";
 import { uploadBlob } from "./src/registry/upload-blob.ts";
@@ -40,14 +41,14 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   const failure = new AbortController();
   const signal = AbortSignal.any([interrupt, failure.signal]);
 
-  const credentials = await readCredentials(command, {
+  const login = await readCredentials(command, {
     signal,
     onWaiting: () => report({ type: "password-awaited" }),
   });
   const cache = await openLayerCache(command.cacheDirectory);
   const registry = await connect({
     target,
-    credentials,
+    credentials: login?.credentials,
     insecure: command.insecure,
     parallel,
     stallTimeoutMs: command.stallTimeoutMs,
@@ -63,8 +64,9 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   report({
     type: "registry-reached",
     origin: registry.origin,
-    username: credentials?.username,
-    isExposed: credentials !== undefined && registry.origin.startsWith("http:") && !isLoopback(target),
+    username: login && usernameOf(login.credentials),
+    credentialsFrom: login?.from,
+    isExposed: login !== undefined && registry.origin.startsWith("http:") && !isLoopback(target),
   });
 
   let opening: Task | undefined;
@@ -208,7 +210,9 @@ async function allOrAbort<T>(work: readonly Promise<T>[], controller: AbortContr
 
 /** A source without names, or whose name the user gave, cannot be mistaken for another. */
 function isNamedLike(names: readonly string[], { source, target }: PushCommand): boolean {
-  const wanted = [formatReference(target), `${target.repository}:${target.tag}`];
+  const name = `${target.repository}:${target.tag}`;
+  // Engines leave Docker Hub's own folder out of names.
+  const wanted = [formatReference(target), name, name.replace(/^library\//, "")];
   return source !== undefined || names.length === 0 || names.some((name) => wanted.includes(name));
 }
 
