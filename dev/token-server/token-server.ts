@@ -10,8 +10,6 @@ export type TokenServerOptions = {
   lifetimeSeconds?: number;
   /** What `expires_in` says, where that is not the truth. 0: nothing is said. @default lifetimeSeconds */
   announcedSeconds?: number;
-  /** How many requests a token is good for. @default any number */
-  uses?: number;
   /** The rights of the user, of those that are asked for. @default all */
   grant?: (access: Access) => string[];
   /** For registries that check signatures. */
@@ -31,11 +29,13 @@ export type TokenServer = AsyncDisposable & {
   tokens: string[];
   /** Gives a token for all that is asked, without asking who wants it. */
   issue(scopes: readonly string[]): string;
-  /** Whether a header carries a token that is still good, and allows this. Counts as a use. */
+  /** Ends all tokens, whatever was said about their lifetime. */
+  revokeAll(): void;
+  /** Whether a header carries a token that is still good, and allows this. */
   allows(authorization: string | null, wanted?: Access): boolean;
 };
 
-type IssuedToken = { access: Access[]; expiresAtMs: number; usesLeft: number };
+type IssuedToken = { access: Access[]; expiresAtMs: number };
 
 const SERVICE = "registry of the tests";
 const ISSUER = "token server of the tests";
@@ -56,7 +56,7 @@ export function startTokenServer(options: TokenServerOptions = {}): TokenServer 
     const expiresAtMs = issuedAtMs + lifetimeSeconds * 1000;
     const claims = { issuer: ISSUER, service: SERVICE, subject: "somebody", issuedAtMs, expiresAtMs, access };
     const token = signedToken(claims, options.signing);
-    issued.set(token, { access, expiresAtMs, usesLeft: options.uses ?? Number.POSITIVE_INFINITY });
+    issued.set(token, { access, expiresAtMs });
     tokens.push(token);
     return token;
   }
@@ -88,9 +88,10 @@ export function startTokenServer(options: TokenServerOptions = {}): TokenServer 
     requests,
     tokens,
     issue: (scopes) => issueAccess(scopes.map(parseScope)),
+    revokeAll: () => issued.clear(),
     allows(authorization, wanted) {
       const token = issued.get(authorization?.replace(/^Bearer /, "") ?? "");
-      if (token === undefined || token.expiresAtMs <= Date.now() || token.usesLeft-- <= 0) return false;
+      if (token === undefined || token.expiresAtMs <= Date.now()) return false;
       return wanted === undefined || token.access.some((has) => covers(has, wanted));
     },
     [Symbol.asyncDispose]: () => server.stop(true),
