@@ -9,6 +9,7 @@ import {
 import { manifestFor } from "../../src/oci/manifest.ts";
 import { parseReference } from "../../src/oci/reference.ts";
 import { connect } from "../../src/registry/connect.ts";
+import type { Credentials } from "../../src/registry/credentials.ts";
 import { findBlob } from "../../src/registry/find-blob.ts";
 import { putManifest } from "../../src/registry/put-manifest.ts";
 import { send } from "../../src/registry/send.ts";
@@ -51,15 +52,18 @@ async function setUp(options: TokenServerOptions = {}, endBefore?: RequestKind):
   };
 }
 
-function connectTo({ registry }: Setup, credentials = ME) {
-  const { retryPolicy } = clientOf(registry, { retries: 0 });
-  const target = parseReference(`${registry.host}/team/app:v1`);
-  return connect({ target, credentials, insecure: false, retryPolicy });
+/** Without retries, unless told otherwise. */
+function connectTo(host: string, credentials: Credentials | undefined, retries = 0) {
+  const { retryPolicy, stallTimeoutMs, memory } = clientOf({ url: `http://${host}` }, { retries });
+  const target = parseReference(`${host}/team/app:v1`);
+  const memoryDirectory = memory.directory;
+  const options = { insecure: false, parallel: 3, retryPolicy, stallTimeoutMs, memoryDirectory };
+  return connect({ target, credentials, ...options });
 }
 
 /** Every kind of request that a push makes. */
 async function pushAll(setup: Setup): Promise<void> {
-  const registry = await connectTo(setup);
+  const registry = await connectTo(setup.registry.host, ME);
   const options = { chunkBytes: undefined, onProgress: () => {} };
   expect(await findBlob(registry, LARGE.descriptor.digest)).toBeUndefined();
   for (const blob of [LARGE, SMALL, CONFIG]) await uploadBlob(registry, blob, options);
@@ -100,7 +104,7 @@ describe("a registry that wants tokens", () => {
 
   test("whose token ends before a PUT with the whole blob gets it again", async () => {
     await using setup = await setUp({}, "close-upload");
-    const registry = await connectTo(setup);
+    const registry = await connectTo(setup.registry.host, ME);
     await uploadBlob(registry, SMALL, { chunkBytes: undefined, onProgress: () => {} });
     expect(setup.registry.recorded("close-upload")).toMatchObject([
       { status: 401 },
@@ -113,7 +117,7 @@ describe("a registry that wants tokens", () => {
 
   test("gets one for more, where a request needs it", async () => {
     await using setup = await setUp();
-    const registry = await connectTo(setup);
+    const registry = await connectTo(setup.registry.host, ME);
     const { location } = await startUpload(registry);
     const { status } = await send(registry, { method: "DELETE", url: new URL(location.pathname, location) });
     expect(status).toBe(204);
@@ -121,7 +125,7 @@ describe("a registry that wants tokens", () => {
 
   test("refuses a wrong password with one request to each", async () => {
     await using setup = await setUp();
-    const error = await rejection(connectTo(setup, { username: "me", password: "wrong-Zz9" }));
+    const error = await rejection(connectTo(setup.registry.host, { username: "me", password: "wrong-Zz9" }));
     expect(error.code).toBe("UNAUTHORIZED");
     expect(`${error.message}${error.hint}`).not.toContain("Zz9");
     expect([setup.registry.requests.length, setup.tokens.requests.length]).toEqual([1, 1]);
@@ -129,7 +133,7 @@ describe("a registry that wants tokens", () => {
 
   test("refuses who may only read, after one more token", async () => {
     await using setup = await setUp({ grant: () => ["pull"] });
-    const registry = await connectTo(setup);
+    const registry = await connectTo(setup.registry.host, ME);
     const error = await rejection(startUpload(registry));
     expect(error.code).toBe("UNAUTHORIZED");
     expect(error.message).toContain('does not let this user push to "team/app"');
@@ -139,10 +143,7 @@ describe("a registry that wants tokens", () => {
   test("refuses nobody in the words of a missing password", async () => {
     await using tokens = startTokenServer({ grant: () => ["pull"] });
     await using registry = await startTestRegistry({ tokens });
-    const { retryPolicy } = clientOf(registry);
-    const target = parseReference(`${registry.host}/team/app:v1`);
-    const connected = await connect({ target, credentials: undefined, insecure: false, retryPolicy });
-    const error = await rejection(startUpload(connected));
+    const error = await rejection(startUpload(await connectTo(registry.host, undefined)));
     expect(error.message).toContain("wants a user name and a password");
   });
 
@@ -151,9 +152,7 @@ describe("a registry that wants tokens", () => {
     await using setup = await setUp({
       intercept: () => (++count < 3 ? new Response(null, { status: 503 }) : undefined),
     });
-    const { retryPolicy } = clientOf(setup.registry);
-    const target = parseReference(`${setup.registry.host}/team/app:v1`);
-    await connect({ target, credentials: ME, insecure: false, retryPolicy });
+    await connectTo(setup.registry.host, ME, 2);
     expect(count).toBe(3);
   });
 });
@@ -173,7 +172,7 @@ describe("a token", () => {
       });
     });
     await using setup = await setUp();
-    const registry = await connectTo(setup);
+    const registry = await connectTo(setup.registry.host, ME);
     await using front = startHttpServer(
       () => new Response(null, { status: 307, headers: { location: storage.url } }),
     );
@@ -193,9 +192,7 @@ describe("a token", () => {
       const errors = [{ code: "DENIED", message: `not with ${authorization}` }];
       return Response.json({ errors }, { status: authorization ? 403 : 401, headers });
     });
-    const target = parseReference(`${server.host}/team/app:v1`);
-    const { retryPolicy } = clientOf(server);
-    const error = await rejection(connect({ target, credentials: undefined, insecure: false, retryPolicy }));
+    const error = await rejection(connectTo(server.host, undefined));
     expect(error.message).toContain("not with Bearer ***");
     expect(error.message).not.toContain(tokens.tokens[0] ?? "?");
   });
