@@ -6,6 +6,8 @@ export type TokenRequest = {
   scopes: string[];
   /** `user:password`; undefined where none was sent. */
   basic: string | undefined;
+  /** An identity token is wanted, too, as by docker login. */
+  wantsIdentityToken: boolean;
   /** All of a POST's form. */
   form: Readonly<Record<string, string>>;
 };
@@ -20,6 +22,7 @@ export async function readTokenRequest(request: Request): Promise<TokenRequest> 
     service: searchParams.get("service") ?? form.get("service") ?? undefined,
     scopes: [...searchParams.getAll("scope"), ...form.getAll("scope")].flatMap((scope) => scope.split(" ")),
     basic: encoded === undefined ? undefined : Buffer.from(encoded, "base64").toString("utf8"),
+    wantsIdentityToken: searchParams.get("offline_token") === "true",
     form: Object.fromEntries(form),
   };
 }

@@ -4,7 +4,7 @@ import { readTokenRequest, type TokenRequest } from "./token-request.ts";
 export type TokenServerOptions = {
   /** Without them everybody gets a token. */
   credentials?: { username: string; password: string };
-  /** What docker login would keep in place of a password: taken by POST alone. */
+  /** What docker login gets to keep in place of the password: taken by POST alone. */
   identityToken?: string;
   /** How long a token is good. @default 300 */
   lifetimeSeconds?: number;
@@ -75,6 +75,7 @@ export function startTokenServer(options: TokenServerOptions = {}): TokenServer 
     return Response.json({
       // The two ways differ in the name that they have for it.
       ...(asked.method === "POST" ? { access_token: token } : { token }),
+      ...(asked.wantsIdentityToken && { refresh_token: options.identityToken }),
       ...(announcedSeconds > 0 && { expires_in: announcedSeconds }),
       issued_at: new Date().toISOString(),
     });

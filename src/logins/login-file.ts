@@ -75,7 +75,7 @@ function parse(text: string, name: string): unknown {
     return JSON.parse(text);
   } catch {
     // Without the parser's own message, which may quote what it did not understand.
-    throw invalid(name, [], "is not valid JSON");
+    throw invalid(name, [], "it is not valid JSON");
   }
 }
 
@@ -91,8 +91,8 @@ function check<T>(schema: z.ZodType<T>, value: unknown, name: string, at: readon
 }
 
 function invalid(name: string, at: readonly string[], problem: string): PushError {
-  const field = at.length === 0 ? "the file" : `"${at.join(".")}"`;
-  return new PushError("LOGIN_INVALID", `Cannot read the logins in ${name}: ${field}: ${problem}.`, {
+  const field = at.length === 0 ? "" : `"${at.join(".")}": `;
+  return new PushError("LOGIN_INVALID", `Cannot read the logins in ${name}: ${field}${problem}.`, {
     hint: "Correct the file; or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without.",
   });
 }

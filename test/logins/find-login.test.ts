@@ -111,8 +111,8 @@ describe("files", () => {
   });
 
   test.each<[string, unknown, string]>([
-    ["no JSON", '{"auths": hush-Xq7', "the file: is not valid JSON"],
-    ["no object", "[]", "the file: "],
+    ["no JSON", '{"auths": hush-Xq7', "it is not valid JSON."],
+    ["no object", "[]", "Invalid input"],
     ["auths that are a list", { auths: [1] }, '"auths": '],
     ["an entry that is text", { auths: { [HOST]: "hush-Xq7" } }, `"auths.${HOST}": `],
     ["auth that is a number", { auths: { [HOST]: { auth: 5 } } }, `"auths.${HOST}.auth": `],
