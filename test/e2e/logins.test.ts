@@ -126,6 +126,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
       test("takes a push from the session's file", async () => {
         await using home = await openHome();
         const env = { HOME: home.path, XDG_RUNTIME_DIR: join(home.path, "run") };
+        await mkdir(env.XDG_RUNTIME_DIR, { mode: 0o700 });
         await runWell([...login, registry.host], { env, input: ME.password });
         const target = `${registry.host}/team/app:session`;
         await expectPushed(target, home.path, env, "as jane (from ~/run/containers/auth.json)");
