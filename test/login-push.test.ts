@@ -76,6 +76,20 @@ describe.concurrent("a push without a user", () => {
     expect(code).toBe(0);
   });
 
+  // Through a proxy a name is enough: nobody has to know it.
+  test("goes to Docker Hub under its names", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await temporaryFolder();
+    await Bun.write(join(home.path, "output.tar"), IMAGE.archive);
+    const config = { auths: { "https://index.docker.io/v1/": { auth: encode(ME) } } };
+    await Bun.write(join(home.path, ".docker/config.json"), JSON.stringify(config));
+    const env = { INSECURE_HTTP_PUSH: "true", HTTP_PROXY: registry.url };
+    const { stdout, stderr } = await runCli(["docker.io/app:v1"], { cwd: home.path, env });
+    expect(stderr).toContain("Registry: http://registry-1.docker.io, as me (from ~/.docker/config.json)");
+    expect(stdout).toStartWith("docker.io/library/app:v1@sha256:");
+    expect(registry.requests.at(-1)?.path).toBe("/v2/library/app/manifests/v1");
+  });
+
   test("goes with an identity token to the token server alone", async () => {
     await using tokens = startTokenServer({ identityToken: "identity-Xq7" });
     await using registry = await startTestRegistry({ tokens });
