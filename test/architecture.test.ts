@@ -153,6 +153,8 @@ describe("the checker notices", () => {
       "src/registry/x.ts imports src/source/a.ts",
     ],
     ["src/registry/x.ts", `import { b } from '../layers/b.ts';`, "src/registry/x.ts imports src/layers/b.ts"],
+    ["src/registry/x.ts", `import { l } from "../logins/l.ts";`, "src/registry/x.ts imports src/logins/l.ts"],
+    ["src/logins/x.ts", `import { a } from "../source/a.ts";`, "src/logins/x.ts imports src/source/a.ts"],
     [
       "src/x.ts",
       `import { t } from "../test/support.ts";`,

@@ -87,6 +87,6 @@ function explainUnauthorized(
   }
   return {
     reason: `${registry.origin} does not accept this user name and password.`,
-    hint: "Check USERNAME_REGISTRY, and what is piped in. An environment variable that is not set gives an empty password.",
+    hint: "Check USERNAME_REGISTRY, and what is piped in: a variable that is not set gives an empty password. Or log in again, where they come from docker login.",
   };
 }

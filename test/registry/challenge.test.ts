@@ -58,6 +58,15 @@ describe("bearerChallenge", () => {
     expect(read(`Bearer realm="${REALM}",scope=""`)?.scopes).toEqual([]);
   });
 
+  test("takes the first of two parameters", () => {
+    expect(
+      read(`Bearer realm="${REALM}",service="r",realm="https://evil.example",Service="s"`),
+    ).toMatchObject({
+      realm: REALM,
+      service: "r",
+    });
+  });
+
   test("reads a quote and a comma inside of quotes", () => {
     expect(read(`Bearer realm="${REALM}",service="a \\"b\\", realm=c\\\\"`)?.service).toBe(
       'a "b", realm=c\\',

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type ErrorCode, type PushError, RegistryError } from "../../src/errors.ts";
 import { expectStatus } from "../../src/registry/expect-status.ts";
+import { printable } from "../../src/registry/spec-errors.ts";
 import { clientOf } from "../support/registry-client.ts";
 
 const URL_ASKED = new URL("http://registry.example/v2/team/app/blobs/uploads/1?_stateHash=secret");
@@ -142,6 +143,10 @@ describe("expectStatus", () => {
     expect(error.code).toBe("UNAUTHORIZED");
     expect(error.message).toContain('does not let this user push to "team/app"');
     expect(shown(error)).not.toContain("Xq7");
+  });
+
+  test("hides a secret whose beginning is another one", () => {
+    expect(printable("got abc-Xq7 and abc", ["abc", "abc-Xq7"])).toBe("got *** and ***");
   });
 
   test("shows nothing that proves who pushes", () => {
