@@ -22,6 +22,8 @@ export type ConnectOptions = {
   readonly parallel: number;
   /** Where uploads and limits are remembered. Must exist. */
   readonly memoryDirectory: string;
+  /** Told where the registry is, before anything is sent there. */
+  readonly onAddressed?: (origin: string) => void;
 };
 
 /**
@@ -33,6 +35,7 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
   const { target, credentials, retryPolicy, stallTimeoutMs } = options;
   // As requests have it: without a default port, and with an address in its one form.
   const { origin } = new URL(`${schemeOf(options)}://${target.host}`);
+  options.onAddressed?.(origin);
   const memory = { directory: options.memoryDirectory };
   const registry: Registry = {
     origin,

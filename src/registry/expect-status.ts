@@ -25,7 +25,8 @@ export function expectStatus(
   const answered = `${request.method} ${response.url.origin}${response.url.pathname} answered ${response.status}`;
   throw new RegistryError(
     code,
-    `${reason} ${answered}${said.length > 0 ? ` (${printable(said.join("; "), registry)})` : ""}.`,
+    // A Location, and so an address, is the server's word as much as its message is.
+    `${reason} ${printable(answered, registry)}${said.length > 0 ? ` (${printable(said.join("; "), registry)})` : ""}.`,
     {
       status: response.status,
       specCodes: errors.map((error) => error.code),
@@ -40,7 +41,7 @@ export function expectStatus(
 type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
 
 function explain(registry: Registry, request: RegistryRequest, response: RegistryResponse): Explanation {
-  const { status, text } = response;
+  const { status, text, headers } = response;
   if (status === 400 && /HTTP request (?:was sent )?to (?:an )?HTTPS/i.test(text)) {
     return {
       code: "TLS_UNEXPECTED",
@@ -64,6 +65,14 @@ function explain(registry: Registry, request: RegistryRequest, response: Registr
       hint: `Send smaller chunks: --chunk-size ${Math.max(1, Math.floor(size / 2_000_000))}MB`,
     };
   }
+  const location = headers.get("location");
+  if (status >= 300 && status < 400 && location !== null && URL.canParse(location, response.url.href)) {
+    return {
+      code: "REGISTRY_FAILED",
+      reason: `${response.url.origin} sends elsewhere what is to be pushed.`,
+      hint: `Name the place that it leads to in the target: ${new URL(location, response.url.href).origin}`,
+    };
+  }
   return { code: "REGISTRY_FAILED", reason: "The registry did not do what was asked." };
 }
 
@@ -85,7 +94,7 @@ function explainUnauthorized(
   if (registry.authorization === undefined) {
     return {
       reason: `${registry.origin} wants a user name and a password.`,
-      hint: 'Pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts …',
+      hint: 'Pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts … (and leave SKIP_AUTH unset)',
     };
   }
   return {
@@ -118,5 +127,5 @@ function secretsOf({ authorization = "" }: Registry): string[] {
   const password = Buffer.from(token, "base64")
     .toString("utf8")
     .replace(/^[^:]*:/, "");
-  return [token, password].filter(Boolean);
+  return [token, password, encodeURIComponent(password)].filter(Boolean);
 }

@@ -84,17 +84,17 @@ describe("an event", () => {
     ],
     [
       "a registry",
-      { type: "registry-reached", origin: "https://r.example", username: "me", isExposed: false },
+      { type: "registry-addressed", origin: "https://r.example", username: "me", isExposed: false },
       ["Registry: https://r.example, as me"],
     ],
     [
       "a registry for everybody",
-      { type: "registry-reached", origin: "https://r.example", username: undefined, isExposed: false },
+      { type: "registry-addressed", origin: "https://r.example", username: undefined, isExposed: false },
       ["Registry: https://r.example, without a user"],
     ],
     [
       "a registry that is spoken to in the open",
-      { type: "registry-reached", origin: "http://r.example", username: "me", isExposed: true },
+      { type: "registry-addressed", origin: "http://r.example", username: "me", isExposed: true },
       [
         "Registry: http://r.example, as me",
         "Warning: the password goes over plain HTTP, where others can read it.",
