@@ -131,6 +131,11 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
         hint: "Say where the image goes: bun run index.ts registry.example.com/my/app:v1",
       });
     }
+    if (error.code === "commander.excessArguments") {
+      throw new PushError("USAGE", "There are more arguments than a source and a target.", {
+        hint: "See --help.",
+      });
+    }
     // An unknown option may be a password that was meant well: its name is enough.
     const message = error.message
       .replace(/^error: /, "")
@@ -181,7 +186,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     password,
     passwordStdin: flags.passwordStdin ?? false,
     skipAuth: variable("SKIP_AUTH") !== undefined,
-    insecure: flags.insecure ?? /^(?:true|1|yes)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
+    insecure: flags.insecure ?? /^(?:true|1|yes|on)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
     parallel: integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS"), 1) ?? DEFAULTS.parallel,
     retries: integer(setting("--retries", flags.retries, "MAX_RETRIES"), 0) ?? DEFAULTS.retries,
     chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE")),

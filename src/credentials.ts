@@ -101,6 +101,8 @@ async function askForPassword(username: string, host: string, signal: AbortSigna
   const answer = await promptForPassword({
     message: `Password of ${username} at ${host}`,
     output: process.stderr,
+    // Not even the length is anybody's business.
+    mask: "",
     signal,
   });
   signal.throwIfAborted();

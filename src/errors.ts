@@ -40,12 +40,19 @@ export type ErrorCode =
 export class PushError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  /** What the message speaks of, an item a line: the choices, say. */
+  readonly details: readonly string[];
 
-  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { hint?: string; details?: readonly string[]; cause?: unknown } = {},
+  ) {
     super(message, { cause: options.cause });
     this.name = "PushError";
     this.code = code;
     this.hint = options.hint;
+    this.details = options.details ?? [];
   }
 }
 

@@ -34,10 +34,10 @@ export function formatAge(date: Date, now: Date): string {
   return "just now";
 }
 
-/** C0 and C1 controls except the line break, and the marks that turn the direction of text around. */
-const UNPRINTABLE = /[^\P{Cc}\n]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+/** C0 and C1 controls, and the marks that turn the direction of text around. */
+const UNPRINTABLE = /\p{Cc}|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
-/** Text that came from archives, servers or arguments, made safe for a terminal. */
+/** A line that may have text of archives, servers or arguments in it, made safe for a terminal. */
 export function toPrintable(text: string): string {
   return text.replace(UNPRINTABLE, "\ufffd");
 }

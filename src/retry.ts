@@ -15,8 +15,8 @@ export type RetryPolicy = {
 /** No wait of our own choosing is longer; a server may ask for more. */
 const MAX_DELAY_MS = 30_000;
 
-/** 25 days. A timer that is set to more goes off at once. */
-export const MAX_TIMER_MS = 2 ** 31 - 1;
+/** A server that wants to be left alone for longer than this is not waited for. */
+const MAX_REQUESTED_MS = 15 * 60_000;
 
 /** Runs something until it succeeds, fails for good, or has failed too often: then its last error is thrown. */
 export async function retry<T>(
@@ -40,7 +40,7 @@ export async function retry<T>(
  * Waits before the next try: twice as long each time, less a random part so that parallel uploads do not come back
  * all at once; never shorter than the server asked for.
  *
- * @param requestedMs the server's `Retry-After`
+ * @param requestedMs the server's `Retry-After`; beyond a quarter of an hour, `error` is thrown instead
  */
 export async function backOff(
   policy: RetryPolicy,
@@ -49,8 +49,9 @@ export async function backOff(
   requestedMs = 0,
 ): Promise<void> {
   const ceiling = Math.min(policy.baseDelayMs * 2 ** (failures - 1), MAX_DELAY_MS);
-  const wantedMs = Math.max(requestedMs, Math.round(ceiling * (0.5 + Math.random() / 2)));
-  const delayMs = Math.min(wantedMs, MAX_TIMER_MS);
+  // Nobody waits for hours in front of a push: then its failure is the better answer.
+  if (requestedMs > MAX_REQUESTED_MS) throw error;
+  const delayMs = Math.max(requestedMs, Math.round(ceiling * (0.5 + Math.random() / 2)));
   policy.onRetry({ error, attempt: failures, delayMs });
   await sleep(delayMs, undefined, { signal: policy.signal }).catch(() => policy.signal.throwIfAborted());
 }

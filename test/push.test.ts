@@ -215,6 +215,19 @@ describe("a push", () => {
   });
 });
 
+test("a registry on this machine is not looked for behind a proxy", async () => {
+  const image = dockerArchive([SMALL]);
+  await using setup = await setUp(image);
+  for (const [name, proxy] of [
+    ["HTTP_PROXY", "http://127.0.0.1:1"],
+    ["http_proxy", "http://127.0.0.1:1"],
+  ] as const) {
+    const { code, stderr } = await setup.run({ env: { [name]: proxy } });
+    expect(code, stderr).toBe(0);
+  }
+  await expectPulled(setup.registry, image);
+});
+
 describe("nothing is tagged", () => {
   test.each([
     ["a blob is refused for good", "close-upload", 403],

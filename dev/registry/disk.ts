@@ -1,4 +1,4 @@
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Digest } from "./digest.ts";
 
@@ -50,8 +50,13 @@ export async function writeText(disk: Disk, path: string, text: string): Promise
 }
 
 export async function readText(path: string): Promise<string | undefined> {
-  const file = Bun.file(path);
-  return (await file.exists()) ? file.text() : undefined;
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    // Or gone since a moment ago: another request may have deleted it.
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 /** Runs a job with the name of a file to write, and leaves nothing of it unless the job moved it away. */

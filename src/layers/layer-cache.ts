@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
-import { temporaryFile } from "../temporary-file.ts";
+import { sweepTemporaryFiles, temporaryFile } from "../temporary-file.ts";
 
 /**
  * Compressed layers by diffID: `<diffid>-ptr` holds the hex digest of the compressed blob, which is the name of
@@ -19,6 +19,7 @@ export async function openLayerCache(directory: string): Promise<LayerCache> {
     // Better now than after a minute of compressing.
     await using probe = temporaryFile(directory, "probe");
     await writeFile(probe.path, "");
+    await sweepTemporaryFiles(directory);
   } catch (cause) {
     throw fileError(cause, `write to the cache folder "${directory}"`, OTHER_CACHE);
   }

@@ -33,6 +33,17 @@ export type Image = {
   readonly platform: string | undefined;
 };
 
+/** Where an image comes from, and enough about it to see a mistake, such as an archive of last week. */
+export type ImageOrigin = {
+  readonly kind: "archive" | "folder" | "engine";
+  /** The path, or the image's name in the engine. */
+  readonly name: string;
+  /** When the archive or folder was written, or the image built. */
+  readonly date: Date | undefined;
+  /** Of an archive's file. */
+  readonly sizeBytes: number | undefined;
+};
+
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md
 const CONFIG = z.object({
   architecture: z.string().optional(),

@@ -2,6 +2,7 @@ import type { Authenticator } from "./authenticator.ts";
 import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
 import { basicAuthorization, type Credentials, secretsOf } from "./credentials.ts";
 import type { Registry } from "./registry.ts";
+import { sendOnce } from "./send.ts";
 import { fetchToken } from "./token.ts";
 
 /** How long before its end a token is replaced: a request should not outlive it. At most a quarter of its life. */
@@ -43,6 +44,17 @@ export function authenticate(
     return begun;
   }
 
+  /**
+   * GHCR answers Basic with a 403 that says nothing, and names its token server to those only who come without:
+   * https://github.com/renovatebot/renovate/issues/11446
+   */
+  async function hiddenChallenge(headers: Headers, refused: string | undefined) {
+    if (refused === undefined || refused !== basic || headers.has("www-authenticate")) return undefined;
+    const url = new URL(`${registry.origin}/v2/`);
+    const response = await sendOnce(registry, { method: "GET", url }, url, undefined);
+    return response.status === 401 ? bearerChallenge(response.headers) : undefined;
+  }
+
   async function authorization(): Promise<string | undefined> {
     if (challenge === undefined) return basic;
     return token !== undefined && now() < token.renewAtMs
@@ -54,7 +66,7 @@ export function authenticate(
     isAnonymous: credentials === undefined,
     authorization,
     async renew(headers, refused) {
-      const asked = bearerChallenge(headers);
+      const asked = bearerChallenge(headers) ?? (await hiddenChallenge(headers, refused));
       if (asked === undefined) return undefined;
       challenge = asked;
       // At the greeting, GHCR asks for a scope of no repository at all. What a token of ours was refused for is meant.

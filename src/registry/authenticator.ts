@@ -8,10 +8,10 @@ export type Authenticator = {
    */
   authorization(): Promise<string | undefined>;
   /**
-   * Told of a 401. Gives the header with which the request is worth being sent once more, or undefined where nothing
+   * Told of a 401 or 403. Gives the header with which the request is worth being sent once more, or undefined where nothing
    * better is to be had.
    *
-   * @param headers of the 401
+   * @param headers of the refusal
    * @param refused the `Authorization` that was sent
    */
   renew(headers: Headers, refused: string | undefined): Promise<string | undefined>;

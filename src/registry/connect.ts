@@ -21,6 +21,8 @@ export type ConnectOptions = {
   readonly parallel: number;
   /** Where uploads and limits are remembered. Must exist. */
   readonly memoryDirectory: string;
+  /** Told where the registry is, before anything is sent there. */
+  readonly onAddressed?: (origin: string) => void;
 };
 
 /**
@@ -32,6 +34,7 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
   const { target, credentials, retryPolicy, stallTimeoutMs } = options;
   // As requests have it: without a default port, and with an address in its one form.
   const { origin } = new URL(`${schemeOf(options)}://${apiHost(target)}`);
+  options.onAddressed?.(origin);
   const memory = { directory: options.memoryDirectory };
   const address = {
     origin,

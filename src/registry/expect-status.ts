@@ -3,7 +3,7 @@ import { formatBytes } from "../format.ts";
 import { bearerChallenge } from "./challenge.ts";
 import type { Registry } from "./registry.ts";
 import type { RegistryRequest, RegistryResponse } from "./send.ts";
-import { quoteErrors, readSpecErrors } from "./spec-errors.ts";
+import { printable, quoteErrors, readSpecErrors } from "./spec-errors.ts";
 
 /** Throws a `RegistryError` that says what to do, unless the answer has one of the wanted statuses. */
 export function expectStatus(
@@ -20,7 +20,8 @@ export function expectStatus(
   const answered = `${request.method} ${response.url.origin}${response.url.pathname} answered ${response.status}`;
   throw new RegistryError(
     code,
-    `${reason} ${answered}${said}.`,
+    // A Location, and so an address, is the server's word as much as its message is.
+    `${reason} ${printable(answered, registry.auth.secrets())}${said}.`,
     {
       status: response.status,
       specCodes: errors.map((error) => error.code),
@@ -35,7 +36,7 @@ export function expectStatus(
 type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
 
 function explain(registry: Registry, request: RegistryRequest, response: RegistryResponse): Explanation {
-  const { status, text } = response;
+  const { status, text, headers } = response;
   if (status === 400 && /HTTP request (?:was sent )?to (?:an )?HTTPS/i.test(text)) {
     return {
       code: "TLS_UNEXPECTED",
@@ -59,6 +60,14 @@ function explain(registry: Registry, request: RegistryRequest, response: Registr
       hint: `Send smaller chunks: --chunk-size ${Math.max(1, Math.floor(size / 2_000_000))}MB`,
     };
   }
+  const location = headers.get("location");
+  if (status >= 300 && status < 400 && location !== null && URL.canParse(location, response.url.href)) {
+    return {
+      code: "REGISTRY_FAILED",
+      reason: `${response.url.origin} sends elsewhere what is to be pushed.`,
+      hint: `Name the place that it leads to in the target: ${new URL(location, response.url.href).origin}`,
+    };
+  }
   return { code: "REGISTRY_FAILED", reason: "The registry did not do what was asked." };
 }
 
@@ -75,7 +84,7 @@ function explainUnauthorized(
   if (registry.auth.isAnonymous) {
     return {
       reason: `${registry.origin} wants a user name and a password.`,
-      hint: 'Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts …',
+      hint: 'Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts … (and leave SKIP_AUTH unset)',
     };
   }
   // The token was fresh, and so the user is known. Token servers leave out the rights that a user has not.

@@ -1,4 +1,5 @@
 import { PushError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 
 /** Small enough that progress moves and memory stays flat, large enough to be rare. */
 const READ_BYTES = 256 * 1024;
@@ -16,7 +17,7 @@ export function fileBody(content: Blob, onProgress: (sentBytes: number) => void)
   let offset = 0;
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const piece = new Uint8Array(await content.slice(offset, offset + READ_BYTES).arrayBuffer());
+      const piece = await read(content.slice(offset, offset + READ_BYTES));
       offset += piece.length;
       if (piece.length === 0 && content.size > 0) {
         controller.error(
@@ -29,4 +30,13 @@ export function fileBody(content: Blob, onProgress: (sentBytes: number) => void)
       onProgress(offset);
     },
   });
+}
+
+/** What goes wrong with a file is not the network's fault, and trying again does not help. */
+async function read(piece: Blob): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return new Uint8Array(await piece.arrayBuffer());
+  } catch (cause) {
+    throw fileError(cause, "read a blob while it was sent");
+  }
 }

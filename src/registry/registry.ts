@@ -1,7 +1,6 @@
 import type { Digest } from "../oci/digest.ts";
 import type { RetryPolicy } from "../retry.ts";
 import type { Authenticator } from "./authenticator.ts";
-import type { UploadMemory } from "./upload-memory.ts";
 import type { UploadSlots } from "./upload-slots.ts";
 
 /** A repository at a registry, and how to talk to it. */
@@ -11,7 +10,11 @@ export type Registry = {
   readonly repository: string;
   readonly auth: Authenticator;
   readonly retryPolicy: RetryPolicy;
-  readonly memory: UploadMemory;
+  /**
+   * Where it is noted, from process to process, how far uploads are and how large a body may be. The folder must
+   * exist.
+   */
+  readonly memory: { readonly directory: string };
   readonly slots: UploadSlots;
   /** The largest body that was seen to pass where a larger one was refused. */
   readonly bodyLimit: { maxBytes: number | undefined };

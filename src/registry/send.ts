@@ -36,7 +36,7 @@ export type RegistryResponse = {
 };
 
 /**
- * Sends one request, and follows redirects. A 401 is answered once with newer credentials, where there are some, and
+ * Sends one request, and follows redirects. A 401 or 403 is answered once with newer credentials, where there are some, and
  * the same body. Whatever status comes back in the end is an answer; `PushError` is thrown where none came.
  */
 export async function send(registry: Registry, request: RegistryRequest): Promise<RegistryResponse> {
@@ -99,7 +99,7 @@ async function sendAuthorized(
   if (url.origin !== registry.origin) return sendOnce(registry, request, url, undefined);
   const authorization = await registry.auth.authorization();
   const response = await sendOnce(registry, request, url, authorization);
-  if (response.status !== 401) return response;
+  if (response.status !== 401 && response.status !== 403) return response;
   const renewed = await registry.auth.renew(response.headers, authorization);
   return renewed === undefined ? response : sendOnce(registry, request, url, renewed);
 }

@@ -1,4 +1,5 @@
 import { PushError } from "../errors.ts";
+import { formatDuration } from "../format.ts";
 
 /** Ends a request in which nothing moves any more. */
 export type StallTimer = Disposable & {
@@ -11,7 +12,9 @@ export type StallTimer = Disposable & {
 export function stallTimer(timeoutMs: number, what: string): StallTimer {
   const controller = new AbortController();
   const timer = setTimeout(() => {
-    controller.abort(new PushError("STALLED", `${what} stalled: nothing moved for ${timeoutMs / 1000} s.`));
+    controller.abort(
+      new PushError("STALLED", `${what} stalled: nothing moved for ${formatDuration(timeoutMs)}.`),
+    );
   }, timeoutMs);
   return {
     signal: controller.signal,

@@ -4,7 +4,7 @@ import type { BearerChallenge } from "./challenge.ts";
 import { basicAuthorization, type Credentials, secretsOf } from "./credentials.ts";
 import type { Registry } from "./registry.ts";
 import { type RegistryRequest, type RegistryResponse, sendOnce } from "./send.ts";
-import { quoteErrors, readSpecErrors } from "./spec-errors.ts";
+import { printable, quoteErrors, readSpecErrors } from "./spec-errors.ts";
 import { isTransient } from "./transient.ts";
 
 /** What the token specification has for a server that does not say. */
@@ -122,7 +122,9 @@ function refusal(
 ): PushError {
   const errors = readSpecErrors(text);
   const server = `The token server of ${registry.origin}`;
-  const answered = `${method} ${url.origin}${url.pathname} answered ${status}${quoteErrors(errors, secretsOf(credentials))}.`;
+  const secrets = secretsOf(credentials);
+  const asked = printable(`${method} ${url.origin}${url.pathname}`, secrets);
+  const answered = `${asked} answered ${status}${quoteErrors(errors, secrets)}.`;
   const passing = new RegistryError("TOKEN_FAILED", `${server} gave no token. ${answered}`, {
     status,
     specCodes: [],

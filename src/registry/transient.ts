@@ -1,5 +1,4 @@
 import { type ErrorCode, PushError, RegistryError } from "../errors.ts";
-import { MAX_TIMER_MS } from "../retry.ts";
 
 const TRANSIENT_CODES: readonly ErrorCode[] = [
   "CONNECTION_REFUSED",
@@ -22,5 +21,5 @@ export function retryAfterMs(error: unknown): number {
   const value = error instanceof RegistryError ? error.answer.headers.get("retry-after") : null;
   if (value === null) return 0;
   const delayMs = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isFinite(delayMs) ? Math.min(Math.max(0, delayMs), MAX_TIMER_MS) : 0;
+  return Number.isFinite(delayMs) ? Math.max(0, delayMs) : 0;
 }

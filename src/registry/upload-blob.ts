@@ -184,6 +184,7 @@ async function finishUpload(
       else if (restarts++ < MAX_RESTARTS) {
         furthest = 0;
         closeFailures = 0;
+        if (current !== undefined) await cancelUpload(registry, current);
         await moveTo(await startUpload(registry));
       } else throw error;
       options.onProgress(upload.session.offset);

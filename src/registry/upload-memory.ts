@@ -7,14 +7,8 @@ import { temporaryFile } from "../temporary-file.ts";
 import type { Registry } from "./registry.ts";
 import type { UploadSession } from "./upload-session.ts";
 
-/**
- * What outlives the process, in files beside the blobs: where uploads stand, so that the same command goes on after
- * a crash, and how large a body a registry takes. Nothing in it is trusted: the server says where an upload stands.
- */
-export type UploadMemory = {
-  /** Where the files are. Must exist. */
-  readonly directory: string;
-};
+// What outlives the process lies in files beside the blobs: where uploads stand, so that the same command goes on after
+// a crash, and how large a body a registry takes. Nothing in them is trusted: the server says where an upload stands.
 
 /** An upload that was begun: where it stands, the size that all its chunks have, and the least that they may have. */
 type RememberedUpload = UploadSession & {

@@ -1,3 +1,5 @@
+import type { ImageOrigin } from "../oci/image.ts";
+
 /** A piece of work whose progress is shown. Bytes count what the task reads or sends. */
 export type Task = {
   /** Unique in a push. */
@@ -6,15 +8,6 @@ export type Task = {
   /** `output.tar`, `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
   readonly subject: string;
   readonly totalBytes: number;
-};
-
-/** Where the image came from, and when it got there. */
-export type ImageOrigin = {
-  readonly kind: "archive" | "folder" | "engine";
-  readonly name: string;
-  readonly date: Date | undefined;
-  /** Of an archive's file. */
-  readonly sizeBytes: number | undefined;
 };
 
 /** What happens during a push, for whoever shows it. */
@@ -30,7 +23,7 @@ export type PushEvent =
       readonly isNamedOtherwise: boolean;
     }
   | {
-      readonly type: "registry-reached";
+      readonly type: "registry-addressed";
       readonly origin: string;
       readonly username: string | undefined;
       /** Where the credentials were found, unless the command said them: `~/.docker/config.json`. */

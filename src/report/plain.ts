@@ -1,5 +1,6 @@
 import { formatAge, formatBytes, formatDuration } from "../format.ts";
-import type { ImageOrigin, PushEvent, Report, Task } from "./event.ts";
+import type { ImageOrigin } from "../oci/image.ts";
+import type { PushEvent, Report, Task } from "./event.ts";
 
 /** How often a line tells how far running work is: enough to see life, few enough for a log. */
 const TERMINAL_INTERVAL_MS = 2_000;
@@ -26,7 +27,7 @@ export function plainReport(writeLine: (line: string) => unknown, isTerminal: bo
   return {
     report(event) {
       // The time that somebody took to type a password is not the push's.
-      if (event.type === "registry-reached") startedMs = performance.now();
+      if (event.type === "registry-addressed") startedMs = performance.now();
       if (event.type === "task-progress") noteProgress(running, event);
       const current = "task" in event ? running.get(event.task.id) : undefined;
       if (event.type === "task-finished") running.delete(event.task.id);
@@ -51,7 +52,7 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
       return describeImage(event);
     case "password-awaited":
       return ["Waiting for the password on standard input …"];
-    case "registry-reached":
+    case "registry-addressed":
       return [
         `Registry: ${event.origin}, ${describeUser(event)}`,
         ...(event.isExposed ? ["Warning: the password goes over plain HTTP, where others can read it."] : []),
@@ -82,7 +83,7 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
 function describeUser({
   username,
   credentialsFrom,
-}: Extract<PushEvent, { type: "registry-reached" }>): string {
+}: Extract<PushEvent, { type: "registry-addressed" }>): string {
   if (username === undefined) return "without a user";
   return `as ${username}${credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`}`;
 }
@@ -130,6 +131,9 @@ function describeResult({ verb, totalBytes }: Task, resultBytes: number, elapsed
 
 function progressLine({ task, startedMs, doneBytes }: RunningTask): string {
   const elapsedMs = performance.now() - startedMs;
+  if (task.verb === "uploading" && doneBytes >= task.totalBytes && task.totalBytes > 0) {
+    return `  ${task.subject}: all ${formatBytes(task.totalBytes)} sent, the registry is putting it together`;
+  }
   const percent = task.totalBytes === 0 ? 100 : Math.floor((doneBytes / task.totalBytes) * 100);
   const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
   const left = bytesPerMs > 0 ? `, ${formatDuration((task.totalBytes - doneBytes) / bytesPerMs)} left` : "";

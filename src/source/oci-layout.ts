@@ -10,8 +10,9 @@ import { readDocument } from "./read-json.ts";
 import type { SavedImage } from "./saved-image.ts";
 
 const INDEX_PATH = "index.json";
-/** Indexes may list indexes. Real ones do so once. */
+/** Indexes may list indexes, real ones do so once. More documents than this are a trap, not a layout. */
 const MAX_DEPTH = 4;
+const MAX_DOCUMENTS = 1000;
 
 const DESCRIPTOR = z.object({
   mediaType: z.string().optional(),
@@ -46,7 +47,7 @@ const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.
  */
 export async function readOciLayout(files: ImageFiles): Promise<SavedImage[] | undefined> {
   if ((await files.open(INDEX_PATH)) === undefined) return undefined;
-  return listImages(files, await readDocument(files, INDEX_PATH), INDEX_PATH, [], 0);
+  return listImages(files, await readDocument(files, INDEX_PATH), INDEX_PATH, [], 0, new Set());
 }
 
 async function listImages(
@@ -55,6 +56,7 @@ async function listImages(
   path: string,
   names: readonly string[],
   depth: number,
+  seen: Set<Digest>,
 ): Promise<SavedImage[]> {
   if (depth > MAX_DEPTH)
     throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes go too deep.`);
@@ -62,13 +64,18 @@ async function listImages(
   for (const descriptor of parseJson(bytes, INDEX, `"${path}" in the ${files.title}`).manifests) {
     const digest = parseDigest(descriptor.digest, `a digest in "${path}" of the ${files.title}`);
     const manifestPath = blobPath(digest);
+    if (seen.has(digest)) continue;
+    seen.add(digest);
+    if (seen.size > MAX_DOCUMENTS) {
+      throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes list too much.`);
+    }
     // Other platforms and attestations are listed, yet left out on purpose by engines that save one platform.
     if ((await files.open(manifestPath)) === undefined || descriptor.platform?.os === "unknown") continue;
     const ownNames = NAME_ANNOTATIONS.flatMap((key) => descriptor.annotations?.[key] ?? []).slice(0, 1);
     const allNames = ownNames.length > 0 ? ownNames : names;
     if (INDEX_TYPES.includes(descriptor.mediaType ?? "")) {
       const index = await readBlob(files, digest);
-      images.push(...(await listImages(files, index, manifestPath, allNames, depth + 1)));
+      images.push(...(await listImages(files, index, manifestPath, allNames, depth + 1, seen)));
     } else {
       const platform = [descriptor.platform?.os, descriptor.platform?.architecture].filter(Boolean).join("/");
       images.push({

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
-import type { Image } from "../oci/image.ts";
+import type { Image, ImageOrigin } from "../oci/image.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
 import { temporaryFile } from "../temporary-file.ts";
 import { openArchiveFiles } from "./archive-files.ts";
@@ -17,20 +17,9 @@ import { selectImage } from "./saved-image.ts";
 const DEFAULT_ARCHIVE = "output.tar";
 const DEFAULT_FOLDER = ".output-image";
 
-/** Where an image comes from, and enough about it to see a mistake, such as an archive of last week. */
-type SourceDescription = {
-  readonly kind: "archive" | "folder" | "engine";
-  /** The path, or the image's name in the engine. */
-  readonly name: string;
-  /** When the archive or folder was written, or the image built. */
-  readonly date: Date | undefined;
-  /** Of an archive's file. */
-  readonly sizeBytes: number | undefined;
-};
-
 /** An opened source. Its layers can be read until it is disposed of. */
 export type Source = AsyncDisposable & {
-  readonly description: SourceDescription;
+  readonly description: ImageOrigin;
   readonly image: Image;
 };
 
@@ -75,7 +64,7 @@ export async function openSource(options: SourceOptions): Promise<Source> {
   return openEngineImage(source, options);
 }
 
-async function describePath(path: string): Promise<SourceDescription | undefined> {
+async function describePath(path: string): Promise<ImageOrigin | undefined> {
   const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === "ENOENT" || cause.code === "ENOTDIR") return undefined;
     throw fileError(cause, `read "${path}"`);
@@ -88,7 +77,7 @@ async function describePath(path: string): Promise<SourceDescription | undefined
   });
 }
 
-async function openPath(description: SourceDescription, options: SourceOptions): Promise<Source> {
+async function openPath(description: ImageOrigin, options: SourceOptions): Promise<Source> {
   const { kind, name: path } = description;
   const title = `${kind} "${path}"`;
   await using resources = new AsyncDisposableStack();
@@ -139,7 +128,7 @@ function namesOf(target: Reference): string[] {
 }
 
 /** Hands what was opened over to the source, whose user disposes of it. */
-function disposeWith(resources: AsyncDisposableStack, description: SourceDescription, image: Image): Source {
+function disposeWith(resources: AsyncDisposableStack, description: ImageOrigin, image: Image): Source {
   const owned = resources.move();
   return { description, image, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

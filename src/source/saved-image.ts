@@ -25,16 +25,13 @@ export function selectImage(
   const named = images.filter((image) => image.names.some((name) => wanted.includes(name)));
   const [match] = named;
   if (match !== undefined && named.length === 1) return match;
-  const choices = (named.length > 0 ? named : images).map(
-    ({ names, describe }) => `  ${[names.join(", "), describe].filter(Boolean).join("  ")}`,
+  const choices = (named.length > 0 ? named : images).map(({ names, describe }) =>
+    [names.join(", "), describe].filter(Boolean).join("  "),
   );
   const problem =
     named.length > 0 ? `${named.length} are named like the target` : "none is named like the target";
-  throw new PushError(
-    "SOURCE_AMBIGUOUS",
-    `The ${title} holds ${images.length} images, and ${problem}:\n${choices.join("\n")}`,
-    {
-      hint: "Save the one that you mean into an archive of its own, or push to a target that has its name.",
-    },
-  );
+  throw new PushError("SOURCE_AMBIGUOUS", `The ${title} holds ${images.length} images, and ${problem}:`, {
+    details: choices,
+    hint: "Save the one that you mean into an archive of its own, or push to a target that has its name.",
+  });
 }

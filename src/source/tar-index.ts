@@ -154,7 +154,7 @@ function memberOf(
     case "ContiguousFile":
       return { kind: "file", offset, sizeBytes: entry.size };
     case "SymbolicLink": {
-      const folder = entry.path.includes("/") ? entry.path.replace(/[^/]*\/*$/, "") : "";
+      const folder = entry.path.slice(0, entry.path.lastIndexOf("/") + 1);
       return { kind: "link", target: normalizeName(linkTarget(entry, title), entry.path, title, folder) };
     }
     case "Link": {

@@ -1,10 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { compressLayer, GZIP_BLOCK_BYTES, GZIP_LEVEL } from "../../src/layers/compress-layer.ts";
 import { startGzipPool } from "../../src/layers/gzip-pool.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+
+const HAS_GZIP = Bun.which("gzip") !== null || process.env["CI"] !== undefined;
 
 const never = new AbortController().signal;
 
@@ -35,10 +38,9 @@ describe("what it writes", () => {
   test.each(lengths)("%d bytes: gzip takes it and gives them back", async (length) => {
     const raw = layerBytes(length, length);
     const { bytes, rawDigest, digest, sizeBytes } = await compress(new Blob([raw]), 2);
-    expect(Bun.spawnSync(["gzip", "-t"], { stdin: bytes }).exitCode).toBe(0);
-    expect(Bun.spawnSync(["gunzip", "-c"], { stdin: bytes, maxBuffer: 1 << 25 }).stdout.equals(raw)).toBe(
-      true,
-    );
+    expect(gunzipSync(bytes).equals(raw)).toBe(true);
+    // The real one, where there is one.
+    if (HAS_GZIP) expect(Bun.spawnSync(["gzip", "-t"], { stdin: bytes }).exitCode).toBe(0);
     expect(rawDigest).toBe(digestOf(raw));
     expect(digest).toBe(digestOf(bytes));
     expect(sizeBytes).toBe(bytes.length);

@@ -147,6 +147,28 @@ describe("a registry that wants tokens", () => {
     expect(error.message).toContain("wants a user name and a password");
   });
 
+  test("may hide that from those who come with a password, as GHCR does", async () => {
+    await using tokens = startTokenServer({ credentials: ME });
+    const seen: (string | undefined)[] = [];
+    await using server = startHttpServer((request) => {
+      const [scheme] = request.headers.get("authorization")?.split(" ") ?? [];
+      seen.push(scheme);
+      if (scheme === "Bearer") return new Response("{}");
+      const headers = {
+        "www-authenticate": `Bearer realm="${tokens.realm}",service="${tokens.service}",scope="repository:user/image:pull"`,
+      };
+      const denied = { errors: [{ code: "DENIED", message: "invalid token" }] };
+      return scheme === "Basic"
+        ? Response.json(denied, { status: 403 })
+        : Response.json(denied, { status: 401, headers });
+    });
+    await connectTo(server.host, ME);
+    expect(seen).toEqual(["Basic", undefined, "Bearer"]);
+    expect(tokens.requests).toMatchObject([
+      { basic: "me:hush-Xq7", scopes: ["repository:team/app:pull,push"] },
+    ]);
+  });
+
   test("waits for a token server that is at fault", async () => {
     let count = 0;
     await using setup = await setUp({
@@ -155,6 +177,17 @@ describe("a registry that wants tokens", () => {
     await connectTo(setup.registry.host, ME, 2);
     expect(count).toBe(3);
   });
+});
+
+test("a 403 of a registry without tokens is final", async () => {
+  const seen: string[] = [];
+  await using server = startHttpServer((request) => {
+    seen.push(`${request.method} ${request.headers.has("authorization")}`);
+    return new Response(null, { status: request.headers.has("authorization") ? 403 : 401 });
+  });
+  const error = await rejection(connectTo(server.host, ME));
+  expect(error.code).toBe("DENIED");
+  expect(seen).toEqual(["GET true", "GET false"]);
 });
 
 describe("a token", () => {

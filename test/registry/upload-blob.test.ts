@@ -405,7 +405,18 @@ describe("the closing PUT", () => {
     [
       "a session that died",
       sessionKilled,
-      ["PUT 500", "PUT 500", "HEAD 404", "GET 204", "PUT 500", "HEAD 404", "GET 204", ...patched, "PUT 201"],
+      [
+        "PUT 500",
+        "PUT 500",
+        "HEAD 404",
+        "GET 204",
+        "PUT 500",
+        "HEAD 404",
+        "GET 204",
+        "DELETE 204",
+        ...patched,
+        "PUT 201",
+      ],
     ],
     [
       "a session that is gone",

@@ -85,7 +85,7 @@ describe("an event", () => {
     [
       "a registry",
       {
-        type: "registry-reached",
+        type: "registry-addressed",
         origin: "https://r.example",
         username: "me",
         credentialsFrom: undefined,
@@ -96,7 +96,7 @@ describe("an event", () => {
     [
       "a registry with a login of another program",
       {
-        type: "registry-reached",
+        type: "registry-addressed",
         origin: "https://r.example",
         username: "me",
         credentialsFrom: "~/.docker/config.json",
@@ -107,7 +107,7 @@ describe("an event", () => {
     [
       "a registry for everybody",
       {
-        type: "registry-reached",
+        type: "registry-addressed",
         origin: "https://r.example",
         username: undefined,
         credentialsFrom: undefined,
@@ -118,7 +118,7 @@ describe("an event", () => {
     [
       "a registry that is spoken to in the open",
       {
-        type: "registry-reached",
+        type: "registry-addressed",
         origin: "http://r.example",
         username: "me",
         credentialsFrom: undefined,

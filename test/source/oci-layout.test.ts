@@ -309,6 +309,29 @@ describe.each(FORMS)("in a %s", (form) => {
     ]);
   });
 
+  test("does not go through indexes that list more than any image has", async () => {
+    const traps = Array.from({ length: 1200 }, (_, i) =>
+      indexBlob([{ digest: ABSENT, annotations: { i: `${i}` } }]),
+    );
+    const error = await rejection(
+      list({
+        ...layoutFiles(traps.map((trap) => entry(trap, { mediaType: INDEX_TYPE }))),
+        ...filesOf(traps),
+      }),
+    );
+    expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("too much")]);
+  });
+
+  test("reads an index that is listed a hundred times once", async () => {
+    const nested = indexBlob([entry(raw.manifest)]);
+    const found = await list({
+      ...layoutFiles(Array.from({ length: 100 }, () => entry(nested, { mediaType: INDEX_TYPE }))),
+      ...raw.files,
+      ...filesOf([nested]),
+    });
+    expect(found).toHaveLength(1);
+  });
+
   test("refuses a nested index that does not have the digest of its name", async () => {
     const nested = indexBlob([entry(raw.manifest)]);
     const error = await rejection(

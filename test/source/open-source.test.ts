@@ -156,8 +156,8 @@ describe("several images in one archive", () => {
       await Bun.write(join(place.path, "x.tar"), several);
       const error = await rejection(place.open("x.tar", target));
       expect(error.code).toBe("SOURCE_AMBIGUOUS");
-      expect(error.message).toContain("my/app:v1");
-      expect(error.message).toContain("my/other:v1");
+      expect(error.details.join()).toContain("my/app:v1");
+      expect(error.details.join()).toContain("my/other:v1");
     },
   );
 });

@@ -34,7 +34,7 @@ describe("selectImage refuses to guess", () => {
     expect(error.code).toBe("SOURCE_AMBIGUOUS");
     expect(error.message).toContain(`archive "x.tar" holds ${images.length} images`);
     for (const { names, describe } of images) {
-      for (const name of names.length > 0 ? names : [describe]) expect(error.message).toContain(name);
+      for (const name of names.length > 0 ? names : [describe]) expect(error.details.join()).toContain(name);
     }
     expect(error.hint).toBeString();
   });
@@ -45,8 +45,8 @@ describe("selectImage refuses to guess", () => {
       ["my/a:v1"],
     );
     expect(error.code).toBe("SOURCE_AMBIGUOUS");
-    expect(error.message).toContain("linux/amd64");
-    expect(error.message).toContain("linux/arm64");
+    expect(error.details.join()).toContain("linux/amd64");
+    expect(error.details.join()).toContain("linux/arm64");
     expect(error.message).not.toContain("none is named");
   });
 });

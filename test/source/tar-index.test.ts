@@ -316,6 +316,14 @@ describe("refuses, naming the member,", () => {
   });
 });
 
+test("the name of a link may be hundreds of thousands of slashes, which takes no time", async () => {
+  const path = "/".repeat(400_000).replace(/^/, "a");
+  await using archive = await archiveOf(
+    tarBytes([paxMember({ path }), { path: "short", flag: "2", linkpath: "b" }]),
+  );
+  expect([...(await indexTar(archive.path)).keys()]).toEqual(["a"]);
+});
+
 describe("damage", () => {
   test("a wrong checksum of the first header: not a tar archive", async () => {
     await using archive = await archiveOf(tarBytes([{ path: "a", isChecksumWrong: true }]));
@@ -405,7 +413,12 @@ describe("damage", () => {
   });
 });
 
-describe("agrees with tar itself", () => {
+/** BSD's tar writes other forms, and says what it lists in other words. */
+const hasGnuTar =
+  process.env["CI"] !== undefined ||
+  (Bun.which("tar") !== null && Bun.spawnSync(["tar", "--version"]).stdout.toString().includes("GNU tar"));
+
+describe.skipIf(!hasGnuTar)("agrees with tar itself", () => {
   test.each(["gnu", "pax", "ustar"])(
     "about a folder of random names and sizes: --format=%s",
     async (format) => {

@@ -1,0 +1,126 @@
+import pLimit from "p-limit";
+import type { PushCommand } from "./cli.ts";
+import { GZIP_LEVEL } from "./layers/compress-layer.ts";
+import { startGzipPool } from "./layers/gzip-pool.ts";
+import type { LayerCache } from "./layers/layer-cache.ts";
+import { type PreparedLayer, prepareLayer, repairLayer } from "./layers/prepare-layer.ts";
+import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
+import { type Digest, shortDigest } from "./oci/digest.ts";
+import type { Image, Layer } from "./oci/image.ts";
+import { findBlob } from "./registry/find-blob.ts";
+import type { Registry } from "./registry/registry.ts";
+import { uploadBlob } from "./registry/upload-blob.ts";
+import type { Report, Task } from "./report/event.ts";
+
+export type BlobPusherOptions = {
+  readonly command: PushCommand;
+  readonly registry: Registry;
+  readonly cache: LayerCache;
+  readonly report: Report;
+};
+
+/** Brings the blobs of one image into a registry, and keeps count. */
+export type BlobPusher = Disposable & {
+  /** @returns the config's descriptor, then those of the layers, base first */
+  pushImage(image: Image): readonly [Promise<Descriptor>, ...Promise<Descriptor>[]];
+  /** Uploads blobs that the registry was mistaken to have. */
+  sendAgain(digests: readonly Digest[]): Promise<Descriptor>[];
+  /** What the registry said it has. It may be mistaken. */
+  believed(): Digest[];
+  readonly count: { sentBytes: number; presentBytes: number };
+};
+
+/**
+ * Layers are compressed one after another, each on all cores; finished ones upload meanwhile. Equal layers are prepared
+ * and uploaded once, and stand in the manifest as often as in the image.
+ */
+export function startBlobPusher({ command, registry, cache, report }: BlobPusherOptions): BlobPusher {
+  const pool = startGzipPool(GZIP_LEVEL);
+  const compressing = pLimit(1);
+  const uploading = pLimit(command.parallel);
+  const count = { sentBytes: 0, presentBytes: 0 };
+  const believed = new Map<Digest, { readonly blob: RegistryBlob; readonly name: string }>();
+
+  async function pushLayer(layer: Layer, name: string): Promise<Descriptor> {
+    const verb = layer.compression === "none" ? "compressing" : "checking";
+    const task: Task = { id: `prepare ${name}`, verb, subject: name, totalBytes: layer.content.size };
+    const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
+    const options = { cache, pool, signal: registry.signal, onProgress };
+    const reportPrepared = ({ origin, blob }: PreparedLayer) => {
+      const { size } = blob.descriptor;
+      if (origin === "cache") report({ type: "layer-cached", subject: name, sizeBytes: size });
+      else report({ type: "task-finished", task, resultBytes: size });
+    };
+
+    const prepared = await compressing(() => prepareLayer(layer, options));
+    reportPrepared(prepared);
+    return uploading(async () => {
+      const { digest, size } = prepared.blob.descriptor;
+      const found = await findBlob(registry, digest);
+      if (found?.sizeBytes === size) return noteBelieved(prepared.blob, name);
+      // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry disagrees
+      // with.
+      const sound = await repairLayer(layer, prepared, options);
+      if (sound === prepared)
+        return found === undefined ? send(sound.blob, name) : noteBelieved(sound.blob, name);
+      reportPrepared(sound);
+      return sendUnlessPresent(sound.blob, name);
+    });
+  }
+
+  async function sendUnlessPresent(blob: RegistryBlob, name: string): Promise<Descriptor> {
+    const found = await findBlob(registry, blob.descriptor.digest);
+    return found === undefined ? send(blob, name) : noteBelieved(blob, name);
+  }
+
+  function noteBelieved(blob: RegistryBlob, name: string): Descriptor {
+    const { digest, size } = blob.descriptor;
+    believed.set(digest, { blob, name });
+    report({ type: "blob-present", subject: name, sizeBytes: size });
+    count.presentBytes += size;
+    return blob.descriptor;
+  }
+
+  async function send(blob: RegistryBlob, name: string): Promise<Descriptor> {
+    const { size } = blob.descriptor;
+    const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
+    const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
+    onProgress(0);
+    await uploadBlob(registry, blob, {
+      chunkBytes: command.chunkBytes,
+      allowOversize: command.allowOversize,
+      onProgress,
+      onShrink: (chunkBytes) => report({ type: "chunks-shrunk", subject: name, chunkBytes }),
+    });
+    report({ type: "task-finished", task, resultBytes: size });
+    count.sentBytes += size;
+    return blob.descriptor;
+  }
+
+  return {
+    pushImage({ config, layers }) {
+      const pushed = new Map<string, Promise<Descriptor>>();
+      const descriptors = layers.map((layer, i) => {
+        const name = `layer ${i + 1}/${layers.length} ${shortDigest(layer.diffId)}`;
+        const descriptor = pushed.get(identityOf(layer)) ?? pushLayer(layer, name);
+        pushed.set(identityOf(layer), descriptor);
+        return descriptor;
+      });
+      const configName = `config ${shortDigest(config.descriptor.digest)}`;
+      return [uploading(() => sendUnlessPresent(config, configName)), ...descriptors];
+    },
+    sendAgain: (digests) =>
+      digests.flatMap((digest) => {
+        const mistaken = believed.get(digest);
+        return mistaken === undefined ? [] : [uploading(() => send(mistaken.blob, mistaken.name))];
+      }),
+    believed: () => [...believed.keys()],
+    count,
+    [Symbol.dispose]: () => pool[Symbol.dispose](),
+  };
+}
+
+/** A raw layer is what its diffID says; the same layer may be compressed in several ways. */
+function identityOf({ diffId, compression, claimedDigest, name }: Layer): string {
+  return compression === "none" ? diffId : `${diffId} ${claimedDigest ?? name}`;
+}
