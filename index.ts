@@ -18,6 +18,7 @@ import { formatReference, isLoopback } from "./src/oci/reference.ts";
 import { exemptLoopback } from "./src/proxy.ts";
 import { startBlobPusher } from "./src/push-blobs.ts";
 import { connect } from "./src/registry/connect.ts";
+import { usernameOf } from "./src/registry/credentials.ts";
 import { missingBlobs, putManifest } from "./src/registry/put-manifest.ts";
 import type { Report, Task } from "./src/report/event.ts";
 import { plainReport } from "./src/report/plain.ts";
@@ -39,14 +40,14 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   const failure = new AbortController();
   const signal = AbortSignal.any([interrupt, failure.signal]);
 
-  const credentials = await readCredentials(command, {
+  const login = await readCredentials(command, {
     signal,
     onWaiting: () => report({ type: "password-awaited" }),
   });
   const cache = await openLayerCache(command.cacheDirectory);
   const registry = await connect({
     target,
-    credentials,
+    credentials: login?.credentials,
     insecure: command.insecure,
     parallel: command.parallel,
     stallTimeoutMs: command.stallTimeoutMs,
@@ -59,8 +60,13 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
         report({ type: "retrying", reason: messageOf(error), retries, ...retry }),
     },
     onAddressed: (origin) => {
-      const isExposed = credentials !== undefined && origin.startsWith("http:") && !isLoopback(target);
-      report({ type: "registry-addressed", origin, username: credentials?.username, isExposed });
+      report({
+        type: "registry-addressed",
+        origin,
+        username: login && usernameOf(login.credentials),
+        credentialsFrom: login?.from,
+        isExposed: login !== undefined && origin.startsWith("http:") && !isLoopback(target),
+      });
     },
   });
 
@@ -123,7 +129,9 @@ async function allOrAbort<T extends readonly Promise<Descriptor>[]>(
 
 /** A source without names, or whose name the user gave, cannot be mistaken for another. */
 function isNamedLike(names: readonly string[], { source, target }: PushCommand): boolean {
-  const wanted = [formatReference(target), `${target.repository}:${target.tag}`];
+  const name = `${target.repository}:${target.tag}`;
+  // Engines leave Docker Hub's own folder out of names.
+  const wanted = [formatReference(target), name, name.replace(/^library\//, "")];
   return source !== undefined || names.length === 0 || names.some((name) => wanted.includes(name));
 }
 

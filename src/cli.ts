@@ -62,6 +62,8 @@ Examples:
 Environment only:
   REGISTRY_JWT_TOKEN   the password, or a token in its place; without it, the password is read from standard input
   SKIP_AUTH            any value: push without user and password
+  DOCKER_CONFIG        the folder whose config.json has the logins of docker login (default: ~/.docker)
+  REGISTRY_AUTH_FILE   the file that has the logins of podman login
   NODE_EXTRA_CA_CERTS  a file with the authority of the registry's certificate
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.`;

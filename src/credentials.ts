@@ -1,7 +1,10 @@
+import { homedir } from "node:os";
 import { isCancel, password as promptForPassword } from "@clack/prompts";
 import type { PushCommand } from "./cli.ts";
 import { PushError } from "./errors.ts";
-import type { Credentials } from "./registry/connect.ts";
+import { findLogin } from "./logins/find-login.ts";
+import type { Login } from "./logins/login.ts";
+import { type Credentials, credentialsOf } from "./registry/credentials.ts";
 
 /** A password is not longer; what is, was piped in by mistake. */
 const MAX_PASSWORD_BYTES = 64 * 1024;
@@ -15,22 +18,47 @@ export type CredentialsOptions = {
   readonly onWaiting: () => void;
 };
 
+/** Who pushes, and where that was found, unless the command itself said so. */
+export type PushCredentials = { readonly credentials: Credentials; readonly from: Login["from"] | undefined };
+
 /**
- * The user and the password of a push, or undefined to go without. The password is the environment's, else standard
- * input's, else, at a terminal, what the user types unseen. Standard input is left alone where no user was named.
+ * The credentials of a push, or undefined to go without: what the command says, else what `docker login` or `podman
+ * login` left behind.
  *
- * Throws `PASSWORD_MISSING`.
+ * Throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
  */
 export async function readCredentials(
   command: PushCommand,
   options: CredentialsOptions,
+): Promise<PushCredentials | undefined> {
+  if (command.skipAuth) return undefined;
+  const credentials = await givenCredentials(command, options);
+  if (credentials !== undefined) return { credentials, from: undefined };
+  const environment = {
+    variables: process.env,
+    home: homedir(),
+    platform: process.platform,
+    userId: process.getuid?.(),
+  };
+  return findLogin(command.target, environment, options.signal);
+}
+
+/**
+ * The password is the environment's, else standard input's, else, at a terminal, what the user types unseen. Standard
+ * input is left alone where no user was named.
+ */
+async function givenCredentials(
+  { username, password, passwordStdin, target }: PushCommand,
+  options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
-  const { username, password, passwordStdin, skipAuth } = command;
-  if (skipAuth || username === undefined) return undefined;
-  if (password !== undefined && !passwordStdin) return { username, password };
-  if (process.stdin.isTTY)
-    return { username, password: await askForPassword(username, command.target.host, options.signal) };
-  return { username, password: await readPassword(options) };
+  if (username === undefined) return undefined;
+  if (password !== undefined && !passwordStdin) return credentialsOf(username, password);
+  return credentialsOf(
+    username,
+    process.stdin.isTTY
+      ? await askForPassword(username, target.host, options.signal)
+      : await readPassword(options),
+  );
 }
 
 async function readPassword({ signal, onWaiting }: CredentialsOptions): Promise<string> {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { utimes } from "node:fs/promises";
 import { join } from "node:path";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
+import { startTokenServer } from "../dev/token-server/token-server.ts";
 import { createAuthority, createSelfSigned } from "./support/certificates.ts";
 import { dockerArchive } from "./support/docker-archive.ts";
 import { answering, faultAlways } from "./support/faults.ts";
@@ -200,10 +201,26 @@ describe.concurrent("the registry", () => {
     expectWords(result, 1, "wants a user name and a password", "USERNAME_REGISTRY=me");
   });
 
-  test("a token server", async () => {
-    const headers = { "www-authenticate": 'Bearer realm="https://auth.example/token"' };
+  test("a token server that knows another password", async () => {
+    await using tokens = startTokenServer({ credentials: { username: USERNAME, password: "other" } });
+    await using registry = await startTestRegistry({ tokens });
+    const result = await push(`${registry.host}/team/app:v1`);
+    expectWords(result, 1, "The token server of http", "does not accept this user name and password");
+  });
+
+  test("a token server that gives fewer rights", async () => {
+    const credentials = { username: USERNAME, password: PASSWORD };
+    await using tokens = startTokenServer({ credentials, grant: () => ["pull"] });
+    await using registry = await startTestRegistry({ tokens });
+    const result = await push(`${registry.host}/team/app:v1`);
+    expectWords(result, 1, 'does not let this user push to "team/app"', "Check the user's rights");
+    for (const token of tokens.tokens) expect(result.stderr).not.toContain(token);
+  });
+
+  test("a token server that nobody knows", async () => {
+    const headers = { "www-authenticate": 'Bearer realm="http://auth.invalid/token"' };
     await using server = startHttpServer(() => new Response(null, { status: 401, headers }));
-    expectWords(await push(`${server.host}/team/app:v1`), 1, "wants a token from its token server");
+    expectWords(await push(`${server.host}/team/app:v1`), 1, "the name auth.invalid is not known");
   });
 
   test("no right to push", async () => {

@@ -8,6 +8,7 @@ import type { IncomingBody } from "./incoming-body.ts";
 import { createKeyedLock } from "./keyed-lock.ts";
 import { R2_MAX_PARTS } from "./part-rules.ts";
 import type { Route } from "./route.ts";
+import { refuseWithoutToken, type TokenAuthority } from "./token-auth.ts";
 
 export type StrictRegistryOptions = {
   /** Where blobs, uploads and manifests live. A registry started on it later goes on from there. */
@@ -18,6 +19,8 @@ export type StrictRegistryOptions = {
   hostname?: string;
   /** Without them nobody is asked who they are. */
   credentials?: Credentials;
+  /** Tokens are wanted, which this one gives away. */
+  tokens?: TokenAuthority;
   /** Announced as OCI-Chunk-Min-Length. @default 5242880 */
   minChunkBytes?: number;
   /** Announced as OCI-Chunk-Max-Length. @default 100000000 */
@@ -70,7 +73,9 @@ export async function startStrictRegistry(options: StrictRegistryOptions): Promi
     const tooLarge = refuseLargeBody(request, maxBodyBytes);
     if (tooLarge !== undefined) return tooLarge;
     const response =
-      refuseStranger(request, options.credentials) ?? (await dispatch(context, route, request, body));
+      refuseStranger(request, options.credentials) ??
+      refuseWithoutToken(request, route, options.tokens) ??
+      (await dispatch(context, route, request, body));
     await body.drain();
     return response;
   }

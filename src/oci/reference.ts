@@ -26,6 +26,11 @@ const HOSTNAME =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/;
 const IPV6 = /^\[[0-9A-Fa-f:.]+\]$/;
 
+/** Docker Hub goes by this name in references, answers under another, and has its own images in `library/`. */
+const DOCKER_HUB = "docker.io";
+const DOCKER_HUB_ALIAS = "index.docker.io";
+const DOCKER_HUB_API = "registry-1.docker.io";
+
 const EXAMPLE = "registry.example.com/my/app:v1";
 
 /**
@@ -78,7 +83,18 @@ export function parseReference(text: string): Reference {
       "A tag has 1 to 128 letters, digits, dots, dashes and underscores, and starts with neither dot nor dash.",
     );
   }
-  return { scheme: scheme as Reference["scheme"], host: host.toLowerCase(), repository, tag };
+  return { scheme: scheme as Reference["scheme"], ...canonicalName(host.toLowerCase(), repository), tag };
+}
+
+/** What Docker makes of a name: `docker.io/alpine` is `docker.io/library/alpine`. */
+function canonicalName(host: string, repository: string): Pick<Reference, "host" | "repository"> {
+  if (host !== DOCKER_HUB && host !== DOCKER_HUB_ALIAS) return { host, repository };
+  return { host: DOCKER_HUB, repository: repository.includes("/") ? repository : `library/${repository}` };
+}
+
+/** Where the registry's API is, which for Docker Hub is not the host of the name. */
+export function apiHost({ host }: Pick<Reference, "host">): string {
+  return host === DOCKER_HUB ? DOCKER_HUB_API : host;
 }
 
 /** The reference as Docker writes it: without a scheme, always with a tag. */

@@ -1,15 +1,14 @@
 import { RegistryError } from "../errors.ts";
-import { isLoopback, type Reference } from "../oci/reference.ts";
+import { apiHost, isLoopback, type Reference } from "../oci/reference.ts";
 import { type RetryPolicy, retry } from "../retry.ts";
+import { authenticate } from "./authenticate.ts";
+import type { Credentials } from "./credentials.ts";
 import { expectStatus } from "./expect-status.ts";
 import type { Registry } from "./registry.ts";
 import { send } from "./send.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 import { recallBodyLimit } from "./upload-memory.ts";
 import { uploadSlots } from "./upload-slots.ts";
-
-/** Who pushes. */
-export type Credentials = { readonly username: string; readonly password: string };
 
 export type ConnectOptions = {
   readonly target: Reference;
@@ -34,13 +33,12 @@ export type ConnectOptions = {
 export async function connect(options: ConnectOptions): Promise<Registry> {
   const { target, credentials, retryPolicy, stallTimeoutMs } = options;
   // As requests have it: without a default port, and with an address in its one form.
-  const { origin } = new URL(`${schemeOf(options)}://${target.host}`);
+  const { origin } = new URL(`${schemeOf(options)}://${apiHost(target)}`);
   options.onAddressed?.(origin);
   const memory = { directory: options.memoryDirectory };
-  const registry: Registry = {
+  const address = {
     origin,
     repository: target.repository,
-    authorization: credentials && basicAuthorization(credentials),
     retryPolicy,
     stallTimeoutMs,
     memory,
@@ -48,6 +46,7 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
     bodyLimit: { maxBytes: await recallBodyLimit({ memory, origin }) },
     signal: retryPolicy.signal,
   };
+  const registry: Registry = { ...address, auth: authenticate(address, credentials) };
   const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
   const isServerAtFault = (error: unknown) => error instanceof RegistryError && isTransient(error);
   await retry(retryPolicy, isServerAtFault, retryAfterMs, async () =>
@@ -60,9 +59,4 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
 /** Docker's rule, and the user's word above it. */
 function schemeOf({ target, insecure }: ConnectOptions): "http" | "https" {
   return target.scheme ?? (insecure || isLoopback(target) ? "http" : "https");
-}
-
-/** https://www.rfc-editor.org/rfc/rfc7617#section-2, in UTF-8 */
-function basicAuthorization({ username, password }: Credentials): string {
-  return `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
 }

@@ -1,11 +1,9 @@
-import { z } from "zod";
 import { type ErrorCode, RegistryError } from "../errors.ts";
 import { formatBytes } from "../format.ts";
+import { bearerChallenge } from "./challenge.ts";
 import type { Registry } from "./registry.ts";
 import type { RegistryRequest, RegistryResponse } from "./send.ts";
-
-// https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
-const ERRORS = z.object({ errors: z.array(z.object({ code: z.string(), message: z.string().optional() })) });
+import { printable, quoteErrors, readSpecErrors } from "./spec-errors.ts";
 
 /** Throws a `RegistryError` that says what to do, unless the answer has one of the wanted statuses. */
 export function expectStatus(
@@ -15,18 +13,16 @@ export function expectStatus(
   ...wanted: readonly number[]
 ): void {
   if (wanted.includes(response.status)) return;
-  const errors = parseErrors(response);
+  const errors = readSpecErrors(response.text);
+  const secrets = registry.auth.secrets();
   const { code, reason, hint } = explain(registry, request, response);
   // serverless-registry puts its whole upload state into a 416: no message, then.
-  const said =
-    response.status === 416
-      ? []
-      : errors.map(({ code, message }) => [code, message].filter(Boolean).join(": "));
+  const said = response.status === 416 ? "" : quoteErrors(errors, secrets);
   const answered = `${request.method} ${response.url.origin}${response.url.pathname} answered ${response.status}`;
   throw new RegistryError(
     code,
     // A Location, and so an address, is the server's word as much as its message is.
-    `${reason} ${printable(answered, registry)}${said.length > 0 ? ` (${printable(said.join("; "), registry)})` : ""}.`,
+    `${reason} ${printable(answered, secrets)}${said}.`,
     {
       status: response.status,
       specCodes: errors.map((error) => error.code),
@@ -80,52 +76,27 @@ function explainUnauthorized(
   registry: Registry,
   { url, headers }: RegistryResponse,
 ): Omit<Explanation, "code"> {
-  if (/^bearer\b/i.test(headers.get("www-authenticate") ?? "")) {
-    return {
-      reason: `${registry.origin} wants a token from its token server, which chunkpush cannot get yet.`,
-    };
-  }
   if (url.origin !== registry.origin) {
     return {
       reason: `${registry.origin} leads to ${url.origin}, which wants a user name and a password of its own.`,
       hint: "If that is the registry, name it in the target: credentials go to no other host than the target's.",
     };
   }
-  if (registry.authorization === undefined) {
+  if (registry.auth.isAnonymous) {
     return {
       reason: `${registry.origin} wants a user name and a password.`,
-      hint: 'Pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts … (and leave SKIP_AUTH unset)',
+      hint: 'Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts … (and leave SKIP_AUTH unset)',
+    };
+  }
+  // The token was fresh, and so the user is known. Token servers leave out the rights that a user has not.
+  if (bearerChallenge(headers) !== undefined) {
+    return {
+      reason: `${registry.origin} does not let this user push to "${registry.repository}": a new token was refused, too.`,
+      hint: "Check the user's rights, and the name of the repository.",
     };
   }
   return {
     reason: `${registry.origin} does not accept this user name and password.`,
     hint: "Check USERNAME_REGISTRY, and what is piped in. An environment variable that is not set gives an empty password.",
   };
-}
-
-function parseErrors({ text }: RegistryResponse): z.infer<typeof ERRORS>["errors"] {
-  try {
-    return ERRORS.parse(JSON.parse(text)).errors;
-  } catch {
-    // A proxy's page, or nothing: the status has to do.
-    return [];
-  }
-}
-
-/**
- * What a server says may steer a terminal, or repeat what it was sent: only what can be printed is kept, not much of
- * it, and nothing secret.
- */
-export function printable(text: string, registry: Registry): string {
-  const discreet = secretsOf(registry).reduce((said, secret) => said.replaceAll(secret, "***"), text);
-  return discreet.replace(/[^\x20-\x7e]+/g, " ").slice(0, 300);
-}
-
-/** What was sent to prove who pushes, in the forms in which it might come back. */
-function secretsOf({ authorization = "" }: Registry): string[] {
-  const token = authorization.slice(authorization.indexOf(" ") + 1);
-  const password = Buffer.from(token, "base64")
-    .toString("utf8")
-    .replace(/^[^:]*:/, "");
-  return [token, password, encodeURIComponent(password)].filter(Boolean);
 }

@@ -1,9 +1,10 @@
 import { PushError, RegistryError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Manifest } from "../oci/manifest.ts";
-import { expectStatus, printable } from "./expect-status.ts";
+import { expectStatus } from "./expect-status.ts";
 import { manifestUrl, type Registry } from "./registry.ts";
 import { sendPersistently } from "./send.ts";
+import { printable } from "./spec-errors.ts";
 
 /**
  * Tells which of some digests a registry misses, where it refused a manifest for that reason; all of them where it does
@@ -34,7 +35,7 @@ export async function putManifest(registry: Registry, tag: string, manifest: Man
   if (stored !== null && stored !== manifest.digest) {
     throw new PushError(
       "CONTENT_MISMATCH",
-      `The registry stored the manifest as ${printable(stored, registry)}, but it is ${manifest.digest}.`,
+      `The registry stored the manifest as ${printable(stored, registry.auth.secrets())}, but it is ${manifest.digest}.`,
     );
   }
 }

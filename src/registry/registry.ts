@@ -1,14 +1,14 @@
 import type { Digest } from "../oci/digest.ts";
 import type { RetryPolicy } from "../retry.ts";
+import type { Authenticator } from "./authenticator.ts";
 import type { UploadSlots } from "./upload-slots.ts";
 
 /** A repository at a registry, and how to talk to it. */
 export type Registry = {
-  /** `https://registry.example.com`: the only origin that ever sees the credentials. */
+  /** `https://registry.example.com`: the only origin, besides its token server, that ever sees who pushes. */
   readonly origin: string;
   readonly repository: string;
-  /** The `Authorization` header, or undefined to go without. */
-  readonly authorization: string | undefined;
+  readonly auth: Authenticator;
   readonly retryPolicy: RetryPolicy;
   /**
    * Where it is noted, from process to process, how far uploads are and how large a body may be. The folder must

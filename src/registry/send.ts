@@ -36,13 +36,13 @@ export type RegistryResponse = {
 };
 
 /**
- * Sends one request, once, and follows redirects. Whatever status comes back is an answer; `PushError` is thrown
- * where none came. The body goes up with its exact length, as serverless-registry needs it.
+ * Sends one request, and follows redirects. A 401 is answered once with newer credentials, where there are some, and
+ * the same body. Whatever status comes back in the end is an answer; `PushError` is thrown where none came.
  */
 export async function send(registry: Registry, request: RegistryRequest): Promise<RegistryResponse> {
   let url = request.url;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const response = await sendTo(registry, request, url);
+    const response = await sendAuthorized(registry, request, url);
     const location = response.headers.get("location");
     if (!isRedirect(response.status, request) || location === null) return response;
     url = resolveLocation(location, url);
@@ -90,14 +90,35 @@ export function resolveLocation(location: string, base: URL): URL {
   return url;
 }
 
-async function sendTo(registry: Registry, request: RegistryRequest, url: URL): Promise<RegistryResponse> {
+async function sendAuthorized(
+  registry: Registry,
+  request: RegistryRequest,
+  url: URL,
+): Promise<RegistryResponse> {
+  // Storage behind a registry has credentials of its own, and must not learn ours.
+  if (url.origin !== registry.origin) return sendOnce(registry, request, url, undefined);
+  const authorization = await registry.auth.authorization();
+  const response = await sendOnce(registry, request, url, authorization);
+  if (response.status !== 401) return response;
+  const renewed = await registry.auth.renew(response.headers, authorization);
+  return renewed === undefined ? response : sendOnce(registry, request, url, renewed);
+}
+
+/**
+ * Sends one request, once, to where it is told. The body goes up with its exact length, as serverless-registry needs
+ * it.
+ */
+export async function sendOnce(
+  registry: Pick<Registry, "signal" | "stallTimeoutMs">,
+  request: RegistryRequest,
+  url: URL,
+  authorization: string | undefined,
+): Promise<RegistryResponse> {
   using stall = stallTimer(request.stallTimeoutMs ?? registry.stallTimeoutMs, describe(request));
   const signal = AbortSignal.any([registry.signal, stall.signal]);
   const headers = new Headers(request.headers);
   headers.set("user-agent", "chunkpush");
-  // Storage behind a registry has credentials of its own, and must not learn ours.
-  if (registry.authorization !== undefined && url.origin === registry.origin)
-    headers.set("authorization", registry.authorization);
+  if (authorization !== undefined) headers.set("authorization", authorization);
   const { body } = request;
   const hasBody = body !== undefined && body.size > 0;
   if (request.method !== "GET" && request.method !== "HEAD")

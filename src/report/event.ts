@@ -26,6 +26,8 @@ export type PushEvent =
       readonly type: "registry-addressed";
       readonly origin: string;
       readonly username: string | undefined;
+      /** Where the credentials were found, unless the command said them: `~/.docker/config.json`. */
+      readonly credentialsFrom: string | undefined;
       /** Credentials travel a network that others can read along. */
       readonly isExposed: boolean;
     }

@@ -54,7 +54,7 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
       return ["Waiting for the password on standard input …"];
     case "registry-addressed":
       return [
-        `Registry: ${event.origin}, ${event.username === undefined ? "without a user" : `as ${event.username}`}`,
+        `Registry: ${event.origin}, ${describeUser(event)}`,
         ...(event.isExposed ? ["Warning: the password goes over plain HTTP, where others can read it."] : []),
       ];
     case "task-finished":
@@ -78,6 +78,14 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
     case "task-progress":
       return [];
   }
+}
+
+function describeUser({
+  username,
+  credentialsFrom,
+}: Extract<PushEvent, { type: "registry-addressed" }>): string {
+  if (username === undefined) return "without a user";
+  return `as ${username}${credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`}`;
 }
 
 /** One line, in which a stale archive or a wrong image catches the eye. */

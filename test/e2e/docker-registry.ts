@@ -4,6 +4,13 @@ import { runWell, startDaemon, temporaryFolder, waitFor } from "./command.ts";
 
 export type DockerRegistryOptions = {
   readonly credentials?: { readonly username: string; readonly password: string };
+  /** Where tokens come from, and the file with the certificate of the key that signs them. */
+  readonly tokens?: {
+    readonly realm: string;
+    readonly service: string;
+    readonly issuer: string;
+    readonly certificate: string;
+  };
   /** Files. */
   readonly tls?: { readonly certificate: string; readonly key: string };
 };
@@ -51,7 +58,7 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
 }
 
 /** JSON is YAML, too. */
-async function configOf({ credentials, tls }: DockerRegistryOptions, at: (name: string) => string) {
+async function configOf({ credentials, tokens, tls }: DockerRegistryOptions, at: (name: string) => string) {
   if (credentials !== undefined) {
     const { username, password } = credentials;
     await Bun.write(at("htpasswd"), await runWell(["htpasswd", "-Bbn", username, password]));
@@ -65,6 +72,16 @@ async function configOf({ credentials, tls }: DockerRegistryOptions, at: (name: 
       secret: "of these tests",
       ...(tls && { tls: { certificate: tls.certificate, key: tls.key } }),
     },
+    ...(tokens && {
+      auth: {
+        token: {
+          realm: tokens.realm,
+          service: tokens.service,
+          issuer: tokens.issuer,
+          rootcertbundle: tokens.certificate,
+        },
+      },
+    }),
     ...(credentials && { auth: { htpasswd: { realm: "tests", path: at("htpasswd") } } }),
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { PushError } from "../../src/errors.ts";
-import { formatReference, isLoopback, parseReference } from "../../src/oci/reference.ts";
+import { apiHost, formatReference, isLoopback, parseReference } from "../../src/oci/reference.ts";
 
 describe("parseReference takes", () => {
   const valid: [
@@ -32,6 +32,11 @@ describe("parseReference takes", () => {
     ["r.example.com/a.b_c__d-e--f/0:v1", "r.example.com", "a.b_c__d-e--f/0", "v1", undefined],
     ["r.example.com/app:V1.0_rc-2", "r.example.com", "app", "V1.0_rc-2", undefined],
     ["r.example.com/app:_", "r.example.com", "app", "_", undefined],
+    // Docker Hub's own images have a folder, and its host an old name.
+    ["docker.io/me/app:v1", "docker.io", "me/app", "v1", undefined],
+    ["docker.io/app:v1", "docker.io", "library/app", "v1", undefined],
+    ["Index.Docker.io/app", "docker.io", "library/app", "latest", undefined],
+    ["docker.io.example/app", "docker.io.example", "app", "latest", undefined],
     // A number behind the colon is a tag, and no port, once the host has ended.
     ["r.example.com/app:5000", "r.example.com", "app", "5000", undefined],
     [`r.example.com/app:${"t".repeat(128)}`, "r.example.com", "app", "t".repeat(128), undefined],
@@ -51,6 +56,11 @@ describe("parseReference takes", () => {
       expect(parseReference(`http://${written}`)).toEqual({ scheme: "http", host, repository, tag });
     }
   });
+});
+
+test("Docker Hub answers under another name than it goes by", () => {
+  expect(apiHost(parseReference("docker.io/me/app"))).toBe("registry-1.docker.io");
+  expect(apiHost(parseReference("registry.example.com:5000/me/app"))).toBe("registry.example.com:5000");
 });
 
 describe("parseReference refuses", () => {

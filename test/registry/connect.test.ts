@@ -106,12 +106,12 @@ describe("connect", () => {
     expect(registry.requests).toMatchObject([{ hadAuthorization: false }]);
   });
 
-  test("says what it cannot do with a token server", async () => {
-    const headers = { "www-authenticate": 'Bearer realm="https://auth.example/token",service="r"' };
+  test("says what is wrong with a token server that is nowhere", async () => {
+    const headers = { "www-authenticate": 'Bearer realm="here",service="r"' };
     await using server = startHttpServer(() => new Response(null, { status: 401, headers }));
     const error = await rejection(connect(options(`${server.host}/team/app:v1`, { credentials: ME })));
-    expect(error.code).toBe("UNAUTHORIZED");
-    expect(error.message).toContain("token");
+    expect(error.code).toBe("TOKEN_FAILED");
+    expect(error.message).toContain("wants a token");
   });
 
   test.each([500, 503, 429])("asks again a server that is at fault: %d", async (status) => {

@@ -134,9 +134,19 @@ describe("expectStatus", () => {
     expect(shown(wrong)).not.toContain("eDp5");
   });
 
-  test.each(["Bearer realm=x", 'bearer realm="x"'])("knows that %s asks for a token", (challenge) => {
-    const error = refusal(401, { headers: { "www-authenticate": challenge } });
+  test("blames no password where a fresh token was refused", () => {
+    const headers = {
+      "www-authenticate": 'Bearer realm="https://auth.example/token",error="insufficient_scope"',
+    };
+    const error = refusal(401, { headers, authorization: "Bearer token-Xq7" });
     expect(error.code).toBe("UNAUTHORIZED");
-    expect(error.message).toContain("token");
+    expect(error.message).toContain('does not let this user push to "team/app"');
+    expect(shown(error)).not.toContain("Xq7");
+  });
+
+  test("shows nothing that proves who pushes", () => {
+    const text = specError("got token-Xq7, and token-Xq7-and-more");
+    const error = refusal(400, { text, authorization: "Bearer token-Xq7" });
+    expect(error.message).toContain("got ***, and ***-and-more");
   });
 });

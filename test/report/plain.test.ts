@@ -84,17 +84,46 @@ describe("an event", () => {
     ],
     [
       "a registry",
-      { type: "registry-addressed", origin: "https://r.example", username: "me", isExposed: false },
+      {
+        type: "registry-addressed",
+        origin: "https://r.example",
+        username: "me",
+        credentialsFrom: undefined,
+        isExposed: false,
+      },
       ["Registry: https://r.example, as me"],
     ],
     [
+      "a registry with a login of another program",
+      {
+        type: "registry-addressed",
+        origin: "https://r.example",
+        username: "me",
+        credentialsFrom: "~/.docker/config.json",
+        isExposed: false,
+      },
+      ["Registry: https://r.example, as me (from ~/.docker/config.json)"],
+    ],
+    [
       "a registry for everybody",
-      { type: "registry-addressed", origin: "https://r.example", username: undefined, isExposed: false },
+      {
+        type: "registry-addressed",
+        origin: "https://r.example",
+        username: undefined,
+        credentialsFrom: undefined,
+        isExposed: false,
+      },
       ["Registry: https://r.example, without a user"],
     ],
     [
       "a registry that is spoken to in the open",
-      { type: "registry-addressed", origin: "http://r.example", username: "me", isExposed: true },
+      {
+        type: "registry-addressed",
+        origin: "http://r.example",
+        username: "me",
+        credentialsFrom: undefined,
+        isExposed: true,
+      },
       [
         "Registry: http://r.example, as me",
         "Warning: the password goes over plain HTTP, where others can read it.",

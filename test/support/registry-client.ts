@@ -3,6 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MEDIA_TYPE, type RegistryBlob } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
+import { authenticate } from "../../src/registry/authenticate.ts";
+import type { Authenticator } from "../../src/registry/authenticator.ts";
+import type { Credentials } from "../../src/registry/credentials.ts";
 import type { Registry } from "../../src/registry/registry.ts";
 import { uploadSlots } from "../../src/registry/upload-slots.ts";
 import type { RetryPolicy } from "../../src/retry.ts";
@@ -12,7 +15,12 @@ export type TestClient = Registry & { readonly seenRetries: Retry[]; readonly ab
 
 export type TestClientOptions = {
   readonly retries?: number;
+  /** One header for ever. */
   readonly authorization?: string;
+  /** In place of `authorization`: as a real push has them. */
+  readonly credentials?: Credentials;
+  /** The clock by which tokens end. */
+  readonly now?: () => number;
   readonly stallTimeoutMs?: number;
   readonly memoryDirectory?: string;
   readonly onRetry?: RetryPolicy["onRetry"];
@@ -26,10 +34,9 @@ process.on("exit", () => rmSync(memoryDirectory, { recursive: true, force: true 
 export function clientOf({ url }: { url: string }, options: TestClientOptions = {}): TestClient {
   const abort = new AbortController();
   const seenRetries: Retry[] = [];
-  return {
+  const address: Omit<Registry, "auth"> = {
     origin: url,
     repository: "team/app",
-    authorization: options.authorization,
     retryPolicy: {
       retries: options.retries ?? 5,
       baseDelayMs: 1,
@@ -44,8 +51,20 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
     slots: uploadSlots(3),
     bodyLimit: { maxBytes: undefined },
     signal: abort.signal,
-    seenRetries,
-    abort,
+  };
+  const auth =
+    options.authorization === undefined
+      ? authenticate(address, options.credentials, options.now)
+      : fixedAuthorization(options.authorization);
+  return { ...address, auth, seenRetries, abort };
+}
+
+function fixedAuthorization(authorization: string): Authenticator {
+  return {
+    isAnonymous: false,
+    authorization: async () => authorization,
+    renew: async () => undefined,
+    secrets: () => [authorization.slice(authorization.indexOf(" ") + 1)],
   };
 }
 

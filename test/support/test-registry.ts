@@ -29,10 +29,14 @@ export async function startTestRegistry(options: Partial<StrictRegistryOptions> 
     maxChunkBytes: MAX_CHUNK,
     ...options,
   });
-  const headers = options.credentials && {
-    authorization: basic(options.credentials.username, options.credentials.password),
+  const { credentials, tokens } = options;
+  const pull = (path: string) => {
+    const headers = new Headers();
+    if (credentials) headers.set("authorization", basic(credentials.username, credentials.password));
+    const repository = /^\/v2\/(.*)\/(?:blobs|manifests)\//.exec(path)?.[1];
+    if (tokens) headers.set("authorization", `Bearer ${tokens.issue([`repository:${repository}:pull`])}`);
+    return fetch(registry.url + path, { headers });
   };
-  const pull = (path: string) => fetch(registry.url + path, headers && { headers });
   return {
     ...registry,
     recorded: (kind) => registry.requests.filter((record) => record.kind === kind),

@@ -1,0 +1,69 @@
+import { z } from "zod";
+import { PushError } from "../errors.ts";
+import { type Credentials, credentialsOf } from "../registry/credentials.ts";
+
+/** What every helper answers for a server that it does not know. */
+const NOT_FOUND = "credentials not found in native keychain";
+
+const ANSWER = z.object({ Username: z.string(), Secret: z.string() });
+
+export type HelperOptions = {
+  /** `PATH` of the environment: where helpers are looked for. */
+  readonly path: string;
+  /** The file that names the helper, as messages have it. */
+  readonly namedBy: string;
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Asks `docker-credential-<name>` for the credentials of a server; undefined where it has none. A helper may take its
+ * time, for it may ask the user. Throws `CREDENTIAL_HELPER_FAILED`, and never what the helper wrote where a secret
+ * could be in it.
+ *
+ * https://github.com/docker/docker-credential-helpers#development
+ */
+export async function askHelper(
+  name: string,
+  server: string,
+  { path, namedBy, signal }: HelperOptions,
+): Promise<Credentials | undefined> {
+  const program = `docker-credential-${name}`;
+  const failure = (problem: string, remedy: string) =>
+    new PushError("CREDENTIAL_HELPER_FAILED", `Cannot get credentials for ${server}: ${problem}`, {
+      hint: `${remedy}, take it out of ${namedBy}, or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without.`,
+    });
+
+  const file = Bun.which(program, { PATH: path });
+  if (file === null) {
+    throw failure(`${namedBy} names the helper ${program}, which is not on PATH.`, "Install it");
+  }
+  const child = Bun.spawn([file, "get"], {
+    stdin: new Blob([server]),
+    stdout: "pipe",
+    stderr: "pipe",
+    signal,
+  });
+  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  signal.throwIfAborted();
+  if (code !== 0) {
+    // Helpers write their errors to standard output, and nothing else is there then.
+    const said = (stdout.trim() || stderr.trim()).split("\n")[0] ?? "";
+    if (said === NOT_FOUND) return undefined;
+    throw failure(
+      `${program} ended with ${code}${said && `: ${said.slice(0, 300)}`}.`,
+      `Try "${program} get" by hand`,
+    );
+  }
+  const answer = parseAnswer(stdout);
+  if (answer === undefined) throw failure(`${program} answered what are no credentials.`, "Log in again");
+  const { Username: username, Secret: secret } = answer;
+  return secret === "" ? undefined : credentialsOf(username, secret);
+}
+
+function parseAnswer(text: string): z.infer<typeof ANSWER> | undefined {
+  try {
+    return ANSWER.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}

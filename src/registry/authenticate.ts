@@ -1,0 +1,83 @@
+import type { Authenticator } from "./authenticator.ts";
+import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
+import { basicAuthorization, type Credentials, secretsOf } from "./credentials.ts";
+import type { Registry } from "./registry.ts";
+import { fetchToken } from "./token.ts";
+
+/** How long before its end a token is replaced: a request should not outlive it. At most a quarter of its life. */
+const MARGIN_MS = 30_000;
+
+type CurrentToken = { readonly authorization: string; readonly renewAtMs: number };
+
+/**
+ * Proves who pushes: by Basic, sent without being asked, until the registry asks for a token; from then on by tokens
+ * of its token server, each replaced before it ends. Whoever needs a token while one is under way shares it.
+ *
+ * @param now milliseconds, for tests
+ */
+export function authenticate(
+  registry: Omit<Registry, "auth">,
+  credentials: Credentials | undefined,
+  now: () => number = Date.now,
+): Authenticator {
+  const basic = basicAuthorization(credentials);
+  const secrets = new Set(secretsOf(credentials));
+  const ownScopes = [`repository:${registry.repository}:pull,push`];
+  const underWay = new Map<string, Promise<string>>();
+  let challenge: BearerChallenge | undefined;
+  let token: CurrentToken | undefined;
+
+  async function replaceToken(from: BearerChallenge, scopes: readonly string[]): Promise<string> {
+    const askedAtMs = now();
+    const { value, lifetimeMs } = await fetchToken(registry, from, scopes, credentials);
+    const authorization = `Bearer ${value}`;
+    token = { authorization, renewAtMs: askedAtMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 4) };
+    secrets.add(value);
+    return authorization;
+  }
+
+  function newToken(from: BearerChallenge, scopes: readonly string[]): Promise<string> {
+    const key = scopes.join(" ");
+    const begun = underWay.get(key) ?? replaceToken(from, scopes).finally(() => underWay.delete(key));
+    underWay.set(key, begun);
+    return begun;
+  }
+
+  async function authorization(): Promise<string | undefined> {
+    if (challenge === undefined) return basic;
+    return token !== undefined && now() < token.renewAtMs
+      ? token.authorization
+      : newToken(challenge, ownScopes);
+  }
+
+  return {
+    isAnonymous: credentials === undefined,
+    authorization,
+    async renew(headers, refused) {
+      const asked = bearerChallenge(headers);
+      if (asked === undefined) return undefined;
+      challenge = asked;
+      // At the greeting, GHCR asks for a scope of no repository at all. What a token of ours was refused for is meant.
+      const wanted = refused?.startsWith("Bearer ")
+        ? asked.scopes.filter((scope) => !isCovered(scope, ownScopes))
+        : [];
+      // Another request has met the same 401 before.
+      if (wanted.length === 0 && token !== undefined && token.authorization !== refused)
+        return authorization();
+      return newToken(asked, [...ownScopes, ...wanted]);
+    },
+    secrets: () => [...secrets],
+  };
+}
+
+/** Whether one of the scopes is for the same thing, and allows all that is wanted of it. */
+function isCovered(wanted: string, scopes: readonly string[]): boolean {
+  const { resource, actions } = parseScope(wanted);
+  return scopes.map(parseScope).some((has) => has.resource === resource && actions.isSubsetOf(has.actions));
+}
+
+/** `repository:localhost:5000/app:pull,push`: a name may have colons, actions have none. */
+function parseScope(scope: string): { resource: string; actions: Set<string> } {
+  const colon = scope.lastIndexOf(":");
+  return { resource: scope.slice(0, colon), actions: new Set(scope.slice(colon + 1).split(",")) };
+}

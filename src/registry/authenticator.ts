@@ -1,0 +1,20 @@
+/** How a push proves who it is to the registry, request by request. */
+export type Authenticator = {
+  /** Nobody in particular pushes: for the words of a refusal. */
+  readonly isAnonymous: boolean;
+  /**
+   * The `Authorization` header of the next request to the registry's own origin; undefined to go without. May ask a
+   * token server first, and throw what that leads to.
+   */
+  authorization(): Promise<string | undefined>;
+  /**
+   * Told of a 401. Gives the header with which the request is worth being sent once more, or undefined where nothing
+   * better is to be had.
+   *
+   * @param headers of the 401
+   * @param refused the `Authorization` that was sent
+   */
+  renew(headers: Headers, refused: string | undefined): Promise<string | undefined>;
+  /** Everything that proves who pushes, in the forms in which a server might repeat it. Never to be shown. */
+  secrets(): readonly string[];
+};

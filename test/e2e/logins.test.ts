@@ -1,0 +1,193 @@
+/** Logging in with other programs, and pushing with no further word. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
+import { createSelfSigned } from "../support/certificates.ts";
+import { chunkpush } from "./chunkpush.ts";
+import { runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
+import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
+import { handmadeImage } from "./handmade-image.ts";
+import { requireParts } from "./parts.ts";
+import { readBack } from "./read-back.ts";
+import { seededBytes } from "./seeded-bytes.ts";
+
+setDefaultTimeout(60_000);
+
+const image = handmadeImage("team/app:v1", [seededBytes("logins", 2_500_000)]);
+const ME = { username: "jane", password: "correct: hörse $1 ✓" };
+const LOGIN = ["login", "--username", ME.username, "--password-stdin"];
+
+/** A folder to push from, which is the home, too. */
+async function openHome(): Promise<TemporaryFolder> {
+  const folder = await temporaryFolder();
+  await Bun.write(join(folder.path, "output.tar"), image.archive);
+  return folder;
+}
+
+async function expectPushed(
+  target: string,
+  cwd: string,
+  env: Readonly<Record<string, string>>,
+  words: string,
+) {
+  const { code, stdout, stderr } = await chunkpush(["--chunk-size", "1MB", target], { cwd, env });
+  expect(stderr).toContain(words);
+  expect(stdout).toStartWith(`${target}@sha256:`);
+  expect(stdout + stderr).not.toContain(ME.password);
+  expect(code).toBe(0);
+}
+
+describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
+  "docker-registry with htpasswd",
+  () => {
+    let registry: DockerRegistry;
+    const resources = new AsyncDisposableStack();
+    afterAll(() => resources.disposeAsync());
+    beforeAll(async () => {
+      registry = resources.use(await startDockerRegistry({ credentials: ME }));
+    });
+
+    async function expectReadBack(target: string) {
+      const login = `${ME.username}:${ME.password}`;
+      const pulled = await readBack(target, "--src-tls-verify=false", "--src-creds", login);
+      expect(pulled.diffIds).toEqual([...image.diffIds]);
+    }
+
+    describe.skipIf(!requireParts("dockerd"))("after docker login", () => {
+      let engine: DockerEngine;
+      beforeAll(async () => {
+        engine = resources.use(await startDockerEngine());
+      });
+
+      test("takes a push from the usual place, and from DOCKER_CONFIG", async () => {
+        await using home = await openHome();
+        const config = join(home.path, ".docker");
+        const env = { ...engine.env, DOCKER_CONFIG: config };
+        await runWell(["docker", ...LOGIN, registry.host], { env, input: ME.password });
+        const target = `${registry.host}/team/app:docker`;
+        await expectPushed(target, home.path, {}, "as jane (from ~/.docker/config.json)");
+        await expectReadBack(target);
+
+        await using other = await openHome();
+        const words = `as jane (from ${config}/config.json)`;
+        await expectPushed(`${registry.host}/team/app:named`, other.path, { DOCKER_CONFIG: config }, words);
+      });
+
+      test("and docker logout refuses it", async () => {
+        await using home = await openHome();
+        const env = { ...engine.env, DOCKER_CONFIG: join(home.path, ".docker") };
+        await runWell(["docker", ...LOGIN, registry.host], { env, input: ME.password });
+        await runWell(["docker", "logout", registry.host], { env });
+        const { code, stderr } = await chunkpush([`${registry.host}/team/other`], { cwd: home.path });
+        expect(stderr).toContain("wants a user name and a password");
+        expect(stderr).toContain("docker login");
+        expect(code).toBe(1);
+      });
+
+      describe.skipIf(!requireParts("openssl"))("to a token server that gives identity tokens", () => {
+        test("takes a push without the password", async () => {
+          await using home = await openHome();
+          const signing = await createSelfSigned(home.path);
+          const identityToken = "identity-Xq7";
+          await using tokens = startTokenServer({ credentials: ME, identityToken, signing });
+          const certificate = join(home.path, "self.pem");
+          await using own = await startDockerRegistry({ tokens: { ...tokens, certificate } });
+          const config = join(home.path, ".docker");
+          const env = { ...engine.env, DOCKER_CONFIG: config };
+          await runWell(["docker", ...LOGIN, own.host], { env, input: ME.password });
+          expect(await Bun.file(join(config, "config.json")).text()).toContain(identityToken);
+          const before = tokens.requests.length;
+          await expectPushed(
+            `${own.host}/team/app:v1`,
+            home.path,
+            {},
+            "as <token> (from ~/.docker/config.json)",
+          );
+          expect(tokens.requests.slice(before)).toMatchObject([{ method: "POST", basic: undefined }]);
+        });
+      });
+    });
+
+    describe.skipIf(!requireParts("podman"))("after podman login", () => {
+      const login = ["podman", ...LOGIN, "--tls-verify=false"];
+
+      test("takes a push from the file that was named", async () => {
+        await using home = await openHome();
+        const file = join(home.path, "auth.json");
+        const env = { HOME: home.path };
+        await runWell([...login, "--authfile", file, registry.host], { env, input: ME.password });
+        const target = `${registry.host}/team/app:podman`;
+        await expectPushed(target, home.path, { REGISTRY_AUTH_FILE: file }, "as jane (from ~/auth.json)");
+        await expectReadBack(target);
+      });
+
+      test("takes a push from the session's file", async () => {
+        await using home = await openHome();
+        const env = { HOME: home.path, XDG_RUNTIME_DIR: join(home.path, "run") };
+        await mkdir(env.XDG_RUNTIME_DIR, { mode: 0o700 });
+        await runWell([...login, registry.host], { env, input: ME.password });
+        const target = `${registry.host}/team/app:session`;
+        await expectPushed(target, home.path, env, "as jane (from ~/run/containers/auth.json)");
+      });
+
+      test("to one repository takes a push to that, and no other", async () => {
+        await using home = await openHome();
+        const file = join(home.path, "auth.json");
+        const name = `${registry.host}/team/app`;
+        const env = { HOME: home.path };
+        await runWell([...login, "--authfile", file, name], { env, input: ME.password });
+        await expectPushed(
+          `${name}:own`,
+          home.path,
+          { REGISTRY_AUTH_FILE: file },
+          "as jane (from ~/auth.json)",
+        );
+        const other = await chunkpush([`${registry.host}/team/apple:v1`], {
+          cwd: home.path,
+          env: { REGISTRY_AUTH_FILE: file },
+        });
+        expect(other.stderr).toContain("wants a user name and a password");
+        expect(other.code).toBe(1);
+      });
+    });
+  },
+);
+
+describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-registry with tokens", () => {
+  let registry: DockerRegistry;
+  let tokens: TokenServer;
+  let home: TemporaryFolder;
+  const resources = new AsyncDisposableStack();
+  afterAll(() => resources.disposeAsync());
+  beforeAll(async () => {
+    home = resources.use(await openHome());
+    const signing = await createSelfSigned(home.path);
+    tokens = resources.use(startTokenServer({ credentials: ME, signing }));
+    const certificate = join(home.path, "self.pem");
+    registry = resources.use(await startDockerRegistry({ tokens: { ...tokens, certificate } }));
+  });
+  const env = { USERNAME_REGISTRY: ME.username, REGISTRY_JWT_TOKEN: ME.password };
+
+  test("takes a push with one token", async () => {
+    const target = `${registry.host}/team/app:v1`;
+    await expectPushed(target, home.path, env, "as jane");
+    expect(tokens.requests).toHaveLength(1);
+    const login = `${ME.username}:${ME.password}`;
+    const pulled = await readBack(target, "--src-tls-verify=false", "--src-creds", login);
+    expect(pulled.diffIds).toEqual([...image.diffIds]);
+  });
+
+  test("refuses a wrong password by its token server", async () => {
+    const wrong = { ...env, REGISTRY_JWT_TOKEN: "wrong-Zz9" };
+    const { code, stderr } = await chunkpush([`${registry.host}/team/app:v2`], {
+      cwd: home.path,
+      env: wrong,
+    });
+    expect(stderr).toContain("The token server of http://");
+    expect(stderr).toContain("does not accept this user name and password");
+    expect(stderr).not.toContain("Zz9");
+    expect(code).toBe(1);
+  });
+});

@@ -1,0 +1,147 @@
+/** Whole pushes by logins that other programs left, and with tokens that end in the middle. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmod } from "node:fs/promises";
+import { join } from "node:path";
+import { startTokenServer } from "../dev/token-server/token-server.ts";
+import { dockerArchive } from "./support/docker-archive.ts";
+import { runCli } from "./support/run-cli.ts";
+import { seededBytes } from "./support/seeded-bytes.ts";
+import { temporaryFolder } from "./support/temporary-folder.ts";
+import { basic, startTestRegistry, type TestRegistry } from "./support/test-registry.ts";
+
+// Whole processes, several at a time: a busy machine may need long for what takes a moment.
+setDefaultTimeout(60_000);
+
+const ME = { username: "me", password: "hush-Xq7" };
+const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
+const LARGE_IMAGE = dockerArchive([{ raw: seededBytes(40_000, 2) }]);
+
+const encode = ({ username, password }: typeof ME) => basic(username, password).slice("Basic ".length);
+const SECRETS = [ME.password, encode(ME)];
+
+/** Pushes from a home with these files. */
+async function push(
+  registry: TestRegistry,
+  files: Readonly<Record<string, unknown>>,
+  env: Readonly<Record<string, string>> = {},
+  { archive } = IMAGE,
+) {
+  await using home = await temporaryFolder();
+  await Bun.write(join(home.path, "output.tar"), archive);
+  for (const [path, content] of Object.entries(files)) {
+    await Bun.write(join(home.path, path), typeof content === "string" ? content : JSON.stringify(content));
+    if (path.startsWith("bin/")) await chmod(join(home.path, path), 0o755);
+  }
+  const path = `${join(home.path, "bin")}:${process.env["PATH"]}`;
+  const target = `${registry.host}/team/app:v1`;
+  const result = await runCli([target], { cwd: home.path, env: { PATH: path, ...env } });
+  let cache = "";
+  for await (const file of new Bun.Glob(".cache/**").scan({ cwd: home.path, dot: true }))
+    cache += await Bun.file(join(home.path, file)).text();
+  for (const secret of SECRETS) expect(result.stdout + result.stderr + cache).not.toContain(secret);
+  return { ...result, cache };
+}
+
+const loginOf = ({ host }: TestRegistry, credentials = ME) => ({
+  auths: { [host]: { auth: encode(credentials) } },
+});
+
+describe.concurrent("a push without a user", () => {
+  test("goes as docker login's, and says so", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    const { code, stderr } = await push(registry, { ".docker/config.json": loginOf(registry) });
+    expect(stderr).toContain(`Registry: ${registry.url}, as me (from ~/.docker/config.json)`);
+    expect(code).toBe(0);
+  });
+
+  test("goes as podman login's", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    const files = { "auth.json": loginOf(registry) };
+    const { code, stderr } = await push(registry, files, { REGISTRY_AUTH_FILE: "auth.json" });
+    expect(stderr).toContain("as me (from auth.json)");
+    expect(code).toBe(0);
+  });
+
+  test("goes as a credential helper's", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    const { code, stderr } = await push(
+      registry,
+      {
+        "docker/config.json": { credsStore: "of-tests" },
+        "bin/docker-credential-of-tests": `#!/bin/sh\necho '{"Username":"me","Secret":"${ME.password}"}'\n`,
+      },
+      { DOCKER_CONFIG: "docker" },
+    );
+    expect(stderr).toContain("as me (from docker-credential-of-tests, named by docker/config.json)");
+    expect(code).toBe(0);
+  });
+
+  test("goes with an identity token to the token server alone", async () => {
+    await using tokens = startTokenServer({ identityToken: "identity-Xq7" });
+    await using registry = await startTestRegistry({ tokens });
+    const config = { auths: { [registry.host]: { identitytoken: "identity-Xq7" } } };
+    const { code, stderr, stdout } = await push(registry, { ".docker/config.json": config });
+    expect(stderr).toContain("as <token> (from ~/.docker/config.json)");
+    expect(code).toBe(0);
+    expect(tokens.requests).toMatchObject([{ method: "POST" }]);
+    for (const secret of ["identity-Xq7", ...tokens.tokens]) expect(stdout + stderr).not.toContain(secret);
+  });
+
+  test("goes without where nobody has logged in to this registry", async () => {
+    await using registry = await startTestRegistry();
+    const config = { auths: { "other.example": { auth: encode(ME) } } };
+    const { code, stderr } = await push(registry, { ".docker/config.json": config });
+    expect(stderr).toContain("without a user");
+    expect(code).toBe(0);
+    expect(registry.requests.map(({ hadAuthorization }) => hadAuthorization)).not.toContain(true);
+  });
+
+  test("stops at a file that is broken", async () => {
+    await using registry = await startTestRegistry();
+    const { code, stderr } = await push(registry, { ".docker/config.json": `{"auths": ${ME.password}` });
+    expect(stderr).toContain("Error: Cannot read the logins in ~/.docker/config.json: it is not valid JSON.");
+    expect(stderr).not.toContain("bug of chunkpush");
+    expect(code).toBe(1);
+    expect(registry.requests).toEqual([]);
+  });
+});
+
+describe.concurrent("logins are left alone", () => {
+  const broken = { ".docker/config.json": "{" };
+
+  test("where a user is named", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    const env = { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: ME.password };
+    const { code, stderr } = await push(registry, broken, env);
+    expect(stderr).toContain("as me\n");
+    expect(code).toBe(0);
+  });
+
+  test("with SKIP_AUTH", async () => {
+    await using registry = await startTestRegistry();
+    expect((await push(registry, broken, { SKIP_AUTH: "1" })).code).toBe(0);
+  });
+});
+
+test("tokens of two seconds last for a push that takes longer", async () => {
+  await using tokens = startTokenServer({ credentials: ME, lifetimeSeconds: 2 });
+  await using registry = await startTestRegistry({
+    tokens,
+    intercept: async (_, kind) => {
+      if (kind === "patch") await Bun.sleep(600);
+      return undefined;
+    },
+  });
+  const config = loginOf(registry);
+  const { code, stdout, stderr, cache } = await push(
+    registry,
+    { ".docker/config.json": config },
+    {},
+    LARGE_IMAGE,
+  );
+  expect(stderr).not.toContain("Trying again");
+  expect(code).toBe(0);
+  expect(tokens.tokens.length).toBeGreaterThanOrEqual(4);
+  expect(await registry.pullManifest("team/app", "v1")).toBeString();
+  for (const token of tokens.tokens) expect(stdout + stderr + cache).not.toContain(token);
+});

@@ -1,0 +1,44 @@
+import { expect, test } from "bun:test";
+import { displayPath, type LoginEnvironment, loginPlaces } from "../../src/logins/login-places.ts";
+
+const LINUX: LoginEnvironment = { variables: {}, home: "/home/me", platform: "linux", userId: 1000 };
+const DOCKER = "/home/me/.docker/config.json";
+const PODMAN = "/home/me/.config/containers/auth.json";
+
+test.each<[string, Partial<LoginEnvironment>, string[]]>([
+  ["nothing is set", {}, [DOCKER, "/run/containers/1000/auth.json", PODMAN]],
+  ["root has no session", { userId: 0 }, [DOCKER, "/run/containers/0/auth.json", PODMAN]],
+  ["the system is macOS", { platform: "darwin" }, [DOCKER, PODMAN]],
+  ["the system is Windows", { platform: "win32", userId: undefined }, [DOCKER, PODMAN]],
+  [
+    "there is a session",
+    { variables: { XDG_RUNTIME_DIR: "/run/user/1000" } },
+    [DOCKER, "/run/user/1000/containers/auth.json", PODMAN],
+  ],
+  [
+    "Docker's folder is named",
+    { platform: "darwin", variables: { DOCKER_CONFIG: "/etc/docker-me" } },
+    ["/etc/docker-me/config.json", PODMAN],
+  ],
+  [
+    "Podman's file is named",
+    { variables: { REGISTRY_AUTH_FILE: "/tmp/auth.json", XDG_RUNTIME_DIR: "/run/user/1000" } },
+    [DOCKER, "/tmp/auth.json"],
+  ],
+  [
+    "variables are empty",
+    { platform: "darwin", variables: { DOCKER_CONFIG: "", REGISTRY_AUTH_FILE: "", XDG_RUNTIME_DIR: "" } },
+    [DOCKER, PODMAN],
+  ],
+])("where %s", (_, environment, places) => {
+  expect(loginPlaces({ ...LINUX, ...environment })).toEqual(places);
+});
+
+test.each([
+  [DOCKER, "/home/me", "~/.docker/config.json"],
+  [DOCKER, "/home/me/", "~/.docker/config.json"],
+  ["/home/meier/auth.json", "/home/me", "/home/meier/auth.json"],
+  ["/etc/auth.json", "/home/me", "/etc/auth.json"],
+])("%s of %s is shown as %s", (path, home, shown) => {
+  expect(displayPath(path, home)).toBe(shown);
+});
