@@ -27,7 +27,7 @@ export function basicAuthorization(credentials: Credentials | undefined): string
 /** The credentials in all forms in which a server might repeat them. */
 export function secretsOf(credentials: Credentials | undefined): string[] {
   if (credentials === undefined) return [];
-  if ("identityToken" in credentials) return [credentials.identityToken].filter(Boolean);
-  const encoded = basicAuthorization(credentials)?.slice("Basic ".length) ?? "";
-  return [credentials.password, encoded].filter(Boolean);
+  const secret = "identityToken" in credentials ? credentials.identityToken : credentials.password;
+  const basic = basicAuthorization(credentials)?.slice("Basic ".length) ?? "";
+  return [secret, encodeURIComponent(secret), basic].filter(Boolean);
 }

@@ -14,14 +14,15 @@ export function expectStatus(
 ): void {
   if (wanted.includes(response.status)) return;
   const errors = readSpecErrors(response.text);
+  const secrets = registry.auth.secrets();
   const { code, reason, hint } = explain(registry, request, response);
   // serverless-registry puts its whole upload state into a 416: no message, then.
-  const said = response.status === 416 ? "" : quoteErrors(errors, registry.auth.secrets());
+  const said = response.status === 416 ? "" : quoteErrors(errors, secrets);
   const answered = `${request.method} ${response.url.origin}${response.url.pathname} answered ${response.status}`;
   throw new RegistryError(
     code,
     // A Location, and so an address, is the server's word as much as its message is.
-    `${reason} ${printable(answered, registry.auth.secrets())}${said}.`,
+    `${reason} ${printable(answered, secrets)}${said}.`,
     {
       status: response.status,
       specCodes: errors.map((error) => error.code),
