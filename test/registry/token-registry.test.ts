@@ -219,14 +219,20 @@ describe("a token", () => {
 
   test("that the registry sends back is not shown", async () => {
     await using tokens = startTokenServer();
+    let count = 0;
     await using server = startHttpServer((request) => {
+      count++;
       const authorization = request.headers.get("authorization");
       const headers = { "www-authenticate": `Bearer realm="${tokens.realm}",service="${tokens.service}"` };
       const errors = [{ code: "DENIED", message: `not with ${authorization}` }];
-      return Response.json({ errors }, { status: authorization ? 403 : 401, headers });
+      return authorization === null
+        ? Response.json({ errors }, { status: 401, headers })
+        : Response.json({ errors }, { status: 403 });
     });
     const error = await rejection(connectTo(server.host, undefined));
     expect(error.message).toContain("not with Bearer ***");
     expect(error.message).not.toContain(tokens.tokens[0] ?? "?");
+    // A token that is good, and denied all the same, is final.
+    expect([count, tokens.requests.length]).toEqual([2, 1]);
   });
 });
