@@ -57,6 +57,11 @@ describe("before a token is asked for", () => {
     expect(await setup.auth.renew(headers, "Basic eA==")).toBeUndefined();
     expect(await setup.auth.renew(new Headers(), undefined)).toBeUndefined();
   });
+
+  test("a token that is denied without a challenge is final, and nobody is asked for one", async () => {
+    await using setup = setUp();
+    expect(await setup.auth.renew(new Headers(), "Bearer token")).toBeUndefined();
+  });
 });
 
 describe("a token", () => {
