@@ -20,6 +20,7 @@ import { startBlobPusher } from "./src/push-blobs.ts";
 import { connect } from "./src/registry/connect.ts";
 import { usernameOf } from "./src/registry/credentials.ts";
 import { missingBlobs, putManifest } from "./src/registry/put-manifest.ts";
+import { readTrust } from "./src/registry/trust.ts";
 import type { Report, Task } from "./src/report/event.ts";
 import { plainReport } from "./src/report/plain.ts";
 import { assertRuntime } from "./src/runtime.ts";
@@ -49,6 +50,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     target,
     credentials: login?.credentials,
     insecure: command.insecure,
+    trust: await readTrust({ caFile: command.caFile, skipVerify: command.skipVerify, env: process.env }),
     parallel: command.parallel,
     stallTimeoutMs: command.stallTimeoutMs,
     memoryDirectory: cache.directory,
@@ -66,6 +68,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
         username: login && usernameOf(login.credentials),
         credentialsFrom: login?.from,
         isExposed: login !== undefined && origin.startsWith("http:") && !isLoopback(target),
+        isUnverified: command.skipVerify && origin.startsWith("https:"),
       });
     },
   });

@@ -24,6 +24,9 @@ export type PushCommand = {
   readonly chunkBytes: number | undefined;
   readonly stallTimeoutMs: number;
   readonly allowOversize: boolean;
+  /** A PEM file. */
+  readonly caFile: string | undefined;
+  readonly skipVerify: boolean;
   readonly cacheDirectory: string;
 };
 
@@ -64,7 +67,10 @@ Environment only:
   SKIP_AUTH            any value: push without user and password
   DOCKER_CONFIG        the folder whose config.json has the logins of docker login (default: ~/.docker)
   REGISTRY_AUTH_FILE   the file that has the logins of podman login
-  NODE_EXTRA_CA_CERTS  a file with the authority of the registry's certificate
+  NODE_EXTRA_CA_CERTS, SSL_CERT_FILE
+                       files with authorities to trust, as --ca-file
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+                       as everywhere; this machine is never looked for behind a proxy
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.`;
 
@@ -105,6 +111,8 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
         `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${DEFAULTS.stallSeconds})`,
       ),
     )
+    .addOption(new Option("--ca-file <file>", "trust the certificate authorities in this PEM file, too"))
+    .addOption(new Option("--insecure-skip-verify", "do not check the registry's certificate at all"))
     .addOption(new Option("--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"))
     .version(version, "-V, --version")
     .addHelpText("after", EXAMPLES)
@@ -155,6 +163,8 @@ type Flags = {
   readonly cacheDir?: string;
   readonly stallTimeout?: string;
   readonly allowOversize?: true;
+  readonly caFile?: string;
+  readonly insecureSkipVerify?: true;
 };
 
 function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
@@ -162,6 +172,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
   assertNotEmpty(source, "The source");
   assertNotEmpty(flags.username, "--username");
   assertNotEmpty(flags.cacheDir, "--cache-dir");
+  assertNotEmpty(flags.caFile, "--ca-file");
   const variable = (name: string) => env[name] || undefined;
   /** A flag is stronger than its variable; messages name the one that counts. */
   const setting = (flag: string, value: string | undefined, name: string): Setting =>
@@ -197,6 +208,8 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
         MAX_STALL_SECONDS,
       ) ?? DEFAULTS.stallSeconds) * 1000,
     allowOversize: flags.allowOversize ?? false,
+    caFile: flags.caFile,
+    skipVerify: flags.insecureSkipVerify ?? false,
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };
 }

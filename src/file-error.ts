@@ -8,7 +8,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EROFS: "The file system is read-only",
   ENOTDIR: "Something on the way is not a folder",
   EEXIST: "Something on the way is not a folder",
-  ENOENT: "It was there a moment ago: has something removed it",
+  ENOENT: "Check its name, and that nothing removes it meanwhile",
 };
 
 /**

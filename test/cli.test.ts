@@ -36,6 +36,8 @@ describe("positionals", () => {
       chunkBytes: undefined,
       stallTimeoutMs: 60_000,
       allowOversize: false,
+      caFile: undefined,
+      skipVerify: false,
       cacheDirectory: ".cache",
     });
   });

@@ -285,8 +285,47 @@ describe.concurrent("the registry", () => {
 });
 
 describeWith("openssl", "certificates", () => {
-  const push = (target: string, env: Record<string, string> = {}) =>
-    run(["image.tar", target], { env: { MAX_RETRIES: "0", ...env } });
+  const push = (target: string, env: Record<string, string> = {}, args: readonly string[] = []) =>
+    run([...args, "image.tar", target], { env: { MAX_RETRIES: "0", ...env } });
+
+  test("of a private authority: its name is told, and every way to trust it works", async () => {
+    await using own = await temporaryFolder();
+    const authority = await createAuthority(own.path);
+    await using registry = await startSecured({ tls: await authority.issue() });
+    const target = `https://${registry.host}/team/app:v1`;
+    expectWords(
+      await push(target),
+      1,
+      'from an unknown authority, "Authority of the tests"',
+      "--ca-file",
+      "WARP",
+    );
+
+    const ways = [
+      await push(target, {}, ["--ca-file", authority.path]),
+      await push(target, { SSL_CERT_FILE: authority.path }),
+      await push(target, { NODE_EXTRA_CA_CERTS: authority.path }),
+    ];
+    for (const { code, stderr } of ways) {
+      expect(code, stderr).toBe(0);
+      expect(stderr).not.toContain("Warning");
+    }
+    const unchecked = await push(target, {}, ["--insecure-skip-verify"]);
+    expect(unchecked.code).toBe(0);
+    expect(unchecked.stderr).toContain("Warning: the registry's certificate is not checked");
+  });
+
+  test("a file of authorities that is none", async () => {
+    await Bun.write(join(folder.path, "der.cer"), seededBytes(100, 1));
+    const target = "https://127.0.0.1:1/team/app:v1";
+    expectWords(
+      await push(target, {}, ["--ca-file", "der.cer"]),
+      2,
+      "no certificate in PEM form",
+      "openssl x509",
+    );
+    expectWords(await push(target, {}, ["--ca-file", "absent.pem"]), 1, '"absent.pem"');
+  });
 
   test("of a private authority are refused, and accepted once it is named", async () => {
     const authority = await createAuthority(folder.path);

@@ -7,6 +7,7 @@ import { expectStatus } from "./expect-status.ts";
 import type { Registry } from "./registry.ts";
 import { send } from "./send.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
+import type { Trust } from "./trust.ts";
 import { recallBodyLimit } from "./upload-memory.ts";
 import { uploadSlots } from "./upload-slots.ts";
 
@@ -15,6 +16,7 @@ export type ConnectOptions = {
   readonly credentials: Credentials | undefined;
   /** Plain HTTP where the target does not say otherwise. */
   readonly insecure: boolean;
+  readonly trust: Trust;
   readonly retryPolicy: RetryPolicy;
   readonly stallTimeoutMs: number;
   /** Chunks on their way at a time. */
@@ -31,7 +33,7 @@ export type ConnectOptions = {
  * mistake in the command.
  */
 export async function connect(options: ConnectOptions): Promise<Registry> {
-  const { target, credentials, retryPolicy, stallTimeoutMs } = options;
+  const { target, credentials, trust, retryPolicy, stallTimeoutMs } = options;
   // As requests have it: without a default port, and with an address in its one form.
   const { origin } = new URL(`${schemeOf(options)}://${apiHost(target)}`);
   options.onAddressed?.(origin);
@@ -39,6 +41,7 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
   const address = {
     origin,
     repository: target.repository,
+    trust,
     retryPolicy,
     stallTimeoutMs,
     memory,

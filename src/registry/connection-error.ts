@@ -1,4 +1,5 @@
 import { messageOf, PushError } from "../errors.ts";
+import { certificateIssuer } from "./certificate-issuer.ts";
 
 /** How Bun and the TLS library name a certificate that nobody vouches for. */
 const UNTRUSTED = new Set([
@@ -10,7 +11,7 @@ const UNTRUSTED = new Set([
 ]);
 
 /** Says why no answer came to a request, in the user's terms. */
-export function connectionError(cause: unknown, method: string, url: URL): PushError {
+export async function connectionError(cause: unknown, method: string, url: URL): Promise<PushError> {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
   const what = `${method} ${url.origin}${url.pathname}`;
   if (code === "ECONNREFUSED" || code === "ConnectionRefused") {
@@ -34,11 +35,13 @@ export function connectionError(cause: unknown, method: string, url: URL): PushE
     );
   }
   if (UNTRUSTED.has(code)) {
+    const issuer = await certificateIssuer(url);
+    const authority = issuer === undefined ? "an unknown authority" : `an unknown authority, "${issuer}"`;
     return new PushError(
       "TLS_UNTRUSTED",
-      `Cannot trust ${url.origin}: its certificate is from an unknown authority (${code}).`,
+      `Cannot trust ${url.origin}: its certificate is from ${authority} (${code}).`,
       {
-        hint: "If it is your own or your company's, name the authority's file: NODE_EXTRA_CA_CERTS=ca.pem.",
+        hint: "If that is yours, your company's or Cloudflare WARP's, get its certificate and name the file: --ca-file ca.pem, or NODE_EXTRA_CA_CERTS=ca.pem. If not, somebody may be listening in.",
         cause,
       },
     );

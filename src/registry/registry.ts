@@ -1,6 +1,7 @@
 import type { Digest } from "../oci/digest.ts";
 import type { RetryPolicy } from "../retry.ts";
 import type { Authenticator } from "./authenticator.ts";
+import type { Trust } from "./trust.ts";
 import type { UploadSlots } from "./upload-slots.ts";
 
 /** A repository at a registry, and how to talk to it. */
@@ -18,6 +19,7 @@ export type Registry = {
   readonly slots: UploadSlots;
   /** The largest body that was seen to pass where a larger one was refused. */
   readonly bodyLimit: { maxBytes: number | undefined };
+  readonly trust: Trust;
   /** Without a byte moved, or an answer once all are sent, for so long, a request has failed. */
   readonly stallTimeoutMs: number;
   readonly signal: AbortSignal;

@@ -109,7 +109,7 @@ async function sendAuthorized(
  * it.
  */
 export async function sendOnce(
-  registry: Pick<Registry, "signal" | "stallTimeoutMs">,
+  registry: Pick<Registry, "signal" | "stallTimeoutMs" | "trust">,
   request: RegistryRequest,
   url: URL,
   authorization: string | undefined,
@@ -129,6 +129,7 @@ export async function sendOnce(
       headers,
       redirect: "manual",
       signal,
+      ...(url.protocol === "https:" && { tls: registry.trust }),
       // Bun's own limit of some minutes for a whole request knows nothing of progress.
       ...({ timeout: false } as object),
       ...(hasBody && {
@@ -143,7 +144,7 @@ export async function sendOnce(
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (error instanceof PushError) throw error;
-    throw connectionError(error, request.method, url);
+    throw await connectionError(error, request.method, url);
   }
 }
 

@@ -30,6 +30,8 @@ export type PushEvent =
       readonly credentialsFrom: string | undefined;
       /** Credentials travel a network that others can read along. */
       readonly isExposed: boolean;
+      /** Whoever answers is believed to be the registry. */
+      readonly isUnverified: boolean;
     }
   | { readonly type: "password-awaited" }
   /** The first one of a task says that it has begun. */

@@ -56,6 +56,11 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
       return [
         `Registry: ${event.origin}, ${describeUser(event)}`,
         ...(event.isExposed ? ["Warning: the password goes over plain HTTP, where others can read it."] : []),
+        ...(event.isUnverified
+          ? [
+              "Warning: the registry's certificate is not checked: somebody in between can read and change everything.",
+            ]
+          : []),
       ];
     case "task-finished":
       return [`  ${event.task.subject}: ${describeResult(event.task, event.resultBytes, elapsedMs)}`];

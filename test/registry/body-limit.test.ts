@@ -58,6 +58,7 @@ describe("a body limit that nobody announced", () => {
       target: parseReference(`${registry.host}/team/app:v1`),
       credentials: undefined,
       insecure: false,
+      trust: { ca: [] },
       retryPolicy,
       stallTimeoutMs,
       parallel: 1,

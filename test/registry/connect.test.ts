@@ -14,6 +14,7 @@ function options(target: string, overrides: Partial<Parameters<typeof connect>[0
   const { retryPolicy, stallTimeoutMs, memory } = clientOf({ url: "" });
   return {
     stallTimeoutMs,
+    trust: { ca: [] },
     parallel: 3,
     memoryDirectory: memory.directory,
     target: parseReference(target),

@@ -57,7 +57,14 @@ function connectTo(host: string, credentials: Credentials | undefined, retries =
   const { retryPolicy, stallTimeoutMs, memory } = clientOf({ url: `http://${host}` }, { retries });
   const target = parseReference(`${host}/team/app:v1`);
   const memoryDirectory = memory.directory;
-  const options = { insecure: false, parallel: 3, retryPolicy, stallTimeoutMs, memoryDirectory };
+  const options = {
+    trust: { ca: [] },
+    insecure: false,
+    parallel: 3,
+    retryPolicy,
+    stallTimeoutMs,
+    memoryDirectory,
+  };
   return connect({ target, credentials, ...options });
 }
 

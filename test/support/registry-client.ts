@@ -47,6 +47,7 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
       },
     },
     stallTimeoutMs: options.stallTimeoutMs ?? 60_000,
+    trust: { ca: [] },
     memory: { directory: options.memoryDirectory ?? memoryDirectory },
     slots: uploadSlots(3),
     bodyLimit: { maxBytes: undefined },
