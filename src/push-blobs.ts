@@ -86,14 +86,15 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
     const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
     const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
     onProgress(0);
-    await uploadBlob(registry, blob, {
+    const resumedBytes = await uploadBlob(registry, blob, {
       chunkBytes: command.chunkBytes,
       allowOversize: command.allowOversize,
       onProgress,
       onShrink: (chunkBytes) => report({ type: "chunks-shrunk", subject: name, chunkBytes }),
     });
-    report({ type: "task-finished", task, resultBytes: size });
-    count.sentBytes += size;
+    report({ type: "task-finished", task, resultBytes: size - resumedBytes });
+    count.sentBytes += size - resumedBytes;
+    count.presentBytes += resumedBytes;
     return blob.descriptor;
   }
 

@@ -50,21 +50,24 @@ type Upload = {
  * Uploads a blob: in one PUT where it fits a chunk, else in equal PATCHes and an empty PUT. Where an earlier process
  * was interrupted, it goes on from there; where a body is refused for its size, the blob starts again in smaller
  * chunks.
+ *
+ * @returns how many of its bytes an earlier process had sent
  */
 export async function uploadBlob(
   registry: Registry,
   blob: RegistryBlob,
   options: UploadOptions,
-): Promise<void> {
+): Promise<number> {
   const { digest, size } = blob.descriptor;
   let upload = (await resumeUpload(registry, blob, options)) ?? (await beginUpload(registry, blob, options));
+  let resumedBytes = upload.session.offset;
   for (;;) {
     try {
       await finishUpload(registry, blob, upload, options);
       await forgetUpload(registry, digest);
       if (registry.bodyLimit.maxBytes === upload.chunkBytes)
         await rememberBodyLimit(registry, upload.chunkBytes);
-      return;
+      return resumedBytes;
     } catch (error) {
       // What was interrupted, or broke off, is not given up: the same command goes on with it.
       if (registry.signal.aborted || isTransient(error)) throw error;
@@ -78,6 +81,7 @@ export async function uploadBlob(
       registry.bodyLimit.maxBytes = Math.min(smallerBytes, registry.bodyLimit.maxBytes ?? smallerBytes);
       options.onProgress(0);
       options.onShrink?.(smallerBytes);
+      resumedBytes = 0;
       upload = await beginUpload(registry, blob, options);
     }
   }

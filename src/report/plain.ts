@@ -119,7 +119,7 @@ function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {
 }
 
 function describeResult({ verb, totalBytes }: Task, resultBytes: number, elapsedMs: number): string {
-  const rate = `${formatDuration(elapsedMs)}, ${formatBytes((totalBytes / Math.max(elapsedMs, 1)) * 1000)}/s`;
+  const rate = `${formatDuration(elapsedMs)}, ${formatRate(totalBytes, elapsedMs)}`;
   switch (verb) {
     case "saving":
       return `saved from the engine, ${formatBytes(resultBytes)} (${rate})`;
@@ -130,8 +130,19 @@ function describeResult({ verb, totalBytes }: Task, resultBytes: number, elapsed
     case "checking":
       return `checked, compressed already, ${formatBytes(totalBytes)} (${rate})`;
     case "uploading":
-      return `uploaded, ${formatBytes(totalBytes)} (${rate})`;
+      return `uploaded, ${describeSent(totalBytes, resultBytes)} (${formatDuration(elapsedMs)}, ${formatRate(resultBytes, elapsedMs)})`;
   }
+}
+
+/** What an earlier push had sent is neither this one's work nor its speed. */
+function describeSent(totalBytes: number, sentBytes: number): string {
+  return sentBytes === totalBytes
+    ? formatBytes(totalBytes)
+    : `the last ${formatBytes(sentBytes)} of ${formatBytes(totalBytes)}`;
+}
+
+function formatRate(bytes: number, elapsedMs: number): string {
+  return `${formatBytes((bytes / Math.max(elapsedMs, 1)) * 1000)}/s`;
 }
 
 function progressLine({ task, startedMs, doneBytes }: RunningTask): string {

@@ -54,7 +54,8 @@ describe("an upload that another process began", () => {
       const { registry, folder } = await interrupted(number);
       await using _registry = registry;
       await using _folder = folder;
-      await upload(laterClient(registry, folder));
+      const resumedBytes = await upload(laterClient(registry, folder));
+      expect(resumedBytes).toBeGreaterThanOrEqual((number - 1) * MAX_CHUNK);
       expect(registry.recorded("start-upload")).toHaveLength(1);
       const sentBytes = registry.recorded("patch").reduce((bytes, { bodyBytes }) => bytes + bodyBytes, 0);
       expect(sentBytes).toBeLessThanOrEqual(size + MAX_CHUNK);
