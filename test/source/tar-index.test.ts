@@ -15,6 +15,11 @@ import {
 } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
+/** BSD's tar writes other forms, and says what it lists in other words. */
+const hasGnuTar =
+  process.env["CI"] !== undefined ||
+  (Bun.which("tar") !== null && Bun.spawnSync(["tar", "--version"]).stdout.toString().includes("GNU tar"));
+
 const indexTar = (path: string) => indexTarAs(path, `archive "${path}"`);
 
 const LONG = `${"folder/".repeat(40)}layer.tar`;
@@ -215,18 +220,21 @@ describe("links", () => {
     expect(index.get("g")).toEqual({ kind: "link", target: LONG });
   });
 
-  test("a hardlink has no body, whatever size its header says: so it is for GNU tar and for Go", async () => {
-    const members = [
-      { path: "a", body: "content" },
-      { path: "b", flag: "1", linkpath: "a", sizeBytes: 7 },
-      { path: "c", body: "next" },
-    ];
-    await using archive = await archiveOf(tarBytes(members));
-    expect((await listWithTar(archive.path)).map(({ name }) => name)).toEqual(["a", "b", "c"]);
-    const index = await indexTar(archive.path);
-    expect([...index.keys()]).toEqual(["a", "b", "c"]);
-    expect(await archive.contentOf(index.get("c"))).toBe("next");
-  });
+  test.skipIf(!hasGnuTar)(
+    "a hardlink has no body, whatever size its header says: so it is for GNU tar and for Go",
+    async () => {
+      const members = [
+        { path: "a", body: "content" },
+        { path: "b", flag: "1", linkpath: "a", sizeBytes: 7 },
+        { path: "c", body: "next" },
+      ];
+      await using archive = await archiveOf(tarBytes(members));
+      expect((await listWithTar(archive.path)).map(({ name }) => name)).toEqual(["a", "b", "c"]);
+      const index = await indexTar(archive.path);
+      expect([...index.keys()]).toEqual(["a", "b", "c"]);
+      expect(await archive.contentOf(index.get("c"))).toBe("next");
+    },
+  );
 });
 
 describe("refuses, naming the member,", () => {
@@ -412,11 +420,6 @@ describe("damage", () => {
     expect((await indexTar(archive.path)).size).toBe(2);
   });
 });
-
-/** BSD's tar writes other forms, and says what it lists in other words. */
-const hasGnuTar =
-  process.env["CI"] !== undefined ||
-  (Bun.which("tar") !== null && Bun.spawnSync(["tar", "--version"]).stdout.toString().includes("GNU tar"));
 
 describe.skipIf(!hasGnuTar)("agrees with tar itself", () => {
   test.each(["gnu", "pax", "ustar"])(
