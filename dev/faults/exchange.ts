@@ -1,4 +1,4 @@
-import type { Connection } from "./connection.ts";
+import { type Connection, openConnection } from "./connection.ts";
 import { readBody, requestFraming } from "./http-body.ts";
 import type { HttpHead } from "./http-head.ts";
 import type { PlannedRequest } from "./plan.ts";
@@ -21,6 +21,8 @@ export type Exchange = {
   readonly client: Connection;
   readonly head: HttpHead;
   readonly record: { -readonly [Key in keyof ProxiedRequest]: ProxiedRequest[Key] };
+  /** Every connection that is open, to be broken when the proxy stops. */
+  readonly connections: Set<Connection>;
   /** `host:port` of the registry. */
   readonly upstreamHost: string;
   /** Where the proxy listens, too. */
@@ -46,6 +48,15 @@ export async function* bodyOf({ client, head, record }: Exchange): AsyncGenerato
 export async function drainBody(exchange: Exchange): Promise<void> {
   for await (const _ of bodyOf(exchange)) {
   }
+}
+
+/** Opens a connection to the registry. Undefined where nobody listens. */
+export async function openUpstream({ upstreamHost, connections }: Exchange): Promise<Connection | undefined> {
+  const upstream = await openConnection(upstreamHost);
+  if (upstream === undefined) return undefined;
+  connections.add(upstream);
+  upstream.gone.then(() => connections.delete(upstream));
+  return upstream;
 }
 
 /** Breaks the client's connection. */

@@ -1,11 +1,11 @@
-import { type Connection, openConnection } from "./connection.ts";
-import { type Aftermath, bodyOf, breakOff, type Exchange } from "./exchange.ts";
+import type { Connection } from "./connection.ts";
+import { type Aftermath, bodyOf, breakOff, type Exchange, openUpstream } from "./exchange.ts";
 import { answerFraming, BodyBroken, readBody, requestFraming } from "./http-body.ts";
-import { readHead } from "./http-head.ts";
+import { readHead, saysClose } from "./http-head.ts";
 
 type Pieces = AsyncGenerator<Buffer>;
 
-export type Forwarding = {
+type Forwarding = {
   /** Changes the pace of what passes, in both directions. */
   readonly pace?: (pieces: Pieces) => Pieces;
   /** Called when the registry has done what was asked; its answer goes nowhere, and the connection breaks. */
@@ -18,7 +18,7 @@ export type Forwarding = {
  * one that a restarted registry has closed.
  */
 export async function forward(exchange: Exchange, forwarding: Forwarding = {}): Promise<Aftermath> {
-  const upstream = await openConnection(exchange.upstreamHost);
+  const upstream = await openUpstream(exchange);
   if (upstream === undefined) return breakOff(exchange);
   exchange.client.gone.then(() => upstream.close());
   // Both at once: a server may answer before it has the whole body, and hang up.
@@ -34,7 +34,7 @@ export async function forward(exchange: Exchange, forwarding: Forwarding = {}): 
 export async function forwardHalf(exchange: Exchange): Promise<void> {
   const framing = requestFraming(exchange.head);
   const half = framing.type === "length" ? Math.floor(framing.bytes / 2) : 1;
-  const upstream = half > 0 ? await openConnection(exchange.upstreamHost) : undefined;
+  const upstream = half > 0 ? await openUpstream(exchange) : undefined;
   if (upstream === undefined) return;
   await upstream.write(exchange.head.bytes);
   let sentBytes = 0;
@@ -89,7 +89,6 @@ async function relayAnswer(
     }
     if (loseAnswer !== undefined) return "gone";
     record.status = status;
-    const isLast = framing.type === "until-end" || /close/i.test(head.headers.get("connection") ?? "");
-    return isLast ? "linger" : "keep";
+    return framing.type === "until-end" || saysClose(head) ? "linger" : "keep";
   }
 }

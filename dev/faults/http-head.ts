@@ -18,6 +18,11 @@ export async function readHead(connection: Connection): Promise<HttpHead | undef
   return bytes && parseHead(bytes);
 }
 
+/** Whether this is the last message of its connection. */
+export function saysClose({ headers }: HttpHead): boolean {
+  return /\bclose\b/i.test(headers.get("connection") ?? "");
+}
+
 /** Reads up to and with a delimiter; what comes after it stays to be read. */
 export async function readThrough(connection: Connection, delimiter: string): Promise<Buffer | undefined> {
   let bytes = Buffer.alloc(0);

@@ -3,7 +3,7 @@ import { type Connection, connectionOf } from "./connection.ts";
 import type { Aftermath, Exchange, ProxiedRequest } from "./exchange.ts";
 import { forward } from "./forward.ts";
 import { BodyBroken } from "./http-body.ts";
-import { type HttpHead, readHead } from "./http-head.ts";
+import { type HttpHead, readHead, saysClose } from "./http-head.ts";
 import { inject } from "./inject.ts";
 import { noFaults, type Plan } from "./plan.ts";
 import { kindOf } from "./request-kind.ts";
@@ -29,7 +29,7 @@ export type FaultProxy = AsyncDisposable & {
 export async function startFaultProxy(options: FaultProxyOptions): Promise<FaultProxy> {
   const { upstreamHost, plan = noFaults, blobBytes = [] } = options;
   const requests: Exchange["record"][] = [];
-  const clients = new Set<Connection>();
+  const connections = new Set<Connection>();
   const working = new Set<Promise<void>>();
 
   function recordOf({ firstLine: [method, target], headers }: HttpHead): Exchange["record"] {
@@ -47,8 +47,9 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
       requests.push(record);
       const fault = plan(record);
       record.fault = fault?.name;
-      const exchange = { client, head, record, upstreamHost: upstreamHost(), otherOrigin };
+      const exchange = { client, head, record, connections, upstreamHost: upstreamHost(), otherOrigin };
       aftermath = fault === undefined ? await forward(exchange) : await inject(exchange, fault);
+      if (aftermath === "keep" && saysClose(head)) aftermath = "linger";
       if (aftermath === "linger") {
         client.end();
         while ((await client.read()) !== undefined);
@@ -60,7 +61,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
   async function listen(otherOrigin: () => string): Promise<Server & { readonly origin: string }> {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       const client = connectionOf(socket);
-      clients.add(client);
+      connections.add(client);
       const work = serve(client, otherOrigin())
         .catch((error: unknown) => {
           client.reset();
@@ -68,7 +69,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
           if (!(error instanceof BodyBroken)) console.error("The fault proxy failed:", error);
         })
         .finally(() => {
-          clients.delete(client);
+          connections.delete(client);
           working.delete(work);
         });
       working.add(work);
@@ -89,7 +90,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     requests,
     async [Symbol.asyncDispose]() {
       for (const server of [first, second]) server.close();
-      for (const client of clients) client.reset();
+      for (const connection of connections) connection.reset();
       await Promise.all(working);
     },
   };

@@ -13,7 +13,7 @@ import type { ErrorCode } from "../../src/errors.ts";
 import type { PushTarget } from "./push-target.ts";
 
 /** How a push has to end. */
-export type Outcome = "ok" | ErrorCode;
+type Outcome = "ok" | ErrorCode;
 
 /** A fault, and what becomes of a push that meets it. */
 export type MatrixRow = {

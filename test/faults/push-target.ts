@@ -52,7 +52,7 @@ export async function dockerTarget(): Promise<PushTarget> {
 export async function whatDiffers(
   { host }: PushTarget,
   repository: string,
-  { image }: PreparedImage,
+  { image }: Pick<PreparedImage, "image">,
 ): Promise<string | undefined> {
   const ask = async (path: string) => {
     const headers = { accept: "application/vnd.oci.image.manifest.v1+json" };
