@@ -1,5 +1,5 @@
 /** What may happen to a request on its way. */
-export type Fault = ResetFault | AnswerFault | RedirectFault | StallFault | ThrottleFault;
+export type Fault = ResetFault | AnswerFault | RedirectFault | StallFault | ThrottleFault | PassFault;
 
 type ResetFault = {
   readonly type: "reset";
@@ -47,6 +47,9 @@ type StallFault = { readonly type: "stall"; readonly name: string };
 /** A slow link, both ways. */
 type ThrottleFault = { readonly type: "throttle"; readonly name: string; readonly bytesPerSecond: number };
 
+/** The request passes, after something was done: all tokens end, say. */
+type PassFault = { readonly type: "pass"; readonly name: string; readonly act: () => void };
+
 const MOMENT_WORDS: Readonly<Record<Moment, string>> = {
   before: "before the request",
   middle: "in the body",
@@ -80,7 +83,7 @@ export function tooMany(form: "seconds" | "date", seconds: number): Fault {
   return { ...answer(429, "read", () => ({ "retry-after": retryAfter() })), name: `429, wait in ${form}` };
 }
 
-/** Nobody is let in: a token that ran out, or no credentials at all. */
+/** Nobody is let in: not with this token, or not without one. */
 export function unauthorized(challenge: string): Fault {
   return answer(401, "read", () => ({ "www-authenticate": challenge }));
 }
@@ -95,4 +98,8 @@ export function stall(): Fault {
 
 export function throttle(bytesPerSecond: number): Fault {
   return { type: "throttle", name: "throttle", bytesPerSecond };
+}
+
+export function passAfter(name: string, act: () => void): Fault {
+  return { type: "pass", name, act };
 }

@@ -21,6 +21,9 @@ export async function inject(exchange: Exchange, fault: Fault): Promise<Aftermat
       await drainBody(exchange);
       while ((await exchange.client.read()) !== undefined);
       return breakOff(exchange);
+    case "pass":
+      fault.act();
+      return forward(exchange);
     case "throttle":
       return forward(exchange, { pace: (pieces) => paced(pieces, fault.bytesPerSecond) });
   }

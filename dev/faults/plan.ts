@@ -21,9 +21,9 @@ export function faultAt(kind: RequestKind, occurrence: number, fault: Fault): Pl
   return (request) => (request.kind === kind && request.occurrence === occurrence ? fault : undefined);
 }
 
-/** Every request of a kind meets a fault. */
-export function faultAlways(kind: RequestKind, fault: Fault): Plan {
-  return (request) => (request.kind === kind ? fault : undefined);
+/** Every request of a kind meets a fault, from the one with this number on. */
+export function faultAlways(kind: RequestKind, fault: Fault, occurrence = 1): Plan {
+  return (request) => (request.kind === kind && request.occurrence >= occurrence ? fault : undefined);
 }
 
 /** The request with this number, whatever its kind, meets a fault. */

@@ -6,11 +6,14 @@ import { BodyBroken } from "./http-body.ts";
 import { type HttpHead, readHead, saysClose } from "./http-head.ts";
 import { inject } from "./inject.ts";
 import { noFaults, type Plan } from "./plan.ts";
-import { kindOf } from "./request-kind.ts";
+import { kindOf, type RequestKind } from "./request-kind.ts";
 
 export type FaultProxyOptions = {
-  /** `host:port` of the registry, asked for every request: one that restarts may be elsewhere afterwards. */
-  readonly upstreamHost: () => string;
+  /**
+   * `host:port` of the registry, asked for every request: one that restarts may be elsewhere afterwards, and tokens
+   * come from another server.
+   */
+  readonly upstreamHost: (kind: RequestKind) => string;
   /** @default nothing happens to anything */
   readonly plan?: Plan;
   /** The sizes of the blobs that are pushed, which tell a last PATCH from one in the middle. */
@@ -47,7 +50,14 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
       requests.push(record);
       const fault = plan(record);
       record.fault = fault?.name;
-      const exchange = { client, head, record, connections, upstreamHost: upstreamHost(), otherOrigin };
+      const exchange = {
+        client,
+        head,
+        record,
+        connections,
+        upstreamHost: upstreamHost(record.kind),
+        otherOrigin,
+      };
       aftermath = fault === undefined ? await forward(exchange) : await inject(exchange, fault);
       if (aftermath === "keep" && saysClose(head)) aftermath = "linger";
       if (aftermath === "linger") {

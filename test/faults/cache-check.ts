@@ -8,7 +8,11 @@ export type CacheCheck = {
   readonly problem: string | undefined;
   /** Temporary files, which nobody trusts. */
   readonly leftovers: number;
+  /** The size of all blobs together. */
+  readonly blobBytes: number;
 };
+
+const BLOB = /^[0-9a-f]{64}$/;
 
 /**
  * Holds every file of a cache against its name: a blob is named by its digest, a pointer by that of what its blob
@@ -20,10 +24,12 @@ export async function whatIsWrongInCache(folder: string): Promise<CacheCheck> {
     names.map((name) => {
       if (name.endsWith(".tmp")) return undefined;
       if (name.endsWith("-ptr")) return whatIsWrongWithPointer(folder, name);
-      return /^[0-9a-f]{64}$/.test(name) ? whatIsWrongWithBlob(folder, name) : undefined;
+      return BLOB.test(name) ? whatIsWrongWithBlob(folder, name) : undefined;
     }),
   );
+  const sizes = names.filter((name) => BLOB.test(name)).map((name) => Bun.file(join(folder, name)).size);
   return {
+    blobBytes: sizes.reduce((sum, size) => sum + size, 0),
     problem: problems.find((problem) => problem !== undefined),
     leftovers: names.filter((name) => name.endsWith(".tmp")).length,
   };

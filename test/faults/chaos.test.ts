@@ -4,18 +4,18 @@
  *     CHUNKPUSH_CHAOS_PUSHES   how many pushes, each with the next seed; 10 by default
  *     CHUNKPUSH_CHAOS_SEED     the first seed; 4 by default. To see one push again, name its seed, and 1 push
  *
- * A push sends one request after another, so that a seed stands for the same faults in every run.
+ * Every other push needs tokens. A push sends one request after another, so that a seed stands for the same faults in every run.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import pLimit from "p-limit";
-import { answer, type Fault, redirect, reset, throttle, tooMany } from "../../dev/faults/fault.ts";
+import { answer, type Fault, passAfter, redirect, reset, throttle, tooMany } from "../../dev/faults/fault.ts";
 import { seededFaults } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { RequestKind } from "../../dev/faults/request-kind.ts";
 import { messageOf } from "../../src/errors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { CHUNK_BYTES, layerOfChunks, type PreparedImage, prepareImage, pushImage } from "./prepared-image.ts";
-import { type PushTarget, strictTarget, whatDiffers } from "./push-target.ts";
+import { type PushTarget, strictTarget, tokenTarget, whatDiffers } from "./push-target.ts";
 
 setDefaultTimeout(1_800_000);
 
@@ -34,17 +34,24 @@ const ANSWERS: readonly Fault[] = [
   ...[408, 503, 524].map((status) => answer(status, "unread")),
   tooMany("seconds", 1),
   tooMany("date", 1),
-  redirect(),
-  redirect("unread"),
   throttle(1_000_000),
 ];
+const REDIRECTS = [redirect(), redirect("unread")];
 
 function faultsFor(kind: RequestKind, target: PushTarget): readonly Fault[] {
-  // The greeting finds mistakes in the command: a connection that breaks there ends the push, and is meant to.
-  if (kind === "ping") return ANSWERS;
+  // The greeting finds mistakes in the command: a connection that breaks there ends the push, and is meant to. The
+  // first token is a part of it.
+  if (kind === "ping" || kind === "token") return ANSWERS;
   const restart = { name: "restart", act: () => target.restart() };
   const moments = ["before", "middle", "after"] as const;
-  return [...ANSWERS, answer(503, "cut"), ...moments.flatMap((at) => [reset(at), reset(at, restart)])];
+  // Nobody takes a token to another origin.
+  const others = target.env === undefined ? REDIRECTS : [passAfter("tokens expire", target.expireTokens)];
+  return [
+    ...ANSWERS,
+    ...others,
+    answer(503, "cut"),
+    ...moments.flatMap((at) => [reset(at), reset(at, restart)]),
+  ];
 }
 
 type Run = {
@@ -57,14 +64,15 @@ type Run = {
 };
 
 async function runPush(seed: number, image: PreparedImage): Promise<Run> {
-  await using target = await strictTarget();
+  await using target = await (seed % 2 === 0 ? strictTarget() : tokenTarget());
   await using proxy = await startFaultProxy({
-    upstreamHost: target.host,
+    upstreamHost: target.upstreamHost,
     plan: seededFaults(seed, SHARE, (kind) => faultsFor(kind, target)),
     blobBytes: image.layers.map(({ descriptor }) => descriptor.size),
   });
+  target.sendForTokens(`${proxy.url}/token`);
   const flags = ["--parallel", "1", "--chunk-size", `${CHUNK_BYTES}`, "--retries", `${RETRIES}`];
-  const problem = await pushImage(image, `${proxy.host}/team/app:v1`, ...flags).then(
+  const problem = await pushImage(image, `${proxy.host}/team/app:v1`, flags, target.env).then(
     () => whatDiffers(target, "team/app", image),
     (error: unknown) => messageOf(error),
   );

@@ -1,6 +1,6 @@
 /**
- * The command is killed in the middle of a push, and run again: the image has to be there byte for byte, and nothing
- * in the cache may be other than its name says.
+ * The command is killed in the middle of a push, and run again: the image has to be there byte for byte, no more than
+ * a chunk of each layer may have been sent twice, and nothing in the cache may be other than its name says.
  *
  *     CHUNKPUSH_KILL_PUSHES   at how many moments; 8 by default
  *     CHUNKPUSH_KILL_SEED     the first seed; 1 by default. To see one kill again, name its seed, and 1 moment
@@ -37,6 +37,9 @@ const image = handmadeImage(
 /** The greeting and the manifest; for the config HEAD, POST and PUT; for a layer as well, and its chunks. */
 const REQUESTS = 2 + 3 + CHUNKS.reduce((sum, chunks) => sum + 3 + chunks, 0);
 
+/** More than config and manifest have, even twice. */
+const SMALL_BYTES = 10_000;
+
 type Run = {
   readonly seed: number;
   readonly moment: string;
@@ -65,7 +68,10 @@ async function killOnce(seed: number): Promise<Run> {
   await Bun.write(join(folder.path, "output.tar"), image.archive);
   const cache = join(folder.path, ".cache");
   let plan: Plan = noFaults;
-  await using proxy = await startFaultProxy({ upstreamHost: target.host, plan: (request) => plan(request) });
+  await using proxy = await startFaultProxy({
+    upstreamHost: target.upstreamHost,
+    plan: (request) => plan(request),
+  });
 
   const child = startPush(folder.path, proxy);
   const kill = async () => {
@@ -92,7 +98,12 @@ async function killOnce(seed: number): Promise<Run> {
   if (code !== 0) return result(`The same command ended with ${code}: ${stderr}`);
   const differs = await whatDiffers(target, "team/app", { image });
   if (differs !== undefined) return result(`After the same command, there is ${differs}`);
-  return result((await whatIsWrongInCache(cache)).problem);
+  const { problem, blobBytes } = await whatIsWrongInCache(cache);
+  const sentBytes = proxy.requests.reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
+  const allowedBytes = blobBytes + CHUNKS.length * CHUNK_BYTES + SMALL_BYTES;
+  if (sentBytes > allowedBytes)
+    return result(`${sentBytes} bytes were sent, which is more than ${allowedBytes}`);
+  return result(problem);
 }
 
 function startPush(cwd: string, { host }: FaultProxy) {

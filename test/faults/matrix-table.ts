@@ -1,4 +1,4 @@
-import type { Column } from "./matrix-cell.ts";
+import type { Column } from "./matrix-columns.ts";
 
 /** What came out: rows by fault, and in each the cells by column. */
 export type Results = ReadonlyMap<string, ReadonlyMap<Column, string>>;
@@ -11,7 +11,7 @@ export function formatTable(title: string, columns: readonly Column[], results: 
 
 function formatLayout(title: string, columns: readonly Column[], results: Results): string {
   const lines = [
-    [title, ...columns.map(({ kind }) => kind)],
+    [title, ...columns.map(({ name }) => name)],
     ...[...results].map(([row, cells]) => [row, ...columns.map((column) => cells.get(column) ?? "-")]),
   ];
   const widths = lines[0]?.map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0))) ?? [];

@@ -7,11 +7,12 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import pLimit from "p-limit";
 import { requireParts } from "../e2e/parts.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { COLUMNS, type Column, runCell } from "./matrix-cell.ts";
-import { MATRIX_ROWS, type MatrixRow } from "./matrix-rows.ts";
+import { runCell } from "./matrix-cell.ts";
+import { COLUMNS, type Column } from "./matrix-columns.ts";
+import { expectedOutcome, MATRIX_ROWS, type MatrixRow } from "./matrix-rows.ts";
 import { formatTable } from "./matrix-table.ts";
 import { layerOfChunks, type PreparedImage, prepareImage } from "./prepared-image.ts";
-import { dockerTarget, type PushTarget, strictTarget } from "./push-target.ts";
+import { dockerTarget, type PushTarget, strictTarget, tokenTarget } from "./push-target.ts";
 
 setDefaultTimeout(120_000);
 
@@ -29,41 +30,47 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.asyncDispose]());
 
-/** One test for each row, and the table when all are done. */
-function matrix(title: string, rows: readonly MatrixRow[], withTarget: WithTarget): void {
-  const results = new Map<string, Map<Column, string>>();
-  const names = rows.map((row) => nameOf(row));
-  for (const name of names) results.set(name, new Map());
-  afterAll(() => console.log(`\n${formatTable(title, COLUMNS, results)}`));
+/** Lends a registry to a cell. */
+type WithTarget = (hasTokens: boolean, run: (target: PushTarget) => Promise<string>) => Promise<string>;
 
-  test.each(rows.map((row, i) => ({ name: names[i] ?? "", row, i })))("$name", async ({ name, row, i }) => {
-    const cells = COLUMNS.filter(({ kind }) => row.outcome(kind) !== undefined).map(async (column) => {
-      const repository = `row-${i}/${column.layout.replace(" ", "-").toLowerCase()}/${column.kind}`;
-      const cell = await atATime(() =>
-        withTarget((target) => runCell(row, column, images[column.layout], target, repository)),
+/** One test for each row, and the table when all are done. */
+function matrix(
+  title: string,
+  rows: readonly MatrixRow[],
+  columns: readonly Column[],
+  withTarget: WithTarget,
+): void {
+  const results = new Map(rows.map((row) => [nameOf(row), new Map<Column, string>()]));
+  afterAll(() => console.log(`\n${formatTable(title, columns, results)}`));
+
+  const cases = rows.map((row, i) => ({ name: nameOf(row), row, i }));
+  test.each(cases)("$name", async ({ name, row, i }) => {
+    const wanted = columns.filter((column) => expectedOutcome(row, column.name) !== undefined);
+    const runColumn = (column: Column) => {
+      const repository = `row-${i}/${column.layout.replace(" ", "-").toLowerCase()}/${column.name}`;
+      const hasTokens = row.needsTokens === true || column.kind === "token";
+      return atATime(() =>
+        withTarget(hasTokens, (target) => runCell(row, column, images[column.layout], target, repository)),
       );
-      results.get(name)?.set(column, cell);
-      return { column, cell };
-    });
-    const done = await Promise.all(cells);
-    const inWords = ({ layout, kind }: Column, cell: string | undefined) => `${layout}, ${kind}: ${cell}`;
-    expect(done.map(({ column, cell }) => inWords(column, cell))).toEqual(
-      done.map(({ column }) => inWords(column, row.outcome(column.kind))),
+    };
+    const cells = await Promise.all(wanted.map(runColumn));
+    for (const [at, column] of wanted.entries()) results.get(name)?.set(column, cells[at] ?? "");
+    const inWords = ({ layout, name }: Column, cell: string | undefined) => `${layout}, ${name}: ${cell}`;
+    expect(wanted.map((column, at) => inWords(column, cells[at]))).toEqual(
+      wanted.map((column) => inWords(column, expectedOutcome(row, column.name))),
     );
   });
 }
 
-type WithTarget = (run: (target: PushTarget) => Promise<string>) => Promise<string>;
-
 function nameOf({ fault, isPermanent }: MatrixRow): string {
-  // Only for its name: nothing is restarted.
-  const { name } = fault({ restart: async () => {} });
+  // Only for its name: nothing is done.
+  const { name } = fault({ restart: async () => {}, expireTokens: () => {} });
   return isPermanent ? `${name}, always` : name;
 }
 
 describe.concurrent("a push to the strict registry", () => {
-  matrix("the strict registry", MATRIX_ROWS, async (run) => {
-    await using target = await strictTarget();
+  matrix("the strict registry", MATRIX_ROWS, COLUMNS, async (hasTokens, run) => {
+    await using target = await (hasTokens ? tokenTarget() : strictTarget());
     return await run(target);
   });
 });
@@ -76,5 +83,6 @@ describe.skipIf(!requireParts("docker-registry")).concurrent("a push to docker-r
   afterAll(() => target[Symbol.asyncDispose]());
 
   const rows = MATRIX_ROWS.filter(({ isMain }) => isMain);
-  matrix("docker-registry", rows, (run) => run(target));
+  const columns = COLUMNS.filter(({ kind }) => kind !== "token");
+  matrix("docker-registry", rows, columns, (_, run) => run(target));
 });

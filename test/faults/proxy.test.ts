@@ -117,11 +117,11 @@ describe("without a fault", () => {
 
   test("a registry that is restarted elsewhere is found again", async () => {
     await using target = await strictTarget();
-    await using proxy = await startFaultProxy({ upstreamHost: target.host });
-    const before = target.host();
+    await using proxy = await startFaultProxy({ upstreamHost: target.upstreamHost });
+    const before = target.upstreamHost();
     const { headers } = await fetch(`${proxy.url}/v2/a/blobs/uploads/`, { method: "POST" });
     await target.restart();
-    expect(target.host()).not.toBe(before);
+    expect(target.upstreamHost()).not.toBe(before);
     expect((await fetch(`${proxy.url}${headers.get("location")}`)).status).toBe(204);
   });
 });
@@ -255,7 +255,7 @@ test.each(["read", "unread"] as const)(
 describe.skipIf(!requireParts("docker-registry"))("docker-registry", () => {
   test("makes addresses with the proxy's own", async () => {
     await using target = await dockerTarget();
-    await using proxy = await startFaultProxy({ upstreamHost: target.host });
+    await using proxy = await startFaultProxy({ upstreamHost: target.upstreamHost });
     const { headers } = await fetch(`${proxy.url}/v2/a/blobs/uploads/`, { method: "POST" });
     expect(headers.get("location")).toStartWith(`${proxy.url}/v2/a/blobs/uploads/`);
   });

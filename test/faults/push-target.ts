@@ -1,4 +1,6 @@
+import type { RequestKind } from "../../dev/faults/request-kind.ts";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
+import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { startDockerRegistry } from "../e2e/docker-registry.ts";
 import { pulledImage } from "../e2e/read-back.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -6,22 +8,62 @@ import { CHUNK_BYTES, type PreparedImage } from "./prepared-image.ts";
 
 /** A registry to put behind a fault proxy. */
 export type PushTarget = AsyncDisposable & {
-  /** `127.0.0.1:<port>`, which a restart changes. */
-  readonly host: () => string;
+  /** `127.0.0.1:<port>`, which a restart changes. Tokens come from elsewhere. */
+  readonly upstreamHost: (kind?: RequestKind) => string;
   /** Whether an upload goes on after the answer to a PATCH was lost. */
   readonly resumes: boolean;
   /** Breaks every connection, and goes on from what is on the disk. */
   restart(): Promise<void>;
+  /** Who may push. Undefined: everybody. */
+  readonly env: Readonly<Record<string, string>> | undefined;
+  /** Names the address at which clients get tokens. */
+  sendForTokens(realm: string): void;
+  /** Ends every token there is. */
+  expireTokens(): void;
+  /** What is wanted of whoever reads. */
+  readonly readerHeaders: (repository: string) => Readonly<Record<string, string>>;
 };
 
+/** A registry that asks nobody for anything. */
+const OPEN = { env: undefined, sendForTokens: () => {}, expireTokens: () => {}, readerHeaders: () => ({}) };
+
 export async function strictTarget(): Promise<PushTarget> {
+  const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry();
+  return { ...OPEN, upstreamHost: host, resumes: true, restart, [Symbol.asyncDispose]: dispose };
+}
+
+/** The strict registry with a token server beside it. */
+export async function tokenTarget(): Promise<PushTarget> {
+  const credentials = { username: "me", password: "hush-Xq7" };
+  const tokens = startTokenServer({ credentials });
+  const authority = { ...tokens };
+  const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry(authority);
+  return {
+    upstreamHost: (kind) => (kind === "token" ? new URL(tokens.realm).host : host()),
+    resumes: true,
+    restart,
+    env: { USERNAME_REGISTRY: credentials.username, REGISTRY_JWT_TOKEN: credentials.password },
+    sendForTokens: (realm) => {
+      authority.realm = realm;
+    },
+    expireTokens: () => tokens.revokeAll(),
+    readerHeaders: (repository) => ({
+      authorization: `Bearer ${tokens.issue([`repository:${repository}:pull`])}`,
+    }),
+    async [Symbol.asyncDispose]() {
+      await dispose();
+      await tokens[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function strictRegistry(tokens?: Parameters<typeof startStrictRegistry>[0]["tokens"]) {
   const { path: directory, [Symbol.asyncDispose]: removeFolder } = await temporaryFolder();
-  const start = () =>
-    startStrictRegistry({ directory, minChunkBytes: CHUNK_BYTES / 2, maxChunkBytes: CHUNK_BYTES });
+  const chunks = { minChunkBytes: CHUNK_BYTES / 2, maxChunkBytes: CHUNK_BYTES };
+  const start = () => startStrictRegistry({ directory, ...chunks, ...(tokens && { tokens }) });
   let registry = await start();
   return {
     host: () => registry.host,
-    resumes: true,
     async restart() {
       await registry.stop();
       registry = await start();
@@ -41,7 +83,8 @@ export async function strictTarget(): Promise<PushTarget> {
 export async function dockerTarget(): Promise<PushTarget> {
   const registry = await startDockerRegistry();
   return {
-    host: () => registry.host,
+    ...OPEN,
+    upstreamHost: () => registry.host,
     resumes: false,
     restart: () => Promise.reject(new Error("It is shared, and not to be restarted.")),
     [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
@@ -50,13 +93,16 @@ export async function dockerTarget(): Promise<PushTarget> {
 
 /** Tells what is wrong with an image in a registry. Undefined: every byte is as it was pushed. */
 export async function whatDiffers(
-  { host }: PushTarget,
+  { upstreamHost, readerHeaders }: PushTarget,
   repository: string,
   { image }: Pick<PreparedImage, "image">,
 ): Promise<string | undefined> {
+  const headers = {
+    accept: "application/vnd.oci.image.manifest.v1+json",
+    ...readerHeaders(repository),
+  };
   const ask = async (path: string) => {
-    const headers = { accept: "application/vnd.oci.image.manifest.v1+json" };
-    const response = await fetch(`http://${host()}/v2/${repository}/${path}`, { headers });
+    const response = await fetch(`http://${upstreamHost()}/v2/${repository}/${path}`, { headers });
     if (!response.ok) throw new Error(`GET ${path} answered ${response.status}.`);
     return response.bytes();
   };
