@@ -1,0 +1,112 @@
+/**
+ * Three requests of ten meet a fault, seeded and of every sort, and every push has to succeed all the same:
+ *
+ *     CHUNKPUSH_CHAOS_PUSHES   how many pushes, each with the next seed; 10 by default
+ *     CHUNKPUSH_CHAOS_SEED     the first seed; 4 by default. To see one push again, name its seed, and 1 push
+ *
+ * Every other push needs tokens. A push sends one request after another, so that a seed stands for the same faults in every run.
+ */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import pLimit from "p-limit";
+import { answer, type Fault, passAfter, redirect, reset, throttle, tooMany } from "../../dev/faults/fault.ts";
+import { seededFaults } from "../../dev/faults/plan.ts";
+import { startFaultProxy } from "../../dev/faults/proxy.ts";
+import type { RequestKind } from "../../dev/faults/request-kind.ts";
+import { messageOf } from "../../src/errors.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { CHUNK_BYTES, layerOfChunks, type PreparedImage, prepareImage, pushImage } from "./prepared-image.ts";
+import { type PushTarget, strictTarget, tokenTarget, whatDiffers } from "./push-target.ts";
+
+setDefaultTimeout(1_800_000);
+
+const PUSHES = Number(process.env["CHUNKPUSH_CHAOS_PUSHES"] ?? 10);
+// The third is out of luck: it waits for most of a minute.
+const FIRST_SEED = Number(process.env["CHUNKPUSH_CHAOS_SEED"] ?? 4);
+const SHARE = 0.3;
+/** Enough for any row of bad luck; progress gives them back. */
+const RETRIES = 50;
+
+/** Most of the time is spent in the waits before retries. */
+const atATime = pLimit(25);
+
+const ANSWERS: readonly Fault[] = [
+  ...[408, 500, 502, 503, 520, 524].map((status) => answer(status)),
+  ...[408, 503, 524].map((status) => answer(status, "unread")),
+  tooMany("seconds", 1),
+  tooMany("date", 1),
+  throttle(1_000_000),
+];
+const REDIRECTS = [redirect(), redirect("unread")];
+
+function faultsFor(kind: RequestKind, target: PushTarget): readonly Fault[] {
+  // The greeting finds mistakes in the command: a connection that breaks there ends the push, and is meant to. The
+  // first token is a part of it.
+  if (kind === "ping" || kind === "token") return ANSWERS;
+  const restart = { name: "restart", act: () => target.restart() };
+  const moments = ["before", "middle", "after"] as const;
+  // Nobody takes a token to another origin.
+  const others = target.env === undefined ? REDIRECTS : [passAfter("tokens expire", target.expireTokens)];
+  return [
+    ...ANSWERS,
+    ...others,
+    answer(503, "cut"),
+    ...moments.flatMap((at) => [reset(at), reset(at, restart)]),
+  ];
+}
+
+type Run = {
+  readonly seed: number;
+  /** Undefined: the push succeeded, and every byte is there. */
+  readonly problem: string | undefined;
+  readonly requests: number;
+  readonly faults: number;
+  readonly sentBytes: number;
+};
+
+async function runPush(seed: number, image: PreparedImage): Promise<Run> {
+  await using target = await (seed % 2 === 0 ? strictTarget() : tokenTarget());
+  await using proxy = await startFaultProxy({
+    upstreamHost: target.upstreamHost,
+    plan: seededFaults(seed, SHARE, (kind) => faultsFor(kind, target)),
+    blobBytes: image.layers.map(({ descriptor }) => descriptor.size),
+  });
+  target.sendForTokens(`${proxy.url}/token`);
+  const flags = ["--parallel", "1", "--chunk-size", `${CHUNK_BYTES}`, "--retries", `${RETRIES}`];
+  const problem = await pushImage(image, `${proxy.host}/team/app:v1`, flags, target.env).then(
+    () => whatDiffers(target, "team/app", image),
+    (error: unknown) => messageOf(error),
+  );
+  if (problem !== undefined) {
+    const lines = proxy.requests.map(
+      ({ kind, status, fault, bodyBytes }) =>
+        `  ${status} ${kind}, ${bodyBytes} bytes, ${fault ?? "no fault"}`,
+    );
+    console.log(`Seed ${seed} failed: ${problem}\n${lines.join("\n")}`);
+  }
+  return {
+    seed,
+    problem,
+    requests: proxy.requests.length,
+    faults: proxy.requests.filter(({ fault }) => fault !== undefined).length,
+    sentBytes: proxy.requests.reduce((sum, { bodyBytes }) => sum + bodyBytes, 0),
+  };
+}
+
+test(`${PUSHES} pushes succeed where ${SHARE * 100} % of the requests meet a fault`, async () => {
+  await using folder = await temporaryFolder();
+  const layers = [5, 3, 1].map((chunks) => layerOfChunks(`chaos ${chunks}`, chunks));
+  const image = await prepareImage(folder.path, "chaos", layers);
+  const seeds = Array.from({ length: PUSHES }, (_, i) => FIRST_SEED + i);
+  const runs = await Promise.all(seeds.map((seed) => atATime(() => runPush(seed, image))));
+
+  const failed = runs.filter(({ problem }) => problem !== undefined);
+  const sum = (count: (run: Run) => number) => runs.reduce((total, run) => total + count(run), 0);
+  const last = FIRST_SEED + PUSHES - 1;
+  const overhead = (100 * sum(({ sentBytes }) => sentBytes - image.sentBytes)) / (PUSHES * image.sentBytes);
+  console.log(
+    `Chaos, seeds ${FIRST_SEED} to ${last}: ${PUSHES - failed.length} of ${PUSHES} pushes succeeded, through ` +
+      `${sum(({ faults }) => faults)} faults in ${sum(({ requests }) => requests)} requests; ` +
+      `${Math.round(overhead)} % of the bytes were sent again.`,
+  );
+  expect(failed).toEqual([]);
+});

@@ -1,0 +1,88 @@
+/**
+ * Every fault meets every kind of request, in a push of a layer in chunks and of one in a single PUT. Either the push
+ * succeeds, and the image is there byte for byte, with no more sent than the image and a chunk for each fault; or it
+ * stops with the right error.
+ */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import pLimit from "p-limit";
+import { requireParts } from "../e2e/parts.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
+import { runCell } from "./matrix-cell.ts";
+import { COLUMNS, type Column } from "./matrix-columns.ts";
+import { expectedOutcome, MATRIX_ROWS, type MatrixRow } from "./matrix-rows.ts";
+import { formatTable } from "./matrix-table.ts";
+import { layerOfChunks, type PreparedImage, prepareImage } from "./prepared-image.ts";
+import { dockerTarget, type PushTarget, strictTarget, tokenTarget } from "./push-target.ts";
+
+setDefaultTimeout(120_000);
+
+/** Most of a cell's time is the wait before a retry. */
+const atATime = pLimit(32);
+
+let folder: TemporaryFolder;
+let images: Readonly<Record<Column["layout"], PreparedImage>>;
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  images = {
+    "4 chunks": await prepareImage(folder.path, "chunked", [layerOfChunks("chunked", 4)]),
+    "single PUT": await prepareImage(folder.path, "single", [layerOfChunks("single", 1)]),
+  };
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+/** Lends a registry to a cell. */
+type WithTarget = (hasTokens: boolean, run: (target: PushTarget) => Promise<string>) => Promise<string>;
+
+/** One test for each row, and the table when all are done. */
+function matrix(
+  title: string,
+  rows: readonly MatrixRow[],
+  columns: readonly Column[],
+  withTarget: WithTarget,
+): void {
+  const results = new Map(rows.map((row) => [nameOf(row), new Map<Column, string>()]));
+  afterAll(() => console.log(`\n${formatTable(title, columns, results)}`));
+
+  const cases = rows.map((row, i) => ({ name: nameOf(row), row, i }));
+  test.each(cases)("$name", async ({ name, row, i }) => {
+    const wanted = columns.filter((column) => expectedOutcome(row, column.name) !== undefined);
+    const runColumn = (column: Column) => {
+      const repository = `row-${i}/${column.layout.replace(" ", "-").toLowerCase()}/${column.name}`;
+      const hasTokens = row.needsTokens === true || column.kind === "token";
+      return atATime(() =>
+        withTarget(hasTokens, (target) => runCell(row, column, images[column.layout], target, repository)),
+      );
+    };
+    const cells = await Promise.all(wanted.map(runColumn));
+    for (const [at, column] of wanted.entries()) results.get(name)?.set(column, cells[at] ?? "");
+    const inWords = ({ layout, name }: Column, cell: string | undefined) => `${layout}, ${name}: ${cell}`;
+    expect(wanted.map((column, at) => inWords(column, cells[at]))).toEqual(
+      wanted.map((column) => inWords(column, expectedOutcome(row, column.name))),
+    );
+  });
+}
+
+function nameOf({ fault, isPermanent }: MatrixRow): string {
+  // Only for its name: nothing is done.
+  const { name } = fault({ restart: async () => {}, expireTokens: () => {} });
+  return isPermanent ? `${name}, always` : name;
+}
+
+describe.concurrent("a push to the strict registry", () => {
+  matrix("the strict registry", MATRIX_ROWS, COLUMNS, async (hasTokens, run) => {
+    await using target = await (hasTokens ? tokenTarget() : strictTarget());
+    return await run(target);
+  });
+});
+
+describe.skipIf(!requireParts("docker-registry")).concurrent("a push to docker-registry", () => {
+  let target: PushTarget;
+  beforeAll(async () => {
+    target = await dockerTarget();
+  });
+  afterAll(() => target[Symbol.asyncDispose]());
+
+  const rows = MATRIX_ROWS.filter(({ isMain }) => isMain);
+  const columns = COLUMNS.filter(({ kind }) => kind !== "token");
+  matrix("docker-registry", rows, columns, (_, run) => run(target));
+});

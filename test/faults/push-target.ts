@@ -1,0 +1,117 @@
+import type { RequestKind } from "../../dev/faults/request-kind.ts";
+import { startStrictRegistry } from "../../dev/registry/registry.ts";
+import { startTokenServer } from "../../dev/token-server/token-server.ts";
+import { startDockerRegistry } from "../e2e/docker-registry.ts";
+import { pulledImage } from "../e2e/read-back.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { CHUNK_BYTES, type PreparedImage } from "./prepared-image.ts";
+
+/** A registry to put behind a fault proxy. */
+export type PushTarget = AsyncDisposable & {
+  /** `127.0.0.1:<port>`, which a restart changes. Tokens come from elsewhere. */
+  readonly upstreamHost: (kind?: RequestKind) => string;
+  /** Whether an upload goes on after the answer to a PATCH was lost. */
+  readonly resumes: boolean;
+  /** Breaks every connection, and goes on from what is on the disk. */
+  restart(): Promise<void>;
+  /** Who may push. Undefined: everybody. */
+  readonly env: Readonly<Record<string, string>> | undefined;
+  /** Names the address at which clients get tokens. */
+  sendForTokens(realm: string): void;
+  /** Ends every token there is. */
+  expireTokens(): void;
+  /** What is wanted of whoever reads. */
+  readonly readerHeaders: (repository: string) => Readonly<Record<string, string>>;
+};
+
+/** A registry that asks nobody for anything. */
+const OPEN = { env: undefined, sendForTokens: () => {}, expireTokens: () => {}, readerHeaders: () => ({}) };
+
+export async function strictTarget(): Promise<PushTarget> {
+  const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry();
+  return { ...OPEN, upstreamHost: host, resumes: true, restart, [Symbol.asyncDispose]: dispose };
+}
+
+/** The strict registry with a token server beside it. */
+export async function tokenTarget(): Promise<PushTarget> {
+  const credentials = { username: "me", password: "hush-Xq7" };
+  const tokens = startTokenServer({ credentials });
+  const authority = { ...tokens };
+  const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry(authority);
+  return {
+    upstreamHost: (kind) => (kind === "token" ? new URL(tokens.realm).host : host()),
+    resumes: true,
+    restart,
+    env: { USERNAME_REGISTRY: credentials.username, REGISTRY_JWT_TOKEN: credentials.password },
+    sendForTokens: (realm) => {
+      authority.realm = realm;
+    },
+    expireTokens: () => tokens.revokeAll(),
+    readerHeaders: (repository) => ({
+      authorization: `Bearer ${tokens.issue([`repository:${repository}:pull`])}`,
+    }),
+    async [Symbol.asyncDispose]() {
+      await dispose();
+      await tokens[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function strictRegistry(tokens?: Parameters<typeof startStrictRegistry>[0]["tokens"]) {
+  const { path: directory, [Symbol.asyncDispose]: removeFolder } = await temporaryFolder();
+  const chunks = { minChunkBytes: CHUNK_BYTES / 2, maxChunkBytes: CHUNK_BYTES };
+  const start = () => startStrictRegistry({ directory, ...chunks, ...(tokens && { tokens }) });
+  let registry = await start();
+  return {
+    host: () => registry.host,
+    async restart() {
+      await registry.stop();
+      registry = await start();
+    },
+    async [Symbol.asyncDispose]() {
+      await registry.stop();
+      await removeFolder();
+    },
+  };
+}
+
+/**
+ * The real one, which tests share: each with a repository of its own. Version 2.8 puts a signed state into every
+ * `Location`, and knows of no upload that is named with an older one (404 BLOB_UPLOAD_INVALID): where a chunk
+ * arrived and its answer did not, the blob has to start again.
+ */
+export async function dockerTarget(): Promise<PushTarget> {
+  const registry = await startDockerRegistry();
+  return {
+    ...OPEN,
+    upstreamHost: () => registry.host,
+    resumes: false,
+    restart: () => Promise.reject(new Error("It is shared, and not to be restarted.")),
+    [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
+  };
+}
+
+/** Tells what is wrong with an image in a registry. Undefined: every byte is as it was pushed. */
+export async function whatDiffers(
+  { upstreamHost, readerHeaders }: PushTarget,
+  repository: string,
+  { image }: Pick<PreparedImage, "image">,
+): Promise<string | undefined> {
+  const headers = {
+    accept: "application/vnd.oci.image.manifest.v1+json",
+    ...readerHeaders(repository),
+  };
+  const ask = async (path: string) => {
+    const response = await fetch(`http://${upstreamHost()}/v2/${repository}/${path}`, { headers });
+    if (!response.ok) throw new Error(`GET ${path} answered ${response.status}.`);
+    return response.bytes();
+  };
+  try {
+    const pulled = await pulledImage(await ask("manifests/v1"), (digest) => ask(`blobs/${digest}`));
+    if (!Buffer.from(pulled.config).equals(image.config)) return "another config";
+    if (pulled.diffIds.join() !== image.diffIds.join()) return "other layers";
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
+}
