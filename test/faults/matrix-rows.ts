@@ -17,7 +17,7 @@ import type { PushTarget } from "./push-target.ts";
 type Outcome = "ok" | ErrorCode;
 
 /** What a fault may do to a registry. */
-export type Faultable = Pick<PushTarget, "restart" | "expireTokens">;
+type Faultable = Pick<PushTarget, "restart" | "expireTokens">;
 
 /** A fault, and what becomes of a push that meets it. */
 export type MatrixRow = {
