@@ -179,7 +179,7 @@ async function finishUpload(
       if (++failures > registry.retryPolicy.retries || !mayGoOn(error)) throw error;
       await backOff(registry.retryPolicy, failures, error, retryAfterMs(error));
       if (closing && (await findBlob(registry, digest)) !== undefined) return;
-      if (closing) closeFailures++;
+      if (closing && maySessionBeDead(error)) closeFailures++;
 
       const current = sessionFromRefusal(error) ?? (await askUpload(registry, upload.session));
       // After a failed close, serverless-registry still tells of a session that is dead for good.
@@ -202,6 +202,11 @@ function mayGoOn(error: unknown): boolean {
   if (error instanceof RegistryError && (error.answer.status === 416 || error.answer.status === 404))
     return true;
   return error instanceof PushError && isTransient(error);
+}
+
+/** serverless-registry answers 500 to the closing PUT of a dead session. A 503, 52x or lost answer says nothing of it. */
+function maySessionBeDead(error: unknown): boolean {
+  return error instanceof RegistryError && (error.answer.status === 500 || error.answer.status === 404);
 }
 
 /** 413; and GHCR's 416, which tells of no place where the upload stands, because it is about the size. */
