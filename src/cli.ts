@@ -1,6 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { PushError } from "./errors.ts";
-import { parseReference, type Reference } from "./oci/reference.ts";
+import { isRepository, parseReference, type Reference } from "./oci/reference.ts";
 
 /** What the user asked for. */
 export type Invocation =
@@ -24,6 +24,8 @@ export type PushCommand = {
   readonly chunkBytes: number | undefined;
   readonly stallTimeoutMs: number;
   readonly allowOversize: boolean;
+  /** A repository of the same registry whose blobs may be taken over. */
+  readonly mountFrom: string | undefined;
   /** A PEM file. */
   readonly caFile: string | undefined;
   readonly skipVerify: boolean;
@@ -114,6 +116,9 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     .addOption(new Option("--ca-file <file>", "trust the certificate authorities in this PEM file, too"))
     .addOption(new Option("--insecure-skip-verify", "do not check the registry's certificate at all"))
     .addOption(new Option("--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"))
+    .addOption(
+      new Option("--mount-from <repository>", "take over what this repository of the same registry has"),
+    )
     .version(version, "-V, --version")
     .addHelpText("after", EXAMPLES)
     .exitOverride()
@@ -163,6 +168,7 @@ type Flags = {
   readonly cacheDir?: string;
   readonly stallTimeout?: string;
   readonly allowOversize?: true;
+  readonly mountFrom?: string;
   readonly caFile?: string;
   readonly insecureSkipVerify?: true;
 };
@@ -208,6 +214,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
         MAX_STALL_SECONDS,
       ) ?? DEFAULTS.stallSeconds) * 1000,
     allowOversize: flags.allowOversize ?? false,
+    mountFrom: repository("--mount-from", flags.mountFrom),
     caFile: flags.caFile,
     skipVerify: flags.insecureSkipVerify ?? false,
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
@@ -224,6 +231,11 @@ type Setting = { readonly name: string; readonly text: string | undefined };
 /** Never more uploads or retries than this: a typing mistake should not become a flood. */
 const MAX_COUNT = 100;
 const MAX_STALL_SECONDS = 86_400;
+
+function repository(name: string, text: string | undefined): string | undefined {
+  if (text === undefined || isRepository(text)) return text;
+  throw new PushError("USAGE", `${name} is "${text}", but should be a repository such as my/base.`);
+}
 
 function integer({ name, text }: Setting, min: number, max = MAX_COUNT): number | undefined {
   if (text === undefined) return undefined;

@@ -1,5 +1,6 @@
 import pLimit from "p-limit";
 import type { PushCommand } from "./cli.ts";
+import { RegistryError } from "./errors.ts";
 import { GZIP_LEVEL } from "./layers/compress-layer.ts";
 import { startGzipPool } from "./layers/gzip-pool.ts";
 import type { LayerCache } from "./layers/layer-cache.ts";
@@ -7,6 +8,7 @@ import { type PreparedLayer, prepareLayer, repairLayer } from "./layers/prepare-
 import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
 import { type Digest, shortDigest } from "./oci/digest.ts";
 import type { Image, Layer } from "./oci/image.ts";
+import { rememberRepository } from "./registry/blob-places.ts";
 import { findBlob } from "./registry/find-blob.ts";
 import type { Registry } from "./registry/registry.ts";
 import { uploadBlob } from "./registry/upload-blob.ts";
@@ -61,10 +63,21 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
       // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry disagrees
       // with.
       const sound = await repairLayer(layer, prepared, options);
-      if (sound === prepared)
-        return found === undefined ? send(sound.blob, name) : noteBelieved(sound.blob, name);
-      reportPrepared(sound);
-      return sendUnlessPresent(sound.blob, name);
+      if (sound !== prepared) {
+        reportPrepared(sound);
+        return sendUnlessPresent(sound.blob, name);
+      }
+      if (found !== undefined) return noteBelieved(sound.blob, name);
+      try {
+        return await send(sound.blob, name);
+      } catch (error) {
+        if (!mayBeFoundWrong(error)) throw error;
+        const anew = await repairLayer(layer, sound, options);
+        if (anew !== sound) reportPrepared(anew);
+        // Where the bytes are what they should be, those at the registry are not what was sent.
+        else if (!isFoundWrong(error)) throw error;
+        return await send(anew.blob, name);
+      }
     });
   }
 
@@ -73,29 +86,42 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
     return found === undefined ? send(blob, name) : noteBelieved(blob, name);
   }
 
-  function noteBelieved(blob: RegistryBlob, name: string): Descriptor {
+  async function noteBelieved(blob: RegistryBlob, name: string, mountedFrom?: string): Promise<Descriptor> {
     const { digest, size } = blob.descriptor;
     believed.set(digest, { blob, name });
-    report({ type: "blob-present", subject: name, sizeBytes: size });
+    report({ type: "blob-present", subject: name, sizeBytes: size, mountedFrom });
     count.presentBytes += size;
+    await rememberRepository(registry, digest);
     return blob.descriptor;
   }
 
-  async function send(blob: RegistryBlob, name: string): Promise<Descriptor> {
-    const { size } = blob.descriptor;
+  async function send(blob: RegistryBlob, name: string, mayMount = true): Promise<Descriptor> {
+    const { digest, size } = blob.descriptor;
     const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
     const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
-    onProgress(0);
-    const resumedBytes = await uploadBlob(registry, blob, {
+    const { resumedBytes, mountedFrom } = await uploadBlob(registryFor(name), blob, {
       chunkBytes: command.chunkBytes,
       allowOversize: command.allowOversize,
+      mayMount,
+      mountFrom: command.mountFrom,
       onProgress,
-      onShrink: (chunkBytes) => report({ type: "chunks-shrunk", subject: name, chunkBytes }),
+      onRefused: (bodyBytes) => report({ type: "body-refused", subject: name, bodyBytes }),
     });
+    if (mountedFrom !== undefined) return noteBelieved(blob, name, mountedFrom);
+    await rememberRepository(registry, digest);
     report({ type: "task-finished", task, resultBytes: size - resumedBytes });
     count.sentBytes += size - resumedBytes;
     count.presentBytes += resumedBytes;
     return blob.descriptor;
+  }
+
+  /** The same registry, whose retries say what they are about. */
+  function registryFor(subject: string): Registry {
+    const { retryPolicy } = registry;
+    return {
+      ...registry,
+      retryPolicy: { ...retryPolicy, onRetry: (retry) => retryPolicy.onRetry({ ...retry, subject }) },
+    };
   }
 
   return {
@@ -113,12 +139,22 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
     sendAgain: (digests) =>
       digests.flatMap((digest) => {
         const mistaken = believed.get(digest);
-        return mistaken === undefined ? [] : [uploading(() => send(mistaken.blob, mistaken.name))];
+        return mistaken === undefined ? [] : [uploading(() => send(mistaken.blob, mistaken.name, false))];
       }),
     believed: () => [...believed.keys()],
     count,
     [Symbol.dispose]: () => pool[Symbol.dispose](),
   };
+}
+
+/** The registry has put a blob together, and it is not what its digest says. */
+function isFoundWrong(error: unknown): boolean {
+  return error instanceof RegistryError && error.answer.specCodes.includes("DIGEST_INVALID");
+}
+
+/** serverless-registry says no more than 500 in that case. */
+function mayBeFoundWrong(error: unknown): boolean {
+  return isFoundWrong(error) || (error instanceof RegistryError && error.answer.status === 500);
 }
 
 /** A raw layer is what its diffID says; the same layer may be compressed in several ways. */

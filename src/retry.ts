@@ -9,7 +9,15 @@ export type RetryPolicy = {
   /** Ends a wait at once. */
   readonly signal: AbortSignal;
   /** Told before each wait: a user wants to know why nothing moves. */
-  readonly onRetry: (retry: { error: unknown; attempt: number; delayMs: number }) => void;
+  readonly onRetry: (retry: Retry) => void;
+};
+
+export type Retry = {
+  readonly error: unknown;
+  readonly attempt: number;
+  readonly delayMs: number;
+  /** What it is about, such as a layer, where it is about one. */
+  readonly subject?: string;
 };
 
 /** No wait of our own choosing is longer; a server may ask for more. */

@@ -36,6 +36,7 @@ describe("positionals", () => {
       chunkBytes: undefined,
       stallTimeoutMs: 60_000,
       allowOversize: false,
+      mountFrom: undefined,
       caFile: undefined,
       skipVerify: false,
       cacheDirectory: ".cache",

@@ -3,6 +3,7 @@ import { chmod, readdir, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { z } from "zod";
+import type { Intercept } from "../dev/registry/answer-request.ts";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
 import { push } from "../index.ts";
 import { parseInvocation } from "../src/cli.ts";
@@ -175,7 +176,7 @@ describe("a push", () => {
     await using setup = await setUp(image, { intercept: faultAt("patch", [2], unavailable) });
     const { code, stderr } = await setup.run();
     expect(code).toBe(0);
-    expect(stderr).toMatch(/Trying again in .*\(1 of 5\).*503/);
+    expect(stderr).toMatch(/layer 1.*: trying again in .*\(1 of 5\).*503/);
     await expectPulled(setup.registry, image);
   });
 
@@ -341,6 +342,23 @@ describe("a damaged cache", () => {
     expect((await setup.run({ target: `${elsewhere.host}/team/app:v1` })).code).toBe(0);
     await expectPulled(elsewhere, image);
     expect(await Bun.file(blob).bytes()).toEqual(healthy);
+  });
+
+  test("is compressed anew where the registry finds it wrong", async () => {
+    const folder = { path: "" };
+    const damage: Intercept = async () => {
+      // After it was checked, and before its last bytes are read.
+      const blob = join(folder.path, ".cache", await Bun.file(join(folder.path, pointerPath)).text());
+      const bytes = await Bun.file(blob).bytes();
+      await Bun.write(blob, bytes.fill(7, -100));
+      return undefined;
+    };
+    await using setup = await setUp(image, { intercept: faultAt("patch", [1], damage) });
+    folder.path = setup.folder;
+    const { code, stderr } = await setup.run();
+    expect(stderr.match(/compressed, /g)).toHaveLength(2);
+    expect(code).toBe(0);
+    await expectPulled(setup.registry, image);
   });
 
   test.each(["", "nonsense", "0".repeat(64), "../../etc/passwd"])(

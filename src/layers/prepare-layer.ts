@@ -46,7 +46,7 @@ export async function repairLayer(
   prepared: PreparedLayer,
   options: PrepareOptions,
 ): Promise<PreparedLayer> {
-  if (prepared.origin !== "cache" || (await isIntact(prepared.blob, options.signal))) return prepared;
+  if (prepared.origin === "source" || (await isIntact(prepared.blob, options.signal))) return prepared;
   await dropCachedLayer(options.cache, prepared.blob);
   return { blob: await compress(layer, options), origin: "compressed" };
 }

@@ -139,6 +139,11 @@ function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
 }
 
+/** A name such as `my/app`, as registries have it: without a host, and without a tag. */
+export function isRepository(text: string): boolean {
+  return text.length <= MAX_REPOSITORY_LENGTH && REPOSITORY.test(text);
+}
+
 function assertRepository(repository: string, text: string, start: number): void {
   if (repository === "") {
     throw invalid(`"${text}"`, "names no repository.", `Write it like "${EXAMPLE}".`);

@@ -26,20 +26,31 @@ export function authenticate(
   const ownScopes = [`repository:${registry.repository}:pull,push`];
   const underWay = new Map<string, Promise<string>>();
   let challenge: BearerChallenge | undefined;
-  let token: CurrentToken | undefined;
+  /** By what was asked for beyond the own repository. */
+  const tokens = new Map<string, CurrentToken>();
 
-  async function replaceToken(from: BearerChallenge, scopes: readonly string[]): Promise<string> {
+  async function replaceToken(
+    from: BearerChallenge,
+    extra: readonly string[],
+    wanted: readonly string[],
+  ): Promise<string> {
     const askedAtMs = now();
+    const scopes = [...new Set([...ownScopes, ...extra, ...wanted])];
     const { value, lifetimeMs } = await fetchToken(registry, from, scopes, credentials);
     const authorization = `Bearer ${value}`;
-    token = { authorization, renewAtMs: askedAtMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 4) };
+    const renewAtMs = askedAtMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 4);
+    tokens.set(extra.join(" "), { authorization, renewAtMs });
     secrets.add(value);
     return authorization;
   }
 
-  function newToken(from: BearerChallenge, scopes: readonly string[]): Promise<string> {
-    const key = scopes.join(" ");
-    const begun = underWay.get(key) ?? replaceToken(from, scopes).finally(() => underWay.delete(key));
+  function newToken(
+    from: BearerChallenge,
+    extra: readonly string[],
+    wanted: readonly string[] = [],
+  ): Promise<string> {
+    const key = `${extra.join(" ")} ${wanted.join(" ")}`;
+    const begun = underWay.get(key) ?? replaceToken(from, extra, wanted).finally(() => underWay.delete(key));
     underWay.set(key, begun);
     return begun;
   }
@@ -55,28 +66,28 @@ export function authenticate(
     return response.status === 401 ? bearerChallenge(response.headers) : undefined;
   }
 
-  async function authorization(): Promise<string | undefined> {
+  async function authorization(extra: readonly string[] = []): Promise<string | undefined> {
     if (challenge === undefined) return basic;
-    return token !== undefined && now() < token.renewAtMs
-      ? token.authorization
-      : newToken(challenge, ownScopes);
+    const token = tokens.get(extra.join(" "));
+    return token !== undefined && now() < token.renewAtMs ? token.authorization : newToken(challenge, extra);
   }
 
   return {
     isAnonymous: credentials === undefined,
     authorization,
-    async renew(headers, refused) {
+    async renew(headers, refused, extra = []) {
       const asked = bearerChallenge(headers) ?? (await hiddenChallenge(headers, refused));
       if (asked === undefined) return undefined;
       challenge = asked;
       // At the greeting, GHCR asks for a scope of no repository at all. What a token of ours was refused for is meant.
       const wanted = refused?.startsWith("Bearer ")
-        ? asked.scopes.filter((scope) => !isCovered(scope, ownScopes))
+        ? asked.scopes.filter((scope) => !isCovered(scope, [...ownScopes, ...extra]))
         : [];
+      const token = tokens.get(extra.join(" "));
       // Another request has met the same 401 before.
       if (wanted.length === 0 && token !== undefined && token.authorization !== refused)
-        return authorization();
-      return newToken(asked, [...ownScopes, ...wanted]);
+        return authorization(extra);
+      return newToken(asked, extra, wanted);
     },
     secrets: () => [...secrets],
   };

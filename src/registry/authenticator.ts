@@ -5,16 +5,23 @@ export type Authenticator = {
   /**
    * The `Authorization` header of the next request to the registry's own origin; undefined to go without. May ask a
    * token server first, and throw what that leads to.
+   *
+   * @param scopes rights that the request needs beyond those on the own repository
    */
-  authorization(): Promise<string | undefined>;
+  authorization(scopes?: readonly string[]): Promise<string | undefined>;
   /**
    * Told of a 401 or 403. Gives the header with which the request is worth being sent once more, or undefined where nothing
    * better is to be had.
    *
    * @param headers of the refusal
    * @param refused the `Authorization` that was sent
+   * @param scopes as above
    */
-  renew(headers: Headers, refused: string | undefined): Promise<string | undefined>;
+  renew(
+    headers: Headers,
+    refused: string | undefined,
+    scopes?: readonly string[],
+  ): Promise<string | undefined>;
   /** Everything that proves who pushes, in the forms in which a server might repeat it. Never to be shown. */
   secrets(): readonly string[];
 };

@@ -1,4 +1,4 @@
-import { RegistryError } from "../errors.ts";
+import { PushError, RegistryError } from "../errors.ts";
 import { apiHost, isLoopback, type Reference } from "../oci/reference.ts";
 import { type RetryPolicy, retry } from "../retry.ts";
 import { authenticate } from "./authenticate.ts";
@@ -8,8 +8,11 @@ import type { Registry } from "./registry.ts";
 import { send } from "./send.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 import type { Trust } from "./trust.ts";
-import { recallBodyLimit } from "./upload-memory.ts";
+import { recallLearned } from "./upload-memory.ts";
 import { uploadSlots } from "./upload-slots.ts";
+
+/** How often a greeting may be lost on the way before it is taken for one to somebody else. */
+const GREETING_BREAKS = 2;
 
 export type ConnectOptions = {
   readonly target: Reference;
@@ -29,8 +32,8 @@ export type ConnectOptions = {
 
 /**
  * Greets the registry, so that a wrong password, a wrong port or an unknown certificate is found out before any
- * work is done. Only a server that answers, and is at fault, is asked again: what goes wrong here is most often a
- * mistake in the command.
+ * work is done. A server that is at fault is asked again like everywhere, and one that breaks off or is silent a
+ * little: that may be a mistake in the command, as whatever else goes wrong here most often is.
  */
 export async function connect(options: ConnectOptions): Promise<Registry> {
   const { target, credentials, trust, retryPolicy, stallTimeoutMs } = options;
@@ -46,17 +49,23 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
     stallTimeoutMs,
     memory,
     slots: uploadSlots(options.parallel),
-    bodyLimit: { maxBytes: await recallBodyLimit({ memory, origin }) },
+    learned: await recallLearned({ memory, origin }),
     signal: retryPolicy.signal,
   };
   const registry: Registry = { ...address, auth: authenticate(address, credentials) };
   const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
-  const isServerAtFault = (error: unknown) => error instanceof RegistryError && isTransient(error);
-  await retry(retryPolicy, isServerAtFault, retryAfterMs, async () =>
+  let breaks = 0;
+  const isWorthAnother = (error: unknown) =>
+    error instanceof RegistryError ? isTransient(error) : isBroken(error) && ++breaks <= GREETING_BREAKS;
+  await retry(retryPolicy, isWorthAnother, retryAfterMs, async () =>
     // 404: a registry that serves its repositories, but not this path. All else will show at the first blob.
     expectStatus(registry, request, await send(registry, request), 200, 404),
   );
   return registry;
+}
+
+function isBroken(error: unknown): boolean {
+  return error instanceof PushError && (error.code === "CONNECTION_LOST" || error.code === "STALLED");
 }
 
 /** Docker's rule, and the user's word above it. */

@@ -53,8 +53,8 @@ function explain(registry: Registry, request: RegistryRequest, response: Registr
       hint: "Check the user's rights, and the name of the repository.",
     };
   }
-  if (status === 413) {
-    const size = request.body?.size ?? 0;
+  const size = request.body?.size ?? 0;
+  if (status === 413 && size > 0) {
     return {
       code: "BODY_TOO_LARGE",
       reason: `The registry, or a proxy in front of it, refuses a body of ${formatBytes(size)}.`,

@@ -4,6 +4,17 @@ import type { Authenticator } from "./authenticator.ts";
 import type { Trust } from "./trust.ts";
 import type { UploadSlots } from "./upload-slots.ts";
 
+/** What a registry was seen to take where something else was refused. */
+export type Learned = {
+  /** The largest body. */
+  maxBodyBytes: number | undefined;
+  /**
+   * What is known of blobs in one PUT, however large: `only` where chunks are refused, `preferred` where they have to
+   * be tiny, `refused` where that does not work either.
+   */
+  wholePuts: "only" | "preferred" | "refused" | undefined;
+};
+
 /** A repository at a registry, and how to talk to it. */
 export type Registry = {
   /** `https://registry.example.com`: the only origin, besides its token server, that ever sees who pushes. */
@@ -17,8 +28,8 @@ export type Registry = {
    */
   readonly memory: { readonly directory: string };
   readonly slots: UploadSlots;
-  /** The largest body that was seen to pass where a larger one was refused. */
-  readonly bodyLimit: { maxBytes: number | undefined };
+  /** About the bodies that it takes; from all uploads, for all uploads. */
+  readonly learned: Learned;
   readonly trust: Trust;
   /** Without a byte moved, or an answer once all are sent, for so long, a request has failed. */
   readonly stallTimeoutMs: number;

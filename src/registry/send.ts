@@ -15,11 +15,19 @@ const fetch = nodeFetch as unknown as typeof globalThis.fetch;
 const MAX_ANSWER_BYTES = 1024 * 1024;
 const MAX_REDIRECTS = 5;
 
+/**
+ * A server that has all of a body may be silent for longer than one that is still taking it in: Cloudflare lets a Worker
+ * think for 100 s before it answers 524 itself.
+ */
+const ANSWER_PATIENCE = 2;
+
 export type RegistryRequest = {
   readonly method: "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Blob;
+  /** Rights that it needs beyond those on the registry's own repository, as token servers write them. */
+  readonly scopes?: readonly string[];
   /** Told how many bytes of the body were handed to the network. */
   readonly onProgress?: (sentBytes: number) => void;
   /** In place of the registry's own stall timeout: for what a server does long after it has all bytes. */
@@ -97,10 +105,11 @@ async function sendAuthorized(
 ): Promise<RegistryResponse> {
   // Storage behind a registry has credentials of its own, and must not learn ours.
   if (url.origin !== registry.origin) return sendOnce(registry, request, url, undefined);
-  const authorization = await registry.auth.authorization();
+  const { scopes } = request;
+  const authorization = await registry.auth.authorization(scopes);
   const response = await sendOnce(registry, request, url, authorization);
   if (response.status !== 401 && response.status !== 403) return response;
-  const renewed = await registry.auth.renew(response.headers, authorization);
+  const renewed = await registry.auth.renew(response.headers, authorization, scopes);
   return renewed === undefined ? response : sendOnce(registry, request, url, renewed);
 }
 
@@ -114,7 +123,9 @@ export async function sendOnce(
   url: URL,
   authorization: string | undefined,
 ): Promise<RegistryResponse> {
-  using stall = stallTimer(request.stallTimeoutMs ?? registry.stallTimeoutMs, describe(request));
+  const timeoutMs = request.stallTimeoutMs ?? registry.stallTimeoutMs;
+  const answerTimeoutMs = Math.max(timeoutMs, registry.stallTimeoutMs * ANSWER_PATIENCE);
+  using stall = stallTimer(timeoutMs, describe(request));
   const signal = AbortSignal.any([registry.signal, stall.signal]);
   const headers = new Headers(request.headers);
   headers.set("user-agent", "chunkpush");
@@ -134,12 +145,12 @@ export async function sendOnce(
       ...({ timeout: false } as object),
       ...(hasBody && {
         body: fileBody(body, (sentBytes) => {
-          stall.moved();
+          stall.moved(sentBytes === body.size ? answerTimeoutMs : timeoutMs);
           request.onProgress?.(sentBytes);
         }),
       }),
     });
-    stall.moved();
+    stall.moved(timeoutMs);
     return { status: response.status, headers: response.headers, url, text: await readText(response) };
   } catch (error) {
     if (signal.aborted) throw signal.reason;

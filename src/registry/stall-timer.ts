@@ -4,21 +4,26 @@ import { formatDuration } from "../format.ts";
 /** Ends a request in which nothing moves any more. */
 export type StallTimer = Disposable & {
   readonly signal: AbortSignal;
-  /** Says that something moved. */
-  moved(): void;
+  /** Says that something moved, and how long the next may take. */
+  moved(nextTimeoutMs: number): void;
 };
 
 /** Starts to watch. A time limit for a whole request would be wrong for every size of body but one. */
-export function stallTimer(timeoutMs: number, what: string): StallTimer {
+export function stallTimer(firstTimeoutMs: number, what: string): StallTimer {
   const controller = new AbortController();
-  const timer = setTimeout(() => {
-    controller.abort(
-      new PushError("STALLED", `${what} stalled: nothing moved for ${formatDuration(timeoutMs)}.`),
-    );
-  }, timeoutMs);
+  const wait = (timeoutMs: number) =>
+    setTimeout(() => {
+      controller.abort(
+        new PushError("STALLED", `${what} stalled: nothing moved for ${formatDuration(timeoutMs)}.`),
+      );
+    }, timeoutMs);
+  let timer = wait(firstTimeoutMs);
   return {
     signal: controller.signal,
-    moved: () => void timer.refresh(),
+    moved(nextTimeoutMs) {
+      clearTimeout(timer);
+      timer = wait(nextTimeoutMs);
+    },
     [Symbol.dispose]: () => clearTimeout(timer),
   };
 }

@@ -4,45 +4,41 @@ import { z } from "zod";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { type Digest, digestOf, hexOf } from "../oci/digest.ts";
 import { temporaryFile } from "../temporary-file.ts";
-import type { Registry } from "./registry.ts";
-import type { UploadSession } from "./upload-session.ts";
+import type { Learned, Registry } from "./registry.ts";
+import type { Upload } from "./upload-session.ts";
 
 // What outlives the process lies in files beside the blobs: where uploads stand, so that the same command goes on after
-// a crash, and how large a body a registry takes. Nothing in them is trusted: the server says where an upload stands.
-
-/** An upload that was begun: where it stands, the size that all its chunks have, and the least that they may have. */
-type RememberedUpload = UploadSession & {
-  readonly chunkBytes: number;
-  readonly minBytes: number | undefined;
-};
+// a crash, and which bodies a registry takes. Nothing in them is trusted: the server says where an upload stands.
 
 const UPLOAD = z.object({
   location: z.url({ protocol: /^https?$/ }),
   offset: z.int().nonnegative(),
   chunkBytes: z.int().positive(),
   minBytes: z.int().positive().optional(),
+  maxBytes: z.int().positive().optional(),
 });
-const LIMIT = z.object({ maxBodyBytes: z.int().positive() });
+const LEARNED = z.object({
+  maxBodyBytes: z.int().positive().optional(),
+  wholePuts: z.enum(["only", "preferred"]).optional(),
+});
 
 /** The upload of a blob that an earlier process began. Undefined where there is none, or none that can be read. */
-export async function recallUpload(
-  registry: Registry,
-  digest: Digest,
-): Promise<RememberedUpload | undefined> {
+export async function recallUpload(registry: Registry, digest: Digest): Promise<Upload | undefined> {
   const saved = UPLOAD.safeParse(await readJson(uploadPath(registry, digest)));
   if (!saved.success) return undefined;
-  const { location, offset, chunkBytes, minBytes } = saved.data;
-  return { location: new URL(location), offset, chunkBytes, minBytes };
+  const { location, offset, chunkBytes, minBytes, maxBytes } = saved.data;
+  return { session: { location: new URL(location), offset }, chunkBytes, limits: { minBytes, maxBytes } };
 }
 
 /** Notes where an upload stands. The file is the user's alone: a Location may carry a signature. */
 export async function rememberUpload(
   registry: Registry,
   digest: Digest,
-  upload: RememberedUpload,
+  { session, chunkBytes, limits }: Upload,
 ): Promise<void> {
-  const { location, ...rest } = upload;
-  await writeJson(registry, uploadPath(registry, digest), { location: location.href, ...rest });
+  const { href: location } = session.location;
+  const { offset } = session;
+  await writeJson(registry, uploadPath(registry, digest), { location, offset, chunkBytes, ...limits });
 }
 
 /** Forgets an upload that is done, or given up. */
@@ -50,33 +46,33 @@ export async function forgetUpload(registry: Registry, digest: Digest): Promise<
   await rm(uploadPath(registry, digest), { force: true });
 }
 
-/** The largest body that this registry is known to take, where it refused a larger one before. */
-export async function recallBodyLimit(
-  registry: Pick<Registry, "memory" | "origin">,
-): Promise<number | undefined> {
-  const saved = LIMIT.safeParse(await readJson(limitPath(registry)));
-  return saved.success ? saved.data.maxBodyBytes : undefined;
+/** What earlier processes have learned about the bodies that a registry takes. */
+export async function recallLearned(registry: Pick<Registry, "memory" | "origin">): Promise<Learned> {
+  const saved = LEARNED.safeParse(await readJson(learnedPath(registry)));
+  return { maxBodyBytes: saved.data?.maxBodyBytes, wholePuts: saved.data?.wholePuts };
 }
 
-/** Notes the size that worked where a larger one was refused. */
-export async function rememberBodyLimit(registry: Registry, maxBodyBytes: number): Promise<void> {
-  await writeJson(registry, limitPath(registry), { maxBodyBytes });
+/** Notes what worked where something else was refused. */
+export async function rememberLearned(registry: Registry): Promise<void> {
+  const { maxBodyBytes, wholePuts } = registry.learned;
+  const isOfUse = wholePuts !== "refused";
+  await writeJson(registry, learnedPath(registry), { maxBodyBytes, ...(isOfUse && { wholePuts }) });
 }
 
 function uploadPath({ memory, origin, repository }: Registry, digest: Digest): string {
   return join(memory.directory, `${hexOf(digest)}-upload-${shortName(`${origin}/${repository}`)}`);
 }
 
-function limitPath({ memory, origin }: Pick<Registry, "memory" | "origin">): string {
+function learnedPath({ memory, origin }: Pick<Registry, "memory" | "origin">): string {
   return join(memory.directory, `limit-${shortName(origin)}`);
 }
 
 /** A file name that stands for any text. */
-function shortName(text: string): string {
+export function shortName(text: string): string {
   return hexOf(digestOf(new TextEncoder().encode(text))).slice(0, 16);
 }
 
-async function readJson(path: string): Promise<unknown> {
+export async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(path, "utf8"));
   } catch {
@@ -85,7 +81,7 @@ async function readJson(path: string): Promise<unknown> {
   }
 }
 
-async function writeJson({ memory }: Registry, path: string, value: unknown): Promise<void> {
+export async function writeJson({ memory }: Registry, path: string, value: unknown): Promise<void> {
   try {
     await using file = temporaryFile(memory.directory, "memory");
     await writeFile(file.path, JSON.stringify(value), { mode: 0o600, flush: true });

@@ -4,6 +4,10 @@ import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 import { expectStatus } from "./expect-status.ts";
 import { type Registry, uploadsUrl } from "./registry.ts";
 import { type RegistryResponse, resolveLocation, send, sendPersistently } from "./send.ts";
+import { isTransient } from "./transient.ts";
+
+/** More would be lost time: the next PATCH tells as well where an upload stands. */
+const STATUS_RETRIES = 2;
 
 /** Where an upload stands. */
 export type UploadSession = {
@@ -13,17 +17,57 @@ export type UploadSession = {
   readonly offset: number;
 };
 
+/** An upload under way. Its chunk size never changes: R2 wants all chunks equal. */
+export type Upload = {
+  /** Where it stands; moves with every chunk. */
+  session: UploadSession;
+  readonly chunkBytes: number;
+  readonly limits: ChunkLimits;
+};
+
+/** An upload that has just begun, and what the server said about chunks. */
+export type StartedUpload = UploadSession & { readonly limits: ChunkLimits };
+
 /** POST: begins an upload. */
-export async function startUpload(registry: Registry): Promise<UploadSession & { limits: ChunkLimits }> {
+export async function startUpload(registry: Registry): Promise<StartedUpload> {
   const request = { method: "POST", url: uploadsUrl(registry) } as const;
   const response = await sendPersistently(registry, request, (answer) =>
     expectStatus(registry, request, answer, 202),
   );
+  return readStart(registry, response);
+}
+
+/**
+ * POST: asks the registry to take a blob over from another of its repositories. Where it has none there, or cannot
+ * mount, it begins an upload instead. Undefined where it refuses, for want of rights to the other repository, say.
+ */
+export async function mountBlob(
+  registry: Registry,
+  digest: Digest,
+  repository: string,
+): Promise<"mounted" | StartedUpload | undefined> {
+  const url = uploadsUrl(registry);
+  url.searchParams.set("mount", digest);
+  url.searchParams.set("from", repository);
+  const request = { method: "POST", url, scopes: [`repository:${repository}:pull`] } as const;
+  try {
+    const response = await sendPersistently(registry, request, (answer) =>
+      expectStatus(registry, request, answer, 201, 202),
+    );
+    return response.status === 201 ? "mounted" : readStart(registry, response);
+  } catch (error) {
+    if (registry.signal.aborted || isTransient(error) || !(error instanceof PushError)) throw error;
+    // Whatever is wrong beyond the mount, the plain upload that follows will say.
+    return undefined;
+  }
+}
+
+function readStart({ origin }: Registry, response: RegistryResponse): StartedUpload {
   const location = response.headers.get("location");
   if (location === null) {
     throw new PushError(
       "REGISTRY_FAILED",
-      `${registry.origin} began an upload without saying where it goes on (no Location).`,
+      `${origin} began an upload without saying where it goes on (no Location).`,
     );
   }
   return {
@@ -83,22 +127,31 @@ export async function closeUpload(
   expectStatus(registry, request, response, 201, 204);
 }
 
-/** GET: asks where an upload stands. Undefined where the server does not know of it any more. */
+/**
+ * GET: asks where an upload stands. Undefined where the server does not know of it any more. A server that does not
+ * say, for want of rights or because the question makes it fail, will at the next PATCH.
+ */
 export async function askUpload(
   registry: Registry,
   session: UploadSession,
 ): Promise<UploadSession | undefined> {
   const request = { method: "GET", url: session.location } as const;
-  const response = await sendPersistently(registry, request, (answer) =>
-    // Tokens that may push only are refused a GET. The next PATCH then tells, by a 416.
-    expectStatus(registry, request, answer, 204, 200, 202, 404, 401, 403, 405),
-  );
-  if (response.status === 404) return undefined;
-  if (response.status >= 400) return session;
-  return {
-    location: nextLocation(response, session),
-    offset: offsetAfter(response.headers) ?? session.offset,
-  };
+  const retries = Math.min(registry.retryPolicy.retries, STATUS_RETRIES);
+  try {
+    const response = await sendPersistently(
+      { ...registry, retryPolicy: { ...registry.retryPolicy, retries } },
+      request,
+      (answer) => expectStatus(registry, request, answer, 204, 200, 202, 404),
+    );
+    if (response.status === 404) return undefined;
+    return {
+      location: nextLocation(response, session),
+      offset: offsetAfter(response.headers) ?? session.offset,
+    };
+  } catch (error) {
+    if (error instanceof RegistryError) return session;
+    throw error;
+  }
 }
 
 /**

@@ -38,10 +38,19 @@ export type PushEvent =
   | { readonly type: "task-progress"; readonly task: Task; readonly doneBytes: number }
   | { readonly type: "task-finished"; readonly task: Task; readonly resultBytes: number }
   | { readonly type: "layer-cached"; readonly subject: string; readonly sizeBytes: number }
-  | { readonly type: "blob-present"; readonly subject: string; readonly sizeBytes: number }
-  | { readonly type: "chunks-shrunk"; readonly subject: string; readonly chunkBytes: number }
+  | {
+      readonly type: "blob-present";
+      readonly subject: string;
+      readonly sizeBytes: number;
+      /** The repository that the registry took it from, where that was not the target. */
+      readonly mountedFrom: string | undefined;
+    }
+  /** The registry did not take a blob as it was sent. It starts again in bodies of this size. */
+  | { readonly type: "body-refused"; readonly subject: string; readonly bodyBytes: number }
   | {
       readonly type: "retrying";
+      /** What is tried again, unless it is about the whole push. */
+      readonly subject?: string;
       readonly reason: string;
       readonly attempt: number;
       readonly retries: number;

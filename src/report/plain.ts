@@ -67,14 +67,18 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
     case "layer-cached":
       return [`  ${event.subject}: compressed by an earlier push (${formatBytes(event.sizeBytes)})`];
     case "blob-present":
-      return [`  ${event.subject}: is there already (${formatBytes(event.sizeBytes)})`];
-    case "chunks-shrunk":
       return [
-        `  ${event.subject}: a body was refused for its size: again, in chunks of ${formatBytes(event.chunkBytes)}`,
+        event.mountedFrom === undefined
+          ? `  ${event.subject}: is there already (${formatBytes(event.sizeBytes)})`
+          : `  ${event.subject}: taken over from ${event.mountedFrom} (${formatBytes(event.sizeBytes)})`,
+      ];
+    case "body-refused":
+      return [
+        `  ${event.subject}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`,
       ];
     case "retrying":
       return [
-        `  Trying again in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${event.reason}`,
+        `  ${event.subject === undefined ? "Trying again" : `${event.subject}: trying again`} in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${event.reason}`,
       ];
     case "pushed":
       return [

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { parseReference } from "../../src/oci/reference.ts";
 import { connect } from "../../src/registry/connect.ts";
 import { findBlob } from "../../src/registry/find-blob.ts";
+import { faultAt } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { blobOf, clientOf } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
@@ -144,9 +145,22 @@ describe("connect", () => {
     expect(client.seenRetries).toEqual([]);
   });
 
-  test("gives up a registry that is silent", async () => {
-    await using server = startHttpServer(() => new Promise(() => {}));
+  test("asks a registry again that is silent, and gives it up in the end", async () => {
+    let count = 0;
+    await using server = startHttpServer(() => {
+      count++;
+      return new Promise(() => {});
+    });
     const target = `${server.host}/team/app:v1`;
     expect((await rejection(connect(options(target, { stallTimeoutMs: 100 })))).code).toBe("STALLED");
+    expect(count).toBe(3);
+  });
+
+  test("asks again where the connection breaks", async () => {
+    await using registry = await startTestRegistry({
+      intercept: faultAt("ping", [1, 2], () => "drop" as const),
+    });
+    await connect(options(`${registry.host}/team/app:v1`));
+    expect(registry.recorded("ping").map(({ status }) => status)).toEqual([0, 0, 200]);
   });
 });

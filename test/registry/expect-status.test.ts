@@ -41,7 +41,7 @@ describe("expectStatus", () => {
   test.each<[number, ErrorCode]>([
     [401, "UNAUTHORIZED"],
     [403, "DENIED"],
-    [413, "BODY_TOO_LARGE"],
+    [413, "REGISTRY_FAILED"],
     [400, "REGISTRY_FAILED"],
     [404, "REGISTRY_FAILED"],
     [416, "REGISTRY_FAILED"],

@@ -30,8 +30,10 @@ async function interrupted(number: number, inTheMiddle: Intercept = () => undefi
   return { registry, folder, before: registry.requests.length };
 }
 
-function upload(client: TestClient, chunkBytes?: number) {
-  return uploadBlob(client, FOUR_CHUNKS, { chunkBytes, onProgress: () => {} });
+/** @returns how many bytes an earlier process had sent */
+async function upload(client: TestClient, chunkBytes?: number): Promise<number> {
+  const { resumedBytes } = await uploadBlob(client, FOUR_CHUNKS, { chunkBytes, onProgress: () => {} });
+  return resumedBytes;
 }
 
 /** Another process, in the same folder. */

@@ -321,9 +321,9 @@ describe("a chunk that fails", () => {
           ? sessionDeleted(request, kind, answer)
           : undefined,
     });
-    const error = await rejection(upload(clientOf(registry, { retries: 50 }), FOUR_CHUNKS));
+    const error = await rejection(upload(clientOf(registry, { retries: 6 }), FOUR_CHUNKS));
     expect(statusOf(error)).toBe(500);
-    expect(registry.recorded("start-upload").length).toBeLessThanOrEqual(4);
+    expect(registry.recorded("start-upload")).toHaveLength(7);
   });
 
   test("ends the upload when its retries are used up", async () => {
@@ -394,6 +394,32 @@ describe("a chunk that fails", () => {
     expect(statusOf(await rejection(upload(client, FOUR_CHUNKS)))).toBe(status);
     expect(story(registry)).toEqual(["POST 202", "PATCH 202", `PATCH ${status}`, "DELETE 204"]);
     expect(client.seenRetries).toEqual([]);
+  });
+});
+
+describe("the question where an upload stands", () => {
+  const lost = (statuses: Intercept): Intercept => {
+    const patch = faultAt("patch", [2], unavailable);
+    return (...request) => (request[1] === "upload-status" ? statuses(...request) : patch(...request));
+  };
+
+  test.each([500, 503])(
+    "may be one that the registry fails at with a %d: the next chunk tells",
+    async (status) => {
+      await using registry = await startTestRegistry({ intercept: lost(answering(status)) });
+      await upload(clientOf(registry), FOUR_CHUNKS);
+      expect(registry.recorded("upload-status")).toHaveLength(3);
+      expect(registry.recorded("patch").map((patch) => patch.status)).toEqual([202, 503, 202, 202, 202]);
+      await expectStored(registry, FOUR_CHUNKS);
+    },
+  );
+
+  test("says nothing of body limits, whatever is answered", async () => {
+    await using registry = await startTestRegistry({ intercept: lost(answering(413)) });
+    await upload(clientOf(registry), FOUR_CHUNKS);
+    expect(registry.recorded("start-upload")).toHaveLength(1);
+    expect(registry.recorded("patch")[0]?.contentLength).toBe(MAX_CHUNK);
+    await expectStored(registry, FOUR_CHUNKS);
   });
 });
 

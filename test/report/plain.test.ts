@@ -141,13 +141,35 @@ describe("an event", () => {
     ],
     [
       "a blob that is there",
-      { type: "blob-present", subject: "config sha256:ab", sizeBytes: 999 },
+      { type: "blob-present", subject: "config sha256:ab", sizeBytes: 999, mountedFrom: undefined },
       ["  config sha256:ab: is there already (999 B)"],
+    ],
+    [
+      "a blob of another repository",
+      { type: "blob-present", subject: "config sha256:ab", sizeBytes: 999, mountedFrom: "my/base" },
+      ["  config sha256:ab: taken over from my/base (999 B)"],
     ],
     [
       "another try",
       { type: "retrying", reason: "It broke.", attempt: 2, retries: 5, delayMs: 75_000 },
       ["  Trying again in 1 min 15 s (2 of 5): It broke."],
+    ],
+    [
+      "another try of a layer",
+      {
+        type: "retrying",
+        subject: "layer 1/2 sha256:ab",
+        reason: "It broke.",
+        attempt: 1,
+        retries: 5,
+        delayMs: 75_000,
+      },
+      ["  layer 1/2 sha256:ab: trying again in 1 min 15 s (1 of 5): It broke."],
+    ],
+    [
+      "a refused body",
+      { type: "body-refused", subject: "layer 1/2 sha256:ab", bodyBytes: 50_000_000 },
+      ["  layer 1/2 sha256:ab: the registry refused it as it was sent: again, in bodies of 50.0 MB"],
     ],
     [
       "the end",

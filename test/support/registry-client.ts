@@ -50,7 +50,7 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
     trust: { ca: [] },
     memory: { directory: options.memoryDirectory ?? memoryDirectory },
     slots: uploadSlots(3),
-    bodyLimit: { maxBytes: undefined },
+    learned: { maxBodyBytes: undefined, wholePuts: undefined },
     signal: abort.signal,
   };
   const auth =
