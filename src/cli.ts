@@ -34,7 +34,7 @@ export type PushCommand = {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const DEFAULTS = { parallel: 3, retries: 5, stallSeconds: 60, cacheDirectory: ".cache" } as const;
+const DEFAULTS = { parallel: 3, retries: 8, stallSeconds: 60, cacheDirectory: ".cache" } as const;
 
 /** The user name that serverless-registry's own tokens carry; it looks at the token alone. */
 const TOKEN_USERNAME = "v0";

@@ -58,7 +58,7 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
     reportPrepared(prepared);
     return uploading(async () => {
       const { digest, size } = prepared.blob.descriptor;
-      const found = await findBlob(registry, digest);
+      const found = await findBlob(registryFor(name), digest);
       if (found?.sizeBytes === size) return noteBelieved(prepared.blob, name);
       // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry disagrees
       // with.
@@ -82,7 +82,7 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
   }
 
   async function sendUnlessPresent(blob: RegistryBlob, name: string): Promise<Descriptor> {
-    const found = await findBlob(registry, blob.descriptor.digest);
+    const found = await findBlob(registryFor(name), blob.descriptor.digest);
     return found === undefined ? send(blob, name) : noteBelieved(blob, name);
   }
 

@@ -32,7 +32,7 @@ describe("positionals", () => {
       skipAuth: false,
       insecure: false,
       parallel: 3,
-      retries: 5,
+      retries: 8,
       chunkBytes: undefined,
       stallTimeoutMs: 60_000,
       allowOversize: false,

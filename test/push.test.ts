@@ -176,7 +176,7 @@ describe("a push", () => {
     await using setup = await setUp(image, { intercept: faultAt("patch", [2], unavailable) });
     const { code, stderr } = await setup.run();
     expect(code).toBe(0);
-    expect(stderr).toMatch(/layer 1.*: trying again in .*\(1 of 5\).*503/);
+    expect(stderr).toMatch(/layer 1.*: trying again in .*\(1 of 8\).*503/);
     await expectPulled(setup.registry, image);
   });
 

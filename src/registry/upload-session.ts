@@ -1,12 +1,13 @@
 import { PushError, RegistryError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
+import { retry } from "../retry.ts";
 import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 import { expectStatus } from "./expect-status.ts";
 import { type Registry, uploadsUrl } from "./registry.ts";
 import { type RegistryResponse, resolveLocation, send, sendPersistently } from "./send.ts";
-import { isTransient } from "./transient.ts";
+import { isTransient, retryAfterMs } from "./transient.ts";
 
-/** More would be lost time: the next PATCH tells as well where an upload stands. */
+/** A server that answers, but fails at the question, is not asked more often: the next PATCH tells as well. */
 const STATUS_RETRIES = 2;
 
 /** Where an upload stands. */
@@ -136,13 +137,15 @@ export async function askUpload(
   session: UploadSession,
 ): Promise<UploadSession | undefined> {
   const request = { method: "GET", url: session.location } as const;
-  const retries = Math.min(registry.retryPolicy.retries, STATUS_RETRIES);
+  let refusals = 0;
+  const isWorthAnother = (error: unknown) =>
+    isTransient(error) && (!(error instanceof RegistryError) || ++refusals <= STATUS_RETRIES);
   try {
-    const response = await sendPersistently(
-      { ...registry, retryPolicy: { ...registry.retryPolicy, retries } },
-      request,
-      (answer) => expectStatus(registry, request, answer, 204, 200, 202, 404),
-    );
+    const response = await retry(registry.retryPolicy, isWorthAnother, retryAfterMs, async () => {
+      const answer = await send(registry, request);
+      expectStatus(registry, request, answer, 204, 200, 202, 404);
+      return answer;
+    });
     if (response.status === 404) return undefined;
     return {
       location: nextLocation(response, session),
