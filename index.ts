@@ -52,6 +52,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     insecure: command.insecure,
     trust: await readTrust({ caFile: command.caFile, skipVerify: command.skipVerify, env: process.env }),
     parallel: command.parallel,
+    chunkBytes: command.chunkBytes,
     stallTimeoutMs: command.stallTimeoutMs,
     memoryDirectory: cache.directory,
     retryPolicy: {

@@ -24,6 +24,8 @@ export type ConnectOptions = {
   readonly stallTimeoutMs: number;
   /** Chunks on their way at a time. */
   readonly parallel: number;
+  /** The user's word on the size of chunks: then what earlier pushes learned about it is not asked. */
+  readonly chunkBytes?: number | undefined;
   /** Where uploads and limits are remembered. Must exist. */
   readonly memoryDirectory: string;
   /** Told where the registry is, before anything is sent there. */
@@ -49,7 +51,10 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
     stallTimeoutMs,
     memory,
     slots: uploadSlots(options.parallel),
-    learned: await recallLearned({ memory, origin }),
+    learned:
+      options.chunkBytes === undefined
+        ? await recallLearned({ memory, origin })
+        : { maxBodyBytes: undefined, wholePuts: undefined },
     signal: retryPolicy.signal,
   };
   const registry: Registry = { ...address, auth: authenticate(address, credentials) };

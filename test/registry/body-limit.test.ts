@@ -54,7 +54,7 @@ describe("a body limit that nobody announced", () => {
     await using registry = await startLimited();
     await upload(clientOf(registry, { memoryDirectory: folder.path }));
     const { retryPolicy, stallTimeoutMs } = clientOf(registry);
-    const later = await connect({
+    const options = {
       target: parseReference(`${registry.host}/team/app:v1`),
       credentials: undefined,
       insecure: false,
@@ -63,10 +63,12 @@ describe("a body limit that nobody announced", () => {
       stallTimeoutMs,
       parallel: 1,
       memoryDirectory: folder.path,
-    });
+    };
     const before = registry.requests.length;
-    await upload(later, OTHER);
+    await upload(await connect(options), OTHER);
     expect(registry.requests.slice(before).filter(({ status }) => status === 413)).toEqual([]);
+    // Unless the user says how large chunks are to be: the limit may be another one now.
+    expect((await connect({ ...options, chunkBytes: 1_000_000 })).learned.maxBodyBytes).toBeUndefined();
   });
 
   test("is taken from the refusal where it says one", async () => {
