@@ -8,16 +8,7 @@
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import pLimit from "p-limit";
-import {
-  answer,
-  type Fault,
-  passAfter,
-  redirect,
-  reset,
-  stall,
-  throttle,
-  tooMany,
-} from "../../dev/faults/fault.ts";
+import { answer, type Fault, redirect, reset, stall, throttle, tooMany } from "../../dev/faults/fault.ts";
 import { allOf, type Plan, seededFaults, seededFraction } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { RequestKind } from "../../dev/faults/request-kind.ts";
@@ -54,7 +45,7 @@ function faultsFor(kind: RequestKind, target: PushTarget): readonly Fault[] {
   const restart = { name: "restart", act: () => target.restart() };
   const moments = ["before", "middle", "after"] as const;
   // Nobody takes a token to another origin.
-  const others = target.env === undefined ? REDIRECTS : [passAfter("tokens expire", target.expireTokens)];
+  const others = target.env === undefined ? REDIRECTS : [target.tokensExpire];
   return [
     ...ANSWERS,
     ...others,
