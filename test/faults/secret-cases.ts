@@ -277,6 +277,13 @@ const LOCAL: readonly SecretCase[] = [
     says: /does not accept the identity token/,
   },
   {
+    name: "a certificate that nobody vouches for",
+    wants: "basic",
+    way: "variable",
+    isUntrusted: true,
+    says: /Cannot trust/,
+  },
+  {
     name: "Bun is asked to show all requests",
     wants: "tokens",
     env: { BUN_CONFIG_VERBOSE_FETCH: "curl" },

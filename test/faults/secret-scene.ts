@@ -7,6 +7,7 @@ import {
   type TokenServer,
   type TokenServerOptions,
 } from "../../dev/token-server/token-server.ts";
+import { createSelfSigned } from "../support/certificates.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { cliCommand, cliEnvironment } from "../support/run-cli.ts";
@@ -31,6 +32,8 @@ export type SecretCase = {
   readonly env?: Readonly<Record<string, string>>;
   /** In place of what the scene has there: by path from the home folder. */
   readonly files?: (scene: Scene) => Readonly<Record<string, string>>;
+  /** In place of the proxy there is a registry whose certificate nobody vouches for. */
+  readonly isUntrusted?: true;
   /** The source is an image of the engine. */
   readonly isFromEngine?: true;
   /** Has to be in the output: the case has got to where it was meant to. */
@@ -70,7 +73,10 @@ export async function runSecretCase(
   const tokens = resources.use(startTokenServer({ credentials, identityToken, ...options.tokenServer }));
   const authority = { ...tokens };
   const registry = resources.use(
-    await startTestRegistry(wants === "basic" ? { credentials } : { tokens: authority }),
+    await startTestRegistry({
+      ...(wants === "basic" ? { credentials } : { tokens: authority }),
+      ...(options.isUntrusted && { tls: await selfSigned() }),
+    }),
   );
   let child: ReturnType<typeof start> | undefined;
   let planned: Plan = () => undefined;
@@ -103,7 +109,12 @@ export async function runSecretCase(
   else await Bun.write(at("work/output.tar"), IMAGE.archive);
 
   child = start(
-    ["--retries", "1", ...(options.flags ?? []), `${proxy.host}/team/app:v1`],
+    [
+      "--retries",
+      "1",
+      ...(options.flags ?? []),
+      `${options.isUntrusted ? registry.url : proxy.url}/team/app:v1`,
+    ],
     at("work"),
     {
       HOME: at("home"),
@@ -138,6 +149,7 @@ export async function runSecretCase(
   ]);
   const hasMet = plan === undefined || proxy.requests.some(({ fault }) => fault !== undefined);
   return [
+    ...(options.isUntrusted ? registry.requests.map(({ path }) => `it was trusted with ${path}`) : []),
     ...findSecrets(places, secrets),
     ...strangers
       .filter(({ headers }) => headers.has("authorization") || headers.has("cookie"))
@@ -176,6 +188,11 @@ cat "$HOME/secret.json"
 if [ "$2" = save ]; then cat "$HOME/image.tar"; else printf 'team/app:v1\\t2026-01-01T00:00:00Z\\t10000\\n'; fi
 `,
   };
+}
+
+async function selfSigned() {
+  await using folder = await temporaryFolder();
+  return await createSelfSigned(folder.path);
 }
 
 type Stranger = { readonly head: string; readonly headers: Headers; readonly body: string };
