@@ -39,13 +39,10 @@ const ANSWERS: readonly Fault[] = [
 const REDIRECTS = [redirect(), redirect("unread")];
 
 function faultsFor(kind: RequestKind, target: PushTarget): readonly Fault[] {
-  // The greeting finds mistakes in the command: a connection that breaks there ends the push, and is meant to. The
-  // first token is a part of it.
-  if (kind === "ping" || kind === "token") return ANSWERS;
   const restart = { name: "restart", act: () => target.restart() };
   const moments = ["before", "middle", "after"] as const;
   // Nobody takes a token to another origin.
-  const others = target.env === undefined ? REDIRECTS : [target.tokensExpire];
+  const others = target.env === undefined ? REDIRECTS : kind === "token" ? [] : [target.tokensExpire];
   return [
     ...ANSWERS,
     ...others,

@@ -78,4 +78,11 @@ describe.skipIf(!requireParts("docker-registry")).concurrent("at docker-registry
     const pushed = await pushThrough(target, `close/${i}`, "closing-put", faults);
     expect(pushed).toEqual({ differs: undefined, met, againBytes: 0 });
   });
+
+  // It knows of no upload by the address before the lost one: each time the blob starts again.
+  test("four answers to a chunk are lost", async () => {
+    const faults = [AFTER, AFTER, AFTER, AFTER];
+    const { differs, met } = await pushThrough(target, "lost", "middle-patch", faults);
+    expect([differs, met]).toEqual([undefined, faults.map(({ name }) => name)]);
+  });
 });
