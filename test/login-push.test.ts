@@ -2,12 +2,16 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { throttle } from "../dev/faults/fault.ts";
+import { startFaultProxy } from "../dev/faults/proxy.ts";
 import { startTokenServer } from "../dev/token-server/token-server.ts";
+import { digestOf } from "../src/oci/digest.ts";
 import { dockerArchive } from "./support/docker-archive.ts";
 import { runCli } from "./support/run-cli.ts";
 import { seededBytes } from "./support/seeded-bytes.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
-import { basic, startTestRegistry, type TestRegistry } from "./support/test-registry.ts";
+import { basic, startTestRegistry } from "./support/test-registry.ts";
 
 // Whole processes, several at a time: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
@@ -21,7 +25,7 @@ const SECRETS = [ME.password, encode(ME)];
 
 /** Pushes from a home with these files. */
 async function push(
-  registry: TestRegistry,
+  registry: { readonly host: string },
   files: Readonly<Record<string, unknown>>,
   env: Readonly<Record<string, string>> = {},
   { archive } = IMAGE,
@@ -42,7 +46,7 @@ async function push(
   return { ...result, cache };
 }
 
-const loginOf = ({ host }: TestRegistry, credentials = ME) => ({
+const loginOf = ({ host }: { readonly host: string }, credentials = ME) => ({
   auths: { [host]: { auth: encode(credentials) } },
 });
 
@@ -137,25 +141,34 @@ describe.concurrent("logins are left alone", () => {
   });
 });
 
-test("tokens of two seconds last for a push that takes longer", async () => {
+const LINK_BYTES_PER_SECOND = 4_000;
+
+// Beside the others, for it takes ten seconds by design.
+test.concurrent("tokens of two seconds last for a push of five times as long", async () => {
   await using tokens = startTokenServer({ credentials: ME, lifetimeSeconds: 2 });
-  await using registry = await startTestRegistry({
-    tokens,
-    intercept: async (_, kind) => {
-      if (kind === "patch") await Bun.sleep(600);
-      return undefined;
-    },
+  await using registry = await startTestRegistry({ tokens });
+  const link = throttle(LINK_BYTES_PER_SECOND);
+  await using proxy = await startFaultProxy({
+    upstreamHost: () => registry.host,
+    plan: ({ kind }) => (kind.endsWith("-patch") ? link : undefined),
   });
-  const config = loginOf(registry);
-  const { code, stdout, stderr, cache } = await push(
-    registry,
-    { ".docker/config.json": config },
-    {},
-    LARGE_IMAGE,
-  );
+  const files = { ".docker/config.json": loginOf(proxy) };
+  const { code, stdout, stderr, cache } = await push(proxy, files, {}, LARGE_IMAGE);
   expect(stderr).not.toContain("Trying again");
   expect(code).toBe(0);
+
+  const slowBytes = registry.recorded("patch").reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
+  expect(slowBytes / LINK_BYTES_PER_SECOND).toBeGreaterThanOrEqual(10);
   expect(tokens.tokens.length).toBeGreaterThanOrEqual(4);
-  expect(await registry.pullManifest("team/app", "v1")).toBeString();
+  // The greeting asks whether tokens are wanted; from then on each comes in time.
+  expect(registry.requests.filter(({ status }) => status >= 400 && status !== 404)).toMatchObject([
+    { kind: "ping", status: 401 },
+  ]);
   for (const token of tokens.tokens) expect(stdout + stderr + cache).not.toContain(token);
+
+  const manifest = JSON.parse((await registry.pullManifest("team/app", "v1")) ?? "{}");
+  expect(await registry.pullBlob("team/app", manifest.config.digest)).toEqual(LARGE_IMAGE.config);
+  expect(manifest.layers).toHaveLength(1);
+  const layer = await registry.pullBlob("team/app", manifest.layers[0].digest);
+  expect(LARGE_IMAGE.diffIds).toEqual([digestOf(new Uint8Array(gunzipSync(layer)))]);
 });

@@ -8,6 +8,9 @@ export type ProxiedRequest = PlannedRequest & {
   readonly method: string;
   /** With the query. */
   readonly target: string;
+  readonly headers: Headers;
+  /** It came to the proxy's other origin, to which redirects lead. */
+  readonly isElsewhere: boolean;
   /** The name of the fault that it met. */
   readonly fault: string | undefined;
   /** What the client was answered; 0 where it was not. */

@@ -1,3 +1,5 @@
+import type { HttpHead } from "./http-head.ts";
+
 /** What may happen to a request on its way. */
 export type Fault = ResetFault | AnswerFault | RedirectFault | StallFault | ThrottleFault | PassFault;
 
@@ -22,8 +24,8 @@ type AnswerFault = {
   readonly name: string;
   readonly status: number;
   /** Made when it is sent, for a date has to lie ahead then. */
-  readonly headers: () => Readonly<Record<string, string>>;
-  readonly text: string;
+  readonly headers: (request: HttpHead) => Readonly<Record<string, string>>;
+  readonly text: (request: HttpHead) => string;
   readonly body: BodyFate;
 };
 
@@ -70,10 +72,10 @@ export function reset(moment: Moment, cause?: { name: string; act: () => Promise
 export function answer(
   status: number,
   body: BodyFate = "read",
-  headers: () => Readonly<Record<string, string>> = () => ({}),
+  headers: AnswerFault["headers"] = () => ({}),
 ): AnswerFault {
   const name = body === "read" ? `${status}` : `${status}, body ${body}`;
-  return { type: "answer", name, status, headers, text: `<html><h1>${status}</h1></html>\n`, body };
+  return { type: "answer", name, status, headers, text: () => `<html><h1>${status}</h1></html>\n`, body };
 }
 
 /** Asks to be left alone for a number of seconds, in one of the two forms that `Retry-After` has. */
@@ -86,6 +88,37 @@ export function tooMany(form: "seconds" | "date", seconds: number): Fault {
 /** Nobody is let in: not with this token, or not without one. */
 export function unauthorized(challenge: string): Fault {
   return answer(401, "read", () => ({ "www-authenticate": challenge }));
+}
+
+/** The forms in which a careless server repeats what it was sent: in Basic there is a password, which it may unpack. */
+export const ECHO_FORMS = {
+  "as sent": (authorization: string) => authorization,
+  unpacked: unpackedBasic,
+  "in percents": (authorization: string) => encodeURIComponent(authorization),
+  "unpacked and in percents": (authorization: string) => encodeURIComponent(unpackedBasic(authorization)),
+} as const;
+
+/** Repeats the `Authorization` of the request, wherever the answer has it. Nothing is repeated where none was sent. */
+export function echo(
+  status: number,
+  form: keyof typeof ECHO_FORMS,
+  where: string,
+  answerOf: (said: string) => {
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly text?: string;
+  },
+): Fault {
+  const answerTo = ({ headers }: HttpHead) => answerOf(ECHO_FORMS[form](headers.get("authorization") ?? ""));
+  return {
+    ...answer(status, "read", (request) => answerTo(request).headers ?? {}),
+    name: `${status} that repeats it ${form} in ${where}`,
+    text: (request) => answerTo(request).text ?? "",
+  };
+}
+
+function unpackedBasic(authorization: string): string {
+  const [scheme, value = ""] = authorization.split(" ");
+  return scheme === "Basic" ? Buffer.from(value, "base64").toString("utf8") : value;
 }
 
 export function redirect(body: RedirectFault["body"] = "read", status: RedirectFault["status"] = 307): Fault {

@@ -12,7 +12,13 @@ export async function inject(exchange: Exchange, fault: Fault): Promise<Aftermat
       await fault.act?.();
       return breakOff(exchange);
     case "answer":
-      return respond(exchange, fault.status, fault.headers(), fault.text, fault.body);
+      return respond(
+        exchange,
+        fault.status,
+        fault.headers(exchange.head),
+        fault.text(exchange.head),
+        fault.body,
+      );
     case "redirect": {
       const location = `${exchange.otherOrigin}${exchange.record.target}`;
       return respond(exchange, fault.status, { location }, "", fault.body);

@@ -35,18 +35,21 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
   const connections = new Set<Connection>();
   const working = new Set<Promise<void>>();
 
-  function recordOf({ firstLine: [method, target], headers }: HttpHead): Exchange["record"] {
+  function recordOf(head: HttpHead, isElsewhere: boolean): Exchange["record"] {
+    const { headers } = head;
+    const [method, target] = head.firstLine;
     const kind = kindOf({ method, path: target.replace(/\?.*$/s, ""), headers }, blobBytes);
     const occurrence = requests.filter((each) => each.kind === kind).length + 1;
     const number = requests.length + 1;
-    return { kind, number, occurrence, method, target, fault: undefined, status: 0, bodyBytes: 0 };
+    const seen = { kind, number, occurrence, method, target, headers, isElsewhere };
+    return { ...seen, fault: undefined, status: 0, bodyBytes: 0 };
   }
 
   async function serve(client: Connection, otherOrigin: string): Promise<void> {
     for (let aftermath: Aftermath = "keep"; aftermath === "keep"; ) {
       const head = await readHead(client);
       if (head === undefined) return client.close();
-      const record = recordOf(head);
+      const record = recordOf(head, otherOrigin === first.origin);
       requests.push(record);
       const fault = plan(record);
       record.fault = fault?.name;

@@ -46,8 +46,9 @@ export async function askHelper(
   const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   signal.throwIfAborted();
   if (code !== 0) {
-    // Helpers write their errors to standard output, and nothing else is there then.
-    const said = (stdout.trim() || stderr.trim()).split("\n")[0] ?? "";
+    // Helpers write their errors to standard output, and most often nothing else is there then.
+    const isAnswer = stdout.includes('"Secret"');
+    const said = isAnswer ? "" : ((stdout.trim() || stderr.trim()).split("\n")[0] ?? "");
     if (said === NOT_FOUND) return undefined;
     throw failure(
       `${program} ended with ${code}${said && `: ${said.slice(0, 300)}`}.`,

@@ -1,7 +1,9 @@
+import { PushError } from "../errors.ts";
 import type { Authenticator } from "./authenticator.ts";
 import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
-import { basicAuthorization, type Credentials, secretsOf } from "./credentials.ts";
+import { basicAuthorization, type Credentials, formsOf, secretsOf } from "./credentials.ts";
 import type { Registry } from "./registry.ts";
+import { repeatsSecret } from "./repeated-secret.ts";
 import { sendOnce } from "./send.ts";
 import { fetchToken } from "./token.ts";
 
@@ -40,7 +42,7 @@ export function authenticate(
     const authorization = `Bearer ${value}`;
     const renewAtMs = askedAtMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 4);
     tokens.set(extra.join(" "), { authorization, renewAtMs });
-    secrets.add(value);
+    for (const form of formsOf(value)) secrets.add(form);
     return authorization;
   }
 
@@ -78,6 +80,13 @@ export function authenticate(
     async renew(headers, refused, extra = []) {
       const asked = bearerChallenge(headers) ?? (await hiddenChallenge(headers, refused));
       if (asked === undefined) return undefined;
+      const { realm, service = "", scopes } = asked;
+      if (repeatsSecret([realm, service, ...scopes].join(" "), [...secrets])) {
+        throw new PushError(
+          "TOKEN_FAILED",
+          `${registry.origin} repeats the password or the token in the address of its token server.`,
+        );
+      }
       challenge = asked;
       // At the greeting, GHCR asks for a scope of no repository at all. What a token of ours was refused for is meant.
       const wanted = refused?.startsWith("Bearer ")

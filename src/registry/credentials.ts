@@ -29,5 +29,18 @@ export function secretsOf(credentials: Credentials | undefined): string[] {
   if (credentials === undefined) return [];
   const secret = "identityToken" in credentials ? credentials.identityToken : credentials.password;
   const basic = basicAuthorization(credentials)?.slice("Basic ".length) ?? "";
-  return [secret, encodeURIComponent(secret), basic].filter(Boolean);
+  return [secret, basic].filter(Boolean).flatMap(formsOf);
+}
+
+/** A secret as it is; in an address, a form and a JSON text; and as a header has it, whose bytes are read one by one. */
+export function formsOf(secret: string): string[] {
+  const wellFormed = secret.toWellFormed();
+  const forms = [
+    secret,
+    encodeURIComponent(wellFormed),
+    new URLSearchParams({ s: wellFormed }).toString().slice("s=".length),
+    JSON.stringify(secret).slice(1, -1),
+    Buffer.from(secret, "utf8").toString("latin1"),
+  ];
+  return [...new Set(forms)];
 }

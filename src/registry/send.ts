@@ -6,6 +6,7 @@ import { retry } from "../retry.ts";
 import { connectionError } from "./connection-error.ts";
 import { fileBody } from "./file-body.ts";
 import type { Registry } from "./registry.ts";
+import { repeatsSecret } from "./repeated-secret.ts";
 import { stallTimer } from "./stall-timer.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 
@@ -52,6 +53,12 @@ export async function send(registry: Registry, request: RegistryRequest): Promis
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
     const response = await sendAuthorized(registry, request, url);
     const location = response.headers.get("location");
+    if (location !== null && repeatsSecret(location, registry.auth.secrets())) {
+      throw new PushError(
+        "REDIRECT_REFUSED",
+        `${url.origin} sent a Location that repeats the password or the token.`,
+      );
+    }
     if (!isRedirect(response.status, request) || location === null) return response;
     url = resolveLocation(location, url);
   }
@@ -143,6 +150,8 @@ export async function sendOnce(
       ...(url.protocol === "https:" && { tls: registry.trust }),
       // Bun's own limit of some minutes for a whole request knows nothing of progress.
       ...({ timeout: false } as object),
+      // Whatever BUN_CONFIG_VERBOSE_FETCH says: it would print the Authorization header.
+      verbose: false,
       ...(hasBody && {
         body: fileBody(body, (sentBytes) => {
           stall.moved(sentBytes === body.size ? answerTimeoutMs : timeoutMs);

@@ -11,6 +11,8 @@ export type DockerRegistryOptions = {
     readonly issuer: string;
     readonly certificate: string;
   };
+  /** Where blobs and uploads are kept, for one that is started again. @default a folder of its own */
+  readonly storage?: string;
   /** Files. */
   readonly tls?: { readonly certificate: string; readonly key: string };
 };
@@ -58,7 +60,10 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
 }
 
 /** JSON is YAML, too. */
-async function configOf({ credentials, tokens, tls }: DockerRegistryOptions, at: (name: string) => string) {
+async function configOf(
+  { credentials, tokens, tls, storage }: DockerRegistryOptions,
+  at: (name: string) => string,
+) {
   if (credentials !== undefined) {
     const { username, password } = credentials;
     await Bun.write(at("htpasswd"), await runWell(["htpasswd", "-Bbn", username, password]));
@@ -66,7 +71,7 @@ async function configOf({ credentials, tokens, tls }: DockerRegistryOptions, at:
   return {
     version: "0.1",
     log: { level: "info" },
-    storage: { filesystem: { rootdirectory: at("storage") }, delete: { enabled: true } },
+    storage: { filesystem: { rootdirectory: storage ?? at("storage") }, delete: { enabled: true } },
     http: {
       addr: "127.0.0.1:0",
       secret: "of these tests",

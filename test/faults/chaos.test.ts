@@ -8,8 +8,8 @@
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import pLimit from "p-limit";
-import { answer, type Fault, passAfter, redirect, reset, throttle, tooMany } from "../../dev/faults/fault.ts";
-import { seededFaults } from "../../dev/faults/plan.ts";
+import { answer, type Fault, redirect, reset, stall, throttle, tooMany } from "../../dev/faults/fault.ts";
+import { allOf, type Plan, seededFaults, seededFraction } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { RequestKind } from "../../dev/faults/request-kind.ts";
 import { messageOf } from "../../src/errors.ts";
@@ -39,19 +39,28 @@ const ANSWERS: readonly Fault[] = [
 const REDIRECTS = [redirect(), redirect("unread")];
 
 function faultsFor(kind: RequestKind, target: PushTarget): readonly Fault[] {
-  // The greeting finds mistakes in the command: a connection that breaks there ends the push, and is meant to. The
-  // first token is a part of it.
-  if (kind === "ping" || kind === "token") return ANSWERS;
   const restart = { name: "restart", act: () => target.restart() };
   const moments = ["before", "middle", "after"] as const;
   // Nobody takes a token to another origin.
-  const others = target.env === undefined ? REDIRECTS : [passAfter("tokens expire", target.expireTokens)];
+  const others = target.env === undefined ? REDIRECTS : kind === "token" ? [] : [target.tokensExpire];
   return [
     ...ANSWERS,
     ...others,
     answer(503, "cut"),
+    stall(),
     ...moments.flatMap((at) => [reset(at), reset(at, restart)]),
   ];
+}
+
+/** Blobs start again in chunks of half the size, and stay there: more than one of these, and nothing is left. */
+const SIZE_REFUSALS = [answer(413), answer(413, "unread"), answer(416)];
+
+/** One of the first chunks is refused for its size, as by a limit that nobody announced. */
+function oneSizeRefused(seed: number): Plan {
+  const fault = SIZE_REFUSALS[Math.floor(seededFraction(`size ${seed}`) * SIZE_REFUSALS.length)];
+  const chunk = 1 + Math.floor(seededFraction(`chunk ${seed}`) * 3);
+  let chunks = 0;
+  return ({ kind }) => (/-patch$/.test(kind) && ++chunks === chunk ? fault : undefined);
 }
 
 type Run = {
@@ -67,12 +76,21 @@ async function runPush(seed: number, image: PreparedImage): Promise<Run> {
   await using target = await (seed % 2 === 0 ? strictTarget() : tokenTarget());
   await using proxy = await startFaultProxy({
     upstreamHost: target.upstreamHost,
-    plan: seededFaults(seed, SHARE, (kind) => faultsFor(kind, target)),
+    plan: allOf(
+      oneSizeRefused(seed),
+      seededFaults(seed, SHARE, (kind) => faultsFor(kind, target)),
+    ),
     blobBytes: image.layers.map(({ descriptor }) => descriptor.size),
   });
   target.sendForTokens(`${proxy.url}/token`);
   const flags = ["--parallel", "1", "--chunk-size", `${CHUNK_BYTES}`, "--retries", `${RETRIES}`];
-  const problem = await pushImage(image, `${proxy.host}/team/app:v1`, flags, target.env).then(
+  const patience = ["--stall-timeout", "1"];
+  const problem = await pushImage(
+    image,
+    `${proxy.host}/team/app:v1`,
+    [...flags, ...patience],
+    target.env,
+  ).then(
     () => whatDiffers(target, "team/app", image),
     (error: unknown) => messageOf(error),
   );

@@ -1,4 +1,4 @@
-import { answer, type Fault, passAfter } from "../../dev/faults/fault.ts";
+import { answer, type Fault } from "../../dev/faults/fault.ts";
 import { allOf, faultAlways, faultAt, type Plan } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import { PushError } from "../../src/errors.ts";
@@ -54,7 +54,7 @@ function planOf({ isPermanent }: MatrixRow, column: Column, fault: Fault, target
 /** Some requests are made only where something happened to a chunk. */
 function causeOf(name: Column["name"], target: PushTarget): Fault | undefined {
   if (name === "upload-status") return answer(503);
-  return name === "renewed-token" ? passAfter("tokens expire", target.expireTokens) : undefined;
+  return name === "renewed-token" ? target.tokensExpire : undefined;
 }
 
 function codeOf(error: unknown): string {

@@ -1,7 +1,6 @@
 import {
   answer,
   type Fault,
-  passAfter,
   redirect,
   reset,
   stall,
@@ -17,7 +16,7 @@ import type { PushTarget } from "./push-target.ts";
 type Outcome = "ok" | ErrorCode;
 
 /** What a fault may do to a registry. */
-type Faultable = Pick<PushTarget, "restart" | "expireTokens">;
+type Faultable = Pick<PushTarget, "restart" | "tokensExpire">;
 
 /** A fault, and what becomes of a push that meets it. */
 export type MatrixRow = {
@@ -30,6 +29,8 @@ export type MatrixRow = {
   readonly restartsBlob?: true;
   /** It is about tokens: the registry asks for them in every cell, and not only where the token server fails. */
   readonly needsTokens?: true;
+  /** It has a registry of its own in every cell, for it restarts. */
+  readonly restarts?: true;
   /** For the real registry as well. */
   readonly isMain?: true;
 };
@@ -63,6 +64,7 @@ const TOO_LARGE: Outcomes = {
   "last-patch": "BODY_TOO_LARGE",
   "whole-put": "BODY_TOO_LARGE",
   "put-manifest": "BODY_TOO_LARGE",
+  "upload-status": "ok",
 };
 
 const NO_TOKENS: Outcomes = { token: "-", "renewed-token": "-" };
@@ -73,12 +75,21 @@ export const MATRIX_ROWS: readonly MatrixRow[] = [
   { fault: () => reset("before"), isMain: true },
   { fault: () => reset("middle"), outcomes: IN_BODY, isMain: true },
   { fault: () => reset("after"), isMain: true },
-  { fault: (target) => reset("before", restart(target)) },
-  { fault: (target) => reset("middle", restart(target)), outcomes: IN_BODY },
-  { fault: (target) => reset("after", restart(target)) },
+  {
+    fault: (target) => reset("before", restart(target)),
+    restarts: true,
+    isMain: true,
+  },
+  { fault: (target) => reset("middle", restart(target)), outcomes: IN_BODY, restarts: true, isMain: true },
+  { fault: (target) => reset("after", restart(target)), restarts: true, isMain: true },
   { fault: () => answer(408) },
   { fault: () => answer(408, "unread") },
-  { fault: () => answer(413), outcomes: IN_UPLOAD, restartsBlob: true, isMain: true },
+  {
+    fault: () => answer(413),
+    outcomes: { ...IN_UPLOAD, "upload-status": "ok" },
+    restartsBlob: true,
+    isMain: true,
+  },
   { fault: () => answer(413, "unread"), outcomes: IN_UPLOAD, restartsBlob: true },
   // Without a word of where the upload stands, it is about the size.
   { fault: () => answer(416), outcomes: IN_UPLOAD, restartsBlob: true },
@@ -88,8 +99,7 @@ export const MATRIX_ROWS: readonly MatrixRow[] = [
   { fault: () => answer(502), isMain: true },
   { fault: () => answer(503), isMain: true },
   { fault: () => answer(503, "unread"), isMain: true },
-  // To the greeting, the answer may come through or not.
-  { fault: () => answer(503, "cut"), outcomes: { ping: "-", token: "-" } },
+  { fault: () => answer(503, "cut") },
   { fault: () => answer(520) },
   { fault: () => answer(524) },
   { fault: () => answer(524, "unread") },
@@ -103,7 +113,7 @@ export const MATRIX_ROWS: readonly MatrixRow[] = [
   },
   { fault: () => redirect("unread"), outcomes: NO_TOKENS },
   { fault: () => redirect("read", 308), outcomes: NO_TOKENS },
-  { fault: (target) => passAfter("tokens expire", target.expireTokens), needsTokens: true },
+  { fault: (target) => target.tokensExpire, needsTokens: true, isMain: true },
   { fault: () => reset("before"), isPermanent: true, outcomes: { others: "CONNECTION_LOST" } },
   {
     fault: () => answer(503),

@@ -5,6 +5,7 @@
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import pLimit from "p-limit";
+import { passAfter } from "../../dev/faults/fault.ts";
 import { requireParts } from "../e2e/parts.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { runCell } from "./matrix-cell.ts";
@@ -12,7 +13,14 @@ import { COLUMNS, type Column } from "./matrix-columns.ts";
 import { expectedOutcome, MATRIX_ROWS, type MatrixRow } from "./matrix-rows.ts";
 import { formatTable } from "./matrix-table.ts";
 import { layerOfChunks, type PreparedImage, prepareImage } from "./prepared-image.ts";
-import { dockerTarget, type PushTarget, strictTarget, tokenTarget } from "./push-target.ts";
+import {
+  dockerTarget,
+  dockerTokenTarget,
+  type PushTarget,
+  restartingDockerTarget,
+  strictTarget,
+  tokenTarget,
+} from "./push-target.ts";
 
 setDefaultTimeout(120_000);
 
@@ -31,7 +39,10 @@ beforeAll(async () => {
 afterAll(() => folder[Symbol.asyncDispose]());
 
 /** Lends a registry to a cell. */
-type WithTarget = (hasTokens: boolean, run: (target: PushTarget) => Promise<string>) => Promise<string>;
+type WithTarget = (
+  needs: { readonly hasTokens: boolean; readonly restarts: boolean },
+  run: (target: PushTarget) => Promise<string>,
+) => Promise<string>;
 
 /** One test for each row, and the table when all are done. */
 function matrix(
@@ -49,8 +60,9 @@ function matrix(
     const runColumn = (column: Column) => {
       const repository = `row-${i}/${column.layout.replace(" ", "-").toLowerCase()}/${column.name}`;
       const hasTokens = row.needsTokens === true || column.kind === "token";
+      const needs = { hasTokens, restarts: row.restarts === true };
       return atATime(() =>
-        withTarget(hasTokens, (target) => runCell(row, column, images[column.layout], target, repository)),
+        withTarget(needs, (target) => runCell(row, column, images[column.layout], target, repository)),
       );
     };
     const cells = await Promise.all(wanted.map(runColumn));
@@ -64,25 +76,34 @@ function matrix(
 
 function nameOf({ fault, isPermanent }: MatrixRow): string {
   // Only for its name: nothing is done.
-  const { name } = fault({ restart: async () => {}, expireTokens: () => {} });
+  const { name } = fault({ restart: async () => {}, tokensExpire: passAfter("tokens expire", () => {}) });
   return isPermanent ? `${name}, always` : name;
 }
 
 describe.concurrent("a push to the strict registry", () => {
-  matrix("the strict registry", MATRIX_ROWS, COLUMNS, async (hasTokens, run) => {
+  matrix("the strict registry", MATRIX_ROWS, COLUMNS, async ({ hasTokens }, run) => {
     await using target = await (hasTokens ? tokenTarget() : strictTarget());
     return await run(target);
   });
 });
 
-describe.skipIf(!requireParts("docker-registry")).concurrent("a push to docker-registry", () => {
-  let target: PushTarget;
+describe.skipIf(!requireParts("docker-registry", "openssl")).concurrent("a push to docker-registry", () => {
+  let open: PushTarget;
+  let withTokens: PushTarget;
   beforeAll(async () => {
-    target = await dockerTarget();
+    open = await dockerTarget();
+    withTokens = await dockerTokenTarget();
   });
-  afterAll(() => target[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await open[Symbol.asyncDispose]();
+    await withTokens[Symbol.asyncDispose]();
+  });
 
   const rows = MATRIX_ROWS.filter(({ isMain }) => isMain);
   const columns = COLUMNS.filter(({ kind }) => kind !== "token");
-  matrix("docker-registry", rows, columns, (_, run) => run(target));
+  matrix("docker-registry", rows, columns, async ({ hasTokens, restarts }, run) => {
+    if (!restarts) return run(hasTokens ? withTokens : open);
+    await using own = await restartingDockerTarget();
+    return await run(own);
+  });
 });

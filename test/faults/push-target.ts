@@ -1,8 +1,11 @@
+import { join } from "node:path";
+import { type Fault, passAfter, unauthorized } from "../../dev/faults/fault.ts";
 import type { RequestKind } from "../../dev/faults/request-kind.ts";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
-import { startTokenServer } from "../../dev/token-server/token-server.ts";
+import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { startDockerRegistry } from "../e2e/docker-registry.ts";
 import { pulledImage } from "../e2e/read-back.ts";
+import { createSelfSigned } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { CHUNK_BYTES, type PreparedImage } from "./prepared-image.ts";
 
@@ -18,14 +21,26 @@ export type PushTarget = AsyncDisposable & {
   readonly env: Readonly<Record<string, string>> | undefined;
   /** Names the address at which clients get tokens. */
   sendForTokens(realm: string): void;
-  /** Ends every token there is. */
-  expireTokens(): void;
+  /** What a request meets whose token has ended. */
+  readonly tokensExpire: Fault;
   /** What is wanted of whoever reads. */
   readonly readerHeaders: (repository: string) => Readonly<Record<string, string>>;
 };
 
 /** A registry that asks nobody for anything. */
-const OPEN = { env: undefined, sendForTokens: () => {}, expireTokens: () => {}, readerHeaders: () => ({}) };
+const OPEN = {
+  env: undefined,
+  sendForTokens: () => {},
+  tokensExpire: passAfter("tokens expire", () => {}),
+  readerHeaders: () => ({}),
+};
+
+const ME = { username: "me", password: "hush-Xq7" };
+const MY_ENV = { USERNAME_REGISTRY: ME.username, REGISTRY_JWT_TOKEN: ME.password };
+
+function readerHeaders({ issue }: TokenServer): PushTarget["readerHeaders"] {
+  return (repository) => ({ authorization: `Bearer ${issue([`repository:${repository}:pull`])}` });
+}
 
 export async function strictTarget(): Promise<PushTarget> {
   const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry();
@@ -34,22 +49,19 @@ export async function strictTarget(): Promise<PushTarget> {
 
 /** The strict registry with a token server beside it. */
 export async function tokenTarget(): Promise<PushTarget> {
-  const credentials = { username: "me", password: "hush-Xq7" };
-  const tokens = startTokenServer({ credentials });
+  const tokens = startTokenServer({ credentials: ME });
   const authority = { ...tokens };
   const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry(authority);
   return {
     upstreamHost: (kind) => (kind === "token" ? new URL(tokens.realm).host : host()),
     resumes: true,
     restart,
-    env: { USERNAME_REGISTRY: credentials.username, REGISTRY_JWT_TOKEN: credentials.password },
+    env: MY_ENV,
     sendForTokens: (realm) => {
       authority.realm = realm;
     },
-    expireTokens: () => tokens.revokeAll(),
-    readerHeaders: (repository) => ({
-      authorization: `Bearer ${tokens.issue([`repository:${repository}:pull`])}`,
-    }),
+    tokensExpire: passAfter("tokens expire", () => tokens.revokeAll()),
+    readerHeaders: readerHeaders(tokens),
     async [Symbol.asyncDispose]() {
       await dispose();
       await tokens[Symbol.asyncDispose]();
@@ -88,6 +100,50 @@ export async function dockerTarget(): Promise<PushTarget> {
     resumes: false,
     restart: () => Promise.reject(new Error("It is shared, and not to be restarted.")),
     [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
+  };
+}
+
+/** The real one alone, on a disk that outlives it: only its port changes. */
+export async function restartingDockerTarget(): Promise<PushTarget> {
+  const { path: storage, [Symbol.asyncDispose]: removeFolder } = await temporaryFolder();
+  let registry = await startDockerRegistry({ storage });
+  return {
+    ...OPEN,
+    upstreamHost: () => registry.host,
+    resumes: false,
+    async restart() {
+      await registry[Symbol.asyncDispose]();
+      registry = await startDockerRegistry({ storage });
+    },
+    async [Symbol.asyncDispose]() {
+      await registry[Symbol.asyncDispose]();
+      await removeFolder();
+    },
+  };
+}
+
+/**
+ * The real one with a token server beside it. It knows tokens by their signature, and none can be ended before its time:
+ * that it has ended is said in the registry's place.
+ */
+export async function dockerTokenTarget(): Promise<PushTarget> {
+  await using resources = new AsyncDisposableStack();
+  const folder = resources.use(await temporaryFolder());
+  const signing = await createSelfSigned(folder.path);
+  const tokens = resources.use(startTokenServer({ credentials: ME, signing }));
+  const certificate = join(folder.path, "self.pem");
+  const registry = resources.use(await startDockerRegistry({ tokens: { ...tokens, certificate } }));
+  const challenge = `Bearer realm="${tokens.realm}",service="${tokens.service}",error="invalid_token"`;
+  const owned = resources.move();
+  return {
+    ...OPEN,
+    upstreamHost: () => registry.host,
+    resumes: false,
+    restart: () => Promise.reject(new Error("It is shared, and not to be restarted.")),
+    env: MY_ENV,
+    tokensExpire: { ...unauthorized(challenge), name: "tokens expire" },
+    readerHeaders: readerHeaders(tokens),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 

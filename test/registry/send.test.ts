@@ -162,6 +162,25 @@ describe("a redirect", () => {
   });
 });
 
+describe("a Location", () => {
+  const locate = async (password: string) => {
+    const location = "/v2/team/app/blobs/uploads/hush-Xq7-hush-Xq7-hush";
+    await using server = startHttpServer(() => new Response(null, { status: 202, headers: { location } }));
+    const client = clientOf(server, { credentials: { username: "me", password } });
+    return await send(client, { method: "POST", url: new URL(server.url) });
+  };
+
+  test("that repeats a password is refused", async () => {
+    const error = await rejection(locate("hush-Xq7-hush-Xq7"));
+    expect(error.code).toBe("REDIRECT_REFUSED");
+    expect(`${error.message}${error.hint}`).not.toContain("Xq7");
+  });
+
+  test("has a short one in it by chance", async () => {
+    expect((await locate("uploads")).status).toBe(202);
+  });
+});
+
 describe("resolveLocation", () => {
   const base = new URL("https://registry.example/v2/app/blobs/uploads/?old=1");
 

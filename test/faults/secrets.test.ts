@@ -1,0 +1,32 @@
+/**
+ * Through faults, redirects, crashes and servers that repeat what they were sent: no password, no token and no
+ * Authorization header is in any output, in any file, in what another program is told, or in a request to anybody but
+ * the registry and its token server.
+ */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import pLimit from "p-limit";
+import { requireParts } from "../e2e/parts.ts";
+import { SECRET_CASES } from "./secret-cases.ts";
+import { runSecretCase, type Way } from "./secret-scene.ts";
+
+setDefaultTimeout(120_000);
+
+/** Whole processes; where one waits before it tries again, others work. */
+const atATime = pLimit(6);
+
+const CASES = requireParts("openssl") ? SECRET_CASES : SECRET_CASES.filter(({ isUntrusted }) => !isUntrusted);
+const WAYS: readonly Way[] = ["standard input", "variable", "login file", "helper"];
+
+test(`in ${CASES.length} pushes, no secret gets out`, async () => {
+  const wrong = CASES.map((secretCase, i) =>
+    atATime(async () => {
+      const needsLogin = secretCase.wants === "identity" || secretCase.files !== undefined;
+      const way = secretCase.way ?? (needsLogin ? "login file" : WAYS[i % WAYS.length]);
+      const isAtTerminal = Math.floor(i / WAYS.length) % 2 === 1;
+      const told = `${secretCase.name}, by ${way}, ${isAtTerminal ? "at a terminal" : "piped"}`;
+      const problems = await runSecretCase({ ...secretCase, ...(way && { way }) }, isAtTerminal, `${i}`);
+      return problems.map((problem) => `${told}: ${problem}`);
+    }),
+  );
+  expect((await Promise.all(wrong)).flat()).toEqual([]);
+});
