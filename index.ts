@@ -5,6 +5,7 @@
  * This file is the whole story: what a push does, step by step, and the only place that prints and exits.
  */
 import packageJson from "./package.json" with { type: "json" };
+import { CACHE_IN_USE, openLocks } from "./src/cache/lock.ts";
 import { type PushCommand, parseInvocation } from "./src/cli.ts";
 import { readCredentials } from "./src/credentials.ts";
 import { exitCodeOf, messageOf, PushError } from "./src/errors.ts";
@@ -46,14 +47,19 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     onWaiting: () => report({ type: "password-awaited" }),
   });
   const cache = await openLayerCache(command.cacheDirectory);
-  const registry = await connect({
+  const { directory } = cache;
+  const locks = openLocks(directory, signal, (reason) =>
+    report({ type: "locks-missing", directory, reason }),
+  );
+  using _inUse = await locks.take(CACHE_IN_USE, () => report({ type: "cache-awaited" }), "shared");
+  const connected = await connect({
     target,
     credentials: login?.credentials,
     insecure: command.insecure,
     trust: await readTrust({ caFile: command.caFile, skipVerify: command.skipVerify, env: process.env }),
     parallel: command.parallel,
     stallTimeoutMs: command.stallTimeoutMs,
-    memoryDirectory: cache.directory,
+    memoryDirectory: directory,
     retryPolicy: {
       retries,
       baseDelayMs: RETRY_DELAY_MS,
@@ -72,12 +78,13 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
       });
     },
   });
+  const registry = { ...connected, memory: { directory, onFailure: reportOnce(report, directory) } };
 
   let opening: Task | undefined;
   await using source = await openSource({
     source: command.source,
     target,
-    temporaryDirectory: cache.directory,
+    temporaryDirectory: directory,
     signal,
     onProgress(verb, subject, doneBytes, totalBytes) {
       opening = { id: "open", verb, subject, totalBytes };
@@ -90,7 +97,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   const { image } = source;
   report({ type: "image-read", source: source.description, ...factsOf(image, command) });
 
-  using pusher = startBlobPusher({ command, registry, cache, report });
+  using pusher = startBlobPusher({ command, registry, cache, locks, report });
   const [config, ...layers] = await allOrAbort(pusher.pushImage(image), failure);
   const manifest = manifestFor(image.manifest, config, layers);
   try {
@@ -104,6 +111,15 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   }
   report({ type: "pushed", reference: formatReference(target), digest: manifest.digest, ...pusher.count });
   return manifest.digest;
+}
+
+/** A folder that takes no notes takes none of the many that a push makes. */
+function reportOnce(report: Report, directory: string): (reason: string) => void {
+  let isTold = false;
+  return (reason) => {
+    if (!isTold) report({ type: "memory-failed", directory, reason });
+    isTold = true;
+  };
 }
 
 function factsOf(image: Image, command: PushCommand) {

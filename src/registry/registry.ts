@@ -13,9 +13,9 @@ export type Registry = {
   readonly retryPolicy: RetryPolicy;
   /**
    * Where it is noted, from process to process, how far uploads are and how large a body may be. The folder must
-   * exist.
+   * exist. `onFailure` is told whenever something could not be noted.
    */
-  readonly memory: { readonly directory: string };
+  readonly memory: { readonly directory: string; readonly onFailure?: (reason: string) => void };
   readonly slots: UploadSlots;
   /** The largest body that was seen to pass where a larger one was refused. */
   readonly bodyLimit: { maxBytes: number | undefined };

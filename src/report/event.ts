@@ -39,6 +39,18 @@ export type PushEvent =
   | { readonly type: "task-finished"; readonly task: Task; readonly resultBytes: number }
   | { readonly type: "layer-cached"; readonly subject: string; readonly sizeBytes: number }
   | { readonly type: "blob-present"; readonly subject: string; readonly sizeBytes: number }
+  /** Another push, with the same cache, does what this one needs. */
+  | {
+      readonly type: "other-push-awaited";
+      readonly subject: string;
+      readonly work: "compress" | "upload";
+    }
+  /** The cache is being pruned. */
+  | { readonly type: "cache-awaited" }
+  /** Locks do not work in the cache's folder. */
+  | { readonly type: "locks-missing"; readonly directory: string; readonly reason: string }
+  /** Where uploads stand could not be written down. */
+  | { readonly type: "memory-failed"; readonly directory: string; readonly reason: string }
   | { readonly type: "chunks-shrunk"; readonly subject: string; readonly chunkBytes: number }
   | {
       readonly type: "retrying";

@@ -68,6 +68,20 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
       return [`  ${event.subject}: compressed by an earlier push (${formatBytes(event.sizeBytes)})`];
     case "blob-present":
       return [`  ${event.subject}: is there already (${formatBytes(event.sizeBytes)})`];
+    case "other-push-awaited":
+      return [
+        `  ${event.subject}: waiting for another push that ${event.work === "compress" ? "compresses" : "uploads"} it`,
+      ];
+    case "cache-awaited":
+      return ["Waiting until the cache is pruned …"];
+    case "locks-missing":
+      return [
+        `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`,
+      ];
+    case "memory-failed":
+      return [
+        `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`,
+      ];
     case "chunks-shrunk":
       return [
         `  ${event.subject}: a body was refused for its size: again, in chunks of ${formatBytes(event.chunkBytes)}`,
