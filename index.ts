@@ -6,6 +6,9 @@
  */
 import packageJson from "./package.json" with { type: "json" };
 import { CACHE_IN_USE, openLocks } from "./src/cache/lock.ts";
+import { pruneCache } from "./src/cache/prune-cache.ts";
+import { readCache } from "./src/cache/read-cache.ts";
+import type { CacheCommand } from "./src/cli/cache-command.ts";
 import { type PushCommand, parseInvocation } from "./src/cli.ts";
 import { readCredentials } from "./src/credentials.ts";
 import { exitCodeOf, messageOf, PushError } from "./src/errors.ts";
@@ -22,6 +25,7 @@ import { connect } from "./src/registry/connect.ts";
 import { usernameOf } from "./src/registry/credentials.ts";
 import { missingBlobs, putManifest } from "./src/registry/put-manifest.ts";
 import { readTrust } from "./src/registry/trust.ts";
+import { describeCache, describePruned } from "./src/report/describe-cache.ts";
 import type { Report, Task } from "./src/report/event.ts";
 import { plainReport } from "./src/report/plain.ts";
 import { assertRuntime } from "./src/runtime.ts";
@@ -154,6 +158,13 @@ function isNamedLike(names: readonly string[], { source, target }: PushCommand):
   return source !== undefined || names.length === 0 || names.some((name) => wanted.includes(name));
 }
 
+/** Shows the cache, or prunes it. @returns lines for people */
+async function tendCache({ directory, prune }: CacheCommand): Promise<string[]> {
+  return prune === undefined
+    ? describeCache(await readCache(directory), new Date())
+    : describePruned(await pruneCache(directory, prune, new Date()), prune.dryRun);
+}
+
 async function main(): Promise<number> {
   const interrupt = new AbortController();
   const onSignal = () => {
@@ -172,6 +183,10 @@ async function main(): Promise<number> {
     const invocation = parseInvocation(process.argv.slice(2), process.env, packageJson.version);
     if (invocation.kind === "text") {
       process.stdout.write(invocation.text);
+      return 0;
+    }
+    if (invocation.kind === "cache") {
+      for (const line of await tendCache(invocation.cache)) process.stdout.write(`${toPrintable(line)}\n`);
       return 0;
     }
     // Lines for people go to standard error; what was pushed, for scripts, to standard output.
