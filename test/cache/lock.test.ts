@@ -97,6 +97,26 @@ describe("a lock", () => {
   });
 });
 
+test("many processes that take turns are never two at a time", async () => {
+  await using folder = await temporaryFolder();
+  const program = `
+    import { rmSync, writeFileSync } from "node:fs";
+    import { tryLock } from ${MODULE};
+    for (let turns = 0; turns < 300; ) {
+      using lock = tryLock(${JSON.stringify(folder.path)}, "a", "exclusive");
+      if (lock === undefined) continue;
+      // Fails where somebody else is in here.
+      writeFileSync(${JSON.stringify(join(folder.path, "inside"))}, "", { flag: "wx" });
+      rmSync(${JSON.stringify(join(folder.path, "inside"))});
+      turns++;
+    }`;
+  const children = Array.from({ length: 4 }, () =>
+    Bun.spawn([process.execPath, "-e", program], { stderr: "inherit" }),
+  );
+  expect(await Promise.all(children.map(({ exited }) => exited))).toEqual([0, 0, 0, 0]);
+  expect(await readdir(folder.path)).toEqual([]);
+});
+
 describe("waiting", () => {
   test("ends when the other is done, and is told once", async () => {
     await using folder = await temporaryFolder();
