@@ -73,9 +73,16 @@ export function tryLock(directory: string, name: string, mode: LockMode): Lock |
     database.run("PRAGMA busy_timeout = 0");
     // Else there would be a second file beside it.
     database.run("PRAGMA journal_mode = MEMORY");
-    database.run(mode === "exclusive" ? "BEGIN EXCLUSIVE" : "BEGIN");
-    // It is the first read that takes the shared lock.
-    if (mode === "shared") database.query("SELECT count(*) FROM sqlite_schema").get();
+    if (mode === "shared") {
+      database.run("BEGIN");
+      // It is the first read that takes the lock.
+      database.query("SELECT count(*) FROM sqlite_schema").get();
+    } else {
+      database.run("BEGIN EXCLUSIVE");
+      // Nothing is ever written, for nothing is committed. But on a file that may only be read, nothing was locked, and
+      // it is here that SQLite says so.
+      database.run("PRAGMA user_version = 1");
+    }
     if (!isRemoved(database)) {
       return { [Symbol.dispose]: () => (mode === "exclusive" ? remove(database, path) : database.close()) };
     }

@@ -1,7 +1,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LockMode, openLocks, tryLock } from "../../src/cache/lock.ts";
+import { runWell } from "../e2e/command.ts";
+import { asNobody, canRunAsNobody } from "../support/nobody.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
@@ -150,6 +152,28 @@ describe("waiting", () => {
     const reason = new Error("enough");
     const waiting = locks.take("a", () => controller.abort(reason));
     expect(await waiting.then(String, (error: unknown) => error)).toBe(reason);
+  });
+});
+
+describe.skipIf(!canRunAsNobody())("on somebody else's file", () => {
+  test.each<[LockMode, string]>([
+    ["shared", "taken"],
+    ["exclusive", "readonly"],
+  ])("%s: is a lock, or none at all", async (mode, outcome) => {
+    await using folder = await temporaryFolder();
+    await chmod(folder.path, 0o777);
+    await writeFile(join(folder.path, "a.lock"), "", { mode: 0o644 });
+    const program = `
+      import { tryLock } from ${MODULE};
+      try {
+        using lock = tryLock(${JSON.stringify(folder.path)}, "a", "${mode}");
+        console.log(lock && "taken");
+      } catch (error) {
+        console.log(error.message);
+      }`;
+    expect(await runWell(asNobody([process.execPath, "-e", program]), { cwd: folder.path })).toContain(
+      outcome,
+    );
   });
 });
 

@@ -1,6 +1,5 @@
 /** Two pushes at once, of one image, from one folder: they share the work, also where one of them is killed in it. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { watch } from "node:fs";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { reset } from "../../dev/faults/fault.ts";
@@ -9,7 +8,7 @@ import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import { handmadeImage } from "../e2e/handmade-image.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { startWatchedPush, type WatchedPush } from "../support/watched-push.ts";
+import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
 import { whatIsWrongInCache } from "./cache-check.ts";
 import { CHUNK_BYTES, layerOfChunks } from "./prepared-image.ts";
 import { strictTarget, whatDiffers } from "./push-target.ts";
@@ -61,21 +60,6 @@ async function setUp(archive = image.archive) {
 
 function countOf(text: string, word: RegExp): number {
   return text.match(new RegExp(word, "g"))?.length ?? 0;
-}
-
-/** Waits until a layer is being written, and stops its writer in the middle. */
-async function stopWhileCompressing(folder: string, start: () => WatchedPush): Promise<WatchedPush> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const watcher = watch(folder, (_, name) => {
-    if (!name?.startsWith("layer-")) return;
-    process.kill(push.pid, "SIGSTOP");
-    resolve();
-  });
-  const push = start();
-  await promise;
-  watcher.close();
-  expect((await readdir(folder)).filter((name) => name.startsWith("layer-"))).toHaveLength(1);
-  return push;
 }
 
 describe("two pushes at once", () => {

@@ -1,3 +1,5 @@
+import { watch } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { type CliOptions, startCli } from "./run-cli.ts";
 
 /** A chunkpush that runs while others look on. */
@@ -49,4 +51,20 @@ export function startWatchedPush(args: readonly string[], options: Omit<CliOptio
       return { code, stdout, stderr };
     })(),
   };
+}
+
+/** Starts a push, waits until a layer is being written, and stops its writer in the middle. */
+export async function stopWhileCompressing(folder: string, start: () => WatchedPush): Promise<WatchedPush> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const watcher = watch(folder, (_, name) => {
+    if (!name?.startsWith("layer-")) return;
+    process.kill(push.pid, "SIGSTOP");
+    resolve();
+  });
+  const push = start();
+  await promise;
+  watcher.close();
+  const unfinished = (await readdir(folder)).filter((name) => name.startsWith("layer-"));
+  if (unfinished.length !== 1) throw new Error("The layer was done before its writer was stopped.");
+  return push;
 }
