@@ -8,6 +8,9 @@ import { temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
 
+/** Windows removes no file that is open. */
+const isWindows = process.platform === "win32";
+
 const MODULE = JSON.stringify(join(import.meta.dir, "../../src/cache/lock.ts"));
 
 /** Another process that takes a lock, and says whether it got it. It keeps it until it is killed. */
@@ -89,7 +92,7 @@ describe("a lock", () => {
     },
   );
 
-  test("on a file that was removed meanwhile is none", async () => {
+  test.skipIf(isWindows)("on a file that was removed meanwhile is none", async () => {
     await using folder = await temporaryFolder();
     using _old = tryLock(folder.path, "a", "exclusive");
     await rm(join(folder.path, "a.lock"));
@@ -116,7 +119,8 @@ test("many processes that take turns are never two at a time", async () => {
     Bun.spawn([process.execPath, "-e", program], { stderr: "inherit" }),
   );
   expect(await Promise.all(children.map(({ exited }) => exited))).toEqual([0, 0, 0, 0]);
-  expect(await readdir(folder.path)).toEqual([]);
+  // Windows leaves it where somebody else just had a look at it.
+  if (!isWindows) expect(await readdir(folder.path)).toEqual([]);
 });
 
 describe("waiting", () => {

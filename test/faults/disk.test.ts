@@ -19,6 +19,9 @@ import { strictTarget, whatDiffers } from "./push-target.ts";
 
 setDefaultTimeout(120_000);
 
+/** Windows stops no process, and removes no file that is open. */
+const isWindows = process.platform === "win32";
+
 const LAYER_CHUNKS = 20;
 const image = handmadeImage("team/app:v1", [layerOfChunks("disk", LAYER_CHUNKS)]);
 /** Smaller than the compressed layer. */
@@ -267,7 +270,7 @@ describe("a cache", () => {
     expect(await Bun.file(cache).text()).toBe("mine");
   });
 
-  test("that is removed in the middle of an upload", async () => {
+  test.skipIf(isWindows)("that is removed in the middle of an upload", async () => {
     await using setup = await setUp();
     const cache = join(setup.folder, "cache");
     setup.inTheMiddle(() => rm(cache, { recursive: true }));
@@ -278,7 +281,7 @@ describe("a cache", () => {
     await expectPushed(setup, await setup.push(cache));
   });
 
-  test("that is removed while a layer is compressed", async () => {
+  test.skipIf(isWindows)("that is removed while a layer is compressed", async () => {
     await using setup = await setUp();
     const cache = join(setup.folder, "cache");
     await mkdir(cache);
