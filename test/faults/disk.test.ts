@@ -270,6 +270,20 @@ describe("a cache", () => {
     expect(await Bun.file(cache).text()).toBe("mine");
   });
 
+  test("whose lock is none: the push goes on, with one warning, and nothing is pruned", async () => {
+    await using setup = await setUp();
+    const cache = join(setup.folder, "cache");
+    await mkdir(join(cache, "cache.lock"), { recursive: true });
+    const result = await setup.push(cache);
+    await expectPushed(setup, result);
+    expect(countOf(result.stderr, `Warning: no locks work in the folder "${cache}"`)).toBe(1);
+
+    await using other = await setUp();
+    const pruned = await runCli(["cache", "prune", "--all", "--cache-dir", cache], { cwd: other.folder });
+    await expectFailure(other, pruned, cache, "it cannot be locked", "delete the folder yourself");
+    expect((await readdir(cache)).length).toBeGreaterThan(2);
+  });
+
   test.skipIf(isWindows)("that is removed in the middle of an upload", async () => {
     await using setup = await setUp();
     const cache = join(setup.folder, "cache");
