@@ -5,6 +5,10 @@
  * This file is the whole story: what a push does, step by step, and the only place that prints and exits.
  */
 import packageJson from "./package.json" with { type: "json" };
+import { CACHE_IN_USE, openLocks } from "./src/cache/lock.ts";
+import { pruneCache } from "./src/cache/prune-cache.ts";
+import { readCache } from "./src/cache/read-cache.ts";
+import type { CacheCommand } from "./src/cli/cache-command.ts";
 import { type PushCommand, parseInvocation } from "./src/cli.ts";
 import { readCredentials } from "./src/credentials.ts";
 import { exitCodeOf, messageOf, PushError } from "./src/errors.ts";
@@ -21,6 +25,7 @@ import { connect } from "./src/registry/connect.ts";
 import { usernameOf } from "./src/registry/credentials.ts";
 import { missingBlobs, putManifest } from "./src/registry/put-manifest.ts";
 import { readTrust } from "./src/registry/trust.ts";
+import { describeCache, describePruned } from "./src/report/describe-cache.ts";
 import type { Report, Task } from "./src/report/event.ts";
 import { plainReport } from "./src/report/plain.ts";
 import { assertRuntime } from "./src/runtime.ts";
@@ -46,7 +51,12 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     onWaiting: () => report({ type: "password-awaited" }),
   });
   const cache = await openLayerCache(command.cacheDirectory);
-  const registry = await connect({
+  const { directory } = cache;
+  const locks = openLocks(directory, signal, (reason) =>
+    report({ type: "locks-missing", directory, reason }),
+  );
+  using _inUse = await locks.take(CACHE_IN_USE, () => report({ type: "cache-awaited" }), "shared");
+  const connected = await connect({
     target,
     credentials: login?.credentials,
     insecure: command.insecure,
@@ -54,7 +64,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     parallel: command.parallel,
     chunkBytes: command.chunkBytes,
     stallTimeoutMs: command.stallTimeoutMs,
-    memoryDirectory: cache.directory,
+    memoryDirectory: directory,
     retryPolicy: {
       retries,
       baseDelayMs: RETRY_DELAY_MS,
@@ -73,12 +83,13 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
       });
     },
   });
+  const registry = { ...connected, memory: { directory, onFailure: reportOnce(report, directory) } };
 
   let opening: Task | undefined;
   await using source = await openSource({
     source: command.source,
     target,
-    temporaryDirectory: cache.directory,
+    temporaryDirectory: directory,
     signal,
     onProgress(verb, subject, doneBytes, totalBytes) {
       opening = { id: "open", verb, subject, totalBytes };
@@ -91,7 +102,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   const { image } = source;
   report({ type: "image-read", source: source.description, ...factsOf(image, command) });
 
-  using pusher = startBlobPusher({ command, registry, cache, report });
+  using pusher = startBlobPusher({ command, registry, cache, locks, report });
   const [config, ...layers] = await allOrAbort(pusher.pushImage(image), failure);
   const manifest = manifestFor(image.manifest, config, layers);
   try {
@@ -105,6 +116,15 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   }
   report({ type: "pushed", reference: formatReference(target), digest: manifest.digest, ...pusher.count });
   return manifest.digest;
+}
+
+/** A folder that takes no notes takes none of the many that a push makes. */
+function reportOnce(report: Report, directory: string): (reason: string) => void {
+  let isTold = false;
+  return (reason) => {
+    if (!isTold) report({ type: "memory-failed", directory, reason });
+    isTold = true;
+  };
 }
 
 function factsOf(image: Image, command: PushCommand) {
@@ -139,6 +159,13 @@ function isNamedLike(names: readonly string[], { source, target }: PushCommand):
   return source !== undefined || names.length === 0 || names.some((name) => wanted.includes(name));
 }
 
+/** Shows the cache, or prunes it. @returns lines for people */
+async function tendCache({ directory, prune }: CacheCommand): Promise<string[]> {
+  return prune === undefined
+    ? describeCache(await readCache(directory), new Date())
+    : describePruned(await pruneCache(directory, prune, new Date()), prune.dryRun);
+}
+
 async function main(): Promise<number> {
   const interrupt = new AbortController();
   const onSignal = () => {
@@ -157,6 +184,10 @@ async function main(): Promise<number> {
     const invocation = parseInvocation(process.argv.slice(2), process.env, packageJson.version);
     if (invocation.kind === "text") {
       process.stdout.write(invocation.text);
+      return 0;
+    }
+    if (invocation.kind === "cache") {
+      for (const line of await tendCache(invocation.cache)) process.stdout.write(`${toPrintable(line)}\n`);
       return 0;
     }
     // Lines for people go to standard error; what was pushed, for scripts, to standard output.

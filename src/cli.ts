@@ -1,10 +1,14 @@
 import { Command, CommanderError, Option } from "commander";
+import { type CacheCommand, DEFAULT_CACHE, parseCacheCommand } from "./cli/cache-command.ts";
+import { usageError } from "./cli/usage-error.ts";
+import { assertNotEmpty, bytes, type Environment, integer, setting } from "./cli/values.ts";
 import { PushError } from "./errors.ts";
 import { isRepository, parseReference, type Reference } from "./oci/reference.ts";
 
 /** What the user asked for. */
 export type Invocation =
   | { readonly kind: "push"; readonly push: PushCommand }
+  | { readonly kind: "cache"; readonly cache: CacheCommand }
   /** Help or version: text to print, and nothing else to do. */
   | { readonly kind: "text"; readonly text: string };
 
@@ -32,23 +36,12 @@ export type PushCommand = {
   readonly cacheDirectory: string;
 };
 
-type Environment = Readonly<Record<string, string | undefined>>;
+const MAX_STALL_SECONDS = 86_400;
 
-const DEFAULTS = { parallel: 3, retries: 8, stallSeconds: 60, cacheDirectory: ".cache" } as const;
+const DEFAULTS = { parallel: 3, retries: 8, stallSeconds: 60 } as const;
 
 /** The user name that serverless-registry's own tokens carry; it looks at the token alone. */
 const TOKEN_USERNAME = "v0";
-
-const UNIT_BYTES: Readonly<Record<string, number>> = {
-  "": 1,
-  B: 1,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  KIB: 1024,
-  MIB: 1024 ** 2,
-  GIB: 1024 ** 3,
-};
 
 const EXAMPLES = `
 The target says where the image goes, as docker push has it; the tag is "latest" unless named:
@@ -64,6 +57,11 @@ Examples:
   bun run index.ts my/app:v1 localhost:8787/my/app:v1
   bun run index.ts image.tar registry.example.com/my/app:v1
 
+What earlier pushes left in the cache, and how it is pruned:
+  bun run index.ts cache
+  bun run index.ts cache prune --older-than 30d
+  bun run index.ts cache --help
+
 Environment only:
   REGISTRY_JWT_TOKEN   the password, or a token in its place; without it, the password is read from standard input
   SKIP_AUTH            any value: push without user and password
@@ -78,6 +76,9 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.`;
 
 /** Reads arguments and environment; a flag is stronger than its variable. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseInvocation(args: readonly string[], env: Environment, version: string): Invocation {
+  const cache = parseCacheCommand(args, env);
+  if (cache !== undefined)
+    return typeof cache === "string" ? { kind: "text", text: cache } : { kind: "cache", cache };
   let text = "";
   const program = new Command("chunkpush")
     .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
@@ -104,7 +105,7 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     .addOption(
       new Option(
         "--cache-dir <folder>",
-        `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+        `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULT_CACHE})`,
       ),
     )
     .addOption(
@@ -139,21 +140,7 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: "text", text };
-    if (error.code === "commander.missingArgument") {
-      throw new PushError("USAGE", "No target was named.", {
-        hint: "Say where the image goes: bun run index.ts registry.example.com/my/app:v1",
-      });
-    }
-    if (error.code === "commander.excessArguments") {
-      throw new PushError("USAGE", "There are more arguments than a source and a target.", {
-        hint: "See --help.",
-      });
-    }
-    // An unknown option may be a password that was meant well: its name is enough.
-    const message = error.message
-      .replace(/^error: /, "")
-      .replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
-    throw new PushError("USAGE", message, { hint: "See --help." });
+    throw usageError(error);
   }
   return { kind: "push", push: pushCommand(program.args, program.opts(), env) };
 }
@@ -180,9 +167,6 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   assertNotEmpty(flags.caFile, "--ca-file");
   const variable = (name: string) => env[name] || undefined;
-  /** A flag is stronger than its variable; messages name the one that counts. */
-  const setting = (flag: string, value: string | undefined, name: string): Setting =>
-    value !== undefined ? { name: flag, text: value } : { name, text: variable(name) };
   const password = variable("REGISTRY_JWT_TOKEN");
   const username = flags.username ?? variable("USERNAME_REGISTRY") ?? (password && TOKEN_USERNAME);
   if (username?.includes(":")) {
@@ -204,12 +188,13 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     passwordStdin: flags.passwordStdin ?? false,
     skipAuth: variable("SKIP_AUTH") !== undefined,
     insecure: flags.insecure ?? /^(?:true|1|yes|on)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
-    parallel: integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS"), 1) ?? DEFAULTS.parallel,
-    retries: integer(setting("--retries", flags.retries, "MAX_RETRIES"), 0) ?? DEFAULTS.retries,
-    chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE")),
+    parallel:
+      integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS", env), 1) ?? DEFAULTS.parallel,
+    retries: integer(setting("--retries", flags.retries, "MAX_RETRIES", env), 0) ?? DEFAULTS.retries,
+    chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE", env)),
     stallTimeoutMs:
       (integer(
-        setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT"),
+        setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT", env),
         1,
         MAX_STALL_SECONDS,
       ) ?? DEFAULTS.stallSeconds) * 1000,
@@ -217,42 +202,11 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     mountFrom: repository("--mount-from", flags.mountFrom),
     caFile: flags.caFile,
     skipVerify: flags.insecureSkipVerify ?? false,
-    cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
+    cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULT_CACHE,
   };
 }
-
-/** In scripts, an empty argument is most often a variable that was not set. */
-function assertNotEmpty(text: string | undefined, name: string): void {
-  if (text === "") throw new PushError("USAGE", `${name} is empty.`, { hint: "Is a variable not set?" });
-}
-
-type Setting = { readonly name: string; readonly text: string | undefined };
-
-/** Never more uploads or retries than this: a typing mistake should not become a flood. */
-const MAX_COUNT = 100;
-const MAX_STALL_SECONDS = 86_400;
 
 function repository(name: string, text: string | undefined): string | undefined {
   if (text === undefined || isRepository(text)) return text;
   throw new PushError("USAGE", `${name} is "${text}", but should be a repository such as my/base.`);
-}
-
-function integer({ name, text }: Setting, min: number, max = MAX_COUNT): number | undefined {
-  if (text === undefined) return undefined;
-  const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= min && value <= max) return value;
-  throw new PushError("USAGE", `${name} is "${text}", but should be a number from ${min} to ${max}.`);
-}
-
-function bytes({ name, text }: Setting): number | undefined {
-  if (text === undefined) return undefined;
-  const [, number = "", unit = ""] = /^(\d{1,15}(?:\.\d{1,6})?)\s*([a-zA-Z]*)$/.exec(text) ?? [];
-  const unitBytes =
-    UNIT_BYTES[
-      unit.length === 1 && unit.toUpperCase() !== "B" ? `${unit.toUpperCase()}B` : unit.toUpperCase()
-    ];
-  const value =
-    number === "" || unitBytes === undefined ? Number.NaN : Math.floor(Number(number) * unitBytes);
-  if (value >= 1 && Number.isSafeInteger(value)) return value;
-  throw new PushError("USAGE", `${name} is "${text}", but should be a size such as 50MB, 64MiB or 52428800.`);
 }

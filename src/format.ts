@@ -34,6 +34,20 @@ export function formatAge(date: Date, now: Date): string {
   return "just now";
 }
 
+/** Lines whose cells stand below each other. Columns of numbers, by index, end at the same place. */
+export function alignColumns(
+  rows: readonly (readonly string[])[],
+  numbers: readonly number[] = [],
+): string[] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, i) => (numbers.includes(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
 /** C0 and C1 controls, and the marks that turn the direction of text around. */
 const UNPRINTABLE = /\p{Cc}|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 

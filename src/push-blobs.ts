@@ -1,10 +1,12 @@
 import pLimit from "p-limit";
+import { uploadName } from "./cache/file-names.ts";
+import type { Lock, Locks } from "./cache/lock.ts";
 import type { PushCommand } from "./cli.ts";
 import { RegistryError } from "./errors.ts";
 import { GZIP_LEVEL } from "./layers/compress-layer.ts";
 import { startGzipPool } from "./layers/gzip-pool.ts";
 import type { LayerCache } from "./layers/layer-cache.ts";
-import { type PreparedLayer, prepareLayer, repairLayer } from "./layers/prepare-layer.ts";
+import { isSound, type PreparedLayer, prepareLayer, repairLayer } from "./layers/prepare-layer.ts";
 import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
 import { type Digest, shortDigest } from "./oci/digest.ts";
 import type { Image, Layer } from "./oci/image.ts";
@@ -18,6 +20,7 @@ export type BlobPusherOptions = {
   readonly command: PushCommand;
   readonly registry: Registry;
   readonly cache: LayerCache;
+  readonly locks: Locks;
   readonly report: Report;
 };
 
@@ -36,7 +39,7 @@ export type BlobPusher = Disposable & {
  * Layers are compressed one after another, each on all cores; finished ones upload meanwhile. Equal layers are prepared
  * and uploaded once, and stand in the manifest as often as in the image.
  */
-export function startBlobPusher({ command, registry, cache, report }: BlobPusherOptions): BlobPusher {
+export function startBlobPusher({ command, registry, cache, locks, report }: BlobPusherOptions): BlobPusher {
   const pool = startGzipPool(GZIP_LEVEL);
   const compressing = pLimit(1);
   const uploading = pLimit(command.parallel);
@@ -47,7 +50,8 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
     const verb = layer.compression === "none" ? "compressing" : "checking";
     const task: Task = { id: `prepare ${name}`, verb, subject: name, totalBytes: layer.content.size };
     const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
-    const options = { cache, pool, signal: registry.signal, onProgress };
+    const onWaiting = () => report({ type: "other-push-awaited", subject: name, work: "compress" });
+    const options = { cache, locks, pool, signal: registry.signal, onProgress, onWaiting };
     const reportPrepared = ({ origin, blob }: PreparedLayer) => {
       const { size } = blob.descriptor;
       if (origin === "cache") report({ type: "layer-cached", subject: name, sizeBytes: size });
@@ -57,33 +61,57 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
     const prepared = await compressing(() => prepareLayer(layer, options));
     reportPrepared(prepared);
     return uploading(async () => {
-      const { digest, size } = prepared.blob.descriptor;
-      const found = await findBlob(registryFor(name), digest);
-      if (found?.sizeBytes === size) return noteBelieved(prepared.blob, name);
-      // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry disagrees
-      // with.
-      const sound = await repairLayer(layer, prepared, options);
-      if (sound !== prepared) {
-        reportPrepared(sound);
-        return sendUnlessPresent(sound.blob, name);
+      {
+        const { digest, size } = prepared.blob.descriptor;
+        using _turn = await takeTurn(digest, name);
+        const found = await findBlob(registryFor(name), digest);
+        if (found?.sizeBytes === size) return noteBelieved(prepared.blob, name);
+        // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry disagrees
+        // with.
+        if (await isSound(prepared, registry.signal)) {
+          if (found !== undefined) return noteBelieved(prepared.blob, name);
+          const sent = await sendSound(prepared, name);
+          if (sent !== undefined) return sent;
+        }
       }
-      if (found !== undefined) return noteBelieved(sound.blob, name);
-      try {
-        return await send(sound.blob, name);
-      } catch (error) {
-        if (!mayBeFoundWrong(error)) throw error;
-        const anew = await repairLayer(layer, sound, options);
-        if (anew !== sound) reportPrepared(anew);
-        // Where the bytes are what they should be, those at the registry are not what was sent.
-        else if (!isFoundWrong(error)) throw error;
-        return await send(anew.blob, name);
-      }
+      const sound = await repairLayer(layer, options);
+      reportPrepared(sound);
+      return sendUnlessPresent(sound.blob, name);
     });
   }
 
+  /** Undefined: the bytes in the cache went bad while they were sent. The layer has to be made anew. */
+  async function sendSound(prepared: PreparedLayer, name: string): Promise<Descriptor | undefined> {
+    try {
+      return await send(prepared.blob, name);
+    } catch (error) {
+      if (!mayBeFoundWrong(error)) throw error;
+      const isStillSound = await isSound({ ...prepared, origin: "cache" }, registry.signal);
+      // Then those at the registry are not what was sent.
+      if (isStillSound && isFoundWrong(error)) return await send(prepared.blob, name);
+      if (isStillSound || prepared.origin === "source") throw error;
+      return undefined;
+    }
+  }
+
+  /**
+   * The pushes that share a cache send a blob to a repository one at a time: all but the first find it there. A turn
+   * is over before anything else is waited for that another push may have.
+   */
+  function takeTurn(digest: Digest, name: string): Promise<Lock> {
+    const onWaiting = () => report({ type: "other-push-awaited", subject: name, work: "upload" });
+    return locks.take(uploadName(registry, digest), onWaiting);
+  }
+
   async function sendUnlessPresent(blob: RegistryBlob, name: string): Promise<Descriptor> {
+    using _turn = await takeTurn(blob.descriptor.digest, name);
     const found = await findBlob(registryFor(name), blob.descriptor.digest);
-    return found === undefined ? send(blob, name) : noteBelieved(blob, name);
+    return found === undefined ? await send(blob, name) : noteBelieved(blob, name);
+  }
+
+  async function sendAlone(blob: RegistryBlob, name: string): Promise<Descriptor> {
+    using _turn = await takeTurn(blob.descriptor.digest, name);
+    return await send(blob, name, false);
   }
 
   async function noteBelieved(blob: RegistryBlob, name: string, mountedFrom?: string): Promise<Descriptor> {
@@ -139,7 +167,7 @@ export function startBlobPusher({ command, registry, cache, report }: BlobPusher
     sendAgain: (digests) =>
       digests.flatMap((digest) => {
         const mistaken = believed.get(digest);
-        return mistaken === undefined ? [] : [uploading(() => send(mistaken.blob, mistaken.name, false))];
+        return mistaken === undefined ? [] : [uploading(() => sendAlone(mistaken.blob, mistaken.name))];
       }),
     believed: () => [...believed.keys()],
     count,

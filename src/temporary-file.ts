@@ -12,7 +12,12 @@ const HOST = hostname().replace(/[^A-Za-z0-9]+/g, "_");
 /** Reserves a name that no other push uses. The file is the caller's to write; it is removed on disposal. */
 export function temporaryFile(directory: string, purpose: string): TemporaryFile {
   const path = join(directory, `${purpose}-${HOST}-${process.pid}-${randomUUID()}.tmp`);
-  return { path, [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+  return {
+    path,
+    // What cannot be removed now (a file system became read-only) is what the next push sweeps away. An error here
+    // would hide the one that made the file useless.
+    [Symbol.asyncDispose]: () => rm(path, { force: true }).catch(() => undefined),
+  };
 }
 
 /** Removes what killed processes of this machine have left in a folder: that may be gigabytes. */

@@ -11,10 +11,11 @@ type Sources = ReadonlyMap<string, string>;
 /** What each room may import of ours, besides itself. Rooms that are not named are not limited by this. */
 const MAY_IMPORT: Readonly<Record<string, (path: string) => boolean>> = {
   "src/oci/": (path) => path === "src/errors.ts",
-  "src/source/": (path) => !/^src\/(layers|registry|report|logins)\//.test(path) && path !== "src/cli.ts",
-  "src/layers/": (path) => !/^src\/(source|registry|report|logins)\//.test(path) && path !== "src/cli.ts",
-  "src/registry/": (path) => !/^src\/(source|layers|report|logins)\//.test(path) && path !== "src/cli.ts",
-  "src/logins/": (path) => !/^src\/(source|layers|report)\//.test(path) && path !== "src/cli.ts",
+  "src/source/": (path) => !/^src\/(layers|registry|report|logins|cli)\b/.test(path),
+  "src/layers/": (path) => !/^src\/(source|registry|report|logins|cli)\b/.test(path),
+  "src/registry/": (path) => !/^src\/(source|layers|report|logins|cli)\b/.test(path),
+  "src/cache/": (path) => !/^src\/(source|layers|registry|report|logins|cli)\b/.test(path),
+  "src/logins/": (path) => !/^src\/(source|layers|report|cli)\b/.test(path),
   "src/report/": (path) => !/^src\/(source|layers|registry|logins)\//.test(path),
 };
 

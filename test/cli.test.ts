@@ -7,7 +7,7 @@ const TARGET = "registry.example.com/my/app:v1";
 
 function parse(args: readonly string[], env: Record<string, string> = {}): PushCommand {
   const invocation = parseInvocation(args, env, "1.2.3");
-  if (invocation.kind !== "push") throw new Error(`expected a push, not the text: ${invocation.text}`);
+  if (invocation.kind !== "push") throw new Error(`expected a push, not: ${JSON.stringify(invocation)}`);
   return invocation.push;
 }
 
@@ -326,11 +326,87 @@ describe("help and version", () => {
     const help = textOf(["--help"]) ?? "";
     const examples = [...help.matchAll(/index\.ts (.*)$/gm)].map(([, args = ""]) => args.split(" "));
     expect(examples.length).toBeGreaterThanOrEqual(3);
-    for (const args of examples) parse(args);
+    for (const args of examples) expect(parseInvocation(args, {}, "1.2.3").kind).toBeString();
   });
 
   test("no line is wider than a terminal that is not narrow", () => {
     for (const line of (textOf(["--help"]) ?? "").split("\n")) expect(line.length).toBeLessThanOrEqual(120);
+  });
+});
+
+describe("cache as the first word", () => {
+  const read = (args: readonly string[], env: Record<string, string> = {}) =>
+    parseInvocation(args, env, "1.2.3");
+  const rules = { all: false, olderThanMs: undefined, maxBytes: undefined, dryRun: false };
+
+  test("alone shows the cache, wherever that is", () => {
+    const shows = (directory: string) => ({ kind: "cache" as const, cache: { directory, prune: undefined } });
+    expect(read(["cache"])).toEqual(shows(".cache"));
+    expect(read(["cache"], { CHUNKPUSH_CACHE_DIR: "/env" })).toEqual(shows("/env"));
+    expect(read(["cache"], { CHUNKPUSH_CACHE_DIR: "" })).toEqual(shows(".cache"));
+    expect(read(["cache", "--cache-dir", "/flag"], { CHUNKPUSH_CACHE_DIR: "/env" })).toEqual(shows("/flag"));
+  });
+
+  test.each([
+    [["--all"], { all: true }],
+    [["--older-than", "30d"], { olderThanMs: 30 * 86_400_000 }],
+    [["--older-than=2w"], { olderThanMs: 14 * 86_400_000 }],
+    [["--older-than", "12h"], { olderThanMs: 12 * 3_600_000 }],
+    [["--older-than", "5m"], { olderThanMs: 5 * 60_000 }],
+    [["--max-size", "10GB", "--dry-run"], { maxBytes: 10_000_000_000, dryRun: true }],
+  ])("prune %j", (flags, expected) => {
+    const prune = { ...rules, ...expected };
+    const pruning = { kind: "cache" as const, cache: { directory: "c", prune } };
+    expect(read(["cache", "prune", "--cache-dir", "c", ...flags])).toEqual(pruning);
+    expect(read(["cache", ...flags, "--cache-dir", "c", "prune"])).toEqual(pruning);
+  });
+
+  test.each([
+    [["cache", TARGET]],
+    [["cache", "--insecure", TARGET]],
+    [["cache", "--cache-dir", "c", TARGET]],
+    [["cache", "--", TARGET]],
+    [["--insecure", "cache", TARGET]],
+    [["cache", TARGET, "--retries", "1"]],
+  ])("is the source of a push where there is a target: %j", (args) => {
+    const { source, target } = parse(args);
+    expect([source, target.repository]).toEqual(["cache", "my/app"]);
+  });
+
+  test("is the repository's name where a registry is in front", () => {
+    expect(parse(["registry.example.com/cache"]).target.repository).toBe("cache");
+  });
+
+  test.each<[string[], string]>([
+    [["cache", "prune"], "Nothing says what to prune."],
+    [["cache", "prune", "--dry-run"], "Nothing says what to prune."],
+    [["cache", "--all"], 'These flags are for "cache prune".'],
+    [["cache", "--dry-run"], 'These flags are for "cache prune".'],
+    [["cache", "prune", "--nope"], "unknown option '--nope'"],
+    [["cache", "prune", "x"], 'After "cache prune" come flags only.'],
+    [["cache", "prune", "--older-than"], "--older-than"],
+    [["cache", "prune", "--older-than", "30"], '--older-than is "30", but should be a time'],
+    [["cache", "prune", "--older-than", "-1d"], "--older-than"],
+    [["cache", "prune", "--older-than", "1constructor"], "--older-than"],
+    [["cache", "prune", "--max-size", "0"], '--max-size is "0", but should be a size'],
+    [["cache", "--cache-dir", ""], "--cache-dir is empty"],
+    [["cache", "--retries", "3"], "names no registry host"],
+    [["cache", "prun"], "names no registry host"],
+  ])("%j is refused", (args, words) => {
+    const error = refusal(args);
+    expect([exitCodeOf(error), error.message]).toEqual([2, expect.stringContaining(words)]);
+  });
+
+  test("has a help of its own, whose lines are not too wide, and whose examples are valid", () => {
+    const help = read(["cache", "--help"]);
+    const text = help.kind === "text" ? help.text : "";
+    expect(text).toStartWith("Usage: chunkpush cache [options] [action]");
+    for (const line of text.split("\n")) expect(line.length).toBeLessThanOrEqual(120);
+    const examples = [...text.matchAll(/index\.ts (.*)$/gm)].map(([, args = ""]) => args.split(" "));
+    expect(examples).toHaveLength(3);
+    for (const args of examples) expect(read(args).kind).toBe("cache");
+    const main = read(["--help"]);
+    expect(main.kind === "text" ? main.text : "").toContain("index.ts cache prune");
   });
 });
 

@@ -1,5 +1,6 @@
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { blobName, pointerName } from "../cache/file-names.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
@@ -32,7 +33,16 @@ export async function findCachedLayer(cache: LayerCache, diffId: DiffId): Promis
   if (pointer === undefined || !/^[0-9a-f]{64}\s*$/.test(pointer)) return undefined;
   const digest = parseDigest(`sha256:${pointer.trim()}`, "a cache pointer");
   const size = (await unlessMissing(stat(blobPath(cache, digest))))?.size;
-  return size === undefined ? undefined : cachedBlob(cache, digest, size);
+  if (size === undefined) return undefined;
+  await noteUse(cache, digest);
+  return cachedBlob(cache, digest, size);
+}
+
+/** What was not used for long is pruned first. */
+async function noteUse(cache: LayerCache, digest: Digest): Promise<void> {
+  const now = new Date();
+  // A blob of another user's, in a cache that several share, keeps its date: no reason to end a push.
+  await utimes(blobPath(cache, digest), now, now).catch(() => undefined);
 }
 
 /** Takes a finished file over, whose digest and size are known, as the compressed form of a layer. */
@@ -50,7 +60,11 @@ export async function storeLayer(
 
 /** Forgets a blob that turned out to be damaged. */
 export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Promise<void> {
-  await rm(blobPath(cache, blob.descriptor.digest), { force: true });
+  try {
+    await rm(blobPath(cache, blob.descriptor.digest), { force: true });
+  } catch (cause) {
+    throw fileError(cause, `remove a damaged layer from "${cache.directory}"`, OTHER_CACHE);
+  }
 }
 
 function cachedBlob(cache: LayerCache, digest: Digest, size: number): RegistryBlob {
@@ -59,16 +73,16 @@ function cachedBlob(cache: LayerCache, digest: Digest, size: number): RegistryBl
 }
 
 function pointerPath(cache: LayerCache, diffId: DiffId): string {
-  return join(cache.directory, `${hexOf(diffId)}-ptr`);
+  return join(cache.directory, pointerName(diffId));
 }
 
 function blobPath(cache: LayerCache, digest: Digest): string {
-  return join(cache.directory, hexOf(digest));
+  return join(cache.directory, blobName(digest));
 }
 
 async function unlessMissing<T>(found: Promise<T>): Promise<T | undefined> {
   return found.catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
-    throw fileError(error, "read the cache");
+    throw fileError(error, "read the cache", OTHER_CACHE);
   });
 }

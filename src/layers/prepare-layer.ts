@@ -1,3 +1,5 @@
+import { pointerName } from "../cache/file-names.ts";
+import type { Lock, Locks } from "../cache/lock.ts";
 import { PushError } from "../errors.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
@@ -18,10 +20,13 @@ export type PreparedLayer = {
 
 export type PrepareOptions = {
   readonly cache: LayerCache;
+  readonly locks: Locks;
   readonly pool: GzipPool;
   readonly signal: AbortSignal;
   /** Told how many bytes of the layer, as it lies in its source, are done. */
   readonly onProgress: (doneBytes: number) => void;
+  /** Told that another push compresses this layer, whose work is waited for. */
+  readonly onWaiting: () => void;
 };
 
 /**
@@ -34,21 +39,35 @@ export async function prepareLayer(layer: Layer, options: PrepareOptions): Promi
   if (layer.compression !== "none") return { blob: await checkCompressed(layer, options), origin: "source" };
   const cached = await findCachedLayer(options.cache, layer.diffId);
   if (cached !== undefined) return { blob: cached, origin: "cache" };
+  using _turn = await takeTurn(layer, options);
+  const made = await findCachedLayer(options.cache, layer.diffId);
+  if (made !== undefined) return { blob: made, origin: "cache" };
   return { blob: await compress(layer, options), origin: "compressed" };
 }
 
 /**
- * Checks the bytes of a layer that came from the cache, and makes it anew where they are not what their name says.
- * To be asked before any of them are sent.
+ * Tells whether a layer is what its digest says: the bytes of one that came from the cache are read and checked. To be
+ * asked before any of them are sent.
  */
-export async function repairLayer(
-  layer: Layer,
-  prepared: PreparedLayer,
-  options: PrepareOptions,
-): Promise<PreparedLayer> {
-  if (prepared.origin === "source" || (await isIntact(prepared.blob, options.signal))) return prepared;
-  await dropCachedLayer(options.cache, prepared.blob);
+export async function isSound({ blob, origin }: PreparedLayer, signal: AbortSignal): Promise<boolean> {
+  return origin !== "cache" || (await isIntact(blob, signal));
+}
+
+/** Makes a layer anew that is not sound in the cache. Throws as `prepareLayer` does. */
+export async function repairLayer(layer: Layer, options: PrepareOptions): Promise<PreparedLayer> {
+  using _turn = await takeTurn(layer, options);
+  // Another push may have been faster.
+  const current = await findCachedLayer(options.cache, layer.diffId);
+  if (current !== undefined) {
+    if (await isIntact(current, options.signal)) return { blob: current, origin: "cache" };
+    await dropCachedLayer(options.cache, current);
+  }
   return { blob: await compress(layer, options), origin: "compressed" };
+}
+
+/** The pushes that share a cache compress a layer one at a time, so that all but the first find it done. */
+function takeTurn({ diffId }: Layer, { locks, onWaiting }: PrepareOptions): Promise<Lock> {
+  return locks.take(pointerName(diffId), onWaiting);
 }
 
 /** Content that cannot be read is as good as damaged: it may have been removed since it was found. */

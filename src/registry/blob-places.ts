@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { type Digest, hexOf } from "../oci/digest.ts";
+import { placeName } from "../cache/file-names.ts";
+import type { Digest } from "../oci/digest.ts";
 import { isRepository } from "../oci/reference.ts";
 import type { Registry } from "./registry.ts";
-import { readJson, shortName, writeJson } from "./upload-memory.ts";
+import { readJson, writeJson } from "./upload-memory.ts";
 
 // In which repository of a registry a blob was seen lies in a file beside the blobs, so that a push to another one may
 // mount it. Nothing in it is trusted: the registry says whether it has the blob there.
@@ -23,5 +24,5 @@ export async function rememberRepository(registry: Registry, digest: Digest): Pr
 }
 
 function placePath({ memory, origin }: Registry, digest: Digest): string {
-  return join(memory.directory, `${hexOf(digest)}-in-${shortName(origin)}`);
+  return join(memory.directory, placeName(origin, digest));
 }

@@ -24,9 +24,9 @@ export type Registry = {
   readonly retryPolicy: RetryPolicy;
   /**
    * Where it is noted, from process to process, how far uploads are and how large a body may be. The folder must
-   * exist.
+   * exist. `onFailure` is told whenever something could not be noted.
    */
-  readonly memory: { readonly directory: string };
+  readonly memory: { readonly directory: string; readonly onFailure?: (reason: string) => void };
   readonly slots: UploadSlots;
   /** About the bodies that it takes; from all uploads, for all uploads. */
   readonly learned: Learned;

@@ -1,8 +1,9 @@
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { fileError, OTHER_CACHE } from "../file-error.ts";
-import { type Digest, digestOf, hexOf } from "../oci/digest.ts";
+import { limitName, uploadName } from "../cache/file-names.ts";
+import { messageOf } from "../errors.ts";
+import type { Digest } from "../oci/digest.ts";
 import { temporaryFile } from "../temporary-file.ts";
 import type { Learned, Registry } from "./registry.ts";
 import type { Upload } from "./upload-session.ts";
@@ -43,7 +44,7 @@ export async function rememberUpload(
 
 /** Forgets an upload that is done, or given up. */
 export async function forgetUpload(registry: Registry, digest: Digest): Promise<void> {
-  await rm(uploadPath(registry, digest), { force: true });
+  await unlessFailing(registry, () => rm(uploadPath(registry, digest), { force: true }));
 }
 
 /** What earlier processes have learned about the bodies that a registry takes. */
@@ -59,17 +60,12 @@ export async function rememberLearned(registry: Registry): Promise<void> {
   await writeJson(registry, learnedPath(registry), { maxBodyBytes, ...(isOfUse && { wholePuts }) });
 }
 
-function uploadPath({ memory, origin, repository }: Registry, digest: Digest): string {
-  return join(memory.directory, `${hexOf(digest)}-upload-${shortName(`${origin}/${repository}`)}`);
+function uploadPath(registry: Registry, digest: Digest): string {
+  return join(registry.memory.directory, uploadName(registry, digest));
 }
 
 function learnedPath({ memory, origin }: Pick<Registry, "memory" | "origin">): string {
-  return join(memory.directory, `limit-${shortName(origin)}`);
-}
-
-/** A file name that stands for any text. */
-export function shortName(text: string): string {
-  return hexOf(digestOf(new TextEncoder().encode(text))).slice(0, 16);
+  return join(memory.directory, limitName(origin));
 }
 
 export async function readJson(path: string): Promise<unknown> {
@@ -81,12 +77,20 @@ export async function readJson(path: string): Promise<unknown> {
   }
 }
 
-export async function writeJson({ memory }: Registry, path: string, value: unknown): Promise<void> {
-  try {
-    await using file = temporaryFile(memory.directory, "memory");
+export async function writeJson(registry: Registry, path: string, value: unknown): Promise<void> {
+  await unlessFailing(registry, async () => {
+    await using file = temporaryFile(registry.memory.directory, "memory");
     await writeFile(file.path, JSON.stringify(value), { mode: 0o600, flush: true });
     await rename(file.path, path);
-  } catch (cause) {
-    throw fileError(cause, `write to "${memory.directory}"`, OTHER_CACHE);
+  });
+}
+
+/** A push needs no memory. Where there is no room for one, it goes on without, and only the next push pays for it. */
+async function unlessFailing({ memory }: Registry, change: () => Promise<void>): Promise<void> {
+  try {
+    await change();
+  } catch (error) {
+    if (!(error instanceof Error && "syscall" in error)) throw error;
+    memory.onFailure?.(messageOf(error));
   }
 }

@@ -45,6 +45,18 @@ export type PushEvent =
       /** The repository that the registry took it from, where that was not the target. */
       readonly mountedFrom: string | undefined;
     }
+  /** Another push, with the same cache, does what this one needs. */
+  | {
+      readonly type: "other-push-awaited";
+      readonly subject: string;
+      readonly work: "compress" | "upload";
+    }
+  /** The cache is being pruned. */
+  | { readonly type: "cache-awaited" }
+  /** Locks do not work in the cache's folder. */
+  | { readonly type: "locks-missing"; readonly directory: string; readonly reason: string }
+  /** Where uploads stand could not be written down. */
+  | { readonly type: "memory-failed"; readonly directory: string; readonly reason: string }
   /** The registry did not take a blob as it was sent. It starts again in bodies of this size. */
   | { readonly type: "body-refused"; readonly subject: string; readonly bodyBytes: number }
   | {

@@ -72,6 +72,20 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
           ? `  ${event.subject}: is there already (${formatBytes(event.sizeBytes)})`
           : `  ${event.subject}: taken over from ${event.mountedFrom} (${formatBytes(event.sizeBytes)})`,
       ];
+    case "other-push-awaited":
+      return [
+        `  ${event.subject}: waiting for another push that ${event.work === "compress" ? "compresses" : "uploads"} it`,
+      ];
+    case "cache-awaited":
+      return ["Waiting until the cache is pruned …"];
+    case "locks-missing":
+      return [
+        `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`,
+      ];
+    case "memory-failed":
+      return [
+        `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`,
+      ];
     case "body-refused":
       return [
         `  ${event.subject}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`,

@@ -2,7 +2,7 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { messageOf, PushError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
+import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { detectCompression } from "../oci/image.ts";
 import { type TemporaryFile, temporaryFile } from "../temporary-file.ts";
 
@@ -39,8 +39,10 @@ export async function decompressArchive(
   } catch (cause) {
     await target[Symbol.asyncDispose]();
     signal.throwIfAborted();
+    if (cause instanceof Error && "syscall" in cause)
+      throw fileError(cause, `unpack "${path}" (${compression}) into "${directory}"`, OTHER_CACHE);
     throw new PushError("ARCHIVE_INVALID", `Cannot unpack "${path}" (${compression}): ${messageOf(cause)}`, {
-      hint: "The archive may be cut short: save or copy it again. Or there is no room for it in the cache folder.",
+      hint: "The archive may be cut short: save or copy it again.",
       cause,
     });
   }

@@ -5,7 +5,19 @@ import { readFileSync } from "node:fs";
 /** Mounting is what an engine does first, and what containers are most often not allowed to do. */
 const CAP_SYS_ADMIN = 1n << 21n;
 
-type Part = "nginx" | "dockerd" | "docker-registry" | "htpasswd" | "openssl" | "podman" | "skopeo" | "zstd";
+type Part =
+  | "nginx"
+  | "dockerd"
+  | "docker-registry"
+  | "htpasswd"
+  | "mount"
+  | "openssl"
+  | "podman"
+  | "setpriv"
+  | "skopeo"
+  | "zstd";
+
+const NEEDS_ROOT: readonly Part[] = ["dockerd", "mount", "podman", "setpriv"];
 
 /**
  * Tells whether all of these parts are there. Where one is not, says which and why; in CI, where `.ci/run` brings
@@ -27,7 +39,7 @@ function whyAbsent(part: Part): string | undefined {
   const commands = part === "dockerd" ? ["dockerd", "containerd", "docker"] : [part];
   const missing = commands.filter((command) => Bun.which(command) === null);
   if (missing.length > 0) return `${part}: no command ${missing.join(", ")} on PATH`;
-  return part === "dockerd" || part === "podman" ? whyNotAllowed(part) : undefined;
+  return NEEDS_ROOT.includes(part) ? whyNotAllowed(part) : undefined;
 }
 
 function whyNotAllowed(part: Part): string | undefined {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { mkdir, readdir, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import {
   dropCachedLayer,
@@ -48,6 +48,16 @@ describe("storing and finding", () => {
       });
       expect(await blob?.content.bytes()).toEqual(bytes);
     }
+  });
+
+  test("a blob that is found counts as used now", async () => {
+    await using place = await cacheFolder();
+    await Bun.write(place.path("x.tmp"), bytes);
+    const sizeBytes = bytes.length;
+    await storeLayer(place.cache, diffId, { path: place.path("x.tmp"), digest, sizeBytes });
+    await utimes(place.path(hexOf(digest)), new Date(0), new Date(0));
+    await findCachedLayer(place.cache, diffId);
+    expect((await stat(place.path(hexOf(digest)))).mtimeMs).toBeGreaterThan(0);
   });
 
   test("again over what is there", async () => {

@@ -2,9 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
+import { openLocks } from "../../src/cache/lock.ts";
 import { startGzipPool } from "../../src/layers/gzip-pool.ts";
 import { openLayerCache } from "../../src/layers/layer-cache.ts";
-import { prepareLayer, repairLayer } from "../../src/layers/prepare-layer.ts";
+import { isSound, prepareLayer, repairLayer } from "../../src/layers/prepare-layer.ts";
 import { type Digest, digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
 import type { Layer } from "../../src/oci/image.ts";
 import { rejection } from "../support/rejection.ts";
@@ -50,16 +51,22 @@ async function workshop() {
   const pool = startGzipPool(5, 2);
   const controller = new AbortController();
   const progress: number[] = [];
+  const warnings: string[] = [];
+  const waits: string[] = [];
   const options = {
     cache,
     pool,
+    locks: openLocks(cache.directory, controller.signal, (reason) => warnings.push(reason)),
     signal: controller.signal,
     onProgress: (done: number) => void progress.push(done),
+    onWaiting: () => void waits.push("waiting"),
   };
   return {
     options,
     controller,
     progress,
+    warnings,
+    waits,
     folder: folder.path,
     path: (name: string) => join(cache.directory, name),
     files: async () => (await readdir(cache.directory)).sort(),
@@ -135,10 +142,12 @@ describe("a raw layer", () => {
     expect(await shop.files()).toEqual([]);
   });
 
-  test("two equal ones at the same time do not get in each other's way", async () => {
+  test("two equal ones at the same time are compressed once", async () => {
     await using shop = await workshop();
     const both = await Promise.all([shop.prepare(layerOf(raw)), shop.prepare(layerOf(raw))]);
     expect(both[0].blob.descriptor).toEqual(both[1].blob.descriptor);
+    expect(both.map(({ origin }) => origin).sort()).toEqual(["cache", "compressed"]);
+    expect([shop.waits, shop.warnings]).toEqual([["waiting"], []]);
     for (const { blob } of both) expect(digestOf(gunzip(await blob.content.bytes()))).toBe(digestOf(raw));
     expect(await shop.files()).toHaveLength(2);
   });
@@ -163,7 +172,7 @@ describe("a cache that other tools or accidents left", () => {
     const layer = untouchable();
     const prepared = await shop.prepare(layer);
     expect([prepared.origin, prepared.blob.descriptor.digest]).toEqual(["cache", digest]);
-    expect(await repairLayer(layer, prepared, shop.options)).toBe(prepared);
+    expect(await isSound(prepared, shop.options.signal)).toBe(true);
   });
 
   test.each(["", "garbage", `../${"0".repeat(64)}`, "0".repeat(64)])(
@@ -199,7 +208,8 @@ describe("a cache that other tools or accidents left", () => {
     const layer = layerOf(raw);
     const found = await shop.prepare(layer);
     expect(found.origin).toBe("cache");
-    const repaired = await repairLayer(layer, found, shop.options);
+    expect(await isSound(found, shop.options.signal)).toBe(false);
+    const repaired = await repairLayer(layer, shop.options);
     expect(repaired.origin).toBe("compressed");
     expect(repaired.blob.descriptor).toEqual(blob.descriptor);
     expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
@@ -213,7 +223,8 @@ describe("a cache that other tools or accidents left", () => {
       const layer = layerOf(raw);
       const found = await shop.prepare(layer);
       await damage(shop.path(hexOf(blob.descriptor.digest)));
-      const repaired = await repairLayer(layer, found, shop.options);
+      expect(await isSound(found, shop.options.signal)).toBe(false);
+      const repaired = await repairLayer(layer, shop.options);
       expect(repaired.blob.descriptor).toEqual(blob.descriptor);
       expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
     }
@@ -224,17 +235,18 @@ describe("a cache that other tools or accidents left", () => {
     const { blob } = await shop.prepare(layerOf(raw));
     await truncate(shop.path(hexOf(blob.descriptor.digest)), 1000);
     const wrong = layerOf(raw.slice(1));
-    const found = await shop.prepare(wrong);
-    expect((await rejection(repairLayer(wrong, found, shop.options))).code).toBe("CONTENT_MISMATCH");
+    expect((await shop.prepare(wrong)).origin).toBe("cache");
+    expect((await rejection(repairLayer(wrong, shop.options))).code).toBe("CONTENT_MISMATCH");
     expect((await shop.files()).filter((name) => !name.endsWith("-ptr"))).toEqual([]);
   });
 
   test("what is whole is not read twice or made again", async () => {
     await using shop = await workshop();
     const made = await shop.prepare(layerOf(raw));
-    expect(await repairLayer(untouchable(), made, shop.options)).toBe(made);
     const found = await shop.prepare(untouchable());
-    expect(await repairLayer(untouchable(), found, shop.options)).toBe(found);
+    for (const layer of [made, found]) expect(await isSound(layer, shop.options.signal)).toBe(true);
+    // As where another push was faster to repair it.
+    expect(await repairLayer(untouchable(), shop.options)).toEqual(found);
   });
 });
 
@@ -261,8 +273,7 @@ describe.each([
     expect(digestOf(await blob.content.bytes())).toBe(digestOf(packed));
     expect(await shop.files()).toEqual([]);
     expect([shop.progress[0], shop.progress.at(-1)]).toEqual([0, packed.length]);
-    const prepared = { origin, blob };
-    expect(await repairLayer(packedLayer(claimed), prepared, shop.options)).toBe(prepared);
+    expect(await isSound({ origin, blob }, shop.options.signal)).toBe(true);
   });
 
   test("is refused where the claimed digest is another, and named", async () => {

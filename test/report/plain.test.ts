@@ -150,6 +150,31 @@ describe("an event", () => {
       ["  config sha256:ab: taken over from my/base (999 B)"],
     ],
     [
+      "a layer that another push compresses",
+      { type: "other-push-awaited", subject: "layer 1/2 sha256:ab", work: "compress" },
+      ["  layer 1/2 sha256:ab: waiting for another push that compresses it"],
+    ],
+    [
+      "a blob that another push uploads",
+      { type: "other-push-awaited", subject: "config sha256:ab", work: "upload" },
+      ["  config sha256:ab: waiting for another push that uploads it"],
+    ],
+    ["a cache that is pruned", { type: "cache-awaited" }, ["Waiting until the cache is pruned …"]],
+    [
+      "a folder without locks",
+      { type: "locks-missing", directory: ".cache", reason: "disk I/O error" },
+      [
+        'Warning: no locks work in the folder ".cache" (disk I/O error): of two pushes at once, each does all the work.',
+      ],
+    ],
+    [
+      "a folder that takes no notes",
+      { type: "memory-failed", directory: ".cache", reason: "ENOSPC" },
+      [
+        'Warning: how far uploads are cannot be noted in ".cache" (ENOSPC): if this push breaks off, what was under way starts again.',
+      ],
+    ],
+    [
       "another try",
       { type: "retrying", reason: "It broke.", attempt: 2, retries: 5, delayMs: 75_000 },
       ["  Trying again in 1 min 15 s (2 of 5): It broke."],

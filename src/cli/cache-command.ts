@@ -1,0 +1,103 @@
+import { Command, CommanderError, Option } from "commander";
+import type { PruneRules } from "../cache/prune-cache.ts";
+import { PushError } from "../errors.ts";
+import { usageError } from "./usage-error.ts";
+import { assertNotEmpty, bytes, duration, type Environment, setting } from "./values.ts";
+
+/** Where compressed layers are kept unless the user says otherwise. */
+export const DEFAULT_CACHE = ".cache";
+
+/** Shows the cache, or prunes it. */
+export type CacheCommand = {
+  readonly directory: string;
+  readonly prune: PruneRules | undefined;
+};
+
+type Flags = {
+  readonly cacheDir?: string;
+  readonly olderThan?: string;
+  readonly maxSize?: string;
+  readonly all?: true;
+  readonly dryRun?: true;
+};
+
+const NOTES = `
+Without "prune" it shows what is there. Without one of --older-than, --max-size and --all nothing is pruned.
+
+Examples:
+  bun run index.ts cache
+  bun run index.ts cache prune --older-than 30d --max-size 10GB
+  bun run index.ts cache prune --all --dry-run`;
+
+/**
+ * Reads a command about the cache, or its help, as text. Undefined: it is a push, and be it one of the engine's image
+ * "cache". Throws `USAGE`.
+ */
+export function parseCacheCommand(
+  args: readonly string[],
+  env: Environment,
+): CacheCommand | string | undefined {
+  if (args[0] !== "cache") return undefined;
+  let text = "";
+  const program = new Command("chunkpush cache")
+    .description("Shows what earlier pushes left in the cache, or prunes it.")
+    .argument("[action]", '"prune" removes compressed layers; the next push that needs one makes it anew')
+    .addOption(
+      new Option("--cache-dir <folder>", `the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULT_CACHE})`),
+    )
+    .addOption(new Option("--older-than <time>", "prune what was not used for so long: 12h, 30d, 2w"))
+    .addOption(
+      new Option("--max-size <size>", "prune what was not used for longest, down to this size: 10GB"),
+    )
+    .addOption(new Option("--all", "prune everything"))
+    .addOption(new Option("--dry-run", "prune nothing, but say what would go"))
+    .addHelpText("after", NOTES)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (out) => {
+        text += out;
+      },
+      writeErr: () => {},
+    });
+  try {
+    program.parse(args.slice(1), { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return text;
+    // No registry is called "prune". All else may be the flags of a push, and its target.
+    const isPrune = args[1] === "prune";
+    if (isPrune && error.code === "commander.excessArguments") {
+      throw new PushError("USAGE", 'After "cache prune" come flags only.', { hint: "See cache --help." });
+    }
+    if (isPrune || error.code === "commander.optionMissingArgument") throw usageError(error);
+    return undefined;
+  }
+  const [action] = program.args;
+  if (action !== undefined && action !== "prune") return undefined;
+  return cacheCommand(action === "prune", program.opts(), env);
+}
+
+function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCommand {
+  assertNotEmpty(flags.cacheDir, "--cache-dir");
+  const rules = {
+    all: flags.all ?? false,
+    olderThanMs: duration({ name: "--older-than", text: flags.olderThan }),
+    maxBytes: bytes({ name: "--max-size", text: flags.maxSize }),
+  };
+  const hasRules = rules.all || rules.olderThanMs !== undefined || rules.maxBytes !== undefined;
+  if (isPrune && !hasRules) {
+    throw new PushError("USAGE", "Nothing says what to prune.", {
+      hint: "Add --older-than 30d, --max-size 10GB or --all.",
+    });
+  }
+  if (!isPrune && (hasRules || flags.dryRun)) {
+    throw new PushError("USAGE", 'These flags are for "cache prune".', {
+      hint: "Write it so: bun run index.ts cache prune --older-than 30d",
+    });
+  }
+  const { text } = setting("--cache-dir", flags.cacheDir, "CHUNKPUSH_CACHE_DIR", env);
+  return {
+    directory: text ?? DEFAULT_CACHE,
+    prune: isPrune ? { ...rules, dryRun: flags.dryRun ?? false } : undefined,
+  };
+}

@@ -1,0 +1,19 @@
+import type { CommanderError } from "commander";
+import { PushError } from "../errors.ts";
+
+/** What is wrong with the arguments, in our words where commander's would not help. */
+export function usageError({ code, message }: CommanderError): PushError {
+  if (code === "commander.missingArgument") {
+    return new PushError("USAGE", "No target was named.", {
+      hint: "Say where the image goes: bun run index.ts registry.example.com/my/app:v1",
+    });
+  }
+  if (code === "commander.excessArguments") {
+    return new PushError("USAGE", "There are more arguments than a source and a target.", {
+      hint: "See --help.",
+    });
+  }
+  // An unknown option may be a password that was meant well: its name is enough.
+  const shown = message.replace(/^error: /, "").replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
+  return new PushError("USAGE", shown, { hint: "See --help." });
+}

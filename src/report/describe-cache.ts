@@ -1,0 +1,61 @@
+import type { Pruned } from "../cache/prune-cache.ts";
+import { type CacheContents, type CacheFile, totalBytes } from "../cache/read-cache.ts";
+import { alignColumns, formatAge, formatBytes } from "../format.ts";
+
+/** Enough to tell one blob from another, as Docker prints them. */
+const SHORT_DIGITS = 12;
+
+/** What is in a cache, as lines: sums first, then a row for each blob. */
+export function describeCache(contents: CacheContents, now: Date): string[] {
+  const { directory, blobs, otherUploads, unfinished, strayPointers } = contents;
+  const layers = blobs.flatMap(({ pointers }) => pointers);
+  const started = blobs.flatMap(({ uploads }) => uploads);
+  const rows = blobs.map(({ name, sizeBytes, usedAt, uploads }) => [
+    `sha256:${name.slice(0, SHORT_DIGITS)}`,
+    formatBytes(sizeBytes),
+    formatAge(usedAt, now),
+    uploads.length === 0 ? "" : countOf(uploads, "started upload"),
+  ]);
+  return [
+    `Cache: ${directory}`,
+    blobs.length === 0
+      ? "It has no compressed layers."
+      : `${countOf(blobs, "blob")} of ${countOf(layers, "layer")}, ${formatBytes(totalBytes(blobs))}`,
+    ...(started.length + otherUploads.length > 0
+      ? [
+          `${countOf([...started, ...otherUploads], "started upload")} that can go on${otherUploads.length > 0 ? `, ${otherUploads.length} of blobs that are not kept here` : ""}`,
+        ]
+      : []),
+    ...describeUseless("Left by killed pushes, or being written", unfinished),
+    ...describeUseless("Pointers that lead to nothing", strayPointers),
+    ...(rows.length > 0 ? ["", ...alignColumns([["BLOB", "SIZE", "LAST USED", ""], ...rows], [1])] : []),
+  ];
+}
+
+/** What a prune removed, or would. */
+export function describePruned(pruned: Pruned, dryRun: boolean): string[] {
+  const { directory, blobs, others, freedBytes, keptCount, keptBytes } = pruned;
+  const kept = `${keptCount} blob${keptCount === 1 ? "" : "s"}, ${formatBytes(keptBytes)}`;
+  const would = dryRun ? "Would remove" : "Removed";
+  return [
+    ...alignColumns(
+      blobs.map(({ name, sizeBytes }) => [
+        `${would} sha256:${name.slice(0, SHORT_DIGITS)}`,
+        formatBytes(sizeBytes),
+      ]),
+      [1],
+    ),
+    ...(others.length > 0
+      ? [`${would} ${countOf(others, "leftover")}, ${formatBytes(totalBytes(others))}`]
+      : []),
+    `${dryRun ? "Would free" : "Freed"} ${formatBytes(freedBytes)} in ${directory}; ${dryRun ? "would keep" : "kept"} ${kept}`,
+  ];
+}
+
+function describeUseless(title: string, files: readonly CacheFile[]): string[] {
+  return files.length === 0 ? [] : [`${title}: ${countOf(files, "file")}, ${formatBytes(totalBytes(files))}`];
+}
+
+function countOf(items: readonly unknown[], noun: string): string {
+  return `${items.length} ${noun}${items.length === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,200 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type LockMode, openLocks, tryLock } from "../../src/cache/lock.ts";
+import { runWell } from "../e2e/command.ts";
+import { asNobody, canRunAsNobody } from "../support/nobody.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+setDefaultTimeout(60_000);
+
+/** Windows removes no file that is open. */
+const isWindows = process.platform === "win32";
+
+const MODULE = JSON.stringify(join(import.meta.dir, "../../src/cache/lock.ts"));
+
+/** Another process that takes a lock, and says whether it got it. It keeps it until it is killed. */
+async function otherProcess(folder: string, name: string, mode: LockMode) {
+  const child = Bun.spawn(
+    [
+      process.execPath,
+      "-e",
+      `import { tryLock } from ${MODULE};
+       globalThis.lock = tryLock(${JSON.stringify(folder)}, ${JSON.stringify(name)}, ${JSON.stringify(mode)});
+       console.log(globalThis.lock === undefined ? "refused" : "taken");
+       setInterval(() => {}, 1000);`,
+    ],
+    { stdout: "pipe", stderr: "inherit" },
+  );
+  const { value } = await child.stdout.getReader().read();
+  return {
+    said: new TextDecoder().decode(value).trim(),
+    async kill() {
+      child.kill("SIGKILL");
+      await child.exited;
+    },
+  };
+}
+
+const never = new AbortController().signal;
+const fail = (reason: string) => {
+  throw new Error(reason);
+};
+
+describe("a lock", () => {
+  const cases: [LockMode, LockMode, "taken" | "refused"][] = [
+    ["exclusive", "exclusive", "refused"],
+    ["exclusive", "shared", "refused"],
+    ["shared", "exclusive", "refused"],
+    ["shared", "shared", "taken"],
+  ];
+  test.each(cases)(
+    "that is held %s, and wanted %s, is %s: in one process and in two",
+    async (held, wanted, outcome) => {
+      await using folder = await temporaryFolder();
+      {
+        using lock = tryLock(folder.path, "a", held);
+        expect(lock).toBeDefined();
+        // One file, and nothing beside it.
+        expect(await readdir(folder.path)).toEqual(["a.lock"]);
+        {
+          using second = tryLock(folder.path, "a", wanted);
+          expect(second === undefined ? "refused" : "taken").toBe(outcome);
+          // Whoever was refused has not spoiled the lock of the other.
+          const other = await otherProcess(folder.path, "a", wanted);
+          expect(other.said).toBe(outcome);
+          await other.kill();
+        }
+        const exclusive = await otherProcess(folder.path, "a", "exclusive");
+        expect(exclusive.said).toBe("refused");
+        await exclusive.kill();
+        using another = tryLock(folder.path, "b", "exclusive");
+        expect(another).toBeDefined();
+      }
+      using again = tryLock(folder.path, "a", "exclusive");
+      expect(again).toBeDefined();
+    },
+  );
+
+  test.each<LockMode>(["exclusive", "shared"])(
+    "%s, is given back by a process that is killed",
+    async (mode) => {
+      await using folder = await temporaryFolder();
+      const other = await otherProcess(folder.path, "a", mode);
+      expect(other.said).toBe("taken");
+      expect(tryLock(folder.path, "a", "exclusive")).toBeUndefined();
+      await other.kill();
+      {
+        using lock = tryLock(folder.path, "a", "exclusive");
+        expect(lock).toBeDefined();
+      }
+      expect(await readdir(folder.path)).toEqual([]);
+    },
+  );
+
+  test.skipIf(isWindows)("on a file that was removed meanwhile is none", async () => {
+    await using folder = await temporaryFolder();
+    using _old = tryLock(folder.path, "a", "exclusive");
+    await rm(join(folder.path, "a.lock"));
+    // As where somebody deletes the folder under a push.
+    using fresh = tryLock(folder.path, "a", "exclusive");
+    expect(fresh).toBeDefined();
+  });
+});
+
+test("many processes that take turns are never two at a time", async () => {
+  await using folder = await temporaryFolder();
+  const program = `
+    import { rmSync, writeFileSync } from "node:fs";
+    import { tryLock } from ${MODULE};
+    for (let turns = 0; turns < 300; ) {
+      using lock = tryLock(${JSON.stringify(folder.path)}, "a", "exclusive");
+      if (lock === undefined) continue;
+      // Fails where somebody else is in here.
+      writeFileSync(${JSON.stringify(join(folder.path, "inside"))}, "", { flag: "wx" });
+      rmSync(${JSON.stringify(join(folder.path, "inside"))});
+      turns++;
+    }`;
+  const children = Array.from({ length: 4 }, () =>
+    Bun.spawn([process.execPath, "-e", program], { stderr: "inherit" }),
+  );
+  expect(await Promise.all(children.map(({ exited }) => exited))).toEqual([0, 0, 0, 0]);
+  // Windows leaves it where somebody else just had a look at it.
+  if (!isWindows) expect(await readdir(folder.path)).toEqual([]);
+});
+
+describe("waiting", () => {
+  test("ends when the other is done, and is told once", async () => {
+    await using folder = await temporaryFolder();
+    const locks = openLocks(folder.path, never, fail);
+    const order: string[] = [];
+    const { promise: othersWait, resolve } = Promise.withResolvers<void>();
+    const onWaiting = (name: string) => {
+      order.push(`${name} waits`);
+      if (order.filter((each) => each.endsWith("waits")).length === 2) resolve();
+    };
+    const work = async (name: string) => {
+      using _lock = await locks.take("a", () => onWaiting(name));
+      order.push(`${name} begins`);
+      await othersWait;
+      order.push(`${name} ends`);
+    };
+    await Promise.all(["x", "y", "z"].map(work));
+    expect(order.filter((each) => each.endsWith("waits"))).toHaveLength(2);
+    const turns = order.filter((each) => !each.endsWith("waits"));
+    for (let i = 0; i < turns.length; i += 2) {
+      expect(turns[i + 1]).toBe(turns[i]?.replace("begins", "ends") ?? "");
+    }
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test("ends with the reason of an interruption", async () => {
+    await using folder = await temporaryFolder();
+    using _lock = tryLock(folder.path, "a", "exclusive");
+    const controller = new AbortController();
+    const locks = openLocks(folder.path, controller.signal, fail);
+    const reason = new Error("enough");
+    const waiting = locks.take("a", () => controller.abort(reason));
+    expect(await waiting.then(String, (error: unknown) => error)).toBe(reason);
+  });
+});
+
+describe.skipIf(!canRunAsNobody())("on somebody else's file", () => {
+  test.each<[LockMode, string]>([
+    ["shared", "taken"],
+    ["exclusive", "readonly"],
+  ])("%s: is a lock, or none at all", async (mode, outcome) => {
+    await using folder = await temporaryFolder();
+    await chmod(folder.path, 0o777);
+    await writeFile(join(folder.path, "a.lock"), "", { mode: 0o644 });
+    const program = `
+      import { tryLock } from ${MODULE};
+      try {
+        using lock = tryLock(${JSON.stringify(folder.path)}, "a", "${mode}");
+        console.log(lock && "taken");
+      } catch (error) {
+        console.log(error.message);
+      }`;
+    expect(await runWell(asNobody([process.execPath, "-e", program]), { cwd: folder.path })).toContain(
+      outcome,
+    );
+  });
+});
+
+describe("where locks do not work", () => {
+  test.each<[string, (folder: string) => Promise<unknown>]>([
+    ["a folder that is gone", (folder) => rm(folder, { recursive: true })],
+    ["something else under the lock's name", (folder) => mkdir(join(folder, "a.lock"))],
+    ["a file that is no lock", (folder) => writeFile(join(folder, "a.lock"), "x".repeat(5000))],
+  ])("it is told once, and nobody waits: %s", async (_, spoil) => {
+    await using folder = await temporaryFolder();
+    await spoil(folder.path);
+    const reasons: string[] = [];
+    const locks = openLocks(folder.path, never, (reason) => reasons.push(reason));
+    for (const mode of ["exclusive", "shared"] as const) {
+      using lock = await locks.take("a", () => fail("it waits"), mode);
+      expect(lock).toBeDefined();
+    }
+    expect(reasons).toHaveLength(1);
+  });
+});
