@@ -21,6 +21,7 @@ import { manifestFor } from "./src/oci/manifest.ts";
 import { formatReference, isLoopback } from "./src/oci/reference.ts";
 import { exemptLoopback } from "./src/proxy.ts";
 import { startBlobPusher } from "./src/push-blobs.ts";
+import { rememberRepository } from "./src/registry/blob-places.ts";
 import { connect } from "./src/registry/connect.ts";
 import { usernameOf } from "./src/registry/credentials.ts";
 import { missingBlobs, putManifest } from "./src/registry/put-manifest.ts";
@@ -56,7 +57,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     report({ type: "locks-missing", directory, reason }),
   );
   using _inUse = await locks.take(CACHE_IN_USE, () => report({ type: "cache-awaited" }), "shared");
-  const connected = await connect({
+  const registry = await connect({
     target,
     credentials: login?.credentials,
     insecure: command.insecure,
@@ -64,7 +65,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     parallel: command.parallel,
     chunkBytes: command.chunkBytes,
     stallTimeoutMs: command.stallTimeoutMs,
-    memoryDirectory: directory,
+    memory: { directory, onFailure: reportOnce(report, directory) },
     retryPolicy: {
       retries,
       baseDelayMs: RETRY_DELAY_MS,
@@ -83,7 +84,6 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
       });
     },
   });
-  const registry = { ...connected, memory: { directory, onFailure: reportOnce(report, directory) } };
 
   let opening: Task | undefined;
   await using source = await openSource({
@@ -114,6 +114,10 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     await allOrAbort(pusher.sendAgain(missing), failure);
     await putManifest(registry, target.tag, manifest);
   }
+  await rememberRepository(
+    registry,
+    [config, ...layers].map(({ digest }) => digest),
+  );
   report({ type: "pushed", reference: formatReference(target), digest: manifest.digest, ...pusher.count });
   return manifest.digest;
 }

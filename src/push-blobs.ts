@@ -10,7 +10,6 @@ import { isSound, type PreparedLayer, prepareLayer, repairLayer } from "./layers
 import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
 import { type Digest, shortDigest } from "./oci/digest.ts";
 import type { Image, Layer } from "./oci/image.ts";
-import { rememberRepository } from "./registry/blob-places.ts";
 import { findBlob } from "./registry/find-blob.ts";
 import type { Registry } from "./registry/registry.ts";
 import { uploadBlob } from "./registry/upload-blob.ts";
@@ -114,17 +113,16 @@ export function startBlobPusher({ command, registry, cache, locks, report }: Blo
     return await send(blob, name, false);
   }
 
-  async function noteBelieved(blob: RegistryBlob, name: string, mountedFrom?: string): Promise<Descriptor> {
+  function noteBelieved(blob: RegistryBlob, name: string, mountedFrom?: string): Descriptor {
     const { digest, size } = blob.descriptor;
     believed.set(digest, { blob, name });
     report({ type: "blob-present", subject: name, sizeBytes: size, mountedFrom });
     count.presentBytes += size;
-    await rememberRepository(registry, digest);
     return blob.descriptor;
   }
 
   async function send(blob: RegistryBlob, name: string, mayMount = true): Promise<Descriptor> {
-    const { digest, size } = blob.descriptor;
+    const { size } = blob.descriptor;
     const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
     const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
     const { resumedBytes, mountedFrom } = await uploadBlob(registryFor(name), blob, {
@@ -136,7 +134,6 @@ export function startBlobPusher({ command, registry, cache, locks, report }: Blo
       onRefused: (bodyBytes) => report({ type: "body-refused", subject: name, bodyBytes }),
     });
     if (mountedFrom !== undefined) return noteBelieved(blob, name, mountedFrom);
-    await rememberRepository(registry, digest);
     report({ type: "task-finished", task, resultBytes: size - resumedBytes });
     count.sentBytes += size - resumedBytes;
     count.presentBytes += resumedBytes;

@@ -12,7 +12,7 @@ export type RetryPolicy = {
   readonly onRetry: (retry: Retry) => void;
 };
 
-export type Retry = {
+type Retry = {
   readonly error: unknown;
   readonly attempt: number;
   readonly delayMs: number;

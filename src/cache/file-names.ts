@@ -1,7 +1,7 @@
 import { type DiffId, type Digest, digestOf, hexOf } from "../oci/digest.ts";
 
 /** What a file in the cache's folder is, by its name. All else there is not ours, and nobody touches it. */
-export type CacheFileKind = "blob" | "pointer" | "upload" | "place" | "limit" | "lock" | "temporary";
+export type CacheFileKind = "blob" | "pointer" | "upload" | "places" | "limit" | "lock" | "temporary";
 
 const UPLOAD = /^([0-9a-f]{64})-upload-[0-9a-f]{16}$/;
 
@@ -9,7 +9,7 @@ const PATTERNS: readonly (readonly [CacheFileKind, RegExp])[] = [
   ["blob", /^[0-9a-f]{64}$/],
   ["pointer", /^[0-9a-f]{64}-ptr$/],
   ["upload", UPLOAD],
-  ["place", /^[0-9a-f]{64}-in-[0-9a-f]{16}$/],
+  ["places", /^places-[0-9a-f]{16}$/],
   ["limit", /^limit-[0-9a-f]{16}$/],
   ["lock", /^(?:cache|[0-9a-f]{64}-ptr|[0-9a-f]{64}-upload-[0-9a-f]{16})\.lock$/],
   ["temporary", /^[a-z]+-\w+-\d+-[0-9a-f-]{36}\.tmp$/],
@@ -35,9 +35,9 @@ export function uploadName(registry: { origin: string; repository: string }, dig
   return `${hexOf(digest)}-upload-${shortName(`${registry.origin}/${registry.repository}`)}`;
 }
 
-/** In which repository of a registry a blob was seen. */
-export function placeName(origin: string, digest: Digest): string {
-  return `${hexOf(digest)}-in-${shortName(origin)}`;
+/** In which repositories of a registry blobs were seen. */
+export function placesName(origin: string): string {
+  return `places-${shortName(origin)}`;
 }
 
 /** Which bodies a registry takes. */

@@ -41,8 +41,10 @@ export async function readLoginFile(path: string, name: string): Promise<LoginFi
   try {
     text = await Bun.file(path).text();
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
-      return undefined;
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    // Root's Podman keeps this folder to itself: what is in there is not this user's.
+    if (code === "EACCES" && path.startsWith("/run/containers/")) return undefined;
     throw fileError(cause, `read the logins in ${name}`, "or set SKIP_AUTH=1 to push without");
   }
   const { auths, credHelpers, credsStore } = check(LOGIN_FILE, parse(text, name), name, []);

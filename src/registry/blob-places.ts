@@ -1,28 +1,41 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { placeName } from "../cache/file-names.ts";
+import { placesName } from "../cache/file-names.ts";
 import type { Digest } from "../oci/digest.ts";
 import { isRepository } from "../oci/reference.ts";
 import type { Registry } from "./registry.ts";
 import { readJson, writeJson } from "./upload-memory.ts";
 
-// In which repository of a registry a blob was seen lies in a file beside the blobs, so that a push to another one may
-// mount it. Nothing in it is trusted: the registry says whether it has the blob there.
+// In which repository of a registry a blob was seen lies in one file for the registry, so that a push to another
+// repository may mount it. Nothing in it is trusted: the registry says whether it has the blob there.
 
-const PLACE = z.object({ repository: z.string().refine(isRepository) });
+/** More than the blobs of many images; at some hundred bytes each, the file stays small. */
+const MAX_PLACES = 1000;
+
+const PLACES = z.record(z.string().regex(/^sha256:[0-9a-f]{64}$/), z.string().refine(isRepository));
 
 /** The repository of this registry in which a blob was seen last. */
 export async function recallRepository(registry: Registry, digest: Digest): Promise<string | undefined> {
-  return PLACE.safeParse(await readJson(placePath(registry, digest))).data?.repository;
+  return (await readPlaces(registry))[digest];
 }
 
-/** Notes that the registry's own repository has a blob. */
-export async function rememberRepository(registry: Registry, digest: Digest): Promise<void> {
-  const { repository } = registry;
-  if ((await recallRepository(registry, digest)) === repository) return;
-  await writeJson(registry, placePath(registry, digest), { repository });
+/** Notes that the registry's own repository has these blobs. */
+export async function rememberRepository(registry: Registry, digests: readonly Digest[]): Promise<void> {
+  const before = await readPlaces(registry);
+  if (digests.every((digest) => before[digest] === registry.repository)) return;
+  const here = new Set<string>(digests);
+  const places = [
+    ...Object.entries(before).filter(([digest]) => !here.has(digest)),
+    ...[...here].map((digest) => [digest, registry.repository]),
+  ];
+  await writeJson(registry, placesPath(registry), Object.fromEntries(places.slice(-MAX_PLACES)));
 }
 
-function placePath({ memory, origin }: Registry, digest: Digest): string {
-  return join(memory.directory, placeName(origin, digest));
+/** The last seen at the end. */
+async function readPlaces(registry: Registry): Promise<Readonly<Record<string, string>>> {
+  return PLACES.safeParse(await readJson(placesPath(registry))).data ?? {};
+}
+
+function placesPath({ memory, origin }: Registry): string {
+  return join(memory.directory, placesName(origin));
 }

@@ -26,8 +26,7 @@ export type ConnectOptions = {
   readonly parallel: number;
   /** The user's word on the size of chunks: then what earlier pushes learned about it is not asked. */
   readonly chunkBytes?: number | undefined;
-  /** Where uploads and limits are remembered. Must exist. */
-  readonly memoryDirectory: string;
+  readonly memory: Registry["memory"];
   /** Told where the registry is, before anything is sent there. */
   readonly onAddressed?: (origin: string) => void;
 };
@@ -42,7 +41,7 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
   // As requests have it: without a default port, and with an address in its one form.
   const { origin } = new URL(`${schemeOf(options)}://${apiHost(target)}`);
   options.onAddressed?.(origin);
-  const memory = { directory: options.memoryDirectory };
+  const { memory } = options;
   const address = {
     origin,
     repository: target.repository,

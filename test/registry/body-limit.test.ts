@@ -62,7 +62,7 @@ describe("a body limit that nobody announced", () => {
       retryPolicy,
       stallTimeoutMs,
       parallel: 1,
-      memoryDirectory: folder.path,
+      memory: { directory: folder.path },
     };
     const before = registry.requests.length;
     await upload(await connect(options), OTHER);

@@ -17,7 +17,7 @@ function options(target: string, overrides: Partial<Parameters<typeof connect>[0
     stallTimeoutMs,
     trust: { ca: [] },
     parallel: 3,
-    memoryDirectory: memory.directory,
+    memory,
     target: parseReference(target),
     credentials: undefined,
     insecure: false,

@@ -34,7 +34,7 @@ describe("a blob that another repository has", () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const client = await withBlobElsewhere(registry, folder.path);
-    await rememberRepository(at(client, "team/base"), digest);
+    await rememberRepository(at(client, "team/base"), [digest]);
     const before = registry.requests.length;
     expect(await upload(client)).toEqual({ resumedBytes: 0, mountedFrom: "team/base" });
     expect(storyFrom(registry, before)).toEqual(["POST 201"]);
@@ -53,7 +53,7 @@ describe("a blob that another repository has", () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const client = await withBlobElsewhere(registry, folder.path);
-    await rememberRepository(at(client, "team/gone"), digest);
+    await rememberRepository(at(client, "team/gone"), [digest]);
     const before = registry.requests.length;
     expect(await upload(client, { mountFrom: "team/base" })).toMatchObject({ mountedFrom: "team/base" });
     // The upload that came in place of the first mount is given up.
@@ -82,7 +82,7 @@ describe("a blob that is not where it was thought to be", () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const client = clientOf(registry, { memoryDirectory: folder.path });
-    await rememberRepository(client, digest);
+    await rememberRepository(client, [digest]);
     await upload(client, { mountFrom: "team/app" });
     expect(registry.recorded("start-upload").map(({ query }) => query)).toEqual([""]);
   });
@@ -113,7 +113,7 @@ describe("with tokens, a mount", () => {
       parallel: 1,
       retryPolicy,
       stallTimeoutMs,
-      memoryDirectory,
+      memory: { directory: memoryDirectory },
     });
   }
 

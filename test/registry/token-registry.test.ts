@@ -56,14 +56,13 @@ async function setUp(options: TokenServerOptions = {}, endBefore?: RequestKind):
 function connectTo(host: string, credentials: Credentials | undefined, retries = 0) {
   const { retryPolicy, stallTimeoutMs, memory } = clientOf({ url: `http://${host}` }, { retries });
   const target = parseReference(`${host}/team/app:v1`);
-  const memoryDirectory = memory.directory;
   const options = {
     trust: { ca: [] },
     insecure: false,
     parallel: 3,
     retryPolicy,
     stallTimeoutMs,
-    memoryDirectory,
+    memory,
   };
   return connect({ target, credentials, ...options });
 }
