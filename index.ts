@@ -16,7 +16,6 @@ import { toPrintable } from "./src/format.ts";
 import { openLayerCache } from "./src/layers/layer-cache.ts";
 import type { Descriptor } from "./src/oci/descriptor.ts";
 import type { Digest } from "./src/oci/digest.ts";
-import type { Image } from "./src/oci/image.ts";
 import { manifestFor } from "./src/oci/manifest.ts";
 import { formatReference, isLoopback } from "./src/oci/reference.ts";
 import { exemptLoopback } from "./src/proxy.ts";
@@ -30,7 +29,7 @@ import { describeCache, describePruned } from "./src/report/describe-cache.ts";
 import type { Report, Task } from "./src/report/event.ts";
 import { plainReport } from "./src/report/plain.ts";
 import { assertRuntime } from "./src/runtime.ts";
-import { openSource } from "./src/source/open-source.ts";
+import { openSource, type Source } from "./src/source/open-source.ts";
 
 /** The first retry comes after a second, the fifth after sixteen. */
 const RETRY_DELAY_MS = 1000;
@@ -85,33 +84,35 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     },
   });
 
-  let opening: Task | undefined;
+  let unpacking: Task | undefined;
   await using source = await openSource({
     source: command.source,
     target,
     temporaryDirectory: directory,
     signal,
-    onProgress(verb, subject, doneBytes, totalBytes) {
-      opening = { id: "open", verb, subject, totalBytes };
-      report({ type: "task-progress", task: opening, doneBytes });
+    onUnpacking(subject, doneBytes, totalBytes) {
+      unpacking = { id: "open", verb: "unpacking", subject, totalBytes };
+      report({ type: "task-progress", task: unpacking, doneBytes });
     },
   });
-  if (opening !== undefined) {
-    report({ type: "task-finished", task: opening, resultBytes: opening.totalBytes });
+  if (unpacking !== undefined) {
+    report({ type: "task-finished", task: unpacking, resultBytes: unpacking.totalBytes });
   }
-  const { image } = source;
-  report({ type: "image-read", source: source.description, ...factsOf(image, command) });
+  report({ type: "image-read", source: source.description, ...factsOf(source, command) });
 
-  using pusher = startBlobPusher({ command, registry, cache, locks, report });
-  const [config, ...layers] = await allOrAbort(pusher.pushImage(image), failure);
-  const manifest = manifestFor(image.manifest, config, layers);
+  using pusher = startBlobPusher(source, { command, registry, cache, locks, report });
+  const [config, ...layers] = await allOrAbort(pusher.pushImage(), failure);
+  const original = source.kind === "stored" ? source.image.manifest : undefined;
+  let manifest = manifestFor(original, config, layers);
   try {
     await putManifest(registry, target.tag, manifest);
   } catch (error) {
     // serverless-registry with fallback registries says that it has what only those have.
     const missing = missingBlobs(error, pusher.believed());
     if (missing === undefined || missing.length === 0) throw error;
-    await allOrAbort(pusher.sendAgain(missing), failure);
+    const sent = await allOrAbort(pusher.sendAgain(missing), failure);
+    const current = (blob: Descriptor) => sent[missing.indexOf(blob.digest)] ?? blob;
+    manifest = manifestFor(original, current(config), layers.map(current));
     await putManifest(registry, target.tag, manifest);
   }
   await rememberRepository(
@@ -131,14 +132,16 @@ function reportOnce(report: Report, directory: string): (reason: string) => void
   };
 }
 
-function factsOf(image: Image, command: PushCommand) {
-  return {
-    names: image.names,
-    platform: image.platform,
-    layerCount: image.layers.length,
-    layerBytes: image.layers.reduce((bytes, layer) => bytes + layer.content.size, 0),
-    isNamedOtherwise: !isNamedLike(image.names, command),
-  };
+function factsOf(source: Source, command: PushCommand) {
+  const { names, platform } = source.image;
+  const isNamedOtherwise = !isNamedLike(names, command);
+  if (source.kind === "engine") {
+    const { diffIds, sizeBytes } = source.image;
+    return { names, platform, layerCount: diffIds.length, layerBytes: sizeBytes, isNamedOtherwise };
+  }
+  const { layers } = source.image;
+  const layerBytes = layers.reduce((bytes, layer) => bytes + layer.content.size, 0);
+  return { names, platform, layerCount: layers.length, layerBytes, isNamedOtherwise };
 }
 
 /** Waits for all. The first failure ends the others, and is thrown once they have ended. */

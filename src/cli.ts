@@ -30,6 +30,8 @@ export type PushCommand = {
   readonly allowOversize: boolean;
   /** A repository of the same registry whose blobs may be taken over. */
   readonly mountFrom: string | undefined;
+  /** Images of the same registry whose layers need not be made again. */
+  readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
   /** A PEM file. */
   readonly caFile: string | undefined;
   readonly skipVerify: boolean;
@@ -120,6 +122,12 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     .addOption(
       new Option("--mount-from <repository>", "take over what this repository of the same registry has"),
     )
+    .addOption(
+      new Option(
+        "--cache-from <image>",
+        "do not make layers again that this image of the same registry has, such as registry/repo:main; may be repeated",
+      ).argParser((image: string, before: readonly string[] = []) => [...before, image]),
+    )
     .version(version, "-V, --version")
     .addHelpText("after", EXAMPLES)
     .exitOverride()
@@ -156,6 +164,7 @@ type Flags = {
   readonly stallTimeout?: string;
   readonly allowOversize?: true;
   readonly mountFrom?: string;
+  readonly cacheFrom?: string[];
   readonly caFile?: string;
   readonly insecureSkipVerify?: true;
 };
@@ -180,9 +189,10 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
       hint: "Add --username or set USERNAME_REGISTRY.",
     });
   }
+  const destination = parseReference(target ?? "");
   return {
     source,
-    target: parseReference(target ?? ""),
+    target: destination,
     username,
     password,
     passwordStdin: flags.passwordStdin ?? false,
@@ -200,10 +210,24 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
       ) ?? DEFAULTS.stallSeconds) * 1000,
     allowOversize: flags.allowOversize ?? false,
     mountFrom: repository("--mount-from", flags.mountFrom),
+    cacheFrom: (flags.cacheFrom ?? []).map((text) => imageOf(text, destination)),
     caFile: flags.caFile,
     skipVerify: flags.insecureSkipVerify ?? false,
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULT_CACHE,
   };
+}
+
+/** An image of the registry that is pushed to. */
+function imageOf(text: string, { host }: Reference): { repository: string; tag: string } {
+  const image = parseReference(text);
+  if (image.host === host) return { repository: image.repository, tag: image.tag };
+  throw new PushError(
+    "USAGE",
+    `--cache-from names an image at ${image.host}, but the push goes to ${host}.`,
+    {
+      hint: "Layers can be taken over inside one registry only.",
+    },
+  );
 }
 
 function repository(name: string, text: string | undefined): string | undefined {

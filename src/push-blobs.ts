@@ -1,19 +1,20 @@
-import pLimit from "p-limit";
-import { uploadName } from "./cache/file-names.ts";
-import type { Lock, Locks } from "./cache/lock.ts";
+import type { Locks } from "./cache/lock.ts";
 import type { PushCommand } from "./cli.ts";
-import { RegistryError } from "./errors.ts";
+import { engineLayerMaker } from "./engine-layers.ts";
+import type { ImageLayer, MadeLayers } from "./layer-maker.ts";
 import { GZIP_LEVEL } from "./layers/compress-layer.ts";
 import { startGzipPool } from "./layers/gzip-pool.ts";
-import type { LayerCache } from "./layers/layer-cache.ts";
-import { isSound, type PreparedLayer, prepareLayer, repairLayer } from "./layers/prepare-layer.ts";
-import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
-import { type Digest, shortDigest } from "./oci/digest.ts";
-import type { Image, Layer } from "./oci/image.ts";
-import { findBlob } from "./registry/find-blob.ts";
+import { findCachedLayer, type LayerCache } from "./layers/layer-cache.ts";
+import type { PreparedLayer } from "./layers/prepare-layer.ts";
+import type { Descriptor } from "./oci/descriptor.ts";
+import { type DiffId, type Digest, shortDigest } from "./oci/digest.ts";
+import { type ImageName, type KnownImage, readKnownImages } from "./registry/known-layers.ts";
 import type { Registry } from "./registry/registry.ts";
-import { uploadBlob } from "./registry/upload-blob.ts";
-import type { Report, Task } from "./report/event.ts";
+import { cancelUpload, mountBlob } from "./registry/upload-session.ts";
+import type { Report } from "./report/event.ts";
+import { blobSender } from "./send-blob.ts";
+import type { Source } from "./source/open-source.ts";
+import { storedLayerMaker } from "./stored-layers.ts";
 
 export type BlobPusherOptions = {
   readonly command: PushCommand;
@@ -26,163 +27,130 @@ export type BlobPusherOptions = {
 /** Brings the blobs of one image into a registry, and keeps count. */
 export type BlobPusher = Disposable & {
   /** @returns the config's descriptor, then those of the layers, base first */
-  pushImage(image: Image): readonly [Promise<Descriptor>, ...Promise<Descriptor>[]];
-  /** Uploads blobs that the registry was mistaken to have. */
+  pushImage(): readonly [Promise<Descriptor>, ...Promise<Descriptor>[]];
+  /**
+   * Uploads blobs that the registry was mistaken to have.
+   *
+   * @returns what they are now, in that order
+   */
   sendAgain(digests: readonly Digest[]): Promise<Descriptor>[];
   /** What the registry said it has. It may be mistaken. */
   believed(): Digest[];
-  readonly count: { sentBytes: number; presentBytes: number };
+  readonly count: { readonly sentBytes: number; readonly presentBytes: number };
+};
+
+/** How a layer gets into the registry. */
+type Plan = {
+  /** Those of which the registry has said that they are there. */
+  readonly known: ReadonlyMap<DiffId, Descriptor>;
+  readonly prepared: ReadonlyMap<DiffId, Promise<PreparedLayer>>;
+  readonly config: MadeLayers["config"];
 };
 
 /**
- * Layers are compressed one after another, each on all cores; finished ones upload meanwhile. Equal layers are prepared
- * and uploaded once, and stand in the manifest as often as in the image.
+ * A layer that is in the cache, or that the registry has already in some image, is not compressed again. The others
+ * are, and upload as they are ready. Equal layers are prepared and uploaded once, and stand in the manifest as often as
+ * in the image.
  */
-export function startBlobPusher({ command, registry, cache, locks, report }: BlobPusherOptions): BlobPusher {
+export function startBlobPusher(source: Source, options: BlobPusherOptions): BlobPusher {
+  const { command, registry, cache, locks, report } = options;
   const pool = startGzipPool(GZIP_LEVEL);
-  const compressing = pLimit(1);
-  const uploading = pLimit(command.parallel);
-  const count = { sentBytes: 0, presentBytes: 0 };
-  const believed = new Map<Digest, { readonly blob: RegistryBlob; readonly name: string }>();
+  const sender = blobSender({ command, registry, locks, report });
+  const makerOptions = { cache, locks, pool, signal: registry.signal, report };
+  const maker =
+    source.kind === "stored"
+      ? storedLayerMaker(source.image, makerOptions)
+      : engineLayerMaker(source, makerOptions);
 
-  async function pushLayer(layer: Layer, name: string): Promise<Descriptor> {
-    const verb = layer.compression === "none" ? "compressing" : "checking";
-    const task: Task = { id: `prepare ${name}`, verb, subject: name, totalBytes: layer.content.size };
-    const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
-    const onWaiting = () => report({ type: "other-push-awaited", subject: name, work: "compress" });
-    const options = { cache, locks, pool, signal: registry.signal, onProgress, onWaiting };
-    const reportPrepared = ({ origin, blob }: PreparedLayer) => {
-      const { size } = blob.descriptor;
-      if (origin === "cache") report({ type: "layer-cached", subject: name, sizeBytes: size });
-      else report({ type: "task-finished", task, resultBytes: size });
-    };
-
-    const prepared = await compressing(() => prepareLayer(layer, options));
-    reportPrepared(prepared);
-    return uploading(async () => {
-      {
-        const { digest, size } = prepared.blob.descriptor;
-        using _turn = await takeTurn(digest, name);
-        const found = await findBlob(registryFor(name), digest);
-        if (found?.sizeBytes === size) return noteBelieved(prepared.blob, name);
-        // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry disagrees
-        // with.
-        if (await isSound(prepared, registry.signal)) {
-          if (found !== undefined) return noteBelieved(prepared.blob, name);
-          const sent = await sendSound(prepared, name);
-          if (sent !== undefined) return sent;
-        }
-      }
-      const sound = await repairLayer(layer, options);
-      reportPrepared(sound);
-      return sendUnlessPresent(sound.blob, name);
-    });
-  }
-
-  /** Undefined: the bytes in the cache went bad while they were sent. The layer has to be made anew. */
-  async function sendSound(prepared: PreparedLayer, name: string): Promise<Descriptor | undefined> {
-    try {
-      return await send(prepared.blob, name);
-    } catch (error) {
-      if (!mayBeFoundWrong(error)) throw error;
-      const isStillSound = await isSound({ ...prepared, origin: "cache" }, registry.signal);
-      // Then those at the registry are not what was sent.
-      if (isStillSound && isFoundWrong(error)) return await send(prepared.blob, name);
-      if (isStillSound || prepared.origin === "source") throw error;
-      return undefined;
+  async function planLayers(wanted: readonly ImageLayer[]): Promise<Plan> {
+    const cached = new Map<DiffId, Promise<PreparedLayer>>();
+    for (const { diffId, name } of wanted) {
+      const blob = await findCachedLayer(cache, diffId);
+      if (blob === undefined) continue;
+      report({ type: "layer-cached", subject: name, sizeBytes: blob.descriptor.size });
+      cached.set(diffId, Promise.resolve({ blob, origin: "cache" }));
     }
+    const missing = wanted.filter(({ diffId }) => !cached.has(diffId));
+    const images = missing.length === 0 ? [] : await readKnownImages(registry, cacheImages(command), "gzip");
+    const known = await findKnown(missing, images);
+    const made = maker.make(
+      missing.filter(({ diffId }) => !known.has(diffId)),
+      images,
+    );
+    return { known, prepared: new Map([...cached, ...made.layers]), config: made.config };
   }
 
-  /**
-   * The pushes that share a cache send a blob to a repository one at a time: all but the first find it there. A turn
-   * is over before anything else is waited for that another push may have.
-   */
-  function takeTurn(digest: Digest, name: string): Promise<Lock> {
-    const onWaiting = () => report({ type: "other-push-awaited", subject: name, work: "upload" });
-    return locks.take(uploadName(registry, digest), onWaiting);
+  /** The layers that the registry has, compressed as this push would. */
+  async function findKnown(
+    wanted: readonly ImageLayer[],
+    images: readonly KnownImage[],
+  ): Promise<Map<DiffId, Descriptor>> {
+    const found = new Map<DiffId, Descriptor>();
+    await Promise.all(
+      wanted.map(async (layer) => {
+        const image = images.find(({ layers }) => layers.has(layer.diffId));
+        const descriptor = image?.layers.get(layer.diffId);
+        if (image === undefined || descriptor === undefined) return;
+        if (await isReachable(layer, descriptor, image.repository)) found.set(layer.diffId, descriptor);
+      }),
+    );
+    return found;
   }
 
-  async function sendUnlessPresent(blob: RegistryBlob, name: string): Promise<Descriptor> {
-    using _turn = await takeTurn(blob.descriptor.digest, name);
-    const found = await findBlob(registryFor(name), blob.descriptor.digest);
-    return found === undefined ? await send(blob, name) : noteBelieved(blob, name);
+  async function isReachable(
+    layer: ImageLayer,
+    descriptor: Descriptor,
+    repository: string,
+  ): Promise<boolean> {
+    const obtain = async () => (await maker.repair(layer)).blob;
+    if (await sender.isThere(descriptor, layer.name, obtain)) return true;
+    if (repository === registry.repository) return false;
+    const answer = await mountBlob(registry, descriptor.digest, repository);
+    if (answer === "mounted") sender.believe({ descriptor, name: layer.name, obtain }, repository);
+    else if (answer !== undefined) await cancelUpload(registry, answer);
+    return answer === "mounted";
   }
 
-  async function sendAlone(blob: RegistryBlob, name: string): Promise<Descriptor> {
-    using _turn = await takeTurn(blob.descriptor.digest, name);
-    return await send(blob, name, false);
+  async function pushLayer(layer: ImageLayer, plan: Promise<Plan>): Promise<Descriptor> {
+    if (layer.check !== undefined) {
+      const prepared = await layer.check();
+      return sender.bring(prepared, layer.name, async () => prepared);
+    }
+    const { known, prepared } = await plan;
+    const there = known.get(layer.diffId);
+    if (there !== undefined) return there;
+    const ready = await prepared.get(layer.diffId);
+    if (ready === undefined) throw new Error(`Nobody makes the layer ${layer.diffId}.`);
+    return sender.bring(ready, layer.name, () => maker.repair(layer));
   }
 
-  function noteBelieved(blob: RegistryBlob, name: string, mountedFrom?: string): Descriptor {
-    const { digest, size } = blob.descriptor;
-    believed.set(digest, { blob, name });
-    report({ type: "blob-present", subject: name, sizeBytes: size, mountedFrom });
-    count.presentBytes += size;
-    return blob.descriptor;
-  }
-
-  async function send(blob: RegistryBlob, name: string, mayMount = true): Promise<Descriptor> {
-    const { size } = blob.descriptor;
-    const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
-    const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
-    const { resumedBytes, mountedFrom } = await uploadBlob(registryFor(name), blob, {
-      chunkBytes: command.chunkBytes,
-      allowOversize: command.allowOversize,
-      mayMount,
-      mountFrom: command.mountFrom,
-      onProgress,
-      onRefused: (bodyBytes) => report({ type: "body-refused", subject: name, bodyBytes }),
-    });
-    if (mountedFrom !== undefined) return noteBelieved(blob, name, mountedFrom);
-    report({ type: "task-finished", task, resultBytes: size - resumedBytes });
-    count.sentBytes += size - resumedBytes;
-    count.presentBytes += resumedBytes;
-    return blob.descriptor;
-  }
-
-  /** The same registry, whose retries say what they are about. */
-  function registryFor(subject: string): Registry {
-    const { retryPolicy } = registry;
-    return {
-      ...registry,
-      retryPolicy: { ...retryPolicy, onRetry: (retry) => retryPolicy.onRetry({ ...retry, subject }) },
-    };
+  async function pushConfig(plan: Promise<Plan>): Promise<Descriptor> {
+    const prepared: PreparedLayer = { blob: await (await plan).config, origin: "source" };
+    const name = `config ${shortDigest(prepared.blob.descriptor.digest)}`;
+    return sender.bring(prepared, name, async () => prepared);
   }
 
   return {
-    pushImage({ config, layers }) {
-      const pushed = new Map<string, Promise<Descriptor>>();
-      const descriptors = layers.map((layer, i) => {
-        const name = `layer ${i + 1}/${layers.length} ${shortDigest(layer.diffId)}`;
-        const descriptor = pushed.get(identityOf(layer)) ?? pushLayer(layer, name);
-        pushed.set(identityOf(layer), descriptor);
-        return descriptor;
-      });
-      const configName = `config ${shortDigest(config.descriptor.digest)}`;
-      return [uploading(() => sendUnlessPresent(config, configName)), ...descriptors];
+    pushImage() {
+      const different = new Map<string, ImageLayer>();
+      for (const layer of maker.layers) {
+        if (!different.has(layer.identity)) different.set(layer.identity, layer);
+      }
+      const plan = planLayers([...different.values()].filter(({ check }) => check === undefined));
+      const pushed = new Map([...different].map(([identity, layer]) => [identity, pushLayer(layer, plan)]));
+      const descriptors = maker.layers.map(({ identity }) => pushed.get(identity) as Promise<Descriptor>);
+      return [pushConfig(plan), ...descriptors];
     },
-    sendAgain: (digests) =>
-      digests.flatMap((digest) => {
-        const mistaken = believed.get(digest);
-        return mistaken === undefined ? [] : [uploading(() => sendAlone(mistaken.blob, mistaken.name))];
-      }),
-    believed: () => [...believed.keys()],
-    count,
+    sendAgain: (digests) => digests.map((digest) => sender.sendAgain(digest)),
+    believed: sender.believed,
+    count: sender.count,
     [Symbol.dispose]: () => pool[Symbol.dispose](),
   };
 }
 
-/** The registry has put a blob together, and it is not what its digest says. */
-function isFoundWrong(error: unknown): boolean {
-  return error instanceof RegistryError && error.answer.specCodes.includes("DIGEST_INVALID");
-}
-
-/** serverless-registry says no more than 500 in that case. */
-function mayBeFoundWrong(error: unknown): boolean {
-  return isFoundWrong(error) || (error instanceof RegistryError && error.answer.status === 500);
-}
-
-/** A raw layer is what its diffID says; the same layer may be compressed in several ways. */
-function identityOf({ diffId, compression, claimedDigest, name }: Layer): string {
-  return compression === "none" ? diffId : `${diffId} ${claimedDigest ?? name}`;
+/** Where the image's layers may be already: in an earlier one of the same name, or in what the user names. */
+function cacheImages({ target, cacheFrom }: PushCommand): ImageName[] {
+  const { repository, tag } = target;
+  const images = [{ repository, tag }, ...cacheFrom];
+  return tag === "latest" ? images : [...images, { repository, tag: "latest" }];
 }

@@ -37,6 +37,7 @@ describe("positionals", () => {
       stallTimeoutMs: 60_000,
       allowOversize: false,
       mountFrom: undefined,
+      cacheFrom: [],
       caFile: undefined,
       skipVerify: false,
       cacheDirectory: ".cache",

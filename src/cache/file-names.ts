@@ -1,17 +1,28 @@
 import { type DiffId, type Digest, digestOf, hexOf } from "../oci/digest.ts";
 
 /** What a file in the cache's folder is, by its name. All else there is not ours, and nobody touches it. */
-export type CacheFileKind = "blob" | "pointer" | "upload" | "places" | "limit" | "lock" | "temporary";
+export type CacheFileKind =
+  | "blob"
+  | "pointer"
+  | "image"
+  | "upload"
+  | "paths"
+  | "places"
+  | "limit"
+  | "lock"
+  | "temporary";
 
 const UPLOAD = /^([0-9a-f]{64})-upload-[0-9a-f]{16}$/;
 
 const PATTERNS: readonly (readonly [CacheFileKind, RegExp])[] = [
   ["blob", /^[0-9a-f]{64}$/],
   ["pointer", /^[0-9a-f]{64}-ptr$/],
+  ["image", /^[0-9a-f]{64}-image$/],
   ["upload", UPLOAD],
+  ["paths", /^saved-paths$/],
   ["places", /^places-[0-9a-f]{16}$/],
   ["limit", /^limit-[0-9a-f]{16}$/],
-  ["lock", /^(?:cache|[0-9a-f]{64}-ptr|[0-9a-f]{64}-upload-[0-9a-f]{16})\.lock$/],
+  ["lock", /^(?:cache|[0-9a-f]{64}-(?:ptr|image)|[0-9a-f]{64}-upload-[0-9a-f]{16})\.lock$/],
   ["temporary", /^[a-z]+-\w+-\d+-[0-9a-f-]{36}\.tmp$/],
 ];
 
@@ -30,10 +41,20 @@ export function pointerName(diffId: DiffId): string {
   return `${hexOf(diffId)}-ptr`;
 }
 
+/**
+ * What finds the config of an engine's image by its ID. It is the name of the lock, too, that whoever saves the image has.
+ */
+export function configPointerName(imageId: string): string {
+  return `${imageId}-image`;
+}
+
 /** Where the upload of a blob to a repository stands. It is the name of the lock, too, that its sender has. */
 export function uploadName(registry: { origin: string; repository: string }, digest: Digest): string {
   return `${hexOf(digest)}-upload-${shortName(`${registry.origin}/${registry.repository}`)}`;
 }
+
+/** Which layers earlier archives of engines had under which names. */
+export const SAVED_PATHS = "saved-paths";
 
 /** In which repositories of a registry blobs were seen. */
 export function placesName(origin: string): string {

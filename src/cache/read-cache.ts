@@ -14,7 +14,7 @@ export type CacheFile = {
 
 /** A compressed layer, and what goes when it goes. */
 export type CachedBlob = CacheFile & {
-  /** What finds it by the digest of the raw layer. */
+  /** What finds it by the digest of the raw layer, or a config by the image's ID. */
   readonly pointers: readonly CacheFile[];
   /** Notes about uploads of it that were begun, and not ended. */
   readonly uploads: readonly CacheFile[];
@@ -26,7 +26,7 @@ export type CacheContents = {
   readonly blobs: readonly CachedBlob[];
   /** Notes about uploads of blobs that are not kept here, such as layers that come compressed. */
   readonly otherUploads: readonly CacheFile[];
-  /** Notes about where blobs were seen. */
+  /** Notes about where blobs were seen, and by which names engines save layers. */
   readonly places: readonly CacheFile[];
   /** Notes about the bodies that a registry takes. */
   readonly limits: readonly CacheFile[];
@@ -50,22 +50,23 @@ export async function readCache(directory: string): Promise<CacheContents> {
     const of = (kind: CacheFileKind) => files.filter((file) => file.kind === kind);
     const blobs = of("blob");
     const targets = new Map<CacheFile, string>();
-    for (const pointer of of("pointer")) targets.set(pointer, await readPointer(directory, pointer));
+    const pointers = [...of("pointer"), ...of("image")];
+    for (const pointer of pointers) targets.set(pointer, await readPointer(directory, pointer));
     const isKept = (name: string | undefined) => blobs.some((blob) => blob.name === name);
     return {
       directory,
       blobs: blobs
         .map((blob) => ({
           ...blob,
-          pointers: of("pointer").filter((pointer) => targets.get(pointer) === blob.name),
+          pointers: pointers.filter((pointer) => targets.get(pointer) === blob.name),
           uploads: of("upload").filter(({ name }) => blobOfUpload(name) === blob.name),
         }))
         .sort((a, b) => b.usedAt.getTime() - a.usedAt.getTime()),
       otherUploads: of("upload").filter(({ name }) => !isKept(blobOfUpload(name))),
-      places: of("places"),
+      places: [...of("places"), ...of("paths")],
       limits: of("limit"),
       unfinished: of("temporary"),
-      strayPointers: of("pointer").filter((pointer) => !isKept(targets.get(pointer))),
+      strayPointers: pointers.filter((pointer) => !isKept(targets.get(pointer))),
       locks: of("lock"),
     };
   } catch (cause) {

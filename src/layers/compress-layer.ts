@@ -27,7 +27,7 @@ export type CompressedLayer = {
  * @param onProgress told how many bytes of the layer are done
  */
 export async function compressLayer(
-  content: Blob,
+  content: AsyncIterable<Uint8Array<ArrayBuffer>>,
   path: string,
   pool: GzipPool,
   signal: AbortSignal,
@@ -50,7 +50,7 @@ export async function compressLayer(
       doneBytes += oldest.rawBytes;
       onProgress(doneBytes);
     };
-    for await (const block of readBlocks(content)) {
+    for await (const block of cutBlocks(content)) {
       signal.throwIfAborted();
       raw.update(block);
       const rawBytes = block.length;
@@ -69,10 +69,31 @@ export async function compressLayer(
 }
 
 /** The blocks of a layer; one empty block where it has no bytes, so that the result is a gzip file all the same. */
-async function* readBlocks(content: Blob): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  for (let offset = 0; offset === 0 || offset < content.size; offset += GZIP_BLOCK_BYTES) {
-    yield new Uint8Array(await content.slice(offset, offset + GZIP_BLOCK_BYTES).arrayBuffer());
+async function* cutBlocks(
+  pieces: AsyncIterable<Uint8Array<ArrayBuffer>>,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  let block = new Uint8Array(GZIP_BLOCK_BYTES);
+  let filled = 0;
+  let isEmpty = true;
+  for await (const piece of pieces) {
+    isEmpty &&= piece.length === 0;
+    // What is a block already is handed on as it is.
+    if (filled === 0 && piece.length === GZIP_BLOCK_BYTES && piece.buffer.byteLength === piece.length) {
+      yield piece;
+      continue;
+    }
+    for (let done = 0; done < piece.length; ) {
+      const part = piece.subarray(done, done + GZIP_BLOCK_BYTES - filled);
+      block.set(part, filled);
+      done += part.length;
+      filled += part.length;
+      if (filled < GZIP_BLOCK_BYTES) continue;
+      yield block;
+      block = new Uint8Array(GZIP_BLOCK_BYTES);
+      filled = 0;
+    }
   }
+  if (filled > 0 || isEmpty) yield block.slice(0, filled);
 }
 
 async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {

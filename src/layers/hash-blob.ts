@@ -59,7 +59,11 @@ export async function hashUnpacked(
   return hasher.digest();
 }
 
-async function* readPieces(content: Blob, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+/** The bytes of a blob, in pieces of 1 MiB that are nobody else's. */
+export async function* readPieces(
+  content: Blob,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   for (let offset = 0; offset < content.size; offset += READ_BYTES) {
     signal.throwIfAborted();
     yield new Uint8Array(await content.slice(offset, offset + READ_BYTES).arrayBuffer());

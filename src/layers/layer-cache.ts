@@ -58,6 +58,17 @@ export async function storeLayer(
   return cachedBlob(cache, file.digest, file.sizeBytes);
 }
 
+/** Takes a finished file over that came compressed. Nothing leads to it by a diffID: it is not ours to say what it is. */
+export async function storePackedLayer(
+  cache: LayerCache,
+  path: string,
+  descriptor: RegistryBlob["descriptor"],
+): Promise<RegistryBlob> {
+  const target = blobPath(cache, descriptor.digest);
+  await rename(path, target);
+  return { descriptor, content: Bun.file(target) };
+}
+
 /** Forgets a blob that turned out to be damaged. */
 export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Promise<void> {
   try {

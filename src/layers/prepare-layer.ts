@@ -8,7 +8,7 @@ import type { Layer } from "../oci/image.ts";
 import { temporaryFile } from "../temporary-file.ts";
 import { compressLayer } from "./compress-layer.ts";
 import type { GzipPool } from "./gzip-pool.ts";
-import { hashBlob, hashUnpacked } from "./hash-blob.ts";
+import { hashBlob, hashUnpacked, readPieces } from "./hash-blob.ts";
 import { dropCachedLayer, findCachedLayer, type LayerCache, storeLayer } from "./layer-cache.ts";
 
 /** A layer that is ready for the registry. */
@@ -87,7 +87,13 @@ async function compress(
   await using file = temporaryFile(cache.directory, "layer");
   onProgress(0);
   try {
-    const compressed = await compressLayer(layer.content, file.path, pool, signal, onProgress);
+    const compressed = await compressLayer(
+      readPieces(layer.content, signal),
+      file.path,
+      pool,
+      signal,
+      onProgress,
+    );
     if (!isDiffId(compressed.rawDigest, layer.diffId))
       throw damaged(layer, layer.diffId, compressed.rawDigest);
     return await storeLayer(cache, layer.diffId, { path: file.path, ...compressed });

@@ -79,9 +79,13 @@ const MAGIC: readonly [Compression, readonly number[]][] = [
 ];
 
 /** Tells how bytes are compressed by how they begin; names and media types are often wrong. */
-export async function detectCompression(content: Blob): Promise<Compression> {
-  const head = new Uint8Array(await content.slice(0, 4).arrayBuffer());
+export function compressionOf(head: Uint8Array): Compression {
   return MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? "none";
+}
+
+/** The same, of bytes that have to be read first. */
+export async function detectCompression(content: Blob): Promise<Compression> {
+  return compressionOf(new Uint8Array(await content.slice(0, 4).arrayBuffer()));
 }
 
 /** Refuses an image whose config and layer list disagree. Throws `IMAGE_INVALID`. */

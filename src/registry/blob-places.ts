@@ -1,10 +1,10 @@
-import { join } from "node:path";
 import { z } from "zod";
 import { placesName } from "../cache/file-names.ts";
+import { readJsonFile } from "../cache/json-file.ts";
 import type { Digest } from "../oci/digest.ts";
 import { isRepository } from "../oci/reference.ts";
 import type { Registry } from "./registry.ts";
-import { readJson, writeJson } from "./upload-memory.ts";
+import { writeNote } from "./upload-memory.ts";
 
 // In which repository of a registry a blob was seen lies in one file for the registry, so that a push to another
 // repository may mount it. Nothing in it is trusted: the registry says whether it has the blob there.
@@ -28,14 +28,12 @@ export async function rememberRepository(registry: Registry, digests: readonly D
     ...Object.entries(before).filter(([digest]) => !here.has(digest)),
     ...[...here].map((digest) => [digest, registry.repository]),
   ];
-  await writeJson(registry, placesPath(registry), Object.fromEntries(places.slice(-MAX_PLACES)));
+  await writeNote(registry, placesName(registry.origin), Object.fromEntries(places.slice(-MAX_PLACES)));
 }
 
 /** The last seen at the end. */
 async function readPlaces(registry: Registry): Promise<Readonly<Record<string, string>>> {
-  return PLACES.safeParse(await readJson(placesPath(registry))).data ?? {};
-}
-
-function placesPath({ memory, origin }: Registry): string {
-  return join(memory.directory, placesName(origin));
+  return (
+    PLACES.safeParse(await readJsonFile(registry.memory.directory, placesName(registry.origin))).data ?? {}
+  );
 }

@@ -1,10 +1,10 @@
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { limitName, uploadName } from "../cache/file-names.ts";
+import { readJsonFile, writeJsonFile } from "../cache/json-file.ts";
 import { messageOf } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
-import { temporaryFile } from "../temporary-file.ts";
 import type { Learned, Registry } from "./registry.ts";
 import type { Upload } from "./upload-session.ts";
 
@@ -25,7 +25,7 @@ const LEARNED = z.object({
 
 /** The upload of a blob that an earlier process began. Undefined where there is none, or none that can be read. */
 export async function recallUpload(registry: Registry, digest: Digest): Promise<Upload | undefined> {
-  const saved = UPLOAD.safeParse(await readJson(uploadPath(registry, digest)));
+  const saved = UPLOAD.safeParse(await readJsonFile(registry.memory.directory, uploadName(registry, digest)));
   if (!saved.success) return undefined;
   const { location, offset, chunkBytes, minBytes, maxBytes } = saved.data;
   return { session: { location: new URL(location), offset }, chunkBytes, limits: { minBytes, maxBytes } };
@@ -39,17 +39,19 @@ export async function rememberUpload(
 ): Promise<void> {
   const { href: location } = session.location;
   const { offset } = session;
-  await writeJson(registry, uploadPath(registry, digest), { location, offset, chunkBytes, ...limits });
+  await writeNote(registry, uploadName(registry, digest), { location, offset, chunkBytes, ...limits });
 }
 
 /** Forgets an upload that is done, or given up. */
 export async function forgetUpload(registry: Registry, digest: Digest): Promise<void> {
-  await unlessFailing(registry, () => rm(uploadPath(registry, digest), { force: true }));
+  await unlessFailing(registry, () =>
+    rm(join(registry.memory.directory, uploadName(registry, digest)), { force: true }),
+  );
 }
 
 /** What earlier processes have learned about the bodies that a registry takes. */
 export async function recallLearned(registry: Pick<Registry, "memory" | "origin">): Promise<Learned> {
-  const saved = LEARNED.safeParse(await readJson(learnedPath(registry)));
+  const saved = LEARNED.safeParse(await readJsonFile(registry.memory.directory, limitName(registry.origin)));
   return { maxBodyBytes: saved.data?.maxBodyBytes, wholePuts: saved.data?.wholePuts };
 }
 
@@ -57,32 +59,12 @@ export async function recallLearned(registry: Pick<Registry, "memory" | "origin"
 export async function rememberLearned(registry: Registry): Promise<void> {
   const { maxBodyBytes, wholePuts } = registry.learned;
   const isOfUse = wholePuts !== "refused";
-  await writeJson(registry, learnedPath(registry), { maxBodyBytes, ...(isOfUse && { wholePuts }) });
+  await writeNote(registry, limitName(registry.origin), { maxBodyBytes, ...(isOfUse && { wholePuts }) });
 }
 
-function uploadPath(registry: Registry, digest: Digest): string {
-  return join(registry.memory.directory, uploadName(registry, digest));
-}
-
-function learnedPath({ memory, origin }: Pick<Registry, "memory" | "origin">): string {
-  return join(memory.directory, limitName(origin));
-}
-
-export async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, "utf8"));
-  } catch {
-    // Missing, unreadable or torn: the upload begins anew, which is what happens without a memory.
-    return undefined;
-  }
-}
-
-export async function writeJson(registry: Registry, path: string, value: unknown): Promise<void> {
-  await unlessFailing(registry, async () => {
-    await using file = temporaryFile(registry.memory.directory, "memory");
-    await writeFile(file.path, JSON.stringify(value), { mode: 0o600, flush: true });
-    await rename(file.path, path);
-  });
+/** Writes a note, if there is room for it. */
+export async function writeNote(registry: Registry, name: string, value: unknown): Promise<void> {
+  await unlessFailing(registry, () => writeJsonFile(registry.memory.directory, name, value));
 }
 
 /** A push needs no memory. Where there is no room for one, it goes on without, and only the next push pays for it. */

@@ -8,7 +8,7 @@ const SHORT_DIGITS = 12;
 /** What is in a cache, as lines: sums first, then a row for each blob. */
 export function describeCache(contents: CacheContents, now: Date): string[] {
   const { directory, blobs, otherUploads, unfinished, strayPointers } = contents;
-  const layers = blobs.flatMap(({ pointers }) => pointers);
+  const layers = blobs.flatMap(({ pointers }) => pointers.filter(({ kind }) => kind === "pointer"));
   const started = blobs.flatMap(({ uploads }) => uploads);
   const rows = blobs.map(({ name, sizeBytes, usedAt, uploads }) => [
     `sha256:${name.slice(0, SHORT_DIGITS)}`,

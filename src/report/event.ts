@@ -37,6 +37,8 @@ export type PushEvent =
   /** The first one of a task says that it has begun. */
   | { readonly type: "task-progress"; readonly task: Task; readonly doneBytes: number }
   | { readonly type: "task-finished"; readonly task: Task; readonly resultBytes: number }
+  /** It turned out to be for nothing. */
+  | { readonly type: "task-dropped"; readonly task: Task }
   | { readonly type: "layer-cached"; readonly subject: string; readonly sizeBytes: number }
   | {
       readonly type: "blob-present";

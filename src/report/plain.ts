@@ -30,7 +30,7 @@ export function plainReport(writeLine: (line: string) => unknown, isTerminal: bo
       if (event.type === "registry-addressed") startedMs = performance.now();
       if (event.type === "task-progress") noteProgress(running, event);
       const current = "task" in event ? running.get(event.task.id) : undefined;
-      if (event.type === "task-finished") running.delete(event.task.id);
+      if (event.type === "task-finished" || event.type === "task-dropped") running.delete(event.task.id);
       const elapsedMs = performance.now() - (current?.startedMs ?? startedMs);
       for (const line of linesOf(event, elapsedMs)) writeLine(line);
     },
@@ -99,6 +99,7 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
         `Pushed ${event.reference} in ${formatDuration(elapsedMs)}: ${formatBytes(event.sentBytes)} sent, ${formatBytes(event.presentBytes)} were there already`,
       ];
     case "task-progress":
+    case "task-dropped":
       return [];
   }
 }

@@ -1,73 +1,77 @@
-import { open } from "node:fs/promises";
 import { distance } from "fastest-levenshtein";
+import { z } from "zod";
 import { PushError } from "../errors.ts";
-import { fileError, OTHER_CACHE } from "../file-error.ts";
+import { type DiffId, parseDiffId } from "../oci/digest.ts";
+import { parseJson } from "../oci/json.ts";
 
 const SUGGESTIONS = 3;
 
 /** An image that an engine has. */
 export type EngineImage = {
+  /** The 64 hex digits of its ID: of its config's digest, or of its manifest's, as engines have it. */
+  readonly id: string;
   readonly names: readonly string[];
   /** When it was built, as the engine says: ISO 8601. */
   readonly created: string;
-  /** About what saving it will write. */
+  /** About what saving it will send. */
   readonly sizeBytes: number;
+  /** `linux/amd64`, or undefined where the engine does not say. */
+  readonly platform: string | undefined;
+  readonly diffIds: readonly DiffId[];
 };
+
+const INSPECTED = z.tuple([
+  z.object({
+    // Podman leaves the algorithm out.
+    Id: z.string().regex(/^(?:sha256:)?[0-9a-f]{64}$/),
+    RepoTags: z.array(z.string()).nullish(),
+    Created: z.string().catch(""),
+    Size: z.number().nonnegative().catch(0),
+    Os: z.string().nullish(),
+    Architecture: z.string().nullish(),
+    Variant: z.string().nullish(),
+    RootFS: z.object({ Layers: z.array(z.string()).nullish() }),
+  }),
+]);
 
 /**
  * Looks an image up in the engine that the `docker` command reaches: `DOCKER_HOST` and contexts just work.
  * Throws `ENGINE_MISSING`, `ENGINE_UNREACHABLE`, or `IMAGE_NOT_FOUND` with the nearest names.
  */
 export async function inspectEngineImage(name: string, signal: AbortSignal): Promise<EngineImage> {
-  const format = '{{join .RepoTags ","}}\t{{.Created}}\t{{.Size}}';
-  const inspected = await docker(["image", "inspect", "--format", format, name], signal);
-  if (inspected.exitCode === 0) {
-    const [names = "", created = "", size = "0"] = inspected.stdout.trim().split("\t");
-    return { names: names.split(",").filter(Boolean), created, sizeBytes: Number(size) || 0 };
+  const inspected = await docker(["image", "inspect", name], signal);
+  if (inspected.exitCode !== 0) {
+    if (!/no such image/i.test(inspected.stderr)) throw engineFailure(inspected.stderr, `look for "${name}"`);
+    throw await imageNotFound(name, signal);
   }
-  if (!/no such image/i.test(inspected.stderr)) throw engineFailure(inspected.stderr, `look for "${name}"`);
-  throw await imageNotFound(name, signal);
+  const title = `what docker says of the image "${name}"`;
+  const [image] = parseJson(new TextEncoder().encode(inspected.stdout), INSPECTED, title);
+  return {
+    id: image.Id.replace("sha256:", ""),
+    names: image.RepoTags ?? [],
+    created: image.Created,
+    sizeBytes: image.Size,
+    platform: [image.Os, image.Architecture, image.Variant].filter(Boolean).join("/") || undefined,
+    diffIds: (image.RootFS.Layers ?? []).map((id) => parseDiffId(id, `RootFS.Layers in ${title}`)),
+  };
 }
 
 /**
- * Writes an image into an archive, as `docker save` does.
+ * The archive that `docker save` writes, as it comes: nothing of it is on the disk.
  *
- * @param onProgress told how many bytes are written
+ * @param name for messages; what is saved is the image that was inspected, and never all the tags of a repository
  */
-export async function saveEngineImage(
+export async function* saveEngineImage(
+  { id }: EngineImage,
   name: string,
-  archivePath: string,
   signal: AbortSignal,
-  onProgress: (doneBytes: number) => void,
-): Promise<void> {
-  // The engine may be silent for long before its first byte.
-  onProgress(0);
-  const child = startDocker(["image", "save", name], signal);
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const child = startDocker(["image", "save", id], signal);
   const stderr = child.stderr.text();
-  await writeCounted(child.stdout, archivePath, onProgress);
+  yield* child.stdout;
   const exitCode = await child.exited;
   signal.throwIfAborted();
   if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`);
-}
-
-async function writeCounted(
-  bytes: ReadableStream<Uint8Array>,
-  path: string,
-  onProgress: (doneBytes: number) => void,
-): Promise<void> {
-  const file = await open(path, "wx", 0o600);
-  try {
-    let doneBytes = 0;
-    for await (const piece of bytes) {
-      await file.writeFile(piece);
-      doneBytes += piece.length;
-      onProgress(doneBytes);
-    }
-  } catch (cause) {
-    throw fileError(cause, `save the image to "${path}"`, OTHER_CACHE);
-  } finally {
-    await file.close();
-  }
 }
 
 type DockerResult = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };

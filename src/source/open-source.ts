@@ -3,40 +3,55 @@ import { PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import type { Image, ImageOrigin } from "../oci/image.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
-import { temporaryFile } from "../temporary-file.ts";
 import { openArchiveFiles } from "./archive-files.ts";
 import { readDockerArchive } from "./docker-archive.ts";
-import { inspectEngineImage, saveEngineImage } from "./docker-engine.ts";
+import { type EngineImage, inspectEngineImage, saveEngineImage } from "./docker-engine.ts";
 import { openFolderFiles } from "./folder-files.ts";
 import type { ImageFiles } from "./image-files.ts";
 import { readOciLayout } from "./oci-layout.ts";
 import { decompressArchive } from "./outer-compression.ts";
 import { selectImage } from "./saved-image.ts";
+import { readSavedStream, type SavedLayer, type SavedParts } from "./saved-stream.ts";
 
 /** What is looked for in the working folder where no source was named. */
 const DEFAULT_ARCHIVE = "output.tar";
 const DEFAULT_FOLDER = ".output-image";
 
-/** An opened source. Its layers can be read until it is disposed of. */
-export type Source = AsyncDisposable & {
+/** An opened source. What it holds can be read until it is disposed of. */
+export type Source = AsyncDisposable & (StoredSource | EngineSource);
+
+/** An image in files, whose layers can be read in any order, and as often as needed. */
+export type StoredSource = {
+  readonly kind: "stored";
   readonly description: ImageOrigin;
   readonly image: Image;
+};
+
+/** An image of an engine, of which nothing is read until it is saved. */
+export type EngineSource = {
+  readonly kind: "engine";
+  readonly description: ImageOrigin;
+  readonly image: EngineImage;
+  /**
+   * Has the engine save the image, and hands its layers over. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
+   *
+   * @param onProgress told how many bytes the engine has sent
+   */
+  save(
+    onLayer: (layer: SavedLayer) => Promise<void>,
+    onProgress: (doneBytes: number) => void,
+  ): Promise<SavedParts>;
 };
 
 export type SourceOptions = {
   /** A path, or an image's name in the engine. Undefined: look in the working folder, then ask the engine. */
   readonly source: string | undefined;
   readonly target: Reference;
-  /** Where an archive may be unpacked or saved to. Must exist. */
+  /** Where an archive may be unpacked. Must exist. */
   readonly temporaryDirectory: string;
   readonly signal: AbortSignal;
-  /** Told how far the work is that some sources need before they can be read. */
-  readonly onProgress: (
-    verb: "saving" | "unpacking",
-    name: string,
-    doneBytes: number,
-    totalBytes: number,
-  ) => void;
+  /** Told how far an archive is unpacked that has to be, before it can be read. */
+  readonly onUnpacking: (path: string, doneBytes: number, totalBytes: number) => void;
 };
 
 /**
@@ -89,7 +104,7 @@ async function openPath(description: ImageOrigin, options: SourceOptions): Promi
       path,
       options.temporaryDirectory,
       options.signal,
-      (done, total) => options.onProgress("unpacking", path, done, total),
+      (done, total) => options.onUnpacking(path, done, total),
     );
     if (unpacked !== undefined) resources.use(unpacked);
     files = await openArchiveFiles(unpacked?.path ?? path, title);
@@ -97,16 +112,39 @@ async function openPath(description: ImageOrigin, options: SourceOptions): Promi
   return disposeWith(resources, description, await readImage(files, namesOf(options.target)));
 }
 
-async function openEngineImage(name: string, options: SourceOptions): Promise<Source> {
-  const found = await inspectEngineImage(name, options.signal);
-  const description = { kind: "engine" as const, name, date: new Date(found.created), sizeBytes: undefined };
-  await using resources = new AsyncDisposableStack();
-  const archive = resources.use(temporaryFile(options.temporaryDirectory, "save"));
-  await saveEngineImage(name, archive.path, options.signal, (done) =>
-    options.onProgress("saving", name, done, Math.max(done, found.sizeBytes)),
-  );
-  const files = await openArchiveFiles(archive.path, `archive that docker saved of "${name}"`);
-  return disposeWith(resources, description, await readImage(files, [name, ...found.names]));
+async function openEngineImage(
+  name: string,
+  { signal }: SourceOptions,
+): Promise<EngineSource & AsyncDisposable> {
+  const image = await inspectEngineImage(name, signal);
+  return {
+    kind: "engine",
+    description: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
+    image,
+    save: (onLayer, onProgress) =>
+      readSavedStream(
+        countBytes(saveEngineImage(image, name, signal), onProgress),
+        `archive that docker saved of "${name}"`,
+        image.diffIds,
+        onLayer,
+      ),
+    // What it has begun ends with the signal.
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+async function* countBytes<T extends Uint8Array>(
+  pieces: AsyncIterable<T>,
+  onProgress: (doneBytes: number) => void,
+): AsyncGenerator<T> {
+  let doneBytes = 0;
+  // The engine may be silent for long before its first byte.
+  onProgress(0);
+  for await (const piece of pieces) {
+    doneBytes += piece.length;
+    onProgress(doneBytes);
+    yield piece;
+  }
 }
 
 async function readImage(files: ImageFiles, wanted: readonly string[]): Promise<Image> {
@@ -130,5 +168,5 @@ function namesOf(target: Reference): string[] {
 /** Hands what was opened over to the source, whose user disposes of it. */
 function disposeWith(resources: AsyncDisposableStack, description: ImageOrigin, image: Image): Source {
   const owned = resources.move();
-  return { description, image, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { kind: "stored", description, image, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

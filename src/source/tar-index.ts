@@ -1,14 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { Header, Pax, ReadEntry } from "tar";
-import { messageOf, PushError } from "../errors.ts";
+import type { ReadEntry } from "tar";
 import { fileError } from "../file-error.ts";
-
-const BLOCK_BYTES = 512;
-/** Extended headers hold names and numbers. A larger one is an attack on our memory. */
-const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
-
-/** GNU tar and Go pass over the size that a header gives to these. */
-const HAS_NO_BODY: readonly string[] = ["Link", "SymbolicLink", "Directory"];
+import { cutShort, invalid, readTarEntries } from "./tar-entries.ts";
 
 /** Where a member of an archive lies. */
 export type TarMember =
@@ -43,103 +36,13 @@ async function readMembers(
   title: string,
 ): Promise<Map<string, TarMember>> {
   const members = new Map<string, TarMember>();
-  const block = Buffer.alloc(BLOCK_BYTES);
-  const extended: ExtendedHeaders = {};
-  let offset = 0;
-  for (;;) {
-    if (offset + BLOCK_BYTES > archiveBytes) throw cutShort(title, archiveBytes);
-    await readFully(file, block, offset, title);
-    const header = decodeHeader(block, extended, title, offset);
-    if (header.nullBlock) return members;
-    const entry = decodeEntry(header, extended, title, offset);
-    const bodyOffset = offset + BLOCK_BYTES;
-    const bodyBytes = HAS_NO_BODY.includes(entry.type) ? 0 : entry.size;
-    if (bodyBytes > archiveBytes - bodyOffset) throw cutShort(title, archiveBytes, entry.path);
-
-    if (entry.meta) {
-      await readExtendedHeader(file, entry, bodyOffset, extended, title);
-    } else {
-      const member = memberOf(entry, bodyOffset, members, title);
-      if (member !== undefined) members.set(normalizeName(entry.path, entry.path, title), member);
-      delete extended.next;
-    }
-    offset = bodyOffset + Math.ceil(bodyBytes / BLOCK_BYTES) * BLOCK_BYTES;
+  const input = { read: (buffer: Buffer, position: number) => readFully(file, buffer, position, title) };
+  for await (const { entry, offset, sizeBytes } of readTarEntries(input, title)) {
+    if (sizeBytes > archiveBytes - offset) throw cutShort(title, archiveBytes, entry.path);
+    const member = memberOf(entry, offset, members, title);
+    if (member !== undefined) members.set(normalizeName(entry.path, entry.path, title), member);
   }
-}
-
-/** Extended headers say what the next member's own header has no room for; global ones hold until replaced. */
-type ExtendedHeaders = { next?: Pax; global?: Pax };
-
-function decodeHeader(
-  block: Buffer,
-  { next, global }: ExtendedHeaders,
-  title: string,
-  offset: number,
-): Header {
-  let header: Header;
-  try {
-    // With the extended headers, whose name counts: the header's own, cut after a slash, would look like a folder.
-    header = new Header(block, 0, next, global);
-  } catch (cause) {
-    if (offset === 0) throw invalid(title, "it is not a tar archive", cause);
-    throw invalid(title, `the header at byte ${offset} cannot be read: ${messageOf(cause)}`, cause);
-  }
-  if (!header.nullBlock && !header.cksumValid) {
-    throw invalid(
-      title,
-      offset === 0 ? "it is not a tar archive" : `the header at byte ${offset} is damaged`,
-    );
-  }
-  return header;
-}
-
-function decodeEntry(
-  header: Header,
-  { next, global }: ExtendedHeaders,
-  title: string,
-  offset: number,
-): ReadEntry {
-  if (header.path === undefined || header.path === "")
-    throw invalid(title, `the member at byte ${offset} has no name`);
-  if (header.size === undefined) throw invalid(title, `member "${header.path}" has no size`);
-  // ReadEntry puts header and extended header together; Header.path alone is wrong where a ustar prefix meets
-  // an extended path.
-  const entry = new ReadEntry(header, next, global);
-  if (!Number.isSafeInteger(entry.size) || entry.size < 0)
-    throw invalid(title, `member "${entry.path}" has no valid size`);
-  return entry;
-}
-
-async function readExtendedHeader(
-  file: FileHandle,
-  entry: ReadEntry,
-  offset: number,
-  extended: ExtendedHeaders,
-  title: string,
-): Promise<void> {
-  if (entry.size > MAX_EXTENDED_HEADER_BYTES) {
-    throw invalid(title, `the extended header before byte ${offset} has ${entry.size} bytes`);
-  }
-  const body = Buffer.alloc(entry.size);
-  await readFully(file, body, offset, title);
-  const text = body.toString("utf8");
-  const name = text.replace(/\0.*$/s, "");
-  switch (entry.type) {
-    case "ExtendedHeader":
-    case "OldExtendedHeader":
-      extended.next = Pax.parse(text, extended.next);
-      break;
-    case "GlobalExtendedHeader":
-      extended.global = Pax.parse(text, extended.global, true);
-      break;
-    case "NextFileHasLongPath":
-    case "OldGnuLongPath":
-      extended.next = new Pax({ ...extended.next, path: name });
-      break;
-    case "NextFileHasLongLinkpath":
-      extended.next = new Pax({ ...extended.next, linkpath: name });
-      break;
-  }
+  return members;
 }
 
 function memberOf(
@@ -188,6 +91,7 @@ function normalizeName(name: string, member: string, title: string, folder = "")
   return parts.join("/");
 }
 
+/** The archive may be shorter than it says. */
 async function readFully(file: FileHandle, buffer: Buffer, position: number, title: string): Promise<void> {
   let done = 0;
   while (done < buffer.length) {
@@ -195,22 +99,4 @@ async function readFully(file: FileHandle, buffer: Buffer, position: number, tit
     if (bytesRead === 0) throw cutShort(title, position + done);
     done += bytesRead;
   }
-}
-
-function cutShort(title: string, sizeBytes: number, member?: string): PushError {
-  const where = member === undefined ? "" : ` inside "${member}"`;
-  return new PushError(
-    "ARCHIVE_INVALID",
-    `Cannot read the ${title}: the archive is cut short${where}, after ${sizeBytes} bytes.`,
-    {
-      hint: "Save or copy it again, and check that the disk was not full.",
-    },
-  );
-}
-
-function invalid(title: string, problem: string, cause?: unknown): PushError {
-  return new PushError("ARCHIVE_INVALID", `Cannot read the ${title}: ${problem}.`, {
-    hint: "It should be an archive that docker save wrote.",
-    cause,
-  });
 }

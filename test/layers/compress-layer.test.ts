@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { compressLayer, GZIP_BLOCK_BYTES, GZIP_LEVEL } from "../../src/layers/compress-layer.ts";
 import { startGzipPool } from "../../src/layers/gzip-pool.ts";
+import { readPieces } from "../../src/layers/hash-blob.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -22,7 +23,7 @@ async function compress(content: Blob, workers: number, onProgress: (bytes: numb
   await using folder = await temporaryFolder();
   using pool = startGzipPool(GZIP_LEVEL, workers);
   const path = join(folder.path, "layer.gz");
-  const result = await compressLayer(content, path, pool, never, onProgress);
+  const result = await compressLayer(readPieces(content, never), path, pool, never, onProgress);
   return { ...result, bytes: await Bun.file(path).bytes() };
 }
 
@@ -85,7 +86,7 @@ describe("failures", () => {
     using pool = startGzipPool(GZIP_LEVEL, 1);
     const path = join(folder.path, "layer.gz");
     await Bun.write(path, "mine");
-    const failure = await compressLayer(new Blob(["x"]), path, pool, never, () => {}).then(
+    const failure = await compressLayer(readPieces(new Blob(["x"]), never), path, pool, never, () => {}).then(
       String,
       (error: unknown) => error,
     );
@@ -100,7 +101,7 @@ describe("failures", () => {
     const reason = new Error("enough");
     const seen: number[] = [];
     const compressing = compressLayer(
-      new Blob([layerBytes(10 * GZIP_BLOCK_BYTES, 6)]),
+      readPieces(new Blob([layerBytes(10 * GZIP_BLOCK_BYTES, 6)]), never),
       join(folder.path, "layer.gz"),
       pool,
       controller.signal,

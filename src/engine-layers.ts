@@ -1,0 +1,180 @@
+import { configPointerName } from "./cache/file-names.ts";
+import { PushError } from "./errors.ts";
+import {
+  type ImageLayer,
+  type LayerMaker,
+  layerName,
+  type MadeLayers,
+  type MakerOptions,
+} from "./layer-maker.ts";
+import { findCachedConfig, storeConfig } from "./layers/config-cache.ts";
+import { dropCachedLayer, findCachedLayer } from "./layers/layer-cache.ts";
+import { isSound, type PreparedLayer } from "./layers/prepare-layer.ts";
+import { prepareStreamedLayer, type StreamedLayer } from "./layers/prepare-streamed.ts";
+import { recallSavedPaths, rememberSavedPaths } from "./layers/saved-paths.ts";
+import type { RegistryBlob } from "./oci/descriptor.ts";
+import { type DiffId, hexOf, shortDigest } from "./oci/digest.ts";
+import type { KnownImage } from "./registry/known-layers.ts";
+import type { Task } from "./report/event.ts";
+import type { EngineSource } from "./source/open-source.ts";
+import type { SavedLayer } from "./source/saved-stream.ts";
+
+/**
+ * Layers that an engine hands over one after another, in its own order, while it saves the image: each is compressed as it
+ * comes, and those that are not wanted are passed over.
+ */
+export function engineLayerMaker(source: EngineSource, options: MakerOptions): LayerMaker {
+  const { cache, locks, signal, report } = options;
+  const { image } = source;
+
+  async function save(waiting: Map<DiffId, Waiting>, images: readonly KnownImage[]): Promise<RegistryBlob> {
+    // An engine's ID of an image is the digest of its config, or, in newer ones, of its manifest.
+    const known = images.find(({ digest, config }) =>
+      [digest, config.descriptor.digest].some((each) => hexOf(each) === image.id),
+    );
+    if (known !== undefined && waiting.size === 0) return known.config;
+    const before = waiting.size === 0 ? await findCachedConfig(cache, image.id) : undefined;
+    if (before !== undefined) return before.blob;
+    const onWaiting = () =>
+      report({ type: "other-push-awaited", subject: source.description.name, work: "compress" });
+    using _turn = await locks.take(configPointerName(image.id), onWaiting);
+    const cached = await findCachedConfig(cache, image.id);
+    for (const [diffId, { name, resolve }] of waiting) {
+      const blob = await findCachedLayer(cache, diffId);
+      if (blob === undefined) continue;
+      report({ type: "layer-cached", subject: name, sizeBytes: blob.descriptor.size });
+      resolve({ blob, origin: "cache" });
+      waiting.delete(diffId);
+    }
+    if (cached !== undefined && waiting.size === 0) return cached.blob;
+
+    const paths = await recallSavedPaths(cache);
+    const packed = new Map<string, PreparedLayer>();
+    const task: Task = {
+      id: `save ${image.id}`,
+      verb: "saving",
+      subject: source.description.name,
+      totalBytes: image.sizeBytes,
+    };
+    let savedBytes = 0;
+    const { config, layerPaths } = await source.save(
+      async (layer) => {
+        const claimed = layer.claimedDiffId ?? paths.get(layer.path);
+        if (waiting.size === 0 || (claimed !== undefined && !waiting.has(claimed))) return;
+        const made = await takeIn(layer, claimed, waiting);
+        if (made.kind === "packed") packed.set(layer.path, made.prepared);
+        else paths.set(layer.path, made.diffId);
+      },
+      (doneBytes) => {
+        savedBytes = doneBytes;
+        report({
+          type: "task-progress",
+          task: { ...task, totalBytes: Math.max(doneBytes, image.sizeBytes) },
+          doneBytes,
+        });
+      },
+    );
+    report({ type: "task-finished", task: { ...task, totalBytes: savedBytes }, resultBytes: savedBytes });
+    if (config.diffIds.join() !== image.diffIds.join()) {
+      throw new PushError(
+        "IMAGE_INVALID",
+        `The engine's image "${source.description.name}" was replaced while it was saved.`,
+        {
+          hint: "Push again.",
+        },
+      );
+    }
+    for (const [i, path] of layerPaths.entries()) {
+      const diffId = config.diffIds[i];
+      const prepared = packed.get(path);
+      if (diffId === undefined || prepared === undefined) continue;
+      waiting.get(diffId)?.resolve(prepared);
+      waiting.delete(diffId);
+    }
+    await storeConfig(cache, image.id, config.blob);
+    // Where something is missing, a note may have been wrong.
+    await rememberSavedPaths(cache, waiting.size === 0 ? paths : new Map());
+    signal.throwIfAborted();
+    return config.blob;
+  }
+
+  async function takeIn(
+    layer: SavedLayer,
+    claimed: DiffId | undefined,
+    waiting: Map<DiffId, Waiting>,
+  ): Promise<StreamedLayer> {
+    const task: Task = {
+      id: `prepare ${layer.path}`,
+      verb: "compressing",
+      subject: (claimed && waiting.get(claimed)?.name) ?? "a layer",
+      totalBytes: layer.sizeBytes,
+    };
+    const made = await prepareStreamedLayer(layer.path, layer.bytes, (diffId) => waiting.has(diffId), {
+      ...options,
+      onProgress: (doneBytes) => report({ type: "task-progress", task, doneBytes }),
+    });
+    const found = made.kind === "raw" ? waiting.get(made.diffId) : undefined;
+    if (made.kind === "unwanted") {
+      report({ type: "task-dropped", task });
+    } else {
+      const subject = found?.name ?? task.subject;
+      report({
+        type: "task-finished",
+        task: { ...task, subject },
+        resultBytes: made.prepared.blob.descriptor.size,
+      });
+    }
+    if (made.kind === "raw") {
+      found?.resolve(made.prepared);
+      waiting.delete(made.diffId);
+    }
+    return made;
+  }
+
+  function make(wanted: readonly ImageLayer[], images: readonly KnownImage[]): MadeLayers {
+    const waiting = new Map(
+      wanted.map(({ diffId, name }) => [diffId, { name, ...Promise.withResolvers<PreparedLayer>() }]),
+    );
+    const layers = new Map([...waiting].map(([diffId, { promise }]) => [diffId, promise]));
+    const config = save(waiting, images).then(
+      (blob) => {
+        for (const [diffId, { reject }] of waiting) reject(lacks(diffId));
+        return blob;
+      },
+      (error: unknown) => {
+        for (const { reject } of waiting.values()) reject(error);
+        throw error;
+      },
+    );
+    // Each is awaited in its turn, and the first that fails ends the push.
+    for (const promise of [config, ...layers.values()]) promise.catch(() => undefined);
+    return { config, layers };
+  }
+
+  function lacks(diffId: DiffId): PushError {
+    return new PushError(
+      "IMAGE_INVALID",
+      `What docker saved of "${source.description.name}" lacks the layer ${shortDigest(diffId)}.`,
+      { hint: "The engine may not have its content: pull or build the image again." },
+    );
+  }
+
+  return {
+    layers: image.diffIds.map((diffId, i) => ({
+      diffId,
+      name: layerName(diffId, i, image.diffIds.length),
+      identity: diffId,
+    })),
+    make,
+    async repair(layer) {
+      const blob = await findCachedLayer(cache, layer.diffId);
+      if (blob !== undefined && !(await isSound({ blob, origin: "cache" }, signal)))
+        await dropCachedLayer(cache, blob);
+      const prepared = await make([layer], []).layers.get(layer.diffId);
+      if (prepared === undefined) throw lacks(layer.diffId);
+      return prepared;
+    },
+  };
+}
+
+type Waiting = { readonly name: string } & PromiseWithResolvers<PreparedLayer>;

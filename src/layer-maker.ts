@@ -1,0 +1,41 @@
+import type { PreparedLayer, PrepareOptions } from "./layers/prepare-layer.ts";
+import type { RegistryBlob } from "./oci/descriptor.ts";
+import { type DiffId, shortDigest } from "./oci/digest.ts";
+import type { KnownImage } from "./registry/known-layers.ts";
+import type { Report } from "./report/event.ts";
+
+/** A layer of the image that is pushed. */
+export type ImageLayer = {
+  readonly diffId: DiffId;
+  /** For people: `layer 2/5 sha256:0123456789ab`. */
+  readonly name: string;
+  /** Layers of one identity are the same blob. */
+  readonly identity: string;
+  /** Checks a layer that came compressed, and goes up as it is. Undefined: it is raw, and has to be made ready. */
+  readonly check?: () => Promise<PreparedLayer>;
+};
+
+/** What comes of making layers ready, each in its own time. */
+export type MadeLayers = {
+  readonly config: Promise<RegistryBlob>;
+  readonly layers: ReadonlyMap<DiffId, Promise<PreparedLayer>>;
+};
+
+/** Makes the raw layers of one image ready. */
+export type LayerMaker = {
+  /** Base first. */
+  readonly layers: readonly ImageLayer[];
+  /** @param images what the registry has, which may spare an engine the work of telling the config */
+  make(wanted: readonly ImageLayer[], images: readonly KnownImage[]): MadeLayers;
+  /** Makes one again that is not sound in the cache. */
+  repair(layer: ImageLayer): Promise<PreparedLayer>;
+};
+
+export type MakerOptions = Pick<PrepareOptions, "cache" | "locks" | "pool" | "signal"> & {
+  readonly report: Report;
+};
+
+/** What people call a layer. */
+export function layerName(diffId: DiffId, place: number, count: number): string {
+  return `layer ${place + 1}/${count} ${shortDigest(diffId)}`;
+}

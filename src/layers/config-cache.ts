@@ -1,0 +1,41 @@
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { blobName, configPointerName } from "../cache/file-names.ts";
+import { fileError, OTHER_CACHE } from "../file-error.ts";
+import type { RegistryBlob } from "../oci/descriptor.ts";
+import { type Digest, digestOf, hexOf } from "../oci/digest.ts";
+import { type ImageConfig, parseImageConfig } from "../oci/image.ts";
+import { temporaryFile } from "../temporary-file.ts";
+import type { LayerCache } from "./layer-cache.ts";
+
+// An engine gives the config of an image away only by saving the whole of it. Kept, it spares the next push of the
+// same image that. `<id>-image` leads to it.
+
+/** The config of an engine's image, where an earlier push left it. */
+export async function findCachedConfig(cache: LayerCache, imageId: string): Promise<ImageConfig | undefined> {
+  try {
+    const name = await readFile(join(cache.directory, configPointerName(imageId)), "utf8");
+    if (!/^[0-9a-f]{64}$/.test(name)) return undefined;
+    const bytes = new Uint8Array(await readFile(join(cache.directory, name)));
+    return hexOf(digestOf(bytes)) === name ? parseImageConfig(bytes, `"${name}" in the cache`) : undefined;
+  } catch {
+    // Missing, unreadable or damaged: the engine is asked, which is what happens without a cache.
+    return undefined;
+  }
+}
+
+/** Keeps the config of an engine's image. Throws `FILE_FAILED`. */
+export async function storeConfig(cache: LayerCache, imageId: string, config: RegistryBlob): Promise<void> {
+  try {
+    await writeWhole(cache, blobName(config.descriptor.digest), await config.content.bytes());
+    await writeWhole(cache, configPointerName(imageId), hexOf(config.descriptor.digest as Digest));
+  } catch (cause) {
+    throw fileError(cause, `write to the cache folder "${cache.directory}"`, OTHER_CACHE);
+  }
+}
+
+async function writeWhole({ directory }: LayerCache, name: string, data: Uint8Array | string): Promise<void> {
+  await using file = temporaryFile(directory, "config");
+  await writeFile(file.path, data, { flush: true });
+  await rename(file.path, join(directory, name));
+}
