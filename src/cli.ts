@@ -1,8 +1,10 @@
 import { Command, CommanderError, Option } from "commander";
 import { type CacheCommand, DEFAULT_CACHE, parseCacheCommand } from "./cli/cache-command.ts";
+import { layerCompression } from "./cli/compression.ts";
 import { usageError } from "./cli/usage-error.ts";
 import { assertNotEmpty, bytes, type Environment, integer, setting } from "./cli/values.ts";
 import { PushError } from "./errors.ts";
+import { type LayerCompression, COMPRESSION_LEVELS as LEVELS } from "./oci/compression.ts";
 import { isRepository, parseReference, type Reference } from "./oci/reference.ts";
 
 /** What the user asked for. */
@@ -26,6 +28,8 @@ export type PushCommand = {
   readonly parallel: number;
   readonly retries: number;
   readonly chunkBytes: number | undefined;
+  /** Of layers that come uncompressed. */
+  readonly compression: LayerCompression;
   readonly stallTimeoutMs: number;
   readonly allowOversize: boolean;
   /** A repository of the same registry whose blobs may be taken over. */
@@ -104,6 +108,18 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     )
     .addOption(
       new Option(
+        "--compression <kind>",
+        "gzip, zstd or none, for layers that come uncompressed (env: CHUNKPUSH_COMPRESSION; default: gzip)",
+      ),
+    )
+    .addOption(
+      new Option(
+        "--compression-level <n>",
+        `gzip: ${rangeOf(LEVELS.gzip)}; zstd: ${rangeOf(LEVELS.zstd)} (env: CHUNKPUSH_COMPRESSION_LEVEL)`,
+      ),
+    )
+    .addOption(
+      new Option(
         "--cache-dir <folder>",
         `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULT_CACHE})`,
       ),
@@ -152,6 +168,8 @@ type Flags = {
   readonly parallel?: string;
   readonly retries?: string;
   readonly chunkSize?: string;
+  readonly compression?: string;
+  readonly compressionLevel?: string;
   readonly cacheDir?: string;
   readonly stallTimeout?: string;
   readonly allowOversize?: true;
@@ -192,6 +210,10 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
       integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS", env), 1) ?? DEFAULTS.parallel,
     retries: integer(setting("--retries", flags.retries, "MAX_RETRIES", env), 0) ?? DEFAULTS.retries,
     chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE", env)),
+    compression: layerCompression(
+      setting("--compression", flags.compression, "CHUNKPUSH_COMPRESSION", env),
+      setting("--compression-level", flags.compressionLevel, "CHUNKPUSH_COMPRESSION_LEVEL", env),
+    ),
     stallTimeoutMs:
       (integer(
         setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT", env),
@@ -204,6 +226,10 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     skipVerify: flags.insecureSkipVerify ?? false,
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULT_CACHE,
   };
+}
+
+function rangeOf({ min, max, default: usual }: (typeof LEVELS)["gzip" | "zstd"]): string {
+  return `${min} to ${max}, default ${usual}`;
 }
 
 function repository(name: string, text: string | undefined): string | undefined {

@@ -3,8 +3,7 @@ import { uploadName } from "./cache/file-names.ts";
 import type { Lock, Locks } from "./cache/lock.ts";
 import type { PushCommand } from "./cli.ts";
 import { RegistryError } from "./errors.ts";
-import { GZIP_LEVEL } from "./layers/compress-layer.ts";
-import { startGzipPool } from "./layers/gzip-pool.ts";
+import { startCompressPool } from "./layers/compress-pool.ts";
 import type { LayerCache } from "./layers/layer-cache.ts";
 import { isSound, type PreparedLayer, prepareLayer, repairLayer } from "./layers/prepare-layer.ts";
 import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
@@ -39,14 +38,15 @@ export type BlobPusher = Disposable & {
  * and uploaded once, and stand in the manifest as often as in the image.
  */
 export function startBlobPusher({ command, registry, cache, locks, report }: BlobPusherOptions): BlobPusher {
-  const pool = startGzipPool(GZIP_LEVEL);
+  const { compression } = command;
+  const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const compressing = pLimit(1);
   const uploading = pLimit(command.parallel);
   const count = { sentBytes: 0, presentBytes: 0 };
   const believed = new Map<Digest, { readonly blob: RegistryBlob; readonly name: string }>();
 
   async function pushLayer(layer: Layer, name: string): Promise<Descriptor> {
-    const verb = layer.compression === "none" ? "compressing" : "checking";
+    const verb = layer.compression === "none" && pool !== undefined ? "compressing" : "checking";
     const task: Task = { id: `prepare ${name}`, verb, subject: name, totalBytes: layer.content.size };
     const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
     const onWaiting = () => report({ type: "other-push-awaited", subject: name, work: "compress" });
@@ -168,7 +168,7 @@ export function startBlobPusher({ command, registry, cache, locks, report }: Blo
       }),
     believed: () => [...believed.keys()],
     count,
-    [Symbol.dispose]: () => pool[Symbol.dispose](),
+    [Symbol.dispose]: () => pool?.[Symbol.dispose](),
   };
 }
 
