@@ -75,7 +75,7 @@ function serveBlocks(): void {
  */
 export function startCompressPool(
   form: CompressionForm,
-  workers = Math.min(availableParallelism() + 1, MAX_WORKERS),
+  workers = Math.min(availableParallelism(), MAX_WORKERS),
 ): CompressPool {
   const slots: WorkerSlot[] = [];
   const source = URL.createObjectURL(new Blob([`(${serveBlocks})()`], { type: "text/javascript" }));
