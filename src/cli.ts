@@ -1,9 +1,12 @@
 import { Command, CommanderError, Option } from "commander";
 import { type CacheCommand, DEFAULT_CACHE, parseCacheCommand } from "./cli/cache-command.ts";
+import { layerCompression } from "./cli/compression.ts";
+import { imageAt, repositoryName } from "./cli/names.ts";
 import { usageError } from "./cli/usage-error.ts";
 import { assertNotEmpty, bytes, type Environment, integer, setting } from "./cli/values.ts";
 import { PushError } from "./errors.ts";
-import { isRepository, parseReference, type Reference } from "./oci/reference.ts";
+import { type LayerCompression, COMPRESSION_LEVELS as LEVELS } from "./oci/compression.ts";
+import { parseReference, type Reference } from "./oci/reference.ts";
 
 /** What the user asked for. */
 export type Invocation =
@@ -26,6 +29,8 @@ export type PushCommand = {
   readonly parallel: number;
   readonly retries: number;
   readonly chunkBytes: number | undefined;
+  /** Of layers that come uncompressed. */
+  readonly compression: LayerCompression;
   readonly stallTimeoutMs: number;
   readonly allowOversize: boolean;
   /** A repository of the same registry whose blobs may be taken over. */
@@ -106,6 +111,18 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     )
     .addOption(
       new Option(
+        "--compression <kind>",
+        "gzip, zstd or none, for layers that come uncompressed (env: CHUNKPUSH_COMPRESSION; default: gzip)",
+      ),
+    )
+    .addOption(
+      new Option(
+        "--compression-level <n>",
+        `gzip: ${rangeOf(LEVELS.gzip)}; zstd: ${rangeOf(LEVELS.zstd)} (env: CHUNKPUSH_COMPRESSION_LEVEL)`,
+      ),
+    )
+    .addOption(
+      new Option(
         "--cache-dir <folder>",
         `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULT_CACHE})`,
       ),
@@ -160,6 +177,8 @@ type Flags = {
   readonly parallel?: string;
   readonly retries?: string;
   readonly chunkSize?: string;
+  readonly compression?: string;
+  readonly compressionLevel?: string;
   readonly cacheDir?: string;
   readonly stallTimeout?: string;
   readonly allowOversize?: true;
@@ -202,6 +221,10 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
       integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS", env), 1) ?? DEFAULTS.parallel,
     retries: integer(setting("--retries", flags.retries, "MAX_RETRIES", env), 0) ?? DEFAULTS.retries,
     chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE", env)),
+    compression: layerCompression(
+      setting("--compression", flags.compression, "CHUNKPUSH_COMPRESSION", env),
+      setting("--compression-level", flags.compressionLevel, "CHUNKPUSH_COMPRESSION_LEVEL", env),
+    ),
     stallTimeoutMs:
       (integer(
         setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT", env),
@@ -209,28 +232,14 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
         MAX_STALL_SECONDS,
       ) ?? DEFAULTS.stallSeconds) * 1000,
     allowOversize: flags.allowOversize ?? false,
-    mountFrom: repository("--mount-from", flags.mountFrom),
-    cacheFrom: (flags.cacheFrom ?? []).map((text) => imageOf(text, destination)),
+    mountFrom: repositoryName({ name: "--mount-from", text: flags.mountFrom }),
+    cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(destination, text)),
     caFile: flags.caFile,
     skipVerify: flags.insecureSkipVerify ?? false,
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULT_CACHE,
   };
 }
 
-/** An image of the registry that is pushed to. */
-function imageOf(text: string, { host }: Reference): { repository: string; tag: string } {
-  const image = parseReference(text);
-  if (image.host === host) return { repository: image.repository, tag: image.tag };
-  throw new PushError(
-    "USAGE",
-    `--cache-from names an image at ${image.host}, but the push goes to ${host}.`,
-    {
-      hint: "Layers can be taken over inside one registry only.",
-    },
-  );
-}
-
-function repository(name: string, text: string | undefined): string | undefined {
-  if (text === undefined || isRepository(text)) return text;
-  throw new PushError("USAGE", `${name} is "${text}", but should be a repository such as my/base.`);
+function rangeOf({ min, max, default: usual }: (typeof LEVELS)["gzip" | "zstd"]): string {
+  return `${min} to ${max}, default ${usual}`;
 }

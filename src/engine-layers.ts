@@ -24,7 +24,7 @@ import type { SavedLayer } from "./source/saved-stream.ts";
  * comes, and those that are not wanted are passed over.
  */
 export function engineLayerMaker(source: EngineSource, options: MakerOptions): LayerMaker {
-  const { cache, locks, signal, report } = options;
+  const { cache, locks, pool, signal, report } = options;
   const { image } = source;
 
   async function save(waiting: Map<DiffId, Waiting>, images: readonly KnownImage[]): Promise<RegistryBlob> {
@@ -40,7 +40,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     using _turn = await locks.take(configPointerName(image.id), onWaiting);
     const cached = await findCachedConfig(cache, image.id);
     for (const [diffId, { name, resolve }] of waiting) {
-      const blob = await findCachedLayer(cache, diffId);
+      const blob = await findCachedLayer(cache, diffId, pool?.form);
       if (blob === undefined) continue;
       report({ type: "layer-cached", subject: name, sizeBytes: blob.descriptor.size });
       resolve({ blob, origin: "cache" });
@@ -105,7 +105,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
   ): Promise<StreamedLayer> {
     const task: Task = {
       id: `prepare ${layer.path}`,
-      verb: "compressing",
+      verb: pool === undefined ? "checking" : "compressing",
       subject: (claimed && waiting.get(claimed)?.name) ?? "a layer",
       totalBytes: layer.sizeBytes,
     };
@@ -167,7 +167,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     })),
     make,
     async repair(layer) {
-      const blob = await findCachedLayer(cache, layer.diffId);
+      const blob = await findCachedLayer(cache, layer.diffId, pool?.form);
       if (blob !== undefined && !(await isSound({ blob, origin: "cache" }, signal)))
         await dropCachedLayer(cache, blob);
       const prepared = await make([layer], []).layers.get(layer.diffId);

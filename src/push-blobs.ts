@@ -2,8 +2,7 @@ import type { Locks } from "./cache/lock.ts";
 import type { PushCommand } from "./cli.ts";
 import { engineLayerMaker } from "./engine-layers.ts";
 import type { ImageLayer, MadeLayers } from "./layer-maker.ts";
-import { GZIP_LEVEL } from "./layers/compress-layer.ts";
-import { startGzipPool } from "./layers/gzip-pool.ts";
+import { startCompressPool } from "./layers/compress-pool.ts";
 import { findCachedLayer, type LayerCache } from "./layers/layer-cache.ts";
 import type { PreparedLayer } from "./layers/prepare-layer.ts";
 import type { Descriptor } from "./oci/descriptor.ts";
@@ -54,7 +53,8 @@ type Plan = {
  */
 export function startBlobPusher(source: Source, options: BlobPusherOptions): BlobPusher {
   const { command, registry, cache, locks, report } = options;
-  const pool = startGzipPool(GZIP_LEVEL);
+  const { compression } = command;
+  const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const sender = blobSender({ command, registry, locks, report });
   const makerOptions = { cache, locks, pool, signal: registry.signal, report };
   const maker =
@@ -65,13 +65,14 @@ export function startBlobPusher(source: Source, options: BlobPusherOptions): Blo
   async function planLayers(wanted: readonly ImageLayer[]): Promise<Plan> {
     const cached = new Map<DiffId, Promise<PreparedLayer>>();
     for (const { diffId, name } of wanted) {
-      const blob = await findCachedLayer(cache, diffId);
+      const blob = await findCachedLayer(cache, diffId, pool?.form);
       if (blob === undefined) continue;
       report({ type: "layer-cached", subject: name, sizeBytes: blob.descriptor.size });
       cached.set(diffId, Promise.resolve({ blob, origin: "cache" }));
     }
     const missing = wanted.filter(({ diffId }) => !cached.has(diffId));
-    const images = missing.length === 0 ? [] : await readKnownImages(registry, cacheImages(command), "gzip");
+    const images =
+      missing.length === 0 ? [] : await readKnownImages(registry, cacheImages(command), compression.kind);
     const known = await findKnown(missing, images);
     const made = maker.make(
       missing.filter(({ diffId }) => !known.has(diffId)),
@@ -144,7 +145,7 @@ export function startBlobPusher(source: Source, options: BlobPusherOptions): Blo
     sendAgain: (digests) => digests.map((digest) => sender.sendAgain(digest)),
     believed: sender.believed,
     count: sender.count,
-    [Symbol.dispose]: () => pool[Symbol.dispose](),
+    [Symbol.dispose]: () => pool?.[Symbol.dispose](),
   };
 }
 

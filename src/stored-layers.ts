@@ -14,7 +14,7 @@ export function storedLayerMaker(image: Image, options: MakerOptions): LayerMake
   const preparing = pLimit(1);
   const prepare = (layer: Layer, name: string, how = prepareLayer) =>
     preparing(async () => {
-      const verb = layer.compression === "none" ? "compressing" : "checking";
+      const verb = layer.compression === "none" && options.pool !== undefined ? "compressing" : "checking";
       const task: Task = { id: `prepare ${name}`, verb, subject: name, totalBytes: layer.content.size };
       const prepared = await how(layer, {
         ...options,

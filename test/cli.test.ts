@@ -34,6 +34,7 @@ describe("positionals", () => {
       parallel: 3,
       retries: 8,
       chunkBytes: undefined,
+      compression: { kind: "gzip", level: 1 },
       stallTimeoutMs: 60_000,
       allowOversize: false,
       mountFrom: undefined,
@@ -181,6 +182,64 @@ describe("user and password", () => {
       const error = refusal([flag, "x", TARGET]);
       expect([error.code, error.hint]).toEqual(["USAGE", expect.stringContaining("--help")]);
     }
+  });
+});
+
+describe("compression", () => {
+  const KIND = "CHUNKPUSH_COMPRESSION";
+  const LEVEL = "CHUNKPUSH_COMPRESSION_LEVEL";
+  type Case = [flags: string[], env: Record<string, string>, PushCommand["compression"]];
+  const cases: Case[] = [
+    [["--compression", "gzip"], {}, { kind: "gzip", level: 1 }],
+    [["--compression", "zstd"], {}, { kind: "zstd", level: 2 }],
+    [["--compression", "none"], {}, { kind: "none" }],
+    [["--compression-level", "12"], {}, { kind: "gzip", level: 12 }],
+    [["--compression=zstd", "--compression-level=19"], {}, { kind: "zstd", level: 19 }],
+    [[], { [KIND]: "zstd", [LEVEL]: "3" }, { kind: "zstd", level: 3 }],
+    [["--compression", "gzip"], { [KIND]: "zstd", [LEVEL]: "3" }, { kind: "gzip", level: 3 }],
+    [["--compression", "none"], { [KIND]: "nonsense", [LEVEL]: "" }, { kind: "none" }],
+  ];
+  test.each(cases)("%j with %j", (flags, env, compression) => {
+    expect(parse([...flags, TARGET], env).compression).toEqual(compression);
+  });
+
+  const refused: [flags: string[], env: Record<string, string>, message: string][] = [
+    [["--compression", "xz"], {}, '--compression is "xz", but should be gzip, zstd or none.'],
+    [[], { [KIND]: "GZIP" }, `${KIND} is "GZIP", but should be gzip, zstd or none.`],
+    [
+      ["--compression-level", "0"],
+      {},
+      '--compression-level is "0", but should be a number from 1 to 12 for gzip.',
+    ],
+    [
+      ["--compression-level", "13"],
+      {},
+      '--compression-level is "13", but should be a number from 1 to 12 for gzip.',
+    ],
+    [
+      ["--compression", "zstd", "--compression-level", "20"],
+      {},
+      '--compression-level is "20", but should be a number from 1 to 19 for zstd.',
+    ],
+    [
+      [],
+      { [KIND]: "zstd", [LEVEL]: "fast" },
+      `${LEVEL} is "fast", but should be a number from 1 to 19 for zstd.`,
+    ],
+    [
+      ["--compression", "none"],
+      { [LEVEL]: "1" },
+      `${LEVEL} is "1", but without compression there is no level.`,
+    ],
+  ];
+  test.each(refused)("%j with %j is refused", (flags, env, message) => {
+    const error = refusal([...flags, TARGET], env);
+    expect([error.code, error.message]).toEqual(["USAGE", message]);
+  });
+
+  test("an empty argument is refused", () => {
+    expect(refusal(["--compression=", TARGET]).code).toBe("USAGE");
+    expect(refusal(["--compression-level=", TARGET]).code).toBe("USAGE");
   });
 });
 

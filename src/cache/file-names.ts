@@ -1,3 +1,4 @@
+import { type CompressionForm, DEFAULT_COMPRESSION } from "../oci/compression.ts";
 import { type DiffId, type Digest, digestOf, hexOf } from "../oci/digest.ts";
 
 /** What a file in the cache's folder is, by its name. All else there is not ours, and nobody touches it. */
@@ -16,13 +17,13 @@ const UPLOAD = /^([0-9a-f]{64})-upload-[0-9a-f]{16}$/;
 
 const PATTERNS: readonly (readonly [CacheFileKind, RegExp])[] = [
   ["blob", /^[0-9a-f]{64}$/],
-  ["pointer", /^[0-9a-f]{64}-ptr$/],
+  ["pointer", /^[0-9a-f]{64}(?:-(?:gzip|zstd)-\d{1,2})?-ptr$/],
   ["image", /^[0-9a-f]{64}-image$/],
   ["upload", UPLOAD],
   ["paths", /^saved-paths$/],
   ["places", /^places-[0-9a-f]{16}$/],
   ["limit", /^limit-[0-9a-f]{16}$/],
-  ["lock", /^(?:cache|[0-9a-f]{64}-(?:ptr|image)|[0-9a-f]{64}-upload-[0-9a-f]{16})\.lock$/],
+  ["lock", /^(?:cache|[0-9a-f]{64}(?:(?:-(?:gzip|zstd)-\d{1,2})?-ptr|-image|-upload-[0-9a-f]{16}))\.lock$/],
   ["temporary", /^[a-z]+-\w+-\d+-[0-9a-f-]{36}\.tmp$/],
 ];
 
@@ -36,9 +37,13 @@ export function blobName(digest: Digest): string {
   return hexOf(digest);
 }
 
-/** What finds a compressed layer by the digest of the raw one. */
-export function pointerName(diffId: DiffId): string {
-  return `${hexOf(diffId)}-ptr`;
+/**
+ * What finds a compressed layer by the digest of the raw one: `<diffid>-ptr` for the form that is made unless somebody
+ * asks for another, which older caches have as well, and `<diffid>-zstd-2-ptr` and the like for all others.
+ */
+export function pointerName(diffId: DiffId, { kind, level }: CompressionForm): string {
+  const isUsual = kind === DEFAULT_COMPRESSION.kind && level === DEFAULT_COMPRESSION.level;
+  return isUsual ? `${hexOf(diffId)}-ptr` : `${hexOf(diffId)}-${kind}-${level}-ptr`;
 }
 
 /**

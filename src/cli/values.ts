@@ -30,12 +30,22 @@ export function setting(flag: string, value: string | undefined, name: string, e
   return value !== undefined ? { name: flag, text: value } : { name, text: env[name] || undefined };
 }
 
-/** A whole number. Throws `USAGE`. */
-export function integer({ name, text }: Setting, min: number, max = MAX_COUNT): number | undefined {
+/**
+ * A whole number. Throws `USAGE`.
+ *
+ * @param where what the range is for, in messages, where it is not always the same
+ */
+export function integer(
+  { name, text }: Setting,
+  min: number,
+  max = MAX_COUNT,
+  where?: string,
+): number | undefined {
   if (text === undefined) return undefined;
   const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= min && value <= max) return value;
-  throw new PushError("USAGE", `${name} is "${text}", but should be a number from ${min} to ${max}.`);
+  const range = [`from ${min} to ${max}`, where].filter(Boolean).join(" ");
+  throw new PushError("USAGE", `${name} is "${text}", but should be a number ${range}.`);
 }
 
 /** A size, in bytes. Throws `USAGE`. */

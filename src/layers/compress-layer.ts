@@ -1,16 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { type Digest, digestHasher } from "../oci/digest.ts";
-import type { GzipPool } from "./gzip-pool.ts";
-
-/**
- * A layer is cut into blocks of this size, each of which becomes one gzip member; RFC 1952, 2.2, makes their
- * concatenation a gzip file. The size is part of what gives a layer its digest: another one, and every layer that
- * registries already have is uploaded again.
- */
-export const GZIP_BLOCK_BYTES = 1024 * 1024;
-
-/** As libdeflate counts. It, too, is part of what gives a layer its digest. */
-export const GZIP_LEVEL = 5;
+import type { CompressPool } from "./compress-pool.ts";
+import { cutBlocks } from "./cut-blocks.ts";
 
 export type CompressedLayer = {
   /** Of the bytes read: the layer's diffID, where all is well. */
@@ -21,15 +12,17 @@ export type CompressedLayer = {
 };
 
 /**
- * Compresses a layer into a new file, which is on the disk when this returns. Memory does not depend on the
- * layer's size.
+ * Compresses a layer into a new file. Memory does not depend on the layer's size. The file is not synced: that would
+ * keep everybody waiting for the disk, and what a cache has is checked before it is sent.
  *
+ * @param content pieces of any size, which are handed over and must not be used again; the result does not depend on
+ * where one ends. Those of the pool's block size are not copied.
  * @param onProgress told how many bytes of the layer are done
  */
 export async function compressLayer(
-  content: AsyncIterable<Uint8Array<ArrayBuffer>>,
+  content: AsyncIterable<Uint8Array>,
   path: string,
-  pool: GzipPool,
+  pool: CompressPool,
   signal: AbortSignal,
   onProgress: (doneBytes: number) => void,
 ): Promise<CompressedLayer> {
@@ -50,7 +43,7 @@ export async function compressLayer(
       doneBytes += oldest.rawBytes;
       onProgress(doneBytes);
     };
-    for await (const block of cutBlocks(content)) {
+    for await (const block of cutBlocks(content, pool.blockBytes)) {
       signal.throwIfAborted();
       raw.update(block);
       const rawBytes = block.length;
@@ -61,39 +54,10 @@ export async function compressLayer(
       if (members.length >= pool.depth) await writeOldest();
     }
     while (members.length > 0) await writeOldest();
-    await file.sync();
   } finally {
     await file.close();
   }
   return { rawDigest: raw.digest(), digest: compressed.digest(), sizeBytes };
-}
-
-/** The blocks of a layer; one empty block where it has no bytes, so that the result is a gzip file all the same. */
-async function* cutBlocks(
-  pieces: AsyncIterable<Uint8Array<ArrayBuffer>>,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  let block = new Uint8Array(GZIP_BLOCK_BYTES);
-  let filled = 0;
-  let isEmpty = true;
-  for await (const piece of pieces) {
-    isEmpty &&= piece.length === 0;
-    // What is a block already is handed on as it is.
-    if (filled === 0 && piece.length === GZIP_BLOCK_BYTES && piece.buffer.byteLength === piece.length) {
-      yield piece;
-      continue;
-    }
-    for (let done = 0; done < piece.length; ) {
-      const part = piece.subarray(done, done + GZIP_BLOCK_BYTES - filled);
-      block.set(part, filled);
-      done += part.length;
-      filled += part.length;
-      if (filled < GZIP_BLOCK_BYTES) continue;
-      yield block;
-      block = new Uint8Array(GZIP_BLOCK_BYTES);
-      filled = 0;
-    }
-  }
-  if (filled > 0 || isEmpty) yield block.slice(0, filled);
 }
 
 async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {

@@ -5,6 +5,7 @@ import { messageOf, PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import { type Digest, digestHasher } from "../oci/digest.ts";
 import type { Compression } from "../oci/image.ts";
+import { readPieces } from "./read-pieces.ts";
 
 /** Large enough that reading, not asking to read, takes the time. */
 const READ_BYTES = 1024 * 1024;
@@ -17,7 +18,7 @@ export async function hashBlob(
 ): Promise<Digest> {
   const hasher = digestHasher();
   let doneBytes = 0;
-  for await (const bytes of readPieces(content, signal)) {
+  for await (const bytes of readPieces(content, READ_BYTES, signal)) {
     hasher.update(bytes);
     doneBytes += bytes.length;
     onProgress(doneBytes);
@@ -38,7 +39,7 @@ export async function hashUnpacked(
   const hasher = digestHasher();
   try {
     await pipeline(
-      Readable.from(readPieces(content, signal), { objectMode: false }),
+      Readable.from(readPieces(content, READ_BYTES, signal), { objectMode: false }),
       compression === "gzip" ? createGunzip() : createZstdDecompress(),
       async (unpacked: AsyncIterable<Uint8Array>) => {
         for await (const bytes of unpacked) hasher.update(bytes);
@@ -57,15 +58,4 @@ export async function hashUnpacked(
     );
   }
   return hasher.digest();
-}
-
-/** The bytes of a blob, in pieces of 1 MiB that are nobody else's. */
-export async function* readPieces(
-  content: Blob,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  for (let offset = 0; offset < content.size; offset += READ_BYTES) {
-    signal.throwIfAborted();
-    yield new Uint8Array(await content.slice(offset, offset + READ_BYTES).arrayBuffer());
-  }
 }

@@ -2,14 +2,16 @@ import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/pr
 import { join } from "node:path";
 import { blobName, pointerName } from "../cache/file-names.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
+import type { CompressionForm } from "../oci/compression.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
+import type { Compression } from "../oci/image.ts";
 import { sweepTemporaryFiles, temporaryFile } from "../temporary-file.ts";
 
 /**
- * Compressed layers by diffID: `<diffid>-ptr` holds the hex digest of the compressed blob, which is the name of
- * the file beside it. Whatever has its final name is whole: files are written under another name, synced and
- * renamed.
+ * Compressed layers by diffID and form: `<diffid>-ptr` holds the hex digest of the compressed blob, which is the name of
+ * the file beside it. Files are written under another name and renamed: as long as the machine does not lose its power,
+ * whatever has its final name is whole.
  */
 export type LayerCache = { readonly directory: string };
 
@@ -27,15 +29,31 @@ export async function openLayerCache(directory: string): Promise<LayerCache> {
   return { directory };
 }
 
-/** The compressed form of a layer, where an earlier push left it. Its bytes are not checked here. */
-export async function findCachedLayer(cache: LayerCache, diffId: DiffId): Promise<RegistryBlob | undefined> {
-  const pointer = await unlessMissing(readFile(pointerPath(cache, diffId), "utf8"));
+/**
+ * A layer as an earlier push left it. Its bytes are not checked here.
+ *
+ * @param form undefined for one that is to stay raw: an engine's image that was pushed so
+ */
+export async function findCachedLayer(
+  cache: LayerCache,
+  diffId: DiffId,
+  form: CompressionForm | undefined,
+): Promise<RegistryBlob | undefined> {
+  if (form === undefined) return findBlob(cache, parseDigest(diffId, "a diffID"), "none");
+  const pointer = await unlessMissing(readFile(pointerPath(cache, diffId, form), "utf8"));
   if (pointer === undefined || !/^[0-9a-f]{64}\s*$/.test(pointer)) return undefined;
-  const digest = parseDigest(`sha256:${pointer.trim()}`, "a cache pointer");
+  return findBlob(cache, parseDigest(`sha256:${pointer.trim()}`, "a cache pointer"), form.kind);
+}
+
+async function findBlob(
+  cache: LayerCache,
+  digest: Digest,
+  compression: Compression,
+): Promise<RegistryBlob | undefined> {
   const size = (await unlessMissing(stat(blobPath(cache, digest))))?.size;
   if (size === undefined) return undefined;
   await noteUse(cache, digest);
-  return cachedBlob(cache, digest, size);
+  return cachedBlob(cache, compression, digest, size);
 }
 
 /** What was not used for long is pruned first. */
@@ -49,16 +67,17 @@ async function noteUse(cache: LayerCache, digest: Digest): Promise<void> {
 export async function storeLayer(
   cache: LayerCache,
   diffId: DiffId,
+  form: CompressionForm,
   file: { path: string; digest: Digest; sizeBytes: number },
 ): Promise<RegistryBlob> {
   await rename(file.path, blobPath(cache, file.digest));
   await using pointer = temporaryFile(cache.directory, "ptr");
-  await writeFile(pointer.path, hexOf(file.digest), { flush: true });
-  await rename(pointer.path, pointerPath(cache, diffId));
-  return cachedBlob(cache, file.digest, file.sizeBytes);
+  await writeFile(pointer.path, hexOf(file.digest));
+  await rename(pointer.path, pointerPath(cache, diffId, form));
+  return cachedBlob(cache, form.kind, file.digest, file.sizeBytes);
 }
 
-/** Takes a finished file over that came compressed. Nothing leads to it by a diffID: it is not ours to say what it is. */
+/** Takes a finished file over that goes up as it came. Nothing leads to it by a diffID. */
 export async function storePackedLayer(
   cache: LayerCache,
   path: string,
@@ -78,13 +97,13 @@ export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Pr
   }
 }
 
-function cachedBlob(cache: LayerCache, digest: Digest, size: number): RegistryBlob {
+function cachedBlob(cache: LayerCache, compression: Compression, digest: Digest, size: number): RegistryBlob {
   const content = Bun.file(blobPath(cache, digest)).slice(0, size);
-  return { descriptor: { mediaType: MEDIA_TYPE.layer.gzip, digest, size }, content };
+  return { descriptor: { mediaType: MEDIA_TYPE.layer[compression], digest, size }, content };
 }
 
-function pointerPath(cache: LayerCache, diffId: DiffId): string {
-  return join(cache.directory, pointerName(diffId));
+function pointerPath(cache: LayerCache, diffId: DiffId, form: CompressionForm): string {
+  return join(cache.directory, pointerName(diffId, form));
 }
 
 function blobPath(cache: LayerCache, digest: Digest): string {

@@ -7,21 +7,23 @@ import { isDiffId, shortDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
 import { temporaryFile } from "../temporary-file.ts";
 import { compressLayer } from "./compress-layer.ts";
-import type { GzipPool } from "./gzip-pool.ts";
-import { hashBlob, hashUnpacked, readPieces } from "./hash-blob.ts";
+import type { CompressPool } from "./compress-pool.ts";
+import { hashBlob, hashUnpacked } from "./hash-blob.ts";
 import { dropCachedLayer, findCachedLayer, type LayerCache, storeLayer } from "./layer-cache.ts";
+import { readPieces } from "./read-pieces.ts";
 
 /** A layer that is ready for the registry. */
 export type PreparedLayer = {
   readonly blob: RegistryBlob;
-  /** `cache`: made by an earlier push, its bytes not checked since. `source`: compressed when it came. */
+  /** `cache`: made by an earlier push, its bytes not checked since. `source`: it goes up as it came. */
   readonly origin: "compressed" | "cache" | "source";
 };
 
 export type PrepareOptions = {
   readonly cache: LayerCache;
   readonly locks: Locks;
-  readonly pool: GzipPool;
+  /** Undefined: raw layers stay raw. */
+  readonly pool: CompressPool | undefined;
   readonly signal: AbortSignal;
   /** Told how many bytes of the layer, as it lies in its source, are done. */
   readonly onProgress: (doneBytes: number) => void;
@@ -30,19 +32,22 @@ export type PrepareOptions = {
 };
 
 /**
- * Gives a layer the form in which it goes up: a raw one is compressed, or taken from the cache; a compressed one
- * stays as it is. Every byte that is read is checked against the diffID or digest that names it.
+ * Gives a layer the form in which it goes up: a raw one is compressed, or taken from the cache, unless it is to stay
+ * raw; a compressed one stays as it is. Every byte that is read is checked against the diffID or digest that names it.
  *
  * Throws `CONTENT_MISMATCH` naming the layer, and `FILE_FAILED`.
  */
 export async function prepareLayer(layer: Layer, options: PrepareOptions): Promise<PreparedLayer> {
-  if (layer.compression !== "none") return { blob: await checkCompressed(layer, options), origin: "source" };
-  const cached = await findCachedLayer(options.cache, layer.diffId);
+  const { cache, pool } = options;
+  if (pool === undefined || layer.compression !== "none") {
+    return { blob: await checkAsItCame(layer, options), origin: "source" };
+  }
+  const cached = await findCachedLayer(cache, layer.diffId, pool.form);
   if (cached !== undefined) return { blob: cached, origin: "cache" };
-  using _turn = await takeTurn(layer, options);
-  const made = await findCachedLayer(options.cache, layer.diffId);
+  using _turn = await takeTurn(layer, pool, options);
+  const made = await findCachedLayer(cache, layer.diffId, pool.form);
   if (made !== undefined) return { blob: made, origin: "cache" };
-  return { blob: await compress(layer, options), origin: "compressed" };
+  return { blob: await compress(layer, pool, options), origin: "compressed" };
 }
 
 /**
@@ -55,19 +60,25 @@ export async function isSound({ blob, origin }: PreparedLayer, signal: AbortSign
 
 /** Makes a layer anew that is not sound in the cache. Throws as `prepareLayer` does. */
 export async function repairLayer(layer: Layer, options: PrepareOptions): Promise<PreparedLayer> {
-  using _turn = await takeTurn(layer, options);
+  const { pool } = options;
+  if (pool === undefined) return prepareLayer(layer, options);
+  using _turn = await takeTurn(layer, pool, options);
   // Another push may have been faster.
-  const current = await findCachedLayer(options.cache, layer.diffId);
+  const current = await findCachedLayer(options.cache, layer.diffId, pool.form);
   if (current !== undefined) {
     if (await isIntact(current, options.signal)) return { blob: current, origin: "cache" };
     await dropCachedLayer(options.cache, current);
   }
-  return { blob: await compress(layer, options), origin: "compressed" };
+  return { blob: await compress(layer, pool, options), origin: "compressed" };
 }
 
 /** The pushes that share a cache compress a layer one at a time, so that all but the first find it done. */
-function takeTurn({ diffId }: Layer, { locks, onWaiting }: PrepareOptions): Promise<Lock> {
-  return locks.take(pointerName(diffId), onWaiting);
+function takeTurn(
+  { diffId }: Layer,
+  { form }: CompressPool,
+  { locks, onWaiting }: PrepareOptions,
+): Promise<Lock> {
+  return locks.take(pointerName(diffId, form), onWaiting);
 }
 
 /** Content that cannot be read is as good as damaged: it may have been removed since it was found. */
@@ -82,34 +93,31 @@ async function isIntact({ descriptor, content }: RegistryBlob, signal: AbortSign
 
 async function compress(
   layer: Layer,
-  { cache, pool, signal, onProgress }: PrepareOptions,
+  pool: CompressPool,
+  { cache, signal, onProgress }: PrepareOptions,
 ): Promise<RegistryBlob> {
   await using file = temporaryFile(cache.directory, "layer");
   onProgress(0);
   try {
-    const compressed = await compressLayer(
-      readPieces(layer.content, signal),
-      file.path,
-      pool,
-      signal,
-      onProgress,
-    );
+    const pieces = readPieces(layer.content, pool.blockBytes, signal);
+    const compressed = await compressLayer(pieces, file.path, pool, signal, onProgress);
     if (!isDiffId(compressed.rawDigest, layer.diffId))
       throw damaged(layer, layer.diffId, compressed.rawDigest);
-    return await storeLayer(cache, layer.diffId, { path: file.path, ...compressed });
+    return await storeLayer(cache, layer.diffId, pool.form, { path: file.path, ...compressed });
   } catch (cause) {
     throw fileError(cause, `compress the layer "${layer.name}" into "${cache.directory}"`, OTHER_CACHE);
   }
 }
 
-async function checkCompressed(layer: Layer, { signal, onProgress }: PrepareOptions): Promise<RegistryBlob> {
+async function checkAsItCame(layer: Layer, { signal, onProgress }: PrepareOptions): Promise<RegistryBlob> {
   const { compression, claimedDigest, content } = layer;
-  if (compression === "none") throw new Error(`The layer "${layer.name}" is not compressed.`);
   onProgress(0);
   const digest = await hashBlob(content, signal, onProgress).catch((cause: unknown) => {
     throw fileError(cause, `read the layer "${layer.name}"`);
   });
-  if (claimedDigest !== undefined) {
+  if (compression === "none") {
+    if (!isDiffId(digest, layer.diffId)) throw damaged(layer, layer.diffId, digest);
+  } else if (claimedDigest !== undefined) {
     if (digest !== claimedDigest) throw damaged(layer, claimedDigest, digest);
   } else {
     const unpacked = await hashUnpacked(content, compression, layer.name, signal);

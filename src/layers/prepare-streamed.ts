@@ -36,25 +36,30 @@ export async function prepareStreamedLayer(
   try {
     const { head, all } = await peek(bytes);
     const compression = compressionOf(head);
-    if (compression !== "none") return await keepPacked(path, all, file.path, compression, options);
+    if (compression !== "none" || pool === undefined) {
+      const prepared = await keepAsItCame(path, all, file.path, compression, options);
+      if (compression !== "none") return { kind: "packed", prepared };
+      const diffId = prepared.blob.descriptor.digest as string as DiffId;
+      return { kind: "raw", diffId, prepared };
+    }
     const compressed = await compressLayer(all, file.path, pool, signal, onProgress);
     // The digest of the raw bytes is what a diffID is.
     const diffId = compressed.rawDigest as string as DiffId;
     if (!isWanted(diffId)) return { kind: "unwanted", diffId };
-    const blob = await storeLayer(cache, diffId, { path: file.path, ...compressed });
+    const blob = await storeLayer(cache, diffId, pool.form, { path: file.path, ...compressed });
     return { kind: "raw", diffId, prepared: { blob, origin: "compressed" } };
   } catch (cause) {
     throw fileError(cause, `compress the layer "${path}" into "${cache.directory}"`, OTHER_CACHE);
   }
 }
 
-async function keepPacked(
+async function keepAsItCame(
   path: string,
   bytes: Bytes,
   target: string,
-  compression: Exclude<Compression, "none">,
+  compression: Compression,
   { cache, signal, onProgress }: Pick<PrepareOptions, "cache" | "signal" | "onProgress">,
-): Promise<StreamedLayer> {
+): Promise<PreparedLayer> {
   const hasher = digestHasher();
   let size = 0;
   const file = await open(target, "wx", 0o644);
@@ -66,7 +71,6 @@ async function keepPacked(
       size += piece.length;
       onProgress(size);
     }
-    await file.sync();
   } finally {
     await file.close();
   }
@@ -80,10 +84,7 @@ async function keepPacked(
     );
   }
   const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size };
-  return {
-    kind: "packed",
-    prepared: { blob: await storePackedLayer(cache, target, descriptor), origin: "source" },
-  };
+  return { blob: await storePackedLayer(cache, target, descriptor), origin: "source" };
 }
 
 /** The first bytes, and all of them. */

@@ -109,6 +109,18 @@ describe("cache prune", () => {
     expect(await setup.names()).toEqual(young.files.sort());
   });
 
+  test("every form of a layer has a pointer, which goes with its blob", async () => {
+    await using setup = await setUp();
+    const { blob, files } = await setup.layer("old", 2000, 31);
+    await setup.write(`${hexFor("raw old")}-zstd-19-ptr`, blob);
+    await setup.write(`${hexFor("raw old")}-gzip-6-ptr`, hexFor("nowhere"));
+    await setup.write(`${hexFor("raw old")}-zstd-2-ptr.lock`, "");
+    expect(await setup.prune("--max-size", "3kB")).toContain("kept 1 blob");
+    expect(await setup.names()).toEqual([...files, `${hexFor("raw old")}-zstd-19-ptr`].sort());
+    await setup.prune("--older-than", "30d");
+    expect(await setup.names()).toEqual([]);
+  });
+
   test("by size: what was not used for longest goes first", async () => {
     await using setup = await setUp();
     const layers = [
@@ -174,6 +186,9 @@ describe("cache prune", () => {
         `${hex}0`,
         hex.toUpperCase(),
         `${hex}-ptr~`,
+        `${hex}-lz4-1-ptr`,
+        `${hex}-zstd-ptr`,
+        `${hex}-zstd-100-ptr`,
         `${hex}-ptr\n`,
         `${hex}\n`,
         `-rf`,

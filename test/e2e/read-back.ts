@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
+import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { z } from "zod";
 import { runWell, temporaryFolder } from "./command.ts";
 import { sha256 } from "./sha256.ts";
@@ -19,6 +19,8 @@ export type PulledImage = {
   readonly config: Uint8Array;
   /** What each layer decompresses to, in the order of the manifest. */
   readonly diffIds: readonly string[];
+  /** Of the layers, as the manifest has them. */
+  readonly mediaTypes: readonly string[];
 };
 
 /** Reads an image with skopeo, every blob as the registry has it. */
@@ -44,6 +46,12 @@ export async function pulledImage(
     return bytes;
   };
   const diffIds = [];
-  for (const layer of layers) diffIds.push(sha256(gunzipSync(await read(layer))));
-  return { manifestDigest: sha256(manifestBytes), config: await read(config), diffIds };
+  for (const layer of layers) diffIds.push(sha256(unpack(await read(layer), layer.mediaType)));
+  const mediaTypes = layers.map(({ mediaType }) => mediaType);
+  return { manifestDigest: sha256(manifestBytes), config: await read(config), diffIds, mediaTypes };
+}
+
+function unpack(layer: Uint8Array, mediaType: string): Uint8Array {
+  if (mediaType.endsWith(".tar")) return layer;
+  return mediaType.endsWith("+zstd") ? zstdDecompressSync(layer) : gunzipSync(layer);
 }

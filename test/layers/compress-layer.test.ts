@@ -1,14 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { compressLayer, GZIP_BLOCK_BYTES, GZIP_LEVEL } from "../../src/layers/compress-layer.ts";
-import { startGzipPool } from "../../src/layers/gzip-pool.ts";
-import { readPieces } from "../../src/layers/hash-blob.ts";
+import { compressLayer } from "../../src/layers/compress-layer.ts";
+import { BLOCK_BYTES, startCompressPool } from "../../src/layers/compress-pool.ts";
+import { readPieces } from "../../src/layers/read-pieces.ts";
+import { COMPRESSION_LEVELS, type CompressionForm, DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
-const HAS_GZIP = Bun.which("gzip") !== null || process.env["CI"] !== undefined;
+const ZSTD: CompressionForm = { kind: "zstd", level: COMPRESSION_LEVELS.zstd.default };
+const BLOCK = BLOCK_BYTES.gzip;
+
+const unpack = {
+  gzip: (bytes: Uint8Array): Uint8Array => gunzipSync(bytes),
+  zstd: (bytes: Uint8Array<ArrayBuffer>): Uint8Array => Bun.zstdDecompressSync(bytes),
+};
 
 const never = new AbortController().signal;
 
@@ -19,74 +26,113 @@ function layerBytes(length: number, seed: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-async function compress(content: Blob, workers: number, onProgress: (bytes: number) => void = () => {}) {
+async function* piecesOf(bytes: Uint8Array, pieceBytes: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.slice(at, at + pieceBytes);
+}
+
+type Options = {
+  form?: CompressionForm;
+  workers?: number;
+  pieceBytes?: number;
+  onProgress?: (bytes: number) => void;
+};
+
+async function compress(raw: Uint8Array, options: Options = {}) {
+  const { form = DEFAULT_COMPRESSION, workers = 2, onProgress = () => {} } = options;
   await using folder = await temporaryFolder();
-  using pool = startGzipPool(GZIP_LEVEL, workers);
-  const path = join(folder.path, "layer.gz");
-  const result = await compressLayer(readPieces(content, never), path, pool, never, onProgress);
+  using pool = startCompressPool(form, workers);
+  const path = join(folder.path, "layer");
+  const pieces = piecesOf(raw, options.pieceBytes ?? pool.blockBytes);
+  const result = await compressLayer(pieces, path, pool, never, onProgress);
   return { ...result, bytes: await Bun.file(path).bytes() };
 }
 
-describe("what it writes", () => {
-  const lengths = [
-    0,
-    1,
-    GZIP_BLOCK_BYTES - 1,
-    GZIP_BLOCK_BYTES,
-    GZIP_BLOCK_BYTES + 1,
-    5 * GZIP_BLOCK_BYTES + 12_345,
-  ];
-  test.each(lengths)("%d bytes: gzip takes it and gives them back", async (length) => {
-    const raw = layerBytes(length, length);
-    const { bytes, rawDigest, digest, sizeBytes } = await compress(new Blob([raw]), 2);
-    expect(gunzipSync(bytes).equals(raw)).toBe(true);
-    // The real one, where there is one.
-    if (HAS_GZIP) expect(Bun.spawnSync(["gzip", "-t"], { stdin: bytes }).exitCode).toBe(0);
-    expect(rawDigest).toBe(digestOf(raw));
-    expect(digest).toBe(digestOf(bytes));
-    expect(sizeBytes).toBe(bytes.length);
-  });
+describe.each([DEFAULT_COMPRESSION, ZSTD])("what it writes: %j", (form) => {
+  const block = BLOCK_BYTES[form.kind];
+  // The real one, where there is one.
+  const hasTool = Bun.which(form.kind) !== null || process.env["CI"] !== undefined;
+
+  test.each([0, 1, block - 1, block, block + 1, 3 * block + 12_345])(
+    "%d bytes: the tool takes it and gives them back",
+    async (length) => {
+      const raw = layerBytes(length, length);
+      const { bytes, rawDigest, digest, sizeBytes } = await compress(raw, { form });
+      expect(digestOf(unpack[form.kind](bytes))).toBe(digestOf(raw));
+      if (hasTool) expect(Bun.spawnSync([form.kind, "-t"], { stdin: bytes }).exitCode).toBe(0);
+      expect(rawDigest).toBe(digestOf(raw));
+      expect(digest).toBe(digestOf(bytes));
+      expect(sizeBytes).toBe(bytes.length);
+    },
+  );
 
   test("the same bytes with 1, 2 and 7 workers", async () => {
-    const raw = layerBytes(20 * GZIP_BLOCK_BYTES + 99, 3);
-    const results = await Promise.all([1, 2, 7].map((workers) => compress(new Blob([raw]), workers)));
+    const raw = layerBytes(17 * block + 99, 3);
+    const results = await Promise.all([1, 2, 7].map((workers) => compress(raw, { form, workers })));
     expect(results[0]?.rawDigest).toBe(digestOf(raw));
     expect(new Set(results.map(({ digest }) => digest)).size).toBe(1);
   });
 
-  const why =
-    "Another digest for the same layer means that every layer which registries have is uploaded again. " +
-    "Block size, level and library decide on it: a change is a decision, to be written down in docs/decisions.md.";
-  test(`known bytes for a known layer. ${why}`, async () => {
-    const { digest, rawDigest } = await compress(new Blob([layerBytes(3 * GZIP_BLOCK_BYTES + 1, 42)]), 3);
-    expect(String(rawDigest)).toBe("sha256:a8a3996c0a4e3738180f4ab0b3cea442bd4f1435fdb1430d0695e7208a86b9cf");
-    expect(String(digest)).toBe("sha256:890e13dc762dadb4b1a883af4dbacd2ad63161cc74cd54d0b113403ddc49b229");
-  });
-
-  test("a piece of a file is compressed as a piece", async () => {
-    await using folder = await temporaryFolder();
-    const raw = layerBytes(3 * GZIP_BLOCK_BYTES, 4);
-    await Bun.write(join(folder.path, "x.tar"), raw);
-    const [start, end] = [512, 2 * GZIP_BLOCK_BYTES + 777];
-    const { rawDigest } = await compress(Bun.file(join(folder.path, "x.tar")).slice(start, end), 2);
-    expect(rawDigest).toBe(digestOf(raw.subarray(start, end)));
+  test("the same bytes wherever the pieces end", async () => {
+    const raw = layerBytes(2 * block + 99, 4);
+    const sizes = [65_536, 999_983, block / 2, block, block + 1, raw.length];
+    const results = await Promise.all(sizes.map((pieceBytes) => compress(raw, { form, pieceBytes })));
+    expect(new Set(results.map(({ rawDigest }) => rawDigest))).toEqual(new Set([digestOf(raw)]));
+    expect(new Set(results.map(({ digest }) => digest)).size).toBe(1);
   });
 
   test("progress counts the layer's bytes, block by block, up to the last", async () => {
     const seen: number[] = [];
-    const length = 2 * GZIP_BLOCK_BYTES + 5;
-    await compress(new Blob([layerBytes(length, 5)]), 2, (bytes) => seen.push(bytes));
-    expect(seen).toEqual([GZIP_BLOCK_BYTES, 2 * GZIP_BLOCK_BYTES, length]);
+    const length = 2 * block + 5;
+    await compress(layerBytes(length, 5), { form, onProgress: (bytes) => seen.push(bytes) });
+    expect(seen).toEqual([block, 2 * block, length]);
+  });
+});
+
+describe("what is fixed for good", () => {
+  const why =
+    "Another digest for the same layer means that every layer which registries have is uploaded again. " +
+    "Block size, level and library decide on it: a change is a decision, to be written down in docs/compression.md.";
+  const known = [
+    [DEFAULT_COMPRESSION, "sha256:16704670eac04b1fd58b01a6df41c7ebb0e2d229d10f8c522b823a8576d47a44"],
+    [ZSTD, "sha256:5634fe20103eb66e4ce1129af0893026c2139620f5d08e8a3ab26f78eb656459"],
+  ] as const;
+  test.each(known)(`known bytes for a known layer: %j. ${why}`, async (form, expected) => {
+    // The second half is noise alone, which gzip only wraps.
+    const raw = layerBytes(4 * BLOCK + 1, 42);
+    raw.set(seededBytes(2 * BLOCK + 1, 43), 2 * BLOCK);
+    const { digest, rawDigest } = await compress(raw, { form, workers: 3 });
+    expect(String(rawDigest)).toBe("sha256:9cbcdd5d590ede9a3886ac621d1ea82bd4cb13ef7d2ca202d7ba3ab234a81940");
+    expect(String(digest)).toBe(expected);
+  });
+});
+
+describe("noise", () => {
+  test("is wrapped, and grows by next to nothing", async () => {
+    const raw = seededBytes(3 * BLOCK, 7);
+    const [fast, slow] = await Promise.all([
+      compress(raw),
+      compress(raw, { form: { kind: "gzip", level: 9 } }),
+    ]);
+    expect(fast.digest).toBe(slow.digest);
+    expect(fast.sizeBytes).toBeLessThan(1.0005 * raw.length);
+    expect(digestOf(unpack.gzip(fast.bytes))).toBe(digestOf(raw));
+  });
+
+  test("beside what shrinks, in one block, spoils nothing", async () => {
+    const raw = seededBytes(BLOCK, 8);
+    raw.fill(0, 0, BLOCK / 4);
+    expect((await compress(raw)).sizeBytes).toBeLessThan(0.77 * raw.length);
   });
 });
 
 describe("failures", () => {
   test("a file that is there already is not overwritten", async () => {
     await using folder = await temporaryFolder();
-    using pool = startGzipPool(GZIP_LEVEL, 1);
+    using pool = startCompressPool(DEFAULT_COMPRESSION, 1);
     const path = join(folder.path, "layer.gz");
     await Bun.write(path, "mine");
-    const failure = await compressLayer(readPieces(new Blob(["x"]), never), path, pool, never, () => {}).then(
+    const pieces = piecesOf(new Uint8Array(1), 1);
+    const failure = await compressLayer(pieces, path, pool, never, () => {}).then(
       String,
       (error: unknown) => error,
     );
@@ -96,12 +142,12 @@ describe("failures", () => {
 
   test("an interruption ends it with its reason", async () => {
     await using folder = await temporaryFolder();
-    using pool = startGzipPool(GZIP_LEVEL, 1);
+    using pool = startCompressPool(DEFAULT_COMPRESSION, 1);
     const controller = new AbortController();
     const reason = new Error("enough");
     const seen: number[] = [];
     const compressing = compressLayer(
-      readPieces(new Blob([layerBytes(10 * GZIP_BLOCK_BYTES, 6)]), never),
+      readPieces(new Blob([layerBytes(10 * BLOCK, 6)]), pool.blockBytes, controller.signal),
       join(folder.path, "layer.gz"),
       pool,
       controller.signal,
@@ -111,22 +157,53 @@ describe("failures", () => {
       },
     );
     expect(await compressing.then(String, (error: unknown) => error)).toBe(reason);
-    expect(seen).toEqual([GZIP_BLOCK_BYTES]);
+    expect(seen).toEqual([BLOCK]);
+  });
+
+  test("a source that breaks off ends it with its error", async () => {
+    await using folder = await temporaryFolder();
+    using pool = startCompressPool(DEFAULT_COMPRESSION, 2);
+    const reason = new Error("broken off");
+    async function* breaksOff() {
+      yield* piecesOf(layerBytes(3 * BLOCK, 9), 100_000);
+      throw reason;
+    }
+    const path = join(folder.path, "layer.gz");
+    const compressing = compressLayer(breaksOff(), path, pool, never, () => {});
+    expect(await compressing.then(String, (error: unknown) => error)).toBe(reason);
+  });
+});
+
+describe("reading", () => {
+  test("a piece of a file, from its beginning to its end", async () => {
+    await using folder = await temporaryFolder();
+    const raw = layerBytes(3 * BLOCK, 4);
+    await Bun.write(join(folder.path, "x.tar"), raw);
+    const [start, end] = [512, 2 * BLOCK + 777];
+    const content = Bun.file(join(folder.path, "x.tar")).slice(start, end);
+    const pieces = await Array.fromAsync(readPieces(content, 100_000, never));
+    expect(new Set(pieces.slice(0, -1).map(({ length }) => length))).toEqual(new Set([100_000]));
+    expect(digestOf(Buffer.concat(pieces))).toBe(digestOf(raw.subarray(start, end)));
+    for (const piece of pieces) expect(piece.buffer.byteLength).toBe(piece.length);
   });
 });
 
 describe("the pool", () => {
-  test("answers many questions, each with its own member", async () => {
-    using pool = startGzipPool(GZIP_LEVEL, 3);
+  test.each([DEFAULT_COMPRESSION, ZSTD])("answers many questions, each with its own: %j", async (form) => {
+    using pool = startCompressPool(form, 3);
     const blocks = Array.from({ length: 40 }, (_, i) => layerBytes(1 + i * 1000, i));
     const members = await Promise.all(blocks.map((block) => pool.compress(block.slice())));
-    expect(members.map((member) => digestOf(Bun.gunzipSync(member)))).toEqual(blocks.map(digestOf));
+    expect(members.map((member) => digestOf(unpack[form.kind](member)))).toEqual(blocks.map(digestOf));
   });
 
   test("keeps no process alive that has nothing else to do", async () => {
-    const path = join(import.meta.dir, "../../src/layers/gzip-pool.ts");
-    const code = `const { startGzipPool } = await import(${JSON.stringify(path)});
-      { using pool = startGzipPool(5, 2); await pool.compress(new Uint8Array(9)); await pool.compress(new Uint8Array(9)); }
+    const path = join(import.meta.dir, "../../src/layers/compress-pool.ts");
+    const code = `const { startCompressPool } = await import(${JSON.stringify(path)});
+      {
+        using pool = startCompressPool({ kind: "gzip", level: 1 }, 2);
+        await pool.compress(new Uint8Array(9));
+        await pool.compress(new Uint8Array(9));
+      }
       console.log("done");`;
     const child = Bun.spawn([process.execPath, "-e", code], { stdout: "pipe", timeout: 20_000 });
     expect([await child.stdout.text(), await child.exited]).toEqual(["done\n", 0]);

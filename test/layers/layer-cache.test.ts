@@ -1,17 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import { mkdir, readdir, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
+import { readCache } from "../../src/cache/read-cache.ts";
 import {
   dropCachedLayer,
   findCachedLayer,
   openLayerCache,
   storeLayer,
 } from "../../src/layers/layer-cache.ts";
+import { DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
+import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const diffId = parseDiffId(`sha256:${"d".repeat(64)}`, "test");
+const form = DEFAULT_COMPRESSION;
 const pointerName = `${"d".repeat(64)}-ptr`;
 const bytes = new TextEncoder().encode("a compressed layer");
 const digest = digestOf(bytes);
@@ -30,7 +34,7 @@ describe("storing and finding", () => {
   test("a blob under its digest, and a pointer that holds the bare hex of it", async () => {
     await using place = await cacheFolder();
     await Bun.write(place.path("x.tmp"), bytes);
-    const stored = await storeLayer(place.cache, diffId, {
+    const stored = await storeLayer(place.cache, diffId, form, {
       path: place.path("x.tmp"),
       digest,
       sizeBytes: bytes.length,
@@ -39,7 +43,7 @@ describe("storing and finding", () => {
     expect(await Bun.file(place.path(pointerName)).text()).toBe(hexOf(digest));
     expect(await Bun.file(place.path(hexOf(digest))).bytes()).toEqual(bytes);
 
-    const found = await findCachedLayer(place.cache, diffId);
+    const found = await findCachedLayer(place.cache, diffId, form);
     for (const blob of [stored, found]) {
       expect(blob?.descriptor).toEqual({
         mediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -50,13 +54,33 @@ describe("storing and finding", () => {
     }
   });
 
+  test("other forms of a layer have pointers of their own, by kind and level", async () => {
+    await using place = await cacheFolder();
+    const forms = [
+      { kind: "gzip", level: 6, name: `${"d".repeat(64)}-gzip-6-ptr`, mediaType: MEDIA_TYPE.layer.gzip },
+      { kind: "zstd", level: 2, name: `${"d".repeat(64)}-zstd-2-ptr`, mediaType: MEDIA_TYPE.layer.zstd },
+      { kind: "zstd", level: 19, name: `${"d".repeat(64)}-zstd-19-ptr`, mediaType: MEDIA_TYPE.layer.zstd },
+    ] as const;
+    for (const { name, mediaType, ...form } of forms) {
+      expect(await findCachedLayer(place.cache, diffId, form)).toBeUndefined();
+      await Bun.write(place.path("x.tmp"), bytes);
+      const file = { path: place.path("x.tmp"), digest, sizeBytes: bytes.length };
+      await storeLayer(place.cache, diffId, form, file);
+      expect(await Bun.file(place.path(name)).text()).toBe(hexOf(digest));
+      expect((await findCachedLayer(place.cache, diffId, form))?.descriptor.mediaType).toBe(mediaType);
+    }
+    expect(await findCachedLayer(place.cache, diffId, DEFAULT_COMPRESSION)).toBeUndefined();
+    const { blobs } = await readCache(place.cache.directory);
+    expect(blobs[0]?.pointers.map(({ name }) => name).sort()).toEqual(forms.map(({ name }) => name).sort());
+  });
+
   test("a blob that is found counts as used now", async () => {
     await using place = await cacheFolder();
     await Bun.write(place.path("x.tmp"), bytes);
     const sizeBytes = bytes.length;
-    await storeLayer(place.cache, diffId, { path: place.path("x.tmp"), digest, sizeBytes });
+    await storeLayer(place.cache, diffId, form, { path: place.path("x.tmp"), digest, sizeBytes });
     await utimes(place.path(hexOf(digest)), new Date(0), new Date(0));
-    await findCachedLayer(place.cache, diffId);
+    await findCachedLayer(place.cache, diffId, form);
     expect((await stat(place.path(hexOf(digest)))).mtimeMs).toBeGreaterThan(0);
   });
 
@@ -64,35 +88,35 @@ describe("storing and finding", () => {
     await using place = await cacheFolder();
     for (const content of ["damaged", bytes]) {
       await Bun.write(place.path("x.tmp"), content);
-      await storeLayer(place.cache, diffId, {
+      await storeLayer(place.cache, diffId, form, {
         path: place.path("x.tmp"),
         digest,
         sizeBytes: bytes.length,
       });
     }
-    expect(await (await findCachedLayer(place.cache, diffId))?.content.bytes()).toEqual(bytes);
+    expect(await (await findCachedLayer(place.cache, diffId, form))?.content.bytes()).toEqual(bytes);
   });
 
   test("nothing in an empty cache, nor for another layer, nor once it was dropped", async () => {
     await using place = await cacheFolder();
-    expect(await findCachedLayer(place.cache, diffId)).toBeUndefined();
+    expect(await findCachedLayer(place.cache, diffId, form)).toBeUndefined();
     await Bun.write(place.path("x.tmp"), bytes);
-    const blob = await storeLayer(place.cache, diffId, {
+    const blob = await storeLayer(place.cache, diffId, form, {
       path: place.path("x.tmp"),
       digest,
       sizeBytes: bytes.length,
     });
-    expect(await findCachedLayer(place.cache, parseDiffId(digest, "test"))).toBeUndefined();
+    expect(await findCachedLayer(place.cache, parseDiffId(digest, "test"), form)).toBeUndefined();
     await dropCachedLayer(place.cache, blob);
     await dropCachedLayer(place.cache, blob);
-    expect(await findCachedLayer(place.cache, diffId)).toBeUndefined();
+    expect(await findCachedLayer(place.cache, diffId, form)).toBeUndefined();
   });
 
   test("a pointer with a line end, as a hand or echo writes it", async () => {
     await using place = await cacheFolder();
     await Bun.write(place.path(hexOf(digest)), bytes);
     await Bun.write(place.path(pointerName), `${hexOf(digest)}\n`);
-    expect((await findCachedLayer(place.cache, diffId))?.descriptor.digest).toBe(digest);
+    expect((await findCachedLayer(place.cache, diffId, form))?.descriptor.digest).toBe(digest);
   });
 
   const hex = hexOf(digest);
@@ -123,7 +147,7 @@ describe("storing and finding", () => {
       await Bun.write(place.path(hex), bytes);
       await Bun.write(join(place.cache.directory, "..", hex), bytes);
       await Bun.write(place.path(pointerName), pointer);
-      expect(await findCachedLayer(place.cache, diffId)).toBeUndefined();
+      expect(await findCachedLayer(place.cache, diffId, form)).toBeUndefined();
     },
   );
 });
@@ -161,6 +185,6 @@ describe("the folder", () => {
   test("a pointer that is a folder is a failure of ours to explain", async () => {
     await using place = await cacheFolder();
     await mkdir(place.path(pointerName));
-    expect((await rejection(findCachedLayer(place.cache, diffId))).code).toBe("FILE_FAILED");
+    expect((await rejection(findCachedLayer(place.cache, diffId, form))).code).toBe("FILE_FAILED");
   });
 });

@@ -3,9 +3,10 @@ import { readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { openLocks } from "../../src/cache/lock.ts";
-import { startGzipPool } from "../../src/layers/gzip-pool.ts";
+import { startCompressPool } from "../../src/layers/compress-pool.ts";
 import { openLayerCache } from "../../src/layers/layer-cache.ts";
 import { isSound, prepareLayer, repairLayer } from "../../src/layers/prepare-layer.ts";
+import { type CompressionForm, DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { type Digest, digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
 import type { Layer } from "../../src/oci/image.ts";
 import { rejection } from "../support/rejection.ts";
@@ -45,10 +46,10 @@ function gunzip(bytes: Uint8Array): Uint8Array {
   return gunzipSync(bytes);
 }
 
-async function workshop() {
+async function workshop(form: CompressionForm = DEFAULT_COMPRESSION) {
   const folder = await temporaryFolder();
   const cache = await openLayerCache(join(folder.path, "cache"));
-  const pool = startGzipPool(5, 2);
+  const pool = startCompressPool(form, 2);
   const controller = new AbortController();
   const progress: number[] = [];
   const warnings: string[] = [];
@@ -77,6 +78,41 @@ async function workshop() {
     },
   };
 }
+
+describe("a raw layer in other forms", () => {
+  test("zstd has a pointer of its own, and does not take gzip's", async () => {
+    await using shop = await workshop({ kind: "zstd", level: 3 });
+    await Bun.write(shop.path(`${hexOfRaw}-ptr`), hexOf(other));
+    await Bun.write(shop.path(hexOf(other)), seededBytes(10, 9));
+    const first = await shop.prepare(layerOf(raw));
+    const { digest, mediaType } = first.blob.descriptor;
+    expect([first.origin, mediaType]).toEqual(["compressed", "application/vnd.oci.image.layer.v1.tar+zstd"]);
+    expect(digestOf(Bun.zstdDecompressSync(await first.blob.content.bytes()))).toBe(digestOf(raw));
+    const own = [hexOf(digest), `${hexOfRaw}-zstd-3-ptr`];
+    expect(await shop.files()).toEqual([...own, `${hexOfRaw}-ptr`, hexOf(other)].sort());
+    const second = await shop.prepare(untouchable());
+    expect([second.origin, second.blob.descriptor]).toEqual(["cache", first.blob.descriptor]);
+  });
+
+  test("none: it is checked, goes up as it is, and the cache stays empty", async () => {
+    await using shop = await workshop();
+    const options = { ...shop.options, pool: undefined };
+    const layer = layerOf(raw, { claimedDigest: other });
+    for (const make of [prepareLayer, repairLayer]) {
+      const { blob, origin } = await make(layer, options);
+      expect(origin).toBe("source");
+      const mediaType = "application/vnd.oci.image.layer.v1.tar";
+      expect(blob.descriptor).toEqual({ mediaType, digest: digestOf(raw), size: raw.length });
+      expect(await blob.content.bytes()).toEqual(raw);
+    }
+    const error = await rejection(prepareLayer(layerOf(raw.slice(1)), options));
+    expect([error.code, error.message]).toEqual([
+      "CONTENT_MISMATCH",
+      expect.stringContaining(`"abc/layer.tar"`),
+    ]);
+    expect(await shop.files()).toEqual([]);
+  });
+});
 
 describe("a raw layer", () => {
   test("is compressed once, and comes from the cache from then on", async () => {

@@ -1,0 +1,23 @@
+import { PushError } from "../errors.ts";
+import { COMPRESSION_LEVELS, DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
+import { integer, type Setting } from "./values.ts";
+
+/** How layers are to go up that come uncompressed. Throws `USAGE`. */
+export function layerCompression(kind: Setting, level: Setting): LayerCompression {
+  const asked = kind.text ?? DEFAULT_COMPRESSION.kind;
+  if (asked === "gzip" || asked === "zstd") {
+    const { min, max, default: usual } = COMPRESSION_LEVELS[asked];
+    return { kind: asked, level: integer(level, min, max, `for ${asked}`) ?? usual };
+  }
+  if (asked !== "none") {
+    throw new PushError("USAGE", `${kind.name} is "${asked}", but should be gzip, zstd or none.`);
+  }
+  if (level.text === undefined) return { kind: "none" };
+  throw new PushError(
+    "USAGE",
+    `${level.name} is "${level.text}", but without compression there is no level.`,
+    {
+      hint: "Leave it out, or choose gzip or zstd.",
+    },
+  );
+}

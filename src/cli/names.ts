@@ -1,0 +1,20 @@
+import { PushError } from "../errors.ts";
+import { isRepository, parseReference, type Reference } from "../oci/reference.ts";
+import type { Setting } from "./values.ts";
+
+/** An image of the registry that is pushed to. Throws `USAGE` for one elsewhere, and `REFERENCE_INVALID`. */
+export function imageAt({ host }: Reference, text: string): { repository: string; tag: string } {
+  const image = parseReference(text);
+  if (image.host === host) return { repository: image.repository, tag: image.tag };
+  throw new PushError(
+    "USAGE",
+    `--cache-from names an image at ${image.host}, but the push goes to ${host}.`,
+    { hint: "Layers can be taken over inside one registry only." },
+  );
+}
+
+/** A repository of the registry that is pushed to. Throws `USAGE`. */
+export function repositoryName({ name, text }: Setting): string | undefined {
+  if (text === undefined || isRepository(text)) return text;
+  throw new PushError("USAGE", `${name} is "${text}", but should be a repository such as my/base.`);
+}

@@ -1,0 +1,35 @@
+/**
+ * Cuts bytes that come in pieces of any size into blocks of one size, the last excepted; no bytes at all are one empty
+ * block. A piece that is a block by itself, and has its buffer for itself, is passed on as it is; all others are copied.
+ */
+export async function* cutBlocks(
+  pieces: AsyncIterable<Uint8Array>,
+  blockBytes: number,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  let block = new Uint8Array(0);
+  let filledBytes = 0;
+  let isEmpty = true;
+  for await (const piece of pieces) {
+    if (filledBytes === 0 && piece.length === blockBytes && ownsBuffer(piece)) {
+      isEmpty = false;
+      yield piece;
+      continue;
+    }
+    for (let at = 0; at < piece.length; ) {
+      if (filledBytes === 0) block = new Uint8Array(blockBytes);
+      const part = piece.subarray(at, at + blockBytes - filledBytes);
+      block.set(part, filledBytes);
+      filledBytes += part.length;
+      at += part.length;
+      if (filledBytes < blockBytes) continue;
+      isEmpty = false;
+      filledBytes = 0;
+      yield block;
+    }
+  }
+  if (filledBytes > 0 || isEmpty) yield block.subarray(0, filledBytes);
+}
+
+function ownsBuffer(piece: Uint8Array): piece is Uint8Array<ArrayBuffer> {
+  return piece.buffer instanceof ArrayBuffer && piece.buffer.byteLength === piece.length;
+}
