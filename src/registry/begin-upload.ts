@@ -1,7 +1,7 @@
 import { PushError } from "../errors.ts";
 import { formatBytes } from "../format.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
-import { chooseChunkSize } from "./chunk-size.ts";
+import { type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
 import type { Registry } from "./registry.ts";
 import { forgetUpload, recallUpload, rememberUpload } from "./upload-memory.ts";
 import {
@@ -91,14 +91,26 @@ async function planUpload(
       },
     );
   }
-  const { maxBodyBytes, wholePuts } = registry.learned;
-  const chunkBytes =
-    wholePuts === "only" || wholePuts === "preferred"
-      ? Math.max(size, 1)
-      : chooseChunkSize(size, options.chunkBytes, limits, maxBodyBytes);
+  const chunkBytes = planChunks(registry, size, options.chunkBytes, limits);
   const upload = { session, chunkBytes, limits };
   if (size > chunkBytes) await rememberUpload(registry, digest, upload);
   return upload;
+}
+
+/**
+ * The chunk size, in bytes, of an upload that begins now: from all that is known of the registry and of the link.
+ *
+ * @param wishBytes the user's
+ */
+export function planChunks(
+  { learned, link }: Registry,
+  blobBytes: number,
+  wishBytes: number | undefined,
+  limits: ChunkLimits,
+): number {
+  const { maxBodyBytes, wholePuts } = learned;
+  if (wholePuts === "only" || wholePuts === "preferred") return Math.max(blobBytes, 1);
+  return chooseChunkSize(blobBytes, wishBytes, limits, maxBodyBytes, link.bytesPerSecond());
 }
 
 /** Only its upload addresses carry a hash of the upload's state. */

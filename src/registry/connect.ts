@@ -4,6 +4,7 @@ import { type RetryPolicy, retry } from "../retry.ts";
 import { authenticate } from "./authenticate.ts";
 import type { Credentials } from "./credentials.ts";
 import { expectStatus } from "./expect-status.ts";
+import { linkRate } from "./link-rate.ts";
 import type { Registry } from "./registry.ts";
 import { send } from "./send.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
@@ -42,6 +43,8 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
   const { origin } = new URL(`${schemeOf(options)}://${apiHost(target)}`);
   options.onAddressed?.(origin);
   const { memory } = options;
+  // The user's word makes a guess of it needless, and may be about another limit than the one that was met.
+  const noted = options.chunkBytes === undefined ? await recallLearned({ memory, origin }) : undefined;
   const address = {
     origin,
     repository: target.repository,
@@ -50,10 +53,8 @@ export async function connect(options: ConnectOptions): Promise<Registry> {
     stallTimeoutMs,
     memory,
     slots: uploadSlots(options.parallel),
-    learned:
-      options.chunkBytes === undefined
-        ? await recallLearned({ memory, origin })
-        : { maxBodyBytes: undefined, wholePuts: undefined },
+    learned: noted?.learned ?? { maxBodyBytes: undefined, wholePuts: undefined },
+    link: linkRate(noted?.bytesPerSecond),
     signal: retryPolicy.signal,
   };
   const registry: Registry = { ...address, auth: authenticate(address, credentials) };

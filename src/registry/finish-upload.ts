@@ -1,6 +1,7 @@
 import { PushError, RegistryError } from "../errors.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
 import { backOff } from "../retry.ts";
+import { type BeginOptions, planChunks } from "./begin-upload.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
 import { findBlob } from "./find-blob.ts";
 import type { Registry } from "./registry.ts";
@@ -23,21 +24,29 @@ const CLOSE_MS_PER_MB = 300;
 /** How often a blob is sent again because the server, having all of it, cannot put it together. */
 const MAX_DEATHS = 2;
 
+/** A chunk size that is smaller by less is not worth a new upload. */
+const SHRINK_FACTOR = 2;
+
+export type FinishOptions = BeginOptions & {
+  /** Told how much of the blob is at the server or on its way. Goes back where the server has lost some. */
+  readonly onProgress: (sentBytes: number) => void;
+};
+
 /**
  * Sends what is missing, and closes. All retries of an upload happen here: after a failure the server is asked where it
- * stands, and the upload goes on from there; each byte of progress gives the full number of retries back.
+ * stands, and the upload goes on from there; each byte of progress gives the full number of retries back. Where a first
+ * chunk was lost that was too large for the
+ * link, the upload begins anew in smaller ones.
  *
  * @param upload its session moves with every chunk, and is another one where the server has forgotten the first
- * @param onProgress told how much of the blob is at the server or on its way
  */
 export async function finishUpload(
   registry: Registry,
   blob: RegistryBlob,
   upload: Upload,
-  onProgress: (sentBytes: number) => void,
+  { chunkBytes: wishBytes, onProgress }: FinishOptions,
 ): Promise<void> {
   const { digest, size } = blob.descriptor;
-  const { chunkBytes } = upload;
   const { retries } = registry.retryPolicy;
   const closeTimeoutMs = registry.stallTimeoutMs + (size / 1_000_000) * CLOSE_MS_PER_MB;
   let furthest = upload.session.offset;
@@ -52,24 +61,32 @@ export async function finishUpload(
     upload.session = session;
     if (session.offset > furthest) failures = 0;
     furthest = Math.max(furthest, session.offset);
-    if (size > chunkBytes) await rememberUpload(registry, digest, upload);
+    if (size > upload.chunkBytes) await rememberUpload(registry, digest, upload);
   };
+
+  /** A body, timed from when there is room for it. */
+  const sendTimed = <T>(
+    offset: number,
+    send: (onSent: (sentBytes: number) => void) => Promise<T>,
+  ): Promise<T> =>
+    registry.slots.run(() => registry.link.timed(send, (sentBytes) => onProgress(offset + sentBytes)));
 
   for (;;) {
     let closing = false;
     try {
-      if (upload.session.offset === 0 && size <= chunkBytes) {
+      if (upload.session.offset === 0 && size <= upload.chunkBytes) {
         closing = true;
-        const whole = { content: blob.content, onProgress };
-        await registry.slots.run(() => closeUpload(registry, upload.session, digest, closeTimeoutMs, whole));
+        const { content } = blob;
+        await sendTimed(0, (onSent) =>
+          closeUpload(registry, upload.session, digest, closeTimeoutMs, { content, onProgress: onSent }),
+        );
         return;
       }
       while (upload.session.offset < size) {
         const { session } = upload;
         const { offset } = session;
-        const chunk = blob.content.slice(offset, Math.min(offset + chunkBytes, size));
-        const onChunkProgress = (sentBytes: number) => onProgress(offset + sentBytes);
-        await moveTo(await registry.slots.run(() => sendChunk(registry, session, chunk, onChunkProgress)));
+        const chunk = blob.content.slice(offset, Math.min(offset + upload.chunkBytes, size));
+        await moveTo(await sendTimed(offset, (onSent) => sendChunk(registry, session, chunk, onSent)));
       }
       closing = true;
       await registry.slots.run(() => closeUpload(registry, upload.session, digest, closeTimeoutMs));
@@ -82,17 +99,26 @@ export async function finishUpload(
       if (closing && maySessionBeDead(error)) closeFailures++;
 
       const current = sessionFromRefusal(error) ?? (await askUpload(registry, upload.session));
-      cuts = isCut(error) && furthest === 0 && !current?.offset ? cuts + 1 : 0;
-      suspectBodyLimit(error, Math.min(chunkBytes, size), cuts, upload.limits.minBytes);
+      const hasNothing = furthest === 0 && !current?.offset;
+      const bodyBytes = Math.min(upload.chunkBytes, size);
+      cuts = isCut(error) && hasNothing ? cuts + 1 : 0;
+      suspectBodyLimit(error, bodyBytes, cuts, upload.limits.minBytes);
+      const plannedBytes = planChunks(registry, size, wishBytes, upload.limits);
+      const isTooLarge = hasNothing && plannedBytes * SHRINK_FACTOR <= bodyBytes;
       // After a failed close, serverless-registry still tells of a session that is dead for good.
       const isDead = closeFailures > 1;
-      if (current !== undefined && current.offset <= size && !isDead) await moveTo(current);
+      if (current !== undefined && current.offset <= size && !isDead && !isTooLarge) await moveTo(current);
       else {
         // Where nothing was there, nothing is lost, and the retries alone are the limit.
         if (isDead ? ++deaths > MAX_DEATHS : furthest > 0 && ++restarts > retries) throw error;
         furthest = 0;
         closeFailures = 0;
         if (current !== undefined) await cancelUpload(registry, current);
+        if (isTooLarge) {
+          // Never in the same session: a chunk may be there after all, and R2 wants all of them equal.
+          upload.chunkBytes = plannedBytes;
+          cuts = 0;
+        }
         await moveTo(await startUpload(registry));
       }
       onProgress(upload.session.offset);

@@ -1,6 +1,7 @@
 import type { Digest } from "../oci/digest.ts";
 import type { RetryPolicy } from "../retry.ts";
 import type { Authenticator } from "./authenticator.ts";
+import type { LinkRate } from "./link-rate.ts";
 import type { Trust } from "./trust.ts";
 import type { UploadSlots } from "./upload-slots.ts";
 
@@ -30,6 +31,7 @@ export type Registry = {
   readonly slots: UploadSlots;
   /** About the bodies that it takes; from all uploads, for all uploads. */
   readonly learned: Learned;
+  readonly link: LinkRate;
   readonly trust: Trust;
   /** Without a byte moved, or an answer once all are sent, for so long, a request has failed. */
   readonly stallTimeoutMs: number;

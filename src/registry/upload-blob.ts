@@ -1,20 +1,18 @@
 import type { RegistryBlob } from "../oci/descriptor.ts";
-import { type BeginOptions, beginUpload, mountOrBeginUpload, resumeUpload } from "./begin-upload.ts";
+import { beginUpload, mountOrBeginUpload, resumeUpload } from "./begin-upload.ts";
 import { recallRepository } from "./blob-places.ts";
 import { learnFromRefusal } from "./body-refusal.ts";
-import { finishUpload } from "./finish-upload.ts";
+import { type FinishOptions, finishUpload } from "./finish-upload.ts";
 import type { Registry } from "./registry.ts";
 import { isTransient } from "./transient.ts";
 import { forgetUpload, rememberLearned } from "./upload-memory.ts";
 import { cancelUpload } from "./upload-session.ts";
 
-export type UploadOptions = BeginOptions & {
+export type UploadOptions = FinishOptions & {
   /** Whether another repository of the registry may serve. @default true */
   readonly mayMount?: boolean;
   /** A repository of the same registry that may have the blob, besides the one where it was seen last. */
   readonly mountFrom?: string | undefined;
-  /** Told how much of the blob is at the server or on its way. Goes back where the server has lost some. */
-  readonly onProgress: (sentBytes: number) => void;
   /** Told that the registry did not take the blob as it was sent, and the size of the bodies in which it starts again. */
   readonly onRefused?: (bodyBytes: number) => void;
 };
@@ -48,9 +46,11 @@ export async function uploadBlob(
   if (resumedBytes > 0) options.onProgress(resumedBytes);
   for (;;) {
     try {
-      await finishUpload(registry, blob, upload, options.onProgress);
+      await finishUpload(registry, blob, upload, options);
       await forgetUpload(registry, digest);
-      if (hasLearned) await rememberLearned(registry);
+      // Who says how large chunks are to be did not ask what was noted, and would overwrite it.
+      const hasNews = options.chunkBytes === undefined && registry.link.takeNews();
+      if (hasLearned || hasNews) await rememberLearned(registry);
       return { resumedBytes };
     } catch (error) {
       // What was interrupted, or broke off, is not given up: the same command goes on with it.

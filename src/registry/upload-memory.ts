@@ -21,6 +21,7 @@ const UPLOAD = z.object({
 const LEARNED = z.object({
   maxBodyBytes: z.int().positive().optional(),
   wholePuts: z.enum(["only", "preferred"]).optional(),
+  bytesPerSecond: z.number().positive().optional(),
 });
 
 /** The upload of a blob that an earlier process began. Undefined where there is none, or none that can be read. */
@@ -49,17 +50,26 @@ export async function forgetUpload(registry: Registry, digest: Digest): Promise<
   );
 }
 
-/** What earlier processes have learned about the bodies that a registry takes. */
-export async function recallLearned(registry: Pick<Registry, "memory" | "origin">): Promise<Learned> {
-  const saved = LEARNED.safeParse(await readJsonFile(registry.memory.directory, limitName(registry.origin)));
-  return { maxBodyBytes: saved.data?.maxBodyBytes, wholePuts: saved.data?.wholePuts };
+/** What earlier processes have learned about the bodies that a registry takes, and how fast it took them. */
+export async function recallLearned(
+  registry: Pick<Registry, "memory" | "origin">,
+): Promise<{ learned: Learned; bytesPerSecond: number | undefined }> {
+  const { data } = LEARNED.safeParse(
+    await readJsonFile(registry.memory.directory, limitName(registry.origin)),
+  );
+  const learned = { maxBodyBytes: data?.maxBodyBytes, wholePuts: data?.wholePuts };
+  return { learned, bytesPerSecond: data?.bytesPerSecond };
 }
 
-/** Notes what worked where something else was refused. */
+/** Notes what worked where something else was refused, and how fast it went. */
 export async function rememberLearned(registry: Registry): Promise<void> {
   const { maxBodyBytes, wholePuts } = registry.learned;
   const isOfUse = wholePuts !== "refused";
-  await writeNote(registry, limitName(registry.origin), { maxBodyBytes, ...(isOfUse && { wholePuts }) });
+  await writeNote(registry, limitName(registry.origin), {
+    maxBodyBytes,
+    ...(isOfUse && { wholePuts }),
+    bytesPerSecond: registry.link.bytesPerSecond(),
+  });
 }
 
 /** Writes a note, if there is room for it. */

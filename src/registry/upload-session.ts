@@ -18,11 +18,11 @@ export type UploadSession = {
   readonly offset: number;
 };
 
-/** An upload under way. Its chunk size never changes: R2 wants all chunks equal. */
+/** An upload under way. Its chunk size changes only while the server has nothing: R2 wants all chunks equal. */
 export type Upload = {
   /** Where it stands; moves with every chunk. */
   session: UploadSession;
-  readonly chunkBytes: number;
+  chunkBytes: number;
   readonly limits: ChunkLimits;
 };
 

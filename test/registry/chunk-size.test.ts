@@ -36,6 +36,35 @@ describe("the chunk size", () => {
     expect(chooseChunkSize(wish * 10_000 + 1, wish, CLOUDFLARE)).toBe(wish + 1);
   });
 
+  const FIVE_MIB = 5 * 1024 * 1024;
+  test.each([
+    ["what a slow link takes in ten seconds", 2e6, NO_LIMITS, 20_000_000],
+    ["never less than 5 MiB on the slowest one", 10_000, NO_LIMITS, FIVE_MIB],
+    ["less where the registry says that it takes less", 200_000, { ...NO_LIMITS, minBytes: 10 }, 2_000_000],
+    ["never less than what can be timed", 10_000, { ...NO_LIMITS, minBytes: 10 }, 1024 * 1024],
+    ["the registry's minimum, on the slowest one", 10_000, { ...NO_LIMITS, minBytes: 2e7 }, 2e7],
+    ["the default on a fast one", 1e9, NO_LIMITS, 100_000_000],
+    ["the registry's maximum on a fast one", 1e9, { ...NO_LIMITS, maxBytes: 4e8 }, 4e8],
+    [
+      "the default where it could be more, on an unknown one",
+      undefined,
+      { ...NO_LIMITS, maxBytes: 4e8 },
+      1e8,
+    ],
+    ["the registry's maximum, however small, on an unknown one", undefined, { ...NO_LIMITS, maxBytes: 5 }, 5],
+  ])("is %s", (_, bytesPerSecond, limits, expected) => {
+    expect(chooseChunkSize(3_000_000_000, undefined, limits, undefined, bytesPerSecond)).toBe(expected);
+  });
+
+  test("is the user's wish, however slow the link is", () => {
+    expect(chooseChunkSize(3e9, 50_000_000, CLOUDFLARE, undefined, 1000)).toBe(50_000_000);
+  });
+
+  test("keeps to 10,000 chunks and to what passed, however slow the link is", () => {
+    expect(chooseChunkSize(300e9, undefined, NO_LIMITS, undefined, 1000)).toBe(30_000_000);
+    expect(chooseChunkSize(3e9, undefined, NO_LIMITS, 300_000, 1e9)).toBe(300_000);
+  });
+
   test("of an empty blob is no zero", () => {
     expect(chooseChunkSize(0, undefined, NO_LIMITS)).toBeGreaterThan(0);
   });

@@ -71,7 +71,7 @@ describe("where chunks are refused", () => {
     await upload(client);
     await upload(client, OTHER);
     expect(registry.recorded("patch")).toHaveLength(1);
-    expect(await recallLearned(client)).toEqual({ maxBodyBytes: undefined, wholePuts: "only" });
+    expect((await recallLearned(client)).learned).toEqual({ maxBodyBytes: undefined, wholePuts: "only" });
   });
 
   test("and one PUT is too large, the push ends", async () => {
@@ -112,7 +112,7 @@ describe("where chunks have to be tiny, as GHCR says by a 416", () => {
     await upload(client);
     await expectStored(registry);
     expect(client.learned.wholePuts).toBe("refused");
-    expect(await recallLearned(client)).toEqual({ maxBodyBytes: 100_000, wholePuts: undefined });
+    expect((await recallLearned(client)).learned).toEqual({ maxBodyBytes: 100_000, wholePuts: undefined });
   });
 });
 

@@ -6,6 +6,7 @@ import { digestOf } from "../../src/oci/digest.ts";
 import { authenticate } from "../../src/registry/authenticate.ts";
 import type { Authenticator } from "../../src/registry/authenticator.ts";
 import type { Credentials } from "../../src/registry/credentials.ts";
+import { type LinkRate, linkRate } from "../../src/registry/link-rate.ts";
 import type { Registry } from "../../src/registry/registry.ts";
 import { uploadSlots } from "../../src/registry/upload-slots.ts";
 import type { RetryPolicy } from "../../src/retry.ts";
@@ -23,6 +24,7 @@ export type TestClientOptions = {
   readonly now?: () => number;
   readonly stallTimeoutMs?: number;
   readonly memoryDirectory?: string;
+  readonly link?: LinkRate;
   readonly onRetry?: RetryPolicy["onRetry"];
 };
 
@@ -51,6 +53,7 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
     memory: { directory: options.memoryDirectory ?? memoryDirectory },
     slots: uploadSlots(3),
     learned: { maxBodyBytes: undefined, wholePuts: undefined },
+    link: options.link ?? linkRate(),
     signal: abort.signal,
   };
   const auth =

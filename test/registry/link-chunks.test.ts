@@ -1,0 +1,183 @@
+import { describe, expect, test } from "bun:test";
+import { throttle } from "../../dev/faults/fault.ts";
+import { faultAt as planAt } from "../../dev/faults/plan.ts";
+import { startFaultProxy } from "../../dev/faults/proxy.ts";
+import type { Intercept } from "../../dev/registry/answer-request.ts";
+import { parseReference } from "../../src/oci/reference.ts";
+import { connect } from "../../src/registry/connect.ts";
+import { linkRate } from "../../src/registry/link-rate.ts";
+import type { Registry } from "../../src/registry/registry.ts";
+import { uploadBlob } from "../../src/registry/upload-blob.ts";
+import { faultAt } from "../support/faults.ts";
+import { blobOf, clientOf } from "../support/registry-client.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+
+const MIB = 1024 * 1024;
+const SMALL = blobOf(seededBytes(MIB, 51));
+const LARGE = blobOf(seededBytes(12 * MIB + 5, 52));
+
+/** What a body goes out in: with `tickingLink`, that is the bytes of a second. */
+const PIECE = 256 * 1024;
+const SLOW_CHUNK = 10 * PIECE;
+
+/** A registry that leaves room for the choice. */
+const startRoomy = (intercept?: Intercept) =>
+  startTestRegistry({ maxChunkBytes: 100_000_000, ...(intercept && { intercept }) });
+
+/** A slow link without the wait: its clock moves by a second whenever it is looked at, as with every piece of a body. */
+function tickingLink() {
+  let ms = 0;
+  return linkRate(undefined, () => (ms += 1000));
+}
+
+const upload = (registry: Registry, blob = LARGE, chunkBytes?: number) =>
+  uploadBlob(registry, blob, { chunkBytes, onProgress: () => {} });
+
+async function expectStored(registry: TestRegistry, blob = LARGE): Promise<void> {
+  const stored = await registry.pullBlob("team/app", blob.descriptor.digest);
+  expect(Buffer.from(stored).equals(Buffer.from(await blob.content.arrayBuffer()))).toBe(true);
+}
+
+/** The sizes of the chunks that arrived. All but the last are equal. */
+function chunksOf(registry: TestRegistry): number[] {
+  const sizes = registry
+    .recorded("patch")
+    .filter(({ status }) => status === 202)
+    .map(({ contentLength }) => contentLength ?? 0);
+  expect(new Set(sizes.slice(0, -1)).size).toBeLessThanOrEqual(1);
+  expect(sizes.at(-1) ?? 0).toBeLessThanOrEqual(sizes[0] ?? 0);
+  return sizes;
+}
+
+/** Takes 2 MiB of a body, then breaks the connection. */
+const brokenLate: Intercept = async (request) => {
+  let readBytes = 0;
+  for await (const piece of request.body ?? []) {
+    readBytes += piece.length;
+    if (readBytes >= 2 * MIB) break;
+  }
+  return "drop" as const;
+};
+
+describe("chunks on a slow link", () => {
+  test("are smaller than the registry allows, once the link is known", async () => {
+    await using registry = await startRoomy();
+    const bytesPerSecond = 400_000;
+    await using proxy = await startFaultProxy({
+      upstreamHost: () => registry.host,
+      plan: planAt("whole-put", 1, throttle(bytesPerSecond)),
+    });
+    const client = clientOf(proxy);
+    await upload(client, SMALL);
+    expect(chunksOf(registry)).toEqual([]);
+    await upload(client);
+    // The link may have been slower than its throttle, but not faster.
+    expect(chunksOf(registry)[0]).toBeWithin(MIB, 10 * bytesPerSecond + 1);
+    await expectStored(registry);
+  });
+
+  test("are as large as ever on a fast one", async () => {
+    await using registry = await startRoomy();
+    const client = clientOf(registry, { link: linkRate(500_000_000) });
+    await upload(client);
+    expect(chunksOf(registry)).toEqual([]);
+    await expectStored(registry);
+  });
+
+  test("are as large as the user wishes", async () => {
+    await using registry = await startRoomy();
+    await upload(clientOf(registry, { link: linkRate(10_000) }), LARGE, 5_000_000);
+    expect(chunksOf(registry)).toEqual([5_000_000, 5_000_000, LARGE.descriptor.size - 10_000_000]);
+  });
+
+  test("follow what the last push noted", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startRoomy();
+    await upload(clientOf(registry, { link: tickingLink(), memoryDirectory: folder.path }), SMALL);
+    const { retryPolicy, stallTimeoutMs } = clientOf(registry);
+    const options = {
+      target: parseReference(`${registry.host}/team/app:v1`),
+      credentials: undefined,
+      insecure: false,
+      trust: { ca: [] },
+      retryPolicy,
+      stallTimeoutMs,
+      parallel: 1,
+      memory: { directory: folder.path },
+    };
+    // Four pieces and the answer.
+    const noted = MIB / 5;
+    // The user's word needs no note, and leaves the one that is there alone.
+    const wishing = await connect({ ...options, chunkBytes: 4_000_000 });
+    expect(wishing.link.bytesPerSecond()).toBeUndefined();
+    await upload(wishing, blobOf(seededBytes(3 * MIB, 53)), 4_000_000);
+    expect(wishing.link.bytesPerSecond()).not.toBe(noted);
+    const next = await connect(options);
+    expect(next.link.bytesPerSecond()).toBe(noted);
+    await upload(next);
+    expect(chunksOf(registry)[0]).toBe(10 * noted);
+  });
+});
+
+describe("a first chunk that was lost", () => {
+  test("shows how slow the link is: the blob begins anew in smaller ones", async () => {
+    await using registry = await startRoomy(faultAt("close-upload", [1], brokenLate));
+    const client = clientOf(registry, { link: tickingLink(), retries: 1 });
+    await upload(client);
+    expect(chunksOf(registry)[0]).toBe(SLOW_CHUNK);
+    expect(client.seenRetries).toHaveLength(1);
+    expect(registry.recorded("start-upload")).toHaveLength(2);
+    expect(registry.recorded("cancel-upload")).toHaveLength(1);
+    await expectStored(registry);
+  });
+
+  test("is no sign of a body limit when a smaller one is lost next", async () => {
+    const whole = faultAt("close-upload", [1], brokenLate);
+    const chunk = faultAt("patch", [1], brokenLate);
+    await using registry = await startRoomy(
+      async (...request) => (await whole(...request)) ?? chunk(...request),
+    );
+    const client = clientOf(registry, { link: tickingLink() });
+    await upload(client);
+    expect(chunksOf(registry)[0]).toBe(SLOW_CHUNK);
+    expect(client.learned.maxBodyBytes).toBeUndefined();
+    await expectStored(registry);
+  });
+
+  test("of an upload in chunks does, too", async () => {
+    await using registry = await startTestRegistry({
+      maxChunkBytes: 8 * MIB,
+      intercept: faultAt("patch", [1], brokenLate),
+    });
+    await upload(clientOf(registry, { link: tickingLink() }));
+    expect(chunksOf(registry)[0]).toBe(SLOW_CHUNK);
+    await expectStored(registry);
+  });
+
+  test("is sent again as it was where the user wants it so", async () => {
+    await using registry = await startRoomy(faultAt("patch", [1], brokenLate));
+    await upload(clientOf(registry, { link: tickingLink() }), LARGE, 8 * MIB);
+    expect(chunksOf(registry)).toEqual([8 * MIB, 4 * MIB + 5]);
+    expect(registry.recorded("start-upload")).toHaveLength(1);
+  });
+
+  test("is sent again as it was on a fast link", async () => {
+    await using registry = await startRoomy(faultAt("close-upload", [1], brokenLate));
+    await upload(clientOf(registry, { link: linkRate(undefined, () => performance.now() / 1000) }));
+    expect(chunksOf(registry)).toEqual([]);
+    expect(registry.recorded("start-upload")).toHaveLength(1);
+    await expectStored(registry);
+  });
+
+  test("changes nothing once another chunk is there: they have to be equal", async () => {
+    await using registry = await startTestRegistry({
+      maxChunkBytes: 5 * MIB,
+      intercept: faultAt("patch", [2], brokenLate),
+    });
+    await upload(clientOf(registry, { link: tickingLink() }));
+    expect(chunksOf(registry)).toEqual([5 * MIB, 5 * MIB, 2 * MIB + 5]);
+    await expectStored(registry);
+  });
+});
