@@ -35,8 +35,7 @@ export type FinishOptions = BeginOptions & {
 /**
  * Sends what is missing, and closes. All retries of an upload happen here: after a failure the server is asked where it
  * stands, and the upload goes on from there; each byte of progress gives the full number of retries back. Where a first
- * chunk was lost that was too large for the
- * link, the upload begins anew in smaller ones.
+ * chunk was lost that was too large for the link, the upload begins anew in smaller ones.
  *
  * @param upload its session moves with every chunk, and is another one where the server has forgotten the first
  */
