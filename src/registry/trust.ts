@@ -22,7 +22,14 @@ export async function readTrust({ caFile, skipVerify, env }: TrustOptions): Prom
   if (skipVerify) return { rejectUnauthorized: false };
   const files = [caFile, env["SSL_CERT_FILE"]].flatMap((path) => path || []);
   const own = await Promise.all(files.map(readAuthorities));
-  return { ca: [...getCACertificates("default"), ...getCACertificates("system"), ...own] };
+  let ca: string[] | undefined;
+  return {
+    // Only when TLS is first spoken: it takes ten milliseconds, which is a good part of a push that sends nothing.
+    get ca() {
+      ca ??= [...getCACertificates("default"), ...getCACertificates("system"), ...own];
+      return ca;
+    },
+  };
 }
 
 async function readAuthorities(path: string): Promise<string> {
