@@ -1,5 +1,4 @@
 import { homedir } from "node:os";
-import { isCancel, password as promptForPassword } from "@clack/prompts";
 import type { PushCommand } from "./cli.ts";
 import { PushError } from "./errors.ts";
 import { findLogin } from "./logins/find-login.ts";
@@ -98,7 +97,9 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
 }
 
 async function askForPassword(username: string, host: string, signal: AbortSignal): Promise<string> {
-  const answer = await promptForPassword({
+  // Loaded for whoever is asked alone: it takes a good part of the time of a push that sends nothing.
+  const { isCancel, password } = await import("@clack/prompts");
+  const answer = await password({
     message: `Password of ${username} at ${host}`,
     output: process.stderr,
     // Not even the length is anybody's business.
