@@ -7,8 +7,8 @@ import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { z } from "zod";
 import { openArchiveFiles } from "../../src/source/archive-files.ts";
-import { paddingOf, tarEnd, tarHeader } from "./make-layer.ts";
 import { writeWhole } from "./make-image.ts";
+import { paddingOf, tarEnd, tarHeader } from "./make-layer.ts";
 
 const MANIFEST = z.tuple([z.object({ Config: z.string(), Layers: z.array(z.string()) })]);
 
@@ -36,7 +36,10 @@ export async function compressImage(source: string, { archive, folder }: Compres
     await Bun.write(join(partial, "blobs/sha256", digest), text);
     return { mediaType, digest: `sha256:${digest}`, size: Buffer.byteLength(text) };
   };
-  const config = await addJson(await (await read(saved.Config)).text(), "application/vnd.oci.image.config.v1+json");
+  const config = await addJson(
+    await (await read(saved.Config)).text(),
+    "application/vnd.oci.image.config.v1+json",
+  );
   const mediaType = "application/vnd.oci.image.manifest.v1+json";
   const manifest = await addJson(JSON.stringify({ schemaVersion: 2, mediaType, config, layers }), mediaType);
   const annotations = { "org.opencontainers.image.ref.name": "bench" };
@@ -47,7 +50,9 @@ export async function compressImage(source: string, { archive, folder }: Compres
   );
   await rm(folder, { recursive: true, force: true });
   await rename(partial, folder);
-  const blobs = [...layers, config, manifest].map(({ digest }) => `blobs/sha256/${digest.slice("sha256:".length)}`);
+  const blobs = [...layers, config, manifest].map(
+    ({ digest }) => `blobs/sha256/${digest.slice("sha256:".length)}`,
+  );
   await packFolder(folder, [...blobs, "index.json", "oci-layout"], archive);
 }
 
@@ -88,7 +93,9 @@ const OCI_MANIFEST = z.object({ config: DESCRIPTOR, layers: z.array(DESCRIPTOR) 
 /** The blobs that the one manifest of a layout names: config and layers. */
 export async function blobsOf(folder: string): Promise<LayoutBlob[]> {
   const pathOf = ({ digest }: Descriptor) => join(folder, "blobs/sha256", digest.slice("sha256:".length));
-  const index = z.object({ manifests: z.tuple([DESCRIPTOR]) }).parse(await Bun.file(join(folder, "index.json")).json());
+  const index = z
+    .object({ manifests: z.tuple([DESCRIPTOR]) })
+    .parse(await Bun.file(join(folder, "index.json")).json());
   const manifest = OCI_MANIFEST.parse(JSON.parse(await readFile(pathOf(index.manifests[0]), "utf8")));
   return [manifest.config, ...manifest.layers].map((blob) => ({ ...blob, path: pathOf(blob) }));
 }

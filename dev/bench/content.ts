@@ -5,7 +5,14 @@
  * MEASURED
  */
 import { type Random, seededRandom } from "./random.ts";
-import { fillWithTokens, type Habits, type Operand, type Token, type Vocabulary, vocabularyOf } from "./tokens.ts";
+import {
+  fillWithTokens,
+  type Habits,
+  type Operand,
+  type Token,
+  type Vocabulary,
+  vocabularyOf,
+} from "./tokens.ts";
 
 /** Fills a piece of a file, from its beginning to its end. */
 type Filler = (target: Uint8Array, random: Random) => void;
@@ -15,7 +22,7 @@ export type FileKind = "program" | "source" | "prose" | "packed";
 const SEED = "chunkpush bench";
 
 const CODE: Vocabulary = vocabularyOf(`${SEED} code`, instructions(3000), 1);
-const CODE_HABITS: Habits = { successorShare: 0.55, repeatShare: 0.047, repeatBytes: 400 };
+const CODE_HABITS: Habits = { successorShare: 0.55, repeatShare: 0.044, repeatBytes: 400 };
 
 const WORDS = words(1200);
 const SOURCE = vocabularyOf(`${SEED} source`, sourceTokens(), 0.9);
@@ -92,7 +99,7 @@ function words(count: number): string[] {
 
 function sourceTokens(): Token[] {
   const random = seededRandom(`${SEED} source tokens`);
-  const ends = [" ", ".", "(", ", ", ": ", " = ", ");\n    ", "\n        ", "_", "\"", " {\n      "];
+  const ends = [" ", ".", "(", ", ", ": ", " = ", ");\n    ", "\n        ", "_", '"', " {\n      "];
   return WORDS.flatMap((word, i) => {
     const shown = i % 3 === 0 ? word.charAt(0).toUpperCase() + word.slice(1) : word;
     const end = ends[random.below(ends.length)] ?? "";

@@ -24,14 +24,23 @@ const FILE_BYTES: Readonly<Record<FileKind, readonly [smallest: number, largest:
  *
  * @param layerBytes a multiple of 512, which is kept exactly
  */
-export function* makeLayer(seed: string, layerBytes: number, mix: LayerMix): Generator<Uint8Array<ArrayBuffer>> {
+export function* makeLayer(
+  seed: string,
+  layerBytes: number,
+  mix: LayerMix,
+): Generator<Uint8Array<ArrayBuffer>> {
   const random = seededRandom(seed);
   const piece = new Uint8Array(PIECE_BYTES);
   const made = { program: 0, source: 0, prose: 0, packed: 0 };
   let left = layerBytes - END_BYTES;
   for (let number = 1; left >= 2 * BLOCK_BYTES; number++) {
     const kind = kindThatIsDue(made, mix);
-    const bytes = Math.min(fileBytes(random, kind), left - BLOCK_BYTES);
+    // In a small layer, one large file would be more than its kind's whole part.
+    const bytes = Math.min(
+      fileBytes(random, kind),
+      Math.ceil((layerBytes * mix[kind]) / 4),
+      left - BLOCK_BYTES,
+    );
     made[kind] += bytes;
     yield tarHeader(`opt/${kind}/${number % 97}/${number}`, bytes);
     for (let done = 0; done < bytes; ) {
