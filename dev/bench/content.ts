@@ -1,8 +1,20 @@
 /**
  * What the files of the image have in them. Real software cannot be used: no two machines have the same. This is made
- * to compress as it does, in size and in time.
+ * to compress as it does, in size and in time. Compared with tar archives of a Debian 12, on one core of the same
+ * machine, as compressed size ÷ raw size and MB of raw bytes per second:
  *
- * MEASURED
+ * |              | /usr/bin   | /usr/lib   | /usr/share | an image of this |
+ * |--------------|------------|------------|------------|------------------|
+ * | gzip -1      | 0.405, 65  | 0.503, 58  | 0.454, 71  | 0.398, 69        |
+ * | gzip -6      | 0.365, 21  | 0.474, 27  | 0.422, 30  | 0.359, 22        |
+ * | zstd -1      | 0.397, 202 | 0.478, 298 | 0.436, 360 | 0.368, 280       |
+ * | zstd -3      | 0.355, 151 | 0.446, 206 | 0.395, 241 | 0.353, 213       |
+ *
+ * libdeflate in blocks of 1 MiB, at level 4: /usr/bin 0.369 at 109 MB/s, the layer of libraries here 0.360 at 113.
+ * skopeo needs 14.0 s of CPU per GB of /usr/bin and /usr/share, and 14.0 of this.
+ *
+ * What it does not resemble: higher levels gain half of what they gain on real programs (libdeflate 1 to 6: 4 % here,
+ * 8 % in /usr/bin). To choose a level, measure real files.
  */
 import { type Random, seededRandom } from "./random.ts";
 import {

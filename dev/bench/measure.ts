@@ -44,6 +44,8 @@ export async function measure({ argv, env, cwd, daemons = [] }: Command): Promis
     stdout: "pipe",
     stderr: "pipe",
   });
+  const onExit = () => child.kill();
+  process.on("exit", onExit);
   let [peakRssBytes, writtenBytes] = [0, 0];
   const sample = async () => {
     const use = await treeUse(child.pid);
@@ -61,6 +63,7 @@ export async function measure({ argv, env, cwd, daemons = [] }: Command): Promis
     await Promise.race([child.exited, Bun.sleep(SAMPLE_MS)]);
   }
   const [stdout, stderr, code] = await ended;
+  process.off("exit", onExit);
   if (code !== 0) throw new CommandFailed(lastWords(`${stdout}\n${stderr}`) || `It ended with ${code}.`);
   const after = await useOf(daemons);
   const hasDaemons = daemons.length > 0;

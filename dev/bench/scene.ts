@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BenchRegistry, startBenchRegistry } from "./registry.ts";
@@ -24,7 +25,13 @@ export type SceneOptions = {
 export async function openScene({ parent, isSecure, link }: SceneOptions): Promise<Scene & AsyncDisposable> {
   await using resources = new AsyncDisposableStack();
   const folder = await mkdtemp(join(parent, "run-"));
-  resources.defer(() => rm(folder, { recursive: true, force: true }));
+  // The last resort, where the process ends before the run does: a registry's storage is large.
+  const onExit = () => rmSync(folder, { recursive: true, force: true });
+  process.on("exit", onExit);
+  resources.defer(async () => {
+    await rm(folder, { recursive: true, force: true });
+    process.off("exit", onExit);
+  });
   const registry = resources.use(await startBenchRegistry(folder, isSecure));
   const slow = link && resources.use(await startSlowLink(registry.host, link));
   const owned = resources.move();
