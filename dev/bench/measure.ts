@@ -95,5 +95,6 @@ function lastWords(output: string): string {
   return lines
     .slice(error >= 0 ? error : -2)
     .join(" ")
+    .trim()
     .slice(0, 400);
 }

@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
 import type { Case, Contender } from "./cases.ts";
 import { CommandFailed, type Cost, measure } from "./measure.ts";
 import { openScene, type SceneOptions } from "./scene.ts";
@@ -59,8 +60,7 @@ async function runOnce({ prepare, command }: Contender, options: SceneOptions): 
   await prepare?.(scene);
   const storedBefore = await scene.registry.storedBytes();
   const linkBefore = scene.linkBytes();
-  // What earlier runs have written is on the disk before this one writes.
-  await Bun.$`sync --file-system ${scene.folder}`.quiet();
+  await settle(scene.folder);
   const cost = await measure(await command(scene));
   const linkAfter = scene.linkBytes();
   return {
@@ -68,6 +68,14 @@ async function runOnce({ prepare, command }: Contender, options: SceneOptions): 
     storedBytes: (await scene.registry.storedBytes()) - storedBefore,
     linkBytes: linkAfter === undefined ? undefined : linkAfter - (linkBefore ?? 0),
   };
+}
+
+/** Waits until what was prepared is on the disk: nobody is to be measured while it is written. */
+async function settle(folder: string): Promise<void> {
+  for await (const path of new Bun.Glob("**/*").scan({ cwd: folder, absolute: true, dot: true })) {
+    await using file = await open(path);
+    await file.sync();
+  }
 }
 
 /** Reads a file once, so that the first to push it finds it in the system's memory as all others do. */
