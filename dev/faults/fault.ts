@@ -1,7 +1,15 @@
 import type { HttpHead } from "./http-head.ts";
+import { type Link, type LinkOptions, sharedLink } from "./link.ts";
 
 /** What may happen to a request on its way. */
-export type Fault = ResetFault | AnswerFault | RedirectFault | StallFault | ThrottleFault | PassFault;
+export type Fault =
+  | ResetFault
+  | AnswerFault
+  | RedirectFault
+  | StallFault
+  | ThrottleFault
+  | LinkFault
+  | PassFault;
 
 type ResetFault = {
   readonly type: "reset";
@@ -48,6 +56,9 @@ type StallFault = { readonly type: "stall"; readonly name: string };
 
 /** A slow link, both ways. */
 type ThrottleFault = { readonly type: "throttle"; readonly name: string; readonly bytesPerSecond: number };
+
+/** A link that all requests share which meet this same fault. */
+type LinkFault = { readonly type: "link"; readonly name: string; readonly link: Link };
 
 /** The request passes, after something was done: all tokens end, say. */
 type PassFault = { readonly type: "pass"; readonly name: string; readonly act: () => void };
@@ -131,6 +142,11 @@ export function stall(): Fault {
 
 export function throttle(bytesPerSecond: number): Fault {
   return { type: "throttle", name: "throttle", bytesPerSecond };
+}
+
+/** To be made once for all requests: they share the link. */
+export function slowLink(options: LinkOptions): Fault {
+  return { type: "link", name: "slow link", link: sharedLink(options) };
 }
 
 export function passAfter(name: string, act: () => void): Fault {

@@ -30,6 +30,9 @@ export async function inject(exchange: Exchange, fault: Fault): Promise<Aftermat
     case "pass":
       fault.act();
       return forward(exchange);
+    case "link":
+      await sleep(fault.link.latencyMs);
+      return forward(exchange, { pace: fault.link.carry });
     case "throttle":
       return forward(exchange, { pace: (pieces) => paced(pieces, fault.bytesPerSecond) });
   }

@@ -34,6 +34,7 @@ export async function runWell(command: readonly string[], options: CommandOption
 
 /** A program that serves until it is stopped, its output in a file. */
 export type Daemon = {
+  readonly pid: number;
   readonly hasExited: () => boolean;
   /** Asks it to end, and waits until it has; after half a minute it is made to. */
   stop(): Promise<void>;
@@ -59,6 +60,7 @@ export function startDaemon(
   process.on("exit", onExit);
   for (const signal of SIGNALS) process.on(signal, onSignal);
   return {
+    pid: child.pid,
     hasExited: () => child.exitCode !== null || child.signalCode !== null,
     async stop() {
       child.kill("SIGTERM");

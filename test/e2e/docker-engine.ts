@@ -6,14 +6,20 @@ import { runWell, startDaemon, temporaryFolder, waitFor } from "./command.ts";
 export type DockerEngine = AsyncDisposable & {
   /** `unix:///…` */
   readonly host: string;
+  /** Of dockerd, which has containerd below it. */
+  readonly pid: number;
   /** What makes `docker`, and so chunkpush, talk to this engine: no context of this machine's user counts. */
   readonly env: { readonly DOCKER_HOST: string; readonly DOCKER_CONFIG: string };
   /** Runs a `docker` command that has to succeed. @returns its standard output, trimmed */
   docker(...args: readonly string[]): Promise<string>;
 };
 
-/** Starts dockerd, which starts its own containerd beneath, and waits until it answers. */
-export async function startDockerEngine(): Promise<DockerEngine> {
+/**
+ * Starts dockerd, which starts its own containerd beneath, and waits until it answers.
+ *
+ * @param storageDriver `vfs` works everywhere; `overlay2` is what real engines have, and copies no layers
+ */
+export async function startDockerEngine(storageDriver: "vfs" | "overlay2" = "vfs"): Promise<DockerEngine> {
   await using resources = new AsyncDisposableStack();
   const folder = resources.use(await temporaryFolder());
   const at = (name: string) => join(folder.path, name);
@@ -23,7 +29,8 @@ export async function startDockerEngine(): Promise<DockerEngine> {
   await Bun.write(at("daemon.json"), JSON.stringify({ features: { "containerd-snapshotter": false } }));
   const daemon = startDaemon(
     [
-      ...["dockerd", "--bridge=none", "--iptables=false", "--storage-driver=vfs", "-H", `unix://${socket}`],
+      ...["dockerd", "--bridge=none", "--iptables=false", `--storage-driver=${storageDriver}`],
+      ...["-H", `unix://${socket}`],
       ...["--data-root", at("data"), "--exec-root", at("exec"), "--pidfile", at("pid")],
       ...["--config-file", at("daemon.json")],
     ],
@@ -41,6 +48,7 @@ export async function startDockerEngine(): Promise<DockerEngine> {
   const owned = resources.move();
   return {
     host: env.DOCKER_HOST,
+    pid: daemon.pid,
     env,
     docker: async (...args) =>
       // BuildKit wants to be a plugin of the client, and a network.

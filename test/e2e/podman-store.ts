@@ -3,27 +3,25 @@ import { runWell, temporaryFolder } from "./command.ts";
 
 /** Podman with a storage of its own. */
 export type PodmanStore = AsyncDisposable & {
+  /** What to put before the arguments of a `podman` command, and its environment. */
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
   /** Runs a `podman` command that has to succeed. @returns its standard output, trimmed */
   podman(...args: readonly string[]): Promise<string>;
 };
 
-export async function openPodmanStore(): Promise<PodmanStore> {
+export async function openPodmanStore(storageDriver: "vfs" | "overlay" = "vfs"): Promise<PodmanStore> {
   const folder = await temporaryFolder();
   const at = (name: string) => join(folder.path, name);
-  const storage = [
-    "--root",
-    at("root"),
-    "--runroot",
-    at("run"),
-    "--tmpdir",
-    at("tmp"),
-    "--storage-driver=vfs",
+  const command = [
+    ...["podman", "--root", at("root"), "--runroot", at("run"), "--tmpdir", at("tmp")],
+    `--storage-driver=${storageDriver}`,
   ];
+  const env = { HOME: folder.path, TMPDIR: folder.path };
   return {
-    podman: async (...args) =>
-      (
-        await runWell(["podman", ...storage, ...args], { env: { HOME: folder.path, TMPDIR: folder.path } })
-      ).trim(),
+    command,
+    env,
+    podman: async (...args) => (await runWell([...command, ...args], { env })).trim(),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
 }

@@ -4,12 +4,13 @@ import {
   type Fault,
   redirect,
   reset,
+  slowLink,
   stall,
   throttle,
   tooMany,
   unauthorized,
 } from "../../dev/faults/fault.ts";
-import { faultAtRequest, noFaults } from "../../dev/faults/plan.ts";
+import { faultAtRequest, noFaults, type Plan } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import { requireParts } from "../e2e/parts.ts";
 import { startHttpServer } from "../support/http-server.ts";
@@ -232,6 +233,35 @@ test("a slow link changes nothing but the pace", async () => {
   await using setup = await setUp(throttle(2_000_000));
   const response = await fetch(setup.proxy.url, { method: "PUT", body: BODY });
   expect(await response.bytes()).toEqual(BODY);
+});
+
+describe("a link that requests share", () => {
+  async function setUpLink(options: Parameters<typeof slowLink>[0]) {
+    await using resources = new AsyncDisposableStack();
+    const upstream = resources.use(startHttpServer(async (request) => new Response(await request.bytes())));
+    const fault = slowLink(options);
+    const plan: Plan = () => fault;
+    const proxy = resources.use(await startFaultProxy({ upstreamHost: () => upstream.host, plan }));
+    const owned = resources.move();
+    return { url: proxy.url, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  }
+
+  /** On a connection of its own: on one that was used before, Bun would try again by itself. */
+  const put = async (url: string) =>
+    (await fetch(url, { method: "PUT", body: BODY, keepalive: false })).bytes();
+
+  test("changes nothing but the pace", async () => {
+    await using link = await setUpLink({ bytesPerSecond: 4_000_000, latencyMs: 1 });
+    expect(await Promise.all([put(link.url), put(link.url)])).toEqual([BODY, BODY]);
+  });
+
+  test("breaks the connection that has the byte where a reset is, and no other", async () => {
+    const resetsAt = [BODY.length * 2.5];
+    await using link = await setUpLink({ bytesPerSecond: 100_000_000, latencyMs: 0, resetsAt });
+    expect(await put(link.url)).toEqual(BODY);
+    expect(await put(link.url).catch((error: NodeJS.ErrnoException) => error.code)).toBe("ECONNRESET");
+    expect(await put(link.url)).toEqual(BODY);
+  });
 });
 
 test.each(["read", "unread"] as const)(

@@ -1,0 +1,33 @@
+import { createReadStream, createWriteStream } from "node:fs";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { z } from "zod";
+import { blobsOf } from "./compress-image.ts";
+
+/** A blob in pieces that are files, as curl wants them. */
+export type SplitBlob = z.infer<typeof SPLIT_BLOBS>[number];
+
+export const SPLIT_BLOBS = z.array(
+  z.object({
+    digest: z.string(),
+    chunks: z.array(z.object({ path: z.string(), start: z.number(), end: z.number() })),
+  }),
+);
+
+/** Cuts the blobs of an OCI layout. @returns the file that tells of the pieces */
+export async function splitBlobs(layout: string, folder: string, chunkBytes: number): Promise<string> {
+  const split: SplitBlob[] = [];
+  for (const { path: blob, digest, size } of await blobsOf(layout)) {
+    const chunks = [];
+    for (let start = 0; start < size; start += chunkBytes) {
+      const end = Math.min(size, start + chunkBytes) - 1;
+      const path = join(folder, `${digest.slice("sha256:".length, 20)}-${start}`);
+      await pipeline(createReadStream(blob, { start, end }), createWriteStream(path));
+      chunks.push({ path, start, end });
+    }
+    split.push({ digest, chunks });
+  }
+  const plan = join(folder, "chunks.json");
+  await Bun.write(plan, JSON.stringify(split));
+  return plan;
+}
