@@ -112,7 +112,7 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     .addOption(
       new Option(
         "--compression <kind>",
-        "gzip, zstd or none, for layers that come uncompressed (env: CHUNKPUSH_COMPRESSION; default: gzip)",
+        "gzip, zstd or none; layers that come compressed stay as they are (env: CHUNKPUSH_COMPRESSION; default: gzip)",
       ),
     )
     .addOption(

@@ -32,7 +32,7 @@ export async function compressLayer(
   let doneBytes = 0;
   const file = await open(path, "wx", 0o644);
   try {
-    const members: { rawBytes: number; member: Promise<Uint8Array> }[] = [];
+    const members: { rawBytes: number; member: Promise<Uint8Array<ArrayBuffer>> }[] = [];
     const writeOldest = async () => {
       const oldest = members.shift();
       if (oldest === undefined) return;
@@ -40,6 +40,8 @@ export async function compressLayer(
       compressed.update(member);
       await writeFully(file, member);
       sizeBytes += member.length;
+      // Its memory goes back at once, and not when somebody collects garbage.
+      member.buffer.transfer(0);
       doneBytes += oldest.rawBytes;
       onProgress(doneBytes);
     };

@@ -62,6 +62,8 @@ function serveBlocks(): void {
     const reply = (message: WorkerReply, transfer: ArrayBuffer[] = []) => self.postMessage(message, transfer);
     try {
       const member = kind === "zstd" ? zstd(block, level) : gzip(block, isIncompressible(block) ? 0 : level);
+      // Its memory goes back at once, and not when somebody collects garbage.
+      block.buffer.transfer(0);
       reply({ member }, [member.buffer]);
     } catch (error) {
       reply({ error: String(error) });
