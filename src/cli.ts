@@ -219,7 +219,8 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
 
 /** An image of the registry that is pushed to. */
 function imageOf(text: string, { host }: Reference): { repository: string; tag: string } {
-  const image = parseReference(text);
+  assertNotEmpty(text, "--cache-from");
+  const image = parseNamedReference("--cache-from", text);
   if (image.host === host) return { repository: image.repository, tag: image.tag };
   throw new PushError(
     "USAGE",
@@ -228,6 +229,17 @@ function imageOf(text: string, { host }: Reference): { repository: string; tag: 
       hint: "Layers can be taken over inside one registry only.",
     },
   );
+}
+
+/** Which of two references is wrong has to be said. */
+function parseNamedReference(name: string, text: string): Reference {
+  try {
+    return parseReference(text);
+  } catch (error) {
+    if (!(error instanceof PushError)) throw error;
+    const { code, hint = "" } = error;
+    throw new PushError(code, error.message.replace(/^Cannot push:/, `${name}:`), { hint, cause: error });
+  }
 }
 
 function repository(name: string, text: string | undefined): string | undefined {

@@ -26,6 +26,10 @@ import type { SavedLayer } from "./source/saved-stream.ts";
 export function engineLayerMaker(source: EngineSource, options: MakerOptions): LayerMaker {
   const { cache, locks, signal, report } = options;
   const { image } = source;
+  /** Until the save under way has ended, well or not. */
+  let busy: Promise<unknown> = Promise.resolve();
+  const again = new Set<ImageLayer>();
+  let next: Promise<MadeLayers> | undefined;
 
   async function save(waiting: Map<DiffId, Waiting>, images: readonly KnownImage[]): Promise<RegistryBlob> {
     // An engine's ID of an image is the digest of its config, or, in newer ones, of its manifest.
@@ -33,12 +37,13 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
       [digest, config.descriptor.digest].some((each) => hexOf(each) === image.id),
     );
     if (known !== undefined && waiting.size === 0) return known.config;
-    const before = waiting.size === 0 ? await findCachedConfig(cache, image.id) : undefined;
+    const findConfig = () => findCachedConfig(cache, image.id, image.diffIds);
+    const before = waiting.size === 0 ? await findConfig() : undefined;
     if (before !== undefined) return before.blob;
     const onWaiting = () =>
       report({ type: "other-push-awaited", subject: source.description.name, work: "compress" });
     using _turn = await locks.take(configPointerName(image.id), onWaiting);
-    const cached = await findCachedConfig(cache, image.id);
+    const cached = await findConfig();
     for (const [diffId, { name, resolve }] of waiting) {
       const blob = await findCachedLayer(cache, diffId);
       if (blob === undefined) continue;
@@ -49,7 +54,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     if (cached !== undefined && waiting.size === 0) return cached.blob;
 
     const paths = await recallSavedPaths(cache);
-    const packed = new Map<string, PreparedLayer>();
+    const packed = new Map<string, Extract<StreamedLayer, { kind: "packed" }>>();
     const task: Task = {
       id: `save ${image.id}`,
       verb: "saving",
@@ -62,7 +67,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
         const claimed = layer.claimedDiffId ?? paths.get(layer.path);
         if (waiting.size === 0 || (claimed !== undefined && !waiting.has(claimed))) return;
         const made = await takeIn(layer, claimed, waiting);
-        if (made.kind === "packed") packed.set(layer.path, made.prepared);
+        if (made.kind === "packed") packed.set(layer.path, made);
         else paths.set(layer.path, made.diffId);
       },
       (doneBytes) => {
@@ -86,9 +91,10 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     }
     for (const [i, path] of layerPaths.entries()) {
       const diffId = config.diffIds[i];
-      const prepared = packed.get(path);
-      if (diffId === undefined || prepared === undefined) continue;
-      waiting.get(diffId)?.resolve(prepared);
+      const made = packed.get(path);
+      if (diffId === undefined || made === undefined) continue;
+      if (made.diffId !== undefined && made.diffId !== diffId) continue;
+      waiting.get(diffId)?.resolve(made.prepared);
       waiting.delete(diffId);
     }
     await storeConfig(cache, image.id, config.blob);
@@ -117,11 +123,14 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     if (made.kind === "unwanted") {
       report({ type: "task-dropped", task });
     } else {
-      const subject = found?.name ?? task.subject;
+      const { digest, size } = made.prepared.blob.descriptor;
       report({
         type: "task-finished",
-        task: { ...task, subject },
-        resultBytes: made.prepared.blob.descriptor.size,
+        task:
+          made.kind === "packed"
+            ? { ...task, verb: "checking", subject: `layer ${shortDigest(digest)}` }
+            : { ...task, subject: found?.name ?? task.subject },
+        resultBytes: size,
       });
     }
     if (made.kind === "raw") {
@@ -148,6 +157,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     );
     // Each is awaited in its turn, and the first that fails ends the push.
     for (const promise of [config, ...layers.values()]) promise.catch(() => undefined);
+    busy = config.catch(() => undefined);
     return { config, layers };
   }
 
@@ -155,8 +165,22 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     return new PushError(
       "IMAGE_INVALID",
       `What docker saved of "${source.description.name}" lacks the layer ${shortDigest(diffId)}.`,
-      { hint: "The engine may not have its content: pull or build the image again." },
+      {
+        hint: "Push again. If that does not help, the engine's copy is damaged: pull or build the image again.",
+      },
     );
+  }
+
+  /** Has the engine save the image once for all layers that are asked for while it is busy with an earlier save. */
+  function makeAgain(layer: ImageLayer): Promise<MadeLayers> {
+    again.add(layer);
+    next ??= busy.then(() => {
+      const wanted = [...again];
+      again.clear();
+      next = undefined;
+      return make(wanted, []);
+    });
+    return next;
   }
 
   return {
@@ -170,7 +194,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
       const blob = await findCachedLayer(cache, layer.diffId);
       if (blob !== undefined && !(await isSound({ blob, origin: "cache" }, signal)))
         await dropCachedLayer(cache, blob);
-      const prepared = await make([layer], []).layers.get(layer.diffId);
+      const prepared = await (await makeAgain(layer)).layers.get(layer.diffId);
       if (prepared === undefined) throw lacks(layer.diffId);
       return prepared;
     },

@@ -6,6 +6,7 @@ import { type DiffId, digestHasher, shortDigest } from "../oci/digest.ts";
 import { type Compression, compressionOf } from "../oci/image.ts";
 import { temporaryFile } from "../temporary-file.ts";
 import { compressLayer } from "./compress-layer.ts";
+import { hashUnpacked } from "./hash-blob.ts";
 import { storeLayer, storePackedLayer } from "./layer-cache.ts";
 import type { PreparedLayer, PrepareOptions } from "./prepare-layer.ts";
 
@@ -16,8 +17,8 @@ export type StreamedLayer =
   | { readonly kind: "raw"; readonly diffId: DiffId; readonly prepared: PreparedLayer }
   /** Nothing is kept of it. */
   | { readonly kind: "unwanted"; readonly diffId: DiffId }
-  /** It came compressed, and is kept so. Which layer it is, whoever sent it has to say. */
-  | { readonly kind: "packed"; readonly prepared: PreparedLayer };
+  /** It came compressed, and is kept so. Which layer it is, whoever sent it has to say where its name is its digest. */
+  | { readonly kind: "packed"; readonly diffId: DiffId | undefined; readonly prepared: PreparedLayer };
 
 /**
  * Gives a layer that can be read only once the form in which it goes up, in the cache, if it is wanted. Throws `CONTENT_MISMATCH` and `FILE_FAILED`.
@@ -82,8 +83,19 @@ async function keepPacked(
   const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size };
   return {
     kind: "packed",
+    diffId: hex === undefined ? await unpackedDiffId(target, compression, path, signal) : undefined,
     prepared: { blob: await storePackedLayer(cache, target, descriptor), origin: "source" },
   };
+}
+
+async function unpackedDiffId(
+  target: string,
+  compression: Exclude<Compression, "none">,
+  path: string,
+  signal: AbortSignal,
+): Promise<DiffId> {
+  const unpacked = await hashUnpacked(Bun.file(target), compression, path, signal);
+  return unpacked as string as DiffId;
 }
 
 /** The first bytes, and all of them. */

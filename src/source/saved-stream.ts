@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type DiffId, hexOf } from "../oci/digest.ts";
-import { assertLayerCount, type ImageConfig, parseImageConfig } from "../oci/image.ts";
+import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
 import { invalid } from "./tar-entries.ts";
 import { readTarStream, type StreamedFile } from "./tar-stream.ts";
@@ -68,9 +68,14 @@ export async function readSavedStream(
       await handOver(path, sizeBytes, content);
       continue;
     }
+    const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(content)));
+    // A containerd store names layers by what they are compressed: nothing else tells small ones from documents.
+    if (compressionOf(bytes) !== "none") {
+      await handOver(path, sizeBytes, piecesOf(bytes));
+      continue;
+    }
     documentBytes += sizeBytes;
     if (documentBytes > MAX_DOCUMENTS_BYTES) throw invalid(title, "it holds too much beside its layers");
-    const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(content)));
     documents.set(path, bytes);
     notePlace(path, bytes, places);
   }
@@ -83,8 +88,8 @@ export async function readSavedStream(
   if (configBytes === undefined) throw invalid(title, `it lacks "${configPath}"`);
   const config = parseImageConfig(configBytes, `"${configPath}" in the ${title}`);
   assertLayerCount(config.diffIds, layerPaths ?? [], `"manifest.json" in the ${title}`);
-  // Small layers that come compressed look like any other document.
-  for (const path of layerPaths ?? []) {
+  // Small layers may look like any other document.
+  for (const path of new Set(layerPaths)) {
     const bytes = documents.get(path);
     if (bytes !== undefined) await handOver(path, bytes.length, piecesOf(bytes));
   }
