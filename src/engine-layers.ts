@@ -54,40 +54,50 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     if (cached !== undefined && waiting.size === 0) return cached.blob;
 
     const paths = await recallSavedPaths(cache);
+    let { config, hasPassedOver } = await saveOnce(waiting, paths, true);
+    // What was passed over may be what is missing: a name was not what it seemed, or a note about it wrong.
+    if (waiting.size > 0 && hasPassedOver) ({ config } = await saveOnce(waiting, paths, false));
+    await storeConfig(cache, image.id, config.blob);
+    await rememberSavedPaths(cache, paths);
+    signal.throwIfAborted();
+    return config.blob;
+  }
+
+  /** @param isBelieving whether layers are passed over that are others by their names */
+  async function saveOnce(waiting: Map<DiffId, Waiting>, paths: Map<string, DiffId>, isBelieving: boolean) {
     const packed = new Map<string, Extract<StreamedLayer, { kind: "packed" }>>();
+    const { name } = source.description;
     const task: Task = {
       id: `save ${image.id}`,
       verb: "saving",
-      subject: source.description.name,
+      subject: name,
       totalBytes: image.sizeBytes,
     };
     let savedBytes = 0;
+    let hasPassedOver = false;
     const { config, layerPaths } = await source.save(
       async (layer) => {
-        const claimed = layer.claimedDiffId ?? paths.get(layer.path);
-        if (waiting.size === 0 || (claimed !== undefined && !waiting.has(claimed))) return;
+        if (waiting.size === 0) return;
+        const claimed = isBelieving ? (layer.claimedDiffId ?? paths.get(layer.path)) : undefined;
+        if (claimed !== undefined && !waiting.has(claimed)) {
+          hasPassedOver = true;
+          return;
+        }
         const made = await takeIn(layer, claimed, waiting);
         if (made.kind === "packed") packed.set(layer.path, made);
         else paths.set(layer.path, made.diffId);
       },
       (doneBytes) => {
         savedBytes = doneBytes;
-        report({
-          type: "task-progress",
-          task: { ...task, totalBytes: Math.max(doneBytes, image.sizeBytes) },
-          doneBytes,
-        });
+        const totalBytes = Math.max(doneBytes, image.sizeBytes);
+        report({ type: "task-progress", task: { ...task, totalBytes }, doneBytes });
       },
     );
     report({ type: "task-finished", task: { ...task, totalBytes: savedBytes }, resultBytes: savedBytes });
     if (config.diffIds.join() !== image.diffIds.join()) {
-      throw new PushError(
-        "IMAGE_INVALID",
-        `The engine's image "${source.description.name}" was replaced while it was saved.`,
-        {
-          hint: "Push again.",
-        },
-      );
+      throw new PushError("IMAGE_INVALID", `The engine's image "${name}" was replaced while it was saved.`, {
+        hint: "Push again.",
+      });
     }
     for (const [i, path] of layerPaths.entries()) {
       const diffId = config.diffIds[i];
@@ -97,11 +107,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
       waiting.get(diffId)?.resolve(made.prepared);
       waiting.delete(diffId);
     }
-    await storeConfig(cache, image.id, config.blob);
-    // Where something is missing, a note may have been wrong.
-    await rememberSavedPaths(cache, waiting.size === 0 ? paths : new Map());
-    signal.throwIfAborted();
-    return config.blob;
+    return { config, hasPassedOver };
   }
 
   async function takeIn(

@@ -132,9 +132,14 @@ function engineFailure(stderr: string, action: string, exitCode: number): PushEr
       },
     );
   }
-  // Killed, for want of memory say, it says nothing.
-  const what = said === "" ? `docker ended with ${exitCode}, and said nothing.` : `docker said: ${said}`;
-  return new PushError("ENGINE_FAILED", `Cannot ${action}: ${what}`);
+  if (said !== "") return new PushError("ENGINE_FAILED", `Cannot ${action}: docker said: ${said}`);
+  return new PushError(
+    "ENGINE_FAILED",
+    `Cannot ${action}: docker ended with ${exitCode}, and said nothing.`,
+    {
+      hint: "It may have been killed, for want of memory say. Push again: the layers that are done are kept.",
+    },
+  );
 }
 
 async function imageNotFound(name: string, signal: AbortSignal): Promise<PushError> {
