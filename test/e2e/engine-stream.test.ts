@@ -3,6 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { parseDiffId } from "../../src/oci/digest.ts";
+import { readSavedStream } from "../../src/source/saved-stream.ts";
 import { smallDisk } from "../support/small-disk.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
 import { chunkpush } from "./chunkpush.ts";
@@ -84,6 +86,24 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       const kept = await readdir(join(cwd.path, ".cache"));
       expect(kept.filter((name) => name.endsWith(".tmp"))).toEqual([]);
     }
+
+    test.each([NAME, REBUILT])("tells of each layer which it is, before it comes: %s", async (name) => {
+      const archive = join(cwd.path, "saved.tar");
+      await engine.docker("image", "save", "--output", archive, name);
+      const inspected = await engine.docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", name);
+      const diffIds = (JSON.parse(inspected) as string[]).map((text) => parseDiffId(text, "an engine"));
+      const told: (string | undefined)[] = [];
+      await readSavedStream(
+        Bun.file(archive).stream(),
+        "archive",
+        diffIds,
+        async ({ claimedDiffId, bytes }) => {
+          told.push(claimedDiffId);
+          expect(sha256(Buffer.concat(await Array.fromAsync(bytes)))).toBe(claimedDiffId ?? "unknown");
+        },
+      );
+      expect(told.sort()).toEqual([...diffIds].sort());
+    });
 
     test("has room on a disk that could not hold it", async () => {
       await using disk = await smallDisk(DISK_BYTES);
