@@ -101,7 +101,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   report({ type: "image-read", source: source.description, ...factsOf(source, command) });
 
   using pusher = startBlobPusher(source, { command, registry, cache, locks, report });
-  const [config, ...layers] = await allOrAbort(pusher.pushImage(), failure);
+  let [config, ...layers] = await allOrAbort(pusher.pushImage(), failure);
   const original = source.kind === "stored" ? source.image.manifest : undefined;
   let manifest = manifestFor(original, config, layers);
   try {
@@ -112,7 +112,8 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     if (missing === undefined || missing.length === 0) throw error;
     const sent = await allOrAbort(pusher.sendAgain(missing), failure);
     const current = (blob: Descriptor) => sent[missing.indexOf(blob.digest)] ?? blob;
-    manifest = manifestFor(original, current(config), layers.map(current));
+    [config, ...layers] = [current(config), ...layers.map(current)];
+    manifest = manifestFor(original, config, layers);
     await putManifest(registry, target.tag, manifest);
   }
   await rememberRepository(

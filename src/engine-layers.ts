@@ -26,6 +26,10 @@ import type { SavedLayer } from "./source/saved-stream.ts";
 export function engineLayerMaker(source: EngineSource, options: MakerOptions): LayerMaker {
   const { cache, locks, pool, signal, report } = options;
   const { image } = source;
+  /** Until the save under way has ended, well or not. */
+  let busy: Promise<unknown> = Promise.resolve();
+  const again = new Set<ImageLayer>();
+  let next: Promise<MadeLayers> | undefined;
 
   async function save(waiting: Map<DiffId, Waiting>, images: readonly KnownImage[]): Promise<RegistryBlob> {
     // An engine's ID of an image is the digest of its config, or, in newer ones, of its manifest.
@@ -33,12 +37,13 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
       [digest, config.descriptor.digest].some((each) => hexOf(each) === image.id),
     );
     if (known !== undefined && waiting.size === 0) return known.config;
-    const before = waiting.size === 0 ? await findCachedConfig(cache, image.id) : undefined;
+    const findConfig = () => findCachedConfig(cache, image.id, image.diffIds);
+    const before = waiting.size === 0 ? await findConfig() : undefined;
     if (before !== undefined) return before.blob;
     const onWaiting = () =>
       report({ type: "other-push-awaited", subject: source.description.name, work: "compress" });
     using _turn = await locks.take(configPointerName(image.id), onWaiting);
-    const cached = await findCachedConfig(cache, image.id);
+    const cached = await findConfig();
     for (const [diffId, { name, resolve }] of waiting) {
       const blob = await findCachedLayer(cache, diffId, pool?.form);
       if (blob === undefined) continue;
@@ -49,53 +54,60 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     if (cached !== undefined && waiting.size === 0) return cached.blob;
 
     const paths = await recallSavedPaths(cache);
-    const packed = new Map<string, PreparedLayer>();
+    let { config, hasPassedOver } = await saveOnce(waiting, paths, true);
+    // What was passed over may be what is missing: a name was not what it seemed, or a note about it wrong.
+    if (waiting.size > 0 && hasPassedOver) ({ config } = await saveOnce(waiting, paths, false));
+    await storeConfig(cache, image.id, config.blob);
+    await rememberSavedPaths(cache, paths);
+    signal.throwIfAborted();
+    return config.blob;
+  }
+
+  /** @param isBelieving whether layers are passed over that are others by their names */
+  async function saveOnce(waiting: Map<DiffId, Waiting>, paths: Map<string, DiffId>, isBelieving: boolean) {
+    /** What the archive has to tell at its end which layers they are, by name. */
+    const unnamed = new Map<string, PreparedLayer>();
+    const { name } = source.description;
     const task: Task = {
       id: `save ${image.id}`,
       verb: "saving",
-      subject: source.description.name,
+      subject: name,
       totalBytes: image.sizeBytes,
     };
     let savedBytes = 0;
+    let hasPassedOver = false;
     const { config, layerPaths } = await source.save(
       async (layer) => {
-        const claimed = layer.claimedDiffId ?? paths.get(layer.path);
-        if (waiting.size === 0 || (claimed !== undefined && !waiting.has(claimed))) return;
+        if (waiting.size === 0) return;
+        const claimed = isBelieving ? (layer.claimedDiffId ?? paths.get(layer.path)) : undefined;
+        if (claimed !== undefined && !waiting.has(claimed)) {
+          hasPassedOver = true;
+          return;
+        }
         const made = await takeIn(layer, claimed, waiting);
-        if (made.kind === "packed") packed.set(layer.path, made.prepared);
-        else paths.set(layer.path, made.diffId);
+        if (made.diffId !== undefined) paths.set(layer.path, made.diffId);
+        else if (made.kind === "kept") unnamed.set(layer.path, made.prepared);
       },
       (doneBytes) => {
         savedBytes = doneBytes;
-        report({
-          type: "task-progress",
-          task: { ...task, totalBytes: Math.max(doneBytes, image.sizeBytes) },
-          doneBytes,
-        });
+        const totalBytes = Math.max(doneBytes, image.sizeBytes);
+        report({ type: "task-progress", task: { ...task, totalBytes }, doneBytes });
       },
     );
     report({ type: "task-finished", task: { ...task, totalBytes: savedBytes }, resultBytes: savedBytes });
     if (config.diffIds.join() !== image.diffIds.join()) {
-      throw new PushError(
-        "IMAGE_INVALID",
-        `The engine's image "${source.description.name}" was replaced while it was saved.`,
-        {
-          hint: "Push again.",
-        },
-      );
+      throw new PushError("IMAGE_INVALID", `The engine's image "${name}" was replaced while it was saved.`, {
+        hint: "Push again.",
+      });
     }
     for (const [i, path] of layerPaths.entries()) {
       const diffId = config.diffIds[i];
-      const prepared = packed.get(path);
+      const prepared = unnamed.get(path);
       if (diffId === undefined || prepared === undefined) continue;
       waiting.get(diffId)?.resolve(prepared);
       waiting.delete(diffId);
     }
-    await storeConfig(cache, image.id, config.blob);
-    // Where something is missing, a note may have been wrong.
-    await rememberSavedPaths(cache, waiting.size === 0 ? paths : new Map());
-    signal.throwIfAborted();
-    return config.blob;
+    return { config, hasPassedOver };
   }
 
   async function takeIn(
@@ -113,18 +125,16 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
       ...options,
       onProgress: (doneBytes) => report({ type: "task-progress", task, doneBytes }),
     });
-    const found = made.kind === "raw" ? waiting.get(made.diffId) : undefined;
     if (made.kind === "unwanted") {
       report({ type: "task-dropped", task });
-    } else {
-      const subject = found?.name ?? task.subject;
-      report({
-        type: "task-finished",
-        task: { ...task, subject },
-        resultBytes: made.prepared.blob.descriptor.size,
-      });
+      return made;
     }
-    if (made.kind === "raw") {
+    const found = made.diffId && waiting.get(made.diffId);
+    const { digest, size } = made.prepared.blob.descriptor;
+    const verb = made.prepared.origin === "source" ? "checking" : task.verb;
+    const subject = found?.name ?? `layer ${shortDigest(digest)}`;
+    report({ type: "task-finished", task: { ...task, verb, subject }, resultBytes: size });
+    if (made.diffId !== undefined) {
       found?.resolve(made.prepared);
       waiting.delete(made.diffId);
     }
@@ -148,6 +158,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     );
     // Each is awaited in its turn, and the first that fails ends the push.
     for (const promise of [config, ...layers.values()]) promise.catch(() => undefined);
+    busy = config.catch(() => undefined);
     return { config, layers };
   }
 
@@ -155,8 +166,22 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     return new PushError(
       "IMAGE_INVALID",
       `What docker saved of "${source.description.name}" lacks the layer ${shortDigest(diffId)}.`,
-      { hint: "The engine may not have its content: pull or build the image again." },
+      {
+        hint: "Push again. If that does not help, the engine's copy is damaged: pull or build the image again.",
+      },
     );
+  }
+
+  /** Has the engine save the image once for all layers that are asked for while it is busy with an earlier save. */
+  function makeAgain(layer: ImageLayer): Promise<MadeLayers> {
+    again.add(layer);
+    next ??= busy.then(() => {
+      const wanted = [...again];
+      again.clear();
+      next = undefined;
+      return make(wanted, []);
+    });
+    return next;
   }
 
   return {
@@ -170,7 +195,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
       const blob = await findCachedLayer(cache, layer.diffId, pool?.form);
       if (blob !== undefined && !(await isSound({ blob, origin: "cache" }, signal)))
         await dropCachedLayer(cache, blob);
-      const prepared = await make([layer], []).layers.get(layer.diffId);
+      const prepared = await (await makeAgain(layer)).layers.get(layer.diffId);
       if (prepared === undefined) throw lacks(layer.diffId);
       return prepared;
     },

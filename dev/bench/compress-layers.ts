@@ -3,8 +3,10 @@
  * nothing else: no push can be faster.
  */
 import { join } from "node:path";
-import { compressLayer, GZIP_LEVEL } from "../../src/layers/compress-layer.ts";
-import { startGzipPool } from "../../src/layers/gzip-pool.ts";
+import { compressLayer } from "../../src/layers/compress-layer.ts";
+import { startCompressPool } from "../../src/layers/compress-pool.ts";
+import { readPieces } from "../../src/layers/read-pieces.ts";
+import { DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { openArchiveFiles } from "../../src/source/archive-files.ts";
 import { readDockerArchive } from "../../src/source/docker-archive.ts";
 
@@ -12,7 +14,9 @@ const [archive = "", folder = ""] = process.argv.slice(2);
 const [saved] = (await readDockerArchive(await openArchiveFiles(archive, archive))) ?? [];
 if (saved === undefined) throw new Error(`"${archive}" has no image.`);
 const { layers } = await saved.load();
-using pool = startGzipPool(GZIP_LEVEL);
+using pool = startCompressPool(DEFAULT_COMPRESSION);
+const never = new AbortController().signal;
 for (const [i, { content }] of layers.entries()) {
-  await compressLayer(content, join(folder, `${i}.gz`), pool, new AbortController().signal, () => {});
+  const pieces = readPieces(content, pool.blockBytes, never);
+  await compressLayer(pieces, join(folder, `${i}.gz`), pool, never, () => {});
 }

@@ -1,16 +1,28 @@
 import { PushError } from "../errors.ts";
 import { isRepository, parseReference, type Reference } from "../oci/reference.ts";
-import type { Setting } from "./values.ts";
+import { assertNotEmpty, type Setting } from "./values.ts";
 
 /** An image of the registry that is pushed to. Throws `USAGE` for one elsewhere, and `REFERENCE_INVALID`. */
 export function imageAt({ host }: Reference, text: string): { repository: string; tag: string } {
-  const image = parseReference(text);
+  assertNotEmpty(text, "--cache-from");
+  const image = parseNamedReference("--cache-from", text);
   if (image.host === host) return { repository: image.repository, tag: image.tag };
   throw new PushError(
     "USAGE",
     `--cache-from names an image at ${image.host}, but the push goes to ${host}.`,
     { hint: "Layers can be taken over inside one registry only." },
   );
+}
+
+/** Which of two references is wrong has to be said. */
+function parseNamedReference(name: string, text: string): Reference {
+  try {
+    return parseReference(text);
+  } catch (error) {
+    if (!(error instanceof PushError)) throw error;
+    const { code, hint = "" } = error;
+    throw new PushError(code, error.message.replace(/^Cannot push:/, `${name}:`), { hint, cause: error });
+  }
 }
 
 /** A repository of the registry that is pushed to. Throws `USAGE`. */

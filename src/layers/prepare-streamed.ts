@@ -2,10 +2,11 @@ import { open } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { MEDIA_TYPE } from "../oci/descriptor.ts";
-import { type DiffId, digestHasher, shortDigest } from "../oci/digest.ts";
-import { type Compression, compressionOf } from "../oci/image.ts";
+import { type DiffId, type Digest, digestHasher, hexOf, parseDiffId, shortDigest } from "../oci/digest.ts";
+import { compressionOf } from "../oci/image.ts";
 import { temporaryFile } from "../temporary-file.ts";
 import { compressLayer } from "./compress-layer.ts";
+import { hashUnpacked } from "./hash-blob.ts";
 import { storeLayer, storePackedLayer } from "./layer-cache.ts";
 import type { PreparedLayer, PrepareOptions } from "./prepare-layer.ts";
 
@@ -13,14 +14,14 @@ type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
 /** A layer that was read once. What it is shows only then. */
 export type StreamedLayer =
-  | { readonly kind: "raw"; readonly diffId: DiffId; readonly prepared: PreparedLayer }
+  /** Undefined: a compressed one, of which the archive has to say which layer it is. */
+  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly prepared: PreparedLayer }
   /** Nothing is kept of it. */
-  | { readonly kind: "unwanted"; readonly diffId: DiffId }
-  /** It came compressed, and is kept so. Which layer it is, whoever sent it has to say. */
-  | { readonly kind: "packed"; readonly prepared: PreparedLayer };
+  | { readonly kind: "unwanted"; readonly diffId: DiffId };
 
 /**
- * Gives a layer that can be read only once the form in which it goes up, in the cache, if it is wanted. Throws `CONTENT_MISMATCH` and `FILE_FAILED`.
+ * Gives a layer that can be read only once the form in which it goes up, in the cache, if it is wanted. Throws
+ * `CONTENT_MISMATCH` and `FILE_FAILED`.
  *
  * @param path the layer's name where it comes from, which may be its digest
  */
@@ -37,54 +38,68 @@ export async function prepareStreamedLayer(
     const { head, all } = await peek(bytes);
     const compression = compressionOf(head);
     if (compression !== "none" || pool === undefined) {
-      const prepared = await keepAsItCame(path, all, file.path, compression, options);
-      if (compression !== "none") return { kind: "packed", prepared };
-      const diffId = prepared.blob.descriptor.digest as string as DiffId;
-      return { kind: "raw", diffId, prepared };
+      const { digest, sizeBytes } = await writeAsItComes(path, all, file.path, options);
+      // The digest of the raw bytes is what a diffID is. A name that is a digest is of the bytes as they came.
+      const diffId =
+        compression === "none"
+          ? digest
+          : isBlobPath(path)
+            ? undefined
+            : await hashUnpacked(Bun.file(file.path), compression, path, signal);
+      if (diffId !== undefined && !isWanted(asDiffId(diffId))) {
+        return { kind: "unwanted", diffId: asDiffId(diffId) };
+      }
+      const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size: sizeBytes };
+      const blob = await storePackedLayer(cache, file.path, descriptor);
+      return { kind: "kept", diffId: diffId && asDiffId(diffId), prepared: { blob, origin: "source" } };
     }
     const compressed = await compressLayer(all, file.path, pool, signal, onProgress);
-    // The digest of the raw bytes is what a diffID is.
-    const diffId = compressed.rawDigest as string as DiffId;
+    const diffId = asDiffId(compressed.rawDigest);
     if (!isWanted(diffId)) return { kind: "unwanted", diffId };
     const blob = await storeLayer(cache, diffId, pool.form, { path: file.path, ...compressed });
-    return { kind: "raw", diffId, prepared: { blob, origin: "compressed" } };
+    return { kind: "kept", diffId, prepared: { blob, origin: "compressed" } };
   } catch (cause) {
     throw fileError(cause, `compress the layer "${path}" into "${cache.directory}"`, OTHER_CACHE);
   }
 }
 
-async function keepAsItCame(
+async function writeAsItComes(
   path: string,
   bytes: Bytes,
   target: string,
-  compression: Compression,
-  { cache, signal, onProgress }: Pick<PrepareOptions, "cache" | "signal" | "onProgress">,
-): Promise<PreparedLayer> {
+  { signal, onProgress }: Pick<PrepareOptions, "signal" | "onProgress">,
+): Promise<{ digest: Digest; sizeBytes: number }> {
   const hasher = digestHasher();
-  let size = 0;
+  let sizeBytes = 0;
   const file = await open(target, "wx", 0o644);
   try {
     for await (const piece of bytes) {
       signal.throwIfAborted();
       hasher.update(piece);
       await file.writeFile(piece);
-      size += piece.length;
-      onProgress(size);
+      sizeBytes += piece.length;
+      onProgress(sizeBytes);
     }
   } finally {
     await file.close();
   }
   const digest = hasher.digest();
-  const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
-  if (hex !== undefined && digest !== `sha256:${hex}`) {
+  if (isBlobPath(path) && !path.endsWith(hexOf(digest))) {
     throw new PushError(
       "CONTENT_MISMATCH",
       `Cannot push: the layer "${path}" is damaged: it is ${shortDigest(digest)}.`,
       { hint: "The engine's own copy may be damaged: pull or build the image again." },
     );
   }
-  const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size };
-  return { blob: await storePackedLayer(cache, target, descriptor), origin: "source" };
+  return { digest, sizeBytes };
+}
+
+function isBlobPath(path: string): boolean {
+  return /^blobs\/sha256\/[0-9a-f]{64}$/.test(path);
+}
+
+function asDiffId(digest: Digest): DiffId {
+  return parseDiffId(digest, "the digest of a layer");
 }
 
 /** The first bytes, and all of them. */

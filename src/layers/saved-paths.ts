@@ -5,9 +5,8 @@ import { fileError, OTHER_CACHE } from "../file-error.ts";
 import type { DiffId } from "../oci/digest.ts";
 import type { LayerCache } from "./layer-cache.ts";
 
-// Engines before 25 name a layer in an archive by an ID that says nothing of what is in it, but is the same in every
-// archive as long as the layers below are. Noted, it tells the next push which layers to pass over while an image is
-// saved.
+// Engines before 25 name a layer in an archive by an ID, which is the same in every archive as long as the layers below
+// are. Noted, it tells the next push which layers to pass over while an image is saved, where nothing else does.
 
 /** As many layers as a hundred images may have. */
 const MAX_PATHS = 2000;

@@ -32,6 +32,9 @@ const LAYER_TYPES: Readonly<Record<Compression, readonly string[]>> = {
   zstd: [MEDIA_TYPE.layer.zstd],
 };
 
+/** A registry that answers, but fails at the question, costs seconds: the layers can be made as well. */
+const MAX_RETRIES = 2;
+
 const CONTENT = z.object({
   mediaType: z.string(),
   digest: z.string(),
@@ -59,7 +62,9 @@ async function readImage(
   { repository, tag }: ImageName,
   compression: Compression,
 ): Promise<KnownImage | undefined> {
-  const place = { ...registry, repository };
+  const { retryPolicy } = registry;
+  const retries = Math.min(retryPolicy.retries, MAX_RETRIES);
+  const place = { ...registry, repository, retryPolicy: { ...retryPolicy, retries } };
   const scopes = repository === registry.repository ? [] : [`repository:${repository}:pull`];
   try {
     const name = `${repository}:${tag} at the registry`;

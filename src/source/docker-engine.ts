@@ -41,7 +41,8 @@ const INSPECTED = z.tuple([
 export async function inspectEngineImage(name: string, signal: AbortSignal): Promise<EngineImage> {
   const inspected = await docker(["image", "inspect", name], signal);
   if (inspected.exitCode !== 0) {
-    if (!/no such image/i.test(inspected.stderr)) throw engineFailure(inspected.stderr, `look for "${name}"`);
+    if (!/no such image/i.test(inspected.stderr))
+      throw engineFailure(inspected.stderr, `look for "${name}"`, inspected.exitCode);
     throw await imageNotFound(name, signal);
   }
   const title = `what docker says of the image "${name}"`;
@@ -71,7 +72,8 @@ export async function* saveEngineImage(
   yield* child.stdout;
   const exitCode = await child.exited;
   signal.throwIfAborted();
-  if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`);
+  assertNotInterrupted(exitCode);
+  if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`, exitCode);
 }
 
 type DockerResult = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
@@ -84,9 +86,13 @@ async function docker(args: readonly string[], signal: AbortSignal): Promise<Doc
     child.exited,
   ]);
   signal.throwIfAborted();
-  // Ctrl-C reaches every process of the terminal, and docker may be the first to end of it.
-  if (exitCode === 130) throw new PushError("INTERRUPTED", "Interrupted.");
+  assertNotInterrupted(exitCode);
   return { exitCode, stdout, stderr };
+}
+
+/** Ctrl-C reaches every process of the terminal, and docker may be the first to end of it. */
+function assertNotInterrupted(exitCode: number): void {
+  if (exitCode === 130) throw new PushError("INTERRUPTED", "Interrupted.");
 }
 
 function startDocker(args: readonly string[], signal: AbortSignal) {
@@ -111,7 +117,7 @@ function startDocker(args: readonly string[], signal: AbortSignal) {
   });
 }
 
-function engineFailure(stderr: string, action: string): PushError {
+function engineFailure(stderr: string, action: string, exitCode: number): PushError {
   const said = stderr.trim().split("\n").slice(-3).join(" ").slice(0, 500);
   if (
     /cannot connect|is the docker daemon running|failed to connect|connection refused|permission denied/i.test(
@@ -126,7 +132,14 @@ function engineFailure(stderr: string, action: string): PushError {
       },
     );
   }
-  return new PushError("ENGINE_FAILED", `Cannot ${action}: docker said: ${said}`);
+  if (said !== "") return new PushError("ENGINE_FAILED", `Cannot ${action}: docker said: ${said}`);
+  return new PushError(
+    "ENGINE_FAILED",
+    `Cannot ${action}: docker ended with ${exitCode}, and said nothing.`,
+    {
+      hint: "It may have been killed, for want of memory say. Push again: the layers that are done are kept.",
+    },
+  );
 }
 
 async function imageNotFound(name: string, signal: AbortSignal): Promise<PushError> {

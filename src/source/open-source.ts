@@ -21,7 +21,7 @@ const DEFAULT_FOLDER = ".output-image";
 export type Source = AsyncDisposable & (StoredSource | EngineSource);
 
 /** An image in files, whose layers can be read in any order, and as often as needed. */
-export type StoredSource = {
+type StoredSource = {
   readonly kind: "stored";
   readonly description: ImageOrigin;
   readonly image: Image;

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { type DiffId, hexOf } from "../oci/digest.ts";
-import { assertLayerCount, type ImageConfig, parseImageConfig } from "../oci/image.ts";
+import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
+import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
 import { invalid } from "./tar-entries.ts";
 import { readTarStream, type StreamedFile } from "./tar-stream.ts";
 
@@ -31,7 +32,6 @@ const MANIFEST = z
     }),
   )
   .length(1);
-const LEGACY_LAYER = z.object({ parent: z.string().optional() });
 
 /** Larger members are layers, whatever their names. */
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
@@ -52,6 +52,7 @@ export async function readSavedStream(
 ): Promise<SavedParts> {
   const documents = new Map<string, Uint8Array<ArrayBuffer>>();
   let documentBytes = 0;
+  const chainIds = chainIdsOf(diffIds);
   const places = new Map<string, number>();
   const claim = (path: string): DiffId | undefined => {
     const [, legacyId = ""] = /^([0-9a-f]{64})\/layer\.tar$/.exec(path) ?? [];
@@ -68,11 +69,19 @@ export async function readSavedStream(
       await handOver(path, sizeBytes, content);
       continue;
     }
+    const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(content)));
+    // A containerd store names layers by what they are compressed: nothing else tells small ones from documents.
+    if (compressionOf(bytes) !== "none") {
+      await handOver(path, sizeBytes, piecesOf(bytes));
+      continue;
+    }
     documentBytes += sizeBytes;
     if (documentBytes > MAX_DOCUMENTS_BYTES) throw invalid(title, "it holds too much beside its layers");
-    const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(content)));
     documents.set(path, bytes);
-    notePlace(path, bytes, places);
+    const [, legacyId] = /^([0-9a-f]{64})\/json$/.exec(path) ?? [];
+    if (legacyId === undefined) continue;
+    const place = legacyPlace(legacyId, bytes, chainIds, `"${path}" in the ${title}`);
+    if (place !== undefined) places.set(legacyId, place);
   }
 
   const manifestBytes = documents.get("manifest.json");
@@ -83,8 +92,8 @@ export async function readSavedStream(
   if (configBytes === undefined) throw invalid(title, `it lacks "${configPath}"`);
   const config = parseImageConfig(configBytes, `"${configPath}" in the ${title}`);
   assertLayerCount(config.diffIds, layerPaths ?? [], `"manifest.json" in the ${title}`);
-  // Small layers that come compressed look like any other document.
-  for (const path of layerPaths ?? []) {
+  // Small layers may look like any other document.
+  for (const path of new Set(layerPaths)) {
     const bytes = documents.get(path);
     if (bytes !== undefined) await handOver(path, bytes.length, piecesOf(bytes));
   }
@@ -93,16 +102,4 @@ export async function readSavedStream(
 
 async function* piecesOf(bytes: Uint8Array<ArrayBuffer>) {
   yield bytes;
-}
-
-/**
- * Engines before 25 name layers by IDs that say nothing, but each has a file before it that names its parent: the base has
- * none, and so the places of some are known before they come.
- */
-function notePlace(path: string, bytes: Uint8Array, places: Map<string, number>): void {
-  const [, id] = /^([0-9a-f]{64})\/json$/.exec(path) ?? [];
-  if (id === undefined) return;
-  const { parent } = parseJson(bytes, LEGACY_LAYER, `"${path}"`);
-  const below = parent === undefined ? -1 : places.get(parent);
-  if (below !== undefined) places.set(id, below + 1);
 }

@@ -1,0 +1,56 @@
+import { chmod, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** What becomes of a save: the engine's own, half of one whose docker is killed, or one that never goes on. */
+export type SaveMode = "whole" | "killed" | "stalled" | "truncated";
+
+/** A `docker` command before the real one, which writes down what it is asked. */
+export type DockerWrapper = {
+  /** What makes chunkpush find it, in place of the machine's own. */
+  env(mode?: SaveMode): Record<string, string>;
+  /** Every call since the last look, such as `image save sha256:…`. */
+  calls(): Promise<string[]>;
+  /** The process that saves, or saved last. */
+  savingPid(): Promise<number | undefined>;
+};
+
+/** @param halfBytes how much of a save comes, where it does not come whole */
+export async function installDockerWrapper(folder: string, halfBytes: number): Promise<DockerWrapper> {
+  const real = Bun.which("docker");
+  if (real === null) throw new Error("There is no docker to wrap.");
+  const bin = join(folder, "bin");
+  const [log, pid] = [join(folder, "docker.log"), join(folder, "docker.pid")];
+  await mkdir(bin, { recursive: true });
+  await Bun.write(log, "");
+  await Bun.write(
+    join(bin, "docker"),
+    `#!/bin/sh
+echo "$*" >> '${log}'
+if [ "$1 $2" = "image save" ]; then
+  echo $$ > '${pid}'
+  if [ "$SAVE_MODE" != whole ]; then '${real}' "$@" | head -c ${halfBytes}; fi
+  case "$SAVE_MODE" in
+    killed) kill -9 $$ ;;
+    truncated) exit 0 ;;
+    stalled) echo "half is sent" >> '${log}'; exec sleep 600 ;;
+  esac
+fi
+exec '${real}' "$@"
+`,
+  );
+  await chmod(join(bin, "docker"), 0o755);
+  let seen = 0;
+  return {
+    env: (mode = "whole") => ({ PATH: `${bin}:${process.env["PATH"]}`, SAVE_MODE: mode }),
+    async calls() {
+      const lines = (await readFile(log, "utf8")).split("\n").filter(Boolean);
+      const since = lines.slice(seen);
+      seen = lines.length;
+      return since;
+    },
+    async savingPid() {
+      const text = await readFile(pid, "utf8").catch(() => "");
+      return text === "" ? undefined : Number(text);
+    },
+  };
+}

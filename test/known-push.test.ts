@@ -1,0 +1,276 @@
+/** Pushes of images whose layers the registry has in part: what they read, make and send, and what they do not. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { z } from "zod";
+import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
+import { digestOf } from "../src/oci/digest.ts";
+import { dockerArchive, type TestImage, type TestLayer } from "./support/docker-archive.ts";
+import { answering, faultAlways, faultAt } from "./support/faults.ts";
+import { runCli } from "./support/run-cli.ts";
+import { seededBytes } from "./support/seeded-bytes.ts";
+import { tarBytes } from "./support/tar-fixture.ts";
+import { temporaryFolder } from "./support/temporary-folder.ts";
+import { startTestRegistry } from "./support/test-registry.ts";
+
+// Whole processes: a busy machine may need long for what takes a moment.
+setDefaultTimeout(60_000);
+
+const MANIFEST = z.object({
+  config: z.object({ digest: z.string() }),
+  layers: z.array(z.object({ digest: z.string(), size: z.number() })),
+});
+
+function layerOf(size: number, seed: number): TestLayer {
+  return { raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(size, seed) }])) };
+}
+
+const BASE = layerOf(20_000, 1);
+const MIDDLE = layerOf(9000, 2);
+const TOP = layerOf(700, 3);
+const OTHER = layerOf(800, 4);
+
+const BEFORE = dockerArchive([BASE, MIDDLE, TOP], ["team/app:v1"]);
+const AFTER = dockerArchive([BASE, MIDDLE, OTHER], ["team/app:v1"]);
+
+/** Every byte of these layers wrong in the archive, but for the first ones, which tell whether it is compressed. */
+function withUnreadable(image: TestImage, ...layers: readonly TestLayer[]): TestImage {
+  const archive = Buffer.from(image.archive);
+  for (const { raw } of layers) {
+    const at = archive.indexOf(raw);
+    if (at < 0) throw new Error("The archive has no such layer.");
+    archive.fill(0xee, at + 16, at + raw.length);
+  }
+  return { ...image, archive };
+}
+
+/** A registry, and pushes to it from one new machine after another: each has a cache of its own, unless it is named. */
+async function setUp(options: Partial<StrictRegistryOptions> = {}) {
+  const folder = await temporaryFolder();
+  const registry = await startTestRegistry(options);
+  let machines = 0;
+  return {
+    registry,
+    folder: folder.path,
+    async push(
+      image: TestImage,
+      to = "team/app:v1",
+      { cache = `cache-${++machines}`, args = [] as string[] } = {},
+    ) {
+      await Bun.write(join(folder.path, "output.tar"), image.archive);
+      const before = registry.requests.length;
+      const target = `${registry.host}/${to}`;
+      const result = await runCli(["--cache-dir", cache, ...args, target], { cwd: folder.path });
+      const requests = registry.requests.slice(before);
+      return {
+        ...result,
+        kinds: requests
+          .map(({ kind }) => kind)
+          .filter((kind) => kind !== "ping")
+          .toSorted(),
+        mounts: requests.filter(({ query }) => query.includes("mount=")).map(({ status }) => status),
+        made: result.stderr.match(/compressed, /g)?.length ?? 0,
+        kept: await readdir(join(folder.path, cache)),
+      };
+    },
+    async expectPulled(image: TestImage, repository = "team/app", tag = "v1") {
+      const manifest = MANIFEST.parse(JSON.parse((await registry.pullManifest(repository, tag)) ?? "null"));
+      const config = await registry.pullBlob(repository, manifest.config.digest);
+      expect(Buffer.from(config).equals(image.config)).toBe(true);
+      const diffIds = manifest.layers.map(async ({ digest, size }) => {
+        const blob = await registry.pullBlob(repository, digest);
+        expect({ digest: digestOf(blob) as string, size: blob.length }).toEqual({ digest, size });
+        return digestOf(gunzipSync(blob)) as string;
+      });
+      expect(await Promise.all(diffIds)).toEqual([...image.diffIds]);
+    },
+    async [Symbol.asyncDispose]() {
+      await registry[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const heads = (count: number) => Array.from({ length: count }, () => "head-blob" as const);
+
+test("the same image again, with its cache: one question a blob and the manifest", async () => {
+  await using site = await setUp();
+  await site.push(BEFORE, undefined, { cache: "cache" });
+  const second = await site.push(withUnreadable(BEFORE, BASE, MIDDLE, TOP), undefined, { cache: "cache" });
+  expect(second).toMatchObject({ code: 0, made: 0 });
+  expect(second.kinds).toEqual([...heads(4), "put-manifest"]);
+});
+
+test("the same image again, on a new machine: nothing of its layers is read, made or sent", async () => {
+  await using site = await setUp();
+  const first = await site.push(BEFORE);
+  const second = await site.push(withUnreadable(BEFORE, BASE, MIDDLE, TOP));
+  expect(second).toMatchObject({ code: 0, made: 0, stdout: first.stdout });
+  expect(second.kinds.filter((kind) => /upload|patch/.test(kind))).toEqual([]);
+  expect(second.stderr).toContain(": 0 B sent");
+  await site.expectPulled(BEFORE);
+});
+
+test("a new image costs the questions after two tags", async () => {
+  await using site = await setUp();
+  const { kinds } = await site.push(BEFORE);
+  expect(kinds.filter((kind) => kind === "get-manifest")).toHaveLength(2);
+  expect(
+    (await site.push(BEFORE, "team/other:latest")).kinds.filter((kind) => kind === "get-manifest"),
+  ).toHaveLength(1);
+});
+
+describe("one layer changed, on a new machine:", () => {
+  test.each([
+    ["the same tag has the others", "team/app:v1", "team/app:v1", []],
+    ["latest has the others", "team/app:latest", "team/app:v2", []],
+    ["--cache-from has the others", "team/app:main", "team/app:v2", ["team/app:main"]],
+    [
+      "the second --cache-from has the others",
+      "team/app:main",
+      "team/app:v2",
+      ["team/app:none", "team/app:main"],
+    ],
+  ])("%s, which are neither read nor made", async (_, before, after, cacheFrom) => {
+    await using site = await setUp();
+    await site.push(BEFORE, before);
+    const args = cacheFrom.flatMap((image) => ["--cache-from", `${site.registry.host}/${image}`]);
+    const second = await site.push(withUnreadable(AFTER, BASE, MIDDLE), after, { args });
+    expect(second.code, second.stderr).toBe(0);
+    expect(second.made).toBe(1);
+    expect(second.kinds.filter((kind) => kind === "close-upload")).toHaveLength(2);
+    // The new layer, and what leads to it.
+    expect(second.kept.filter((name) => /^[0-9a-f]{64}(?:-ptr)?$/.test(name))).toHaveLength(2);
+    await site.expectPulled(AFTER, "team/app", after.split(":")[1]);
+  });
+
+  test("another repository has the others, from where they are mounted", async () => {
+    await using site = await setUp();
+    await site.push(BEFORE, "team/base:main");
+    const args = ["--cache-from", `${site.registry.host}/team/base:main`];
+    const second = await site.push(withUnreadable(AFTER, BASE, MIDDLE), "team/app:v1", { args });
+    expect(second.code, second.stderr).toBe(0);
+    expect(second.mounts).toEqual([201, 201]);
+    expect(second.made).toBe(1);
+    expect(second.stderr.match(/taken over from team\/base/g)).toHaveLength(2);
+    await site.expectPulled(AFTER);
+  });
+
+  test("another repository has the others, but lets nobody mount: they are made, and no upload is left open", async () => {
+    const noMount = (request: Request) => new URL(request.url).searchParams.has("mount");
+    await using site = await setUp({
+      intercept: (request, kind) =>
+        kind === "start-upload" && noMount(request) ? new Response(null, { status: 403 }) : undefined,
+    });
+    await site.push(BEFORE, "team/base:main");
+    const args = ["--cache-from", `${site.registry.host}/team/base:main`];
+    const second = await site.push(AFTER, "team/app:v1", { args });
+    expect(second).toMatchObject({ code: 0, made: 3 });
+    await site.expectPulled(AFTER);
+  });
+
+  test("a blob that the earlier image names is gone, and made after all", async () => {
+    const gone = { digest: "" };
+    await using site = await setUp({
+      intercept: (request, kind) =>
+        kind === "head-blob" && gone.digest !== "" && request.url.endsWith(gone.digest)
+          ? new Response(null, { status: 404 })
+          : undefined,
+    });
+    await site.push(BEFORE);
+    const manifest = MANIFEST.parse(JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""));
+    gone.digest = manifest.layers[1]?.digest ?? "";
+    const second = await site.push(withUnreadable(AFTER, BASE));
+    expect(second.code, second.stderr).toBe(0);
+    expect(second.made).toBe(2);
+    await site.expectPulled(AFTER);
+  });
+
+  test("the archive's own layer is damaged, which is noticed before anything is tagged", async () => {
+    await using site = await setUp();
+    await site.push(BEFORE);
+    const before = await site.registry.pullManifest("team/app", "v1");
+    const second = await site.push(withUnreadable(AFTER, OTHER));
+    expect(second.code).toBe(1);
+    expect(second.stderr).toContain("is damaged");
+    expect(await site.registry.pullManifest("team/app", "v1")).toBe(before);
+  });
+});
+
+describe("a registry that is mistaken about a known layer", () => {
+  test("gets it for real, and a manifest that names what was sent", async () => {
+    await using site = await setUp({ intercept: (...request) => mistaken(...request) });
+    const refuse = faultAt("put-manifest", [2], () => {
+      const body = JSON.stringify({
+        errors: [{ code: "BLOB_UNKNOWN", message: "unknown", detail: named.digest }],
+      });
+      return new Response(body, { status: 400, headers: { "content-type": "application/json" } });
+    });
+    const named = { digest: "" };
+    const mistaken: typeof refuse = (...request) => refuse(...request);
+    await site.push(BEFORE);
+    const manifest = MANIFEST.parse(JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""));
+    named.digest = manifest.layers[0]?.digest ?? "";
+    const second = await site.push(withUnreadable(AFTER, MIDDLE));
+    expect(second.code, second.stderr).toBe(0);
+    // The new layer, and the one that was missing; the third was not touched.
+    expect(second.made).toBe(2);
+    expect(second.kinds.filter((kind) => kind === "put-manifest")).toHaveLength(2);
+    await site.expectPulled(AFTER);
+  });
+
+  test("gets layers that it knew in another form, and the manifest and the notes name the new form", async () => {
+    const foreign = new Uint8Array(Bun.gzipSync(BASE.raw, { level: 1 }));
+    const packed = dockerArchive([{ ...BASE, packed: foreign }, MIDDLE], ["team/app:v1"]);
+    let puts = 0;
+    await using site = await setUp({
+      intercept: (_request, kind) => {
+        if (kind !== "put-manifest" || ++puts !== 2) return undefined;
+        const body = JSON.stringify({ errors: [{ code: "BLOB_UNKNOWN", message: digestOf(foreign) }] });
+        return new Response(body, { status: 400, headers: { "content-type": "application/json" } });
+      },
+    });
+    await site.push(packed);
+    const raw = dockerArchive([BASE, MIDDLE], ["team/app:v1"]);
+    const second = await site.push(withUnreadable(raw, MIDDLE));
+    expect(second.code, second.stderr).toBe(0);
+    const manifest = MANIFEST.parse(JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""));
+    const [base] = manifest.layers;
+    expect(base?.digest).not.toBe(digestOf(foreign));
+    await site.expectPulled(raw);
+    const places = second.kept.find((name) => name.startsWith("places-")) ?? "";
+    const noted = await Bun.file(join(site.folder, "cache-2", places)).text();
+    expect(noted).toContain(base?.digest ?? "none");
+    expect(noted).not.toContain(digestOf(foreign));
+  });
+});
+
+describe("a registry that does not let its images be read", () => {
+  test.each([401, 403, 404, 405, 500])("with %d, gets all layers as ever", async (status) => {
+    await using site = await setUp();
+    await site.push(BEFORE);
+    await using strict = await setUp({ intercept: faultAlways("get-manifest", answering(status)) });
+    const { code, made, stderr } = await strict.push(BEFORE);
+    expect(code, stderr).toBe(0);
+    expect(made).toBe(3);
+  });
+});
+
+describe("--cache-from", () => {
+  test.each<[string, string, string]>([
+    ["at another host", "elsewhere.example/team/app:v1", "but the push goes to"],
+    ["without a host", "team/app:v1", "--cache-from:"],
+    ["empty, as from a variable that is not set", "", "--cache-from is empty"],
+    ["in upper case", "registry.example/Team/app:v1", "--cache-from:"],
+  ])("%s is a wrong use, before anything is asked", async (_, image, words) => {
+    await using site = await setUp();
+    const { code, stderr, stdout } = await runCli(
+      ["--cache-from", image, `${site.registry.host}/team/app:v1`],
+      { cwd: site.folder },
+    );
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(words);
+    expect(site.registry.requests).toEqual([]);
+  });
+});

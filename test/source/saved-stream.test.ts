@@ -1,0 +1,316 @@
+/** What engines save, read once as it comes: layers are told by what the archive says, and nobody has to believe it. */
+import { describe, expect, test } from "bun:test";
+import { type DiffId, digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
+import { readSavedStream, type SavedParts } from "../../src/source/saved-stream.ts";
+import { piecesOf } from "../support/pieces.ts";
+import { rejection } from "../support/rejection.ts";
+import {
+  archiveBytes,
+  blobOf,
+  classicFiles,
+  type FixtureFiles,
+  type FixtureImage,
+  fixtureImage,
+  hex,
+  imageBlobs,
+  layoutFiles,
+  podmanFiles,
+} from "./image-fixture.ts";
+
+const TITLE = 'archive that docker saved of "my/app"';
+
+/** Three layers, of which the first and the last are equal. */
+const image = fixtureImage(1, 2, 1);
+const distinct = fixtureImage(1, 2, 3);
+
+type Seen = { readonly path: string; readonly claimed: string | undefined; readonly digest: string };
+
+type Outcome = SavedParts & { readonly layers: readonly Seen[] };
+
+function diffIdsOf({ diffIds }: FixtureImage): DiffId[] {
+  return diffIds.map((text) => parseDiffId(text, "a test"));
+}
+
+/** Reads an archive, and each layer of it. */
+async function readStream(files: FixtureFiles, of = image, pieceBytes = 1000): Promise<Outcome> {
+  const layers: Seen[] = [];
+  const parts = await readSavedStream(
+    piecesOf(archiveBytes(files), pieceBytes),
+    TITLE,
+    diffIdsOf(of),
+    async ({ path, claimedDiffId, sizeBytes, bytes }) => {
+      const content = new Uint8Array(Buffer.concat(await Array.fromAsync(bytes)));
+      expect(content.length).toBe(sizeBytes);
+      layers.push({ path, claimed: claimedDiffId, digest: digestOf(content) });
+    },
+  );
+  return { ...parts, layers };
+}
+
+function expectConfig({ config, layerPaths }: SavedParts, of = image): void {
+  expect(config.blob.descriptor.digest as string).toBe(`sha256:${of.configHex}`);
+  expect(config.diffIds.map(String)).toEqual([...of.diffIds]);
+  expect(layerPaths).toHaveLength(of.diffIds.length);
+}
+
+/** The documents of layers as engines up to 24 write them, and the IDs that follow from them. */
+function legacyDocuments(of: FixtureImage): { id: string; document: Record<string, unknown> }[] {
+  const documents: { id: string; document: Record<string, unknown> }[] = [];
+  let chainId = "";
+  for (const [i, diffId] of of.diffIds.entries()) {
+    chainId = i === 0 ? diffId : `sha256:${hex(`${chainId} ${diffId}`)}`;
+    const parent = documents.at(-1)?.id;
+    const isTop = i === of.diffIds.length - 1;
+    const settings = { container_config: { Hostname: "", Cmd: isTop ? ["a < b & c > d"] : null } };
+    const created = "1970-01-01T00:00:00Z";
+    const hashed = {
+      container_config: settings.container_config,
+      created,
+      layer_id: chainId,
+      ...(isTop && { os: "linux" }),
+      ...(parent && { parent: `sha256:${parent}` }),
+    };
+    const go = JSON.stringify(hashed)
+      .replace(/</g, "\\u003c")
+      .replace(/>/g, "\\u003e")
+      .replace(/&/g, "\\u0026");
+    const id = hex(go);
+    documents.push({ id, document: { id, ...(parent && { parent }), created, ...settings, os: "linux" } });
+  }
+  return documents;
+}
+
+/** A classic archive with its layers in the given order: 0 is the base. */
+function legacyFiles(order: readonly number[], of = distinct): FixtureFiles {
+  const documents = legacyDocuments(of);
+  const ids = documents.map(({ id }) => id);
+  const entries = order.flatMap((i): [string, string | Uint8Array][] => [
+    [`${ids[i]}/VERSION`, "1.0"],
+    [`${ids[i]}/json`, JSON.stringify(documents[i]?.document)],
+    [`${ids[i]}/layer.tar`, of.layers[i] ?? ""],
+  ]);
+  const manifest = [
+    { Config: `${of.configHex}.json`, RepoTags: null, Layers: ids.map((id) => `${id}/layer.tar`) },
+  ];
+  return {
+    ...Object.fromEntries(entries),
+    [`${of.configHex}.json`]: of.config,
+    "manifest.json": JSON.stringify(manifest),
+  };
+}
+
+describe("an engine up to 24", () => {
+  test("with links in place of equal layers", async () => {
+    const outcome = await readStream(classicFiles(image, null));
+    expectConfig(outcome);
+    expect(outcome.layers.map(({ digest }) => digest)).toEqual(image.diffIds.slice(0, 2));
+  });
+
+  const orders = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ];
+  test.each(orders.map((order) => ({ order })))("layers in the order $order", async ({ order }) => {
+    const outcome = await readStream(legacyFiles(order), distinct);
+    expectConfig(outcome, distinct);
+    expect(outcome.layers.map(({ digest }) => digest)).toEqual(order.map((i) => distinct.diffIds[i] ?? ""));
+    // Each has its own document before it, whose digest proves what it is.
+    for (const { claimed, digest } of outcome.layers) expect(claimed).toBe(digest);
+  });
+
+  test.each<[string, (id: string, i: number) => unknown]>([
+    ["its own", (id) => ({ parent: id })],
+    ["one that is not there", () => ({ parent: "f".repeat(64) })],
+    ["no name", () => ({ parent: "../../x" })],
+  ])("a wrong parent, %s: nothing is claimed, and all is handed over", async (_, document) => {
+    const files = { ...legacyFiles([0, 1, 2]) };
+    for (const i of [0, 1, 2]) {
+      const { id = "" } = legacyDocuments(distinct)[i] ?? {};
+      files[`${id}/json`] = JSON.stringify(document(id, i));
+    }
+    const { layers } = await readStream(files, distinct);
+    expect(layers.map(({ claimed }) => claimed)).toEqual([undefined, undefined, undefined]);
+    expect(layers.map(({ digest }) => digest)).toEqual([...distinct.diffIds]);
+  });
+
+  test("layers that are none of the image's claim nothing", async () => {
+    const more = fixtureImage(1, 2, 3, 4, 5);
+    const stranger = legacyFiles([0, 1, 2, 3, 4], more);
+    const { layers } = await readStream({ ...stranger, ...legacyFiles([0, 1, 2]) }, distinct);
+    const claims = layers.map(({ claimed, digest }) => claimed === undefined || claimed === digest);
+    expect(claims).toEqual(layers.map(() => true));
+    expect(layers.filter(({ claimed }) => claimed === undefined)).toHaveLength(2);
+  });
+
+  test.each(["[]", "null", '"text"', '{"parent":7}', "{"])(
+    "a layer's own document that is %s",
+    async (text) => {
+      const middle = legacyDocuments(distinct)[1]?.id ?? "";
+      const files = { ...legacyFiles([0, 1, 2]), [`${middle}/json`]: text };
+      const error = await rejection(readStream(files, distinct));
+      expect(error.code).toBe("IMAGE_INVALID");
+      expect(error.message).toContain(middle);
+    },
+  );
+});
+
+test("podman names layers by their diffIDs", async () => {
+  const outcome = await readStream(podmanFiles(image, ["my/app:v1"]));
+  expectConfig(outcome);
+  for (const { claimed, digest } of outcome.layers) expect(claimed).toBe(digest);
+  expect(outcome.layers.map(({ digest }) => digest)).toEqual(image.diffIds.slice(0, 2));
+});
+
+/** What an engine from 25 on writes; with a containerd store, layers are packed. */
+function blobFiles(of: FixtureImage, pack?: (layer: Uint8Array<ArrayBuffer>) => Uint8Array): FixtureFiles {
+  const blobs = imageBlobs(of, pack);
+  const manifest = [
+    { Config: blobs.config.path, RepoTags: null, Layers: blobs.layers.map(({ path }) => path) },
+  ];
+  return {
+    ...blobs.files,
+    ...layoutFiles([{ digest: blobs.manifest.digest }]),
+    "manifest.json": JSON.stringify(manifest),
+  };
+}
+
+describe("an engine from 25 on", () => {
+  test("names layers by their diffIDs, however small they are", async () => {
+    const outcome = await readStream(blobFiles(image));
+    expectConfig(outcome);
+    for (const { claimed, digest } of outcome.layers) expect(claimed).toBe(digest);
+    expect(outcome.layers.map(({ digest }) => digest)).toEqual(image.diffIds.slice(0, 2));
+  });
+
+  const packers = { gzip: Bun.gzipSync, zstd: Bun.zstdCompressSync } as const;
+  for (const [name, pack] of Object.entries(packers)) {
+    test(`with a containerd store hands over small layers through ${name}, and documents are none`, async () => {
+      const packed = imageBlobs(distinct, pack).layers;
+      const outcome = await readStream(blobFiles(distinct, pack), distinct);
+      expectConfig(outcome, distinct);
+      expect(outcome.layers.map(({ path }) => path).sort()).toEqual(packed.map(({ path }) => path).sort());
+      expect(outcome.layers.map(({ digest }) => digest).sort()).toEqual(
+        packed.map(({ digest }) => digest).sort(),
+      );
+      expect(outcome.layers.map(({ claimed }) => claimed)).toEqual([undefined, undefined, undefined]);
+    });
+  }
+
+  test("with a containerd store hands over as many packed layers as there are, large and small", async () => {
+    // Together more than may be kept in memory.
+    const sizes = [5_000_000, ...Array.from({ length: 17 }, () => 4_000_000)];
+    const layers = sizes.map((size, i) => new Uint8Array(size).fill(i));
+    const big = { ...fixtureImage(), layers, diffIds: layers.map(digestOf) };
+    const config = JSON.stringify({ rootfs: { diff_ids: big.diffIds } });
+    // How packed layers begin is all that is looked at.
+    const pack = (layer: Uint8Array<ArrayBuffer>) =>
+      Uint8Array.from(Buffer.concat([new Uint8Array([0x1f, 0x8b]), layer]));
+    const whole = { ...big, config, configHex: hex(config) };
+    const outcome = await readStream(blobFiles(whole, pack), whole, 1_000_000);
+    expect(outcome.layers).toHaveLength(sizes.length);
+    expectConfig(outcome, whole);
+  });
+
+  test("a small raw layer of no telling name is found in the manifest, and handed over once", async () => {
+    const path = "layers/one";
+    const [raw = new Uint8Array()] = image.layers;
+    const config = JSON.stringify({ rootfs: { diff_ids: [digestOf(raw), digestOf(raw)] } });
+    const { layers } = await readStream({
+      [path]: raw,
+      "c.json": config,
+      "manifest.json": JSON.stringify([{ Config: "c.json", Layers: [path, path] }]),
+    });
+    expect(layers).toEqual([{ path, claimed: undefined, digest: digestOf(raw) }]);
+  });
+});
+
+describe("refuses", () => {
+  const good = blobFiles(distinct);
+  const without = (path: string) =>
+    Object.fromEntries(Object.entries(good).filter(([name]) => name !== path));
+  const configPath = blobOf(distinct.config).path;
+  const manifest = (content: unknown) => ({ ...good, "manifest.json": JSON.stringify(content) });
+  const Layers = imageBlobs(distinct).layers.map(({ path }) => path);
+  const cases: [what: string, files: FixtureFiles, code: string, message: string][] = [
+    ["an archive without a manifest", without("manifest.json"), "ARCHIVE_INVALID", 'has no "manifest.json"'],
+    ["an archive without the config", without(configPath), "ARCHIVE_INVALID", `lacks "${configPath}"`],
+    ["a manifest of no image", manifest([]), "IMAGE_INVALID", "manifest.json"],
+    [
+      "a manifest of two",
+      manifest([1, 2].map(() => ({ Config: configPath, Layers }))),
+      "IMAGE_INVALID",
+      "manifest.json",
+    ],
+    ["a manifest that is none", manifest({ Config: 7 }), "IMAGE_INVALID", "manifest.json"],
+    [
+      "fewer layers than the config has",
+      manifest([{ Config: configPath, Layers: Layers.slice(1) }]),
+      "IMAGE_INVALID",
+      "2 layers",
+    ],
+    [
+      "no layers where the config has some",
+      manifest([{ Config: configPath, Layers: null }]),
+      "IMAGE_INVALID",
+      "0 layers",
+    ],
+    ["a config that is none", { ...good, [configPath]: "{" }, "IMAGE_INVALID", configPath],
+    [
+      "a manifest that is too large for one",
+      { ...good, "manifest.json": `[${" ".repeat(4 * 1024 * 1024)}]` },
+      "ARCHIVE_INVALID",
+      'has no "manifest.json"',
+    ],
+    [
+      "documents that fill memory",
+      {
+        ...Object.fromEntries(
+          Array.from({ length: 17 }, (_, i) => [`${i}.json`, new Uint8Array(4 * 1024 * 1024)]),
+        ),
+        ...good,
+      },
+      "ARCHIVE_INVALID",
+      "too much beside its layers",
+    ],
+  ];
+  test.each(cases)("%s", async (_, files, code, message) => {
+    const error = await rejection(readStream(files, distinct));
+    expect([error.code, error.message]).toEqual([code, expect.stringContaining(message)]);
+    expect(error.message).toContain(TITLE);
+  });
+
+  test("nothing of a layer that is not there: who wants it, misses it", async () => {
+    const [layer = "x"] = Layers;
+    const { layers } = await readStream(without(layer), distinct);
+    expect(layers.map(({ path }) => path)).not.toContain(layer);
+    expect(layers).toHaveLength(2);
+  });
+});
+
+test("what a layer's taker throws ends the reading", async () => {
+  const failure = new Error("the disk is full");
+  const reading = readSavedStream(
+    piecesOf(archiveBytes(blobFiles(image)), 512),
+    TITLE,
+    diffIdsOf(image),
+    () => Promise.reject(failure),
+  );
+  expect(await reading.then(String, (error: unknown) => error)).toBe(failure);
+});
+
+test("layers may be left alone: the config is found all the same", async () => {
+  const left: string[] = [];
+  const parts = await readSavedStream(
+    piecesOf(archiveBytes(classicFiles(image, null)), 777),
+    TITLE,
+    diffIdsOf(image),
+    async ({ path }) => void left.push(path),
+  );
+  expectConfig(parts);
+  expect(left).toHaveLength(2);
+  expect(parts.config.diffIds.map(hexOf)).toEqual(image.diffIds.map((diffId) => diffId.slice(7)));
+});
