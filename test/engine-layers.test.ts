@@ -184,7 +184,7 @@ describe("an archive that is not what the engine said", () => {
       (event) => event.type === "task-finished" && event.task.verb === "checking",
     );
     expect(checked).toHaveLength(1);
-    expect(checked[0]).toMatchObject({ task: { subject: `layer ${digestOf(packed).slice(0, 19)}` } });
+    expect(checked[0]).toMatchObject({ task: { subject: expect.stringMatching(/^layer 2\//) } });
   });
 });
 

@@ -213,7 +213,7 @@ describe("an engine from 25 on", () => {
     const outcome = await readStream(blobFiles(whole, pack), whole, 1_000_000);
     expect(outcome.layers).toHaveLength(sizes.length);
     expectConfig(outcome, whole);
-  });
+  }, 30_000);
 
   test("a small raw layer of no telling name is found in the manifest, and handed over once", async () => {
     const path = "layers/one";
