@@ -56,7 +56,7 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
     report({ type: "locks-missing", directory, reason }),
   );
   using _inUse = await locks.take(CACHE_IN_USE, () => report({ type: "cache-awaited" }), "shared");
-  const registry = await connect({
+  const connecting = connect({
     target,
     credentials: login?.credentials,
     insecure: command.insecure,
@@ -85,7 +85,8 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   });
 
   let unpacking: Task | undefined;
-  await using source = await openSource({
+  await using resources = new AsyncDisposableStack();
+  const opening = openSource({
     source: command.source,
     target,
     temporaryDirectory: directory,
@@ -94,7 +95,8 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
       unpacking = { id: "open", verb: "unpacking", subject, totalBytes };
       report({ type: "task-progress", task: unpacking, doneBytes });
     },
-  });
+  }).then((opened) => resources.use(opened));
+  const [registry, source] = await allOrAbort([connecting, opening] as const, failure);
   if (unpacking !== undefined) {
     report({ type: "task-finished", task: unpacking, resultBytes: unpacking.totalBytes });
   }
@@ -146,10 +148,10 @@ function factsOf(source: Source, command: PushCommand) {
 }
 
 /** Waits for all. The first failure ends the others, and is thrown once they have ended. */
-async function allOrAbort<T extends readonly Promise<Descriptor>[]>(
+async function allOrAbort<T extends readonly Promise<unknown>[]>(
   work: T,
   controller: AbortController,
-): Promise<{ -readonly [K in keyof T]: Descriptor }> {
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
   try {
     return await Promise.all(work);
   } catch (error) {

@@ -11,7 +11,7 @@ export type ImageLayer = {
   readonly name: string;
   /** Layers of one identity are the same blob. */
   readonly identity: string;
-  /** Checks a layer that came compressed, and goes up as it is. Undefined: it is raw, and has to be made ready. */
+  /** Readies a layer that goes up as it is. Undefined: it is raw, and has to be compressed. */
   readonly check?: () => Promise<PreparedLayer>;
 };
 

@@ -93,7 +93,9 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
       // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry disagrees
       // with.
       if (!(await isSound(prepared, registry.signal))) return undefined;
-      return found === undefined ? sendSound(prepared, name) : believeBlob(blob, name);
+      if (found === undefined) return sendSound(prepared, name);
+      await prepared.verify?.();
+      return believeBlob(blob, name);
     });
   }
 
@@ -109,12 +111,20 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
     return locks.take(uploadName(registry, digest), onWaiting);
   }
 
-  /** Undefined: the bytes in the cache went bad while they were sent. */
+  /**
+   * Sends a blob, and reads along where nobody has yet: a wrong one ends the push before anything is tagged.
+   *
+   * @returns undefined where the bytes in the cache went bad while they were sent
+   */
   async function sendSound(prepared: PreparedLayer, name: string): Promise<Descriptor | undefined> {
+    const verifying = prepared.verify?.();
     try {
-      return await send(prepared.blob, name);
+      const [descriptor] = await Promise.all([send(prepared.blob, name), verifying]);
+      return descriptor;
     } catch (error) {
       if (!mayBeFoundWrong(error)) throw error;
+      // Where the source is damaged, that is the better word for it.
+      await verifying;
       const isStillSound = await isSound({ ...prepared, origin: "cache" }, registry.signal);
       // Then those at the registry are not what was sent.
       if (isStillSound && isFoundWrong(error)) return await send(prepared.blob, name);

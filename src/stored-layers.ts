@@ -1,6 +1,6 @@
 import pLimit from "p-limit";
 import { type LayerMaker, layerName, type MakerOptions } from "./layer-maker.ts";
-import { prepareLayer, repairLayer } from "./layers/prepare-layer.ts";
+import { layerAsClaimed, prepareLayer, repairLayer } from "./layers/prepare-layer.ts";
 import type { DiffId } from "./oci/digest.ts";
 import type { Image, Layer } from "./oci/image.ts";
 import type { Task } from "./report/event.ts";
@@ -36,10 +36,12 @@ export function storedLayerMaker(image: Image, options: MakerOptions): LayerMake
     layers: image.layers.map((layer, i) => {
       const { diffId, compression, claimedDigest } = layer;
       const name = layerName(diffId, i, image.layers.length);
-      if (compression === "none") return { diffId, name, identity: diffId };
+      const isRaw = compression === "none";
+      if (isRaw && options.pool !== undefined) return { diffId, name, identity: diffId };
       // The same layer may be compressed in several ways.
-      const identity = `${diffId} ${claimedDigest ?? layer.name}`;
-      return { diffId, name, identity, check: () => prepare(layer, name) };
+      const identity = isRaw ? diffId : `${diffId} ${claimedDigest ?? layer.name}`;
+      const check = () => prepare(layer, name);
+      return { diffId, name, identity, check: async () => layerAsClaimed(layer, check) ?? check() };
     }),
     make(wanted) {
       const layers = wanted

@@ -3,7 +3,7 @@ import type { Lock, Locks } from "../cache/lock.ts";
 import { PushError } from "../errors.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
-import { isDiffId, shortDigest } from "../oci/digest.ts";
+import { isDiffId, parseDigest, shortDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
 import { temporaryFile } from "../temporary-file.ts";
 import { compressLayer } from "./compress-layer.ts";
@@ -17,6 +17,8 @@ export type PreparedLayer = {
   readonly blob: RegistryBlob;
   /** `cache`: made by an earlier push, its bytes not checked since. `source`: it goes up as it came. */
   readonly origin: "compressed" | "cache" | "source";
+  /** Of one that was not read yet: reads it while it is sent, and throws where it is not what its digest says. */
+  readonly verify?: () => Promise<unknown>;
 };
 
 export type PrepareOptions = {
@@ -79,6 +81,20 @@ function takeTurn(
   { locks, onWaiting }: PrepareOptions,
 ): Promise<Lock> {
   return locks.take(pointerName(diffId, form), onWaiting);
+}
+
+/**
+ * A layer that goes up as it lies in its source, under the digest that the source says it has. Nothing of it is read
+ * here: where the registry has it, nothing has to be. Undefined where the source does not say.
+ *
+ * @param verify what checks it while it is sent: `prepareLayer`
+ */
+export function layerAsClaimed(layer: Layer, verify: () => Promise<unknown>): PreparedLayer | undefined {
+  const { compression, content, diffId } = layer;
+  const claimed = compression === "none" ? parseDigest(diffId, "a diffID") : layer.claimedDigest;
+  if (claimed === undefined) return undefined;
+  const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest: claimed, size: content.size };
+  return { blob: { descriptor, content }, origin: "source", verify };
 }
 
 /** Content that cannot be read is as good as damaged: it may have been removed since it was found. */
