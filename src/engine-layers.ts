@@ -185,6 +185,7 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
   }
 
   return {
+    config: undefined,
     layers: image.diffIds.map((diffId, i) => ({
       diffId,
       name: layerName(diffId, i, image.diffIds.length),

@@ -23,6 +23,8 @@ export type MadeLayers = {
 
 /** Makes the raw layers of one image ready. */
 export type LayerMaker = {
+  /** Undefined where it comes with the layers. */
+  readonly config: RegistryBlob | undefined;
   /** Base first. */
   readonly layers: readonly ImageLayer[];
   /** @param images what the registry has, which may spare an engine the work of telling the config */

@@ -126,7 +126,7 @@ export function startBlobPusher(source: Source, options: BlobPusherOptions): Blo
   }
 
   async function pushConfig(plan: Promise<Plan>): Promise<Descriptor> {
-    const prepared: PreparedLayer = { blob: await (await plan).config, origin: "source" };
+    const prepared: PreparedLayer = { blob: maker.config ?? (await (await plan).config), origin: "source" };
     const name = `config ${shortDigest(prepared.blob.descriptor.digest)}`;
     return sender.bring(prepared, name, async () => prepared);
   }
@@ -138,9 +138,10 @@ export function startBlobPusher(source: Source, options: BlobPusherOptions): Blo
         if (!different.has(layer.identity)) different.set(layer.identity, layer);
       }
       const plan = planLayers([...different.values()].filter(({ check }) => check === undefined));
+      const config = pushConfig(plan);
       const pushed = new Map([...different].map(([identity, layer]) => [identity, pushLayer(layer, plan)]));
       const descriptors = maker.layers.map(({ identity }) => pushed.get(identity) as Promise<Descriptor>);
-      return [pushConfig(plan), ...descriptors];
+      return [config, ...descriptors];
     },
     sendAgain: (digests) => digests.map((digest) => sender.sendAgain(digest)),
     believed: sender.believed,

@@ -52,7 +52,8 @@ type Believed = {
 
 /** Blobs on their way at a time are as many as the command says. */
 export function blobSender({ command, registry, locks, report }: BlobSenderOptions): BlobSender {
-  const asking = pLimit(QUESTIONS);
+  // Whoever wants one upload at a time wants one request after another.
+  const asking = pLimit(command.parallel === 1 ? 1 : QUESTIONS);
   const uploading = pLimit(command.parallel);
   const count = { sentBytes: 0, presentBytes: 0 };
   const believed = new Map<Digest, Believed>();

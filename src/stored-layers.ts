@@ -33,6 +33,7 @@ export function storedLayerMaker(image: Image, options: MakerOptions): LayerMake
     return layer;
   };
   return {
+    config: image.config,
     layers: image.layers.map((layer, i) => {
       const { diffId, compression, claimedDigest } = layer;
       const name = layerName(diffId, i, image.layers.length);

@@ -55,6 +55,15 @@ export type Scene = {
 const USERNAME = "me";
 const IMAGE = dockerArchive([{ raw: seededBytes(10_000, 7) }], ["team/app:v1"]);
 
+/** What docker says of it. */
+const INSPECTED = {
+  Id: `sha256:${"c".repeat(64)}`,
+  RepoTags: ["team/app:v1"],
+  Created: "2026-01-01T00:00:00Z",
+  Size: 10_000,
+  RootFS: { Layers: IMAGE.diffIds },
+};
+
 /** Pushes once. @returns everything that is wrong: a secret that got out, or a case that missed its point */
 export async function runSecretCase(
   { wants, way = "login file", plan, says, ...options }: SecretCase,
@@ -185,7 +194,7 @@ cat "$HOME/secret.json"
 `,
     "bin/docker": `#!/bin/sh
 { echo "$@"; env; } >"$RECORD/docker-$2"
-if [ "$2" = save ]; then cat "$HOME/image.tar"; else printf 'team/app:v1\\t2026-01-01T00:00:00Z\\t10000\\n'; fi
+if [ "$2" = save ]; then cat "$HOME/image.tar"; else echo '${JSON.stringify([INSPECTED])}'; fi
 `,
   };
 }
