@@ -63,9 +63,10 @@ export function startBlobPusher(source: Source, options: BlobPusherOptions): Blo
       : engineLayerMaker(source, makerOptions);
 
   async function planLayers(wanted: readonly ImageLayer[]): Promise<Plan> {
+    const blobs = await Promise.all(wanted.map(({ diffId }) => findCachedLayer(cache, diffId, pool?.form)));
     const cached = new Map<DiffId, Promise<PreparedLayer>>();
-    for (const { diffId, name } of wanted) {
-      const blob = await findCachedLayer(cache, diffId, pool?.form);
+    for (const [i, { diffId, name }] of wanted.entries()) {
+      const blob = blobs[i];
       if (blob === undefined) continue;
       report({ type: "layer-cached", subject: name, sizeBytes: blob.descriptor.size });
       cached.set(diffId, Promise.resolve({ blob, origin: "cache" }));

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 
@@ -18,6 +18,22 @@ export function temporaryFile(directory: string, purpose: string): TemporaryFile
     // would hide the one that made the file useless.
     [Symbol.asyncDispose]: () => rm(path, { force: true }).catch(() => undefined),
   };
+}
+
+/**
+ * Gives a file new content, whole or not at all. Throws the system's error.
+ *
+ * @param options `mode` of the file; `flush`: it is on the disk when this returns
+ */
+export async function replaceFile(
+  directory: string,
+  name: string,
+  content: string | Uint8Array,
+  options: { readonly mode?: number; readonly flush?: boolean } = {},
+): Promise<void> {
+  await using file = temporaryFile(directory, "file");
+  await writeFile(file.path, content, options);
+  await rename(file.path, join(directory, name));
 }
 
 /** Removes what killed processes of this machine have left in a folder: that may be gigabytes. */

@@ -1,6 +1,6 @@
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { temporaryFile } from "../temporary-file.ts";
+import { replaceFile } from "../temporary-file.ts";
 
 /**
  * What an earlier push has noted. Undefined where there is nothing, or nothing that can be read: a push does without any
@@ -16,7 +16,5 @@ export async function readJsonFile(directory: string, name: string): Promise<unk
 
 /** Notes something for the next push, whole or not at all. The file is the user's alone. Throws the system's error. */
 export async function writeJsonFile(directory: string, name: string, value: unknown): Promise<void> {
-  await using file = temporaryFile(directory, "memory");
-  await writeFile(file.path, JSON.stringify(value), { mode: 0o600, flush: true });
-  await rename(file.path, join(directory, name));
+  await replaceFile(directory, name, JSON.stringify(value), { mode: 0o600, flush: true });
 }

@@ -1,11 +1,11 @@
-import { readFile, rename, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { blobName, configPointerName } from "../cache/file-names.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
-import { type DiffId, type Digest, digestOf, hexOf } from "../oci/digest.ts";
+import { type DiffId, digestOf, hexOf } from "../oci/digest.ts";
 import { type ImageConfig, parseImageConfig } from "../oci/image.ts";
-import { temporaryFile } from "../temporary-file.ts";
+import { replaceFile } from "../temporary-file.ts";
 import type { LayerCache } from "./layer-cache.ts";
 
 // An engine gives the config of an image away only by saving the whole of it. Kept, it spares the next push of the
@@ -42,15 +42,10 @@ export async function findCachedConfig(
 /** Keeps the config of an engine's image. Throws `FILE_FAILED`. */
 export async function storeConfig(cache: LayerCache, imageId: string, config: RegistryBlob): Promise<void> {
   try {
-    await writeWhole(cache, blobName(config.descriptor.digest), await config.content.bytes());
-    await writeWhole(cache, configPointerName(imageId), hexOf(config.descriptor.digest as Digest));
+    const { digest } = config.descriptor;
+    await replaceFile(cache.directory, blobName(digest), await config.content.bytes(), { flush: true });
+    await replaceFile(cache.directory, configPointerName(imageId), hexOf(digest), { flush: true });
   } catch (cause) {
     throw fileError(cause, `write to the cache folder "${cache.directory}"`, OTHER_CACHE);
   }
-}
-
-async function writeWhole({ directory }: LayerCache, name: string, data: Uint8Array | string): Promise<void> {
-  await using file = temporaryFile(directory, "config");
-  await writeFile(file.path, data, { flush: true });
-  await rename(file.path, join(directory, name));
 }

@@ -6,7 +6,7 @@ import type { CompressionForm } from "../oci/compression.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
 import type { Compression } from "../oci/image.ts";
-import { sweepTemporaryFiles, temporaryFile } from "../temporary-file.ts";
+import { replaceFile, sweepTemporaryFiles, temporaryFile } from "../temporary-file.ts";
 
 /**
  * Compressed layers by diffID and form: `<diffid>-ptr` holds the hex digest of the compressed blob, which is the name of
@@ -71,9 +71,7 @@ export async function storeLayer(
   file: { path: string; digest: Digest; sizeBytes: number },
 ): Promise<RegistryBlob> {
   await rename(file.path, blobPath(cache, file.digest));
-  await using pointer = temporaryFile(cache.directory, "ptr");
-  await writeFile(pointer.path, hexOf(file.digest));
-  await rename(pointer.path, pointerPath(cache, diffId, form));
+  await replaceFile(cache.directory, pointerName(diffId, form), hexOf(file.digest));
   return cachedBlob(cache, form.kind, file.digest, file.sizeBytes);
 }
 

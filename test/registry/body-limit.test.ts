@@ -1,10 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { RegistryError } from "../../src/errors.ts";
-import { parseReference } from "../../src/oci/reference.ts";
 import { connect } from "../../src/registry/connect.ts";
 import { uploadBlob } from "../../src/registry/upload-blob.ts";
 import { answering, faultAlways } from "../support/faults.ts";
-import { blobOf, clientOf } from "../support/registry-client.ts";
+import { blobOf, clientOf, connectOptions } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -53,17 +52,7 @@ describe("a body limit that nobody announced", () => {
     await using folder = await temporaryFolder();
     await using registry = await startLimited();
     await upload(clientOf(registry, { memoryDirectory: folder.path }));
-    const { retryPolicy, stallTimeoutMs } = clientOf(registry);
-    const options = {
-      target: parseReference(`${registry.host}/team/app:v1`),
-      credentials: undefined,
-      insecure: false,
-      trust: { ca: [] },
-      retryPolicy,
-      stallTimeoutMs,
-      parallel: 1,
-      memory: { directory: folder.path },
-    };
+    const options = connectOptions(registry, folder.path);
     const before = registry.requests.length;
     await upload(await connect(options), OTHER);
     expect(registry.requests.slice(before).filter(({ status }) => status === 413)).toEqual([]);

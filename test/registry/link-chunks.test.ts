@@ -3,13 +3,12 @@ import { throttle } from "../../dev/faults/fault.ts";
 import { faultAt as planAt } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
-import { parseReference } from "../../src/oci/reference.ts";
 import { connect } from "../../src/registry/connect.ts";
 import { linkRate } from "../../src/registry/link-rate.ts";
 import type { Registry } from "../../src/registry/registry.ts";
 import { uploadBlob } from "../../src/registry/upload-blob.ts";
 import { faultAt } from "../support/faults.ts";
-import { blobOf, clientOf } from "../support/registry-client.ts";
+import { blobOf, clientOf, connectOptions } from "../support/registry-client.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
@@ -96,17 +95,7 @@ describe("chunks on a slow link", () => {
     await using folder = await temporaryFolder();
     await using registry = await startRoomy();
     await upload(clientOf(registry, { link: tickingLink(), memoryDirectory: folder.path }), SMALL);
-    const { retryPolicy, stallTimeoutMs } = clientOf(registry);
-    const options = {
-      target: parseReference(`${registry.host}/team/app:v1`),
-      credentials: undefined,
-      insecure: false,
-      trust: { ca: [] },
-      retryPolicy,
-      stallTimeoutMs,
-      parallel: 1,
-      memory: { directory: folder.path },
-    };
+    const options = connectOptions(registry, folder.path);
     // Four pieces and the answer.
     const noted = MIB / 5;
     // The user's word needs no note, and leaves the one that is there alone.

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MEDIA_TYPE, type RegistryBlob } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
+import { parseReference } from "../../src/oci/reference.ts";
 import { authenticate } from "../../src/registry/authenticate.ts";
 import type { Authenticator } from "../../src/registry/authenticator.ts";
 import type { Credentials } from "../../src/registry/credentials.ts";
@@ -77,5 +78,20 @@ export function blobOf(bytes: Uint8Array<ArrayBuffer>): RegistryBlob {
   return {
     descriptor: { mediaType: MEDIA_TYPE.layer.gzip, digest: digestOf(bytes), size: bytes.length },
     content: new Blob([bytes]),
+  };
+}
+
+/** What a later process connects with, in the same folder, and without retries that take long. */
+export function connectOptions(registry: { url: string; host: string }, memoryDirectory: string) {
+  const { retryPolicy, stallTimeoutMs } = clientOf(registry);
+  return {
+    target: parseReference(`${registry.host}/team/app:v1`),
+    credentials: undefined,
+    insecure: false,
+    trust: { ca: [] },
+    retryPolicy,
+    stallTimeoutMs,
+    parallel: 1,
+    memory: { directory: memoryDirectory },
   };
 }
