@@ -3,6 +3,7 @@ import { uploadName } from "./cache/file-names.ts";
 import type { Lock, Locks } from "./cache/lock.ts";
 import type { PushCommand } from "./cli.ts";
 import { RegistryError } from "./errors.ts";
+import type { BlobGuard } from "./layers/blob-guard.ts";
 import { isSound, type PreparedLayer } from "./layers/prepare-layer.ts";
 import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
 import type { Digest } from "./oci/digest.ts";
@@ -95,7 +96,7 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
       // with.
       if (!(await isSound(prepared, registry.signal))) return undefined;
       if (found === undefined) return sendSound(prepared, name);
-      await prepared.verify?.();
+      await prepared.guard?.verify();
       return believeBlob(blob, name);
     });
   }
@@ -113,19 +114,17 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
   }
 
   /**
-   * Sends a blob, and reads along where nobody has yet: a wrong one ends the push before anything is tagged.
+   * Sends a blob, and reads along where nobody has yet: the registry never gets the whole of a wrong one.
    *
    * @returns undefined where the bytes in the cache went bad while they were sent
    */
   async function sendSound(prepared: PreparedLayer, name: string): Promise<Descriptor | undefined> {
-    const verifying = prepared.verify?.();
     try {
-      const [descriptor] = await Promise.all([send(prepared.blob, name), verifying]);
-      return descriptor;
+      return await send(prepared.blob, name, { guard: prepared.guard });
     } catch (error) {
       if (!mayBeFoundWrong(error)) throw error;
       // Where the source is damaged, that is the better word for it.
-      await verifying;
+      await prepared.guard?.verify();
       const isStillSound = await isSound({ ...prepared, origin: "cache" }, registry.signal);
       // Then those at the registry are not what was sent.
       if (isStillSound && isFoundWrong(error)) return await send(prepared.blob, name);
@@ -134,7 +133,11 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
     }
   }
 
-  async function send(blob: RegistryBlob, name: string, mayMount = true): Promise<Descriptor> {
+  async function send(
+    blob: RegistryBlob,
+    name: string,
+    { mayMount = true, guard }: { mayMount?: boolean; guard?: BlobGuard | undefined } = {},
+  ): Promise<Descriptor> {
     const { size } = blob.descriptor;
     const task: Task = { id: `upload ${name}`, verb: "uploading", subject: name, totalBytes: size };
     const onProgress = (doneBytes: number) => report({ type: "task-progress", task, doneBytes });
@@ -144,9 +147,12 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
       mayMount,
       mountFrom: command.mountFrom,
       onProgress,
+      onPiece: guard?.pass,
       onRefused: (bodyBytes) => report({ type: "body-refused", subject: name, bodyBytes }),
     });
     if (mountedFrom !== undefined) return believeBlob(blob, name, mountedFrom);
+    // Of an empty blob, no piece has come by.
+    await guard?.verify();
     report({ type: "task-finished", task, resultBytes: size - resumedBytes });
     count.sentBytes += size - resumedBytes;
     count.presentBytes += resumedBytes;
@@ -175,7 +181,7 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
       if (mistaken === undefined) throw new Error(`${digest} was sent, and not believed to be there.`);
       const blob = await mistaken.obtain();
       using _turn = await takeTurn(blob.descriptor.digest, mistaken.name);
-      return await uploading(() => send(blob, mistaken.name, false));
+      return await uploading(() => send(blob, mistaken.name, { mayMount: false }));
     },
     believed: () => [...believed.keys()],
     count,

@@ -42,7 +42,7 @@ export function storedLayerMaker(image: Image, options: MakerOptions): LayerMake
       // The same layer may be compressed in several ways.
       const identity = isRaw ? diffId : `${diffId} ${claimedDigest ?? layer.name}`;
       const check = () => prepare(layer, name);
-      return { diffId, name, identity, check: async () => layerAsClaimed(layer, check) ?? check() };
+      return { diffId, name, identity, check: async () => layerAsClaimed(layer, options.signal) ?? check() };
     }),
     make(wanted) {
       const layers = wanted

@@ -278,11 +278,17 @@ describe("--cache-from", () => {
 describe("layers that go up as they came", () => {
   const args = ["--compression", "none"];
 
-  test("are checked while they are sent: nothing damaged is tagged", async () => {
-    await using setup = await setUp();
+  test.each([
+    ["in chunks", {}],
+    ["in one request", { maxChunkBytes: 100_000_000 }],
+  ])("are checked while they are sent, %s: nobody gets the whole of a damaged one", async (_, options) => {
+    await using setup = await setUp(options);
     const { code, stderr } = await setup.push(withUnreadable(BEFORE, MIDDLE), "team/app:v1", { args });
     expect(code).toBe(1);
     expect(stderr).toMatch(/the layer ".*" is damaged/);
+    // None was found wrong by the registry; 0 is a request that was broken off.
+    const closed = setup.registry.recorded("close-upload").map(({ status }) => status);
+    expect(closed.filter((status) => status !== 201 && status !== 0)).toEqual([]);
     expect(await setup.registry.pullManifest("team/app", "v1")).toBeUndefined();
     // The archive as it should be gets there all the same, whatever was left of the other.
     expect((await setup.push(BEFORE, "team/app:v1", { args })).code).toBe(0);

@@ -5,8 +5,8 @@
 import { join } from "node:path";
 import { compressLayer } from "../../src/layers/compress-layer.ts";
 import { startCompressPool } from "../../src/layers/compress-pool.ts";
-import { readPieces } from "../../src/layers/read-pieces.ts";
 import { DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
+import { readPieces } from "../../src/read-pieces.ts";
 import { openArchiveFiles } from "../../src/source/archive-files.ts";
 import { readDockerArchive } from "../../src/source/docker-archive.ts";
 

@@ -5,7 +5,7 @@ import { messageOf, PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import { type Digest, digestHasher } from "../oci/digest.ts";
 import type { Compression } from "../oci/image.ts";
-import { readPieces } from "./read-pieces.ts";
+import { readPieces } from "../read-pieces.ts";
 
 /** Large enough that reading, not asking to read, takes the time. */
 const READ_BYTES = 1024 * 1024;

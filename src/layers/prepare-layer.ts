@@ -1,24 +1,25 @@
 import { pointerName } from "../cache/file-names.ts";
 import type { Lock, Locks } from "../cache/lock.ts";
-import { PushError } from "../errors.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
-import { isDiffId, parseDigest, shortDigest } from "../oci/digest.ts";
+import { isDiffId, parseDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
+import { readPieces } from "../read-pieces.ts";
 import { temporaryFile } from "../temporary-file.ts";
+import { type BlobGuard, guardBlob } from "./blob-guard.ts";
 import { compressLayer } from "./compress-layer.ts";
 import type { CompressPool } from "./compress-pool.ts";
+import { damagedLayer } from "./damaged-layer.ts";
 import { hashBlob, hashUnpacked } from "./hash-blob.ts";
 import { dropCachedLayer, findCachedLayer, type LayerCache, storeLayer } from "./layer-cache.ts";
-import { readPieces } from "./read-pieces.ts";
 
 /** A layer that is ready for the registry. */
 export type PreparedLayer = {
   readonly blob: RegistryBlob;
   /** `cache`: made by an earlier push, its bytes not checked since. `source`: it goes up as it came. */
   readonly origin: "compressed" | "cache" | "source";
-  /** Of one that was not read yet: reads it while it is sent, and throws where it is not what its digest says. */
-  readonly verify?: () => Promise<unknown>;
+  /** Of one that was not read yet. */
+  readonly guard?: BlobGuard;
 };
 
 export type PrepareOptions = {
@@ -35,14 +36,15 @@ export type PrepareOptions = {
 
 /**
  * Gives a layer the form in which it goes up: a raw one is compressed, or taken from the cache, unless it is to stay
- * raw; a compressed one stays as it is. Every byte that is read is checked against the diffID or digest that names it.
+ * raw; a compressed one stays as it is. Every byte is checked against the diffID or digest that names it, here or while it
+ * is sent.
  *
  * Throws `CONTENT_MISMATCH` naming the layer, and `FILE_FAILED`.
  */
 export async function prepareLayer(layer: Layer, options: PrepareOptions): Promise<PreparedLayer> {
   const { cache, pool } = options;
   if (pool === undefined || layer.compression !== "none") {
-    return { blob: await checkAsItCame(layer, options), origin: "source" };
+    return layerAsClaimed(layer, options.signal) ?? (await checkByUnpacking(layer, options));
   }
   const cached = await findCachedLayer(cache, layer.diffId, pool.form);
   if (cached !== undefined) return { blob: cached, origin: "cache" };
@@ -86,15 +88,14 @@ function takeTurn(
 /**
  * A layer that goes up as it lies in its source, under the digest that the source says it has. Nothing of it is read
  * here: where the registry has it, nothing has to be. Undefined where the source does not say.
- *
- * @param verify what checks it while it is sent: `prepareLayer`
  */
-export function layerAsClaimed(layer: Layer, verify: () => Promise<unknown>): PreparedLayer | undefined {
-  const { compression, content, diffId } = layer;
+export function layerAsClaimed(layer: Layer, signal: AbortSignal): PreparedLayer | undefined {
+  const { compression, content, diffId, name } = layer;
   const claimed = compression === "none" ? parseDigest(diffId, "a diffID") : layer.claimedDigest;
   if (claimed === undefined) return undefined;
   const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest: claimed, size: content.size };
-  return { blob: { descriptor, content }, origin: "source", verify };
+  const blob = { descriptor, content };
+  return { blob, origin: "source", guard: guardBlob(blob, name, signal) };
 }
 
 /** Content that cannot be read is as good as damaged: it may have been removed since it was found. */
@@ -118,38 +119,25 @@ async function compress(
     const pieces = readPieces(layer.content, pool.blockBytes, signal);
     const compressed = await compressLayer(pieces, file.path, pool, signal, onProgress);
     if (!isDiffId(compressed.rawDigest, layer.diffId))
-      throw damaged(layer, layer.diffId, compressed.rawDigest);
+      throw damagedLayer(layer.name, layer.diffId, compressed.rawDigest);
     return await storeLayer(cache, layer.diffId, pool.form, { path: file.path, ...compressed });
   } catch (cause) {
     throw fileError(cause, `compress the layer "${layer.name}" into "${cache.directory}"`, OTHER_CACHE);
   }
 }
 
-async function checkAsItCame(layer: Layer, { signal, onProgress }: PrepareOptions): Promise<RegistryBlob> {
-  const { compression, claimedDigest, content } = layer;
+/** A compressed layer of which nobody says what digest it has: the diffID alone tells whether it is the right one. */
+async function checkByUnpacking(
+  { compression, content, diffId, name }: Layer,
+  { signal, onProgress }: PrepareOptions,
+): Promise<PreparedLayer> {
+  if (compression === "none") throw new Error("A raw layer's digest is its diffID.");
   onProgress(0);
   const digest = await hashBlob(content, signal, onProgress).catch((cause: unknown) => {
-    throw fileError(cause, `read the layer "${layer.name}"`);
+    throw fileError(cause, `read the layer "${name}"`);
   });
-  if (compression === "none") {
-    if (!isDiffId(digest, layer.diffId)) throw damaged(layer, layer.diffId, digest);
-  } else if (claimedDigest !== undefined) {
-    if (digest !== claimedDigest) throw damaged(layer, claimedDigest, digest);
-  } else {
-    const unpacked = await hashUnpacked(content, compression, layer.name, signal);
-    if (!isDiffId(unpacked, layer.diffId)) throw damaged(layer, layer.diffId, unpacked);
-  }
-  return { descriptor: { mediaType: MEDIA_TYPE.layer[compression], digest, size: content.size }, content };
-}
-
-function damaged(
-  layer: Layer,
-  expected: Layer["diffId"] | RegistryBlob["descriptor"]["digest"],
-  found: RegistryBlob["descriptor"]["digest"],
-) {
-  return new PushError(
-    "CONTENT_MISMATCH",
-    `Cannot push: the layer "${layer.name}" is damaged: it should be ${shortDigest(expected)}, but is ${shortDigest(found)}.`,
-    { hint: "Save the image again." },
-  );
+  const unpacked = await hashUnpacked(content, compression, name, signal);
+  if (!isDiffId(unpacked, diffId)) throw damagedLayer(name, diffId, unpacked);
+  const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size: content.size };
+  return { blob: { descriptor, content }, origin: "source" };
 }

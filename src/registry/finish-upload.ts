@@ -3,6 +3,7 @@ import type { RegistryBlob } from "../oci/descriptor.ts";
 import { backOff } from "../retry.ts";
 import { type BeginOptions, planChunks } from "./begin-upload.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
+import type { OnPiece } from "./file-body.ts";
 import { findBlob } from "./find-blob.ts";
 import type { Registry } from "./registry.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
@@ -30,6 +31,8 @@ const SHRINK_FACTOR = 2;
 export type FinishOptions = BeginOptions & {
   /** Told how much of the blob is at the server or on its way. Goes back where the server has lost some. */
   readonly onProgress: (sentBytes: number) => void;
+  /** Is shown every piece of the blob before it goes up. What it throws ends the upload. */
+  readonly onPiece?: OnPiece | undefined;
 };
 
 /**
@@ -43,7 +46,7 @@ export async function finishUpload(
   registry: Registry,
   blob: RegistryBlob,
   upload: Upload,
-  { chunkBytes: wishBytes, onProgress }: FinishOptions,
+  { chunkBytes: wishBytes, onProgress, onPiece }: FinishOptions,
 ): Promise<void> {
   const { digest, size } = blob.descriptor;
   const { retries } = registry.retryPolicy;
@@ -64,11 +67,16 @@ export async function finishUpload(
   };
 
   /** A body, timed from when there is room for it. */
-  const sendTimed = <T>(
-    offset: number,
-    send: (onSent: (sentBytes: number) => void) => Promise<T>,
-  ): Promise<T> =>
-    registry.slots.run(() => registry.link.timed(send, (sentBytes) => onProgress(offset + sentBytes)));
+  const sendTimed = <T>(offset: number, send: (onSent: OnPiece) => Promise<T>): Promise<T> =>
+    registry.slots.run(() =>
+      registry.link.timed((moved) =>
+        send(async (end, piece) => {
+          await onPiece?.(offset + end, piece);
+          moved(end);
+          onProgress(offset + end);
+        }),
+      ),
+    );
 
   for (;;) {
     let closing = false;
@@ -77,7 +85,7 @@ export async function finishUpload(
         closing = true;
         const { content } = blob;
         await sendTimed(0, (onSent) =>
-          closeUpload(registry, upload.session, digest, closeTimeoutMs, { content, onProgress: onSent }),
+          closeUpload(registry, upload.session, digest, closeTimeoutMs, { content, onPiece: onSent }),
         );
         return;
       }

@@ -3,10 +3,7 @@ export type LinkRate = {
   /** Of the latest bodies, else what an earlier push noted. Undefined: nobody knows. */
   bytesPerSecond(): number | undefined;
   /** Sends a body and takes its time. One that breaks off counts for as long as something moved. */
-  timed<T>(
-    send: (onProgress: (sentBytes: number) => void) => Promise<T>,
-    onProgress: (sentBytes: number) => void,
-  ): Promise<T>;
+  timed<T>(send: (moved: (sentBytes: number) => void) => Promise<T>): Promise<T>;
   /** Whether it is to be noted anew, being another one by half or double. Says so once. */
   takeNews(): boolean;
 };
@@ -38,7 +35,7 @@ export function linkRate(noted?: number, now: () => number = () => performance.n
 
   return {
     bytesPerSecond,
-    async timed(send, onProgress) {
+    async timed(send) {
       const startMs = now();
       let sentBytes = 0;
       let movedMs = startMs;
@@ -46,7 +43,6 @@ export function linkRate(noted?: number, now: () => number = () => performance.n
         const result = await send((moved) => {
           sentBytes = moved;
           movedMs = now();
-          onProgress(moved);
         });
         movedMs = now();
         return result;

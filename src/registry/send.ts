@@ -4,7 +4,7 @@ import nodeFetch from "node-fetch";
 import { PushError } from "../errors.ts";
 import { retry } from "../retry.ts";
 import { connectionError } from "./connection-error.ts";
-import { fileBody } from "./file-body.ts";
+import { fileBody, type OnPiece } from "./file-body.ts";
 import type { Registry } from "./registry.ts";
 import { repeatsSecret } from "./repeated-secret.ts";
 import { stallTimer } from "./stall-timer.ts";
@@ -29,8 +29,7 @@ export type RegistryRequest = {
   readonly body?: Blob;
   /** Rights that it needs beyond those on the registry's own repository, as token servers write them. */
   readonly scopes?: readonly string[];
-  /** Told how many bytes of the body were handed to the network. */
-  readonly onProgress?: (sentBytes: number) => void;
+  readonly onPiece?: OnPiece;
   /** In place of the registry's own stall timeout: for what a server does long after it has all bytes. */
   readonly stallTimeoutMs?: number;
 };
@@ -153,9 +152,9 @@ export async function sendOnce(
       // Whatever BUN_CONFIG_VERBOSE_FETCH says: it would print the Authorization header.
       verbose: false,
       ...(hasBody && {
-        body: fileBody(body, (sentBytes) => {
-          stall.moved(sentBytes === body.size ? answerTimeoutMs : timeoutMs);
-          request.onProgress?.(sentBytes);
+        body: fileBody(body, signal, (end, piece) => {
+          stall.moved(end === body.size ? answerTimeoutMs : timeoutMs);
+          return request.onPiece?.(end, piece);
         }),
       }),
     });

@@ -3,6 +3,7 @@ import type { Digest } from "../oci/digest.ts";
 import { retry } from "../retry.ts";
 import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 import { expectStatus } from "./expect-status.ts";
+import type { OnPiece } from "./file-body.ts";
 import { type Registry, uploadsUrl } from "./registry.ts";
 import { type RegistryResponse, resolveLocation, send, sendPersistently } from "./send.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
@@ -83,7 +84,7 @@ export async function sendChunk(
   registry: Registry,
   session: UploadSession,
   chunk: Blob,
-  onProgress: (sentBytes: number) => void,
+  onPiece: OnPiece,
 ): Promise<UploadSession> {
   const end = session.offset + chunk.size;
   const request = {
@@ -96,7 +97,7 @@ export async function sendChunk(
       ...(chunk.size > 1 && { "content-range": `${session.offset}-${end - 1}` }),
     },
     body: chunk,
-    onProgress,
+    onPiece,
   } as const;
   const response = await send(registry, request);
   // ECR answers 201.
@@ -115,14 +116,14 @@ export async function closeUpload(
   session: UploadSession,
   digest: Digest,
   stallTimeoutMs: number,
-  whole?: { content: Blob; onProgress: (sentBytes: number) => void },
+  whole?: { content: Blob; onPiece: OnPiece },
 ): Promise<void> {
   const request = {
     method: "PUT",
     url: withDigest(session.location, digest),
     headers: { "content-type": "application/octet-stream" },
     stallTimeoutMs,
-    ...(whole && { body: whole.content, onProgress: whole.onProgress }),
+    ...(whole && { body: whole.content, onPiece: whole.onPiece }),
   } as const;
   const response = await send(registry, request);
   expectStatus(registry, request, response, 201, 204);

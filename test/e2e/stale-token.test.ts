@@ -51,7 +51,7 @@ describe.skipIf(!requireParts("docker-registry", "openssl"))("docker-registry wi
 
   test("gets a whole blob again", async () => {
     const client = staleClient();
-    const whole = { content: BLOB.content, onProgress: () => {} };
+    const whole = { content: BLOB.content, onPiece: () => {} };
     await closeUpload(client, await startUpload(client), BLOB.descriptor.digest, 60_000, whole);
   });
 });

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { compressLayer } from "../../src/layers/compress-layer.ts";
 import { BLOCK_BYTES, startCompressPool } from "../../src/layers/compress-pool.ts";
-import { readPieces } from "../../src/layers/read-pieces.ts";
 import { COMPRESSION_LEVELS, type CompressionForm, DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { digestOf } from "../../src/oci/digest.ts";
+import { readPieces } from "../../src/read-pieces.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 

@@ -5,7 +5,7 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { openLocks } from "../../src/cache/lock.ts";
 import { startCompressPool } from "../../src/layers/compress-pool.ts";
 import { openLayerCache } from "../../src/layers/layer-cache.ts";
-import { isSound, prepareLayer, repairLayer } from "../../src/layers/prepare-layer.ts";
+import { isSound, type PreparedLayer, prepareLayer, repairLayer } from "../../src/layers/prepare-layer.ts";
 import { type CompressionForm, DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { type Digest, digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
 import type { Layer } from "../../src/oci/image.ts";
@@ -72,11 +72,19 @@ async function workshop(form: CompressionForm = DEFAULT_COMPRESSION) {
     path: (name: string) => join(cache.directory, name),
     files: async () => (await readdir(cache.directory)).sort(),
     prepare: (layer: Layer) => prepareLayer(layer, options),
+    /** The same, and what is else checked while it is sent. */
+    prepareAndVerify: (layer: Layer) => verified(prepareLayer(layer, options)),
     async [Symbol.asyncDispose]() {
       pool[Symbol.dispose]();
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+async function verified(preparing: Promise<PreparedLayer>): Promise<PreparedLayer> {
+  const prepared = await preparing;
+  await prepared.guard?.verify();
+  return prepared;
 }
 
 describe("a raw layer in other forms", () => {
@@ -99,13 +107,13 @@ describe("a raw layer in other forms", () => {
     const options = { ...shop.options, pool: undefined };
     const layer = layerOf(raw, { claimedDigest: other });
     for (const make of [prepareLayer, repairLayer]) {
-      const { blob, origin } = await make(layer, options);
+      const { blob, origin } = await verified(make(layer, options));
       expect(origin).toBe("source");
       const mediaType = "application/vnd.oci.image.layer.v1.tar";
       expect(blob.descriptor).toEqual({ mediaType, digest: digestOf(raw), size: raw.length });
       expect(await blob.content.bytes()).toEqual(raw);
     }
-    const error = await rejection(prepareLayer(layerOf(raw.slice(1)), options));
+    const error = await rejection(verified(prepareLayer(layerOf(raw.slice(1)), options)));
     expect([error.code, error.message]).toEqual([
       "CONTENT_MISMATCH",
       expect.stringContaining(`"abc/layer.tar"`),
@@ -299,7 +307,7 @@ describe.each([
     ["without one", undefined],
   ])("goes up unchanged, and leaves nothing in the cache: %s", async (_, claimed) => {
     await using shop = await workshop();
-    const { origin, blob } = await shop.prepare(packedLayer(claimed));
+    const { origin, blob } = await shop.prepareAndVerify(packedLayer(claimed));
     expect(origin).toBe("source");
     expect(blob.descriptor).toEqual({
       mediaType: `application/vnd.oci.image.layer.v1.tar+${compression}`,
@@ -308,13 +316,14 @@ describe.each([
     });
     expect(digestOf(await blob.content.bytes())).toBe(digestOf(packed));
     expect(await shop.files()).toEqual([]);
-    expect([shop.progress[0], shop.progress.at(-1)]).toEqual([0, packed.length]);
+    // One with a digest is read while it is sent, and not before.
+    expect(shop.progress.at(-1)).toBe(claimed === undefined ? packed.length : undefined);
     expect(await isSound({ origin, blob }, shop.options.signal)).toBe(true);
   });
 
   test("is refused where the claimed digest is another, and named", async () => {
     await using shop = await workshop();
-    const error = await rejection(shop.prepare(packedLayer(other)));
+    const error = await rejection(shop.prepareAndVerify(packedLayer(other)));
     expect([error.code, error.message]).toEqual([
       "CONTENT_MISMATCH",
       expect.stringContaining(`"abc/layer.tar"`),
@@ -325,11 +334,11 @@ describe.each([
     await using shop = await workshop();
     const pack = compression === "gzip" ? Bun.gzipSync : Bun.zstdCompressSync;
     const members = Uint8Array.from(Buffer.concat([pack(raw.slice(0, MIB)), pack(raw.slice(MIB))]));
-    const { blob } = await shop.prepare(packedLayer(undefined, members));
+    const { blob } = await shop.prepareAndVerify(packedLayer(undefined, members));
     expect(blob.descriptor.digest).toBe(digestOf(members));
 
     const less = Uint8Array.from(pack(raw.slice(0, MIB)));
-    const error = await rejection(shop.prepare(packedLayer(undefined, less)));
+    const error = await rejection(shop.prepareAndVerify(packedLayer(undefined, less)));
     expect([error.code, error.message]).toEqual([
       "CONTENT_MISMATCH",
       expect.stringContaining(`"abc/layer.tar"`),
@@ -342,7 +351,7 @@ describe.each([
     flipped[MIB] = (flipped[MIB] ?? 0) ^ 0xff;
     for (const content of [flipped, packed.slice(0, packed.length - 9), packed.slice(0, 6)]) {
       for (const claimed of [undefined, digestOf(packed)]) {
-        const error = await rejection(shop.prepare(packedLayer(claimed, content)));
+        const error = await rejection(shop.prepareAndVerify(packedLayer(claimed, content)));
         expect([error.code, error.message]).toEqual([
           "CONTENT_MISMATCH",
           expect.stringContaining(`"abc/layer.tar"`),
@@ -358,6 +367,6 @@ describe.each([
     const content = Bun.file(path).slice(0, packed.length);
     await rm(path);
     const layer = layerOf(content, { compression, claimedDigest: digestOf(packed) });
-    expect((await rejection(shop.prepare(layer))).code).toBe("FILE_FAILED");
+    expect((await rejection(shop.prepareAndVerify(layer))).code).toBe("FILE_FAILED");
   });
 });

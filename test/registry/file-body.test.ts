@@ -7,12 +7,13 @@ import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const PIECE = 256 * 1024;
+const never = new AbortController().signal;
 
 describe("fileBody", () => {
   test.each([1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5])("gives %d bytes as they are", async (size) => {
     const bytes = seededBytes(size, size);
     const progress: number[] = [];
-    const body = fileBody(new Blob([bytes]), (sentBytes) => progress.push(sentBytes));
+    const body = fileBody(new Blob([bytes]), never, (end) => void progress.push(end));
     const pieces = await Array.fromAsync(body);
     expect(Buffer.concat(pieces).equals(bytes)).toBe(true);
     expect(Math.max(...pieces.map((piece) => piece.length))).toBeLessThanOrEqual(PIECE);
@@ -26,7 +27,7 @@ describe("fileBody", () => {
     const path = join(folder.path, "layer");
     const bytes = seededBytes(3 * PIECE, 4);
     await Bun.write(path, bytes);
-    const body = fileBody(Bun.file(path).slice(1000, 2 * PIECE), () => {});
+    const body = fileBody(Bun.file(path).slice(1000, 2 * PIECE), never, () => {});
     const read = Buffer.concat(await Array.fromAsync(body));
     expect(read.equals(bytes.subarray(1000, 2 * PIECE))).toBe(true);
   });
@@ -37,13 +38,13 @@ describe("fileBody", () => {
     await Bun.write(path, seededBytes(2 * PIECE, 4));
     const content = Bun.file(path).slice(0, 2 * PIECE);
     await truncate(path, PIECE + 10);
-    const error = await rejection(Array.fromAsync(fileBody(content, () => {})));
+    const error = await rejection(Array.fromAsync(fileBody(content, never, () => {})));
     expect(error.code).toBe("CONTENT_MISMATCH");
   });
 
   test("is read only as fast as it is taken", async () => {
     const progress: number[] = [];
-    const body = fileBody(new Blob([seededBytes(10 * PIECE, 1)]), (sentBytes) => progress.push(sentBytes));
+    const body = fileBody(new Blob([seededBytes(10 * PIECE, 1)]), never, (end) => void progress.push(end));
     const reader = body.getReader();
     await reader.read();
     await reader.read();
