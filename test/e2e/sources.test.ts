@@ -192,7 +192,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
 
         const pushed = await chunkpush([...CHUNKED, reference], { cwd: cwd.path });
         expect(pushed.code, pushed.stderr).toBe(0);
-        expect(pushed.stderr).toContain("compressed already");
+        expect(pushed.stderr).not.toContain(": compress");
         const pulled = await readBack(reference);
         expect(sha256(pulled.config)).toBe(manifest.config.digest);
         expect(pulled.diffIds).toEqual([...saved.diffIds]);
