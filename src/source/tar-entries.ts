@@ -1,7 +1,6 @@
-// The parts alone: the whole package takes twice as long to load.
+// The parts alone: the whole package takes several times as long to load.
 import { Header } from "tar/header";
 import { Pax } from "tar/pax";
-import { ReadEntry } from "tar/read-entry";
 import { messageOf, PushError } from "../errors.ts";
 
 const BLOCK_BYTES = 512;
@@ -9,7 +8,19 @@ const BLOCK_BYTES = 512;
 const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
 
 /** GNU tar and Go pass over the size that a header gives to these. */
-const HAS_NO_BODY: readonly string[] = ["Link", "SymbolicLink", "Directory"];
+const HAS_NO_BODY = new Set<EntryType>(["Link", "SymbolicLink", "Directory"]);
+
+/** These are no members, but say something of those after them. */
+const IS_EXTENDED_HEADER = new Set<EntryType>([
+  "ExtendedHeader",
+  "OldExtendedHeader",
+  "GlobalExtendedHeader",
+  "NextFileHasLongPath",
+  "OldGnuLongPath",
+  "NextFileHasLongLinkpath",
+]);
+
+type EntryType = Header["type"];
 
 /** The bytes of a tar archive. */
 export type TarInput = {
@@ -19,7 +30,10 @@ export type TarInput = {
 
 /** A member of an archive, and where its content lies. */
 export type TarEntry = {
-  readonly entry: ReadEntry;
+  readonly type: EntryType;
+  readonly path: string;
+  /** Where a link leads. */
+  readonly linkpath: string | undefined;
   readonly offset: number;
   readonly sizeBytes: number;
 };
@@ -38,16 +52,14 @@ export async function* readTarEntries(input: TarInput, title: string): AsyncGene
     await input.read(block, position);
     const header = decodeHeader(block, extended, title, position);
     if (header.nullBlock) return;
-    const entry = decodeEntry(header, extended, title, position);
-    const offset = position + BLOCK_BYTES;
-    const sizeBytes = HAS_NO_BODY.includes(entry.type) ? 0 : entry.size;
-    if (entry.meta) {
-      await readExtendedHeader(input, entry, offset, extended, title);
+    const entry = decodeEntry(header, extended, position, title);
+    if (IS_EXTENDED_HEADER.has(entry.type)) {
+      await readExtendedHeader(input, entry, extended, title);
     } else {
-      yield { entry, offset, sizeBytes };
+      yield entry;
       delete extended.next;
     }
-    position = offset + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    position = entry.offset + Math.ceil(entry.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
   }
 }
 
@@ -77,38 +89,45 @@ function decodeHeader(
   return header;
 }
 
+/** Puts a header and the extended ones before it together. */
 function decodeEntry(
   header: Header,
   { next, global }: ExtendedHeaders,
+  position: number,
   title: string,
-  offset: number,
-): ReadEntry {
-  if (header.path === undefined || header.path === "")
-    throw invalid(title, `the member at byte ${offset} has no name`);
-  if (header.size === undefined) throw invalid(title, `member "${header.path}" has no size`);
-  // ReadEntry puts header and extended header together; Header.path alone is wrong where a ustar prefix meets
-  // an extended path.
-  const entry = new ReadEntry(header, next, global);
-  if (!Number.isSafeInteger(entry.size) || entry.size < 0)
-    throw invalid(title, `member "${entry.path}" has no valid size`);
-  return entry;
+): TarEntry {
+  const { type, size } = header;
+  // Header puts a ustar prefix before an extended path, too, and passes over an extended linkpath. As for tar itself, a
+  // global path would be that of every member, and counts for none.
+  const isMember = !IS_EXTENDED_HEADER.has(type);
+  const path = (isMember ? next?.path : undefined) ?? header.path;
+  const linkpath = next?.linkpath ?? global?.linkpath ?? header.linkpath;
+  if (path === undefined || path === "") throw invalid(title, `the member at byte ${position} has no name`);
+  if (size === undefined) throw invalid(title, `member "${path}" has no size`);
+  if (!Number.isSafeInteger(size) || size < 0) throw invalid(title, `member "${path}" has no valid size`);
+  return {
+    type,
+    path,
+    linkpath,
+    offset: position + BLOCK_BYTES,
+    sizeBytes: HAS_NO_BODY.has(type) ? 0 : size,
+  };
 }
 
 async function readExtendedHeader(
   input: TarInput,
-  entry: ReadEntry,
-  offset: number,
+  { type, offset, sizeBytes }: TarEntry,
   extended: ExtendedHeaders,
   title: string,
 ): Promise<void> {
-  if (entry.size > MAX_EXTENDED_HEADER_BYTES) {
-    throw invalid(title, `the extended header before byte ${offset} has ${entry.size} bytes`);
+  if (sizeBytes > MAX_EXTENDED_HEADER_BYTES) {
+    throw invalid(title, `the extended header before byte ${offset} has ${sizeBytes} bytes`);
   }
-  const body = Buffer.alloc(entry.size);
+  const body = Buffer.alloc(sizeBytes);
   await input.read(body, offset);
   const text = body.toString("utf8");
   const name = text.replace(/\0.*$/s, "");
-  switch (entry.type) {
+  switch (type) {
     case "ExtendedHeader":
     case "OldExtendedHeader":
       extended.next = Pax.parse(text, extended.next);

@@ -1,7 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
-import type { ReadEntry } from "tar";
 import { fileError } from "../file-error.ts";
-import { cutShort, invalid, readTarEntries } from "./tar-entries.ts";
+import { cutShort, invalid, readTarEntries, type TarEntry } from "./tar-entries.ts";
 
 /** Where a member of an archive lies. */
 export type TarMember =
@@ -37,17 +36,16 @@ async function readMembers(
 ): Promise<Map<string, TarMember>> {
   const members = new Map<string, TarMember>();
   const input = { read: (buffer: Buffer, position: number) => readFully(file, buffer, position, title) };
-  for await (const { entry, offset, sizeBytes } of readTarEntries(input, title)) {
-    if (sizeBytes > archiveBytes - offset) throw cutShort(title, archiveBytes, entry.path);
-    const member = memberOf(entry, offset, members, title);
+  for await (const entry of readTarEntries(input, title)) {
+    if (entry.sizeBytes > archiveBytes - entry.offset) throw cutShort(title, archiveBytes, entry.path);
+    const member = memberOf(entry, members, title);
     if (member !== undefined) members.set(normalizeName(entry.path, entry.path, title), member);
   }
   return members;
 }
 
 function memberOf(
-  entry: ReadEntry,
-  offset: number,
+  entry: TarEntry,
   earlier: ReadonlyMap<string, TarMember>,
   title: string,
 ): TarMember | undefined {
@@ -55,7 +53,7 @@ function memberOf(
     case "File":
     case "OldFile":
     case "ContiguousFile":
-      return { kind: "file", offset, sizeBytes: entry.size };
+      return { kind: "file", offset: entry.offset, sizeBytes: entry.sizeBytes };
     case "SymbolicLink": {
       const folder = entry.path.slice(0, entry.path.lastIndexOf("/") + 1);
       return { kind: "link", target: normalizeName(linkTarget(entry, title), entry.path, title, folder) };
@@ -73,7 +71,7 @@ function memberOf(
   }
 }
 
-function linkTarget(entry: ReadEntry, title: string): string {
+function linkTarget(entry: TarEntry, title: string): string {
   if (entry.linkpath) return entry.linkpath;
   throw invalid(title, `the link "${entry.path}" leads nowhere`);
 }

@@ -45,9 +45,9 @@ export async function* readTarStream(
   }
 
   try {
-    for await (const { entry, offset, sizeBytes } of readTarEntries({ read }, title)) {
-      if (entry.type !== "File" && entry.type !== "OldFile" && entry.type !== "ContiguousFile") continue;
-      yield { path: entry.path, sizeBytes, bytes: readUntil(offset + sizeBytes) };
+    for await (const { type, path, offset, sizeBytes } of readTarEntries({ read }, title)) {
+      if (type !== "File" && type !== "OldFile" && type !== "ContiguousFile") continue;
+      yield { path, sizeBytes, bytes: readUntil(offset + sizeBytes) };
     }
     // Whoever writes the archive should not find its reader gone.
     for (let piece = await pieces.next(); !piece.done; piece = await pieces.next());

@@ -166,6 +166,19 @@ describe("sizes", () => {
     expect(await archive.contentOf(index.get("b"))).toBe("next");
   });
 
+  test("the PAX size is that of the next member, and not of a GNU header between them", async () => {
+    const body = "s".repeat(700);
+    const members = [
+      paxMember({ size: "700" }),
+      gnuLongMember("L", "long"),
+      { path: "a", body, sizeBytes: 0 },
+    ];
+    await using archive = await archiveOf(tarBytes([...members, { path: "b", body: "next" }]));
+    const index = await indexTar(archive.path);
+    expect([...index.keys()]).toEqual(["long", "b"]);
+    expect(await archive.contentOf(index.get("long"))).toBe(body);
+  });
+
   test("a folder's size is no content, whatever it says", async () => {
     await using archive = await archiveOf(
       tarBytes([
@@ -218,6 +231,20 @@ describe("links", () => {
     const index = await indexTar(archive.path);
     expect(index.get("p")).toEqual({ kind: "link", target: LONG });
     expect(index.get("g")).toEqual({ kind: "link", target: LONG });
+  });
+
+  test("a target by a global PAX header, and by the member's own, which is stronger", async () => {
+    await using archive = await archiveOf(
+      tarBytes([
+        paxMember({ linkpath: "everywhere" }, "g"),
+        { path: "a", flag: "2", linkpath: "cut" },
+        paxMember({ linkpath: LONG }),
+        { path: "b", flag: "2", linkpath: "cut" },
+      ]),
+    );
+    const index = await indexTar(archive.path);
+    expect(index.get("a")).toEqual({ kind: "link", target: "everywhere" });
+    expect(index.get("b")).toEqual({ kind: "link", target: LONG });
   });
 
   test.skipIf(!hasGnuTar)(
