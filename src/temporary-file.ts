@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -11,7 +10,7 @@ const HOST = hostname().replace(/[^A-Za-z0-9]+/g, "_");
 
 /** Reserves a name that no other push uses. The file is the caller's to write; it is removed on disposal. */
 export function temporaryFile(directory: string, purpose: string): TemporaryFile {
-  const path = join(directory, `${purpose}-${HOST}-${process.pid}-${randomUUID()}.tmp`);
+  const path = join(directory, `${purpose}-${HOST}-${process.pid}-${crypto.randomUUID()}.tmp`);
   return {
     path,
     // What cannot be removed now (a file system became read-only) is what the next push sweeps away. An error here

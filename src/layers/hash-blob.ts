@@ -1,6 +1,3 @@
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { createGunzip, createZstdDecompress } from "node:zlib";
 import { messageOf, PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import { type Digest, digestHasher } from "../oci/digest.ts";
@@ -37,6 +34,10 @@ export async function hashUnpacked(
   signal: AbortSignal,
 ): Promise<Digest> {
   const hasher = digestHasher();
+  // They take long to load, and few layers need them.
+  const { Readable } = await import("node:stream");
+  const { pipeline } = await import("node:stream/promises");
+  const { createGunzip, createZstdDecompress } = await import("node:zlib");
   try {
     await pipeline(
       Readable.from(readPieces(content, READ_BYTES, signal), { objectMode: false }),

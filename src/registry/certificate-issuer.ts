@@ -1,6 +1,3 @@
-import { isIP } from "node:net";
-import { connect } from "node:tls";
-
 /** Nobody waits long for the better of two error messages. */
 const TIMEOUT_MS = 5000;
 
@@ -10,6 +7,9 @@ const TIMEOUT_MS = 5000;
  */
 export async function certificateIssuer({ hostname, port }: URL): Promise<string | undefined> {
   const host = hostname.replace(/^\[|\]$/g, "");
+  // They take long to load, and only this failure needs them.
+  const { isIP } = await import("node:net");
+  const { connect } = await import("node:tls");
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const socket = connect({
     host,

@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { getCACertificates } from "node:tls";
 import { PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 
@@ -24,8 +23,9 @@ export async function readTrust({ caFile, skipVerify, env }: TrustOptions): Prom
   const own = await Promise.all(files.map(readAuthorities));
   let ca: string[] | undefined;
   return {
-    // Only when TLS is first spoken: it takes ten milliseconds, which is a good part of a push that sends nothing.
+    // Only when TLS is first spoken: it takes twenty milliseconds, which is a good part of a push that sends nothing.
     get ca() {
+      const { getCACertificates } = process.getBuiltinModule("node:tls");
       ca ??= [...getCACertificates("default"), ...getCACertificates("system"), ...own];
       return ca;
     },

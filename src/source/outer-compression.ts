@@ -1,6 +1,4 @@
 import { createReadStream, createWriteStream } from "node:fs";
-import { pipeline } from "node:stream/promises";
-import { createGunzip, createZstdDecompress } from "node:zlib";
 import { messageOf, PushError } from "../errors.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import { detectCompression } from "../oci/image.ts";
@@ -28,6 +26,9 @@ export async function decompressArchive(
   const { size } = Bun.file(path);
   const packed = createReadStream(path);
   packed.on("data", () => onProgress(packed.bytesRead, size));
+  // They take long to load, and most archives are plain.
+  const { pipeline } = await import("node:stream/promises");
+  const { createGunzip, createZstdDecompress } = await import("node:zlib");
   try {
     await pipeline(
       packed,
