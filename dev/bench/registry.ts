@@ -3,6 +3,7 @@ import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DockerRegistry, startDockerRegistry } from "../../test/e2e/docker-registry.ts";
 import { createAuthority } from "../../test/support/certificates.ts";
+import { treeUse } from "./processes.ts";
 
 /** A registry that has nothing, as Debian packs it, for one run. */
 export type BenchRegistry = AsyncDisposable & {
@@ -10,6 +11,8 @@ export type BenchRegistry = AsyncDisposable & {
   readonly host: string;
   /** Where clients find the authority to trust: a file, and a folder as the tools around skopeo want it. */
   readonly trust: Trust | undefined;
+  /** What it has used so far, of all cores. */
+  cpuMs(): Promise<number>;
   /** Of all blobs that it has. */
   storedBytes(): Promise<number>;
 };
@@ -23,6 +26,7 @@ export async function startBenchRegistry(folder: string, isSecure: boolean): Pro
   return {
     host: registry.host,
     trust: tls && { file: tls.authority, folder: tls.folder },
+    cpuMs: async () => (await treeUse(registry.pid)).cpuMs,
     storedBytes: () => storedBytes(join(storage, "docker/registry/v2/blobs")),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();

@@ -8,6 +8,8 @@ import { openScene, type SceneOptions } from "./scene.ts";
 export type Run = Cost & {
   /** What the registry has more than before. */
   readonly storedBytes: number;
+  /** What it took the registry, of the same cores: whatever the client does, nobody has these. */
+  readonly registryCpuMs: number;
   /** Of bodies that went over the slow link, lost ones included. Undefined: there is none. */
   readonly linkBytes: number | undefined;
 };
@@ -61,10 +63,13 @@ async function runOnce({ prepare, command }: Contender, options: SceneOptions): 
   const storedBefore = await scene.registry.storedBytes();
   const linkBefore = scene.linkBytes();
   await settle(scene.folder);
+  const cpuBefore = await scene.registry.cpuMs();
   const cost = await measure(await command(scene));
+  const registryCpuMs = (await scene.registry.cpuMs()) - cpuBefore;
   const linkAfter = scene.linkBytes();
   return {
     ...cost,
+    registryCpuMs,
     storedBytes: (await scene.registry.storedBytes()) - storedBefore,
     linkBytes: linkAfter === undefined ? undefined : linkAfter - (linkBefore ?? 0),
   };

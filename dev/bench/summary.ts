@@ -7,6 +7,7 @@ export type Line = {
   readonly remark: string | undefined;
   readonly wallMs: number | undefined;
   readonly cpuMs: number | undefined;
+  readonly registryCpuMs: number | undefined;
   /** Of clients and daemons together. */
   readonly peakRssBytes: number | undefined;
   readonly daemonRssBytes: number | undefined;
@@ -56,6 +57,7 @@ function mediansOf(runs: readonly Run[]) {
   return {
     wallMs: of("wallMs"),
     cpuMs: of("cpuMs"),
+    registryCpuMs: of("registryCpuMs"),
     peakRssBytes: of("peakRssBytes"),
     daemonRssBytes: of("daemonRssBytes"),
     storedBytes: of("storedBytes"),

@@ -8,6 +8,7 @@ const COLUMNS: readonly Column[] = [
   { title: "wall s", cell: ({ wallMs }) => fixed(wallMs && wallMs / 1000, 2) },
   { title: "× first", cell: ({ wallRatio }) => fixed(wallRatio, 2) },
   { title: "CPU s", cell: ({ cpuMs }) => fixed(cpuMs && cpuMs / 1000, 1) },
+  { title: "registry's", cell: ({ registryCpuMs }) => fixed(registryCpuMs && registryCpuMs / 1000, 1) },
   { title: "RSS MB", cell: ({ peakRssBytes, daemonRssBytes }) => withDaemon(peakRssBytes, daemonRssBytes) },
   { title: "sent MB", cell: ({ sentBytes }) => megabytes(sentBytes, 1) },
   { title: "× first", cell: ({ bytesRatio }) => fixed(bytesRatio, 3) },

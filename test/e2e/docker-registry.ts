@@ -20,6 +20,7 @@ export type DockerRegistryOptions = {
 export type DockerRegistry = AsyncDisposable & {
   /** `127.0.0.1:<port>` */
   readonly host: string;
+  readonly pid: number;
   /** What its access log has of chunkpush. A line is written after its answer. */
   requests(): Promise<LoggedRequest[]>;
 };
@@ -54,6 +55,7 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
   const owned = resources.move();
   return {
     host,
+    pid: daemon.pid,
     requests: async () => parseAccessLog(await readFile(accessLog, "utf8")),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
