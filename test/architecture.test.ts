@@ -127,7 +127,7 @@ describe("the checker notices", () => {
     "index.ts": `import { a } from "./src/source/a.ts"; import p from "./package.json" with { type: "json" };
       console.log(a, p); process.exit(0);`,
     "src/errors.ts": "export const e = 1;",
-    "src/oci/digest.ts": `import { z } from "zod"; import { e } from "../errors.ts";`,
+    "src/oci/digest.ts": `import * as v from "valibot"; import { e } from "../errors.ts";`,
     "src/oci/image.ts": `import type { D } from "./digest.ts";`,
     "src/source/a.ts": `import { d } from "../oci/digest.ts"; // process.exit(1), console.log
       /* import { x } from "../layers/b.ts"; */ const text = "process.exit console";`,
