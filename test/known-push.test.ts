@@ -3,7 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { z } from "zod";
+import * as v from "valibot";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
 import { digestOf } from "../src/oci/digest.ts";
 import { dockerArchive, type TestImage, type TestLayer } from "./support/docker-archive.ts";
@@ -17,9 +17,9 @@ import { startTestRegistry } from "./support/test-registry.ts";
 // Whole processes: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
 
-const MANIFEST = z.object({
-  config: z.object({ digest: z.string() }),
-  layers: z.array(z.object({ digest: z.string(), size: z.number() })),
+const MANIFEST = v.object({
+  config: v.object({ digest: v.string() }),
+  layers: v.array(v.object({ digest: v.string(), size: v.number() })),
 });
 
 function layerOf(size: number, seed: number): TestLayer {
@@ -75,7 +75,10 @@ async function setUp(options: Partial<StrictRegistryOptions> = {}) {
       };
     },
     async expectPulled(image: TestImage, repository = "team/app", tag = "v1") {
-      const manifest = MANIFEST.parse(JSON.parse((await registry.pullManifest(repository, tag)) ?? "null"));
+      const manifest = v.parse(
+        MANIFEST,
+        JSON.parse((await registry.pullManifest(repository, tag)) ?? "null"),
+      );
       const config = await registry.pullBlob(repository, manifest.config.digest);
       expect(Buffer.from(config).equals(image.config)).toBe(true);
       const diffIds = manifest.layers.map(async ({ digest, size }) => {
@@ -179,7 +182,10 @@ describe("one layer changed, on a new machine:", () => {
           : undefined,
     });
     await site.push(BEFORE);
-    const manifest = MANIFEST.parse(JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""));
+    const manifest = v.parse(
+      MANIFEST,
+      JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""),
+    );
     gone.digest = manifest.layers[1]?.digest ?? "";
     const second = await site.push(withUnreadable(AFTER, BASE));
     expect(second.code, second.stderr).toBe(0);
@@ -210,7 +216,10 @@ describe("a registry that is mistaken about a known layer", () => {
     const named = { digest: "" };
     const mistaken: typeof refuse = (...request) => refuse(...request);
     await site.push(BEFORE);
-    const manifest = MANIFEST.parse(JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""));
+    const manifest = v.parse(
+      MANIFEST,
+      JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""),
+    );
     named.digest = manifest.layers[0]?.digest ?? "";
     const second = await site.push(withUnreadable(AFTER, MIDDLE));
     expect(second.code, second.stderr).toBe(0);
@@ -235,7 +244,10 @@ describe("a registry that is mistaken about a known layer", () => {
     const raw = dockerArchive([BASE, MIDDLE], ["team/app:v1"]);
     const second = await site.push(withUnreadable(raw, MIDDLE));
     expect(second.code, second.stderr).toBe(0);
-    const manifest = MANIFEST.parse(JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""));
+    const manifest = v.parse(
+      MANIFEST,
+      JSON.parse((await site.registry.pullManifest("team/app", "v1")) ?? ""),
+    );
     const [base] = manifest.layers;
     expect(base?.digest).not.toBe(digestOf(foreign));
     await site.expectPulled(raw);

@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { z } from "zod";
+import * as v from "valibot";
 import type { Intercept } from "../dev/registry/answer-request.ts";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
 import { push } from "../index.ts";
@@ -22,11 +22,11 @@ import { startTestRegistry, type TestRegistry } from "./support/test-registry.ts
 // Whole processes, several at a time: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
 
-const MANIFEST = z.object({
-  schemaVersion: z.literal(2),
-  mediaType: z.literal("application/vnd.oci.image.manifest.v1+json"),
-  config: z.object({ mediaType: z.string(), digest: z.string(), size: z.number() }),
-  layers: z.array(z.object({ mediaType: z.string(), digest: z.string(), size: z.number() })),
+const MANIFEST = v.object({
+  schemaVersion: v.literal(2),
+  mediaType: v.literal("application/vnd.oci.image.manifest.v1+json"),
+  config: v.object({ mediaType: v.string(), digest: v.string(), size: v.number() }),
+  layers: v.array(v.object({ mediaType: v.string(), digest: v.string(), size: v.number() })),
 });
 
 /** A layer of so many bytes that do not compress, as a tar. */
@@ -72,7 +72,7 @@ async function setUp(image: TestImage, options: Partial<StrictRegistryOptions> =
 async function expectPulled(registry: TestRegistry, image: TestImage, tag = "v1") {
   const text = await registry.pullManifest("team/app", tag);
   if (text === undefined) throw new Error("Nothing is tagged.");
-  const manifest = MANIFEST.parse(JSON.parse(text));
+  const manifest = v.parse(MANIFEST, JSON.parse(text));
   const config = await registry.pullBlob("team/app", manifest.config.digest);
   expect(Buffer.from(config).equals(image.config)).toBe(true);
   expect(manifest.config.size).toBe(image.config.length);

@@ -25,7 +25,7 @@ describe.skipIf(missing !== undefined && !CI)(missing ? `with-bun (needs ${missi
     expect(first.stderr).toContain("Installing the packages");
     expect(first.stdout).toBe(`${manifest.dependencies.bun} true\n`);
     expect(first.code).toBe(7);
-    expect(await readdir(join(clone, "node_modules"))).toContain("zod");
+    expect(await readdir(join(clone, "node_modules"))).toContain("valibot");
 
     expect(await withBun(clone, "-e", print)).toEqual({ ...first, stderr: "" });
     if (!isWindows) {

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
-import { z } from "zod";
+import * as v from "valibot";
 import { openArchiveFiles } from "../../src/source/archive-files.ts";
 import { writeWhole } from "./make-image.ts";
 import { paddingOf, tarEnd, tarHeader } from "./make-layer.ts";
 
-const MANIFEST = z.tuple([z.object({ Config: z.string(), Layers: z.array(z.string()) })]);
+const MANIFEST = v.strictTuple([v.object({ Config: v.string(), Layers: v.array(v.string()) })]);
 
 type Descriptor = { readonly mediaType: string; readonly digest: string; readonly size: number };
 
@@ -27,7 +27,7 @@ export async function compressImage(source: string, { archive, folder }: Compres
     if (content === undefined) throw new Error(`"${source}" has no "${path}".`);
     return content;
   };
-  const [saved] = MANIFEST.parse(JSON.parse(await (await read("manifest.json")).text()));
+  const [saved] = v.parse(MANIFEST, JSON.parse(await (await read("manifest.json")).text()));
   const layers = await Promise.all(
     saved.Layers.map(async (path, i) => gzipBlob(partial, await read(path), `${i}`)),
   );
@@ -87,15 +87,14 @@ async function packFolder(folder: string, paths: readonly string[], archive: str
 /** A blob of an OCI layout. */
 export type LayoutBlob = Descriptor & { readonly path: string };
 
-const DESCRIPTOR = z.object({ mediaType: z.string(), digest: z.string(), size: z.number() });
-const OCI_MANIFEST = z.object({ config: DESCRIPTOR, layers: z.array(DESCRIPTOR) });
+const DESCRIPTOR = v.object({ mediaType: v.string(), digest: v.string(), size: v.number() });
+const OCI_INDEX = v.object({ manifests: v.strictTuple([DESCRIPTOR]) });
+const OCI_MANIFEST = v.object({ config: DESCRIPTOR, layers: v.array(DESCRIPTOR) });
 
 /** The blobs that the one manifest of a layout names: config and layers. */
 export async function blobsOf(folder: string): Promise<LayoutBlob[]> {
   const pathOf = ({ digest }: Descriptor) => join(folder, "blobs/sha256", digest.slice("sha256:".length));
-  const index = z
-    .object({ manifests: z.tuple([DESCRIPTOR]) })
-    .parse(await Bun.file(join(folder, "index.json")).json());
-  const manifest = OCI_MANIFEST.parse(JSON.parse(await readFile(pathOf(index.manifests[0]), "utf8")));
+  const index = v.parse(OCI_INDEX, await Bun.file(join(folder, "index.json")).json());
+  const manifest = v.parse(OCI_MANIFEST, JSON.parse(await readFile(pathOf(index.manifests[0]), "utf8")));
   return [manifest.config, ...manifest.layers].map((blob) => ({ ...blob, path: pathOf(blob) }));
 }

@@ -3,6 +3,7 @@
  * link allow. It checks nothing, and compresses nothing.
  */
 import pLimit from "p-limit";
+import * as v from "valibot";
 import { SPLIT_BLOBS, type SplitBlob } from "./split-blobs.ts";
 
 /** As many as chunkpush has by default. */
@@ -10,7 +11,7 @@ const PARALLEL = 3;
 
 const [origin = "", plan = "", caFile] = process.argv.slice(2);
 const uploading = pLimit(PARALLEL);
-const blobs = SPLIT_BLOBS.parse(await Bun.file(plan).json());
+const blobs = v.parse(SPLIT_BLOBS, await Bun.file(plan).json());
 await Promise.all(blobs.map((blob) => uploading(() => uploadBlob(blob))));
 
 async function uploadBlob({ digest, chunks }: SplitBlob): Promise<void> {

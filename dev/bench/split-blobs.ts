@@ -1,16 +1,16 @@
 import { createReadStream, createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { z } from "zod";
+import * as v from "valibot";
 import { blobsOf } from "./compress-image.ts";
 
 /** A blob in pieces that are files, as curl wants them. */
-export type SplitBlob = z.infer<typeof SPLIT_BLOBS>[number];
+export type SplitBlob = v.InferOutput<typeof SPLIT_BLOBS>[number];
 
-export const SPLIT_BLOBS = z.array(
-  z.object({
-    digest: z.string(),
-    chunks: z.array(z.object({ path: z.string(), start: z.number(), end: z.number() })),
+export const SPLIT_BLOBS = v.array(
+  v.object({
+    digest: v.string(),
+    chunks: v.array(v.object({ path: v.string(), start: v.number(), end: v.number() })),
   }),
 );
 

@@ -1,9 +1,9 @@
 import { gunzipSync } from "node:zlib";
-import { z } from "zod";
+import * as v from "valibot";
 
-const MANIFEST = z.object({
-  config: z.object({ digest: z.string() }),
-  layers: z.array(z.object({ digest: z.string() })),
+const MANIFEST = v.object({
+  config: v.object({ digest: v.string() }),
+  layers: v.array(v.object({ digest: v.string() })),
 });
 
 /** What came back: digests that were computed from the bytes received, not read from anywhere. */
@@ -29,7 +29,7 @@ export async function pullImage(
     if (sha256(bytes) !== digest) throw new Error(`The blob ${digest} came back as ${sha256(bytes)}.`);
     return bytes;
   };
-  const manifest = MANIFEST.parse(JSON.parse(new TextDecoder().decode(await get(`manifests/${tag}`))));
+  const manifest = v.parse(MANIFEST, JSON.parse(new TextDecoder().decode(await get(`manifests/${tag}`))));
   const diffIds: string[] = [];
   // Bun's own gunzipSync stops after the first of several gzip members.
   for (const { digest } of manifest.layers) diffIds.push(sha256(gunzipSync(await getBlob(digest))));

@@ -1,25 +1,28 @@
-import { z } from "zod";
+import * as v from "valibot";
 
-const descriptorSchema = z.object({ mediaType: z.string(), digest: z.string(), size: z.int() });
-
-const imageSchema = z.object({
-  schemaVersion: z.literal(2),
-  mediaType: z.string(),
-  config: descriptorSchema,
-  layers: z.array(descriptorSchema),
+const descriptorSchema = v.object({
+  mediaType: v.string(),
+  digest: v.string(),
+  size: v.pipe(v.number(), v.safeInteger()),
 });
 
-const indexSchema = z.object({
-  schemaVersion: z.literal(2),
-  mediaType: z.string(),
-  manifests: z.array(descriptorSchema),
+const imageSchema = v.object({
+  schemaVersion: v.literal(2),
+  mediaType: v.string(),
+  config: descriptorSchema,
+  layers: v.array(descriptorSchema),
+});
+
+const indexSchema = v.object({
+  schemaVersion: v.literal(2),
+  mediaType: v.string(),
+  manifests: v.array(descriptorSchema),
 });
 
 /**
- * As the registry's own, minus Docker's schema 1. `mediaType` is not optional in it, other than in the OCI spec,
- * and a manifest that matches neither shape gets zod's "Invalid input" for an answer.
+ * As the registry's own, minus Docker's schema 1. `mediaType` is not optional in it, other than in the OCI spec.
  */
-export const manifestSchema = imageSchema.or(indexSchema);
+export const manifestSchema = v.union([imageSchema, indexSchema]);
 
-export type Manifest = z.infer<typeof manifestSchema>;
-export type Descriptor = z.infer<typeof descriptorSchema>;
+export type Manifest = v.InferOutput<typeof manifestSchema>;
+export type Descriptor = v.InferOutput<typeof descriptorSchema>;

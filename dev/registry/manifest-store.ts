@@ -1,11 +1,11 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { isDigest } from "./digest.ts";
 import { type Disk, readText, writeText } from "./disk.ts";
 import { isTag } from "./route.ts";
 
-const storedManifestSchema = z.object({ contentType: z.string(), text: z.string() });
+const storedManifestSchema = v.object({ contentType: v.string(), text: v.string() });
 
-export type StoredManifest = z.infer<typeof storedManifestSchema>;
+export type StoredManifest = v.InferOutput<typeof storedManifestSchema>;
 
 /** A manifest is kept under each of its names, the digest among them: R2 has no aliases. */
 export async function saveManifest(
@@ -24,7 +24,7 @@ export async function findManifest(
 ): Promise<StoredManifest | undefined> {
   if (!isReference(reference)) return undefined;
   const text = await readText(manifestPath(disk, repository, reference));
-  return text === undefined ? undefined : storedManifestSchema.parse(JSON.parse(text));
+  return text === undefined ? undefined : v.parse(storedManifestSchema, JSON.parse(text));
 }
 
 /** A tag or a digest. Also what keeps a reference from leaving the repository's folder. */

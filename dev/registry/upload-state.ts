@@ -1,23 +1,23 @@
 import { readdir, rm } from "node:fs/promises";
-import { z } from "zod";
+import * as v from "valibot";
 import { type Disk, readText, writeText } from "./disk.ts";
 
-const uploadStateSchema = z.object({
-  uuid: z.string(),
-  repository: z.string(),
+const uploadStateSchema = v.object({
+  uuid: v.string(),
+  repository: v.string(),
   /** Opaque to clients, and new with every stored chunk: it proves that they know the last answer. */
-  stateHash: z.string(),
+  stateHash: v.string(),
   /** Bytes stored. */
-  offset: z.number(),
-  partSizes: z.array(z.number()).readonly(),
+  offset: v.number(),
+  partSizes: v.pipe(v.array(v.number()), v.readonly()),
   /**
    * R2 has put the parts together. Nothing can be added any more, and a second completion fails: this is how a
    * closing PUT with a wrong digest kills the session.
    */
-  completed: z.boolean(),
+  completed: v.boolean(),
 });
 
-export type UploadState = z.infer<typeof uploadStateSchema>;
+export type UploadState = v.InferOutput<typeof uploadStateSchema>;
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -36,7 +36,7 @@ export async function readUpload(
 ): Promise<UploadState | undefined> {
   if (!UUID.test(uuid)) return undefined;
   const text = await readText(disk.path(repository, "_uploads", uuid, "state.json"));
-  return text === undefined ? undefined : uploadStateSchema.parse(JSON.parse(text));
+  return text === undefined ? undefined : v.parse(uploadStateSchema, JSON.parse(text));
 }
 
 export function withPart(state: UploadState, sizeBytes: number): UploadState {

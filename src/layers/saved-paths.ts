@@ -1,8 +1,9 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { SAVED_PATHS } from "../cache/file-names.ts";
 import { readJsonFile, writeJsonFile } from "../cache/json-file.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import type { DiffId } from "../oci/digest.ts";
+import { record } from "../oci/json-schema.ts";
 import type { LayerCache } from "./layer-cache.ts";
 
 // Engines before 25 name a layer in an archive by an ID, which is the same in every archive as long as the layers below
@@ -11,15 +12,15 @@ import type { LayerCache } from "./layer-cache.ts";
 /** As many layers as a hundred images may have. */
 const MAX_PATHS = 2000;
 
-const PATHS = z.record(
-  z.string().regex(/^[0-9a-f]{64}\/layer\.tar$/),
-  z.string().regex(/^sha256:[0-9a-f]{64}$/),
+const PATHS = record(
+  v.pipe(v.string(), v.regex(/^[0-9a-f]{64}\/layer\.tar$/)),
+  v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/)),
 );
 
 /** Which layers earlier archives had under which names. To be checked: it may be another one now. */
 export async function recallSavedPaths(cache: LayerCache): Promise<Map<string, DiffId>> {
-  const paths = PATHS.safeParse(await readJsonFile(cache.directory, SAVED_PATHS)).data ?? {};
-  return new Map(Object.entries(paths) as [string, DiffId][]);
+  const saved = v.safeParse(PATHS, await readJsonFile(cache.directory, SAVED_PATHS));
+  return new Map(Object.entries(saved.success ? saved.output : {}) as [string, DiffId][]);
 }
 
 /** Notes the names of layers. Throws `FILE_FAILED`. */

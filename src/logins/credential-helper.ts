@@ -1,11 +1,12 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { PushError } from "../errors.ts";
+import { object } from "../oci/json-schema.ts";
 import { type Credentials, credentialsOf } from "../registry/credentials.ts";
 
 /** What every helper answers for a server that it does not know. */
 const NOT_FOUND = "credentials not found in native keychain";
 
-const ANSWER = z.object({ Username: z.string(), Secret: z.string() });
+const ANSWER = object({ Username: v.string(), Secret: v.string() });
 
 export type HelperOptions = {
   /** `PATH` of the environment: where helpers are looked for. */
@@ -61,9 +62,9 @@ export async function askHelper(
   return secret === "" ? undefined : credentialsOf(username, secret);
 }
 
-function parseAnswer(text: string): z.infer<typeof ANSWER> | undefined {
+function parseAnswer(text: string): v.InferOutput<typeof ANSWER> | undefined {
   try {
-    return ANSWER.parse(JSON.parse(text));
+    return v.parse(ANSWER, JSON.parse(text));
   } catch {
     return undefined;
   }

@@ -1,26 +1,27 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
+import { checkJson, object, record } from "../oci/json-schema.ts";
 import { type Credentials, credentialsOf } from "../registry/credentials.ts";
 
 /** A helper is a program of this name behind `docker-credential-`: never a path. */
-const HELPER = z.string().regex(/^[\w.-]*$/, "should be the name of a credential helper");
+const HELPER = v.pipe(v.string(), v.regex(/^[\w.-]*$/, "should be the name of a credential helper"));
 
 // Other fields are not ours; entries of other registries are not looked at.
-const LOGIN_FILE = z.object({
-  auths: z.record(z.string(), z.unknown()).nullish(),
-  credHelpers: z.record(z.string(), HELPER).nullish(),
-  credsStore: HELPER.nullish(),
+const LOGIN_FILE = object({
+  auths: v.nullish(record(v.string(), v.unknown())),
+  credHelpers: v.nullish(record(v.string(), HELPER)),
+  credsStore: v.nullish(HELPER),
 });
 
-const ENTRY = z
-  .object({
-    auth: z.string().nullish(),
-    identitytoken: z.string().nullish(),
-    username: z.string().nullish(),
-    password: z.string().nullish(),
-  })
-  .nullable();
+const ENTRY = v.nullable(
+  object({
+    auth: v.nullish(v.string()),
+    identitytoken: v.nullish(v.string()),
+    username: v.nullish(v.string()),
+    password: v.nullish(v.string()),
+  }),
+);
 
 /** Docker's `config.json` or Podman's `auth.json`, as far as it is about logins. */
 export type LoginFile = {
@@ -81,15 +82,15 @@ function parse(text: string, name: string): unknown {
   }
 }
 
-function check<T>(schema: z.ZodType<T>, value: unknown, name: string, at: readonly string[]): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw invalid(
-    name,
-    [...at, ...(issue?.path ?? []).map(String)],
-    issue?.message ?? "is not what it should be",
-  );
+function check<T>(
+  schema: v.GenericSchema<unknown, T>,
+  value: unknown,
+  name: string,
+  at: readonly string[],
+): T {
+  const checked = checkJson(schema, value);
+  if ("output" in checked) return checked.output;
+  throw invalid(name, [...at, ...checked.path], checked.problem);
 }
 
 function invalid(name: string, at: readonly string[], problem: string): PushError {

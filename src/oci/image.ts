@@ -1,10 +1,11 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import type { RegistryBlob } from "./descriptor.ts";
 import { MEDIA_TYPE } from "./descriptor.ts";
 import type { DiffId, Digest } from "./digest.ts";
 import { digestOf, parseDiffId } from "./digest.ts";
 import { parseJson } from "./json.ts";
+import { object } from "./json-schema.ts";
 import type { SourceManifest } from "./manifest.ts";
 
 /** How a layer's bytes are packed, told by its first bytes. */
@@ -45,11 +46,11 @@ export type ImageOrigin = {
 };
 
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md
-const CONFIG = z.object({
-  architecture: z.string().optional(),
-  os: z.string().optional(),
-  variant: z.string().optional(),
-  rootfs: z.object({ diff_ids: z.array(z.string()).nullish() }),
+const CONFIG = object({
+  architecture: v.optional(v.string()),
+  os: v.optional(v.string()),
+  variant: v.optional(v.string()),
+  rootfs: object({ diff_ids: v.nullish(v.array(v.string())) }),
 });
 
 /** What a push needs to know from an image's config, whose bytes go up as they are. */

@@ -1,23 +1,20 @@
-import type { z } from "zod";
+import type * as v from "valibot";
 import { PushError } from "../errors.ts";
+import { checkJson } from "./json-schema.ts";
 
 /** A manifest or config is kilobytes; what is larger than this is not one, and is not read into memory. */
 export const MAX_JSON_BYTES = 16 * 1024 * 1024;
 
 /** Parses JSON that came from outside. Throws `IMAGE_INVALID`, naming the document and the field. */
-export function parseJson<T>(bytes: Uint8Array, schema: z.ZodType<T>, name: string): T {
+export function parseJson<T>(bytes: Uint8Array, schema: v.GenericSchema<unknown, T>, name: string): T {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new PushError("IMAGE_INVALID", `Cannot read ${name}: it is not valid JSON.`, { cause });
   }
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const field = issue?.path.join(".") || "the document";
-  throw new PushError(
-    "IMAGE_INVALID",
-    `Cannot read ${name}: ${field}: ${issue?.message ?? "unexpected value"}.`,
-  );
+  const checked = checkJson(schema, value);
+  if ("output" in checked) return checked.output;
+  const field = checked.path.join(".") || "the document";
+  throw new PushError("IMAGE_INVALID", `Cannot read ${name}: ${field}: ${checked.problem}.`);
 }

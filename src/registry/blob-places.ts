@@ -1,7 +1,8 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { placesName } from "../cache/file-names.ts";
 import { readJsonFile } from "../cache/json-file.ts";
 import type { Digest } from "../oci/digest.ts";
+import { record } from "../oci/json-schema.ts";
 import { isRepository } from "../oci/reference.ts";
 import type { Registry } from "./registry.ts";
 import { writeNote } from "./upload-memory.ts";
@@ -12,7 +13,10 @@ import { writeNote } from "./upload-memory.ts";
 /** More than the blobs of many images; at some hundred bytes each, the file stays small. */
 const MAX_PLACES = 1000;
 
-const PLACES = z.record(z.string().regex(/^sha256:[0-9a-f]{64}$/), z.string().refine(isRepository));
+const PLACES = record(
+  v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/)),
+  v.pipe(v.string(), v.check(isRepository)),
+);
 
 /** The repository of this registry in which a blob was seen last. */
 export async function recallRepository(registry: Registry, digest: Digest): Promise<string | undefined> {
@@ -33,7 +37,7 @@ export async function rememberRepository(registry: Registry, digests: readonly D
 
 /** The last seen at the end. */
 async function readPlaces(registry: Registry): Promise<Readonly<Record<string, string>>> {
-  return (
-    PLACES.safeParse(await readJsonFile(registry.memory.directory, placesName(registry.origin))).data ?? {}
-  );
+  const note = await readJsonFile(registry.memory.directory, placesName(registry.origin));
+  const saved = v.safeParse(PLACES, note);
+  return saved.success ? saved.output : {};
 }

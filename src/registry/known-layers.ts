@@ -1,9 +1,10 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { type Descriptor, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { assertLayerCount, type Compression, parseImageConfig } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
+import { object } from "../oci/json-schema.ts";
 import { expectStatus } from "./expect-status.ts";
 import { blobUrl, manifestUrl, type Registry } from "./registry.ts";
 import { sendPersistently } from "./send.ts";
@@ -35,12 +36,12 @@ const LAYER_TYPES: Readonly<Record<Compression, readonly string[]>> = {
 /** A registry that answers, but fails at the question, costs seconds: the layers can be made as well. */
 const MAX_RETRIES = 2;
 
-const CONTENT = z.object({
-  mediaType: z.string(),
-  digest: z.string(),
-  size: z.int().nonnegative(),
+const CONTENT = object({
+  mediaType: v.string(),
+  digest: v.string(),
+  size: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
 });
-const MANIFEST = z.object({ config: CONTENT, layers: z.array(CONTENT) });
+const MANIFEST = object({ config: CONTENT, layers: v.array(CONTENT) });
 
 /**
  * Images at the registry, whose configs say what the blobs of their manifests unpack to. Undefined in place of one that

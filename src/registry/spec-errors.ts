@@ -1,14 +1,17 @@
-import { z } from "zod";
+import * as v from "valibot";
+import { object } from "../oci/json-schema.ts";
 
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
-const ERRORS = z.object({ errors: z.array(z.object({ code: z.string(), message: z.string().optional() })) });
+const ERRORS = object({
+  errors: v.array(object({ code: v.string(), message: v.optional(v.string()) })),
+});
 
-type SpecError = z.infer<typeof ERRORS>["errors"][number];
+type SpecError = v.InferOutput<typeof ERRORS>["errors"][number];
 
 /** The errors in a registry's answer. None where a proxy's page or nothing came: the status has to do. */
 export function readSpecErrors(text: string): readonly SpecError[] {
   try {
-    return ERRORS.parse(JSON.parse(text)).errors;
+    return v.parse(ERRORS, JSON.parse(text)).errors;
   } catch {
     return [];
   }

@@ -1,5 +1,6 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { PushError, RegistryError } from "../errors.ts";
+import { object } from "../oci/json-schema.ts";
 import type { BearerChallenge } from "./challenge.ts";
 import { basicAuthorization, type Credentials, secretsOf } from "./credentials.ts";
 import type { Registry } from "./registry.ts";
@@ -10,13 +11,16 @@ import { isTransient } from "./transient.ts";
 /** What the token specification has for a server that does not say. */
 const DEFAULT_LIFETIME_SECONDS = 60;
 
-const TEXT = z.string().regex(/^[\x21-\x7e]+$/);
-const ANSWER = z.object({
-  token: TEXT.optional().catch(undefined),
+const TEXT = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/));
+const ANSWER = object({
+  token: v.fallback(v.optional(TEXT), undefined),
   /** OAuth's name for the same. */
-  access_token: TEXT.optional().catch(undefined),
-  expires_in: z.coerce.number().positive().catch(DEFAULT_LIFETIME_SECONDS),
-  issued_at: z.string().optional().catch(undefined),
+  access_token: v.fallback(v.optional(TEXT), undefined),
+  expires_in: v.fallback(
+    v.pipe(v.unknown(), v.toNumber(), v.finite(), v.gtValue(0)),
+    DEFAULT_LIFETIME_SECONDS,
+  ),
+  issued_at: v.fallback(v.optional(v.string()), undefined),
 });
 
 /** A bearer token, and for how long from the time of asking it is good. */
@@ -91,9 +95,9 @@ function realmUrl(realm: string, origin: string): URL {
 }
 
 function readToken({ text, headers }: RegistryResponse, url: URL): Token {
-  const answer = ANSWER.safeParse(parseJson(text));
-  const value = answer.data?.token ?? answer.data?.access_token;
-  if (answer.data === undefined || value === undefined) {
+  const answer = v.safeParse(ANSWER, parseJson(text));
+  const value = answer.success ? (answer.output.token ?? answer.output.access_token) : undefined;
+  if (!answer.success || value === undefined) {
     throw new PushError(
       "TOKEN_FAILED",
       `The token server ${url.origin}${url.pathname} answered 200, but without a token.`,
@@ -101,8 +105,8 @@ function readToken({ text, headers }: RegistryResponse, url: URL): Token {
     );
   }
   // By the server's own clock, which need not be ours: a token may come out of a cache.
-  const ageMs = Date.parse(headers.get("date") ?? "") - Date.parse(answer.data.issued_at ?? "");
-  return { value, lifetimeMs: answer.data.expires_in * 1000 - (ageMs > 0 ? ageMs : 0) };
+  const ageMs = Date.parse(headers.get("date") ?? "") - Date.parse(answer.output.issued_at ?? "");
+  return { value, lifetimeMs: answer.output.expires_in * 1000 - (ageMs > 0 ? ageMs : 0) };
 }
 
 function parseJson(text: string): unknown {

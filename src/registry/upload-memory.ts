@@ -1,34 +1,37 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as v from "valibot";
 import { limitName, uploadName } from "../cache/file-names.ts";
 import { readJsonFile, writeJsonFile } from "../cache/json-file.ts";
 import { messageOf } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
+import { object } from "../oci/json-schema.ts";
 import type { Learned, Registry } from "./registry.ts";
 import type { Upload } from "./upload-session.ts";
 
 // What outlives the process lies in files beside the blobs: where uploads stand, so that the same command goes on after
 // a crash, and which bodies a registry takes. Nothing in them is trusted: the server says where an upload stands.
 
-const UPLOAD = z.object({
-  location: z.url({ protocol: /^https?$/ }),
-  offset: z.int().nonnegative(),
-  chunkBytes: z.int().positive(),
-  minBytes: z.int().positive().optional(),
-  maxBytes: z.int().positive().optional(),
+const SIZE = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const UPLOAD = object({
+  location: v.pipe(v.string(), v.trim(), v.regex(/^https?:\/\//i), v.url()),
+  offset: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  chunkBytes: SIZE,
+  minBytes: v.optional(SIZE),
+  maxBytes: v.optional(SIZE),
 });
-const LEARNED = z.object({
-  maxBodyBytes: z.int().positive().optional(),
-  wholePuts: z.enum(["only", "preferred"]).optional(),
-  bytesPerSecond: z.number().positive().optional(),
+const LEARNED = object({
+  maxBodyBytes: v.optional(SIZE),
+  wholePuts: v.optional(v.picklist(["only", "preferred"])),
+  bytesPerSecond: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0))),
 });
 
 /** The upload of a blob that an earlier process began. Undefined where there is none, or none that can be read. */
 export async function recallUpload(registry: Registry, digest: Digest): Promise<Upload | undefined> {
-  const saved = UPLOAD.safeParse(await readJsonFile(registry.memory.directory, uploadName(registry, digest)));
+  const note = await readJsonFile(registry.memory.directory, uploadName(registry, digest));
+  const saved = v.safeParse(UPLOAD, note);
   if (!saved.success) return undefined;
-  const { location, offset, chunkBytes, minBytes, maxBytes } = saved.data;
+  const { location, offset, chunkBytes, minBytes, maxBytes } = saved.output;
   return { session: { location: new URL(location), offset }, chunkBytes, limits: { minBytes, maxBytes } };
 }
 
@@ -54,11 +57,10 @@ export async function forgetUpload(registry: Registry, digest: Digest): Promise<
 export async function recallLearned(
   registry: Pick<Registry, "memory" | "origin">,
 ): Promise<{ learned: Learned; bytesPerSecond: number | undefined }> {
-  const { data } = LEARNED.safeParse(
-    await readJsonFile(registry.memory.directory, limitName(registry.origin)),
-  );
-  const learned = { maxBodyBytes: data?.maxBodyBytes, wholePuts: data?.wholePuts };
-  return { learned, bytesPerSecond: data?.bytesPerSecond };
+  const note = await readJsonFile(registry.memory.directory, limitName(registry.origin));
+  const saved = v.safeParse(LEARNED, note);
+  const { maxBodyBytes, wholePuts, bytesPerSecond } = saved.success ? saved.output : {};
+  return { learned: { maxBodyBytes, wholePuts }, bytesPerSecond };
 }
 
 /** Notes what worked where something else was refused, and how fast it went. */

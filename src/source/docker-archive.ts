@@ -1,5 +1,6 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { assertLayerCount, type Image } from "../oci/image.ts";
+import { object } from "../oci/json-schema.ts";
 import type { ImageFiles } from "./image-files.ts";
 import { openLayer, readConfig } from "./image-parts.ts";
 import { readJson } from "./read-json.ts";
@@ -8,16 +9,18 @@ import type { SavedImage } from "./saved-image.ts";
 const MANIFEST_PATH = "manifest.json";
 
 // https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format
-const MANIFEST = z
-  .array(
-    z.object({
-      Config: z.string().min(1),
-      RepoTags: z.array(z.string()).nullish(),
+const PATH = v.pipe(v.string(), v.nonEmpty("it is empty"));
+const MANIFEST = v.pipe(
+  v.array(
+    object({
+      Config: PATH,
+      RepoTags: v.nullish(v.array(v.string())),
       // Go writes an empty list as null.
-      Layers: z.array(z.string().min(1)).nullish(),
+      Layers: v.nullish(v.array(PATH)),
     }),
-  )
-  .min(1);
+  ),
+  v.nonEmpty("it lists no image"),
+);
 
 /**
  * The images of what `docker save` writes, of any engine; undefined where there is no `manifest.json`.

@@ -1,8 +1,9 @@
 import { distance } from "fastest-levenshtein";
-import { z } from "zod";
+import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { type DiffId, parseDiffId } from "../oci/digest.ts";
 import { parseJson } from "../oci/json.ts";
+import { object } from "../oci/json-schema.ts";
 
 const SUGGESTIONS = 3;
 
@@ -20,17 +21,17 @@ export type EngineImage = {
   readonly diffIds: readonly DiffId[];
 };
 
-const INSPECTED = z.tuple([
-  z.object({
+const INSPECTED = v.strictTuple([
+  object({
     // Podman leaves the algorithm out.
-    Id: z.string().regex(/^(?:sha256:)?[0-9a-f]{64}$/),
-    RepoTags: z.array(z.string()).nullish(),
-    Created: z.string().catch(""),
-    Size: z.number().nonnegative().catch(0),
-    Os: z.string().nullish(),
-    Architecture: z.string().nullish(),
-    Variant: z.string().nullish(),
-    RootFS: z.object({ Layers: z.array(z.string()).nullish() }),
+    Id: v.pipe(v.string(), v.regex(/^(?:sha256:)?[0-9a-f]{64}$/)),
+    RepoTags: v.nullish(v.array(v.string())),
+    Created: v.fallback(v.string(), ""),
+    Size: v.fallback(v.pipe(v.number(), v.finite(), v.minValue(0)), 0),
+    Os: v.nullish(v.string()),
+    Architecture: v.nullish(v.string()),
+    Variant: v.nullish(v.string()),
+    RootFS: object({ Layers: v.nullish(v.array(v.string())) }),
   }),
 ]);
 

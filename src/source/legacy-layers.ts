@@ -1,11 +1,12 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { type DiffId, digestOf, hexOf } from "../oci/digest.ts";
 import { parseJson } from "../oci/json.ts";
+import { looseObject } from "../oci/json-schema.ts";
 
-const LAYER = z.looseObject({
-  id: z.string().optional(),
-  parent: z.string().optional(),
-  os: z.string().optional(),
+const LAYER = looseObject({
+  id: v.optional(v.string()),
+  parent: v.optional(v.string()),
+  os: v.optional(v.string()),
 });
 
 /**

@@ -1,9 +1,10 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { MEDIA_TYPE } from "../oci/descriptor.ts";
 import { type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { assertLayerCount, type Image } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
+import { object, record } from "../oci/json-schema.ts";
 import type { ImageFiles } from "./image-files.ts";
 import { blobPath, openLayer, readConfig } from "./image-parts.ts";
 import { readDocument } from "./read-json.ts";
@@ -14,18 +15,18 @@ const INDEX_PATH = "index.json";
 const MAX_DEPTH = 4;
 const MAX_DOCUMENTS = 1000;
 
-const DESCRIPTOR = z.object({
-  mediaType: z.string().optional(),
-  digest: z.string(),
-  size: z.number().optional(),
-  platform: z.object({ os: z.string().optional(), architecture: z.string().optional() }).optional(),
-  annotations: z.record(z.string(), z.string()).nullish(),
+const DESCRIPTOR = object({
+  mediaType: v.optional(v.string()),
+  digest: v.string(),
+  size: v.optional(v.pipe(v.number(), v.finite("it is too large"))),
+  platform: v.optional(object({ os: v.optional(v.string()), architecture: v.optional(v.string()) })),
+  annotations: v.nullish(record(v.string(), v.string())),
 });
-const INDEX = z.object({ manifests: z.array(DESCRIPTOR) });
-const MANIFEST = z.object({
-  mediaType: z.string().optional(),
+const INDEX = object({ manifests: v.array(DESCRIPTOR) });
+const MANIFEST = object({
+  mediaType: v.optional(v.string()),
   config: DESCRIPTOR,
-  layers: z.array(DESCRIPTOR).nullish(),
+  layers: v.nullish(v.array(DESCRIPTOR)),
 });
 
 const INDEX_TYPES: readonly string[] = [
@@ -130,6 +131,6 @@ async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<A
 }
 
 /** A size that is not there equals no real one. */
-function contentOf({ digest, size = -1 }: z.infer<typeof DESCRIPTOR>, where: string) {
+function contentOf({ digest, size = -1 }: v.InferOutput<typeof DESCRIPTOR>, where: string) {
   return { digest: parseDigest(digest, where), size };
 }

@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import { MAX_JSON_BYTES, parseJson } from "../oci/json.ts";
@@ -23,6 +23,10 @@ export async function readDocument(files: ImageFiles, path: string): Promise<Uin
 }
 
 /** Reads and checks a JSON file of an image. Throws `IMAGE_INVALID`, naming the file and the field. */
-export async function readJson<T>(files: ImageFiles, path: string, schema: z.ZodType<T>): Promise<T> {
+export async function readJson<T>(
+  files: ImageFiles,
+  path: string,
+  schema: v.GenericSchema<unknown, T>,
+): Promise<T> {
   return parseJson(await readDocument(files, path), schema, `"${path}" in the ${files.title}`);
 }

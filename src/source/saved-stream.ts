@@ -1,7 +1,8 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { type DiffId, hexOf } from "../oci/digest.ts";
 import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
+import { object } from "../oci/json-schema.ts";
 import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
 import { invalid } from "./tar-entries.ts";
 import { readTarStream, type StreamedFile } from "./tar-stream.ts";
@@ -24,14 +25,15 @@ export type SavedParts = {
   readonly layerPaths: readonly string[];
 };
 
-const MANIFEST = z
-  .array(
-    z.object({
-      Config: z.string().min(1),
-      Layers: z.array(z.string()).nullish(),
+const MANIFEST = v.pipe(
+  v.array(
+    object({
+      Config: v.pipe(v.string(), v.nonEmpty("it is empty")),
+      Layers: v.nullish(v.array(v.string())),
     }),
-  )
-  .length(1);
+  ),
+  v.length(1, "it should list one image"),
+);
 
 /** Larger members are layers, whatever their names. */
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;

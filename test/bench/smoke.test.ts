@@ -1,7 +1,7 @@
 /** The benchmark with a small image: every case runs to its end, and the numbers are where they should be. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { z } from "zod";
+import * as v from "valibot";
 import { type CommandResult, run } from "../e2e/command.ts";
 import { requireParts } from "../e2e/parts.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -12,23 +12,23 @@ const BENCH = join(import.meta.dir, "../../dev/bench/bench.ts");
 const SIZE = 6_000_000;
 const CASES = ["cold", "warm", "earlier-tag", "compressed", "compressed-https", "own-limit"];
 
-const RUN = z.object({
-  wallMs: z.number().positive(),
-  cpuMs: z.number().positive(),
-  registryCpuMs: z.number().nonnegative(),
-  storedBytes: z.number(),
-  linkBytes: z.number().optional(),
+const RUN = v.object({
+  wallMs: v.pipe(v.number(), v.gtValue(0)),
+  cpuMs: v.pipe(v.number(), v.gtValue(0)),
+  registryCpuMs: v.pipe(v.number(), v.minValue(0)),
+  storedBytes: v.number(),
+  linkBytes: v.optional(v.number()),
 });
-const RESULTS = z.object({
-  results: z.array(
-    z.object({
-      title: z.string(),
-      results: z.array(
-        z.object({
-          name: z.string(),
-          runs: z.array(RUN),
-          skipped: z.string().optional(),
-          failed: z.string().optional(),
+const RESULTS = v.object({
+  results: v.array(
+    v.object({
+      title: v.string(),
+      results: v.array(
+        v.object({
+          name: v.string(),
+          runs: v.array(RUN),
+          skipped: v.optional(v.string()),
+          failed: v.optional(v.string()),
         }),
       ),
     }),
@@ -39,7 +39,7 @@ async function bench(folder: string, ...args: readonly string[]) {
   const json = join(folder, "numbers.json");
   const command = [process.execPath, "run", BENCH, "--size", `${SIZE}`, "--folder", folder, "--json", json];
   const result: CommandResult = await run([...command, ...args], { env: { HOME: folder, TMPDIR: folder } });
-  return { ...result, cases: RESULTS.parse(await Bun.file(json).json()).results };
+  return { ...result, cases: v.parse(RESULTS, await Bun.file(json).json()).results };
 }
 
 describe.skipIf(!requireParts("docker-registry", "openssl"))("the benchmark", () => {

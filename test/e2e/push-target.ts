@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as v from "valibot";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
 import { temporaryFolder, waitFor } from "./command.ts";
 import { type LoggedRequest, startDockerRegistry } from "./docker-registry.ts";
@@ -64,6 +64,6 @@ function pushTarget(
 export function uploadedDigests(requests: readonly LoggedRequest[]): string[] {
   return requests
     .filter(({ method, path }) => method === "PUT" && path.includes("/blobs/uploads/"))
-    .map(({ path }) => z.string().parse(new URL(path, "http://registry").searchParams.get("digest")))
+    .map(({ path }) => v.parse(v.string(), new URL(path, "http://registry").searchParams.get("digest")))
     .sort();
 }

@@ -1,16 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
-import { z } from "zod";
+import * as v from "valibot";
 import { runWell, temporaryFolder } from "./command.ts";
 import { sha256 } from "./sha256.ts";
 
-const DESCRIPTOR = z.object({ mediaType: z.string(), digest: z.string(), size: z.number() });
-export const MANIFEST = z.object({
-  schemaVersion: z.literal(2),
-  mediaType: z.literal("application/vnd.oci.image.manifest.v1+json"),
+const DESCRIPTOR = v.object({ mediaType: v.string(), digest: v.string(), size: v.number() });
+export const MANIFEST = v.object({
+  schemaVersion: v.literal(2),
+  mediaType: v.literal("application/vnd.oci.image.manifest.v1+json"),
   config: DESCRIPTOR,
-  layers: z.array(DESCRIPTOR),
+  layers: v.array(DESCRIPTOR),
 });
 
 /** An image as a registry gives it out. */
@@ -38,8 +38,8 @@ export async function pulledImage(
   manifestBytes: Uint8Array,
   readBlob: (digest: string) => Promise<Uint8Array>,
 ): Promise<PulledImage> {
-  const { config, layers } = MANIFEST.parse(JSON.parse(new TextDecoder().decode(manifestBytes)));
-  const read = async ({ digest, size }: z.infer<typeof DESCRIPTOR>) => {
+  const { config, layers } = v.parse(MANIFEST, JSON.parse(new TextDecoder().decode(manifestBytes)));
+  const read = async ({ digest, size }: v.InferOutput<typeof DESCRIPTOR>) => {
     const bytes = await readBlob(digest);
     if (sha256(bytes) !== digest || bytes.length !== size)
       throw new Error(`The registry gave ${bytes.length} bytes for ${digest}, which are not it.`);

@@ -1,14 +1,14 @@
 /** What an engine saved, and the other forms in which the same image may lie on a disk. */
 import { copyFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as v from "valibot";
 import { runWell } from "./command.ts";
 import { sha256 } from "./sha256.ts";
 
-const MANIFEST = z.tuple([
-  z.object({ Config: z.string(), RepoTags: z.array(z.string()), Layers: z.array(z.string()) }),
+const MANIFEST = v.strictTuple([
+  v.object({ Config: v.string(), RepoTags: v.array(v.string()), Layers: v.array(v.string()) }),
 ]);
-const CONFIG = z.object({ rootfs: z.object({ diff_ids: z.array(z.string()) }) });
+const CONFIG = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
 
 export type SavedImage = {
   readonly archive: string;
@@ -25,9 +25,9 @@ export type SavedImage = {
 export async function unpackSavedImage(archive: string, folder: string): Promise<SavedImage> {
   await mkdir(folder, { recursive: true });
   await runWell(["tar", "-xf", archive, "-C", folder]);
-  const [manifest] = MANIFEST.parse(await Bun.file(join(folder, "manifest.json")).json());
+  const [manifest] = v.parse(MANIFEST, await Bun.file(join(folder, "manifest.json")).json());
   const config = await readFile(join(folder, manifest.Config));
-  const { diff_ids } = CONFIG.parse(JSON.parse(config.toString("utf8"))).rootfs;
+  const { diff_ids } = v.parse(CONFIG, JSON.parse(config.toString("utf8"))).rootfs;
   return {
     archive,
     folder,

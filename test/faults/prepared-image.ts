@@ -1,5 +1,6 @@
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
+import * as v from "valibot";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
 import { push } from "../../index.ts";
 import { parseInvocation } from "../../src/cli.ts";
@@ -45,7 +46,7 @@ export async function prepareImage(
   await using registry = await startStrictRegistry({ directory: storage.path });
   await pushWith(cacheDirectory, archive, `${registry.host}/team/app:v1`, [], NOBODY);
   const text = await (await fetch(`${registry.url}/v2/team/app/manifests/v1`)).text();
-  const manifest = MANIFEST.parse(JSON.parse(text));
+  const manifest = v.parse(MANIFEST, JSON.parse(text));
   const blobOf = (entry: (typeof manifest)["config"], open: (hex: string) => Blob): RegistryBlob => {
     const digest = parseDigest(entry.digest, "the manifest");
     return { descriptor: { ...entry, digest }, content: open(hexOf(digest)) };

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { z } from "zod";
+import * as v from "valibot";
 import {
   type StrictRegistry,
   type StrictRegistryOptions,
@@ -65,12 +65,15 @@ function location(registry: StrictRegistry, response: Response): string {
   return registry.url + header(response, "location");
 }
 
-const errorBody = z.object({
-  errors: z.array(z.object({ code: z.string(), message: z.string(), detail: z.unknown() })).length(1),
+const errorBody = v.object({
+  errors: v.pipe(
+    v.array(v.object({ code: v.string(), message: v.string(), detail: v.unknown() })),
+    v.length(1),
+  ),
 });
 
 async function errorOf(response: Response): Promise<{ code: string; message: string; detail: unknown }> {
-  const [error] = errorBody.parse(await response.json()).errors;
+  const [error] = v.parse(errorBody, await response.json()).errors;
   if (error === undefined) throw new Error("expected one error");
   return error;
 }

@@ -1,0 +1,87 @@
+import { describe, expect, test } from "bun:test";
+import * as v from "valibot";
+import { checkJson, looseObject, object, record } from "../../src/oci/json-schema.ts";
+
+const SECRET = "hush-Xq7";
+const OPTIONAL = object({ a: v.nullish(v.string()) });
+const LOOSE = looseObject({ a: v.optional(v.string()) });
+const NAMES = record(v.string(), v.string());
+
+function problemOf(schema: v.GenericSchema, value: unknown): string {
+  const checked = checkJson(schema, value);
+  if ("output" in checked) throw new Error("This should be refused.");
+  return [...checked.path, checked.problem].join(": ");
+}
+
+describe("no list, text or null is taken for an object", () => {
+  const schemas = { object: OPTIONAL, looseObject: LOOSE, record: NAMES };
+  const values = { array: [], string: SECRET, number: 5, boolean: true, null: null };
+  for (const [name, schema] of Object.entries(schemas)) {
+    test.each(Object.entries(values))(`${name}: %s`, (received, value) => {
+      const problem = `Invalid input: expected object, received ${received}`;
+      expect(problemOf(schema, value)).toBe(problem);
+      expect(problemOf(object({ in: v.array(schema) }), { in: [{}, value] })).toBe(`in: 1: ${problem}`);
+    });
+  }
+});
+
+describe("what is wrong is told with its path, and never quoted", () => {
+  const word = v.pipe(v.string(), v.regex(/^[a-z]$/));
+  const cases: [what: string, schema: v.GenericSchema, value: unknown, problem: string][] = [
+    ["another type", OPTIONAL, { a: [SECRET] }, "a: Invalid input: expected string, received array"],
+    ["a number for a text", OPTIONAL, { a: 5 }, "a: Invalid input: expected string, received number"],
+    ["null where none may be", LOOSE, { a: null }, "a: Invalid input: expected string, received null"],
+    [
+      "text for a list",
+      object({ a: v.array(v.string()) }),
+      { a: SECRET },
+      "a: Invalid input: expected array, received string",
+    ],
+    ["a field that is not there", object({ a: v.string() }), { [SECRET]: 1 }, "a: it is missing"],
+    ["one too many", v.strictTuple([v.string()]), ["a", SECRET], "1: it should not be there"],
+    ["a form", object({ a: word }), { a: SECRET }, "a: Invalid input: expected /^[a-z]$/"],
+    [
+      "a check",
+      object({
+        a: v.pipe(
+          v.string(),
+          v.check(() => false),
+        ),
+      }),
+      { a: SECRET },
+      "a: Invalid input",
+    ],
+    [
+      "a number's range",
+      object({ a: v.pipe(v.number(), v.minValue(1)) }),
+      { a: 0.5 },
+      "a: Invalid input: expected >=1",
+    ],
+    ["a name", record(word, v.string()), { A: SECRET }, "A: Invalid input: expected /^[a-z]$/"],
+    ["a schema's own words", v.pipe(v.string(), v.nonEmpty("it is empty")), "", "it is empty"],
+  ];
+  test.each(cases)("%s", (_, schema, value, problem) => {
+    expect(problemOf(schema, value)).toBe(problem);
+  });
+});
+
+describe("fields", () => {
+  test("that are not named are left out, or kept", () => {
+    const value = { a: "b", c: { d: 1 } };
+    expect(checkJson(OPTIONAL, value)).toEqual({ output: { a: "b" } });
+    expect(checkJson(LOOSE, value)).toEqual({ output: value });
+  });
+
+  test.each([
+    ["object", OPTIONAL],
+    ["looseObject", LOOSE],
+    ["record", NAMES],
+  ] as [string, v.GenericSchema][])("called __proto__ do no harm: %s", (_, schema) => {
+    const value: unknown = JSON.parse(`{"__proto__":{"polluted":"yes"},"a":"b"}`);
+    const checked = checkJson(schema, value);
+    if (!("output" in checked)) throw new Error("This should be taken.");
+    expect(Object.getPrototypeOf(checked.output)).toBe(Object.prototype);
+    expect(checked.output).toEqual({ a: "b" });
+    expect("polluted" in {}).toBe(false);
+  });
+});
