@@ -18,7 +18,7 @@ export type CompressPool = Disposable & {
   readonly form: CompressionForm;
   /** How long the blocks have to be, all but the last of a layer. */
   readonly blockBytes: number;
-  /** How many blocks keep every worker busy. */
+  /** How many blocks keep every worker busy, also while some take several times as long as others. */
   readonly depth: number;
   /** Makes a gzip member or a zstd frame of a block, whose buffer is handed over and must not be used again. */
   compress(block: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
@@ -85,7 +85,7 @@ export function startCompressPool(
   return {
     form,
     blockBytes: BLOCK_BYTES[form.kind],
-    depth: workers * 2,
+    depth: workers * 3,
     compress(block) {
       const slot = slots[next] ?? startWorker(source);
       slots[next] = slot;
