@@ -106,7 +106,7 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     .addOption(
       new Option(
         "--chunk-size <size>",
-        "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: the registry's wish)",
+        "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: as the link is, up to that)",
       ),
     )
     .addOption(

@@ -11,7 +11,6 @@ import { findCachedConfig, storeConfig } from "./layers/config-cache.ts";
 import { dropCachedLayer, findCachedLayer } from "./layers/layer-cache.ts";
 import { isSound, type PreparedLayer } from "./layers/prepare-layer.ts";
 import { prepareStreamedLayer, type StreamedLayer } from "./layers/prepare-streamed.ts";
-import { recallSavedPaths, rememberSavedPaths } from "./layers/saved-paths.ts";
 import type { RegistryBlob } from "./oci/descriptor.ts";
 import { type DiffId, hexOf, shortDigest } from "./oci/digest.ts";
 import type { KnownImage } from "./registry/known-layers.ts";
@@ -53,18 +52,16 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     }
     if (cached !== undefined && waiting.size === 0) return cached.blob;
 
-    const paths = await recallSavedPaths(cache);
-    let { config, hasPassedOver } = await saveOnce(waiting, paths, true);
-    // What was passed over may be what is missing: a name was not what it seemed, or a note about it wrong.
-    if (waiting.size > 0 && hasPassedOver) ({ config } = await saveOnce(waiting, paths, false));
+    let { config, hasPassedOver } = await saveOnce(waiting, true);
+    // What was passed over may be what is missing: a name was not what it seemed.
+    if (waiting.size > 0 && hasPassedOver) ({ config } = await saveOnce(waiting, false));
     await storeConfig(cache, image.id, config.blob);
-    await rememberSavedPaths(cache, paths);
     signal.throwIfAborted();
     return config.blob;
   }
 
   /** @param isBelieving whether layers are passed over that are others by their names */
-  async function saveOnce(waiting: Map<DiffId, Waiting>, paths: Map<string, DiffId>, isBelieving: boolean) {
+  async function saveOnce(waiting: Map<DiffId, Waiting>, isBelieving: boolean) {
     /** What the archive has to tell at its end which layers they are, by name. */
     const unnamed = new Map<string, PreparedLayer>();
     const { name } = source.description;
@@ -79,14 +76,13 @@ export function engineLayerMaker(source: EngineSource, options: MakerOptions): L
     const { config, layerPaths } = await source.save(
       async (layer) => {
         if (waiting.size === 0) return;
-        const claimed = isBelieving ? (layer.claimedDiffId ?? paths.get(layer.path)) : undefined;
+        const claimed = isBelieving ? layer.claimedDiffId : undefined;
         if (claimed !== undefined && !waiting.has(claimed)) {
           hasPassedOver = true;
           return;
         }
         const made = await takeIn(layer, claimed, waiting);
-        if (made.diffId !== undefined) paths.set(layer.path, made.diffId);
-        else if (made.kind === "kept") unnamed.set(layer.path, made.prepared);
+        if (made.kind === "kept" && made.diffId === undefined) unnamed.set(layer.path, made.prepared);
       },
       (doneBytes) => {
         savedBytes = doneBytes;

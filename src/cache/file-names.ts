@@ -7,7 +7,6 @@ export type CacheFileKind =
   | "pointer"
   | "image"
   | "upload"
-  | "paths"
   | "places"
   | "limit"
   | "lock"
@@ -20,7 +19,6 @@ const PATTERNS: readonly (readonly [CacheFileKind, RegExp])[] = [
   ["pointer", /^[0-9a-f]{64}(?:-(?:gzip|zstd)-\d{1,2})?-ptr$/],
   ["image", /^[0-9a-f]{64}-image$/],
   ["upload", UPLOAD],
-  ["paths", /^saved-paths$/],
   ["places", /^places-[0-9a-f]{16}$/],
   ["limit", /^limit-[0-9a-f]{16}$/],
   ["lock", /^(?:cache|[0-9a-f]{64}(?:(?:-(?:gzip|zstd)-\d{1,2})?-ptr|-image|-upload-[0-9a-f]{16}))\.lock$/],
@@ -57,9 +55,6 @@ export function configPointerName(imageId: string): string {
 export function uploadName(registry: { origin: string; repository: string }, digest: Digest): string {
   return `${hexOf(digest)}-upload-${shortName(`${registry.origin}/${registry.repository}`)}`;
 }
-
-/** Which layers earlier archives of engines had under which names. */
-export const SAVED_PATHS = "saved-paths";
 
 /** In which repositories of a registry blobs were seen. */
 export function placesName(origin: string): string {

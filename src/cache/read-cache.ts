@@ -63,7 +63,7 @@ export async function readCache(directory: string): Promise<CacheContents> {
         }))
         .sort((a, b) => b.usedAt.getTime() - a.usedAt.getTime()),
       otherUploads: of("upload").filter(({ name }) => !isKept(blobOfUpload(name))),
-      places: [...of("places"), ...of("paths")],
+      places: of("places"),
       limits: of("limit"),
       unfinished: of("temporary"),
       strayPointers: pointers.filter((pointer) => !isKept(targets.get(pointer))),

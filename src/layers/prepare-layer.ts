@@ -46,11 +46,9 @@ export async function prepareLayer(layer: Layer, options: PrepareOptions): Promi
   if (pool === undefined || layer.compression !== "none") {
     return layerAsClaimed(layer, options.signal) ?? (await checkByUnpacking(layer, options));
   }
+  using _turn = await takeTurn(layer, pool, options);
   const cached = await findCachedLayer(cache, layer.diffId, pool.form);
   if (cached !== undefined) return { blob: cached, origin: "cache" };
-  using _turn = await takeTurn(layer, pool, options);
-  const made = await findCachedLayer(cache, layer.diffId, pool.form);
-  if (made !== undefined) return { blob: made, origin: "cache" };
   return { blob: await compress(layer, pool, options), origin: "compressed" };
 }
 

@@ -46,7 +46,7 @@ export function describePruned(pruned: Pruned, dryRun: boolean): string[] {
       [1],
     ),
     ...(others.length > 0
-      ? [`${would} ${countOf(others, "leftover")}, ${formatBytes(totalBytes(others))}`]
+      ? [`${would} ${countOf(others, "other file")}, ${formatBytes(totalBytes(others))}`]
       : []),
     `${dryRun ? "Would free" : "Freed"} ${formatBytes(freedBytes)} in ${directory}; ${dryRun ? "would keep" : "kept"} ${kept}`,
   ];

@@ -162,7 +162,7 @@ describe("cache prune", () => {
     await setup.write(`limit-${ORIGIN}`, "{}", 31);
     const note = await setup.write(`${hexFor("elsewhere")}-upload-${ORIGIN}`, "{}", 29);
     await setup.write(`${hexFor("elsewhere")}-upload-f${ORIGIN.slice(1)}`, "{}", 31);
-    expect(await setup.prune("--older-than", "30d")).toContain("Removed 5 leftovers, ");
+    expect(await setup.prune("--older-than", "30d")).toContain("Removed 5 other files, ");
     expect(await setup.names()).toEqual([...layer.files, note].sort());
     await setup.prune("--all");
     expect(await setup.names()).toEqual([]);
@@ -222,7 +222,7 @@ describe("cache prune", () => {
 
       const stdout = await setup.prune("--all");
       expect(stdout).toContain(`Removed ${short(hexFor("hard link"))}`);
-      expect(stdout).toContain("Removed 4 leftovers");
+      expect(stdout).toContain("Removed 4 other files");
       expect(await setup.names()).toEqual([...kept, ...folders, ...links.map(([name]) => name)].sort());
       expect(await readFile(treasure, "utf8")).toBe("treasure");
       expect(await readdir(outside)).toEqual([hexFor("treasure")]);
