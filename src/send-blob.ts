@@ -1,8 +1,10 @@
+import { setImmediate } from "node:timers/promises";
 import pLimit from "p-limit";
 import { uploadName } from "./cache/file-names.ts";
 import type { Lock, Locks } from "./cache/lock.ts";
 import type { PushCommand } from "./cli.ts";
 import { RegistryError } from "./errors.ts";
+import { largestFirst } from "./largest-first.ts";
 import type { BlobGuard } from "./layers/blob-guard.ts";
 import { isSound, type PreparedLayer } from "./layers/prepare-layer.ts";
 import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
@@ -28,8 +30,14 @@ export type BlobSender = {
    * Sends a blob unless the registry has it.
    *
    * @param remake makes it anew where the cache has lost it
+   * @param rank of those that wait, the highest is sent first. @default its size in bytes
    */
-  bring(prepared: PreparedLayer, name: string, remake: () => Promise<PreparedLayer>): Promise<Descriptor>;
+  bring(
+    prepared: PreparedLayer,
+    name: string,
+    remake: () => Promise<PreparedLayer>,
+    rank?: number,
+  ): Promise<Descriptor>;
   /** Asks whether the registry has a blob, and takes its word where it says so. */
   isThere(descriptor: Descriptor, name: string, obtain: () => Promise<RegistryBlob>): Promise<boolean>;
   /** Takes note of what the registry said it has. It may be mistaken. */
@@ -55,9 +63,24 @@ type Believed = {
 export function blobSender({ command, registry, locks, report }: BlobSenderOptions): BlobSender {
   // Whoever wants one upload at a time wants one request after another.
   const asking = pLimit(command.parallel === 1 ? 1 : QUESTIONS);
-  const uploading = pLimit(command.parallel);
+  const questions = new Set<Promise<unknown>>();
+  const uploading = largestFirst(command.parallel, async () => {
+    while (questions.size > 0) await Promise.allSettled(questions);
+    // Whatever follows from the last answer is waiting by then.
+    await setImmediate();
+  });
   const count = { sentBytes: 0, presentBytes: 0 };
   const believed = new Map<Digest, Believed>();
+
+  async function ask(digest: Digest, name: string): ReturnType<typeof findBlob> {
+    const question = asking(() => findBlob(registryFor(name), digest));
+    questions.add(question);
+    try {
+      return await question;
+    } finally {
+      questions.delete(question);
+    }
+  }
 
   function believe(blob: Believed, mountedFrom?: string): Descriptor {
     const { descriptor, name } = blob;
@@ -74,8 +97,9 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
     prepared: PreparedLayer,
     name: string,
     remake: () => Promise<PreparedLayer>,
+    rank = prepared.blob.descriptor.size,
   ): Promise<Descriptor> {
-    const brought = await bringInTurn(prepared, name);
+    const brought = await bringInTurn(prepared, name, rank);
     return brought ?? bringRemade((await remake()).blob, name);
   }
 
@@ -85,13 +109,17 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
    *
    * @returns undefined where the bytes in the cache are not what they were
    */
-  async function bringInTurn(prepared: PreparedLayer, name: string): Promise<Descriptor | undefined> {
+  async function bringInTurn(
+    prepared: PreparedLayer,
+    name: string,
+    rank: number,
+  ): Promise<Descriptor | undefined> {
     const { blob } = prepared;
     const { digest, size } = blob.descriptor;
     using _turn = await takeTurn(digest, name);
-    const found = await asking(() => findBlob(registryFor(name), digest));
+    const found = await ask(digest, name);
     if (found?.sizeBytes === size) return believeBlob(blob, name);
-    return await uploading(async () => {
+    return await uploading(rank, async () => {
       // What an earlier push left is not trusted with a byte on the wire, nor with a size that the registry disagrees
       // with.
       if (!(await isSound(prepared, registry.signal))) return undefined;
@@ -104,8 +132,10 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
   async function bringRemade(blob: RegistryBlob, name: string): Promise<Descriptor> {
     const { digest } = blob.descriptor;
     using _turn = await takeTurn(digest, name);
-    const found = await asking(() => findBlob(registryFor(name), digest));
-    return found === undefined ? await uploading(() => send(blob, name)) : believeBlob(blob, name);
+    const found = await ask(digest, name);
+    return found === undefined
+      ? await uploading(blob.descriptor.size, () => send(blob, name))
+      : believeBlob(blob, name);
   }
 
   function takeTurn(digest: Digest, name: string): Promise<Lock> {
@@ -172,7 +202,7 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
     bring,
     believe,
     async isThere(descriptor, name, obtain) {
-      const found = await asking(() => findBlob(registryFor(name), descriptor.digest));
+      const found = await ask(descriptor.digest, name);
       if (found !== undefined) believe({ descriptor, name, obtain });
       return found !== undefined;
     },
@@ -181,7 +211,7 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
       if (mistaken === undefined) throw new Error(`${digest} was sent, and not believed to be there.`);
       const blob = await mistaken.obtain();
       using _turn = await takeTurn(blob.descriptor.digest, mistaken.name);
-      return await uploading(() => send(blob, mistaken.name, { mayMount: false }));
+      return await uploading(blob.descriptor.size, () => send(blob, mistaken.name, { mayMount: false }));
     },
     believed: () => [...believed.keys()],
     count,
