@@ -1,10 +1,8 @@
 import { fileError } from "../file-error.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
 import { digestHasher } from "../oci/digest.ts";
-import { readPieces } from "../read-pieces.ts";
 import { damagedLayer } from "./damaged-layer.ts";
-
-const READ_BYTES = 1024 * 1024;
+import { hashBlob } from "./hash-blob.ts";
 
 /** Checks content that nobody has checked yet by reading along while it is sent. */
 export type BlobGuard = {
@@ -30,13 +28,10 @@ export function guardBlob(
   let verdict: Promise<void> | undefined;
 
   async function judge(): Promise<void> {
-    try {
-      const rest = readPieces(content.slice(hashedBytes), READ_BYTES, signal);
-      for await (const piece of rest) hasher.update(piece);
-    } catch (cause) {
+    const rest = content.slice(hashedBytes);
+    const found = await hashBlob(rest, signal, undefined, hasher).catch((cause: unknown) => {
       throw fileError(cause, `read the layer "${name}"`);
-    }
-    const found = hasher.digest();
+    });
     if (found !== digest) throw damagedLayer(name, digest, found);
   }
 

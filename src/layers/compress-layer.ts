@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { type Digest, digestHasher } from "../oci/digest.ts";
 import type { CompressPool } from "./compress-pool.ts";
 import { cutBlocks } from "./cut-blocks.ts";
@@ -38,7 +38,7 @@ export async function compressLayer(
       if (oldest === undefined) return;
       const member = await oldest.member;
       compressed.update(member);
-      await writeFully(file, member);
+      await file.writeFile(member);
       sizeBytes += member.length;
       // Its memory goes back at once, and not when somebody collects garbage.
       member.buffer.transfer(0);
@@ -60,8 +60,4 @@ export async function compressLayer(
     await file.close();
   }
   return { rawDigest: raw.digest(), digest: compressed.digest(), sizeBytes };
-}
-
-async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
 }

@@ -1,19 +1,23 @@
 import { messageOf, PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
-import { type Digest, digestHasher } from "../oci/digest.ts";
+import { type Digest, type DigestHasher, digestHasher } from "../oci/digest.ts";
 import type { Compression } from "../oci/image.ts";
 import { readPieces } from "../read-pieces.ts";
 
 /** Large enough that reading, not asking to read, takes the time. */
 const READ_BYTES = 1024 * 1024;
 
-/** The digest of content as it lies there. The system's errors come through as they are. */
+/**
+ * The digest of content as it lies there. The system's errors come through as they are.
+ *
+ * @param hasher has seen what comes before the content
+ */
 export async function hashBlob(
   content: Blob,
   signal: AbortSignal,
   onProgress: (doneBytes: number) => void = () => {},
+  hasher: DigestHasher = digestHasher(),
 ): Promise<Digest> {
-  const hasher = digestHasher();
   let doneBytes = 0;
   for await (const bytes of readPieces(content, READ_BYTES, signal)) {
     hasher.update(bytes);

@@ -25,11 +25,15 @@ export async function readTrust({ caFile, skipVerify, env }: TrustOptions): Prom
   return {
     // Only when TLS is first spoken: it takes twenty milliseconds, which is a good part of a push that sends nothing.
     get ca() {
-      const { getCACertificates } = process.getBuiltinModule("node:tls");
-      ca ??= [...getCACertificates("default"), ...getCACertificates("system"), ...own];
+      ca ??= [...machineAuthorities(), ...own];
       return ca;
     },
   };
+}
+
+function machineAuthorities(): string[] {
+  const { getCACertificates } = process.getBuiltinModule("node:tls");
+  return [...getCACertificates("default"), ...getCACertificates("system")];
 }
 
 async function readAuthorities(path: string): Promise<string> {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { guardBlob } from "../../src/layers/blob-guard.ts";
+import { type BlobGuard, guardBlob } from "../../src/layers/blob-guard.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -17,31 +17,22 @@ const guardOver = (content: Blob) => guardBlob({ descriptor, content }, "abc/lay
 /** Whoever reads of it fails. */
 const unreadable = Bun.file("/nonexistent/layer").slice(0, bytes.length);
 
+/** Shows a guard the blob, from one place to another each time. */
+async function show(guard: BlobGuard, ...ranges: readonly (readonly [start: number, end: number])[]) {
+  for (const [start, end] of ranges) await guard.pass(end, bytes.subarray(start, end));
+}
+
 describe("a guard over a blob", () => {
   test("that saw all pieces reads nothing", async () => {
     const guard = guardOver(unreadable);
-    for (const [start, end] of [
-      [0, 30_000],
-      [30_000, 99_999],
-      [99_999, 100_000],
-    ] as const) {
-      await guard.pass(end, bytes.subarray(start, end));
-    }
+    await show(guard, [0, 30_000], [30_000, 99_999], [99_999, 100_000]);
     await guard.verify();
   });
 
   test("takes no byte twice when pieces come again, in other sizes", async () => {
     const guard = guardOver(unreadable);
-    for (const [start, end] of [
-      [0, 30_000],
-      [0, 20_000],
-      [10_000, 60_000],
-      [0, 60_000],
-      [50_000, 100_000],
-    ] as const) {
-      await guard.pass(end, bytes.subarray(start, end));
-    }
-    await guard.pass(bytes.length, bytes.subarray(50_000));
+    await show(guard, [0, 30_000], [0, 20_000], [10_000, 60_000], [0, 60_000], [50_000, 100_000]);
+    await show(guard, [50_000, 100_000]);
     await guard.verify();
   });
 
