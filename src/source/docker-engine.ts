@@ -68,7 +68,8 @@ export async function* saveEngineImage(
   name: string,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const child = startDocker(["image", "save", id], signal);
+  // Engines with the containerd store take bare hex digits for the name of a repository, and refuse them.
+  const child = startDocker(["image", "save", `sha256:${id}`], signal);
   const stderr = child.stderr.text();
   yield* child.stdout;
   const exitCode = await child.exited;
