@@ -98,9 +98,12 @@ export async function push(command: PushCommand, report: Report, interrupt: Abor
   }).then((opened) => resources.use(opened));
   const [registry, source] = await allOrAbort([connecting, opening] as const, failure);
   if (unpacking !== undefined) {
-    report({ type: "task-finished", task: unpacking, resultBytes: unpacking.totalBytes });
+    report({ type: "task-finished", task: unpacking, resultBytes: unpacking.totalBytes ?? 0 });
   }
   report({ type: "image-read", source: source.description, ...factsOf(source, command) });
+
+  if (source.kind === "stored" && source.leftOut !== undefined)
+    report({ type: "index-reduced", platform: source.image.platform, ...source.leftOut });
 
   using pusher = startBlobPusher(source, { command, registry, cache, locks, report });
   let [config, ...layers] = await allOrAbort(pusher.pushImage(), failure);

@@ -1,5 +1,5 @@
 import type { PreparedLayer, PrepareOptions } from "./layers/prepare-layer.ts";
-import type { RegistryBlob } from "./oci/descriptor.ts";
+import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
 import { type DiffId, shortDigest } from "./oci/digest.ts";
 import type { KnownImage } from "./registry/known-layers.ts";
 import type { Report } from "./report/event.ts";
@@ -15,10 +15,13 @@ export type ImageLayer = {
   readonly check?: () => Promise<PreparedLayer>;
 };
 
+/** A layer that is ready, or that the registry has already. */
+export type MadeLayer = PreparedLayer | { readonly present: Descriptor };
+
 /** What comes of making layers ready, each in its own time. */
 export type MadeLayers = {
   readonly config: Promise<RegistryBlob>;
-  readonly layers: ReadonlyMap<DiffId, Promise<PreparedLayer>>;
+  readonly layers: ReadonlyMap<DiffId, Promise<MadeLayer>>;
 };
 
 /** Makes the raw layers of one image ready. */
@@ -27,10 +30,12 @@ export type LayerMaker = {
   readonly config: RegistryBlob | undefined;
   /** Base first. */
   readonly layers: readonly ImageLayer[];
+  /** A layer that an earlier push left in the cache. */
+  findCached(layer: ImageLayer): Promise<RegistryBlob | undefined>;
   /** @param images what the registry has, which may spare an engine the work of telling the config */
   make(wanted: readonly ImageLayer[], images: readonly KnownImage[]): MadeLayers;
   /** Makes one again that is not sound in the cache. */
-  repair(layer: ImageLayer): Promise<PreparedLayer>;
+  repair(layer: ImageLayer): Promise<MadeLayer>;
 };
 
 export type MakerOptions = Pick<PrepareOptions, "cache" | "locks" | "pool" | "signal"> & {

@@ -1,11 +1,11 @@
 import type { Locks } from "./cache/lock.ts";
 import type { PushCommand } from "./cli.ts";
 import { engineLayerMaker } from "./engine-layers.ts";
-import type { ImageLayer, MadeLayers } from "./layer-maker.ts";
+import type { ImageLayer, MadeLayer, MadeLayers } from "./layer-maker.ts";
 import { startCompressPool } from "./layers/compress-pool.ts";
-import { findCachedLayer, type LayerCache } from "./layers/layer-cache.ts";
+import type { LayerCache } from "./layers/layer-cache.ts";
 import type { PreparedLayer } from "./layers/prepare-layer.ts";
-import type { Descriptor } from "./oci/descriptor.ts";
+import type { Descriptor, RegistryBlob } from "./oci/descriptor.ts";
 import { type DiffId, type Digest, shortDigest } from "./oci/digest.ts";
 import { type ImageName, type KnownImage, readKnownImages } from "./registry/known-layers.ts";
 import type { Registry } from "./registry/registry.ts";
@@ -42,7 +42,7 @@ export type BlobPusher = Disposable & {
 type Plan = {
   /** Those of which the registry has said that they are there. */
   readonly known: ReadonlyMap<DiffId, Descriptor>;
-  readonly prepared: ReadonlyMap<DiffId, Promise<PreparedLayer>>;
+  readonly prepared: ReadonlyMap<DiffId, Promise<MadeLayer>>;
   readonly config: MadeLayers["config"];
 };
 
@@ -60,11 +60,14 @@ export function startBlobPusher(source: Source, options: BlobPusherOptions): Blo
   const maker =
     source.kind === "stored"
       ? storedLayerMaker(source.image, makerOptions)
-      : engineLayerMaker(source, makerOptions);
+      : engineLayerMaker(source, {
+          ...makerOptions,
+          isAtRegistry: async (digest, name) => (await sender.ask(digest, name)) !== undefined,
+        });
 
   async function planLayers(wanted: readonly ImageLayer[]): Promise<Plan> {
-    const blobs = await Promise.all(wanted.map(({ diffId }) => findCachedLayer(cache, diffId, pool?.form)));
-    const cached = new Map<DiffId, Promise<PreparedLayer>>();
+    const blobs = await Promise.all(wanted.map((layer) => maker.findCached(layer)));
+    const cached = new Map<DiffId, Promise<MadeLayer>>();
     for (const [i, { diffId, name }] of wanted.entries()) {
       const blob = blobs[i];
       if (blob === undefined) continue;
@@ -99,12 +102,19 @@ export function startBlobPusher(source: Source, options: BlobPusherOptions): Blo
     return found;
   }
 
+  /** A blob that the registry or the cache was mistaken to have. */
+  async function remake(layer: ImageLayer): Promise<RegistryBlob> {
+    const made = await maker.repair(layer);
+    if (!("present" in made)) return made.blob;
+    throw new Error(`The registry says again that it has ${made.present.digest}.`);
+  }
+
   async function isReachable(
     layer: ImageLayer,
     descriptor: Descriptor,
     repository: string,
   ): Promise<boolean> {
-    const obtain = async () => (await maker.repair(layer)).blob;
+    const obtain = () => remake(layer);
     if (await sender.isThere(descriptor, layer.name, obtain)) return true;
     if (repository === registry.repository) return false;
     const answer = await mountBlob(registry, descriptor.digest, repository);
@@ -116,21 +126,24 @@ export function startBlobPusher(source: Source, options: BlobPusherOptions): Blo
   async function pushLayer(layer: ImageLayer, plan: Promise<Plan>): Promise<Descriptor> {
     if (layer.check !== undefined) {
       const prepared = await layer.check();
-      return sender.bring(prepared, layer.name, async () => prepared);
+      return sender.bring(prepared, layer.name, async () => prepared.blob);
     }
     const { known, prepared } = await plan;
     const there = known.get(layer.diffId);
     if (there !== undefined) return there;
     const ready = await prepared.get(layer.diffId);
     if (ready === undefined) throw new Error(`Nobody makes the layer ${layer.diffId}.`);
-    return sender.bring(ready, layer.name, () => maker.repair(layer));
+    if ("present" in ready) {
+      return sender.believe({ descriptor: ready.present, name: layer.name, obtain: () => remake(layer) });
+    }
+    return sender.bring(ready, layer.name, () => remake(layer));
   }
 
   async function pushConfig(plan: Promise<Plan>): Promise<Descriptor> {
     const prepared: PreparedLayer = { blob: maker.config ?? (await (await plan).config), origin: "source" };
     const name = `config ${shortDigest(prepared.blob.descriptor.digest)}`;
     // Whoever may not push learns it from a few bytes.
-    return sender.bring(prepared, name, async () => prepared, Number.POSITIVE_INFINITY);
+    return sender.bring(prepared, name, async () => prepared.blob, Number.POSITIVE_INFINITY);
   }
 
   return {

@@ -35,9 +35,11 @@ export type BlobSender = {
   bring(
     prepared: PreparedLayer,
     name: string,
-    remake: () => Promise<PreparedLayer>,
+    remake: () => Promise<RegistryBlob>,
     rank?: number,
   ): Promise<Descriptor>;
+  /** Asks whether the registry has a blob. */
+  ask(digest: Digest, name: string): ReturnType<typeof findBlob>;
   /** Asks whether the registry has a blob, and takes its word where it says so. */
   isThere(descriptor: Descriptor, name: string, obtain: () => Promise<RegistryBlob>): Promise<boolean>;
   /** Takes note of what the registry said it has. It may be mistaken. */
@@ -96,11 +98,11 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
   async function bring(
     prepared: PreparedLayer,
     name: string,
-    remake: () => Promise<PreparedLayer>,
+    remake: () => Promise<RegistryBlob>,
     rank = prepared.blob.descriptor.size,
   ): Promise<Descriptor> {
     const brought = await bringInTurn(prepared, name, rank);
-    return brought ?? bringRemade((await remake()).blob, name);
+    return brought ?? bringRemade(await remake(), name);
   }
 
   /**
@@ -199,6 +201,7 @@ export function blobSender({ command, registry, locks, report }: BlobSenderOptio
   }
 
   return {
+    ask,
     bring,
     believe,
     async isThere(descriptor, name, obtain) {

@@ -1,5 +1,6 @@
 import pLimit from "p-limit";
 import { type LayerMaker, layerName, type MakerOptions } from "./layer-maker.ts";
+import { findCachedLayer } from "./layers/layer-cache.ts";
 import { layerAsClaimed, prepareLayer, repairLayer } from "./layers/prepare-layer.ts";
 import type { DiffId } from "./oci/digest.ts";
 import type { Image, Layer } from "./oci/image.ts";
@@ -44,6 +45,7 @@ export function storedLayerMaker(image: Image, options: MakerOptions): LayerMake
       const check = () => prepare(layer, name);
       return { diffId, name, identity, check: async () => layerAsClaimed(layer, options.signal) ?? check() };
     }),
+    findCached: ({ diffId }) => findCachedLayer(options.cache, diffId, options.pool?.form),
     make(wanted) {
       const layers = wanted
         .map(({ diffId, name }) => ({ layer: rawLayer(diffId), name }))

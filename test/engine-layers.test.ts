@@ -6,28 +6,30 @@ import { openLocks } from "../src/cache/lock.ts";
 import { engineLayerMaker } from "../src/engine-layers.ts";
 import { PushError } from "../src/errors.ts";
 import { startCompressPool } from "../src/layers/compress-pool.ts";
-import { storeConfig } from "../src/layers/config-cache.ts";
+import { storeDocuments } from "../src/layers/document-cache.ts";
 import { openLayerCache } from "../src/layers/layer-cache.ts";
 import { DEFAULT_COMPRESSION } from "../src/oci/compression.ts";
-import { digestOf, parseDiffId } from "../src/oci/digest.ts";
+import { digestOf, parseDiffId, parseDigest } from "../src/oci/digest.ts";
 import { parseImageConfig } from "../src/oci/image.ts";
 import type { PushEvent } from "../src/report/event.ts";
 import type { EngineSource } from "../src/source/open-source.ts";
 import { readSavedStream } from "../src/source/saved-stream.ts";
 import {
   archiveBytes,
+  blobOf,
   classicFiles,
   type FixtureFiles,
   type FixtureImage,
+  filesOf,
   fixtureImage,
   hex,
+  imageBlobs,
 } from "./source/image-fixture.ts";
 import { piecesOf } from "./support/pieces.ts";
 import { rejection } from "./support/rejection.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 
 const image = fixtureImage(1, 2, 3);
-const diffIds = image.diffIds.map((text) => parseDiffId(text, "a test"));
 const pathOf = (i: number) => `${hex(`v1 id ${i} ${image.configHex}`)}/layer.tar`;
 
 /** As an engine saves it of which nothing is known before a layer is read. */
@@ -45,7 +47,12 @@ function namedFiles(names: readonly number[]): { files: FixtureFiles; paths: str
 }
 
 /** An engine that has one image, and a cache. */
-async function workshop(saved: FixtureFiles = files, of: FixtureImage = image) {
+async function workshop(
+  saved: FixtureFiles = files,
+  of: FixtureImage = image,
+  { id = `sha256:${image.configHex}`, atRegistry = [] as readonly string[] } = {},
+) {
+  const imageId = parseDigest(id, "a test");
   const folder = await temporaryFolder();
   const cache = await openLayerCache(join(folder.path, "cache"));
   const pool = startCompressPool(DEFAULT_COMPRESSION, 2);
@@ -57,31 +64,44 @@ async function workshop(saved: FixtureFiles = files, of: FixtureImage = image) {
     kind: "engine",
     description: { kind: "engine", name: "my/app:v1", date: undefined, sizeBytes: undefined },
     image: {
-      id: image.configHex,
+      id: imageId,
       names: [],
       created: "",
       sizeBytes: 1,
       platform: undefined,
       diffIds: of.diffIds.map((text) => parseDiffId(text, "a test")),
     },
-    save(onLayer, onProgress) {
+    save(visitor, onProgress) {
       const read: string[] = [];
       saves.push(read);
       onProgress(0);
-      return readSavedStream(piecesOf(archiveBytes(saved), 700), "archive", diffIds, (layer) => {
-        async function* bytes() {
-          read.push(layer.path);
-          yield* layer.bytes;
-        }
-        return onLayer({ ...layer, bytes: bytes() });
+      return readSavedStream(piecesOf(archiveBytes(saved), 700), "archive", source.image, {
+        ...visitor,
+        onLayer(layer) {
+          async function* bytes() {
+            read.push(layer.path);
+            yield* layer.bytes;
+          }
+          return visitor.onLayer({ ...layer, bytes: bytes() });
+        },
       });
     },
   };
   const locks = openLocks(cache.directory, signal, (reason) => {
     throw new Error(reason);
   });
-  const start = () =>
-    engineLayerMaker(source, { cache, locks, pool, signal, report: (event) => events.push(event) });
+  const start = (anotherId?: string) =>
+    engineLayerMaker(
+      { ...source, image: { ...source.image, ...(anotherId && { id: parseDigest(anotherId, "a test") }) } },
+      {
+        cache,
+        locks,
+        pool,
+        signal,
+        report: (event) => events.push(event),
+        isAtRegistry: async (digest) => atRegistry.includes(digest),
+      },
+    );
   return {
     cache,
     saves,
@@ -97,6 +117,7 @@ async function workshop(saved: FixtureFiles = files, of: FixtureImage = image) {
       const results = [...made.layers].map(async ([diffId, prepared]) => {
         const outcome = await prepared.catch((error: PushError) => error);
         if (outcome instanceof PushError) return outcome.code;
+        if ("present" in outcome) return "present";
         const content = await outcome.blob.content.bytes();
         expect(digestOf(content)).toBe(outcome.blob.descriptor.digest);
         return digestOf(Bun.gunzipSync(content)) === (diffId as string) ? "made" : "wrong";
@@ -155,7 +176,10 @@ describe("an engine", () => {
 test("a config in the cache that has other layers is not the image's", async () => {
   await using shop = await workshop();
   const other = parseImageConfig(new TextEncoder().encode(fixtureImage(7, 8, 9).config), "a test");
-  await storeConfig(shop.cache, image.configHex, other.blob);
+  await storeDocuments(
+    shop.cache,
+    new Map([[parseDigest(config, "a test"), await other.blob.content.bytes()]]),
+  );
   expect((await shop.make([])).config).toBe(config);
   expect(shop.saves).toHaveLength(1);
 });
@@ -204,7 +228,11 @@ test("layers that have to be made again at the same time take one more save", as
       await Bun.write(join(shop.cache.directory, await Bun.file(path).text()), "damaged");
   }
   const repaired = await Promise.all(maker.layers.map((layer) => maker.repair(layer)));
-  expect(repaired.map(({ origin }) => origin)).toEqual(["compressed", "compressed", "compressed"]);
+  expect(repaired.map((made) => "origin" in made && made.origin)).toEqual([
+    "compressed",
+    "compressed",
+    "compressed",
+  ]);
   // Those that come while the first of them is made wait for the one after.
   expect(shop.saves.length).toBeLessThanOrEqual(3);
   expect(shop.events.map(({ type }) => type)).not.toContain("other-push-awaited");
@@ -216,4 +244,90 @@ test("a save that fails fails every layer that waits, with the engine's own word
   const made = maker.make(maker.layers, []);
   const codes = [made.config, ...made.layers.values()].map(async (each) => (await rejection(each)).code);
   expect(new Set(await Promise.all(codes))).toEqual(new Set(["ARCHIVE_INVALID"] as const));
+});
+
+describe("an image of a containerd store, whose layers come compressed", () => {
+  const packed = imageBlobs(image, (layer) => Bun.gzipSync(layer));
+  const manifest = [
+    { Config: packed.config.path, RepoTags: null, Layers: packed.layers.map(({ path }) => path) },
+  ];
+  const index = blobOf(
+    JSON.stringify({
+      manifests: [
+        { digest: packed.manifest.digest, platform: { os: "linux", architecture: "amd64" } },
+        { digest: blobOf("other").digest, platform: { os: "linux", architecture: "arm64" } },
+        { digest: blobOf("attestation").digest, platform: { os: "unknown", architecture: "unknown" } },
+      ],
+    }),
+  );
+  /** By the digests of their names, as the engine sorts them. */
+  const saved: FixtureFiles = {
+    ...Object.fromEntries(Object.entries({ ...packed.files, [index.path]: index.bytes }).sort()),
+    "manifest.json": JSON.stringify(manifest),
+  };
+  const layers = packed.layers.map(({ digest }) => digest);
+  const documents = [packed.config, packed.manifest, index];
+  /** With the documents before all layers. */
+  const documentsFirst = { ...filesOf(documents), ...saved };
+  const open = (files = saved, atRegistry: readonly string[] = []) =>
+    workshop(files, image, { id: index.digest, atRegistry });
+
+  test("is saved once: after that its documents and layers are in the cache, whatever leads to them", async () => {
+    await using shop = await open();
+    expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["made", "made", "made"] });
+    const maker = shop.start();
+    const found = await Promise.all(maker.layers.map((layer) => maker.findCached(layer)));
+    expect(found.map((blob) => blob?.descriptor.digest as string)).toEqual(layers);
+    expect((await maker.make([], []).config).descriptor.digest as string).toBe(config);
+    expect(shop.saves).toHaveLength(1);
+  });
+
+  test("is told to have more in its index than goes up, in every push once", async () => {
+    await using shop = await open();
+    const reduced = () => shop.events.filter(({ type }) => type === "index-reduced");
+    const told = {
+      type: "index-reduced",
+      platform: "linux/amd64",
+      platforms: ["linux/arm64"],
+      attestations: 1,
+    };
+    await shop.make([0, 1, 2]);
+    expect(reduced()).toEqual([told] as never);
+    await shop.make([]);
+    expect(reduced()).toEqual([told, told] as never);
+  });
+
+  test("lends no layer to an image of another ID: nobody has checked what it unpacks to", async () => {
+    await using shop = await open();
+    await shop.make([0, 1, 2]);
+    const other = blobOf(JSON.stringify({ manifests: [{ digest: packed.manifest.digest }], other: true }));
+    const maker = shop.start(other.digest);
+    expect(await Promise.all(maker.layers.map((layer) => maker.findCached(layer)))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  test("is read no further than its documents where the registry has the layers", async () => {
+    await using shop = await open(documentsFirst, layers);
+    expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["present", "present", "present"] });
+    expect((await readdir(shop.cache.directory)).filter((name) => layers.includes(`sha256:${name}`))).toEqual(
+      [],
+    );
+  });
+
+  test("is saved again for a layer that is damaged in the cache", async () => {
+    await using shop = await open();
+    await shop.make([0, 1, 2]);
+    const [first = ""] = layers;
+    await Bun.write(join(shop.cache.directory, first.slice(7)), "damaged");
+    const maker = shop.start();
+    const [layer] = maker.layers;
+    if (layer === undefined) throw new Error("There is no layer.");
+    const made = await maker.repair(layer);
+    if ("present" in made) throw new Error("The registry has it.");
+    expect(digestOf(await made.blob.content.bytes()) as string).toBe(first);
+    expect(shop.saves).toHaveLength(2);
+  });
 });

@@ -44,11 +44,9 @@ export function pointerName(diffId: DiffId, { kind, level }: CompressionForm): s
   return isUsual ? `${hexOf(diffId)}-ptr` : `${hexOf(diffId)}-${kind}-${level}-ptr`;
 }
 
-/**
- * What finds the config of an engine's image by its ID. It is the name of the lock, too, that whoever saves the image has.
- */
-export function configPointerName(imageId: string): string {
-  return `${imageId}-image`;
+/** The lock of whoever has an engine save this image. */
+export function saveName(imageId: Digest): string {
+  return `${hexOf(imageId)}-image`;
 }
 
 /** Where the upload of a blob to a repository stands. It is the name of the lock, too, that its sender has. */

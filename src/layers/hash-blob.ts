@@ -1,7 +1,7 @@
 import { messageOf, PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
+import type { Compression } from "../oci/descriptor.ts";
 import { type Digest, type DigestHasher, digestHasher } from "../oci/digest.ts";
-import type { Compression } from "../oci/image.ts";
 import { readPieces } from "../read-pieces.ts";
 
 /** Large enough that reading, not asking to read, takes the time. */

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { blobName, pointerName } from "../cache/file-names.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
 import type { CompressionForm } from "../oci/compression.ts";
-import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
+import { type Compression, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
-import type { Compression } from "../oci/image.ts";
+import { detectCompression } from "../oci/image.ts";
 import { replaceFile, sweepTemporaryFiles, temporaryFile } from "../temporary-file.ts";
 
 /**
@@ -54,6 +54,23 @@ async function findBlob(
   if (size === undefined) return undefined;
   await noteUse(cache, digest);
   return cachedBlob(cache, compression, digest, size);
+}
+
+/**
+ * A layer that goes up as its source has it, by the digest that it has there.
+ *
+ * @param compresses whether this push compresses raw layers: then a raw one is none that goes up
+ */
+export async function findPackedLayer(
+  cache: LayerCache,
+  digest: Digest,
+  compresses: boolean,
+): Promise<RegistryBlob | undefined> {
+  const blob = await findBlob(cache, digest, "none");
+  if (blob === undefined) return undefined;
+  const compression = await detectCompression(blob.content);
+  if (compression === "none" && compresses) return undefined;
+  return { ...blob, descriptor: { ...blob.descriptor, mediaType: MEDIA_TYPE.layer[compression] } };
 }
 
 /** What was not used for long is pruned first. */

@@ -1,8 +1,15 @@
 import { open } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { fileError, OTHER_CACHE } from "../file-error.ts";
-import { MEDIA_TYPE } from "../oci/descriptor.ts";
-import { type DiffId, type Digest, digestHasher, hexOf, parseDiffId, shortDigest } from "../oci/digest.ts";
+import { type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
+import {
+  type DiffId,
+  type Digest,
+  digestHasher,
+  parseDiffId,
+  parseDigest,
+  shortDigest,
+} from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
 import { temporaryFile } from "../temporary-file.ts";
 import { compressLayer } from "./compress-layer.ts";
@@ -12,10 +19,15 @@ import type { PreparedLayer, PrepareOptions } from "./prepare-layer.ts";
 
 type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
+export type StreamedOptions<Elsewhere> = Pick<PrepareOptions, "cache" | "pool" | "signal" | "onProgress"> & {
+  /** Tells where a blob is that goes up as it comes, by the digest in its name, so that it need not be read. */
+  readonly findElsewhere: (descriptor: Descriptor) => Promise<Elsewhere | undefined>;
+};
+
 /** A layer that was read once. What it is shows only then. */
-export type StreamedLayer =
+export type StreamedLayer<Elsewhere> =
   /** Undefined: a compressed one, of which the archive has to say which layer it is. */
-  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly prepared: PreparedLayer }
+  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly layer: PreparedLayer | Elsewhere }
   /** Nothing is kept of it. */
   | { readonly kind: "unwanted"; readonly diffId: DiffId };
 
@@ -23,14 +35,13 @@ export type StreamedLayer =
  * Gives a layer that can be read only once the form in which it goes up, in the cache, if it is wanted. Throws
  * `CONTENT_MISMATCH` and `FILE_FAILED`.
  *
- * @param path the layer's name where it comes from, which may be its digest
+ * @param layer `path` is its name where it comes from, which may be its digest
  */
-export async function prepareStreamedLayer(
-  path: string,
-  bytes: Bytes,
+export async function prepareStreamedLayer<Elsewhere>(
+  { path, sizeBytes, bytes }: { readonly path: string; readonly sizeBytes: number; readonly bytes: Bytes },
   isWanted: (diffId: DiffId) => boolean,
-  options: Pick<PrepareOptions, "cache" | "pool" | "signal" | "onProgress">,
-): Promise<StreamedLayer> {
+  options: StreamedOptions<Elsewhere>,
+): Promise<StreamedLayer<Elsewhere>> {
   const { cache, pool, signal, onProgress } = options;
   await using file = temporaryFile(cache.directory, "layer");
   onProgress(0);
@@ -38,26 +49,30 @@ export async function prepareStreamedLayer(
     const { head, all } = await peek(bytes);
     const compression = compressionOf(head);
     if (compression !== "none" || pool === undefined) {
-      const { digest, sizeBytes } = await writeAsItComes(path, all, file.path, options);
+      const claimed = claimedDigest(path);
+      const mediaType = MEDIA_TYPE.layer[compression];
+      const elsewhere =
+        claimed && (await options.findElsewhere({ mediaType, digest: claimed, size: sizeBytes }));
+      if (elsewhere !== undefined) return { kind: "kept", diffId: undefined, layer: elsewhere };
+      const { digest, writtenBytes } = await writeAsItComes(path, all, file.path, options);
       // The digest of the raw bytes is what a diffID is. A name that is a digest is of the bytes as they came.
       const diffId =
         compression === "none"
           ? digest
-          : isBlobPath(path)
+          : claimed !== undefined
             ? undefined
             : await hashUnpacked(Bun.file(file.path), compression, path, signal);
       if (diffId !== undefined && !isWanted(asDiffId(diffId))) {
         return { kind: "unwanted", diffId: asDiffId(diffId) };
       }
-      const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size: sizeBytes };
-      const blob = await storePackedLayer(cache, file.path, descriptor);
-      return { kind: "kept", diffId: diffId && asDiffId(diffId), prepared: { blob, origin: "source" } };
+      const blob = await storePackedLayer(cache, file.path, { mediaType, digest, size: writtenBytes });
+      return { kind: "kept", diffId: diffId && asDiffId(diffId), layer: { blob, origin: "source" } };
     }
     const compressed = await compressLayer(all, file.path, pool, signal, onProgress);
     const diffId = asDiffId(compressed.rawDigest);
     if (!isWanted(diffId)) return { kind: "unwanted", diffId };
     const blob = await storeLayer(cache, diffId, pool.form, { path: file.path, ...compressed });
-    return { kind: "kept", diffId, prepared: { blob, origin: "compressed" } };
+    return { kind: "kept", diffId, layer: { blob, origin: "compressed" } };
   } catch (cause) {
     throw fileError(cause, `compress the layer "${path}" into "${cache.directory}"`, OTHER_CACHE);
   }
@@ -68,34 +83,36 @@ async function writeAsItComes(
   bytes: Bytes,
   target: string,
   { signal, onProgress }: Pick<PrepareOptions, "signal" | "onProgress">,
-): Promise<{ digest: Digest; sizeBytes: number }> {
+): Promise<{ digest: Digest; writtenBytes: number }> {
   const hasher = digestHasher();
-  let sizeBytes = 0;
+  let writtenBytes = 0;
   const file = await open(target, "wx", 0o644);
   try {
     for await (const piece of bytes) {
       signal.throwIfAborted();
       hasher.update(piece);
       await file.writeFile(piece);
-      sizeBytes += piece.length;
-      onProgress(sizeBytes);
+      writtenBytes += piece.length;
+      onProgress(writtenBytes);
     }
   } finally {
     await file.close();
   }
   const digest = hasher.digest();
-  if (isBlobPath(path) && !path.endsWith(hexOf(digest))) {
+  if (![digest, undefined].includes(claimedDigest(path))) {
     throw new PushError(
       "CONTENT_MISMATCH",
       `Cannot push: the layer "${path}" is damaged: it is ${shortDigest(digest)}.`,
       { hint: "The engine's own copy may be damaged: pull or build the image again." },
     );
   }
-  return { digest, sizeBytes };
+  return { digest, writtenBytes };
 }
 
-function isBlobPath(path: string): boolean {
-  return /^blobs\/sha256\/[0-9a-f]{64}$/.test(path);
+/** The digest that a blob's name says it has. */
+function claimedDigest(path: string): Digest | undefined {
+  const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
+  return hex === undefined ? undefined : parseDigest(`sha256:${hex}`, path);
 }
 
 function asDiffId(digest: Digest): DiffId {

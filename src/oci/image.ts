@@ -1,15 +1,13 @@
 import * as v from "valibot";
 import { PushError } from "../errors.ts";
-import type { RegistryBlob } from "./descriptor.ts";
+import type { Compression, RegistryBlob } from "./descriptor.ts";
 import { MEDIA_TYPE } from "./descriptor.ts";
 import type { DiffId, Digest } from "./digest.ts";
 import { digestOf, parseDiffId } from "./digest.ts";
+import { platformName } from "./image-index.ts";
 import { parseJson } from "./json.ts";
 import { object } from "./json-schema.ts";
 import type { SourceManifest } from "./manifest.ts";
-
-/** How a layer's bytes are packed, told by its first bytes. */
-export type Compression = "none" | "gzip" | "zstd";
 
 /** A layer as it lies in its source. */
 export type Layer = {
@@ -63,14 +61,13 @@ export type ImageConfig = {
 /** Reads an image config. Throws `IMAGE_INVALID`, naming the file and the field. */
 export function parseImageConfig(bytes: Uint8Array<ArrayBuffer>, name: string): ImageConfig {
   const config = parseJson(bytes, CONFIG, name);
-  const platform = [config.os, config.architecture, config.variant].filter(Boolean).join("/");
   return {
     blob: {
       descriptor: { mediaType: MEDIA_TYPE.config, digest: digestOf(bytes), size: bytes.length },
       content: new Blob([bytes]),
     },
     diffIds: (config.rootfs.diff_ids ?? []).map((id) => parseDiffId(id, `rootfs.diff_ids of ${name}`)),
-    platform: platform === "" ? undefined : platform,
+    platform: platformName(config),
   };
 }
 

@@ -1,8 +1,14 @@
 import * as v from "valibot";
 import { PushError } from "../errors.ts";
-import { type Descriptor, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
+import {
+  type Compression,
+  compressionOfType,
+  type Descriptor,
+  MEDIA_TYPE,
+  type RegistryBlob,
+} from "../oci/descriptor.ts";
 import { type DiffId, type Digest, digestOf, parseDigest } from "../oci/digest.ts";
-import { assertLayerCount, type Compression, parseImageConfig } from "../oci/image.ts";
+import { assertLayerCount, parseImageConfig } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
 import { object } from "../oci/json-schema.ts";
 import { expectStatus } from "./expect-status.ts";
@@ -24,13 +30,6 @@ export type ImageName = { readonly repository: string; readonly tag: string };
 
 const ACCEPT = {
   accept: `${MEDIA_TYPE.manifest}, application/vnd.docker.distribution.manifest.v2+json`,
-};
-
-/** Media types that stand for one compression; Docker's own name counts as OCI's, which goes into the manifest. */
-const LAYER_TYPES: Readonly<Record<Compression, readonly string[]>> = {
-  none: [MEDIA_TYPE.layer.none, "application/vnd.docker.image.rootfs.diff.tar"],
-  gzip: [MEDIA_TYPE.layer.gzip, "application/vnd.docker.image.rootfs.diff.tar.gzip"],
-  zstd: [MEDIA_TYPE.layer.zstd],
 };
 
 /** A registry that answers, but fails at the question, costs seconds: the layers can be made as well. */
@@ -80,7 +79,7 @@ async function readImage(
     const layers = new Map<DiffId, Descriptor>();
     for (const [i, { mediaType, digest, size }] of manifest.layers.entries()) {
       const diffId = diffIds[i];
-      if (diffId === undefined || !LAYER_TYPES[compression].includes(mediaType)) continue;
+      if (diffId === undefined || compressionOfType(mediaType) !== compression) continue;
       layers.set(diffId, {
         mediaType: MEDIA_TYPE.layer[compression],
         digest: parseDigest(digest, `a layer's digest of ${name}`),

@@ -7,7 +7,8 @@ export type Task = {
   readonly verb: "saving" | "unpacking" | "compressing" | "checking" | "uploading";
   /** `output.tar`, `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
   readonly subject: string;
-  readonly totalBytes: number;
+  /** Undefined where nobody knows. */
+  readonly totalBytes: number | undefined;
 };
 
 /** What happens during a push, for whoever shows it. */
@@ -18,7 +19,8 @@ export type PushEvent =
       readonly names: readonly string[];
       readonly platform: string | undefined;
       readonly layerCount: number;
-      readonly layerBytes: number;
+      /** Undefined where the source does not tell. */
+      readonly layerBytes: number | undefined;
       /** The source has names, and the target's is not among them. */
       readonly isNamedOtherwise: boolean;
     }
@@ -32,6 +34,13 @@ export type PushEvent =
       readonly isExposed: boolean;
       /** Whoever answers is believed to be the registry. */
       readonly isUnverified: boolean;
+    }
+  /** The source has an index, of which one image is pushed: what is left out. */
+  | {
+      readonly type: "index-reduced";
+      readonly platform: string | undefined;
+      readonly platforms: readonly string[];
+      readonly attestations: number;
     }
   | { readonly type: "password-awaited" }
   /** The first one of a task says that it has begun. */

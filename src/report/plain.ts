@@ -50,6 +50,8 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
   switch (event.type) {
     case "image-read":
       return describeImage(event);
+    case "index-reduced":
+      return [describeReduced(event)];
     case "password-awaited":
       return ["Waiting for the password on standard input …"];
     case "registry-addressed":
@@ -65,7 +67,7 @@ function linesOf(event: PushEvent, elapsedMs: number): string[] {
     case "task-finished":
       return [`  ${event.task.subject}: ${describeResult(event.task, event.resultBytes, elapsedMs)}`];
     case "layer-cached":
-      return [`  ${event.subject}: compressed by an earlier push (${formatBytes(event.sizeBytes)})`];
+      return [`  ${event.subject}: cached (${formatBytes(event.sizeBytes)})`];
     case "blob-present":
       return [
         event.mountedFrom === undefined
@@ -117,8 +119,8 @@ function describeImage(event: Extract<PushEvent, { type: "image-read" }>): strin
   const facts = [
     event.names.length > 0 ? event.names.join(", ") : "an image without a name",
     event.platform,
-    `${event.layerCount} layer${event.layerCount === 1 ? "" : "s"}`,
-    formatBytes(event.layerBytes),
+    countOf(event.layerCount, "layer"),
+    event.layerBytes === undefined ? undefined : formatBytes(event.layerBytes),
   ];
   return [
     `Source: ${describeOrigin(event.source)}: ${facts.filter(Boolean).join(", ")}`,
@@ -126,6 +128,16 @@ function describeImage(event: Extract<PushEvent, { type: "image-read" }>): strin
       ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
       : []),
   ];
+}
+
+function describeReduced(event: Extract<PushEvent, { type: "index-reduced" }>): string {
+  const { platform = "one image", platforms, attestations } = event;
+  const left = [...platforms, ...(attestations > 0 ? [countOf(attestations, "attestation")] : [])];
+  return `Note: pushing ${platform} alone. Left out of the image's index: ${left.join(", ")}.`;
+}
+
+function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {
@@ -137,7 +149,7 @@ function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {
   return `${name} (${facts.filter(Boolean).join(", ")})`;
 }
 
-function describeResult({ verb, totalBytes }: Task, resultBytes: number, elapsedMs: number): string {
+function describeResult({ verb, totalBytes = 0 }: Task, resultBytes: number, elapsedMs: number): string {
   const rate = `${formatDuration(elapsedMs)}, ${formatRate(totalBytes, elapsedMs)}`;
   switch (verb) {
     case "saving":
@@ -166,11 +178,14 @@ function formatRate(bytes: number, elapsedMs: number): string {
 
 function progressLine({ task, startedMs, doneBytes }: RunningTask): string {
   const elapsedMs = performance.now() - startedMs;
+  const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
+  const rate = `${formatBytes(bytesPerMs * 1000)}/s`;
+  if (task.totalBytes === undefined)
+    return `  ${task.subject}: ${task.verb}, ${formatBytes(doneBytes)}, ${rate}`;
   if (task.verb === "uploading" && doneBytes >= task.totalBytes && task.totalBytes > 0) {
     return `  ${task.subject}: all ${formatBytes(task.totalBytes)} sent, the registry is putting it together`;
   }
   const percent = task.totalBytes === 0 ? 100 : Math.floor((doneBytes / task.totalBytes) * 100);
-  const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
   const left = bytesPerMs > 0 ? `, ${formatDuration((task.totalBytes - doneBytes) / bytesPerMs)} left` : "";
-  return `  ${task.subject}: ${task.verb}, ${percent} % of ${formatBytes(task.totalBytes)}, ${formatBytes(bytesPerMs * 1000)}/s${left}`;
+  return `  ${task.subject}: ${task.verb}, ${percent} % of ${formatBytes(task.totalBytes)}, ${rate}${left}`;
 }

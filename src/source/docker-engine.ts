@@ -1,21 +1,25 @@
 import { distance } from "fastest-levenshtein";
 import * as v from "valibot";
 import { PushError } from "../errors.ts";
-import { type DiffId, parseDiffId } from "../oci/digest.ts";
+import { type DiffId, type Digest, parseDiffId, parseDigest } from "../oci/digest.ts";
+import { platformName } from "../oci/image-index.ts";
 import { parseJson } from "../oci/json.ts";
 import { object } from "../oci/json-schema.ts";
 
 const SUGGESTIONS = 3;
 
+/** What Podman says first where it stands in for `docker`. */
+const PODMAN_GREETING = /^Emulate Docker CLI using podman/;
+
 /** An image that an engine has. */
 export type EngineImage = {
-  /** The 64 hex digits of its ID: of its config's digest, or of its manifest's, as engines have it. */
-  readonly id: string;
+  /** The digest of its config, of its manifest, or of an index that lists the manifest: engines differ. */
+  readonly id: Digest;
   readonly names: readonly string[];
   /** When it was built, as the engine says: ISO 8601. */
   readonly created: string;
-  /** About what saving it will send. */
-  readonly sizeBytes: number;
+  /** About what saving it will send. Undefined where the engine does not tell. */
+  readonly sizeBytes: number | undefined;
   /** `linux/amd64`, or undefined where the engine does not say. */
   readonly platform: string | undefined;
   readonly diffIds: readonly DiffId[];
@@ -27,7 +31,9 @@ const INSPECTED = v.strictTuple([
     Id: v.pipe(v.string(), v.regex(/^(?:sha256:)?[0-9a-f]{64}$/)),
     RepoTags: v.nullish(v.array(v.string())),
     Created: v.fallback(v.string(), ""),
-    Size: v.fallback(v.pipe(v.number(), v.finite(), v.minValue(0)), 0),
+    Size: v.fallback(v.optional(v.pipe(v.number(), v.finite(), v.minValue(0))), undefined),
+    // Only engines with the containerd store tell it. From 29 on, their size counts what is unpacked as well.
+    Descriptor: v.nullish(v.unknown()),
     Os: v.nullish(v.string()),
     Architecture: v.nullish(v.string()),
     Variant: v.nullish(v.string()),
@@ -42,24 +48,25 @@ const INSPECTED = v.strictTuple([
 export async function inspectEngineImage(name: string, signal: AbortSignal): Promise<EngineImage> {
   const inspected = await docker(["image", "inspect", name], signal);
   if (inspected.exitCode !== 0) {
-    if (!/no such image/i.test(inspected.stderr))
+    // The second is Podman's own command's.
+    if (!/no such image|image not known/i.test(inspected.stderr))
       throw engineFailure(inspected.stderr, `look for "${name}"`, inspected.exitCode);
     throw await imageNotFound(name, signal);
   }
   const title = `what docker says of the image "${name}"`;
   const [image] = parseJson(new TextEncoder().encode(inspected.stdout), INSPECTED, title);
   return {
-    id: image.Id.replace("sha256:", ""),
+    id: parseDigest(`sha256:${image.Id.replace("sha256:", "")}`, `Id in ${title}`),
     names: image.RepoTags ?? [],
     created: image.Created,
-    sizeBytes: image.Size,
-    platform: [image.Os, image.Architecture, image.Variant].filter(Boolean).join("/") || undefined,
+    sizeBytes: image.Descriptor == null ? image.Size : undefined,
+    platform: platformName({ os: image.Os, architecture: image.Architecture, variant: image.Variant }),
     diffIds: (image.RootFS.Layers ?? []).map((id) => parseDiffId(id, `RootFS.Layers in ${title}`)),
   };
 }
 
 /**
- * The archive that `docker save` writes, as it comes: nothing of it is on the disk.
+ * The archive that `docker save` writes, as it comes: nothing of it is on the disk. Whoever stops reading stops docker.
  *
  * @param name for messages; what is saved is the image that was inspected, and never all the tags of a repository
  */
@@ -68,10 +75,16 @@ export async function* saveEngineImage(
   name: string,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  // Engines with the containerd store take bare hex digits for the name of a repository, and refuse them.
-  const child = startDocker(["image", "save", `sha256:${id}`], signal);
+  // With bare hex digits, engines with the containerd store look for a repository of that name.
+  const child = startDocker(["image", "save", id], signal);
   const stderr = child.stderr.text();
-  yield* child.stdout;
+  let isRead = false;
+  try {
+    yield* child.stdout;
+    isRead = true;
+  } finally {
+    if (!isRead) child.kill();
+  }
   const exitCode = await child.exited;
   signal.throwIfAborted();
   assertNotInterrupted(exitCode);
@@ -120,7 +133,13 @@ function startDocker(args: readonly string[], signal: AbortSignal) {
 }
 
 function engineFailure(stderr: string, action: string, exitCode: number): PushError {
-  const said = stderr.trim().split("\n").slice(-3).join(" ").slice(0, 500);
+  const said = stderr
+    .trim()
+    .split("\n")
+    .filter((line) => !PODMAN_GREETING.test(line))
+    .slice(-3)
+    .join(" ")
+    .slice(0, 500);
   if (
     /cannot connect|is the docker daemon running|failed to connect|connection refused|permission denied/i.test(
       said,
@@ -133,6 +152,11 @@ function engineFailure(stderr: string, action: string, exitCode: number): PushEr
         hint: 'Start it, or check DOCKER_HOST and "docker context ls". An archive works without an engine: put output.tar into this folder.',
       },
     );
+  }
+  if (/no suitable export target|content digest .*not found/i.test(said)) {
+    return new PushError("ENGINE_FAILED", `Cannot ${action}: the engine lacks a part of the image: ${said}`, {
+      hint: "Pull it again, for the platform that you want: docker pull --platform linux/amd64 NAME",
+    });
   }
   if (said !== "") return new PushError("ENGINE_FAILED", `Cannot ${action}: docker said: ${said}`);
   return new PushError(
@@ -164,5 +188,5 @@ async function imageNotFound(name: string, signal: AbortSignal): Promise<PushErr
 export function nearestNames(wanted: string, names: readonly string[]): string[] {
   const lastPart = (name: string) => name.slice(name.lastIndexOf("/") + 1);
   const farness = (name: string) => distance(lastPart(wanted), lastPart(name)) * 4 + distance(wanted, name);
-  return [...names].sort((a, b) => farness(a) - farness(b)).slice(0, SUGGESTIONS);
+  return [...new Set(names)].sort((a, b) => farness(a) - farness(b)).slice(0, SUGGESTIONS);
 }

@@ -1,33 +1,19 @@
-import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { MEDIA_TYPE } from "../oci/descriptor.ts";
-import { type Digest, digestOf, parseDigest } from "../oci/digest.ts";
+import { type Digest, digestOf } from "../oci/digest.ts";
 import { assertLayerCount, type Image } from "../oci/image.ts";
-import { parseJson } from "../oci/json.ts";
-import { object, record } from "../oci/json-schema.ts";
+import { type LeftOut, parseIndex } from "../oci/image-index.ts";
+import { parseManifest } from "../oci/manifest.ts";
 import type { ImageFiles } from "./image-files.ts";
 import { blobPath, openLayer, readConfig } from "./image-parts.ts";
 import { readDocument } from "./read-json.ts";
+import { resolveImage } from "./resolve-image.ts";
 import type { SavedImage } from "./saved-image.ts";
 
 const INDEX_PATH = "index.json";
 /** Indexes may list indexes, real ones do so once. More documents than this are a trap, not a layout. */
 const MAX_DEPTH = 4;
 const MAX_DOCUMENTS = 1000;
-
-const DESCRIPTOR = object({
-  mediaType: v.optional(v.string()),
-  digest: v.string(),
-  size: v.optional(v.pipe(v.number(), v.finite("it is too large"))),
-  platform: v.optional(object({ os: v.optional(v.string()), architecture: v.optional(v.string()) })),
-  annotations: v.nullish(record(v.string(), v.string())),
-});
-const INDEX = object({ manifests: v.array(DESCRIPTOR) });
-const MANIFEST = object({
-  mediaType: v.optional(v.string()),
-  config: DESCRIPTOR,
-  layers: v.nullish(v.array(DESCRIPTOR)),
-});
 
 const INDEX_TYPES: readonly string[] = [
   MEDIA_TYPE.index,
@@ -62,8 +48,8 @@ async function listImages(
   if (depth > MAX_DEPTH)
     throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes go too deep.`);
   const images: SavedImage[] = [];
-  for (const descriptor of parseJson(bytes, INDEX, `"${path}" in the ${files.title}`).manifests) {
-    const digest = parseDigest(descriptor.digest, `a digest in "${path}" of the ${files.title}`);
+  for (const entry of parseIndex(bytes, `"${path}" in the ${files.title}`)) {
+    const { digest } = entry;
     const manifestPath = blobPath(digest);
     if (seen.has(digest)) continue;
     seen.add(digest);
@@ -71,17 +57,16 @@ async function listImages(
       throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes list too much.`);
     }
     // Other platforms and attestations are listed, yet left out on purpose by engines that save one platform.
-    if ((await files.open(manifestPath)) === undefined || descriptor.platform?.os === "unknown") continue;
-    const ownNames = NAME_ANNOTATIONS.flatMap((key) => descriptor.annotations?.[key] ?? []).slice(0, 1);
+    if ((await files.open(manifestPath)) === undefined || entry.isAttestation) continue;
+    const ownNames = NAME_ANNOTATIONS.flatMap((key) => entry.annotations[key] ?? []).slice(0, 1);
     const allNames = ownNames.length > 0 ? ownNames : names;
-    if (INDEX_TYPES.includes(descriptor.mediaType ?? "")) {
+    if (INDEX_TYPES.includes(entry.mediaType ?? "")) {
       const index = await readBlob(files, digest);
       images.push(...(await listImages(files, index, manifestPath, allNames, depth + 1, seen)));
     } else {
-      const platform = [descriptor.platform?.os, descriptor.platform?.architecture].filter(Boolean).join("/");
       images.push({
         names: allNames,
-        describe: `${digest} ${platform}`.trimEnd(),
+        describe: [digest, entry.platform].filter(Boolean).join(" "),
         load: () => loadImage(files, digest, allNames),
       });
     }
@@ -93,11 +78,7 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
   const path = blobPath(digest);
   const title = `"${path}" in the ${files.title}`;
   const bytes = await readBlob(files, digest);
-  const { mediaType, config: configDescriptor, layers: layerDescriptors } = parseJson(bytes, MANIFEST, title);
-  const configContent = contentOf(configDescriptor, `config.digest of ${title}`);
-  const layerContents = (layerDescriptors ?? []).map((layer, i) =>
-    contentOf(layer, `layers.${i}.digest of ${title}`),
-  );
+  const { mediaType, config: configContent, layers: layerContents } = parseManifest(bytes, title);
   const config = await readConfig(files, blobPath(configContent.digest));
   // Engine 25.0 wrote manifests without layers (https://github.com/moby/moby/issues/47065), but its blobs are
   // raw, so that the diffIDs of the config are their names.
@@ -118,6 +99,22 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
   };
 }
 
+/**
+ * What an archive or layout has in an index beside the image that is taken from it. Undefined where it has no index, or none
+ * that can be followed: then nothing is known to be left out.
+ */
+export async function findLeftOut(files: ImageFiles, image: Image): Promise<LeftOut | undefined> {
+  if ((await files.open(INDEX_PATH)) === undefined) return undefined;
+  const diffIds = image.layers.map(({ diffId }) => diffId);
+  const find = async (digest: Digest) =>
+    (await files.open(blobPath(digest))) === undefined ? undefined : readBlob(files, digest);
+  for (const { digest } of parseIndex(await readDocument(files, INDEX_PATH), INDEX_PATH)) {
+    const found = await resolveImage({ id: digest, diffIds, platform: image.platform }, find);
+    if (found?.leftOut !== undefined) return found.leftOut;
+  }
+  return undefined;
+}
+
 /** Reads a document that is named by its digest, and checks it. Throws `CONTENT_MISMATCH`. */
 async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<ArrayBuffer>> {
   const path = blobPath(digest);
@@ -128,9 +125,4 @@ async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<A
     `Cannot push: "${path}" in the ${files.title} does not have the digest of its name.`,
     { hint: "The image was damaged: save it again." },
   );
-}
-
-/** A size that is not there equals no real one. */
-function contentOf({ digest, size = -1 }: v.InferOutput<typeof DESCRIPTOR>, where: string) {
-  return { digest: parseDigest(digest, where), size };
 }

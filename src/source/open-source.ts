@@ -2,16 +2,17 @@ import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import type { Image, ImageOrigin } from "../oci/image.ts";
+import type { LeftOut } from "../oci/image-index.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
 import { openArchiveFiles } from "./archive-files.ts";
 import { readDockerArchive } from "./docker-archive.ts";
 import { type EngineImage, inspectEngineImage, saveEngineImage } from "./docker-engine.ts";
 import { openFolderFiles } from "./folder-files.ts";
 import type { ImageFiles } from "./image-files.ts";
-import { readOciLayout } from "./oci-layout.ts";
+import { findLeftOut, readOciLayout } from "./oci-layout.ts";
 import { decompressArchive } from "./outer-compression.ts";
 import { selectImage } from "./saved-image.ts";
-import { readSavedStream, type SavedLayer, type SavedParts } from "./saved-stream.ts";
+import { readSavedStream, type SavedParts, type SavedVisitor } from "./saved-stream.ts";
 
 /** What is looked for in the working folder where no source was named. */
 const DEFAULT_ARCHIVE = "output.tar";
@@ -25,6 +26,7 @@ type StoredSource = {
   readonly kind: "stored";
   readonly description: ImageOrigin;
   readonly image: Image;
+  readonly leftOut: LeftOut | undefined;
 };
 
 /** An image of an engine, of which nothing is read until it is saved. */
@@ -33,14 +35,12 @@ export type EngineSource = {
   readonly description: ImageOrigin;
   readonly image: EngineImage;
   /**
-   * Has the engine save the image, and hands its layers over. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
+   * Has the engine save the image, and hands it over as it comes. Throws `ENGINE_FAILED`, and what `readSavedStream`
+   * throws.
    *
    * @param onProgress told how many bytes the engine has sent
    */
-  save(
-    onLayer: (layer: SavedLayer) => Promise<void>,
-    onProgress: (doneBytes: number) => void,
-  ): Promise<SavedParts>;
+  save(visitor: SavedVisitor, onProgress: (doneBytes: number) => void): Promise<SavedParts>;
 };
 
 export type SourceOptions = {
@@ -109,7 +109,10 @@ async function openPath(description: ImageOrigin, options: SourceOptions): Promi
     if (unpacked !== undefined) resources.use(unpacked);
     files = await openArchiveFiles(unpacked?.path ?? path, title);
   }
-  return disposeWith(resources, description, await readImage(files, namesOf(options.target)));
+  const image = await readImage(files, namesOf(options.target));
+  const leftOut = await findLeftOut(files, image);
+  const owned = resources.move();
+  return { kind: "stored", description, image, leftOut, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function openEngineImage(
@@ -121,12 +124,12 @@ async function openEngineImage(
     kind: "engine",
     description: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
     image,
-    save: (onLayer, onProgress) =>
+    save: (visitor, onProgress) =>
       readSavedStream(
         countBytes(saveEngineImage(image, name, signal), onProgress),
         `archive that docker saved of "${name}"`,
-        image.diffIds,
-        onLayer,
+        image,
+        visitor,
       ),
     // What it has begun ends with the signal.
     [Symbol.asyncDispose]: async () => {},
@@ -163,10 +166,4 @@ async function readImage(files: ImageFiles, wanted: readonly string[]): Promise<
 
 function namesOf(target: Reference): string[] {
   return [formatReference(target), `${target.repository}:${target.tag}`];
-}
-
-/** Hands what was opened over to the source, whose user disposes of it. */
-function disposeWith(resources: AsyncDisposableStack, description: ImageOrigin, image: Image): Source {
-  const owned = resources.move();
-  return { kind: "stored", description, image, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

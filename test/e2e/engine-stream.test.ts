@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
-import { parseDiffId } from "../../src/oci/digest.ts";
+import { parseDiffId, parseDigest } from "../../src/oci/digest.ts";
 import { readSavedStream } from "../../src/source/saved-stream.ts";
 import { smallDisk } from "../support/small-disk.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
@@ -96,10 +96,12 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       await readSavedStream(
         Bun.file(archive).stream(),
         "archive",
-        diffIds,
-        async ({ claimedDiffId, bytes }) => {
-          told.push(claimedDiffId);
-          expect(sha256(Buffer.concat(await Array.fromAsync(bytes)))).toBe(claimedDiffId ?? "unknown");
+        { id: parseDigest(sha256(new Uint8Array()), "a test"), diffIds, platform: undefined },
+        {
+          async onLayer({ claimedDiffId, bytes }) {
+            told.push(claimedDiffId);
+            expect(sha256(Buffer.concat(await Array.fromAsync(bytes)))).toBe(claimedDiffId ?? "unknown");
+          },
         },
       );
       expect(told.sort()).toEqual([...diffIds].sort());

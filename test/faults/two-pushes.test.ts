@@ -75,7 +75,7 @@ describe("two pushes at once", () => {
 
     const said = results.map(({ stderr }) => stderr).join("");
     expect(countOf(said, /: compressed, /)).toBe(chunks.length);
-    expect(countOf(said, /: compressed by an earlier push/)).toBe(chunks.length);
+    expect(countOf(said, /: cached/)).toBe(chunks.length);
     expect(countOf(said, /: uploaded, /)).toBe(BLOBS);
     expect(said).not.toContain("Warning");
     expect(setup.requestsOf("start-upload")).toHaveLength(BLOBS);

@@ -20,12 +20,19 @@ async function workshop() {
   const cache = await openLayerCache(join(folder.path, "cache"));
   const pool = startCompressPool(DEFAULT_COMPRESSION, 2);
   const controller = new AbortController();
-  const options = { cache, pool, signal: controller.signal, onProgress: (_: number) => {} };
+  const options = {
+    cache,
+    pool,
+    signal: controller.signal,
+    onProgress: (_: number) => {},
+    findElsewhere: async () => undefined,
+  };
   return {
     controller,
     files: async () => (await readdir(cache.directory)).sort(),
     prepare: (path: string, bytes: AsyncIterable<Uint8Array<ArrayBuffer>>, isWanted = true) =>
-      prepareStreamedLayer(path, bytes, () => isWanted, options),
+      prepareStreamedLayer<never>({ path, sizeBytes: 0, bytes }, () => isWanted, options),
+    options,
     async [Symbol.asyncDispose]() {
       pool[Symbol.dispose]();
       await folder[Symbol.asyncDispose]();
@@ -42,7 +49,7 @@ describe("a raw layer", () => {
       const made = await shop.prepare("x/layer.tar", piecesOf(raw, pieceBytes));
       if (made.kind !== "kept") throw new Error(`It is ${made.kind}.`);
       expect(String(made.diffId)).toBe(digestOf(raw));
-      const { blob } = made.prepared;
+      const { blob } = made.layer;
       const bytes = await blob.content.bytes();
       expect(Buffer.from(gunzipSync(bytes)).equals(Buffer.from(raw))).toBe(true);
       expect(blob.descriptor).toMatchObject({ digest: digestOf(bytes), size: bytes.length });
@@ -93,10 +100,39 @@ describe.each([
     const bytes = pieceBytes < 512 ? new Uint8Array(pack(RAW.subarray(0, 5000))) : packed;
     const made = await shop.prepare(`blobs/sha256/${digestOf(bytes).slice(7)}`, piecesOf(bytes, pieceBytes));
     if (made.kind !== "kept") throw new Error(`It is ${made.kind}.`);
-    expect(Buffer.from(await made.prepared.blob.content.bytes()).equals(Buffer.from(bytes))).toBe(true);
-    expect(made.prepared.blob.descriptor.mediaType).toEndWith(`tar+${name}`);
+    expect(Buffer.from(await made.layer.blob.content.bytes()).equals(Buffer.from(bytes))).toBe(true);
+    expect(made.layer.blob.descriptor.mediaType).toEndWith(`tar+${name}`);
     expect(made.diffId).toBeUndefined();
     expect(await shop.files()).toEqual([digestOf(bytes).slice(7)]);
+  });
+
+  test("is not read where it is elsewhere already, by the digest in its name", async () => {
+    await using shop = await workshop();
+    let readBytes = 0;
+    async function* counted() {
+      for await (const piece of piecesOf(packed, 65_536)) {
+        readBytes += piece.length;
+        yield piece;
+      }
+    }
+    const made = await prepareStreamedLayer(
+      { path, sizeBytes: packed.length, bytes: counted() },
+      () => true,
+      {
+        ...shop.options,
+        findElsewhere: async (descriptor) => descriptor,
+      },
+    );
+    expect(made).toMatchObject({
+      kind: "kept",
+      layer: {
+        digest: digestOf(packed) as string,
+        size: packed.length,
+        mediaType: expect.stringContaining(name),
+      },
+    });
+    expect(readBytes).toBe(65_536);
+    expect(await shop.files()).toEqual([]);
   });
 
   test("that is not what its name says is damaged, and nothing is kept of it", async () => {

@@ -1,11 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import type { Compression } from "../../src/oci/descriptor.ts";
 import { digestOf, parseDiffId } from "../../src/oci/digest.ts";
-import {
-  assertLayerCount,
-  type Compression,
-  detectCompression,
-  parseImageConfig,
-} from "../../src/oci/image.ts";
+import { assertLayerCount, detectCompression, parseImageConfig } from "../../src/oci/image.ts";
 
 const DIFF_ID = `sha256:${"1".repeat(64)}`;
 

@@ -137,7 +137,7 @@ describe("an event", () => {
     [
       "a layer from the cache",
       { type: "layer-cached", subject: "layer 1/2 sha256:ab", sizeBytes: 5_500_000 },
-      ["  layer 1/2 sha256:ab: compressed by an earlier push (5.5 MB)"],
+      ["  layer 1/2 sha256:ab: cached (5.5 MB)"],
     ],
     [
       "a blob that is there",

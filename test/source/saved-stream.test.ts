@@ -1,6 +1,7 @@
 /** What engines save, read once as it comes: layers are told by what the archive says, and nobody has to believe it. */
 import { describe, expect, test } from "bun:test";
-import { type DiffId, digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
+import { type DiffId, digestOf, hexOf, parseDiffId, parseDigest } from "../../src/oci/digest.ts";
+import type { InspectedImage, ResolvedImage } from "../../src/source/resolve-image.ts";
 import { readSavedStream, type SavedParts } from "../../src/source/saved-stream.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
@@ -8,8 +9,10 @@ import {
   archiveBytes,
   blobOf,
   classicFiles,
+  type FixtureBlob,
   type FixtureFiles,
   type FixtureImage,
+  filesOf,
   fixtureImage,
   hex,
   imageBlobs,
@@ -31,19 +34,21 @@ function diffIdsOf({ diffIds }: FixtureImage): DiffId[] {
   return diffIds.map((text) => parseDiffId(text, "a test"));
 }
 
+/** An image of which the engine's ID tells nothing, unless it is the digest of a document in the archive. */
+function inspected(of: FixtureImage, id = `sha256:${hex("an ID that leads nowhere")}`): InspectedImage {
+  return { id: parseDigest(id, "a test"), diffIds: diffIdsOf(of), platform: "linux/amd64" };
+}
+
 /** Reads an archive, and each layer of it. */
 async function readStream(files: FixtureFiles, of = image, pieceBytes = 1000): Promise<Outcome> {
   const layers: Seen[] = [];
-  const parts = await readSavedStream(
-    piecesOf(archiveBytes(files), pieceBytes),
-    TITLE,
-    diffIdsOf(of),
-    async ({ path, claimedDiffId, sizeBytes, bytes }) => {
+  const parts = await readSavedStream(piecesOf(archiveBytes(files), pieceBytes), TITLE, inspected(of), {
+    async onLayer({ path, claimedDiffId, sizeBytes, bytes }) {
       const content = new Uint8Array(Buffer.concat(await Array.fromAsync(bytes)));
       expect(content.length).toBe(sizeBytes);
       layers.push({ path, claimed: claimedDiffId, digest: digestOf(content) });
     },
-  );
+  });
   return { ...parts, layers };
 }
 
@@ -293,12 +298,9 @@ describe("refuses", () => {
 
 test("what a layer's taker throws ends the reading", async () => {
   const failure = new Error("the disk is full");
-  const reading = readSavedStream(
-    piecesOf(archiveBytes(blobFiles(image)), 512),
-    TITLE,
-    diffIdsOf(image),
-    () => Promise.reject(failure),
-  );
+  const reading = readSavedStream(piecesOf(archiveBytes(blobFiles(image)), 512), TITLE, inspected(image), {
+    onLayer: () => Promise.reject(failure),
+  });
   expect(await reading.then(String, (error: unknown) => error)).toBe(failure);
 });
 
@@ -307,10 +309,82 @@ test("layers may be left alone: the config is found all the same", async () => {
   const parts = await readSavedStream(
     piecesOf(archiveBytes(classicFiles(image, null)), 777),
     TITLE,
-    diffIdsOf(image),
-    async ({ path }) => void left.push(path),
+    inspected(image),
+    { onLayer: async ({ path }) => void left.push(path) },
   );
   expectConfig(parts);
   expect(left).toHaveLength(2);
   expect(parts.config.diffIds.map(hexOf)).toEqual(image.diffIds.map((diffId) => diffId.slice(7)));
+});
+
+describe("an image whose ID is the digest of a document", () => {
+  const packed = imageBlobs(distinct, Bun.gzipSync);
+  const index = blobOf(
+    JSON.stringify({
+      manifests: [
+        { digest: packed.manifest.digest, platform: { os: "linux", architecture: "amd64" } },
+        { digest: blobOf("an attestation").digest, platform: { os: "unknown", architecture: "unknown" } },
+      ],
+    }),
+  );
+  const ids = {
+    "an index": index.digest,
+    "a manifest": packed.manifest.digest,
+  } as const;
+
+  /** Reads an archive with members in the given order, and stops when `wanted` layers have come. */
+  async function readUntil(id: string, blobs: readonly FixtureBlob[], wanted: number) {
+    const seen: string[] = [];
+    const found: ResolvedImage[] = [];
+    const files = { ...filesOf(blobs), "manifest.json": "not reached" };
+    const reading = readSavedStream(piecesOf(archiveBytes(files), 512), TITLE, inspected(distinct, id), {
+      onLayer: async ({ path, claimedDiffId }) => void seen.push(`${path} ${claimedDiffId}`),
+      onImage: async (image) => void found.push(image),
+      isDone: () => seen.length >= wanted,
+    });
+    return { parts: await reading, seen, found };
+  }
+
+  const documents = [index, packed.manifest, packed.config];
+  const [first, second, third] = packed.layers as [FixtureBlob, FixtureBlob, FixtureBlob];
+
+  for (const [what, id] of Object.entries(ids)) {
+    test(`${what}: layers that come after its documents are told by their digests`, async () => {
+      const { parts, seen } = await readUntil(id, [...documents, second, first, third], 3);
+      expectConfig(parts, distinct);
+      expect(parts.layerPaths).toEqual(packed.layers.map(({ path }) => path));
+      expect(seen).toEqual(
+        [second, first, third].map(
+          ({ path }) => `${path} ${distinct.diffIds[packed.layers.findIndex((each) => each.path === path)]}`,
+        ),
+      );
+    });
+
+    test(`${what}: reading ends when nothing is wanted any more, before the archive does`, async () => {
+      // Otherwise the manifest.json of this archive would be read, which is none.
+      const { parts, seen } = await readUntil(id, [first, ...documents, second, third], 1);
+      expectConfig(parts, distinct);
+      expect(seen).toEqual([`${first.path} undefined`]);
+    });
+  }
+
+  test("an index: what it lists beside the image is told", async () => {
+    const { found } = await readUntil(index.digest, [...documents, ...packed.layers], 3);
+    expect(found.map(({ leftOut }) => leftOut)).toEqual([{ platforms: [], attestations: 1 }]);
+  });
+
+  test("the config, as classic stores have it: reading ends when nothing is wanted, with raw layers told by diffIDs", async () => {
+    const raw = imageBlobs(distinct);
+    const { parts, seen } = await readUntil(raw.config.digest, [raw.config, ...raw.layers], 2);
+    expect(parts.config.diffIds.map(String)).toEqual([...distinct.diffIds]);
+    expect(seen).toEqual(raw.layers.slice(0, 2).map(({ path }, i) => `${path} ${distinct.diffIds[i]}`));
+  });
+
+  test.each(["index", "manifest", "config"] as const)("a damaged %s is refused", async (which) => {
+    const damaged = { ...{ index, ...packed }[which], bytes: new TextEncoder().encode("{}") };
+    const blobs = documents.map((each) => (each.path === damaged.path ? damaged : each));
+    const error = await rejection(readUntil(index.digest, blobs, 3));
+    expect(error.code).toBe("CONTENT_MISMATCH");
+    expect(error.message).toContain(damaged.path);
+  });
 });

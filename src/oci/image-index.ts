@@ -1,0 +1,65 @@
+import * as v from "valibot";
+import { type Digest, parseDigest } from "./digest.ts";
+import { parseJson } from "./json.ts";
+import { object, record } from "./json-schema.ts";
+
+/** What an index says of one of its members: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md */
+export type IndexEntry = {
+  readonly mediaType: string | undefined;
+  readonly digest: Digest;
+  /** `linux/amd64` or `linux/arm/v7`, or undefined where the index does not say. */
+  readonly platform: string | undefined;
+  /** Says something of another member, and holds no files: BuildKit's provenance and SBOMs. */
+  readonly isAttestation: boolean;
+  readonly annotations: Readonly<Record<string, string>>;
+};
+
+const ENTRY = object({
+  mediaType: v.optional(v.string()),
+  digest: v.string(),
+  platform: v.nullish(
+    object({
+      os: v.optional(v.string()),
+      architecture: v.optional(v.string()),
+      variant: v.optional(v.string()),
+    }),
+  ),
+  annotations: v.nullish(record(v.string(), v.string())),
+});
+const INDEX = object({ manifests: v.array(ENTRY) });
+
+/** Reads an index or a Docker manifest list. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
+export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
+  return parseJson(bytes, INDEX, name).manifests.map(({ mediaType, digest, platform, annotations }) => ({
+    mediaType,
+    digest: parseDigest(digest, `a digest in ${name}`),
+    platform: platformName(platform ?? {}),
+    // https://docs.docker.com/build/metadata/attestations/attestation-storage/
+    isAttestation:
+      platform?.os === "unknown" || annotations?.["vnd.docker.reference.type"] === "attestation-manifest",
+    annotations: annotations ?? {},
+  }));
+}
+
+/** `linux/arm/v7`; undefined where nothing is known. */
+export function platformName(platform: {
+  readonly os?: string | null | undefined;
+  readonly architecture?: string | null | undefined;
+  readonly variant?: string | null | undefined;
+}): string | undefined {
+  return [platform.os, platform.architecture, platform.variant].filter(Boolean).join("/") || undefined;
+}
+
+/** What an index lists beside the one image that is pushed. */
+export type LeftOut = { readonly platforms: readonly string[]; readonly attestations: number };
+
+/** The members of an index that are not pushed, where one image of it is. Undefined where there are none. */
+export function leftOut(entries: readonly IndexEntry[], pushed: Digest): LeftOut | undefined {
+  const others = entries.filter(({ digest }) => digest !== pushed);
+  if (others.length === 0) return undefined;
+  const platforms = others.filter(({ isAttestation }) => !isAttestation);
+  return {
+    platforms: [...new Set(platforms.map(({ platform }) => platform ?? "unknown platform"))],
+    attestations: others.length - platforms.length,
+  };
+}
