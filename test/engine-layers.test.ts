@@ -9,6 +9,7 @@ import { startCompressPool } from "../src/layers/compress-pool.ts";
 import { storeDocuments } from "../src/layers/document-cache.ts";
 import { openLayerCache } from "../src/layers/layer-cache.ts";
 import { DEFAULT_COMPRESSION } from "../src/oci/compression.ts";
+import { MEDIA_TYPE } from "../src/oci/descriptor.ts";
 import { digestOf, parseDiffId, parseDigest } from "../src/oci/digest.ts";
 import { parseImageConfig } from "../src/oci/image.ts";
 import type { PushEvent } from "../src/report/event.ts";
@@ -247,7 +248,7 @@ test("a save that fails fails every layer that waits, with the engine's own word
 });
 
 describe("an image of a containerd store, whose layers come compressed", () => {
-  const packed = imageBlobs(image, (layer) => Bun.gzipSync(layer));
+  const packed = imageBlobs(image, (layer) => Bun.gzipSync(layer), MEDIA_TYPE.layer.gzip);
   const manifest = [
     { Config: packed.config.path, RepoTags: null, Layers: packed.layers.map(({ path }) => path) },
   ];

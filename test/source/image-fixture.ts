@@ -89,6 +89,7 @@ export function layoutFiles(manifests: readonly unknown[]): Record<string, strin
 export function imageBlobs(
   image: FixtureImage,
   pack: (layer: Uint8Array<ArrayBuffer>) => Uint8Array = (layer) => layer,
+  mediaType?: string,
 ) {
   const config = blobOf(image.config);
   const layers = image.layers.map((layer) => blobOf(pack(layer)));
@@ -96,7 +97,7 @@ export function imageBlobs(
     JSON.stringify({
       schemaVersion: 2,
       config: { digest: config.digest, size: config.bytes.length },
-      layers: layers.map(({ digest, bytes }) => ({ digest, size: bytes.length })),
+      layers: layers.map(({ digest, bytes }) => ({ mediaType, digest, size: bytes.length })),
     }),
   );
   return { config, layers, manifest, files: filesOf([config, ...layers, manifest]) };
