@@ -3,8 +3,9 @@ import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { runWell, startDaemon, temporaryFolder, waitFor } from "./command.ts";
 import { startDockerEngine } from "./docker-engine.ts";
+import { findLab } from "./engine-lab.ts";
 import { requireParts } from "./parts.ts";
-import { findLab, type Place, THIS_MACHINE } from "./place.ts";
+import { type Place, THIS_MACHINE } from "./place.ts";
 import { openPodmanStore } from "./podman-store.ts";
 
 /** A running engine that nobody else uses. */

@@ -1,8 +1,6 @@
-/** Where an engine's programs come from: this machine, or the lab of engines of today. */
-import { test } from "bun:test";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
 
+/** Where an engine's programs come from: this machine, or the lab of newer engines. */
 export type Place = {
   /** What a command begins with that is to run there. */
   readonly enter: readonly string[];
@@ -11,31 +9,3 @@ export type Place = {
 };
 
 export const THIS_MACHINE: Place = { enter: [], folder: tmpdir() };
-
-const LAB = join(import.meta.dir, "../../dev/engines/lab");
-/** The lab's exit code where it cannot be made. */
-const IMPOSSIBLE = 3;
-
-/**
- * Finds the lab. Without one, says in one line why. In CI a lab that could be made, and is not there, is a failed
- * test; a system that cannot have one is not.
- */
-export function findLab(): Place | undefined {
-  if (process.platform !== "linux") {
-    console.log("Engines of today are skipped: this system is not Linux.");
-    return undefined;
-  }
-  const { exitCode, stdout, stderr } = Bun.spawnSync(["bash", LAB, "work"]);
-  if (exitCode === 0) {
-    const folder = stdout.toString().trim();
-    // Commands get an environment of their own, in which the lab would be looked for elsewhere.
-    return { enter: ["env", `CHUNKPUSH_ENGINES=${dirname(folder)}`, "bash", LAB, "run"], folder };
-  }
-  const reason = stderr.toString().trim();
-  if (process.env["CI"] && exitCode !== IMPOSSIBLE) {
-    test("needs the lab of engines of today", () => {
-      throw new Error(reason);
-    });
-  } else console.log(reason);
-  return undefined;
-}
