@@ -5,31 +5,31 @@
  * This file is the whole story: what a push does, step by step, and the only place that prints and exits.
  */
 import packageJson from "./package.json" with { type: "json" };
-import { CACHE_IN_USE, openLocks } from "./src/cache/lock.ts";
-import { pruneCache } from "./src/cache/prune-cache.ts";
-import { readCache } from "./src/cache/read-cache.ts";
 import type { CacheCommand } from "./src/cli/cache-command.ts";
-import { type PushCommand, parseInvocation } from "./src/cli.ts";
-import { readCredentials } from "./src/credentials.ts";
+import { readCredentials } from "./src/cli/credentials.ts";
+import { type PushCommand, parseInvocation } from "./src/cli/invocation.ts";
+import { exemptLoopback } from "./src/cli/proxy.ts";
+import { assertRuntime } from "./src/cli/runtime.ts";
 import { exitCodeOf, messageOf, PushError } from "./src/errors.ts";
 import { toPrintable } from "./src/format.ts";
-import { openLayerCache } from "./src/layers/layer-cache.ts";
 import type { Descriptor } from "./src/oci/descriptor.ts";
 import type { Digest } from "./src/oci/digest.ts";
 import { manifestFor } from "./src/oci/manifest.ts";
 import { formatReference, isLoopback } from "./src/oci/reference.ts";
-import { exemptLoopback } from "./src/proxy.ts";
-import { startBlobPusher } from "./src/push-blobs.ts";
-import { rememberRepository } from "./src/registry/blob-places.ts";
+import { startBlobPusher } from "./src/push/blob-pusher.ts";
+import { usernameOf } from "./src/registry/auth/credentials.ts";
 import { connect } from "./src/registry/connect.ts";
-import { usernameOf } from "./src/registry/credentials.ts";
+import { readTrust } from "./src/registry/http/trust.ts";
 import { missingBlobs, putManifest } from "./src/registry/put-manifest.ts";
-import { readTrust } from "./src/registry/trust.ts";
 import { describeCache, describePruned } from "./src/report/describe-cache.ts";
-import type { Report, Task } from "./src/report/event.ts";
+import type { Report, Task } from "./src/report/events.ts";
 import { plainReport } from "./src/report/plain.ts";
-import { assertRuntime } from "./src/runtime.ts";
-import { openSource, type Source } from "./src/source/open-source.ts";
+import { openSource, type Source } from "./src/source/open.ts";
+import { rememberRepository } from "./src/store/blob-places.ts";
+import { readCache } from "./src/store/contents.ts";
+import { openLayerCache } from "./src/store/layers.ts";
+import { CACHE_IN_USE, openLocks } from "./src/store/locks.ts";
+import { pruneCache } from "./src/store/prune.ts";
 
 /** The first retry comes after a second, the fifth after sixteen. */
 const RETRY_DELAY_MS = 1000;

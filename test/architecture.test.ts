@@ -14,13 +14,13 @@ const MAY_IMPORT: Readonly<Record<string, (path: string) => boolean>> = {
   "src/source/": (path) => !/^src\/(layers|registry|report|logins|cli)\b/.test(path),
   "src/layers/": (path) => !/^src\/(source|registry|report|logins|cli)\b/.test(path),
   "src/registry/": (path) => !/^src\/(source|layers|report|logins|cli)\b/.test(path),
-  "src/cache/": (path) => !/^src\/(source|layers|registry|report|logins|cli)\b/.test(path),
+  "src/store/": (path) => !/^src\/(source|layers|report|logins|cli)\b/.test(path),
   "src/logins/": (path) => !/^src\/(source|layers|report|cli)\b/.test(path),
   "src/report/": (path) => !/^src\/(source|layers|registry|logins)\//.test(path),
 };
 
 /** A prompt has to be seen by whom it asks. */
-const ALSO_PRINTS = ["src/credentials.ts"];
+const ALSO_PRINTS = ["src/cli/credentials.ts"];
 
 const JSON_OBJECTS = "src/oci/json-schema.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { type PushCommand, parseInvocation } from "../src/cli.ts";
+import { type PushCommand, parseInvocation } from "../src/cli/invocation.ts";
 import { exitCodeOf, PushError } from "../src/errors.ts";
 
 const TARGET = "registry.example.com/my/app:v1";
@@ -376,7 +376,9 @@ describe("help and version", () => {
     expect(names.length).toBeGreaterThanOrEqual(8);
     for (const name of names) expect(help).toContain(name);
     const flags = [
-      ...(await Bun.file(join(import.meta.dir, "../src/cli.ts")).text()).matchAll(/"(?:-\w, )?(--[a-z-]+)/g),
+      ...(await Bun.file(join(import.meta.dir, "../src/cli/invocation.ts")).text()).matchAll(
+        /"(?:-\w, )?(--[a-z-]+)/g,
+      ),
     ];
     expect(flags.length).toBeGreaterThanOrEqual(8);
     for (const [, flag = "?"] of flags) expect(help).toContain(flag);
@@ -530,7 +532,7 @@ describe("the program", () => {
 /** The variables that the program reads, by its own text, and the one that Bun reads for it. */
 async function environmentNames(): Promise<string[]> {
   const names = new Set<string>(["NODE_EXTRA_CA_CERTS"]);
-  for (const file of ["index.ts", "src/cli.ts", "src/credentials.ts"]) {
+  for (const file of ["index.ts", "src/cli/invocation.ts", "src/cli/credentials.ts"]) {
     const text = await Bun.file(join(import.meta.dir, "..", file)).text();
     const reads =
       /(?:variable\(|\benv\[|process\.env\[|setting\("--[a-z-]+", flags\.\w+,)\s*"([A-Z_]+)"|process\.env\.([A-Z_]+)/g;

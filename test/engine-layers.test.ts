@@ -2,19 +2,19 @@
 import { describe, expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { openLocks } from "../src/cache/lock.ts";
-import { engineLayerMaker } from "../src/engine-layers.ts";
 import { PushError } from "../src/errors.ts";
-import { startCompressPool } from "../src/layers/compress-pool.ts";
-import { storeDocuments } from "../src/layers/document-cache.ts";
-import { openLayerCache } from "../src/layers/layer-cache.ts";
+import { startCompressPool } from "../src/layers/compress/pool.ts";
 import { DEFAULT_COMPRESSION } from "../src/oci/compression.ts";
 import { MEDIA_TYPE } from "../src/oci/descriptor.ts";
 import { digestOf, parseDiffId, parseDigest } from "../src/oci/digest.ts";
 import { parseImageConfig } from "../src/oci/image.ts";
-import type { PushEvent } from "../src/report/event.ts";
-import type { EngineSource } from "../src/source/open-source.ts";
-import { readSavedStream } from "../src/source/saved-stream.ts";
+import { engineLayerMaker } from "../src/push/engine-layers.ts";
+import type { PushEvent } from "../src/report/events.ts";
+import type { EngineSource } from "../src/source/open.ts";
+import { readSavedStream } from "../src/source/stream/saved-stream.ts";
+import { storeDocuments } from "../src/store/documents.ts";
+import { openLayerCache } from "../src/store/layers.ts";
+import { openLocks } from "../src/store/locks.ts";
 import {
   archiveBytes,
   blobOf,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { largestFirst } from "../src/largest-first.ts";
+import { largestFirst } from "../src/push/largest-first.ts";
 
 /** Work that notes its size when it starts, and ends when it is told to. */
 function startLog() {

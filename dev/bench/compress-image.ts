@@ -6,7 +6,7 @@ import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import * as v from "valibot";
-import { openArchiveFiles } from "../../src/source/archive-files.ts";
+import { openArchiveFiles } from "../../src/source/files/archive.ts";
 import { writeWhole } from "./make-image.ts";
 import { paddingOf, tarEnd, tarHeader } from "./make-layer.ts";
 

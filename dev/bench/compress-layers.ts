@@ -3,12 +3,12 @@
  * nothing else: no push can be faster.
  */
 import { join } from "node:path";
-import { compressLayer } from "../../src/layers/compress-layer.ts";
-import { startCompressPool } from "../../src/layers/compress-pool.ts";
+import { compressLayer } from "../../src/layers/compress/layer.ts";
+import { startCompressPool } from "../../src/layers/compress/pool.ts";
 import { DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
-import { readPieces } from "../../src/read-pieces.ts";
-import { openArchiveFiles } from "../../src/source/archive-files.ts";
-import { readDockerArchive } from "../../src/source/docker-archive.ts";
+import { readPieces } from "../../src/oci/read-pieces.ts";
+import { openArchiveFiles } from "../../src/source/files/archive.ts";
+import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
 
 const [archive = "", folder = ""] = process.argv.slice(2);
 const [saved] = (await readDockerArchive(await openArchiveFiles(archive, archive))) ?? [];

@@ -9,7 +9,7 @@
 import { mkdtemp, open, readdir, rm, stat } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { startCompressPool } from "../../src/layers/compress-pool.ts";
+import { startCompressPool } from "../../src/layers/compress/pool.ts";
 import type { CompressionForm } from "../../src/oci/compression.ts";
 import { digestOf, hexOf } from "../../src/oci/digest.ts";
 

@@ -1,6 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
-import type { PruneRules } from "../cache/prune-cache.ts";
 import { PushError } from "../errors.ts";
+import type { PruneRules } from "../store/prune.ts";
 import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, bytes, duration, type Environment, setting } from "./values.ts";
 

@@ -1,6 +1,5 @@
 import { open } from "node:fs/promises";
-import { PushError } from "../errors.ts";
-import { fileError, OTHER_CACHE } from "../file-error.ts";
+import { fileError, OTHER_CACHE, PushError } from "../errors.ts";
 import { type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
 import {
   type DiffId,
@@ -11,11 +10,11 @@ import {
   shortDigest,
 } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
-import { temporaryFile } from "../temporary-file.ts";
-import { compressLayer } from "./compress-layer.ts";
-import { hashUnpacked } from "./hash-blob.ts";
-import { storeLayer, storePackedLayer } from "./layer-cache.ts";
-import type { PreparedLayer, PrepareOptions } from "./prepare-layer.ts";
+import { storeLayer, storePackedLayer } from "../store/layers.ts";
+import { temporaryFile } from "../store/temporary-file.ts";
+import { compressLayer } from "./compress/layer.ts";
+import { hashUnpacked } from "./hash.ts";
+import type { PreparedLayer, PrepareOptions } from "./prepare.ts";
 
 type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { object } from "../oci/json-schema.ts";
-import { type Credentials, credentialsOf } from "../registry/credentials.ts";
+import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
 
 /** What every helper answers for a server that it does not know. */
 const NOT_FOUND = "credentials not found in native keychain";

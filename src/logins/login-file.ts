@@ -1,8 +1,7 @@
 import * as v from "valibot";
-import { PushError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
+import { fileError, PushError } from "../errors.ts";
 import { checkJson, object, record } from "../oci/json-schema.ts";
-import { type Credentials, credentialsOf } from "../registry/credentials.ts";
+import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
 
 /** A helper is a program of this name behind `docker-credential-`: never a path. */
 const HELPER = v.pipe(v.string(), v.regex(/^[\w.-]*$/, "should be the name of a credential helper"));

@@ -1,4 +1,4 @@
-import type { Credentials } from "../registry/credentials.ts";
+import type { Credentials } from "../registry/auth/credentials.ts";
 
 /** Credentials that an earlier `docker login` or `podman login` left behind. */
 export type Login = {

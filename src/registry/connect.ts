@@ -1,16 +1,16 @@
 import { PushError, RegistryError } from "../errors.ts";
 import { apiHost, isLoopback, type Reference } from "../oci/reference.ts";
 import { type RetryPolicy, retry } from "../retry.ts";
-import { authenticate } from "./authenticate.ts";
-import type { Credentials } from "./credentials.ts";
-import { expectStatus } from "./expect-status.ts";
-import { linkRate } from "./link-rate.ts";
+import { recallLearned } from "../store/upload-notes.ts";
+import { authenticate } from "./auth/authenticate.ts";
+import type { Credentials } from "./auth/credentials.ts";
+import { expectStatus } from "./http/expect-status.ts";
+import { send } from "./http/send.ts";
+import { isTransient, retryAfterMs } from "./http/transient.ts";
+import type { Trust } from "./http/trust.ts";
 import type { Registry } from "./registry.ts";
-import { send } from "./send.ts";
-import { isTransient, retryAfterMs } from "./transient.ts";
-import type { Trust } from "./trust.ts";
-import { recallLearned } from "./upload-memory.ts";
-import { uploadSlots } from "./upload-slots.ts";
+import { linkRate } from "./upload/link-rate.ts";
+import { uploadSlots } from "./upload/slots.ts";
 
 /** How often a greeting may be lost on the way before it is taken for one to somebody else. */
 const GREETING_BREAKS = 2;

@@ -1,7 +1,7 @@
 import type { Digest } from "../oci/digest.ts";
-import { expectStatus } from "./expect-status.ts";
+import { expectStatus } from "./http/expect-status.ts";
+import { sendPersistently } from "./http/send.ts";
 import { blobUrl, type Registry } from "./registry.ts";
-import { sendPersistently } from "./send.ts";
 
 /**
  * Asks whether the repository has a blob. Undefined where it has not.

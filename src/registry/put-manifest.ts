@@ -1,10 +1,10 @@
 import { PushError, RegistryError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Manifest } from "../oci/manifest.ts";
-import { expectStatus } from "./expect-status.ts";
+import { expectStatus } from "./http/expect-status.ts";
+import { sendPersistently } from "./http/send.ts";
+import { printable } from "./http/spec-errors.ts";
 import { manifestUrl, type Registry } from "./registry.ts";
-import { sendPersistently } from "./send.ts";
-import { printable } from "./spec-errors.ts";
 
 /**
  * Tells which of some digests a registry misses, where it refused a manifest for that reason; all of them where it does

@@ -1,9 +1,9 @@
 import type { Digest } from "../oci/digest.ts";
 import type { RetryPolicy } from "../retry.ts";
-import type { Authenticator } from "./authenticator.ts";
-import type { LinkRate } from "./link-rate.ts";
-import type { Trust } from "./trust.ts";
-import type { UploadSlots } from "./upload-slots.ts";
+import type { Authenticator } from "./auth/authenticator.ts";
+import type { Trust } from "./http/trust.ts";
+import type { LinkRate } from "./upload/link-rate.ts";
+import type { UploadSlots } from "./upload/slots.ts";
 
 /** What a registry was seen to take where something else was refused. */
 export type Learned = {

@@ -1,6 +1,6 @@
-import type { Pruned } from "../cache/prune-cache.ts";
-import { type CacheContents, type CacheFile, totalBytes } from "../cache/read-cache.ts";
 import { alignColumns, formatAge, formatBytes } from "../format.ts";
+import { type CacheContents, type CacheFile, totalBytes } from "../store/contents.ts";
+import type { Pruned } from "../store/prune.ts";
 
 /** Enough to tell one blob from another, as Docker prints them. */
 const SHORT_DIGITS = 12;

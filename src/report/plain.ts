@@ -1,6 +1,6 @@
 import { formatAge, formatBytes, formatDuration } from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
-import type { PushEvent, Report, Task } from "./event.ts";
+import type { PushEvent, Report, Task } from "./events.ts";
 
 /** How often a line tells how far running work is: enough to see life, few enough for a log. */
 const TERMINAL_INTERVAL_MS = 2_000;

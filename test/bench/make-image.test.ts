@@ -2,9 +2,9 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { compressImage } from "../../dev/bench/compress-image.ts";
 import { makeImage } from "../../dev/bench/make-image.ts";
-import { openArchiveFiles } from "../../src/source/archive-files.ts";
-import { readDockerArchive } from "../../src/source/docker-archive.ts";
-import { readOciLayout } from "../../src/source/oci-layout.ts";
+import { openArchiveFiles } from "../../src/source/files/archive.ts";
+import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
+import { readOciLayout } from "../../src/source/files/oci-layout.ts";
 import { sha256 } from "../e2e/sha256.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type LockMode, openLocks, tryLock } from "../../src/cache/lock.ts";
+import { type LockMode, openLocks, tryLock } from "../../src/store/locks.ts";
 import { runWell } from "../e2e/command.ts";
 import { asNobody, canRunAsNobody } from "../support/nobody.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -11,7 +11,7 @@ setDefaultTimeout(60_000);
 /** Windows removes no file that is open. */
 const isWindows = process.platform === "win32";
 
-const MODULE = JSON.stringify(join(import.meta.dir, "../../src/cache/lock.ts"));
+const MODULE = JSON.stringify(join(import.meta.dir, "../../src/store/locks.ts"));
 
 /** Another process that takes a lock, and says whether it got it. It keeps it until it is killed. */
 async function otherProcess(folder: string, name: string, mode: LockMode) {

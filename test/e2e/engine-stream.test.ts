@@ -4,7 +4,7 @@ import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { parseDiffId, parseDigest } from "../../src/oci/digest.ts";
-import { readSavedStream } from "../../src/source/saved-stream.ts";
+import { readSavedStream } from "../../src/source/stream/saved-stream.ts";
 import { smallDisk } from "../support/small-disk.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
 import { chunkpush } from "./chunkpush.ts";

@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
-import { authenticate } from "../../src/registry/authenticate.ts";
+import { authenticate } from "../../src/registry/auth/authenticate.ts";
 import type { Registry } from "../../src/registry/registry.ts";
-import { closeUpload, sendChunk, startUpload } from "../../src/registry/upload-session.ts";
+import { closeUpload, sendChunk, startUpload } from "../../src/registry/upload/session.ts";
 import { createSelfSigned } from "../support/certificates.ts";
 import { blobOf, clientOf } from "../support/registry-client.ts";
 import { temporaryFolder } from "./command.ts";

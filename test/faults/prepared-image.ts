@@ -3,7 +3,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
 import { push } from "../../index.ts";
-import { parseInvocation } from "../../src/cli.ts";
+import { parseInvocation } from "../../src/cli/invocation.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { hexOf, parseDigest } from "../../src/oci/digest.ts";
 import { type HandmadeImage, handmadeImage } from "../e2e/handmade-image.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type BlobGuard, guardBlob } from "../../src/layers/blob-guard.ts";
+import { type BlobGuard, guardBlob } from "../../src/layers/guard.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";

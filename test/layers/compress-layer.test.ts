@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { compressLayer } from "../../src/layers/compress-layer.ts";
-import { BLOCK_BYTES, startCompressPool } from "../../src/layers/compress-pool.ts";
+import { compressLayer } from "../../src/layers/compress/layer.ts";
+import { BLOCK_BYTES, startCompressPool } from "../../src/layers/compress/pool.ts";
 import { COMPRESSION_LEVELS, type CompressionForm, DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import { readPieces } from "../../src/read-pieces.ts";
+import { readPieces } from "../../src/oci/read-pieces.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -197,7 +197,7 @@ describe("the pool", () => {
   });
 
   test("keeps no process alive that has nothing else to do", async () => {
-    const path = join(import.meta.dir, "../../src/layers/compress-pool.ts");
+    const path = join(import.meta.dir, "../../src/layers/compress/pool.ts");
     const code = `const { startCompressPool } = await import(${JSON.stringify(path)});
       {
         using pool = startCompressPool({ kind: "gzip", level: 1 }, 2);

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { findCachedDocument, storeDocuments } from "../../src/layers/document-cache.ts";
-import { openLayerCache } from "../../src/layers/layer-cache.ts";
 import { digestOf } from "../../src/oci/digest.ts";
+import { findCachedDocument, storeDocuments } from "../../src/store/documents.ts";
+import { openLayerCache } from "../../src/store/layers.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { hashBlob, hashUnpacked } from "../../src/layers/hash-blob.ts";
+import { hashBlob, hashUnpacked } from "../../src/layers/hash.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -116,7 +116,7 @@ describe.each(packers)("hashUnpacked, %s", (compression, pack) => {
       const path = join(folder.path, "x");
       await Bun.write(path, packed);
       const code = `
-      const { hashUnpacked } = await import(${JSON.stringify(join(import.meta.dir, "../../src/layers/hash-blob.ts"))});
+      const { hashUnpacked } = await import(${JSON.stringify(join(import.meta.dir, "../../src/layers/hash.ts"))});
       const path = ${JSON.stringify(path)};
       const controller = new AbortController();
       let content;

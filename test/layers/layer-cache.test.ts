@@ -1,16 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { mkdir, readdir, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { readCache } from "../../src/cache/read-cache.ts";
-import {
-  dropCachedLayer,
-  findCachedLayer,
-  openLayerCache,
-  storeLayer,
-} from "../../src/layers/layer-cache.ts";
 import { DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
+import { readCache } from "../../src/store/contents.ts";
+import { dropCachedLayer, findCachedLayer, openLayerCache, storeLayer } from "../../src/store/layers.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 

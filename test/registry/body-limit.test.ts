@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { RegistryError } from "../../src/errors.ts";
 import { connect } from "../../src/registry/connect.ts";
-import { uploadBlob } from "../../src/registry/upload-blob.ts";
+import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { answering, faultAlways } from "../support/faults.ts";
 import { blobOf, clientOf, connectOptions } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { bearerChallenge } from "../../src/registry/challenge.ts";
+import { bearerChallenge } from "../../src/registry/auth/challenge.ts";
 
 function read(...values: string[]) {
   const headers = new Headers();

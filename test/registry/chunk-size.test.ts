@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { chooseChunkSize, readChunkLimits } from "../../src/registry/chunk-size.ts";
+import { chooseChunkSize, readChunkLimits } from "../../src/registry/upload/chunk-size.ts";
 
 const NO_LIMITS = { minBytes: undefined, maxBytes: undefined };
 const CLOUDFLARE = { minBytes: 5_242_880, maxBytes: 100_000_000 };

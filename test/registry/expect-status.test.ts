@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type ErrorCode, type PushError, RegistryError } from "../../src/errors.ts";
-import { expectStatus } from "../../src/registry/expect-status.ts";
-import { printable } from "../../src/registry/spec-errors.ts";
+import { expectStatus } from "../../src/registry/http/expect-status.ts";
+import { printable } from "../../src/registry/http/spec-errors.ts";
 import { clientOf } from "../support/registry-client.ts";
 
 const URL_ASKED = new URL("http://registry.example/v2/team/app/blobs/uploads/1?_stateHash=secret");

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { fileBody } from "../../src/registry/file-body.ts";
+import { fileBody } from "../../src/registry/http/file-body.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

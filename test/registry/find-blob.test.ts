@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { ErrorCode } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { findBlob } from "../../src/registry/find-blob.ts";
-import { uploadBlob } from "../../src/registry/upload-blob.ts";
+import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { answering, faultAlways, faultAt, unavailable } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { blobOf, clientOf } from "../support/registry-client.ts";

@@ -1,7 +1,7 @@
 /** What a registry says of the images that it has, and what is not believed of it. */
 import { describe, expect, test } from "bun:test";
 import { digestOf } from "../../src/oci/digest.ts";
-import { type ImageName, readKnownImages } from "../../src/registry/known-layers.ts";
+import { type ImageName, readKnownImages } from "../../src/registry/known-images.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { clientOf, type TestClientOptions } from "../support/registry-client.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { linkRate } from "../../src/registry/link-rate.ts";
+import { linkRate } from "../../src/registry/upload/link-rate.ts";
 
 const MB = 1_000_000;
 

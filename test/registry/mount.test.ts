@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { parseReference } from "../../src/oci/reference.ts";
-import { rememberRepository } from "../../src/registry/blob-places.ts";
 import { connect } from "../../src/registry/connect.ts";
 import type { Registry } from "../../src/registry/registry.ts";
-import { type UploadOptions, uploadBlob } from "../../src/registry/upload-blob.ts";
+import { type UploadOptions, uploadBlob } from "../../src/registry/upload/upload-blob.ts";
+import { rememberRepository } from "../../src/store/blob-places.ts";
 import { answering, faultAlways } from "../support/faults.ts";
 import { blobOf, clientOf } from "../support/registry-client.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";

@@ -3,7 +3,7 @@ import { RegistryError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { imageManifest } from "../../src/oci/manifest.ts";
 import { putManifest } from "../../src/registry/put-manifest.ts";
-import { uploadBlob } from "../../src/registry/upload-blob.ts";
+import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { answering, answerLost, faultAlways } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { blobOf, clientOf, type TestClient } from "../support/registry-client.ts";

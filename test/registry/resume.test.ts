@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError } from "../../src/errors.ts";
-import { uploadBlob } from "../../src/registry/upload-blob.ts";
+import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { faultAt, sessionDeleted, unavailable } from "../support/faults.ts";
 import { blobOf, clientOf, type TestClient } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { resolveLocation, send, sendPersistently } from "../../src/registry/send.ts";
+import { resolveLocation, send, sendPersistently } from "../../src/registry/http/send.ts";
 import { startHttpServer, type TestServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
 import { clientOf } from "../support/registry-client.ts";

@@ -8,13 +8,13 @@ import {
 } from "../../dev/token-server/token-server.ts";
 import { manifestFor } from "../../src/oci/manifest.ts";
 import { parseReference } from "../../src/oci/reference.ts";
+import type { Credentials } from "../../src/registry/auth/credentials.ts";
 import { connect } from "../../src/registry/connect.ts";
-import type { Credentials } from "../../src/registry/credentials.ts";
 import { findBlob } from "../../src/registry/find-blob.ts";
+import { send } from "../../src/registry/http/send.ts";
 import { putManifest } from "../../src/registry/put-manifest.ts";
-import { send } from "../../src/registry/send.ts";
-import { uploadBlob } from "../../src/registry/upload-blob.ts";
-import { askUpload, startUpload } from "../../src/registry/upload-session.ts";
+import { askUpload, startUpload } from "../../src/registry/upload/session.ts";
+import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { blobOf, clientOf } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";

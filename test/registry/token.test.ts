@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { RegistryError } from "../../src/errors.ts";
-import type { Credentials } from "../../src/registry/credentials.ts";
-import { fetchToken } from "../../src/registry/token.ts";
+import type { Credentials } from "../../src/registry/auth/credentials.ts";
+import { fetchToken } from "../../src/registry/auth/token.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { clientOf } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";

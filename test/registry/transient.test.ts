@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { type ErrorCode, PushError, RegistryError } from "../../src/errors.ts";
-import { isTransient, retryAfterMs } from "../../src/registry/transient.ts";
+import { isTransient, retryAfterMs } from "../../src/registry/http/transient.ts";
 
 function answered(status: number, headers: Record<string, string> = {}): RegistryError {
   const answer = {

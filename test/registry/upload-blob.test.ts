@@ -5,7 +5,7 @@ import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError, RegistryError } from "../../src/errors.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import type { Registry } from "../../src/registry/registry.ts";
-import { uploadBlob } from "../../src/registry/upload-blob.ts";
+import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import {
   answering,
   answerLost,

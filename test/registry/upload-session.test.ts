@@ -8,7 +8,7 @@ import {
   sendChunk,
   sessionFromRefusal,
   startUpload,
-} from "../../src/registry/upload-session.ts";
+} from "../../src/registry/upload/session.ts";
 import { answering, faultAlways } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { clientOf } from "../support/registry-client.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { RegistryError } from "../../src/errors.ts";
-import { type UploadSlots, uploadSlots } from "../../src/registry/upload-slots.ts";
+import { type UploadSlots, uploadSlots } from "../../src/registry/upload/slots.ts";
 
 const failed = (status: number) =>
   new RegistryError("REGISTRY_FAILED", "no", {

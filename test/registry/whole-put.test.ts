@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError, RegistryError } from "../../src/errors.ts";
-import { uploadBlob } from "../../src/registry/upload-blob.ts";
-import { recallLearned } from "../../src/registry/upload-memory.ts";
+import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
+import { recallLearned } from "../../src/store/upload-notes.ts";
 import { answering, faultAlways, faultAt } from "../support/faults.ts";
 import { blobOf, clientOf } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, jest, test } from "bun:test";
-import type { PushEvent, Task } from "../../src/report/event.ts";
+import type { PushEvent, Task } from "../../src/report/events.ts";
 import { plainReport } from "../../src/report/plain.ts";
 
 /** The lines that events give, with whatever depends on the clock replaced. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { openArchiveFiles } from "../../src/source/archive-files.ts";
+import { openArchiveFiles } from "../../src/source/files/archive.ts";
 import { rejection } from "../support/rejection.ts";
 import { type FixtureMember, memberBytes, tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { digestOf } from "../../src/oci/digest.ts";
 import type { Image } from "../../src/oci/image.ts";
-import { readDockerArchive } from "../../src/source/docker-archive.ts";
+import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
 import { rejection } from "../support/rejection.ts";
 import {
   blobOf,

@@ -1,6 +1,6 @@
 /** What is asked of a real `docker` command is in open-source.test.ts, by a process of its own. */
 import { expect, test } from "bun:test";
-import { nearestNames } from "../../src/source/docker-engine.ts";
+import { nearestNames } from "../../src/source/engine/docker.ts";
 
 const HAS = ["my/app:v1", "my/app:v2", "other:latest", "localhost:5000/my/app:v1", "postgres:16", "redis:7"];
 

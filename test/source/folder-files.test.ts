@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdir, symlink, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { openFolderFiles } from "../../src/source/folder-files.ts";
+import { openFolderFiles } from "../../src/source/files/folder.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 

@@ -2,9 +2,9 @@
 import { mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
-import { openArchiveFiles } from "../../src/source/archive-files.ts";
-import { openFolderFiles } from "../../src/source/folder-files.ts";
-import type { ImageFiles } from "../../src/source/image-files.ts";
+import { openArchiveFiles } from "../../src/source/files/archive.ts";
+import { openFolderFiles } from "../../src/source/files/folder.ts";
+import type { ImageFiles } from "../../src/source/files/image-files.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type FixtureMember, tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

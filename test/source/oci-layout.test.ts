@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readOciLayout } from "../../src/source/oci-layout.ts";
+import { readOciLayout } from "../../src/source/files/oci-layout.ts";
 import { rejection } from "../support/rejection.ts";
 import {
   blobOf,

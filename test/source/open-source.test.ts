@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { detectCompression } from "../../src/oci/image.ts";
 import { parseReference } from "../../src/oci/reference.ts";
-import { openSource, type Source, type SourceOptions } from "../../src/source/open-source.ts";
+import { openSource, type Source, type SourceOptions } from "../../src/source/open.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
@@ -281,7 +281,7 @@ describe("failures", () => {
 
 /** Runs in a process of its own: a working folder is one per process, and so are rights. */
 const OPEN = `
-  const { openSource } = await import(${JSON.stringify(join(REPOSITORY, "src/source/open-source.ts"))});
+  const { openSource } = await import(${JSON.stringify(join(REPOSITORY, "src/source/open.ts"))});
   const { parseReference } = await import(${JSON.stringify(join(REPOSITORY, "src/oci/reference.ts"))});
   if (process.env.AS_NOBODY && process.getuid() === 0) process.setuid(65534);
   const [target, source] = process.argv.slice(1);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { PushError } from "../../src/errors.ts";
-import { type SavedImage, selectImage } from "../../src/source/saved-image.ts";
+import { type SavedImage, selectImage } from "../../src/source/select-image.ts";
 
 function saved(describe: string, ...names: string[]): SavedImage {
   return { names, describe, load: () => Promise.reject(new Error("nobody asked for it")) };

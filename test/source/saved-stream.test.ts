@@ -1,8 +1,8 @@
 /** What engines save, read once as it comes: layers are told by what the archive says, and nobody has to believe it. */
 import { describe, expect, test } from "bun:test";
 import { type DiffId, digestOf, hexOf, parseDiffId, parseDigest } from "../../src/oci/digest.ts";
-import type { InspectedImage, ResolvedImage } from "../../src/source/resolve-image.ts";
-import { readSavedStream, type SavedParts } from "../../src/source/saved-stream.ts";
+import type { InspectedImage, ResolvedImage } from "../../src/source/stream/resolve-image.ts";
+import { readSavedStream, type SavedParts } from "../../src/source/stream/saved-stream.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import {

@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { link, mkdir, open, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Pax } from "tar";
-import { openArchiveFiles } from "../../src/source/archive-files.ts";
-import { indexTar as indexTarAs, type TarMember } from "../../src/source/tar-index.ts";
+import { openArchiveFiles } from "../../src/source/files/archive.ts";
+import { indexTar as indexTarAs, type TarMember } from "../../src/source/tar/members.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import {

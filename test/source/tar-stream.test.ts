@@ -1,9 +1,9 @@
 /** The same archives as the index reads, from a pipe: whatever the sizes of the pieces in which they come. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { openArchiveFiles } from "../../src/source/archive-files.ts";
-import { indexTar } from "../../src/source/tar-index.ts";
-import { readTarStream, type StreamedFile } from "../../src/source/tar-stream.ts";
+import { openArchiveFiles } from "../../src/source/files/archive.ts";
+import { indexTar } from "../../src/source/tar/members.ts";
+import { readTarStream, type StreamedFile } from "../../src/source/tar/stream.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";

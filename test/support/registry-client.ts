@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { MEDIA_TYPE, type RegistryBlob } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { parseReference } from "../../src/oci/reference.ts";
-import { authenticate } from "../../src/registry/authenticate.ts";
-import type { Authenticator } from "../../src/registry/authenticator.ts";
-import type { Credentials } from "../../src/registry/credentials.ts";
-import { type LinkRate, linkRate } from "../../src/registry/link-rate.ts";
+import { authenticate } from "../../src/registry/auth/authenticate.ts";
+import type { Authenticator } from "../../src/registry/auth/authenticator.ts";
+import type { Credentials } from "../../src/registry/auth/credentials.ts";
 import type { Registry } from "../../src/registry/registry.ts";
-import { uploadSlots } from "../../src/registry/upload-slots.ts";
+import { type LinkRate, linkRate } from "../../src/registry/upload/link-rate.ts";
+import { uploadSlots } from "../../src/registry/upload/slots.ts";
 import type { RetryPolicy } from "../../src/retry.ts";
 
 type Retry = Parameters<RetryPolicy["onRetry"]>[0];

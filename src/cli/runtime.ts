@@ -1,0 +1,16 @@
+import { PushError } from "../errors.ts";
+
+/** Before it, Bun sent the whole file's length for a piece of a file. */
+const MINIMUM_BUN = "1.4.5";
+
+/** Refuses to run where requests would be sent wrongly. Throws `RUNTIME_TOO_OLD`. */
+export function assertRuntime(bunVersion: string): void {
+  if (Bun.semver.order(bunVersion.replace(/-.*$/, ""), MINIMUM_BUN) >= 0) return;
+  throw new PushError(
+    "RUNTIME_TOO_OLD",
+    `chunkpush needs Bun ${MINIMUM_BUN} or newer, but this is Bun ${bunVersion}.`,
+    {
+      hint: 'Run "bun upgrade". Or let npm bring the right one: "npm run push -- TARGET" in chunkpush\'s folder.',
+    },
+  );
+}

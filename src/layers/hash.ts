@@ -1,0 +1,65 @@
+import { fileError, messageOf, PushError } from "../errors.ts";
+import type { Compression } from "../oci/descriptor.ts";
+import { type Digest, type DigestHasher, digestHasher } from "../oci/digest.ts";
+import { readPieces } from "../oci/read-pieces.ts";
+
+/** Large enough that reading, not asking to read, takes the time. */
+const READ_BYTES = 1024 * 1024;
+
+/**
+ * The digest of content as it lies there. The system's errors come through as they are.
+ *
+ * @param hasher has seen what comes before the content
+ */
+export async function hashBlob(
+  content: Blob,
+  signal: AbortSignal,
+  onProgress: (doneBytes: number) => void = () => {},
+  hasher: DigestHasher = digestHasher(),
+): Promise<Digest> {
+  let doneBytes = 0;
+  for await (const bytes of readPieces(content, READ_BYTES, signal)) {
+    hasher.update(bytes);
+    doneBytes += bytes.length;
+    onProgress(doneBytes);
+  }
+  return hasher.digest();
+}
+
+/**
+ * The digest of what compressed content unpacks to. Throws `CONTENT_MISMATCH` where it does not unpack, and
+ * `FILE_FAILED` where it cannot be read.
+ */
+export async function hashUnpacked(
+  content: Blob,
+  compression: Exclude<Compression, "none">,
+  name: string,
+  signal: AbortSignal,
+): Promise<Digest> {
+  const hasher = digestHasher();
+  // They take long to load, and few layers need them.
+  const { Readable } = await import("node:stream");
+  const { pipeline } = await import("node:stream/promises");
+  const { createGunzip, createZstdDecompress } = await import("node:zlib");
+  try {
+    await pipeline(
+      Readable.from(readPieces(content, READ_BYTES, signal), { objectMode: false }),
+      compression === "gzip" ? createGunzip() : createZstdDecompress(),
+      async (unpacked: AsyncIterable<Uint8Array>) => {
+        for await (const bytes of unpacked) hasher.update(bytes);
+      },
+    );
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (cause instanceof Error && "syscall" in cause) throw fileError(cause, `read the layer "${name}"`);
+    throw new PushError(
+      "CONTENT_MISMATCH",
+      `Cannot push: the layer "${name}" is damaged: ${messageOf(cause)}`,
+      {
+        hint: "Save the image again.",
+        cause,
+      },
+    );
+  }
+  return hasher.digest();
+}

@@ -1,0 +1,162 @@
+import * as v from "valibot";
+import { PushError, RegistryError } from "../../errors.ts";
+import { object } from "../../oci/json-schema.ts";
+import { type RegistryRequest, type RegistryResponse, sendOnce } from "../http/send.ts";
+import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
+import { isTransient } from "../http/transient.ts";
+import type { Registry } from "../registry.ts";
+import type { BearerChallenge } from "./challenge.ts";
+import { basicAuthorization, type Credentials, secretsOf } from "./credentials.ts";
+
+/** What the token specification has for a server that does not say. */
+const DEFAULT_LIFETIME_SECONDS = 60;
+
+const TEXT = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/));
+const ANSWER = object({
+  token: v.fallback(v.optional(TEXT), undefined),
+  /** OAuth's name for the same. */
+  access_token: v.fallback(v.optional(TEXT), undefined),
+  expires_in: v.fallback(
+    v.pipe(v.unknown(), v.toNumber(), v.finite(), v.gtValue(0)),
+    DEFAULT_LIFETIME_SECONDS,
+  ),
+  issued_at: v.fallback(v.optional(v.string()), undefined),
+});
+
+/** A bearer token, and for how long from the time of asking it is good. */
+export type Token = { readonly value: string; readonly lifetimeMs: number };
+
+/**
+ * Gets a token where the registry said that there are some. One try: whoever wanted to send a request with it owns
+ * the retries, to which a fault of the token server looks like one of the registry.
+ *
+ * The realm may be anywhere, which is normal for token servers, and gets the credentials because the registry named
+ * it; nobody whom the realm names gets them, so redirects are not followed. Throws `TOKEN_FAILED`, `UNAUTHORIZED`,
+ * `DENIED`, and what a lost connection throws.
+ *
+ * https://distribution.github.io/distribution/spec/auth/token/ and …/auth/oauth/
+ */
+export async function fetchToken(
+  registry: Omit<Registry, "auth">,
+  { realm, service }: BearerChallenge,
+  scopes: readonly string[],
+  credentials: Credentials | undefined,
+): Promise<Token> {
+  const url = realmUrl(realm, registry.origin);
+  const isIdentity = credentials !== undefined && "identityToken" in credentials;
+  const request = isIdentity
+    ? refreshRequest(url, service, scopes, credentials.identityToken)
+    : tokenRequest(url, service, scopes);
+  const response = await sendOnce(registry, request, url, basicAuthorization(credentials));
+  if (response.status !== 200) throw refusal(registry, request, response, credentials);
+  return readToken(response, url);
+}
+
+function tokenRequest(url: URL, service: string | undefined, scopes: readonly string[]): RegistryRequest {
+  if (service !== undefined) url.searchParams.append("service", service);
+  for (const scope of scopes) url.searchParams.append("scope", scope);
+  return { method: "GET", url };
+}
+
+function refreshRequest(
+  url: URL,
+  service: string | undefined,
+  scopes: readonly string[],
+  identityToken: string,
+): RegistryRequest {
+  const form = new URLSearchParams({
+    grant_type: "refresh_token",
+    ...(service !== undefined && { service }),
+    scope: scopes.join(" "),
+    client_id: "chunkpush",
+    refresh_token: identityToken,
+  });
+  return {
+    method: "POST",
+    url,
+    headers: { "content-type": "application/x-www-form-urlencoded" },
+    body: new Blob([form.toString()]),
+  };
+}
+
+function realmUrl(realm: string, origin: string): URL {
+  const url = URL.parse(realm);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "") {
+    throw new PushError("TOKEN_FAILED", `${origin} wants a token, but names no address to get it from.`);
+  }
+  if (url.protocol === "http:" && !origin.startsWith("http:")) {
+    throw new PushError(
+      "TOKEN_FAILED",
+      `${origin} wants a token from ${url.origin}, in plain HTTP, where everybody can read the password.`,
+      { hint: "The realm in the registry's configuration has to be an https:// address." },
+    );
+  }
+  return url;
+}
+
+function readToken({ text, headers }: RegistryResponse, url: URL): Token {
+  const answer = v.safeParse(ANSWER, parseJson(text));
+  const value = answer.success ? (answer.output.token ?? answer.output.access_token) : undefined;
+  if (!answer.success || value === undefined) {
+    throw new PushError(
+      "TOKEN_FAILED",
+      `The token server ${url.origin}${url.pathname} answered 200, but without a token.`,
+      { hint: "Is this address the token server of the registry? Its operator knows." },
+    );
+  }
+  // By the server's own clock, which need not be ours: a token may come out of a cache.
+  const ageMs = Date.parse(headers.get("date") ?? "") - Date.parse(answer.output.issued_at ?? "");
+  return { value, lifetimeMs: answer.output.expires_in * 1000 - (ageMs > 0 ? ageMs : 0) };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why there is no token. Only what may pass by itself looks like an answer of the registry. */
+function refusal(
+  registry: Omit<Registry, "auth">,
+  { method, url }: RegistryRequest,
+  { status, headers, text }: RegistryResponse,
+  credentials: Credentials | undefined,
+): PushError {
+  const errors = readSpecErrors(text);
+  const server = `The token server of ${registry.origin}`;
+  const secrets = secretsOf(credentials);
+  const asked = printable(`${method} ${url.origin}${url.pathname}`, secrets);
+  const answered = `${asked} answered ${status}${quoteErrors(errors, secrets)}.`;
+  const passing = new RegistryError("TOKEN_FAILED", `${server} gave no token. ${answered}`, {
+    status,
+    specCodes: [],
+    namedDigests: [],
+    headers,
+    url: url.href,
+  });
+  if (isTransient(passing)) return passing;
+  if (credentials !== undefined && "identityToken" in credentials && (status === 400 || status === 401)) {
+    return new PushError("UNAUTHORIZED", `${server} does not accept the identity token. ${answered}`, {
+      hint: "Log in again: docker login, or podman login.",
+    });
+  }
+  if (status === 401) {
+    return credentials === undefined
+      ? new PushError("UNAUTHORIZED", `${server} wants a user name and a password. ${answered}`, {
+          hint: 'Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts …',
+        })
+      : new PushError("UNAUTHORIZED", `${server} does not accept this user name and password. ${answered}`, {
+          hint: "Check USERNAME_REGISTRY, and what is piped in; or log in again, where they come from docker login.",
+        });
+  }
+  if (status === 403) {
+    return new PushError(
+      "DENIED",
+      `${server} refuses to let this user push to "${registry.repository}". ${answered}`,
+      { hint: "Check the user's rights, and the name of the repository." },
+    );
+  }
+  return new PushError("TOKEN_FAILED", `${server} gave no token. ${answered}`);
+}

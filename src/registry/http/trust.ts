@@ -1,0 +1,46 @@
+import { readFile } from "node:fs/promises";
+import { fileError, PushError } from "../../errors.ts";
+
+/** Whose word about a server's name counts, in the form in which Bun's fetch takes it. */
+export type Trust = { readonly ca: string[] } | { readonly rejectUnauthorized: false };
+
+export type TrustOptions = {
+  /** A PEM file with authorities to trust besides those of this machine. */
+  readonly caFile: string | undefined;
+  /** Trusts whoever answers. */
+  readonly skipVerify: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+};
+
+/**
+ * Collects the authorities to trust: those that come with Bun (with `NODE_EXTRA_CA_CERTS`), those of the system, where a
+ * company installs its own, and those of `SSL_CERT_FILE` and `--ca-file`. Throws `FILE_FAILED` and `USAGE`.
+ */
+export async function readTrust({ caFile, skipVerify, env }: TrustOptions): Promise<Trust> {
+  if (skipVerify) return { rejectUnauthorized: false };
+  const files = [caFile, env["SSL_CERT_FILE"]].flatMap((path) => path || []);
+  const own = await Promise.all(files.map(readAuthorities));
+  let ca: string[] | undefined;
+  return {
+    // Only when TLS is first spoken: it takes twenty milliseconds, which is a good part of a push that sends nothing.
+    get ca() {
+      ca ??= [...machineAuthorities(), ...own];
+      return ca;
+    },
+  };
+}
+
+function machineAuthorities(): string[] {
+  const { getCACertificates } = process.getBuiltinModule("node:tls");
+  return [...getCACertificates("default"), ...getCACertificates("system")];
+}
+
+async function readAuthorities(path: string): Promise<string> {
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw fileError(cause, `read the certificate authorities in "${path}"`);
+  });
+  if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
+  throw new PushError("USAGE", `"${path}" holds no certificate in PEM form.`, {
+    hint: 'A PEM file has lines "-----BEGIN CERTIFICATE-----". From DER: openssl x509 -inform der -in ca.cer -out ca.pem',
+  });
+}

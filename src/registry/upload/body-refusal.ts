@@ -1,0 +1,80 @@
+import { PushError, RegistryError } from "../../errors.ts";
+import { formatBytes } from "../../format.ts";
+import type { Registry } from "../registry.ts";
+import { shrinkChunk } from "./chunk-size.ts";
+import { sessionFromRefusal, type Upload } from "./session.ts";
+
+/** A connection that breaks once while the first chunk goes up is bad luck; twice may be somebody's limit. */
+const CUTS_OF_A_LIMIT = 2;
+
+/**
+ * Draws from a refusal what the registry, or a proxy in front of it, takes: smaller bodies, or no chunks at all. The
+ * blob may then start again in another way.
+ *
+ * @returns whether there is another way to try
+ */
+export function learnFromRefusal(registry: Registry, upload: Upload, size: number, error: unknown): boolean {
+  const { learned } = registry;
+  const { chunkBytes, limits } = upload;
+  const isWhole = size <= chunkBytes;
+  // Whoever says how large chunks may be knows chunks, and takes no larger body.
+  const mayBeWhole = limits.maxBytes === undefined;
+  // Google Artifact Registry knows no chunks, and GHCR only small ones: https://github.com/orgs/community/discussions/26299
+  if (!isWhole && mayBeWhole && refusesChunks(error)) {
+    learned.wholePuts = "only";
+    return true;
+  }
+  if (!isSizeRefused(error)) return false;
+  if (isWhole && learned.wholePuts === "only") return false;
+  if (isWhole && learned.wholePuts === "preferred") {
+    learned.wholePuts = "refused";
+    return true;
+  }
+  if (!isWhole && mayBeWhole && statusOf(error) === 416 && learned.wholePuts === undefined) {
+    learned.wholePuts = "preferred";
+    return true;
+  }
+  const headers = error instanceof RegistryError ? error.answer.headers : undefined;
+  const smallerBytes = shrinkChunk(Math.min(chunkBytes, size), limits.minBytes, headers);
+  if (smallerBytes === undefined) return false;
+  learned.maxBodyBytes = Math.min(smallerBytes, learned.maxBodyBytes ?? smallerBytes);
+  return true;
+}
+
+/**
+ * Throws `BODY_TOO_LARGE` where connections keep breaking before anything is there: some proxies refuse a body by
+ * hanging up in the middle of it, and their 413 is lost on the way.
+ *
+ * @param cuts how many in a row
+ */
+export function suspectBodyLimit(
+  cause: unknown,
+  bodyBytes: number,
+  cuts: number,
+  minBytes: number | undefined,
+): void {
+  if (cuts < CUTS_OF_A_LIMIT || shrinkChunk(bodyBytes, minBytes) === undefined) return;
+  throw new PushError(
+    "BODY_TOO_LARGE",
+    `The connection broke ${cuts} times while a body of ${formatBytes(bodyBytes)} was going up: something on the way may refuse its size.`,
+    { cause },
+  );
+}
+
+/** 413; and GHCR's 416, which tells of no place where the upload stands, because it is about the size. */
+function isSizeRefused(error: unknown): boolean {
+  if (!(error instanceof PushError)) return false;
+  return (
+    error.code === "BODY_TOO_LARGE" || (statusOf(error) === 416 && sessionFromRefusal(error) === undefined)
+  );
+}
+
+function refusesChunks(error: unknown): boolean {
+  if (!(error instanceof RegistryError)) return false;
+  const { status, specCodes } = error.answer;
+  return status === 405 || status === 501 || (status < 500 && specCodes.includes("UNSUPPORTED"));
+}
+
+function statusOf(error: unknown): number | undefined {
+  return error instanceof RegistryError ? error.answer.status : undefined;
+}

@@ -1,0 +1,192 @@
+import { distance } from "fastest-levenshtein";
+import * as v from "valibot";
+import { PushError } from "../../errors.ts";
+import { type DiffId, type Digest, parseDiffId, parseDigest } from "../../oci/digest.ts";
+import { platformName } from "../../oci/image-index.ts";
+import { parseJson } from "../../oci/json.ts";
+import { object } from "../../oci/json-schema.ts";
+
+const SUGGESTIONS = 3;
+
+/** What Podman says first where it stands in for `docker`. */
+const PODMAN_GREETING = /^Emulate Docker CLI using podman/;
+
+/** An image that an engine has. */
+export type EngineImage = {
+  /** The digest of its config, of its manifest, or of an index that lists the manifest: engines differ. */
+  readonly id: Digest;
+  readonly names: readonly string[];
+  /** When it was built, as the engine says: ISO 8601. */
+  readonly created: string;
+  /** About what saving it will send. Undefined where the engine does not tell. */
+  readonly sizeBytes: number | undefined;
+  /** `linux/amd64`, or undefined where the engine does not say. */
+  readonly platform: string | undefined;
+  readonly diffIds: readonly DiffId[];
+};
+
+const INSPECTED = v.strictTuple([
+  object({
+    // Podman leaves the algorithm out.
+    Id: v.pipe(v.string(), v.regex(/^(?:sha256:)?[0-9a-f]{64}$/)),
+    RepoTags: v.nullish(v.array(v.string())),
+    Created: v.fallback(v.string(), ""),
+    Size: v.fallback(v.optional(v.pipe(v.number(), v.finite(), v.minValue(0))), undefined),
+    // Only engines with the containerd store tell it. From 29 on, their size counts what is unpacked as well.
+    Descriptor: v.nullish(v.unknown()),
+    Os: v.nullish(v.string()),
+    Architecture: v.nullish(v.string()),
+    Variant: v.nullish(v.string()),
+    RootFS: object({ Layers: v.nullish(v.array(v.string())) }),
+  }),
+]);
+
+/**
+ * Looks an image up in the engine that the `docker` command reaches: `DOCKER_HOST` and contexts just work.
+ * Throws `ENGINE_MISSING`, `ENGINE_UNREACHABLE`, or `IMAGE_NOT_FOUND` with the nearest names.
+ */
+export async function inspectEngineImage(name: string, signal: AbortSignal): Promise<EngineImage> {
+  const inspected = await docker(["image", "inspect", name], signal);
+  if (inspected.exitCode !== 0) {
+    // The second is Podman's own command's.
+    if (!/no such image|image not known/i.test(inspected.stderr))
+      throw engineFailure(inspected.stderr, `look for "${name}"`, inspected.exitCode);
+    throw await imageNotFound(name, signal);
+  }
+  const title = `what docker says of the image "${name}"`;
+  const [image] = parseJson(new TextEncoder().encode(inspected.stdout), INSPECTED, title);
+  return {
+    id: parseDigest(`sha256:${image.Id.replace("sha256:", "")}`, `Id in ${title}`),
+    names: image.RepoTags ?? [],
+    created: image.Created,
+    sizeBytes: image.Descriptor == null ? image.Size : undefined,
+    platform: platformName({ os: image.Os, architecture: image.Architecture, variant: image.Variant }),
+    diffIds: (image.RootFS.Layers ?? []).map((id) => parseDiffId(id, `RootFS.Layers in ${title}`)),
+  };
+}
+
+/**
+ * The archive that `docker save` writes, as it comes: nothing of it is on the disk. Whoever stops reading stops docker.
+ *
+ * @param name for messages; what is saved is the image that was inspected, and never all the tags of a repository
+ */
+export async function* saveEngineImage(
+  { id }: EngineImage,
+  name: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  // With bare hex digits, engines with the containerd store look for a repository of that name.
+  const child = startDocker(["image", "save", id], signal);
+  const stderr = child.stderr.text();
+  let isRead = false;
+  try {
+    yield* child.stdout;
+    isRead = true;
+  } finally {
+    if (!isRead) child.kill();
+  }
+  const exitCode = await child.exited;
+  signal.throwIfAborted();
+  assertNotInterrupted(exitCode);
+  if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`, exitCode);
+}
+
+type DockerResult = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
+
+async function docker(args: readonly string[], signal: AbortSignal): Promise<DockerResult> {
+  const child = startDocker(args, signal);
+  const [stdout, stderr, exitCode] = await Promise.all([
+    child.stdout.text(),
+    child.stderr.text(),
+    child.exited,
+  ]);
+  signal.throwIfAborted();
+  assertNotInterrupted(exitCode);
+  return { exitCode, stdout, stderr };
+}
+
+/** Ctrl-C reaches every process of the terminal, and docker may be the first to end of it. */
+function assertNotInterrupted(exitCode: number): void {
+  if (exitCode === 130) throw new PushError("INTERRUPTED", "Interrupted.");
+}
+
+function startDocker(args: readonly string[], signal: AbortSignal) {
+  const command = Bun.which("docker");
+  if (command === null) {
+    throw new PushError(
+      "ENGINE_MISSING",
+      "Cannot read the image from an engine: there is no docker command on this machine.",
+      {
+        hint: 'Save the image where there is one, "docker save my/app:v1 --output output.tar", and push from the folder that has output.tar.',
+      },
+    );
+  }
+  // The registry's password is no business of docker's, nor of its plugins.
+  const { REGISTRY_JWT_TOKEN: _, ...env } = process.env;
+  return Bun.spawn([command, ...args], {
+    env,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    signal,
+  });
+}
+
+function engineFailure(stderr: string, action: string, exitCode: number): PushError {
+  const said = stderr
+    .trim()
+    .split("\n")
+    .filter((line) => !PODMAN_GREETING.test(line))
+    .slice(-3)
+    .join(" ")
+    .slice(0, 500);
+  if (
+    /cannot connect|is the docker daemon running|failed to connect|connection refused|permission denied/i.test(
+      said,
+    )
+  ) {
+    return new PushError(
+      "ENGINE_UNREACHABLE",
+      `Cannot ${action}: the Docker engine does not answer: ${said}`,
+      {
+        hint: 'Start it, or check DOCKER_HOST and "docker context ls". An archive works without an engine: put output.tar into this folder.',
+      },
+    );
+  }
+  if (/no suitable export target|content digest .*not found/i.test(said)) {
+    return new PushError("ENGINE_FAILED", `Cannot ${action}: the engine lacks a part of the image: ${said}`, {
+      hint: "Pull it again, for the platform that you want: docker pull --platform linux/amd64 NAME",
+    });
+  }
+  if (said !== "") return new PushError("ENGINE_FAILED", `Cannot ${action}: docker said: ${said}`);
+  return new PushError(
+    "ENGINE_FAILED",
+    `Cannot ${action}: docker ended with ${exitCode}, and said nothing.`,
+    {
+      hint: "It may have been killed, for want of memory say. Push again: the layers that are done are kept.",
+    },
+  );
+}
+
+async function imageNotFound(name: string, signal: AbortSignal): Promise<PushError> {
+  const listed = await docker(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], signal);
+  const nearest = nearestNames(
+    name,
+    listed.stdout.split("\n").filter((line) => line !== "" && !line.includes("<none>")),
+  );
+  const near = nearest[0] ?? "my/app:v1";
+  return new PushError(
+    "IMAGE_NOT_FOUND",
+    `The Docker engine has no image "${name}".${nearest.length > 0 ? ` The nearest it has: ${nearest.join(", ")}.` : ""}`,
+    {
+      hint: `Name the image before the target, "bun run index.ts ${near} TARGET", or give it that name: "docker tag ${near} ${name}".`,
+    },
+  );
+}
+
+/** The names that a person may have meant: the same last part counts for more than a registry in front. */
+export function nearestNames(wanted: string, names: readonly string[]): string[] {
+  const lastPart = (name: string) => name.slice(name.lastIndexOf("/") + 1);
+  const farness = (name: string) => distance(lastPart(wanted), lastPart(name)) * 4 + distance(wanted, name);
+  return [...new Set(names)].sort((a, b) => farness(a) - farness(b)).slice(0, SUGGESTIONS);
+}

@@ -1,0 +1,37 @@
+import { realpath, stat } from "node:fs/promises";
+import { join, sep } from "node:path";
+import { PushError } from "../../errors.ts";
+import type { ImageFiles } from "./image-files.ts";
+
+/** Opens a folder that holds an unpacked image archive or an OCI layout. */
+export async function openFolderFiles(path: string, title: string): Promise<ImageFiles> {
+  const root = await realpath(path);
+  return {
+    title,
+    async open(name) {
+      const file = await resolveInside(root, name, path);
+      if (file === undefined) return undefined;
+      const { size } = await stat(file);
+      // A slice keeps the size that was seen here, so that a file that changes meanwhile is noticed.
+      return Bun.file(file).slice(0, size);
+    },
+  };
+}
+
+async function resolveInside(root: string, name: string, path: string): Promise<string | undefined> {
+  let file: string;
+  try {
+    file = await realpath(join(root, name));
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
+      return undefined;
+    throw new PushError("FILE_FAILED", `Cannot read "${name}" in "${path}".`, { cause });
+  }
+  if (!file.startsWith(root.endsWith(sep) ? root : root + sep)) {
+    throw new PushError("ARCHIVE_INVALID", `Cannot read "${path}": "${name}" leads out of the folder.`);
+  }
+  if (!(await stat(file)).isFile()) {
+    throw new PushError("ARCHIVE_INVALID", `Cannot read "${path}": "${name}" is not a regular file.`);
+  }
+  return file;
+}

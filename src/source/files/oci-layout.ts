@@ -1,0 +1,128 @@
+import { PushError } from "../../errors.ts";
+import { MEDIA_TYPE } from "../../oci/descriptor.ts";
+import { type Digest, digestOf } from "../../oci/digest.ts";
+import { assertLayerCount, type Image } from "../../oci/image.ts";
+import { type LeftOut, parseIndex } from "../../oci/image-index.ts";
+import { parseManifest } from "../../oci/manifest.ts";
+import type { SavedImage } from "../select-image.ts";
+import { resolveImage } from "../stream/resolve-image.ts";
+import type { ImageFiles } from "./image-files.ts";
+import { blobPath, openLayer, readConfig } from "./image-parts.ts";
+import { readDocument } from "./read-document.ts";
+
+const INDEX_PATH = "index.json";
+/** Indexes may list indexes, real ones do so once. More documents than this are a trap, not a layout. */
+const MAX_DEPTH = 4;
+const MAX_DOCUMENTS = 1000;
+
+const INDEX_TYPES: readonly string[] = [
+  MEDIA_TYPE.index,
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+
+const MANIFEST_TYPES: readonly string[] = [
+  MEDIA_TYPE.manifest,
+  "application/vnd.docker.distribution.manifest.v2+json",
+];
+
+/** The containerd name of an image, whole; the OCI annotation often has the tag alone. */
+const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+
+/**
+ * The images of an OCI layout; undefined where there is no `index.json`.
+ * https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
+ */
+export async function readOciLayout(files: ImageFiles): Promise<SavedImage[] | undefined> {
+  if ((await files.open(INDEX_PATH)) === undefined) return undefined;
+  return listImages(files, await readDocument(files, INDEX_PATH), INDEX_PATH, [], 0, new Set());
+}
+
+async function listImages(
+  files: ImageFiles,
+  bytes: Uint8Array,
+  path: string,
+  names: readonly string[],
+  depth: number,
+  seen: Set<Digest>,
+): Promise<SavedImage[]> {
+  if (depth > MAX_DEPTH)
+    throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes go too deep.`);
+  const images: SavedImage[] = [];
+  for (const entry of parseIndex(bytes, `"${path}" in the ${files.title}`)) {
+    const { digest } = entry;
+    const manifestPath = blobPath(digest);
+    if (seen.has(digest)) continue;
+    seen.add(digest);
+    if (seen.size > MAX_DOCUMENTS) {
+      throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes list too much.`);
+    }
+    // Other platforms and attestations are listed, yet left out on purpose by engines that save one platform.
+    if ((await files.open(manifestPath)) === undefined || entry.isAttestation) continue;
+    const ownNames = NAME_ANNOTATIONS.flatMap((key) => entry.annotations[key] ?? []).slice(0, 1);
+    const allNames = ownNames.length > 0 ? ownNames : names;
+    if (INDEX_TYPES.includes(entry.mediaType ?? "")) {
+      const index = await readBlob(files, digest);
+      images.push(...(await listImages(files, index, manifestPath, allNames, depth + 1, seen)));
+    } else {
+      images.push({
+        names: allNames,
+        describe: [digest, entry.platform].filter(Boolean).join(" "),
+        load: () => loadImage(files, digest, allNames),
+      });
+    }
+  }
+  return images;
+}
+
+async function loadImage(files: ImageFiles, digest: Digest, names: readonly string[]): Promise<Image> {
+  const path = blobPath(digest);
+  const title = `"${path}" in the ${files.title}`;
+  const bytes = await readBlob(files, digest);
+  const { mediaType, config: configContent, layers: layerContents } = parseManifest(bytes, title);
+  const config = await readConfig(files, blobPath(configContent.digest));
+  // Engine 25.0 wrote manifests without layers (https://github.com/moby/moby/issues/47065), but its blobs are
+  // raw, so that the diffIDs of the config are their names.
+  const layerNames = layerContents.length === 0 ? config.diffIds : layerContents.map((layer) => layer.digest);
+  assertLayerCount(config.diffIds, layerNames, title);
+  return {
+    config: config.blob,
+    layers: await Promise.all(
+      config.diffIds.map((diffId, i) => openLayer(files, blobPath(layerNames[i] ?? diffId), diffId)),
+    ),
+    // serverless-registry refuses a manifest that does not say what it is.
+    manifest:
+      mediaType !== undefined && MANIFEST_TYPES.includes(mediaType)
+        ? { mediaType, digest, bytes, config: configContent, layers: layerContents }
+        : undefined,
+    names,
+    platform: config.platform,
+  };
+}
+
+/**
+ * What an archive or layout has in an index beside the image that is taken from it. Undefined where it has no index, or none
+ * that can be followed: then nothing is known to be left out.
+ */
+export async function findLeftOut(files: ImageFiles, image: Image): Promise<LeftOut | undefined> {
+  if ((await files.open(INDEX_PATH)) === undefined) return undefined;
+  const diffIds = image.layers.map(({ diffId }) => diffId);
+  const find = async (digest: Digest) =>
+    (await files.open(blobPath(digest))) === undefined ? undefined : readBlob(files, digest);
+  for (const { digest } of parseIndex(await readDocument(files, INDEX_PATH), INDEX_PATH)) {
+    const found = await resolveImage({ id: digest, diffIds, platform: image.platform }, find);
+    if (found?.leftOut !== undefined) return found.leftOut;
+  }
+  return undefined;
+}
+
+/** Reads a document that is named by its digest, and checks it. Throws `CONTENT_MISMATCH`. */
+async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<ArrayBuffer>> {
+  const path = blobPath(digest);
+  const bytes = await readDocument(files, path);
+  if (digestOf(bytes) === digest) return bytes;
+  throw new PushError(
+    "CONTENT_MISMATCH",
+    `Cannot push: "${path}" in the ${files.title} does not have the digest of its name.`,
+    { hint: "The image was damaged: save it again." },
+  );
+}

@@ -1,0 +1,162 @@
+import * as v from "valibot";
+import { PushError } from "../../errors.ts";
+import { type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
+import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
+import { parseJson } from "../../oci/json.ts";
+import { object } from "../../oci/json-schema.ts";
+import { blobPath } from "../files/image-parts.ts";
+import { invalid } from "../tar/entries.ts";
+import { readTarStream, type StreamedFile } from "../tar/stream.ts";
+import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
+import { type FindDocument, type InspectedImage, type ResolvedImage, resolveImage } from "./resolve-image.ts";
+
+/** A layer on its way out of an engine. */
+export type SavedLayer = {
+  /** Its name in the archive. */
+  readonly path: string;
+  /** Which layer it is, as the archive has it: to be checked. Undefined: that is known when it was read. */
+  readonly claimedDiffId: DiffId | undefined;
+  readonly sizeBytes: number;
+  /** To be read before the next layer comes, or left alone: then it is passed over. */
+  readonly bytes: StreamedFile["bytes"];
+};
+
+/** What an archive says of an image. */
+export type SavedParts = {
+  readonly config: ImageConfig;
+  /** Base first, as the diffIDs of the config. Empty where reading ended early and layers are named by diffIDs. */
+  readonly layerPaths: readonly string[];
+};
+
+/** Takes the parts of an archive as they come. */
+export type SavedVisitor = {
+  onLayer(layer: SavedLayer): Promise<void>;
+  /** Told once, as soon as the image is known by its digests. Some of its layers may have come by then. */
+  onImage?(image: ResolvedImage): Promise<void>;
+  /** Asked once the image is known: true where the rest of the archive need not be read. */
+  isDone?(): boolean;
+};
+
+const MANIFEST = v.pipe(
+  v.array(
+    object({
+      Config: v.pipe(v.string(), v.nonEmpty("it is empty")),
+      Layers: v.nullish(v.array(v.string())),
+    }),
+  ),
+  v.length(1, "it should list one image"),
+);
+
+/** Larger members are layers, whatever their names. */
+const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+/** All that is kept in memory. */
+const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Reads what `docker save` writes as it comes, once, and without keeping it: layers are handed over in the archive's
+ * order, which need not be the image's. Throws `ARCHIVE_INVALID`, `IMAGE_INVALID`, `CONTENT_MISMATCH`, and what the
+ * visitor throws.
+ */
+export async function readSavedStream(
+  archive: StreamedFile["bytes"],
+  title: string,
+  image: InspectedImage,
+  visitor: SavedVisitor,
+): Promise<SavedParts> {
+  const documents = new Map<string, Uint8Array<ArrayBuffer>>();
+  let documentBytes = 0;
+  const claims = layerClaims(image.diffIds, title);
+  let resolved: ResolvedImage | undefined;
+  const find = documentFinder(documents, title);
+  const handOver = (path: string, sizeBytes: number, bytes: StreamedFile["bytes"]) =>
+    visitor.onLayer({ path, claimedDiffId: claims.find(path), sizeBytes, bytes });
+
+  async function takeIn({ path, sizeBytes, bytes: content }: StreamedFile): Promise<void> {
+    if (path.endsWith(".tar") || sizeBytes > MAX_DOCUMENT_BYTES || claims.find(path) !== undefined)
+      return handOver(path, sizeBytes, content);
+    const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(content)));
+    // A containerd store names layers by what they are compressed: nothing else tells small ones from documents.
+    if (compressionOf(bytes) !== "none") return handOver(path, sizeBytes, piecesOf(bytes));
+    documentBytes += sizeBytes;
+    if (documentBytes > MAX_DOCUMENTS_BYTES) throw invalid(title, "it holds too much beside its layers");
+    documents.set(path, bytes);
+    claims.addDocument(path, bytes);
+    if (resolved !== undefined) return;
+    resolved = await resolveImage(image, find);
+    if (resolved === undefined) return;
+    claims.addLayers(resolved.layers?.map(({ digest }) => digest) ?? []);
+    await visitor.onImage?.(resolved);
+  }
+
+  for await (const file of readTarStream(archive, title)) {
+    await takeIn(file);
+    if (resolved === undefined || !visitor.isDone?.()) continue;
+    return partsOf(resolved);
+  }
+  const parts = resolved?.layers === undefined ? await readManifest(documents, title) : partsOf(resolved);
+  // Small layers may look like any other document.
+  for (const path of new Set(parts.layerPaths)) {
+    const bytes = documents.get(path);
+    if (bytes !== undefined) await handOver(path, bytes.length, piecesOf(bytes));
+  }
+  return parts;
+}
+
+function partsOf({ config, layers = [] }: ResolvedImage): SavedParts {
+  return { config, layerPaths: layers.map(({ digest }) => blobPath(digest)) };
+}
+
+/** Which layer a member of the archive is, as far as its name and the documents before it tell. */
+function layerClaims(diffIds: readonly DiffId[], title: string) {
+  const chainIds = chainIdsOf(diffIds);
+  const byPath = new Map<string, DiffId | undefined>();
+  return {
+    // Engine 25 and Podman name a layer by its diffID.
+    find: (path: string) => byPath.get(path) ?? diffIds.find((diffId) => path.includes(hexOf(diffId))),
+    addDocument(path: string, bytes: Uint8Array) {
+      const [, legacyId] = /^([0-9a-f]{64})\/json$/.exec(path) ?? [];
+      if (legacyId === undefined) return;
+      const place = legacyPlace(legacyId, bytes, chainIds, `"${path}" in the ${title}`);
+      if (place !== undefined) byPath.set(`${legacyId}/layer.tar`, diffIds[place]);
+    },
+    addLayers(digests: readonly Digest[]) {
+      for (const [i, digest] of digests.entries()) byPath.set(blobPath(digest), diffIds[i]);
+    },
+  };
+}
+
+function documentFinder(
+  documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+  title: string,
+): FindDocument {
+  return async (digest) => {
+    const path = [blobPath(digest), `${hexOf(digest)}.json`].find((each) => documents.has(each));
+    const bytes = path === undefined ? undefined : documents.get(path);
+    if (bytes === undefined || digestOf(bytes) === digest) return bytes;
+    throw new PushError(
+      "CONTENT_MISMATCH",
+      `Cannot push: "${path}" in the ${title} does not have the digest of its name.`,
+      { hint: "The engine's copy may be damaged: pull or build the image again." },
+    );
+  };
+}
+
+/** What `manifest.json` says, which comes last. */
+async function readManifest(
+  documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+  title: string,
+): Promise<SavedParts> {
+  const manifestBytes = documents.get("manifest.json");
+  if (manifestBytes === undefined) throw invalid(title, 'it has no "manifest.json"');
+  const [image] = parseJson(manifestBytes, MANIFEST, `"manifest.json" in the ${title}`);
+  const { Config: configPath = "", Layers: layerPaths } = image ?? {};
+  const configBytes = documents.get(configPath);
+  if (configBytes === undefined) throw invalid(title, `it lacks "${configPath}"`);
+  const config = parseImageConfig(configBytes, `"${configPath}" in the ${title}`);
+  assertLayerCount(config.diffIds, layerPaths ?? [], `"manifest.json" in the ${title}`);
+  return { config, layerPaths: layerPaths ?? [] };
+}
+
+async function* piecesOf(bytes: Uint8Array<ArrayBuffer>) {
+  yield bytes;
+}

@@ -1,0 +1,166 @@
+// The parts alone: the whole package takes several times as long to load.
+import { Header } from "tar/header";
+import { Pax } from "tar/pax";
+import { messageOf, PushError } from "../../errors.ts";
+
+const BLOCK_BYTES = 512;
+/** Extended headers hold names and numbers. A larger one is an attack on our memory. */
+const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
+
+/** GNU tar and Go pass over the size that a header gives to these. */
+const HAS_NO_BODY = new Set<EntryType>(["Link", "SymbolicLink", "Directory"]);
+
+/** These are no members, but say something of those after them. */
+const IS_EXTENDED_HEADER = new Set<EntryType>([
+  "ExtendedHeader",
+  "OldExtendedHeader",
+  "GlobalExtendedHeader",
+  "NextFileHasLongPath",
+  "OldGnuLongPath",
+  "NextFileHasLongLinkpath",
+]);
+
+type EntryType = Header["type"];
+
+/** The bytes of a tar archive. */
+export type TarInput = {
+  /** Fills the buffer with what begins at a position. Positions only grow. Throws where the archive ends before. */
+  read(buffer: Buffer, position: number): Promise<void>;
+};
+
+/** A member of an archive, and where its content lies. */
+export type TarEntry = {
+  readonly type: EntryType;
+  readonly path: string;
+  /** Where a link leads. */
+  readonly linkpath: string | undefined;
+  readonly offset: number;
+  readonly sizeBytes: number;
+};
+
+/**
+ * The members of a tar archive in their order, extended headers applied. Contents are passed over. Throws
+ * `ARCHIVE_INVALID`.
+ *
+ * @param title the archive in messages, such as `archive "output.tar"`
+ */
+export async function* readTarEntries(input: TarInput, title: string): AsyncGenerator<TarEntry> {
+  const block = Buffer.alloc(BLOCK_BYTES);
+  const extended: ExtendedHeaders = {};
+  let position = 0;
+  for (;;) {
+    await input.read(block, position);
+    const header = decodeHeader(block, extended, title, position);
+    if (header.nullBlock) return;
+    const entry = decodeEntry(header, extended, position, title);
+    if (IS_EXTENDED_HEADER.has(entry.type)) {
+      await readExtendedHeader(input, entry, extended, title);
+    } else {
+      yield entry;
+      delete extended.next;
+    }
+    position = entry.offset + Math.ceil(entry.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+  }
+}
+
+/** Extended headers say what the next member's own header has no room for; global ones hold until replaced. */
+type ExtendedHeaders = { next?: Pax; global?: Pax };
+
+function decodeHeader(
+  block: Buffer,
+  { next, global }: ExtendedHeaders,
+  title: string,
+  offset: number,
+): Header {
+  let header: Header;
+  try {
+    // With the extended headers, whose name counts: the header's own, cut after a slash, would look like a folder.
+    header = new Header(block, 0, next, global);
+  } catch (cause) {
+    if (offset === 0) throw invalid(title, "it is not a tar archive", cause);
+    throw invalid(title, `the header at byte ${offset} cannot be read: ${messageOf(cause)}`, cause);
+  }
+  if (!header.nullBlock && !header.cksumValid) {
+    throw invalid(
+      title,
+      offset === 0 ? "it is not a tar archive" : `the header at byte ${offset} is damaged`,
+    );
+  }
+  return header;
+}
+
+/** Puts a header and the extended ones before it together. */
+function decodeEntry(
+  header: Header,
+  { next, global }: ExtendedHeaders,
+  position: number,
+  title: string,
+): TarEntry {
+  const { type, size } = header;
+  // Header puts a ustar prefix before an extended path, too, and passes over an extended linkpath. As for tar itself, a
+  // global path would be that of every member, and counts for none.
+  const isMember = !IS_EXTENDED_HEADER.has(type);
+  const path = (isMember ? next?.path : undefined) ?? header.path;
+  const linkpath = next?.linkpath ?? global?.linkpath ?? header.linkpath;
+  if (path === undefined || path === "") throw invalid(title, `the member at byte ${position} has no name`);
+  if (size === undefined) throw invalid(title, `member "${path}" has no size`);
+  if (!Number.isSafeInteger(size) || size < 0) throw invalid(title, `member "${path}" has no valid size`);
+  return {
+    type,
+    path,
+    linkpath,
+    offset: position + BLOCK_BYTES,
+    sizeBytes: HAS_NO_BODY.has(type) ? 0 : size,
+  };
+}
+
+async function readExtendedHeader(
+  input: TarInput,
+  { type, offset, sizeBytes }: TarEntry,
+  extended: ExtendedHeaders,
+  title: string,
+): Promise<void> {
+  if (sizeBytes > MAX_EXTENDED_HEADER_BYTES) {
+    throw invalid(title, `the extended header before byte ${offset} has ${sizeBytes} bytes`);
+  }
+  const body = Buffer.alloc(sizeBytes);
+  await input.read(body, offset);
+  const text = body.toString("utf8");
+  const name = text.replace(/\0.*$/s, "");
+  switch (type) {
+    case "ExtendedHeader":
+    case "OldExtendedHeader":
+      extended.next = Pax.parse(text, extended.next);
+      break;
+    case "GlobalExtendedHeader":
+      extended.global = Pax.parse(text, extended.global, true);
+      break;
+    case "NextFileHasLongPath":
+    case "OldGnuLongPath":
+      extended.next = new Pax({ ...extended.next, path: name });
+      break;
+    case "NextFileHasLongLinkpath":
+      extended.next = new Pax({ ...extended.next, linkpath: name });
+      break;
+  }
+}
+
+/** The archive ends where it should not. */
+export function cutShort(title: string, sizeBytes: number, member?: string): PushError {
+  const where = member === undefined ? "" : ` inside "${member}"`;
+  return new PushError(
+    "ARCHIVE_INVALID",
+    `Cannot read the ${title}: the archive is cut short${where}, after ${sizeBytes} bytes.`,
+    {
+      hint: "Save or copy it again, and check that the disk was not full.",
+    },
+  );
+}
+
+/** The archive is not what an image may be. */
+export function invalid(title: string, problem: string, cause?: unknown): PushError {
+  return new PushError("ARCHIVE_INVALID", `Cannot read the ${title}: ${problem}.`, {
+    hint: "It should be an archive that docker save wrote.",
+    cause,
+  });
+}

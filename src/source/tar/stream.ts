@@ -1,0 +1,57 @@
+import { cutShort, readTarEntries } from "./entries.ts";
+
+/** A file of an archive, as it comes by. */
+export type StreamedFile = {
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** To be read, once, before the next file is asked for; else it is passed over. */
+  readonly bytes: AsyncIterable<Uint8Array<ArrayBuffer>>;
+};
+
+/** The files of a tar archive that can be read only once, from its beginning. Throws `ARCHIVE_INVALID`. */
+export async function* readTarStream(
+  archive: AsyncIterable<Uint8Array<ArrayBuffer>>,
+  title: string,
+): AsyncGenerator<StreamedFile> {
+  const pieces = archive[Symbol.asyncIterator]();
+  let rest = new Uint8Array();
+  /** Where `rest` begins. */
+  let position = 0;
+
+  /** What comes next, at most so many bytes. */
+  async function next(mostBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    while (rest.length === 0) {
+      const piece = await pieces.next();
+      if (piece.done) throw cutShort(title, position);
+      rest = piece.value;
+    }
+    const bytes = rest.subarray(0, mostBytes);
+    rest = rest.subarray(bytes.length);
+    position += bytes.length;
+    return bytes;
+  }
+
+  async function* readUntil(end: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    while (position < end) yield await next(end - position);
+  }
+
+  async function read(buffer: Buffer, at: number): Promise<void> {
+    for await (const _passed of readUntil(at));
+    let done = 0;
+    for await (const bytes of readUntil(at + buffer.length)) {
+      buffer.set(bytes, done);
+      done += bytes.length;
+    }
+  }
+
+  try {
+    for await (const { type, path, offset, sizeBytes } of readTarEntries({ read }, title)) {
+      if (type !== "File" && type !== "OldFile" && type !== "ContiguousFile") continue;
+      yield { path, sizeBytes, bytes: readUntil(offset + sizeBytes) };
+    }
+    // Whoever writes the archive should not find its reader gone.
+    for (let piece = await pieces.next(); !piece.done; piece = await pieces.next());
+  } finally {
+    await pieces.return?.();
+  }
+}
