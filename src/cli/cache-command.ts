@@ -1,11 +1,12 @@
 import { Command, CommanderError, Option } from "commander";
 import { PushError } from "../errors.ts";
-import type { PruneRules } from "../store/prune.ts";
+import { toPrintable } from "../format.ts";
+import { DEFAULTS } from "../push/options.ts";
+import { describeCache, describePruned } from "../report/describe-cache.ts";
+import { readCache } from "../store/contents.ts";
+import { type PruneRules, pruneCache } from "../store/prune.ts";
 import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, bytes, duration, type Environment, setting } from "./values.ts";
-
-/** Where compressed layers are kept unless the user says otherwise. */
-export const DEFAULT_CACHE = ".cache";
 
 /** Shows the cache, or prunes it. */
 export type CacheCommand = {
@@ -43,7 +44,10 @@ export function parseCacheCommand(
     .description("Shows what earlier pushes left in the cache, or prunes it.")
     .argument("[action]", '"prune" removes compressed layers; the next push that needs one makes it anew')
     .addOption(
-      new Option("--cache-dir <folder>", `the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULT_CACHE})`),
+      new Option(
+        "--cache-dir <folder>",
+        `the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+      ),
     )
     .addOption(new Option("--older-than <time>", "prune what was not used for so long: 12h, 30d, 2w"))
     .addOption(
@@ -97,7 +101,19 @@ function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCo
   }
   const { text } = setting("--cache-dir", flags.cacheDir, "CHUNKPUSH_CACHE_DIR", env);
   return {
-    directory: text ?? DEFAULT_CACHE,
+    directory: text ?? DEFAULTS.cacheDirectory,
     prune: isPrune ? { ...rules, dryRun: flags.dryRun ?? false } : undefined,
   };
+}
+
+/** Shows the cache, or prunes it. Throws what reading and pruning throw. */
+export async function runCache(
+  { directory, prune }: CacheCommand,
+  print: (text: string) => void,
+): Promise<void> {
+  const lines =
+    prune === undefined
+      ? describeCache(await readCache(directory), new Date())
+      : describePruned(await pruneCache(directory, prune, new Date()), prune.dryRun);
+  for (const line of lines) print(`${toPrintable(line)}\n`);
 }

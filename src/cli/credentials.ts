@@ -1,9 +1,10 @@
 import { homedir } from "node:os";
 import { PushError } from "../errors.ts";
 import { findLogin } from "../logins/find-login.ts";
-import type { Login } from "../logins/login.ts";
+import type { PushLogin } from "../push/options.ts";
 import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
 import type { PushCommand } from "./invocation.ts";
+import type { Environment } from "./values.ts";
 
 /** A password is not longer; what is, was piped in by mistake. */
 const MAX_PASSWORD_BYTES = 64 * 1024;
@@ -12,34 +13,32 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 const SILENT_WAIT_MS = 1000;
 
 export type CredentialsOptions = {
+  readonly environment: Environment;
   readonly signal: AbortSignal;
-  /** Told that standard input gives nothing, and that it is waited for. */
+  /** Told that standard input gives nothing yet. */
   readonly onWaiting: () => void;
 };
 
-/** Who pushes, and where that was found, unless the command itself said so. */
-export type PushCredentials = { readonly credentials: Credentials; readonly from: Login["from"] | undefined };
-
 /**
- * The credentials of a push, or undefined to go without: what the command says, else what `docker login` or `podman
- * login` left behind.
+ * The credentials of a push, or undefined for an anonymous one: those of the command, or else those that `docker login` or
+ * `podman login` left behind.
  *
  * Throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
  */
 export async function readCredentials(
   command: PushCommand,
   options: CredentialsOptions,
-): Promise<PushCredentials | undefined> {
+): Promise<PushLogin | undefined> {
   if (command.skipAuth) return undefined;
   const credentials = await givenCredentials(command, options);
-  if (credentials !== undefined) return { credentials, from: undefined };
-  const environment = {
-    variables: process.env,
+  if (credentials !== undefined) return { credentials };
+  const places = {
+    variables: options.environment,
     home: homedir(),
     platform: process.platform,
     userId: process.getuid?.(),
   };
-  return findLogin(command.target, environment, options.signal);
+  return findLogin(command.target, places, options.signal);
 }
 
 /**

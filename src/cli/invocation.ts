@@ -2,9 +2,10 @@ import { Command, CommanderError, Option } from "commander";
 import { PushError } from "../errors.ts";
 import { type LayerCompression, COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
-import { type CacheCommand, DEFAULT_CACHE, parseCacheCommand } from "./cache-command.ts";
+import { DEFAULTS } from "../push/options.ts";
+import { type CacheCommand, parseCacheCommand } from "./cache-command.ts";
 import { layerCompression } from "./compression.ts";
-import { imageAt, repositoryName } from "./names.ts";
+import { imageAt } from "./names.ts";
 import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, bytes, type Environment, integer, setting } from "./values.ts";
 
@@ -33,19 +34,17 @@ export type PushCommand = {
   readonly compression: LayerCompression;
   readonly stallTimeoutMs: number;
   readonly allowOversize: boolean;
-  /** A repository of the same registry whose blobs may be taken over. */
-  readonly mountFrom: string | undefined;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
-  /** A PEM file. */
-  readonly caFile: string | undefined;
+  /** PEM files. */
+  readonly caFiles: readonly string[];
   readonly skipVerify: boolean;
   readonly cacheDirectory: string;
 };
 
 const MAX_STALL_SECONDS = 86_400;
 
-const DEFAULTS = { parallel: 3, retries: 8, stallSeconds: 60 } as const;
+const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 
 /** The user name that serverless-registry's own tokens carry; it looks at the token alone. */
 const TOKEN_USERNAME = "v0";
@@ -124,21 +123,18 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     .addOption(
       new Option(
         "--cache-dir <folder>",
-        `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULT_CACHE})`,
+        `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
       ),
     )
     .addOption(
       new Option(
         "--stall-timeout <seconds>",
-        `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${DEFAULTS.stallSeconds})`,
+        `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
       ),
     )
     .addOption(new Option("--ca-file <file>", "trust the certificate authorities in this PEM file, too"))
     .addOption(new Option("--insecure-skip-verify", "do not check the registry's certificate at all"))
     .addOption(new Option("--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"))
-    .addOption(
-      new Option("--mount-from <repository>", "take over what this repository of the same registry has"),
-    )
     .addOption(
       new Option(
         "--cache-from <image>",
@@ -182,7 +178,6 @@ type Flags = {
   readonly cacheDir?: string;
   readonly stallTimeout?: string;
   readonly allowOversize?: true;
-  readonly mountFrom?: string;
   readonly cacheFrom?: string[];
   readonly caFile?: string;
   readonly insecureSkipVerify?: true;
@@ -230,13 +225,12 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
         setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT", env),
         1,
         MAX_STALL_SECONDS,
-      ) ?? DEFAULTS.stallSeconds) * 1000,
+      ) ?? STALL_SECONDS) * 1000,
     allowOversize: flags.allowOversize ?? false,
-    mountFrom: repositoryName({ name: "--mount-from", text: flags.mountFrom }),
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(destination, text)),
-    caFile: flags.caFile,
+    caFiles: [flags.caFile, variable("SSL_CERT_FILE")].filter((path) => path !== undefined),
     skipVerify: flags.insecureSkipVerify ?? false,
-    cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULT_CACHE,
+    cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };
 }
 

@@ -1,6 +1,6 @@
 import { PushError } from "../errors.ts";
-import { isRepository, parseReference, type Reference } from "../oci/reference.ts";
-import { assertNotEmpty, type Setting } from "./values.ts";
+import { parseReference, type Reference } from "../oci/reference.ts";
+import { assertNotEmpty } from "./values.ts";
 
 /** An image of the registry that is pushed to. Throws `USAGE` for one elsewhere, and `REFERENCE_INVALID`. */
 export function imageAt({ host }: Reference, text: string): { repository: string; tag: string } {
@@ -23,10 +23,4 @@ function parseNamedReference(name: string, text: string): Reference {
     const { code, hint = "" } = error;
     throw new PushError(code, error.message.replace(/^Cannot push:/, `${name}:`), { hint, cause: error });
   }
-}
-
-/** A repository of the registry that is pushed to. Throws `USAGE`. */
-export function repositoryName({ name, text }: Setting): string | undefined {
-  if (text === undefined || isRepository(text)) return text;
-  throw new PushError("USAGE", `${name} is "${text}", but should be a repository such as my/base.`);
 }

@@ -14,7 +14,7 @@ import { storeLayer, storePackedLayer } from "../store/layers.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import { hashUnpacked } from "./hash.ts";
-import type { PreparedLayer, PrepareOptions } from "./prepare.ts";
+import type { PrepareOptions, ReadyBlob } from "./prepare.ts";
 
 type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
@@ -26,7 +26,7 @@ export type StreamedOptions<Elsewhere> = Pick<PrepareOptions, "cache" | "pool" |
 /** A layer that was read once. What it is shows only then. */
 export type StreamedLayer<Elsewhere> =
   /** Undefined: a compressed one, of which the archive has to say which layer it is. */
-  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly layer: PreparedLayer | Elsewhere }
+  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly layer: ReadyBlob | Elsewhere }
   /** Nothing is kept of it. */
   | { readonly kind: "unwanted"; readonly diffId: DiffId };
 

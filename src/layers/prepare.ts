@@ -5,7 +5,7 @@ import type { Layer } from "../oci/image.ts";
 import { readPieces } from "../oci/read-pieces.ts";
 import { pointerName } from "../store/file-names.ts";
 import { dropCachedLayer, findCachedLayer, type LayerCache, storeLayer } from "../store/layers.ts";
-import type { Lock, Locks } from "../store/locks.ts";
+import type { Locks } from "../store/locks.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import type { CompressPool } from "./compress/pool.ts";
@@ -13,12 +13,12 @@ import { damagedLayer } from "./damaged-layer.ts";
 import { type BlobGuard, guardBlob } from "./guard.ts";
 import { hashBlob, hashUnpacked } from "./hash.ts";
 
-/** A layer that is ready for the registry. */
-export type PreparedLayer = {
+/** A blob in the form in which it goes up. */
+export type ReadyBlob = {
   readonly blob: RegistryBlob;
-  /** `cache`: made by an earlier push, its bytes not checked since. `source`: it goes up as it came. */
+  /** `cache`: an earlier push made it. `source`: it goes up as it lies in its source. */
   readonly origin: "compressed" | "cache" | "source";
-  /** Of one that was not read yet. */
+  /** Set while the content is unverified. */
   readonly guard?: BlobGuard;
 };
 
@@ -30,64 +30,44 @@ export type PrepareOptions = {
   readonly signal: AbortSignal;
   /** Told how many bytes of the layer, as it lies in its source, are done. */
   readonly onProgress: (doneBytes: number) => void;
-  /** Told that another push compresses this layer, whose work is waited for. */
+  /** Told that another push compresses this layer. This one waits for it. */
   readonly onWaiting: () => void;
+  /** Verifies a cached blob here, and makes it again where it is damaged. @default false */
+  readonly repairs?: boolean;
 };
 
 /**
- * Gives a layer the form in which it goes up: a raw one is compressed, or taken from the cache, unless it is to stay
- * raw; a compressed one stays as it is. Every byte is checked against the diffID or digest that names it, here or while it
- * is sent.
+ * Gives a layer the form in which it goes up. A raw layer is compressed, or taken from the cache, unless the push keeps
+ * layers raw. A compressed layer stays as it is. Every byte is verified against the diffID or digest that names it, here
+ * or while it is sent.
  *
  * Throws `CONTENT_MISMATCH` naming the layer, and `FILE_FAILED`.
  */
-export async function prepareLayer(layer: Layer, options: PrepareOptions): Promise<PreparedLayer> {
-  const { cache, pool } = options;
+export async function prepareLayer(layer: Layer, options: PrepareOptions): Promise<ReadyBlob> {
+  const { cache, pool, locks, signal, onWaiting, repairs = false } = options;
   if (pool === undefined || layer.compression !== "none") {
-    return layerAsClaimed(layer, options.signal) ?? (await checkByUnpacking(layer, options));
+    return readyAsClaimed(layer, signal) ?? (await verifyByUnpacking(layer, options));
   }
-  using _turn = await takeTurn(layer, pool, options);
+  // Pushes that share a cache compress a layer one at a time, so that all but the first find it done.
+  using _lock = await locks.take(pointerName(layer.diffId, pool.form), onWaiting);
   const cached = await findCachedLayer(cache, layer.diffId, pool.form);
-  if (cached !== undefined) return { blob: cached, origin: "cache" };
-  return { blob: await compress(layer, pool, options), origin: "compressed" };
-}
-
-/**
- * Tells whether a layer is what its digest says: the bytes of one that came from the cache are read and checked. To be
- * asked before any of them are sent.
- */
-export async function isSound({ blob, origin }: PreparedLayer, signal: AbortSignal): Promise<boolean> {
-  return origin !== "cache" || (await isIntact(blob, signal));
-}
-
-/** Makes a layer anew that is not sound in the cache. Throws as `prepareLayer` does. */
-export async function repairLayer(layer: Layer, options: PrepareOptions): Promise<PreparedLayer> {
-  const { pool } = options;
-  if (pool === undefined) return prepareLayer(layer, options);
-  using _turn = await takeTurn(layer, pool, options);
-  // Another push may have been faster.
-  const current = await findCachedLayer(options.cache, layer.diffId, pool.form);
-  if (current !== undefined) {
-    if (await isIntact(current, options.signal)) return { blob: current, origin: "cache" };
-    await dropCachedLayer(options.cache, current);
+  if (cached !== undefined) {
+    if (!repairs || (await isIntact(cached, signal))) return readyFromCache(cached, layer.name, signal);
+    await dropCachedLayer(cache, cached);
   }
   return { blob: await compress(layer, pool, options), origin: "compressed" };
 }
 
-/** The pushes that share a cache compress a layer one at a time, so that all but the first find it done. */
-function takeTurn(
-  { diffId }: Layer,
-  { form }: CompressPool,
-  { locks, onWaiting }: PrepareOptions,
-): Promise<Lock> {
-  return locks.take(pointerName(diffId, form), onWaiting);
+/** A blob of the cache. It is verified while it is sent. */
+export function readyFromCache(blob: RegistryBlob, name: string, signal: AbortSignal): ReadyBlob {
+  return { blob, origin: "cache", guard: guardBlob(blob, name, signal) };
 }
 
 /**
- * A layer that goes up as it lies in its source, under the digest that the source says it has. Nothing of it is read
- * here: where the registry has it, nothing has to be. Undefined where the source does not say.
+ * A layer that goes up as it lies in its source, under the digest that the source claims. Nothing is read before it is
+ * sent. Undefined: the source claims no digest.
  */
-export function layerAsClaimed(layer: Layer, signal: AbortSignal): PreparedLayer | undefined {
+export function readyAsClaimed(layer: Layer, signal: AbortSignal): ReadyBlob | undefined {
   const { compression, content, diffId, name } = layer;
   const claimed = compression === "none" ? parseDigest(diffId, "a diffID") : layer.claimedDigest;
   if (claimed === undefined) return undefined;
@@ -96,8 +76,8 @@ export function layerAsClaimed(layer: Layer, signal: AbortSignal): PreparedLayer
   return { blob, origin: "source", guard: guardBlob(blob, name, signal) };
 }
 
-/** Content that cannot be read is as good as damaged: it may have been removed since it was found. */
-async function isIntact({ descriptor, content }: RegistryBlob, signal: AbortSignal): Promise<boolean> {
+/** Tells whether a blob is what its digest says. A blob that cannot be read counts as damaged. */
+export async function isIntact({ descriptor, content }: RegistryBlob, signal: AbortSignal): Promise<boolean> {
   try {
     return (await hashBlob(content, signal)) === descriptor.digest;
   } catch (error) {
@@ -124,11 +104,11 @@ async function compress(
   }
 }
 
-/** A compressed layer of which nobody says what digest it has: the diffID alone tells whether it is the right one. */
-async function checkByUnpacking(
+/** A compressed layer without a claimed digest: only its diffID tells whether it is the right one. */
+async function verifyByUnpacking(
   { compression, content, diffId, name }: Layer,
   { signal, onProgress }: PrepareOptions,
-): Promise<PreparedLayer> {
+): Promise<ReadyBlob> {
   if (compression === "none") throw new Error("A raw layer's digest is its diffID.");
   onProgress(0);
   const digest = await hashBlob(content, signal, onProgress).catch((cause: unknown) => {

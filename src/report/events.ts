@@ -1,91 +1,108 @@
+import type { Digest } from "../oci/digest.ts";
 import type { ImageOrigin } from "../oci/image.ts";
+import type { LeftOut } from "../oci/image-index.ts";
 
-/** A piece of work whose progress is shown. Bytes count what the task reads or sends. */
-export type Task = {
-  /** Unique in a push. */
-  readonly id: string;
-  readonly verb: "saving" | "unpacking" | "compressing" | "checking" | "uploading";
-  /** `output.tar`, `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
-  readonly subject: string;
-  /** Undefined where nobody knows. */
-  readonly totalBytes: number | undefined;
-};
+/** Names a blob in the events of one push. It says nothing by itself. */
+export type BlobId = string;
 
-/** What happens during a push, for whoever shows it. */
+/** A blob of the image, for people: `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
+export type BlobTitle = { readonly id: BlobId; readonly title: string };
+
+/**
+ * How far a blob is. Bytes count what the state reads or sends:
+ * - `awaiting-compress`, `awaiting-upload`: another push with the same cache does this work; this one waits for it.
+ * - `compressing`, `verifying`: the layer is read, and compressed or checked against its digest.
+ * - `ready`: it can go up. `how` says why.
+ * - `unneeded`: it was read in vain.
+ * - `uploading`: `doneBytes` are at the registry or on their way.
+ * - `done`: the registry has it.
+ */
+export type BlobState =
+  | { readonly state: "awaiting-compress" | "awaiting-upload" | "unneeded" }
+  | {
+      readonly state: "compressing" | "verifying" | "uploading";
+      readonly doneBytes: number;
+      readonly totalBytes: number;
+    }
+  | {
+      readonly state: "ready";
+      readonly how: "cached" | "compressed" | "verified";
+      /** As it lies in its source. */
+      readonly totalBytes: number;
+      /** As it goes up. */
+      readonly sizeBytes: number;
+    }
+  | { readonly state: "done"; readonly how: "present"; readonly sizeBytes: number }
+  | { readonly state: "done"; readonly how: "mounted"; readonly sizeBytes: number; readonly from: string }
+  | { readonly state: "done"; readonly how: "sent"; readonly sizeBytes: number; readonly sentBytes: number };
+
+/** A fact that the user should know, and that ends nothing. */
+export type Notice =
+  /** Standard input gives no password yet. */
+  | { readonly code: "PASSWORD_AWAITED" }
+  /** The cache is being pruned. */
+  | { readonly code: "CACHE_AWAITED" }
+  | { readonly code: "LOCKS_UNAVAILABLE"; readonly directory: string; readonly reason: string }
+  | { readonly code: "PROGRESS_NOT_SAVED"; readonly directory: string; readonly reason: string }
+  /** The source has an index, and one of its images is pushed. */
+  | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
+  /** The registry refused a body for its size. The blob starts again in bodies of this size. */
+  | ({ readonly code: "BODY_REFUSED"; readonly bodyBytes: number } & BlobTitle);
+
+/** Something that happens during a push. */
 export type PushEvent =
   | {
-      readonly type: "image-read";
-      readonly source: ImageOrigin;
+      readonly type: "registry";
+      readonly origin: string;
+      readonly username: string | undefined;
+      /** Where the credentials were found, unless the caller gave them: `~/.docker/config.json`. */
+      readonly credentialsFrom: string | undefined;
+      /** Credentials go over plain HTTP to another machine. */
+      readonly isExposed: boolean;
+      /** The registry's certificate is not verified. */
+      readonly isUnverified: boolean;
+    }
+  | {
+      readonly type: "source";
+      readonly origin: ImageOrigin;
       readonly names: readonly string[];
       readonly platform: string | undefined;
       readonly layerCount: number;
-      /** Undefined where the source does not tell. */
+      /** Undefined: the source does not tell. */
       readonly layerBytes: number | undefined;
       /** The source has names, and the target's is not among them. */
       readonly isNamedOtherwise: boolean;
     }
+  /** An archive is unpacked, or an engine saves its image. */
   | {
-      readonly type: "registry-addressed";
-      readonly origin: string;
-      readonly username: string | undefined;
-      /** Where the credentials were found, unless the command said them: `~/.docker/config.json`. */
-      readonly credentialsFrom: string | undefined;
-      /** Credentials travel a network that others can read along. */
-      readonly isExposed: boolean;
-      /** Whoever answers is believed to be the registry. */
-      readonly isUnverified: boolean;
+      readonly type: "reading";
+      readonly how: "unpack" | "save";
+      readonly name: string;
+      readonly doneBytes: number;
+      /** Undefined: nobody knows. */
+      readonly totalBytes: number | undefined;
+      readonly isDone: boolean;
     }
-  /** The source has an index, of which one image is pushed: what is left out. */
+  /** Every blob of the image that is known before the source is read. */
+  | { readonly type: "planned"; readonly blobs: readonly BlobTitle[] }
+  | ({ readonly type: "blob" } & BlobTitle & BlobState)
   | {
-      readonly type: "index-reduced";
-      readonly platform: string | undefined;
-      readonly platforms: readonly string[];
-      readonly attestations: number;
-    }
-  | { readonly type: "password-awaited" }
-  /** The first one of a task says that it has begun. */
-  | { readonly type: "task-progress"; readonly task: Task; readonly doneBytes: number }
-  | { readonly type: "task-finished"; readonly task: Task; readonly resultBytes: number }
-  /** It turned out to be for nothing. */
-  | { readonly type: "task-dropped"; readonly task: Task }
-  | { readonly type: "layer-cached"; readonly subject: string; readonly sizeBytes: number }
-  | {
-      readonly type: "blob-present";
-      readonly subject: string;
-      readonly sizeBytes: number;
-      /** The repository that the registry took it from, where that was not the target. */
-      readonly mountedFrom: string | undefined;
-    }
-  /** Another push, with the same cache, does what this one needs. */
-  | {
-      readonly type: "other-push-awaited";
-      readonly subject: string;
-      readonly work: "compress" | "upload";
-    }
-  /** The cache is being pruned. */
-  | { readonly type: "cache-awaited" }
-  /** Locks do not work in the cache's folder. */
-  | { readonly type: "locks-missing"; readonly directory: string; readonly reason: string }
-  /** Where uploads stand could not be written down. */
-  | { readonly type: "memory-failed"; readonly directory: string; readonly reason: string }
-  /** The registry did not take a blob as it was sent. It starts again in bodies of this size. */
-  | { readonly type: "body-refused"; readonly subject: string; readonly bodyBytes: number }
-  | {
-      readonly type: "retrying";
-      /** What is tried again, unless it is about the whole push. */
-      readonly subject?: string;
-      readonly reason: string;
+      readonly type: "retry";
+      /** The blob that it is about. Undefined: it is about the whole push. */
+      readonly title: string | undefined;
+      readonly error: unknown;
       readonly attempt: number;
       readonly retries: number;
       readonly delayMs: number;
     }
+  | ({ readonly type: "notice" } & Notice)
   | {
       readonly type: "pushed";
       readonly reference: string;
-      readonly digest: string;
+      readonly digest: Digest;
       readonly sentBytes: number;
       readonly presentBytes: number;
     };
 
-/** Takes in what happens. Never throws. */
+/** Takes events in. Must not throw. */
 export type Report = (event: PushEvent) => void;

@@ -1,121 +1,144 @@
+import { messageOf } from "../errors.ts";
 import { formatAge, formatBytes, formatDuration } from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
-import type { PushEvent, Report, Task } from "./events.ts";
+import type { BlobId, PushEvent, Report } from "./events.ts";
 
-/** How often a line tells how far running work is: enough to see life, few enough for a log. */
+/** The time between lines that tell how far running work is. */
 const TERMINAL_INTERVAL_MS = 2_000;
 const LOG_INTERVAL_MS = 10_000;
 
-type RunningTask = { readonly task: Task; readonly startedMs: number; readonly doneBytes: number };
+type Work = "saving" | "unpacking" | "compressing" | "verifying" | "uploading";
 
-/** Shows a push as lines of text. To be disposed of, else it keeps the process alive. */
+type RunningWork = {
+  readonly title: string;
+  readonly work: Work;
+  readonly startedMs: number;
+  readonly doneBytes: number;
+  readonly totalBytes: number | undefined;
+};
+
+export type PlainOptions = {
+  /** A terminal gets more lines than a log. */
+  readonly isTerminal: boolean;
+  /** The user named the source, so that it cannot be a mistake. @default false */
+  readonly isSourceNamed?: boolean;
+};
+
+/** Shows a push as lines of text. Dispose of it, or its timer goes on. */
 export type PlainReport = Disposable & { readonly report: Report };
 
-/** Shows events as plain lines, and from time to time how far the running work is. */
-export function plainReport(writeLine: (line: string) => unknown, isTerminal: boolean): PlainReport {
-  const running = new Map<string, RunningTask>();
+/** Shows events as plain lines and, from time to time, how far the running work is. */
+export function plainReport(writeLine: (line: string) => unknown, options: PlainOptions): PlainReport {
+  const running = new Map<BlobId, RunningWork>();
   let startedMs = performance.now();
   const timer = setInterval(
     () => {
-      for (const task of running.values()) writeLine(progressLine(task));
+      for (const work of running.values()) writeLine(progressLine(work));
     },
-    isTerminal ? TERMINAL_INTERVAL_MS : LOG_INTERVAL_MS,
+    options.isTerminal ? TERMINAL_INTERVAL_MS : LOG_INTERVAL_MS,
   );
   // A running push keeps the process alive by itself.
   timer.unref();
 
   return {
     report(event) {
-      // The time that somebody took to type a password is not the push's.
-      if (event.type === "registry-addressed") startedMs = performance.now();
-      if (event.type === "task-progress") noteProgress(running, event);
-      const current = "task" in event ? running.get(event.task.id) : undefined;
-      if (event.type === "task-finished" || event.type === "task-dropped") running.delete(event.task.id);
-      const elapsedMs = performance.now() - (current?.startedMs ?? startedMs);
-      for (const line of linesOf(event, elapsedMs)) writeLine(line);
+      // The push begins when the password has been typed.
+      if (event.type === "registry") startedMs = performance.now();
+      const elapsedMs = noteWork(running, event) ?? performance.now() - startedMs;
+      for (const line of linesOf(event, elapsedMs, options)) writeLine(line);
     },
     [Symbol.dispose]: () => clearInterval(timer),
   };
 }
 
-function noteProgress(
-  running: Map<string, RunningTask>,
-  { task, doneBytes }: Extract<PushEvent, { type: "task-progress" }>,
-): void {
-  const startedMs = running.get(task.id)?.startedMs ?? performance.now();
-  running.set(task.id, { task, startedMs, doneBytes });
+/** Keeps account of running work. @returns how long the work took that has ended with this event, in milliseconds */
+function noteWork(running: Map<BlobId, RunningWork>, event: PushEvent): number | undefined {
+  const work = workOf(event);
+  if (work !== undefined) {
+    const before = running.get(work.id);
+    const startedMs = before?.work === work.work ? before.startedMs : performance.now();
+    running.set(work.id, { ...work, startedMs });
+    return undefined;
+  }
+  const id = event.type === "reading" ? event.how : event.type === "blob" ? event.id : undefined;
+  const ended = id === undefined ? undefined : running.get(id);
+  if (id !== undefined) running.delete(id);
+  return ended && performance.now() - ended.startedMs;
 }
 
-function linesOf(event: PushEvent, elapsedMs: number): string[] {
+function workOf(event: PushEvent): (Omit<RunningWork, "startedMs"> & { readonly id: BlobId }) | undefined {
+  if (event.type === "reading" && !event.isDone) {
+    const { how, name, doneBytes, totalBytes } = event;
+    return { id: how, title: name, work: how === "save" ? "saving" : "unpacking", doneBytes, totalBytes };
+  }
+  if (event.type !== "blob") return undefined;
+  if (event.state !== "compressing" && event.state !== "verifying" && event.state !== "uploading")
+    return undefined;
+  const { id, title, state, doneBytes, totalBytes } = event;
+  return { id, title, work: state, doneBytes, totalBytes };
+}
+
+function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): string[] {
   switch (event.type) {
-    case "image-read":
-      return describeImage(event);
-    case "index-reduced":
-      return [describeReduced(event)];
-    case "password-awaited":
-      return ["Waiting for the password on standard input …"];
-    case "registry-addressed":
+    case "source":
+      return describeSource(event, options);
+    case "registry":
+      return describeRegistry(event);
+    case "reading":
+      return event.isDone ? [`  ${event.name}: ${describeRead(event, elapsedMs)}`] : [];
+    case "blob":
+      return describeBlob(event, elapsedMs).map((line) => `  ${event.title}: ${line}`);
+    case "retry":
       return [
-        `Registry: ${event.origin}, ${describeUser(event)}`,
-        ...(event.isExposed ? ["Warning: the password goes over plain HTTP, where others can read it."] : []),
-        ...(event.isUnverified
-          ? [
-              "Warning: the registry's certificate is not checked: somebody in between can read and change everything.",
-            ]
-          : []),
+        `  ${event.title === undefined ? "Trying again" : `${event.title}: trying again`} in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${messageOf(event.error)}`,
       ];
-    case "task-finished":
-      return [`  ${event.task.subject}: ${describeResult(event.task, event.resultBytes, elapsedMs)}`];
-    case "layer-cached":
-      return [`  ${event.subject}: cached (${formatBytes(event.sizeBytes)})`];
-    case "blob-present":
-      return [
-        event.mountedFrom === undefined
-          ? `  ${event.subject}: is there already (${formatBytes(event.sizeBytes)})`
-          : `  ${event.subject}: taken over from ${event.mountedFrom} (${formatBytes(event.sizeBytes)})`,
-      ];
-    case "other-push-awaited":
-      return [
-        `  ${event.subject}: waiting for another push that ${event.work === "compress" ? "compresses" : "uploads"} it`,
-      ];
-    case "cache-awaited":
-      return ["Waiting until the cache is pruned …"];
-    case "locks-missing":
-      return [
-        `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`,
-      ];
-    case "memory-failed":
-      return [
-        `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`,
-      ];
-    case "body-refused":
-      return [
-        `  ${event.subject}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`,
-      ];
-    case "retrying":
-      return [
-        `  ${event.subject === undefined ? "Trying again" : `${event.subject}: trying again`} in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${event.reason}`,
-      ];
+    case "notice":
+      return [describeNotice(event)];
     case "pushed":
       return [
         `Pushed ${event.reference} in ${formatDuration(elapsedMs)}: ${formatBytes(event.sentBytes)} sent, ${formatBytes(event.presentBytes)} were there already`,
       ];
-    case "task-progress":
-    case "task-dropped":
+    case "planned":
       return [];
   }
 }
 
-function describeUser({
-  username,
-  credentialsFrom,
-}: Extract<PushEvent, { type: "registry-addressed" }>): string {
-  if (username === undefined) return "without a user";
-  return `as ${username}${credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`}`;
+function describeNotice(event: Extract<PushEvent, { type: "notice" }>): string {
+  switch (event.code) {
+    case "PASSWORD_AWAITED":
+      return "Waiting for the password on standard input …";
+    case "CACHE_AWAITED":
+      return "Waiting until the cache is pruned …";
+    case "LOCKS_UNAVAILABLE":
+      return `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`;
+    case "PROGRESS_NOT_SAVED":
+      return `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`;
+    case "INDEX_REDUCED": {
+      const { platform = "one image", platforms, attestations } = event;
+      const left = [...platforms, ...(attestations > 0 ? [countOf(attestations, "attestation")] : [])];
+      return `Note: pushing ${platform} alone. Left out of the image's index: ${left.join(", ")}.`;
+    }
+    case "BODY_REFUSED":
+      return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
+  }
+}
+
+function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): string[] {
+  const { origin, username, credentialsFrom, isExposed, isUnverified } = event;
+  const from = credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`;
+  return [
+    `Registry: ${origin}, ${username === undefined ? "without a user" : `as ${username}${from}`}`,
+    ...(isExposed ? ["Warning: the password goes over plain HTTP, where others can read it."] : []),
+    ...(isUnverified
+      ? [
+          "Warning: the registry's certificate is not checked: somebody in between can read and change everything.",
+        ]
+      : []),
+  ];
 }
 
 /** One line, in which a stale archive or a wrong image catches the eye. */
-function describeImage(event: Extract<PushEvent, { type: "image-read" }>): string[] {
+function describeSource(event: Extract<PushEvent, { type: "source" }>, options: PlainOptions): string[] {
   const facts = [
     event.names.length > 0 ? event.names.join(", ") : "an image without a name",
     event.platform,
@@ -123,17 +146,11 @@ function describeImage(event: Extract<PushEvent, { type: "image-read" }>): strin
     event.layerBytes === undefined ? undefined : formatBytes(event.layerBytes),
   ];
   return [
-    `Source: ${describeOrigin(event.source)}: ${facts.filter(Boolean).join(", ")}`,
-    ...(event.isNamedOtherwise
+    `Source: ${describeOrigin(event.origin)}: ${facts.filter(Boolean).join(", ")}`,
+    ...(event.isNamedOtherwise && !options.isSourceNamed
       ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
       : []),
   ];
-}
-
-function describeReduced(event: Extract<PushEvent, { type: "index-reduced" }>): string {
-  const { platform = "one image", platforms, attestations } = event;
-  const left = [...platforms, ...(attestations > 0 ? [countOf(attestations, "attestation")] : [])];
-  return `Note: pushing ${platform} alone. Left out of the image's index: ${left.join(", ")}.`;
 }
 
 function countOf(count: number, noun: string): string {
@@ -149,43 +166,67 @@ function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {
   return `${name} (${facts.filter(Boolean).join(", ")})`;
 }
 
-function describeResult({ verb, totalBytes = 0 }: Task, resultBytes: number, elapsedMs: number): string {
-  const rate = `${formatDuration(elapsedMs)}, ${formatRate(totalBytes, elapsedMs)}`;
-  switch (verb) {
-    case "saving":
-      return `saved from the engine, ${formatBytes(resultBytes)} (${rate})`;
-    case "unpacking":
-      return `unpacked (${rate})`;
-    case "compressing":
-      return `compressed, ${formatBytes(totalBytes)} → ${formatBytes(resultBytes)} (${rate})`;
-    case "checking":
-      return `checked, compressed already, ${formatBytes(totalBytes)} (${rate})`;
-    case "uploading":
-      return `uploaded, ${describeSent(totalBytes, resultBytes)} (${formatDuration(elapsedMs)}, ${formatRate(resultBytes, elapsedMs)})`;
+function describeRead(
+  { how, doneBytes }: Extract<PushEvent, { type: "reading" }>,
+  elapsedMs: number,
+): string {
+  const rate = formatRate(doneBytes, elapsedMs);
+  return how === "save" ? `saved from the engine, ${formatBytes(doneBytes)} (${rate})` : `unpacked (${rate})`;
+}
+
+function describeBlob(event: Extract<PushEvent, { type: "blob" }>, elapsedMs: number): string[] {
+  switch (event.state) {
+    case "awaiting-compress":
+      return ["waiting for another push that compresses it"];
+    case "awaiting-upload":
+      return ["waiting for another push that uploads it"];
+    case "ready":
+      return [describeReady(event, elapsedMs)];
+    case "done": {
+      const size = formatBytes(event.sizeBytes);
+      if (event.how === "present") return [`is there already (${size})`];
+      if (event.how === "mounted") return [`taken over from ${event.from} (${size})`];
+      // Bytes that an earlier push sent are neither the work of this one nor its speed.
+      const sent =
+        event.sentBytes === event.sizeBytes ? size : `the last ${formatBytes(event.sentBytes)} of ${size}`;
+      return [`uploaded, ${sent} (${formatRate(event.sentBytes, elapsedMs)})`];
+    }
+    default:
+      return [];
   }
 }
 
-/** What an earlier push had sent is neither this one's work nor its speed. */
-function describeSent(totalBytes: number, sentBytes: number): string {
-  return sentBytes === totalBytes
-    ? formatBytes(totalBytes)
-    : `the last ${formatBytes(sentBytes)} of ${formatBytes(totalBytes)}`;
+function describeReady(
+  event: Extract<PushEvent, { type: "blob"; state: "ready" }>,
+  elapsedMs: number,
+): string {
+  const { how, totalBytes, sizeBytes } = event;
+  const rate = formatRate(totalBytes, elapsedMs);
+  switch (how) {
+    case "cached":
+      return `cached (${formatBytes(sizeBytes)})`;
+    case "compressed":
+      return `compressed, ${formatBytes(totalBytes)} → ${formatBytes(sizeBytes)} (${rate})`;
+    case "verified":
+      return `checked, compressed already, ${formatBytes(totalBytes)} (${rate})`;
+  }
 }
 
+/** `1.5 s, 20 MB/s` */
 function formatRate(bytes: number, elapsedMs: number): string {
-  return `${formatBytes((bytes / Math.max(elapsedMs, 1)) * 1000)}/s`;
+  return `${formatDuration(elapsedMs)}, ${formatBytes((bytes / Math.max(elapsedMs, 1)) * 1000)}/s`;
 }
 
-function progressLine({ task, startedMs, doneBytes }: RunningTask): string {
+function progressLine({ title, work, startedMs, doneBytes, totalBytes }: RunningWork): string {
   const elapsedMs = performance.now() - startedMs;
   const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
   const rate = `${formatBytes(bytesPerMs * 1000)}/s`;
-  if (task.totalBytes === undefined)
-    return `  ${task.subject}: ${task.verb}, ${formatBytes(doneBytes)}, ${rate}`;
-  if (task.verb === "uploading" && doneBytes >= task.totalBytes && task.totalBytes > 0) {
-    return `  ${task.subject}: all ${formatBytes(task.totalBytes)} sent, the registry is putting it together`;
+  const verb = work === "verifying" ? "checking" : work;
+  if (totalBytes === undefined) return `  ${title}: ${verb}, ${formatBytes(doneBytes)}, ${rate}`;
+  if (work === "uploading" && doneBytes >= totalBytes && totalBytes > 0) {
+    return `  ${title}: all ${formatBytes(totalBytes)} sent, the registry is putting it together`;
   }
-  const percent = task.totalBytes === 0 ? 100 : Math.floor((doneBytes / task.totalBytes) * 100);
-  const left = bytesPerMs > 0 ? `, ${formatDuration((task.totalBytes - doneBytes) / bytesPerMs)} left` : "";
-  return `  ${task.subject}: ${task.verb}, ${percent} % of ${formatBytes(task.totalBytes)}, ${rate}${left}`;
+  const percent = totalBytes === 0 ? 100 : Math.floor((doneBytes / totalBytes) * 100);
+  const left = bytesPerMs > 0 ? `, ${formatDuration((totalBytes - doneBytes) / bytesPerMs)} left` : "";
+  return `  ${title}: ${verb}, ${percent} % of ${formatBytes(totalBytes)}, ${rate}${left}`;
 }

@@ -2,8 +2,7 @@ import { stat } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
 import type { Image, ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
-import { formatReference, type Reference } from "../oci/reference.ts";
-import { type EngineImage, inspectEngineImage, saveEngineImage } from "./engine/docker.ts";
+import { type EngineImage, type Environment, inspectEngineImage, saveEngineImage } from "./engine/docker.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { readDockerArchive } from "./files/docker-archive.ts";
 import { openFolderFiles } from "./files/folder.ts";
@@ -11,59 +10,50 @@ import type { ImageFiles } from "./files/image-files.ts";
 import { findLeftOut, readOciLayout } from "./files/oci-layout.ts";
 import { decompressArchive } from "./files/outer-compression.ts";
 import { selectImage } from "./select-image.ts";
-import { readSavedStream, type SavedParts, type SavedVisitor } from "./stream/saved-stream.ts";
+import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
 
-/** What is looked for in the working folder where no source was named. */
-const DEFAULT_ARCHIVE = "output.tar";
-const DEFAULT_FOLDER = ".output-image";
+/** An opened source, until it is disposed of. It says how it can be read. */
+export type Source = AsyncDisposable & (StoredSource | StreamSource);
 
-/** An opened source. What it holds can be read until it is disposed of. */
-export type Source = AsyncDisposable & (StoredSource | EngineSource);
-
-/** An image in files, whose layers can be read in any order, and as often as needed. */
-type StoredSource = {
-  readonly kind: "stored";
-  readonly description: ImageOrigin;
+/** An image in files. Its layers can be read in any order, and again. */
+export type StoredSource = {
+  readonly access: "any";
+  readonly origin: ImageOrigin;
   readonly image: Image;
+  /** What the source's index has beside this image. */
   readonly leftOut: LeftOut | undefined;
 };
 
-/** An image of an engine, of which nothing is read until it is saved. */
-export type EngineSource = {
-  readonly kind: "engine";
-  readonly description: ImageOrigin;
+/** An image that comes as a stream, in the stream's own order: an engine's, while the engine saves it. */
+export type StreamSource = {
+  readonly access: "once";
+  readonly origin: ImageOrigin;
   readonly image: EngineImage;
   /**
-   * Has the engine save the image, and hands it over as it comes. Throws `ENGINE_FAILED`, and what `readSavedStream`
-   * throws.
+   * Has the engine save the image. Each call is one more save. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
    *
    * @param onProgress told how many bytes the engine has sent
    */
-  save(visitor: SavedVisitor, onProgress: (doneBytes: number) => void): Promise<SavedParts>;
+  read(onProgress: (doneBytes: number) => void): AsyncGenerator<SavedPart>;
 };
 
 export type SourceOptions = {
-  /** A path, or an image's name in the engine. Undefined: look in the working folder, then ask the engine. */
-  readonly source: string | undefined;
-  readonly target: Reference;
-  /** Where an archive may be unpacked. Must exist. */
+  /** A path, or an image's name in the engine. */
+  readonly source: string;
+  /** The image's names at the target. They choose among the images of one archive. */
+  readonly wanted: readonly string[];
+  /** An existing folder, for an archive that has to be unpacked. */
   readonly temporaryDirectory: string;
+  /** The variables of the docker command. */
+  readonly engineEnvironment: Environment;
   readonly signal: AbortSignal;
-  /** Told how far an archive is unpacked that has to be, before it can be read. */
-  readonly onUnpacking: (path: string, doneBytes: number, totalBytes: number) => void;
+  /** Told how far an archive is unpacked that cannot be read in place. */
+  readonly onUnpacking: (doneBytes: number, totalBytes: number) => void;
 };
 
-/**
- * Opens what is to be pushed. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking
- * engines throws.
- */
+/** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
 export async function openSource(options: SourceOptions): Promise<Source> {
-  const { source, target } = options;
-  if (source === undefined) {
-    const found = (await describePath(DEFAULT_ARCHIVE)) ?? (await describePath(DEFAULT_FOLDER));
-    if (found !== undefined) return openPath(found, options);
-    return openEngineImage(formatReference(target), options);
-  }
+  const { source } = options;
   const found = await describePath(source);
   if (found !== undefined) return openPath(found, options);
   if (/^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/.test(source)) {
@@ -91,8 +81,8 @@ async function describePath(path: string): Promise<ImageOrigin | undefined> {
   });
 }
 
-async function openPath(description: ImageOrigin, options: SourceOptions): Promise<Source> {
-  const { kind, name: path } = description;
+async function openPath(origin: ImageOrigin, options: SourceOptions): Promise<Source> {
+  const { kind, name: path } = origin;
   const title = `${kind} "${path}"`;
   await using resources = new AsyncDisposableStack();
   let files: ImageFiles;
@@ -103,34 +93,34 @@ async function openPath(description: ImageOrigin, options: SourceOptions): Promi
       path,
       options.temporaryDirectory,
       options.signal,
-      (done, total) => options.onUnpacking(path, done, total),
+      options.onUnpacking,
     );
     if (unpacked !== undefined) resources.use(unpacked);
     files = await openArchiveFiles(unpacked?.path ?? path, title);
   }
-  const image = await readImage(files, namesOf(options.target));
+  const image = await readImage(files, options.wanted);
   const leftOut = await findLeftOut(files, image);
   const owned = resources.move();
-  return { kind: "stored", description, image, leftOut, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { access: "any", origin, image, leftOut, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function openEngineImage(
   name: string,
-  { signal }: SourceOptions,
-): Promise<EngineSource & AsyncDisposable> {
-  const image = await inspectEngineImage(name, signal);
+  { signal, engineEnvironment }: SourceOptions,
+): Promise<StreamSource & AsyncDisposable> {
+  const engine = { environment: engineEnvironment, signal };
+  const image = await inspectEngineImage(name, engine);
   return {
-    kind: "engine",
-    description: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
+    access: "once",
+    origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
     image,
-    save: (visitor, onProgress) =>
+    read: (onProgress) =>
       readSavedStream(
-        countBytes(saveEngineImage(image, name, signal), onProgress),
+        countBytes(saveEngineImage(image, name, engine), onProgress),
         `archive that docker saved of "${name}"`,
         image,
-        visitor,
       ),
-    // What it has begun ends with the signal.
+    // A save ends with its reader, or with the signal.
     [Symbol.asyncDispose]: async () => {},
   };
 }
@@ -161,8 +151,4 @@ async function readImage(files: ImageFiles, wanted: readonly string[]): Promise<
     );
   }
   return selectImage(images, wanted, files.title).load();
-}
-
-function namesOf(target: Reference): string[] {
-  return [formatReference(target), `${target.repository}:${target.tag}`];
 }

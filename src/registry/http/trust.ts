@@ -5,21 +5,19 @@ import { fileError, PushError } from "../../errors.ts";
 export type Trust = { readonly ca: string[] } | { readonly rejectUnauthorized: false };
 
 export type TrustOptions = {
-  /** A PEM file with authorities to trust besides those of this machine. */
-  readonly caFile: string | undefined;
-  /** Trusts whoever answers. */
+  /** PEM files with authorities to trust besides those of this machine. */
+  readonly caFiles: readonly string[];
+  /** Trusts any certificate. */
   readonly skipVerify: boolean;
-  readonly env: Readonly<Record<string, string | undefined>>;
 };
 
 /**
  * Collects the authorities to trust: those that come with Bun (with `NODE_EXTRA_CA_CERTS`), those of the system, where a
- * company installs its own, and those of `SSL_CERT_FILE` and `--ca-file`. Throws `FILE_FAILED` and `USAGE`.
+ * company installs its own, and those of the given files. Throws `FILE_FAILED` and `USAGE`.
  */
-export async function readTrust({ caFile, skipVerify, env }: TrustOptions): Promise<Trust> {
+export async function readTrust({ caFiles, skipVerify }: TrustOptions): Promise<Trust> {
   if (skipVerify) return { rejectUnauthorized: false };
-  const files = [caFile, env["SSL_CERT_FILE"]].flatMap((path) => path || []);
-  const own = await Promise.all(files.map(readAuthorities));
+  const own = await Promise.all(caFiles.map(readAuthorities));
   let ca: string[] | undefined;
   return {
     // Only when TLS is first spoken: it takes twenty milliseconds, which is a good part of a push that sends nothing.

@@ -9,10 +9,11 @@ import { type FinishOptions, finishUpload } from "./finish.ts";
 import { cancelUpload } from "./session.ts";
 
 export type UploadOptions = FinishOptions & {
-  /** Whether another repository of the registry may serve. @default true */
-  readonly mayMount?: boolean;
-  /** A repository of the same registry that may have the blob, besides the one where it was seen last. */
-  readonly mountFrom?: string | undefined;
+  /**
+   * Repositories of the same registry that may have the blob, besides the one where it was seen last. Undefined: the blob
+   * is sent, wherever the registry says it is.
+   */
+  readonly mountFrom?: readonly string[] | undefined;
   /** Told that the registry did not take the blob as it was sent, and the size of the bodies in which it starts again. */
   readonly onRefused?: (bodyBytes: number) => void;
 };
@@ -73,10 +74,10 @@ export async function uploadBlob(
 async function placesOf(
   registry: Registry,
   { descriptor }: RegistryBlob,
-  { mayMount = true, mountFrom }: UploadOptions,
+  { mountFrom }: UploadOptions,
 ): Promise<string[]> {
-  if (!mayMount) return [];
-  const places = new Set([await recallRepository(registry, descriptor.digest), mountFrom]);
+  if (mountFrom === undefined) return [];
+  const places = new Set([await recallRepository(registry, descriptor.digest), ...mountFrom]);
   places.delete(registry.repository);
   return [...places].filter((place) => place !== undefined);
 }

@@ -11,6 +11,12 @@ const SUGGESTIONS = 3;
 /** What Podman says first where it stands in for `docker`. */
 const PODMAN_GREETING = /^Emulate Docker CLI using podman/;
 
+/** Variables of a process. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** How the `docker` command is run. */
+export type Engine = { readonly environment: Environment; readonly signal: AbortSignal };
+
 /** An image that an engine has. */
 export type EngineImage = {
   /** The digest of its config, of its manifest, or of an index that lists the manifest: engines differ. */
@@ -45,13 +51,13 @@ const INSPECTED = v.strictTuple([
  * Looks an image up in the engine that the `docker` command reaches: `DOCKER_HOST` and contexts just work.
  * Throws `ENGINE_MISSING`, `ENGINE_UNREACHABLE`, or `IMAGE_NOT_FOUND` with the nearest names.
  */
-export async function inspectEngineImage(name: string, signal: AbortSignal): Promise<EngineImage> {
-  const inspected = await docker(["image", "inspect", name], signal);
+export async function inspectEngineImage(name: string, engine: Engine): Promise<EngineImage> {
+  const inspected = await docker(["image", "inspect", name], engine);
   if (inspected.exitCode !== 0) {
     // The second is Podman's own command's.
     if (!/no such image|image not known/i.test(inspected.stderr))
       throw engineFailure(inspected.stderr, `look for "${name}"`, inspected.exitCode);
-    throw await imageNotFound(name, signal);
+    throw await imageNotFound(name, engine);
   }
   const title = `what docker says of the image "${name}"`;
   const [image] = parseJson(new TextEncoder().encode(inspected.stdout), INSPECTED, title);
@@ -73,10 +79,10 @@ export async function inspectEngineImage(name: string, signal: AbortSignal): Pro
 export async function* saveEngineImage(
   { id }: EngineImage,
   name: string,
-  signal: AbortSignal,
+  engine: Engine,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   // With bare hex digits, engines with the containerd store look for a repository of that name.
-  const child = startDocker(["image", "save", id], signal);
+  const child = startDocker(["image", "save", id], engine);
   const stderr = child.stderr.text();
   let isRead = false;
   try {
@@ -86,21 +92,21 @@ export async function* saveEngineImage(
     if (!isRead) child.kill();
   }
   const exitCode = await child.exited;
-  signal.throwIfAborted();
+  engine.signal.throwIfAborted();
   assertNotInterrupted(exitCode);
   if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`, exitCode);
 }
 
 type DockerResult = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
 
-async function docker(args: readonly string[], signal: AbortSignal): Promise<DockerResult> {
-  const child = startDocker(args, signal);
+async function docker(args: readonly string[], engine: Engine): Promise<DockerResult> {
+  const child = startDocker(args, engine);
   const [stdout, stderr, exitCode] = await Promise.all([
     child.stdout.text(),
     child.stderr.text(),
     child.exited,
   ]);
-  signal.throwIfAborted();
+  engine.signal.throwIfAborted();
   assertNotInterrupted(exitCode);
   return { exitCode, stdout, stderr };
 }
@@ -110,8 +116,8 @@ function assertNotInterrupted(exitCode: number): void {
   if (exitCode === 130) throw new PushError("INTERRUPTED", "Interrupted.");
 }
 
-function startDocker(args: readonly string[], signal: AbortSignal) {
-  const command = Bun.which("docker");
+function startDocker(args: readonly string[], { environment, signal }: Engine) {
+  const command = Bun.which("docker", { PATH: environment["PATH"] ?? "" });
   if (command === null) {
     throw new PushError(
       "ENGINE_MISSING",
@@ -121,8 +127,8 @@ function startDocker(args: readonly string[], signal: AbortSignal) {
       },
     );
   }
-  // The registry's password is no business of docker's, nor of its plugins.
-  const { REGISTRY_JWT_TOKEN: _, ...env } = process.env;
+  // Neither docker nor its plugins need the registry's password.
+  const { REGISTRY_JWT_TOKEN: _, ...env } = environment;
   return Bun.spawn([command, ...args], {
     env,
     stdin: "ignore",
@@ -168,8 +174,8 @@ function engineFailure(stderr: string, action: string, exitCode: number): PushEr
   );
 }
 
-async function imageNotFound(name: string, signal: AbortSignal): Promise<PushError> {
-  const listed = await docker(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], signal);
+async function imageNotFound(name: string, engine: Engine): Promise<PushError> {
+  const listed = await docker(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], engine);
   const nearest = nearestNames(
     name,
     listed.stdout.split("\n").filter((line) => line !== "" && !line.includes("<none>")),

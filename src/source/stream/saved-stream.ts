@@ -21,21 +21,13 @@ export type SavedLayer = {
   readonly bytes: StreamedFile["bytes"];
 };
 
-/** What an archive says of an image. */
-export type SavedParts = {
-  readonly config: ImageConfig;
-  /** Base first, as the diffIDs of the config. Empty where reading ended early and layers are named by diffIDs. */
-  readonly layerPaths: readonly string[];
-};
-
-/** Takes the parts of an archive as they come. */
-export type SavedVisitor = {
-  onLayer(layer: SavedLayer): Promise<void>;
-  /** Told once, as soon as the image is known by its digests. Some of its layers may have come by then. */
-  onImage?(image: ResolvedImage): Promise<void>;
-  /** Asked once the image is known: true where the rest of the archive need not be read. */
-  isDone?(): boolean;
-};
+/** A part of an archive, as it comes. */
+export type SavedPart =
+  | ({ readonly kind: "layer" } & SavedLayer)
+  /** The image is known by its digests. Comes once, before the end, if at all; some layers may have come by then. */
+  | { readonly kind: "image"; readonly image: ResolvedImage }
+  /** Comes at the end, where digests do not tell all layers. Paths are base first, as the diffIDs of the config. */
+  | { readonly kind: "manifest"; readonly config: ImageConfig; readonly layerPaths: readonly string[] };
 
 const MANIFEST = v.pipe(
   v.array(
@@ -53,57 +45,52 @@ const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;
 
 /**
- * Reads what `docker save` writes as it comes, once, and without keeping it: layers are handed over in the archive's
- * order, which need not be the image's. Throws `ARCHIVE_INVALID`, `IMAGE_INVALID`, `CONTENT_MISMATCH`, and what the
- * visitor throws.
+ * Reads what `docker save` writes as it comes, once, and without keeping it. Layers come in the archive's order, which
+ * need not be the image's. A caller that stops reading ends the archive. Throws `ARCHIVE_INVALID`, `IMAGE_INVALID` and
+ * `CONTENT_MISMATCH`.
  */
-export async function readSavedStream(
+export async function* readSavedStream(
   archive: StreamedFile["bytes"],
   title: string,
   image: InspectedImage,
-  visitor: SavedVisitor,
-): Promise<SavedParts> {
+): AsyncGenerator<SavedPart> {
   const documents = new Map<string, Uint8Array<ArrayBuffer>>();
   let documentBytes = 0;
   const claims = layerClaims(image.diffIds, title);
   let resolved: ResolvedImage | undefined;
   const find = documentFinder(documents, title);
-  const handOver = (path: string, sizeBytes: number, bytes: StreamedFile["bytes"]) =>
-    visitor.onLayer({ path, claimedDiffId: claims.find(path), sizeBytes, bytes });
+  const layer = (path: string, sizeBytes: number, bytes: StreamedFile["bytes"]) =>
+    ({ kind: "layer", path, claimedDiffId: claims.find(path), sizeBytes, bytes }) as const;
 
-  async function takeIn({ path, sizeBytes, bytes: content }: StreamedFile): Promise<void> {
-    if (path.endsWith(".tar") || sizeBytes > MAX_DOCUMENT_BYTES || claims.find(path) !== undefined)
-      return handOver(path, sizeBytes, content);
+  for await (const { path, sizeBytes, bytes: content } of readTarStream(archive, title)) {
+    if (path.endsWith(".tar") || sizeBytes > MAX_DOCUMENT_BYTES || claims.find(path) !== undefined) {
+      yield layer(path, sizeBytes, content);
+      continue;
+    }
     const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(content)));
-    // A containerd store names layers by what they are compressed: nothing else tells small ones from documents.
-    if (compressionOf(bytes) !== "none") return handOver(path, sizeBytes, piecesOf(bytes));
+    // A containerd store names layers by their compressed digests: only the magic tells small ones from documents.
+    if (compressionOf(bytes) !== "none") {
+      yield layer(path, sizeBytes, piecesOf(bytes));
+      continue;
+    }
     documentBytes += sizeBytes;
     if (documentBytes > MAX_DOCUMENTS_BYTES) throw invalid(title, "it holds too much beside its layers");
     documents.set(path, bytes);
     claims.addDocument(path, bytes);
-    if (resolved !== undefined) return;
+    if (resolved !== undefined) continue;
     resolved = await resolveImage(image, find);
-    if (resolved === undefined) return;
+    if (resolved === undefined) continue;
     claims.addLayers(resolved.layers?.map(({ digest }) => digest) ?? []);
-    await visitor.onImage?.(resolved);
+    yield { kind: "image", image: resolved };
   }
-
-  for await (const file of readTarStream(archive, title)) {
-    await takeIn(file);
-    if (resolved === undefined || !visitor.isDone?.()) continue;
-    return partsOf(resolved);
-  }
-  const parts = resolved?.layers === undefined ? await readManifest(documents, title) : partsOf(resolved);
-  // Small layers may look like any other document.
-  for (const path of new Set(parts.layerPaths)) {
+  const digests = resolved?.layers?.map(({ digest }) => blobPath(digest));
+  const manifest = digests === undefined ? readManifest(documents, title) : undefined;
+  if (manifest !== undefined) yield { kind: "manifest", ...manifest };
+  // Small raw layers look like documents.
+  for (const path of new Set(digests ?? manifest?.layerPaths)) {
     const bytes = documents.get(path);
-    if (bytes !== undefined) await handOver(path, bytes.length, piecesOf(bytes));
+    if (bytes !== undefined) yield layer(path, bytes.length, piecesOf(bytes));
   }
-  return parts;
-}
-
-function partsOf({ config, layers = [] }: ResolvedImage): SavedParts {
-  return { config, layerPaths: layers.map(({ digest }) => blobPath(digest)) };
 }
 
 /** Which layer a member of the archive is, as far as its name and the documents before it tell. */
@@ -142,10 +129,10 @@ function documentFinder(
 }
 
 /** What `manifest.json` says, which comes last. */
-async function readManifest(
+function readManifest(
   documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
   title: string,
-): Promise<SavedParts> {
+): { readonly config: ImageConfig; readonly layerPaths: readonly string[] } {
   const manifestBytes = documents.get("manifest.json");
   if (manifestBytes === undefined) throw invalid(title, 'it has no "manifest.json"');
   const [image] = parseJson(manifestBytes, MANIFEST, `"manifest.json" in the ${title}`);

@@ -1,0 +1,60 @@
+import { stat } from "node:fs/promises";
+import { toPrintable } from "../format.ts";
+import { formatReference, type Reference } from "../oci/reference.ts";
+import type { PushOptions } from "../push/options.ts";
+import type { Pushed } from "../push/publish.ts";
+import { plainReport } from "../report/plain.ts";
+import { readCredentials } from "./credentials.ts";
+import type { PushCommand } from "./invocation.ts";
+import type { Environment } from "./values.ts";
+
+export type Push = (options: PushOptions) => Promise<Pushed>;
+
+/** What is pushed where the command names no source, if it is in the working folder. */
+const DEFAULT_SOURCES = ["output.tar", ".output-image"];
+
+/**
+ * Pushes an image as the command says. People are told on standard error, and scripts get the reference and digest on
+ * standard output. Throws what `push` throws.
+ */
+export async function runPush(
+  command: PushCommand,
+  push: Push,
+  { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
+  signal: AbortSignal,
+): Promise<void> {
+  const { source, target, username, password, passwordStdin, skipAuth, ...options } = command;
+  using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
+    isTerminal: stderr.isTTY === true,
+    isSourceNamed: source !== undefined,
+  });
+  const { report } = lines;
+  const { reference, digest } = await push({
+    ...options,
+    target,
+    source: source ?? (await findSource(target)),
+    login: () =>
+      readCredentials(command, {
+        environment: env,
+        signal,
+        onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+      }),
+    engineEnvironment: env,
+    report,
+    signal,
+  });
+  stdout.write(`${reference}@${digest}\n`);
+}
+
+/** An archive or folder in the working folder, or else the engine's image of the target's name. */
+async function findSource(target: Reference): Promise<string> {
+  for (const path of DEFAULT_SOURCES) {
+    const isThere = await stat(path).then(
+      () => true,
+      // What is there and cannot be read is reported by whoever opens it.
+      ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
+    );
+    if (isThere) return path;
+  }
+  return formatReference(target);
+}

@@ -1,0 +1,64 @@
+import packageJson from "../../package.json" with { type: "json" };
+import { exitCodeOf, PushError } from "../errors.ts";
+import { toPrintable } from "../format.ts";
+import { runCache } from "./cache-command.ts";
+import { parseInvocation } from "./invocation.ts";
+import { exemptLoopback } from "./proxy.ts";
+import { type Push, runPush } from "./push-command.ts";
+import { assertRuntime } from "./runtime.ts";
+
+/** An interrupted push may take this long to leave everything in order. */
+const FAREWELL_MS = 1500;
+
+/** Runs the command that the arguments name, and says what went wrong. @returns the exit code */
+export async function runCommand(
+  args: readonly string[],
+  process: NodeJS.Process,
+  push: Push,
+): Promise<number> {
+  const { env, stdout, stderr } = process;
+  const interrupt = interruptOf(process);
+  try {
+    assertRuntime(Bun.version);
+    exemptLoopback(env);
+    const invocation = parseInvocation(args, env, packageJson.version);
+    if (invocation.kind === "text") stdout.write(invocation.text);
+    else if (invocation.kind === "cache") await runCache(invocation.cache, (text) => stdout.write(text));
+    else await runPush(invocation.push, push, process, interrupt);
+    return 0;
+  } catch (error) {
+    stderr.write(`${describeError(error)}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** Aborted by the first signal that ends a program. A second signal, or a slow farewell, exits at once. */
+function interruptOf(process: NodeJS.Process): AbortSignal {
+  const interrupt = new AbortController();
+  const onSignal = () => {
+    if (interrupt.signal.aborted) process.exit(130);
+    interrupt.abort(
+      new PushError("INTERRUPTED", "Interrupted. The same command goes on with what is in the cache."),
+    );
+    setTimeout(() => process.exit(130), FAREWELL_MS).unref();
+  };
+  // SIGHUP: the terminal was closed, or the connection to it lost.
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, onSignal);
+  return interrupt.signal;
+}
+
+/** Lines that are safe for a terminal, whatever names and answers they quote. */
+function describeError(error: unknown): string {
+  const lines =
+    error instanceof PushError
+      ? [
+          `${error.code === "INTERRUPTED" ? "" : "Error: "}${error.message}`,
+          ...error.details.map((detail) => `  ${detail}`),
+          ...(error.hint === undefined ? [] : [`  ${error.hint}`]),
+        ]
+      : [
+          "This is a bug of chunkpush, and not your mistake. Please report it, with what follows:",
+          ...String(error instanceof Error ? error.stack : error).split("\n"),
+        ];
+  return lines.map(toPrintable).join("\n");
+}

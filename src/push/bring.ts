@@ -1,0 +1,81 @@
+import type { ReadyBlob } from "../layers/prepare.ts";
+import { dropCachedLayer } from "../store/layers.ts";
+import type { Job } from "./job.ts";
+import { makeStored, remakeStored } from "./make-stored.ts";
+import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
+import { configName, type Plan, type PlannedBlob, type PlannedLayer } from "./plan.ts";
+import { type Brought, bringReady, isDamaged, sendReady } from "./send.ts";
+
+/** The blobs of an image, each on its way or at the registry. */
+export type BroughtBlobs = {
+  readonly config: Promise<Brought>;
+  readonly layers: ReadonlyMap<PlannedLayer, Promise<Brought>>;
+  /** Sends a blob that the registry was mistaken to have. The new descriptor may be another one. */
+  sendAgain(blob: PlannedBlob): Promise<Brought>;
+};
+
+/**
+ * Brings every blob to the registry: makes what has to be made, and sends what the registry lacks, the config first and
+ * then the largest. The manifest is not published here.
+ */
+export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
+  const saves = plan.source.access === "once" ? startSaves(plan.source, plan, job) : undefined;
+  const layers = new Map(plan.layers.map((layer) => [layer, bringLayer(layer, saves, plan, job)]));
+  return {
+    config: bringConfig(saves, plan, job),
+    layers,
+    async sendAgain(blob) {
+      const ready = await obtain(blob, saves, plan, job);
+      return sendReady(ready, blob, plan.target, job, { believesRegistry: false });
+    },
+  };
+}
+
+async function bringLayer(
+  layer: PlannedLayer,
+  saves: Saves | undefined,
+  plan: Plan,
+  job: Job,
+): Promise<Brought> {
+  const step = await layer.settled;
+  if (step.step === "present" || step.step === "mount") return step.brought;
+  const made =
+    step.step === "send"
+      ? step
+      : saves === undefined
+        ? { ready: await makeStored(layer, job) }
+        : await makeStreamed(saves, layer);
+  if ("there" in made) return made.there;
+  const { ready } = made;
+  try {
+    return await bringReady(ready, layer, plan.target, job, step.step === "send" ? step : {});
+  } catch (error) {
+    if (ready.origin !== "cache" || !isDamaged(error)) throw error;
+    await dropCachedLayer(job.cache, ready.blob);
+    return sendReady(await remake(layer, saves, job), layer, plan.target, job);
+  }
+}
+
+async function bringConfig(saves: Saves | undefined, plan: Plan, job: Job): Promise<Brought> {
+  const step = await plan.config.settled;
+  if (step.step === "present" || step.step === "mount") return step.brought;
+  if (step.step === "make" && saves === undefined) throw new Error("Nobody makes the config.");
+  const ready: ReadyBlob =
+    step.step === "send" ? step.ready : { blob: await (saves as Saves).config, origin: "source" };
+  // The config goes first: a user without push rights then fails after a few bytes.
+  const priority = Number.POSITIVE_INFINITY;
+  return bringReady(ready, configName(ready.blob), plan.target, job, { ...step, priority });
+}
+
+/** The content of a blob of which the registry has said that it has it. */
+async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<ReadyBlob> {
+  const layer = plan.layers.find((each) => each === blob);
+  if (layer !== undefined) return remake(layer, saves, job);
+  if (plan.source.access === "any") return { blob: plan.source.image.config, origin: "source" };
+  const config = (await plan.resolved)?.config.blob ?? (await (saves as Saves).config);
+  return { blob: config, origin: "source" };
+}
+
+function remake(layer: PlannedLayer, saves: Saves | undefined, job: Job): Promise<ReadyBlob> {
+  return saves === undefined ? remakeStored(layer, job) : remakeStreamed(saves, layer);
+}

@@ -1,0 +1,79 @@
+import { setImmediate } from "node:timers/promises";
+import { type CompressPool, startCompressPool } from "../layers/compress/pool.ts";
+import type { BlobState, BlobTitle, Report } from "../report/events.ts";
+import { type LayerCache, openLayerCache } from "../store/layers.ts";
+import { CACHE_IN_USE, type Locks, openLocks } from "../store/locks.ts";
+import { type LargestFirst, largestFirst } from "./largest-first.ts";
+import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions } from "./options.ts";
+
+/** One push: what its parts share, until it is disposed of. */
+export type Job = AsyncDisposable & {
+  readonly options: CompleteOptions;
+  readonly login: PushLogin | undefined;
+  readonly cache: LayerCache;
+  readonly locks: Locks;
+  /** Undefined: raw layers stay raw. */
+  readonly pool: CompressPool | undefined;
+  /** Makes layers of files one at a time, each on all cores, the largest first. */
+  readonly making: LargestFirst;
+  /** Aborted by the caller, by the first failure, and at the end. */
+  readonly signal: AbortSignal;
+  readonly report: Report;
+  readonly count: { sentBytes: number; presentBytes: number };
+  /** Disposes of a resource at the end of the job. */
+  use<T extends AsyncDisposable>(resource: T): T;
+  /** Waits for all. The first failure aborts the job, and is thrown when all have ended. */
+  all<const T extends readonly Promise<unknown>[]>(
+    work: T,
+  ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>;
+};
+
+/** Asks for the credentials and opens the cache. Throws `REFERENCE_INVALID`, `FILE_FAILED`, and what asking throws. */
+export async function openJob(given: PushOptions): Promise<Job> {
+  const options = completeOptions(given);
+  const { report, cacheDirectory, compression } = options;
+  const failure = new AbortController();
+  const signal = AbortSignal.any([failure.signal, ...(given.signal === undefined ? [] : [given.signal])]);
+  const login = typeof given.login === "function" ? await given.login() : given.login;
+  const cache = await openLayerCache(cacheDirectory);
+  const locks = openLocks(cacheDirectory, signal, (reason) =>
+    report({ type: "notice", code: "LOCKS_UNAVAILABLE", directory: cacheDirectory, reason }),
+  );
+  const onWaiting = () => report({ type: "notice", code: "CACHE_AWAITED" });
+  const inUse = await locks.take(CACHE_IN_USE, onWaiting, "shared");
+  const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
+  const resources = new AsyncDisposableStack();
+  resources.use(inUse);
+  if (pool !== undefined) resources.use(pool);
+  return {
+    options,
+    login,
+    cache,
+    locks,
+    pool,
+    making: largestFirst(1, setImmediate),
+    signal,
+    report,
+    count: { sentBytes: 0, presentBytes: 0 },
+    use: (resource) => resources.use(resource),
+    async all(work) {
+      try {
+        return await Promise.all(work);
+      } catch (error) {
+        failure.abort(error);
+        await Promise.allSettled(work);
+        throw error;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      // Uploads of blobs that turned out to belong to another image end here.
+      failure.abort(new Error("The push has ended."));
+      await resources.disposeAsync();
+    },
+  };
+}
+
+/** Reports the state of a blob. */
+export function reportBlob({ report }: Job, { id, title }: BlobTitle, state: BlobState): void {
+  report({ type: "blob", id, title, ...state });
+}

@@ -1,0 +1,39 @@
+import { prepareLayer, type ReadyBlob } from "../layers/prepare.ts";
+import { type Job, reportBlob } from "./job.ts";
+import { cachedState, type PlannedLayer } from "./plan.ts";
+
+/** Makes a layer of a source that can be read in any order ready. Throws what `prepareLayer` throws. */
+export function makeStored(layer: PlannedLayer, job: Job): Promise<ReadyBlob> {
+  return make(layer, job, false);
+}
+
+/** Makes a layer again whose cached blob may be damaged, or that the registry was mistaken to have. */
+export function remakeStored(layer: PlannedLayer, job: Job): Promise<ReadyBlob> {
+  return make(layer, job, true);
+}
+
+async function make(planned: PlannedLayer, job: Job, repairs: boolean): Promise<ReadyBlob> {
+  const { layer } = planned;
+  if (layer === undefined) throw new Error(`The source has no content for ${planned.title}.`);
+  const totalBytes = layer.content.size;
+  const compresses = layer.compression === "none" && job.pool !== undefined;
+  return job.making(totalBytes, async () => {
+    const ready = await prepareLayer(layer, {
+      ...job,
+      repairs,
+      onProgress: (doneBytes) =>
+        reportBlob(job, planned, { state: compresses ? "compressing" : "verifying", doneBytes, totalBytes }),
+      onWaiting: () => reportBlob(job, planned, { state: "awaiting-compress" }),
+    });
+    const sizeBytes = ready.blob.descriptor.size;
+    if (ready.origin === "cache") reportBlob(job, planned, cachedState(ready.blob));
+    else if (ready.guard === undefined)
+      reportBlob(job, planned, {
+        state: "ready",
+        how: compresses ? "compressed" : "verified",
+        totalBytes,
+        sizeBytes,
+      });
+    return ready;
+  });
+}

@@ -1,0 +1,166 @@
+import { PushError } from "../errors.ts";
+import { isIntact, type ReadyBlob, readyFromCache } from "../layers/prepare.ts";
+import type { RegistryBlob } from "../oci/descriptor.ts";
+import { type DiffId, shortDigest } from "../oci/digest.ts";
+import type { StreamSource } from "../source/open.ts";
+import { type ResolvedImage, resolveImage } from "../source/stream/resolve-image.ts";
+import { findCachedDocument, storeDocuments } from "../store/documents.ts";
+import { saveName } from "../store/file-names.ts";
+import { dropCachedLayer } from "../store/layers.ts";
+import { type Job, reportBlob } from "./job.ts";
+import { cachedState, findCached, type Plan, type PlannedLayer, reportReduced } from "./plan.ts";
+import { readSave, type WantedLayers } from "./read-save.ts";
+import type { Brought } from "./send.ts";
+
+/** A layer that a save has brought, or that the registry has. */
+export type Made = { readonly ready: ReadyBlob } | { readonly there: Brought };
+
+/** The saves of one engine's image. There is one at a time, and mostly one at all. */
+export type Saves = {
+  readonly source: StreamSource;
+  readonly plan: Plan;
+  readonly job: Job;
+  readonly config: Promise<RegistryBlob>;
+  /** Settled once all entries of the plan are: only then is it known which layers the save has to bring. */
+  readonly layers: Promise<ReadonlyMap<DiffId, Promise<Made>>>;
+  /** Settles when the save under way has ended, well or not. */
+  busy: Promise<unknown>;
+  /** Layers that are wanted again, and the save that will bring them. */
+  again: Map<DiffId, PlannedLayer>;
+  next: Promise<ReadonlyMap<DiffId, Promise<Made>>> | undefined;
+};
+
+/** Has the engine save its image as soon as it is known what is wanted of it, if anything is. */
+export function startSaves(source: StreamSource, plan: Plan, job: Job): Saves {
+  const first = planFirst(plan).then(
+    (wanted) => wanted && startSave(source, plan, job, wanted, { asksRegistry: true }),
+  );
+  const config = first.then((save) => {
+    if (save === undefined) throw new Error("The config is known, and comes with no save.");
+    return save.config;
+  });
+  // Each is awaited by whoever needs it.
+  config.catch(() => undefined);
+  return {
+    source,
+    plan,
+    job,
+    config,
+    layers: first.then((save) => save?.layers ?? new Map()),
+    busy: config.catch(() => undefined),
+    again: new Map(),
+    next: undefined,
+  };
+}
+
+/** What the first save has to bring. Undefined: nothing, not even the config. */
+async function planFirst(plan: Plan): Promise<PlannedLayer[] | undefined> {
+  const steps = await Promise.all(plan.layers.map(({ settled }) => settled));
+  const wanted = plan.layers.filter((_, i) => steps[i]?.step === "make");
+  const config = await plan.config.settled;
+  return wanted.length > 0 || config.step === "make" ? wanted : undefined;
+}
+
+/** A layer that the save has to bring. Throws `IMAGE_INVALID` where it does not come. */
+export async function makeStreamed(saves: Saves, layer: PlannedLayer): Promise<Made> {
+  const made = await (await saves.layers).get(layer.diffId);
+  if (made === undefined) throw lacks(saves.source, layer.diffId);
+  return made;
+}
+
+/** Has the engine save its image once more, for all layers that are asked for while a save is under way. */
+export async function remakeStreamed(saves: Saves, layer: PlannedLayer): Promise<ReadyBlob> {
+  const { job, plan, source } = saves;
+  const cached = await findCached(layer.diffId, plan, job);
+  if (cached !== undefined) {
+    if (await isIntact(cached, job.signal)) return readyFromCache(cached, layer.title, job.signal);
+    await dropCachedLayer(job.cache, cached);
+  }
+  saves.again.set(layer.diffId, layer);
+  saves.next ??= saves.busy.then(() => {
+    const wanted = [...saves.again.values()];
+    saves.again.clear();
+    saves.next = undefined;
+    const save = startSave(source, plan, job, wanted, { asksRegistry: false });
+    saves.busy = save.config.catch(() => undefined);
+    return save.layers;
+  });
+  const made = await (await saves.next).get(layer.diffId);
+  if (made === undefined || "there" in made) throw lacks(source, layer.diffId);
+  return made.ready;
+}
+
+type Save = { readonly config: Promise<RegistryBlob>; readonly layers: ReadonlyMap<DiffId, Promise<Made>> };
+
+function startSave(
+  source: StreamSource,
+  plan: Plan,
+  job: Job,
+  layers: readonly PlannedLayer[],
+  options: { readonly asksRegistry: boolean },
+): Save {
+  const wanted: WantedLayers = new Map(
+    layers.map((layer) => [layer.diffId, { layer, ...Promise.withResolvers<Made>() }]),
+  );
+  const made = new Map([...wanted].map(([diffId, { promise }]) => [diffId, promise]));
+  const config = save(source, plan, job, wanted, options).then(
+    (blob) => {
+      for (const [diffId, { reject }] of wanted) reject(lacks(source, diffId));
+      return blob;
+    },
+    (error: unknown) => {
+      for (const { reject } of wanted.values()) reject(error);
+      throw error;
+    },
+  );
+  // Each is awaited later. The first failure ends the push.
+  for (const promise of [config, ...made.values()]) promise.catch(() => undefined);
+  return { config, layers: made };
+}
+
+async function save(
+  source: StreamSource,
+  plan: Plan,
+  job: Job,
+  wanted: WantedLayers,
+  options: { readonly asksRegistry: boolean },
+): Promise<RegistryBlob> {
+  const onWaiting = () =>
+    reportBlob(job, { id: "source", title: source.origin.name }, { state: "awaiting-compress" });
+  using _lock = await job.locks.take(saveName(source.image.id), onWaiting);
+  // Another push may have saved the image while this one waited.
+  const before = await resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest));
+  const resolved = Promise.resolve(before);
+  for (const [diffId, { layer, resolve }] of wanted) {
+    const blob = await findCached(diffId, { ...plan, resolved }, job);
+    if (blob === undefined) continue;
+    reportBlob(job, layer, cachedState(blob));
+    resolve({ ready: readyFromCache(blob, layer.title, job.signal) });
+    wanted.delete(diffId);
+  }
+  if (before !== undefined && wanted.size === 0) return before.config.blob;
+
+  const reading = { source, plan, job, wanted, ...options };
+  let saved = await readSave({ ...reading, believesNames: true });
+  // A layer that was passed over for its name may be the one that is missing.
+  if (wanted.size > 0 && saved.hasPassedOver) saved = await readSave({ ...reading, believesNames: false });
+  if (before === undefined) await keep(saved.resolved, plan, job);
+  job.signal.throwIfAborted();
+  return saved.config.blob;
+}
+
+async function keep(found: ResolvedImage | undefined, plan: Plan, job: Job): Promise<void> {
+  if (found === undefined) return;
+  await storeDocuments(job.cache, found.documents);
+  if ((await plan.resolved) === undefined) reportReduced(found.leftOut, found.config.platform, job);
+}
+
+function lacks(source: StreamSource, diffId: DiffId): PushError {
+  return new PushError(
+    "IMAGE_INVALID",
+    `What docker saved of "${source.origin.name}" lacks the layer ${shortDigest(diffId)}.`,
+    {
+      hint: "Push again. If that does not help, the engine's copy is damaged: pull or build the image again.",
+    },
+  );
+}

@@ -1,0 +1,86 @@
+import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
+import { parseReference, type Reference } from "../oci/reference.ts";
+import type { Credentials } from "../registry/auth/credentials.ts";
+import type { Report } from "../report/events.ts";
+
+/** Who pushes. */
+export type PushLogin = {
+  readonly credentials: Credentials;
+  /** Where they were found, for people: `~/.docker/config.json`. Undefined: the caller decided. */
+  readonly from?: string | undefined;
+};
+
+/** An image at the registry that is pushed to. */
+export type ImageName = { readonly repository: string; readonly tag: string };
+
+/** Everything that a push has to know. It reads neither standard input nor variables of its own. */
+export type PushOptions = {
+  /** The path of an archive or a folder, or an image of the engine: `my/app:v1`. */
+  readonly source: string;
+  /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. */
+  readonly target: string | Reference;
+  /** The credentials, or a function that is asked for them. Undefined: the push is anonymous. */
+  readonly login?: PushLogin | (() => Promise<PushLogin | undefined>) | undefined;
+  /** Plain HTTP, unless the target names a scheme. Loopback registries need no such word. @default false */
+  readonly insecure?: boolean;
+  /** PEM files with authorities to trust besides those of this machine. */
+  readonly caFiles?: readonly string[];
+  /** Accepts any certificate. @default false */
+  readonly skipVerify?: boolean;
+  /** Gives the proxy for a request, if there is one. @default none */
+  readonly proxy?: (url: URL) => string | undefined;
+  /** Uploads at a time. @default 3 */
+  readonly parallel?: number;
+  /** Retries per failure. @default 8 */
+  readonly retries?: number;
+  /** The size of chunks in bytes, at most what the registry allows. @default adapts to the link's speed */
+  readonly chunkBytes?: number | undefined;
+  /** The compression of layers that come uncompressed. @default gzip, level 1 */
+  readonly compression?: LayerCompression;
+  /** A request fails after this long without a byte moved, in milliseconds. @default 60000 */
+  readonly stallTimeoutMs?: number;
+  /** Tries blobs over 5 GiB at serverless-registry, where they are known to fail. @default false */
+  readonly allowOversize?: boolean;
+  /** Images of the same registry whose layers need not be made or sent again. */
+  readonly cacheFrom?: readonly ImageName[];
+  /** The folder that keeps compressed layers for the next push. @default ".cache" */
+  readonly cacheDirectory?: string;
+  /** The variables of engines: PATH, DOCKER_HOST and the like. @default those of the process */
+  readonly engineEnvironment?: Readonly<Record<string, string | undefined>>;
+  /** Told what happens. */
+  readonly report?: Report;
+  /** Ends the push. What is at the registry and in the cache stays, and the next push goes on from there. */
+  readonly signal?: AbortSignal;
+};
+
+/** What a push does unless it is told otherwise. */
+export const DEFAULTS = {
+  insecure: false,
+  caFiles: [],
+  skipVerify: false,
+  proxy: () => undefined,
+  parallel: 3,
+  retries: 8,
+  chunkBytes: undefined,
+  compression: DEFAULT_COMPRESSION,
+  stallTimeoutMs: 60_000,
+  allowOversize: false,
+  cacheFrom: [],
+  cacheDirectory: ".cache",
+  report: () => {},
+} as const satisfies Partial<PushOptions>;
+
+export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "signal">> & {
+  readonly target: Reference;
+};
+
+/** Fills in what was not said. Throws `REFERENCE_INVALID`. */
+export function completeOptions(options: PushOptions): CompleteOptions {
+  const { target, engineEnvironment = process.env } = options;
+  return {
+    ...DEFAULTS,
+    ...options,
+    engineEnvironment,
+    target: typeof target === "string" ? parseReference(target) : target,
+  };
+}

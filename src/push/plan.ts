@@ -1,0 +1,235 @@
+import { type ReadyBlob, readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
+import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
+import { type DiffId, shortDigest } from "../oci/digest.ts";
+import type { Layer } from "../oci/image.ts";
+import type { LeftOut } from "../oci/image-index.ts";
+import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
+import { cancelUpload, mountBlob } from "../registry/upload/session.ts";
+import type { BlobTitle } from "../report/events.ts";
+import type { Source } from "../source/open.ts";
+import { type ResolvedImage, resolveImage } from "../source/stream/resolve-image.ts";
+import { findCachedDocument } from "../store/documents.ts";
+import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
+import { type Job, reportBlob } from "./job.ts";
+import { type Brought, present, type SendOptions } from "./send.ts";
+import type { Target } from "./target.ts";
+
+/** What will happen to a blob. */
+export type Step =
+  /** The registry has it. */
+  | { readonly step: "present" | "mount"; readonly brought: Brought }
+  /** It is ready, and the registry lacks it. */
+  | ({ readonly step: "send"; readonly ready: ReadyBlob } & Pick<SendOptions, "answer">)
+  /** It has to be compressed, verified, or read from a stream first. */
+  | { readonly step: "make" };
+
+/** A blob of the image. Its entry is live: it changes as answers come. */
+export type PlannedBlob = BlobTitle & {
+  step: Step["step"] | "unknown";
+  /** As it goes up. Undefined: it is not made yet. */
+  sizeBytes: number | undefined;
+  readonly settled: Promise<Step>;
+};
+
+/** A layer, or several equal ones. */
+export type PlannedLayer = PlannedBlob & {
+  readonly diffId: DiffId;
+  /** Where it can be read, for sources that can be read in any order. */
+  readonly layer: Layer | undefined;
+};
+
+export type Plan = {
+  readonly source: Source;
+  readonly target: Target;
+  /** `settled` says "make" where the config comes only with the layers. */
+  readonly config: PlannedBlob;
+  /** Each once. */
+  readonly layers: readonly PlannedLayer[];
+  /** Base first. Equal layers stand as often as in the image. */
+  readonly order: readonly PlannedLayer[];
+  /** An engine's image by documents that an earlier push kept. */
+  readonly resolved: Promise<ResolvedImage | undefined>;
+  /** Images at the registry whose layers need not be made again. They are read when a layer is missing in the cache. */
+  knownImages(): Promise<KnownImage[]>;
+};
+
+/** Finds out, blob by blob, what has to be done. Work on a blob can begin as soon as its own entry has settled. */
+export function startPlan(source: Source, target: Target, job: Job): Plan {
+  let known: Promise<KnownImage[]> | undefined;
+  const { compression } = job.options;
+  const context = {
+    source,
+    target,
+    resolved:
+      source.access === "any"
+        ? Promise.resolve(undefined)
+        : resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest)),
+    knownImages: () => {
+      known ??= readKnownImages(target.registry(), imagesToLookAt(job), compression.kind);
+      return known;
+    },
+  };
+  void reportLeftOut(source, context.resolved, job);
+  const parts = source.access === "any" ? source.image.layers : source.image.diffIds;
+  const distinct = new Map<string, PlannedLayer>();
+  const order = parts.map((part, i) => {
+    const layer = typeof part === "string" ? undefined : part;
+    const diffId = typeof part === "string" ? part : part.diffId;
+    const id = layer === undefined ? diffId : identityOf(layer);
+    const title = `layer ${i + 1}/${parts.length} ${shortDigest(diffId)}`;
+    const planned = distinct.get(id) ?? planLayer({ id, title, diffId, layer }, context, job);
+    distinct.set(id, planned);
+    return planned;
+  });
+  const layers = [...distinct.values()];
+  return { ...context, layers, order, config: planConfig(layers, context, job) };
+}
+
+async function reportLeftOut(source: Source, resolved: Plan["resolved"], job: Job): Promise<void> {
+  if (source.access === "any") return reportReduced(source.leftOut, source.image.platform, job);
+  const image = await resolved;
+  reportReduced(image?.leftOut, image?.config.platform, job);
+}
+
+/** Says what the image's index has beside the image that is pushed. */
+export function reportReduced(
+  leftOut: LeftOut | undefined,
+  platform: string | undefined,
+  { report }: Job,
+): void {
+  if (leftOut !== undefined) report({ type: "notice", code: "INDEX_REDUCED", platform, ...leftOut });
+}
+
+type Context = Pick<Plan, "source" | "target" | "resolved" | "knownImages">;
+
+/** Raw layers of one diffID are one blob. The same layer may also come compressed in several ways. */
+function identityOf({ diffId, compression, claimedDigest, name }: Layer): string {
+  return compression === "none" ? diffId : `${diffId} ${claimedDigest ?? name}`;
+}
+
+/** The target's own earlier images, and those that the user names. */
+function imagesToLookAt({ options: { target, cacheFrom } }: Job) {
+  const { repository, tag } = target;
+  const images = [{ repository, tag }, ...cacheFrom];
+  return tag === "latest" ? images : [...images, { repository, tag: "latest" }];
+}
+
+function track<T extends object>(blob: T, settling: Promise<Step>) {
+  const entry = {
+    ...blob,
+    step: "unknown" as PlannedBlob["step"],
+    sizeBytes: undefined as number | undefined,
+  };
+  const settled = settling.then((step) => {
+    entry.step = step.step;
+    entry.sizeBytes =
+      step.step === "make"
+        ? undefined
+        : (step.step === "send" ? step.ready.blob : step.brought).descriptor.size;
+    return step;
+  });
+  // Each is awaited later. Until then nobody sees a failure.
+  settled.catch(() => undefined);
+  return Object.assign(entry, { settled });
+}
+
+type Part = BlobTitle & Pick<PlannedLayer, "diffId" | "layer">;
+
+function planLayer(part: Part, context: Context, job: Job): PlannedLayer {
+  return track(part, settleLayer(part, context, job));
+}
+
+async function settleLayer(part: Part, context: Context, job: Job): Promise<Step> {
+  const { layer, diffId } = part;
+  if (layer !== undefined && (layer.compression !== "none" || job.pool === undefined)) {
+    const ready = readyAsClaimed(layer, job.signal);
+    return ready === undefined ? { step: "make" } : settleReady(ready, part, context, job);
+  }
+  const cached = await findCached(diffId, context, job);
+  if (cached !== undefined) {
+    reportBlob(job, part, cachedState(cached));
+    return settleReady(readyFromCache(cached, part.title, job.signal), part, context, job);
+  }
+  const image = (await context.knownImages()).find(({ layers }) => layers.has(diffId));
+  const descriptor = image?.layers.get(diffId);
+  if (image === undefined || descriptor === undefined) return { step: "make" };
+  return (await settleKnown(descriptor, image.repository, part, context, job)) ?? { step: "make" };
+}
+
+export function cachedState({ descriptor: { size } }: RegistryBlob) {
+  return { state: "ready", how: "cached", totalBytes: size, sizeBytes: size } as const;
+}
+
+/** A layer in the cache: as the engine has it, or as an earlier push compressed it. */
+export async function findCached(
+  diffId: DiffId,
+  { source, resolved }: Pick<Plan, "source" | "resolved">,
+  { cache, pool }: Job,
+): Promise<RegistryBlob | undefined> {
+  const { layers } = (await resolved) ?? {};
+  const place = source.access === "once" ? source.image.diffIds.indexOf(diffId) : -1;
+  const entry = layers?.[place];
+  const packed = entry && (await findPackedLayer(cache, entry.digest, pool !== undefined));
+  return packed ?? findCachedLayer(cache, diffId, pool?.form);
+}
+
+async function settleReady(ready: ReadyBlob, name: BlobTitle, { target }: Context, job: Job): Promise<Step> {
+  const { descriptor } = ready.blob;
+  const found = await target.ask(descriptor.digest, name.title);
+  return found?.sizeBytes === descriptor.size
+    ? { step: "present", brought: present(descriptor, name, job) }
+    : { step: "send", ready, answer: { found } };
+}
+
+/** A layer that an image at the registry has, in this repository or in another that it can be mounted from. */
+async function settleKnown(
+  descriptor: Descriptor,
+  repository: string,
+  name: BlobTitle,
+  { target }: Context,
+  job: Job,
+): Promise<Step | undefined> {
+  // Registries may tell a wrong size for mounted blobs: only the status counts.
+  if ((await target.ask(descriptor.digest, name.title)) !== undefined)
+    return { step: "present", brought: present(descriptor, name, job) };
+  const registry = target.registry();
+  if (repository === registry.repository) return undefined;
+  const answer = await mountBlob(registry, descriptor.digest, repository);
+  if (answer === "mounted") return { step: "mount", brought: present(descriptor, name, job, repository) };
+  if (answer !== undefined) await cancelUpload(registry, answer);
+  return undefined;
+}
+
+function planConfig(layers: readonly PlannedLayer[], context: Context, job: Job): PlannedBlob {
+  const { source } = context;
+  const name = source.access === "any" ? configName(source.image.config) : { id: "config", title: "config" };
+  return track(name, settleConfig(layers, context, job));
+}
+
+async function settleConfig(layers: readonly PlannedLayer[], context: Context, job: Job): Promise<Step> {
+  const blob = await findConfig(layers, context);
+  if (blob === undefined) return { step: "make" };
+  const ready = { blob, origin: "source" } as const;
+  return settleReady(ready, configName(blob), context, job);
+}
+
+export function configName({ descriptor }: RegistryBlob): BlobTitle {
+  return { id: "config", title: `config ${shortDigest(descriptor.digest)}` };
+}
+
+async function findConfig(
+  layers: readonly PlannedLayer[],
+  { source, resolved, knownImages }: Context,
+): Promise<RegistryBlob | undefined> {
+  if (source.access === "any") return source.image.config;
+  const config = (await resolved)?.config;
+  if (config !== undefined) return config.blob;
+  const steps = await Promise.all(layers.map(({ settled }) => settled));
+  if (steps.some(({ step }) => step === "make")) return undefined;
+  // An engine's ID of an image may be the digest of a config or manifest that the registry has.
+  const { id } = source.image;
+  const image = (await knownImages()).find(({ digest, config }) =>
+    [digest, config.descriptor.digest].includes(id),
+  );
+  return image?.config;
+}

@@ -1,0 +1,64 @@
+import type { Descriptor } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/digest.ts";
+import { type Manifest, manifestFor } from "../oci/manifest.ts";
+import { formatReference } from "../oci/reference.ts";
+import { missingBlobs, putManifest } from "../registry/put-manifest.ts";
+import { rememberRepository } from "../store/blob-places.ts";
+import type { BroughtBlobs } from "./bring.ts";
+import type { Job } from "./job.ts";
+import type { Plan, PlannedBlob } from "./plan.ts";
+import type { Brought } from "./send.ts";
+
+/** A finished push. */
+export type Pushed = {
+  /** `registry.example.com/my/app:v1` */
+  readonly reference: string;
+  /** Of the manifest. */
+  readonly digest: Digest;
+  readonly sentBytes: number;
+  /** Blobs and parts of blobs that the registry had before. */
+  readonly presentBytes: number;
+};
+
+/**
+ * Publishes the image under the target's tag, once every blob is at the registry. A registry may be mistaken about what it
+ * has: serverless-registry with fallback registries says so of blobs that only those have. Blobs that it misses are sent,
+ * and the manifest goes up once more. Throws what the first failing blob throws; then nothing is tagged.
+ */
+export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promise<Pushed> {
+  const { target: reference } = job.options;
+  const brought = new Map<PlannedBlob, Brought>();
+  const [config, ...layers] = await job.all([blobs.config, ...blobs.layers.values()]);
+  brought.set(plan.config, config as Brought);
+  for (const [i, layer] of [...blobs.layers.keys()].entries()) brought.set(layer, layers[i] as Brought);
+
+  const registry = plan.target.registry();
+  let manifest = manifestOf(plan, brought);
+  try {
+    await putManifest(registry, reference.tag, manifest);
+  } catch (error) {
+    const doubtful = [...brought].filter(([, { how }]) => how !== "sent");
+    const digests = doubtful.map(([, { descriptor }]) => descriptor.digest);
+    const missing = missingBlobs(error, digests) ?? [];
+    const wanted = doubtful.filter(([, { descriptor }]) => missing.includes(descriptor.digest));
+    if (wanted.length === 0) throw error;
+    const sent = await job.all(wanted.map(([blob]) => blobs.sendAgain(blob)));
+    for (const [i, [blob]] of wanted.entries()) brought.set(blob, sent[i] as Brought);
+    manifest = manifestOf(plan, brought);
+    await putManifest(registry, reference.tag, manifest);
+  }
+  await rememberRepository(
+    registry,
+    [...brought.values()].map(({ descriptor }) => descriptor.digest),
+  );
+  const pushed = { reference: formatReference(reference), digest: manifest.digest, ...job.count };
+  job.report({ type: "pushed", ...pushed });
+  return pushed;
+}
+
+/** The manifest that the image came with, where every blob went up as it came, or a new one. */
+function manifestOf({ source, config, order }: Plan, brought: ReadonlyMap<PlannedBlob, Brought>): Manifest {
+  const original = source.access === "any" ? source.image.manifest : undefined;
+  const descriptorOf = (blob: PlannedBlob): Descriptor => (brought.get(blob) as Brought).descriptor;
+  return manifestFor(original, descriptorOf(config), order.map(descriptorOf));
+}
