@@ -8,10 +8,7 @@ export type CompressionForm = {
 /** `none` uploads raw layers as they are. */
 export type LayerCompression = CompressionForm | { readonly kind: "none" };
 
-/**
- * The levels that users can choose; docs/compression.md has the measurements. zstd's levels 20 to 22 need too much
- * memory.
- */
+/** The levels to choose from; docs/compression.md has measurements. zstd's levels 20 to 22 need too much memory. */
 export const COMPRESSION_LEVELS = {
   gzip: { min: 1, max: 12, default: 1 },
   zstd: { min: 1, max: 19, default: 2 },

@@ -2,7 +2,7 @@ import type * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { checkJson } from "./json-schema.ts";
 
-/** Manifests and configs have kilobytes. Larger files than this are not read into memory. */
+/** Manifests and configs are kilobytes in size. A file that exceeds this limit is not read into memory. */
 export const MAX_JSON_BYTES = 16 * 1024 * 1024;
 
 /** Parses and validates untrusted JSON. Throws `IMAGE_INVALID`, naming the document and the field. */

@@ -26,7 +26,7 @@ export type Pruned = {
 };
 
 /**
- * Removes blobs from a cache with their pointers and saved offsets. Also removes stale files, whatever the rules. Throws
+ * Removes blobs from a cache with their pointers and saved offsets. Always removes stale files as well. Throws
  * `CACHE_IN_USE` while a push is running, and `FILE_FAILED`.
  */
 export async function pruneCache(directory: string, rules: PruneRules, now: Date): Promise<Pruned> {

@@ -11,8 +11,8 @@ export type TarMember =
  * Lists the files and links of a tar archive. Reads only the headers.
  *
  * Directories are left out. Names and link targets are relative, without `./`. As in `tar`, the last member of a name
- * wins. Throws `FILE_FAILED`, and `ARCHIVE_INVALID`, naming the member, for types that no image contains, for paths that
- * leave the archive, and for a truncated archive.
+ * wins. Throws `FILE_FAILED`, and `ARCHIVE_INVALID`, naming the member, for types that no image contains, for paths
+ * that leave the archive, and for a truncated archive.
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
