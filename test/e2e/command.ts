@@ -88,8 +88,8 @@ export async function waitFor<T>(what: string, ask: () => Promise<T | undefined>
 
 export type TemporaryFolder = AsyncDisposable & { readonly path: string };
 
-export async function temporaryFolder(): Promise<TemporaryFolder> {
+export async function temporaryFolder(parent = tmpdir()): Promise<TemporaryFolder> {
   // Short, for sockets whose path may not be longer than 107 bytes lie in it.
-  const path = await mkdtemp(join(tmpdir(), "cp-e2e-"));
+  const path = await mkdtemp(join(parent, "cp-e2e-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }

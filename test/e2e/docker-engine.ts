@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runWell, startDaemon, temporaryFolder, waitFor } from "./command.ts";
+import { type Place, THIS_MACHINE } from "./place.ts";
 
 /** A Docker engine of our own, which touches no other one and no network but loopback. */
 export type DockerEngine = AsyncDisposable & {
@@ -8,6 +9,8 @@ export type DockerEngine = AsyncDisposable & {
   readonly host: string;
   /** Of dockerd, which has containerd below it. */
   readonly pid: number;
+  /** What a `docker` command begins with. */
+  readonly command: readonly string[];
   /** What makes `docker`, and so chunkpush, talk to this engine: no context of this machine's user counts. */
   readonly env: { readonly DOCKER_HOST: string; readonly DOCKER_CONFIG: string };
   /** Runs a `docker` command that has to succeed. @returns its standard output, trimmed */
@@ -17,18 +20,24 @@ export type DockerEngine = AsyncDisposable & {
 /**
  * Starts dockerd, which starts its own containerd beneath, and waits until it answers.
  *
- * @param storageDriver `vfs` works everywhere; `overlay2` is what real engines have, and copies no layers
+ * @param storageDriver `vfs` works everywhere; `overlay2` is what real engines have, and copies no layers; `overlayfs` is
+ * the containerd image store's, in engines that have one
  */
-export async function startDockerEngine(storageDriver: "vfs" | "overlay2" = "vfs"): Promise<DockerEngine> {
+export async function startDockerEngine(
+  storageDriver: "vfs" | "overlay2" | "overlayfs" = "vfs",
+  place: Place = THIS_MACHINE,
+): Promise<DockerEngine> {
   await using resources = new AsyncDisposableStack();
-  const folder = resources.use(await temporaryFolder());
+  const folder = resources.use(await temporaryFolder(place.folder));
   const at = (name: string) => join(folder.path, name);
   const socket = at("docker.sock");
   const log = at("log");
-  // In place of this machine's /etc/docker/daemon.json. New engines would save layers compressed otherwise.
-  await Bun.write(at("daemon.json"), JSON.stringify({ features: { "containerd-snapshotter": false } }));
+  // Replaces this machine's /etc/docker/daemon.json. Older engines ignore the feature.
+  const features = { "containerd-snapshotter": storageDriver === "overlayfs" };
+  await Bun.write(at("daemon.json"), JSON.stringify({ features }));
   const daemon = startDaemon(
     [
+      ...place.enter,
       ...["dockerd", "--bridge=none", "--iptables=false", `--storage-driver=${storageDriver}`],
       ...["-H", `unix://${socket}`],
       ...["--data-root", at("data"), "--exec-root", at("exec"), "--pidfile", at("pid")],
@@ -45,14 +54,16 @@ export async function startDockerEngine(storageDriver: "vfs" | "overlay2" = "vfs
   });
 
   const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: at("client") };
+  const command = [...place.enter, "docker"];
   const owned = resources.move();
   return {
     host: env.DOCKER_HOST,
     pid: daemon.pid,
+    command,
     env,
     docker: async (...args) =>
       // BuildKit wants to be a plugin of the client, and a network.
-      (await runWell(["docker", ...args], { env: { ...env, DOCKER_BUILDKIT: "0" } })).trim(),
+      (await runWell([...command, ...args], { env: { ...env, DOCKER_BUILDKIT: "0" } })).trim(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -14,10 +14,18 @@ export type DockerWrapper = {
   savingPid(): Promise<number | undefined>;
 };
 
-/** @param halfBytes how much of a save comes, where it does not come whole */
-export async function installDockerWrapper(folder: string, halfBytes: number): Promise<DockerWrapper> {
-  const real = Bun.which("docker");
-  if (real === null) throw new Error("There is no docker to wrap.");
+/**
+ * @param halfBytes how much of a save comes, where it does not come whole
+ * @param command what the real `docker` command begins with. Default: this machine's
+ */
+export async function installDockerWrapper(
+  folder: string,
+  halfBytes: number,
+  command: readonly string[] = ["docker"],
+): Promise<DockerWrapper> {
+  const [program = "", ...args] = command;
+  // By its path, because by its name the wrapper would find itself.
+  const real = [Bun.which(program) ?? program, ...args].map((word) => `'${word}'`).join(" ");
   const bin = join(folder, "bin");
   const [log, pid] = [join(folder, "docker.log"), join(folder, "docker.pid")];
   await mkdir(bin, { recursive: true });
@@ -28,14 +36,14 @@ export async function installDockerWrapper(folder: string, halfBytes: number): P
 echo "$*" >> '${log}'
 if [ "$1 $2" = "image save" ]; then
   echo $$ > '${pid}'
-  if [ "$SAVE_MODE" != whole ]; then '${real}' "$@" | head -c ${halfBytes}; fi
+  if [ "$SAVE_MODE" != whole ]; then ${real} "$@" | head -c ${halfBytes}; fi
   case "$SAVE_MODE" in
     killed) kill -9 $$ ;;
     truncated) exit 0 ;;
     stalled) echo "half is sent" >> '${log}'; exec sleep 600 ;;
   esac
 fi
-exec '${real}' "$@"
+exec ${real} "$@"
 `,
   );
   await chmod(join(bin, "docker"), 0o755);

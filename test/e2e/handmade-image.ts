@@ -40,7 +40,7 @@ export function handmadeImage(name: string, files: readonly Uint8Array[]): Handm
   return { archive, config, diffIds };
 }
 
-function tarOf(files: readonly { readonly path: string; readonly content: Uint8Array }[]) {
+export function tarOf(files: readonly { readonly path: string; readonly content: Uint8Array }[]) {
   const pieces = files.flatMap(({ path, content }) => {
     const header = Buffer.alloc(BLOCK_BYTES);
     new Header({

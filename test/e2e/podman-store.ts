@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { runWell, temporaryFolder } from "./command.ts";
+import { type Place, THIS_MACHINE } from "./place.ts";
 
 /** Podman with a storage of its own. */
 export type PodmanStore = AsyncDisposable & {
@@ -10,10 +11,15 @@ export type PodmanStore = AsyncDisposable & {
   podman(...args: readonly string[]): Promise<string>;
 };
 
-export async function openPodmanStore(storageDriver: "vfs" | "overlay" = "vfs"): Promise<PodmanStore> {
-  const folder = await temporaryFolder();
+export async function openPodmanStore(
+  storageDriver: "vfs" | "overlay" = "vfs",
+  place: Place = THIS_MACHINE,
+): Promise<PodmanStore> {
+  const folder = await temporaryFolder(place.folder);
   const at = (name: string) => join(folder.path, name);
   const command = [
+    // Podman leaves the folder of this driver mounted. A mount namespace ends with the command.
+    ...(storageDriver === "overlay" && place === THIS_MACHINE ? ["unshare", "--mount"] : place.enter),
     ...["podman", "--root", at("root"), "--runroot", at("run"), "--tmpdir", at("tmp")],
     `--storage-driver=${storageDriver}`,
   ];

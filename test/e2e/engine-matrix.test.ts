@@ -1,0 +1,190 @@
+/** The same image, the same push, the same answer: from every engine that can be had here. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { chunkpush } from "./chunkpush.ts";
+import { type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
+import {
+  buildImage,
+  buildImageOfManyLayers,
+  describeImage,
+  loadImage,
+  savedLayerTypes,
+  smallFiles,
+} from "./engine-images.ts";
+import { ENGINES, type Engine, type EngineRole } from "./engines.ts";
+import { requireParts } from "./parts.ts";
+import { type PulledImage, readBack } from "./read-back.ts";
+
+setDefaultTimeout(30_000);
+
+const NAME = "team/app:v1";
+
+const hasSkopeo = requireParts("skopeo");
+
+for (const role of ENGINES) {
+  describe.skipIf(!hasSkopeo)(role.title, () => testEngine(role));
+}
+
+function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
+  const resources = new AsyncDisposableStack();
+  afterAll(() => resources.disposeAsync());
+  let engine: Engine;
+  let registry: StrictRegistry;
+  let docker: DockerWrapper;
+
+  beforeAll(async () => {
+    engine = resources.use(await start());
+    console.log(`${title}: ${engine.version}`);
+    const folder = resources.use(await temporaryFolder(engine.folder));
+    registry = resources.use(await startStrictRegistry({ directory: join(folder.path, "registry") }));
+    docker = await installDockerWrapper(folder.path, 0, engine.command);
+    await buildImage(engine, NAME, ["small", "large", "lines"]);
+  });
+
+  let repositories = 0;
+  const newRepository = () => `matrix/number-${++repositories}`;
+  // The engine's own command has to reach the folder where the push runs.
+  const newFolder = () => temporaryFolder(engine.folder);
+
+  const push = (cwd: TemporaryFolder, source: string, to: string) =>
+    chunkpush([source, `${registry.host}/${to}`], {
+      cwd: cwd.path,
+      env: { ...engine.env, ...docker.env() },
+    });
+
+  /** Pushes, and tells what the engine and the registry were asked for. */
+  async function pushWell(cwd: TemporaryFolder, source: string, to: string) {
+    await docker.calls();
+    const before = registry.requests.length;
+    const { code, stdout, stderr } = await push(cwd, source, to);
+    expect(code, stderr).toBe(0);
+    const bodies = registry.requests.slice(before).filter(({ kind }) => kind !== "put-manifest");
+    return {
+      digest: stdout.trim().slice(stdout.indexOf("@") + 1),
+      saves: (await docker.calls()).filter((call) => call.startsWith("image save")).length,
+      blobBytes: bodies.reduce((sum, { bodyBytes }) => sum + bodyBytes, 0),
+    };
+  }
+
+  /** The registry has the config as the engine has it, and the layers that the engine names. */
+  async function expectImage(to: string, name: string): Promise<PulledImage> {
+    const pulled = await readBack(`${registry.host}/${to}`);
+    const { config, diffIds } = await describeImage(engine, name);
+    expect(new TextDecoder().decode(pulled.config)).toBe(new TextDecoder().decode(config));
+    expect(pulled.diffIds).toEqual(diffIds);
+    return pulled;
+  }
+
+  async function expectColdAndWarm(name: string): Promise<PulledImage> {
+    await using cwd = await newFolder();
+    const repository = newRepository();
+    const { digest, saves } = await pushWell(cwd, name, `${repository}:v1`);
+    expect(saves).toBe(1);
+    const pulled = await expectImage(`${repository}:v1`, name);
+    expect(pulled.manifestDigest).toBe(digest);
+    const warm: Record<string, unknown> = {};
+    for (const to of [`${repository}:v1`, `${repository}:v2`, `${newRepository()}:v1`])
+      warm[to] = await pushWell(cwd, name, to);
+    const nothing = { digest, saves: 0, blobBytes: 0 };
+    expect(warm).toEqual(Object.fromEntries(Object.keys(warm).map((to) => [to, nothing])));
+    return pulled;
+  }
+
+  test("an image is pushed by its name, its ID and its short ID, and is the same image", async () => {
+    const { hex } = await describeImage(engine, NAME);
+    const digests = [];
+    for (const source of [NAME, `sha256:${hex}`, hex, hex.slice(0, 12)]) {
+      await using cwd = await newFolder();
+      const to = `${newRepository()}:v1`;
+      digests.push((await pushWell(cwd, source, to)).digest);
+      if (source === NAME) await expectImage(to, NAME);
+    }
+    expect(new Set(digests).size).toBe(1);
+  });
+
+  test("a pulled image is pushed by its digest, with and without a tag", async () => {
+    await using cwd = await newFolder();
+    const repository = newRepository();
+    await pushWell(cwd, NAME, `${repository}:v1`);
+    const pulled = `${registry.host}/${repository}`;
+    await engine.pull(`${pulled}:v1`);
+    const { digests } = await describeImage(engine, `${pulled}:v1`);
+    const digest = digests.find((each) => each.startsWith(`${pulled}@`))?.slice(pulled.length);
+    expect(digest).toStartWith("@sha256:");
+    for (const source of [`${pulled}${digest}`, `${pulled}:v1${digest}`]) {
+      const to = `${newRepository()}:v1`;
+      await pushWell(cwd, source, to);
+      await expectImage(to, NAME);
+    }
+  });
+
+  test("a second push saves and sends nothing, whatever the tag and the repository", async () => {
+    await expectColdAndWarm(NAME);
+  });
+
+  test("a machine without a cache sends no blob of an image that the registry has", async () => {
+    await using cwd = await newFolder();
+    const to = `${newRepository()}:v1`;
+    await pushWell(cwd, NAME, to);
+    await rm(join(cwd.path, ".cache"), { recursive: true });
+    const { saves, blobBytes } = await pushWell(cwd, NAME, to);
+    expect(blobBytes).toBe(0);
+    // An ID that is a manifest's says nothing about the config, which the engine gives away by saving alone.
+    if (identity === "config") expect(saves).toBe(0);
+    await expectImage(to, NAME);
+  });
+
+  test("an image that was loaded with raw layers is pushed compressed, and saved once", async () => {
+    await loadImage(engine, "team/raw:v1", smallFiles(3));
+    const { mediaTypes } = await expectColdAndWarm("team/raw:v1");
+    expect(new Set(mediaTypes)).toEqual(new Set(["application/vnd.oci.image.layer.v1.tar+gzip"]));
+  });
+
+  test("an image with equal and with empty layers is pushed with each in its place, and saved once", async () => {
+    await buildImage(engine, "team/twice:v1", ["small", "empty", "lines", "small", "empty"]);
+    await expectColdAndWarm("team/twice:v1");
+  });
+
+  test(`an image of ${manyLayers} layers is pushed in order, and saved once`, async () => {
+    // Loaded layers are raw, and built ones compressed, which only the containerd store keeps.
+    if (identity === "manifest") await buildImageOfManyLayers(engine, "team/many:v1", manyLayers);
+    else await loadImage(engine, "team/many:v1", smallFiles(manyLayers));
+    const { diffIds } = await expectColdAndWarm("team/many:v1");
+    expect(diffIds).toHaveLength(manyLayers);
+  });
+
+  // Other stores keep layers unpacked, without a compression of their own, and no provenance.
+  if (identity === "manifest") {
+    test("layers in zstd go up as they are, and are saved once", async () => {
+      const name = "team/zstd:v1";
+      const output = `type=image,name=${name},compression=zstd,force-compression=true,oci-mediatypes=true`;
+      await buildImage(engine, name, ["small", "lines"], ["--provenance=false", "--output", output]);
+      const { mediaTypes } = await expectColdAndWarm(name);
+      expect(new Set(mediaTypes)).toEqual(new Set(["application/vnd.oci.image.layer.v1.tar+zstd"]));
+      expect(mediaTypes).toEqual(await savedLayerTypes(engine, name));
+    });
+
+    test("an image without provenance is pushed whole, and saved once", async () => {
+      const name = "team/plain:v1";
+      await buildImage(engine, name, ["small", "lines"], ["--provenance=false", "--tag", name]);
+      await expectColdAndWarm(name);
+    });
+  }
+
+  test("an image that is not there is not found, and each name is suggested once", async () => {
+    await engine.docker("tag", NAME, "team/app:v2");
+    await using cwd = await newFolder();
+    for (const missing of ["team/ap:v1", "f".repeat(12), `team/app@sha256:${"f".repeat(64)}`]) {
+      const { code, stdout, stderr } = await push(cwd, missing, "missing:v1");
+      expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toContain('has no image "');
+      expect(stderr).not.toContain("Emulate Docker CLI");
+      const names = /The nearest it has: (.*)\./.exec(stderr)?.[1]?.split(", ") ?? [];
+      expect(names.length).toBeGreaterThan(0);
+      expect(new Set(names).size).toBe(names.length);
+    }
+  });
+}
