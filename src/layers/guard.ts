@@ -25,9 +25,9 @@ export function guardBlob(
 ): BlobGuard {
   const hasher = digestHasher();
   let hashedBytes = 0;
-  let verdict: Promise<void> | undefined;
+  let verification: Promise<void> | undefined;
 
-  async function judge(): Promise<void> {
+  async function hashRest(): Promise<void> {
     const rest = content.slice(hashedBytes);
     const found = await hashBlob(rest, signal, undefined, hasher).catch((cause: unknown) => {
       throw fileError(cause, `read the layer "${name}"`);
@@ -36,8 +36,8 @@ export function guardBlob(
   }
 
   const verify = () => {
-    verdict ??= judge();
-    return verdict;
+    verification ??= hashRest();
+    return verification;
   };
 
   return {
@@ -45,7 +45,7 @@ export function guardBlob(
     pass(end, piece) {
       const start = end - piece.length;
       // Hash bytes in order, each once. A piece after a gap waits for `verify`.
-      if (verdict === undefined && start <= hashedBytes && end > hashedBytes) {
+      if (verification === undefined && start <= hashedBytes && end > hashedBytes) {
         hasher.update(piece.subarray(hashedBytes - start));
         hashedBytes = end;
       }

@@ -47,10 +47,10 @@ const POINTER_BYTES = 100;
 export async function readCache(directory: string): Promise<CacheContents> {
   try {
     const files = await listFiles(directory);
-    const of = (kind: CacheFileKind) => files.filter((file) => file.kind === kind);
-    const blobs = of("blob");
+    const filesOf = (kind: CacheFileKind) => files.filter((file) => file.kind === kind);
+    const blobs = filesOf("blob");
     const targets = new Map<CacheFile, string>();
-    const pointers = [...of("pointer"), ...of("image")];
+    const pointers = [...filesOf("pointer"), ...filesOf("image")];
     for (const pointer of pointers) targets.set(pointer, await readPointer(directory, pointer));
     const isKept = (name: string | undefined) => blobs.some((blob) => blob.name === name);
     return {
@@ -59,15 +59,15 @@ export async function readCache(directory: string): Promise<CacheContents> {
         .map((blob) => ({
           ...blob,
           pointers: pointers.filter((pointer) => targets.get(pointer) === blob.name),
-          uploads: of("upload").filter(({ name }) => blobOfUpload(name) === blob.name),
+          uploads: filesOf("upload").filter(({ name }) => blobOfUpload(name) === blob.name),
         }))
         .sort((a, b) => b.usedAt.getTime() - a.usedAt.getTime()),
-      otherUploads: of("upload").filter(({ name }) => !isKept(blobOfUpload(name))),
-      places: of("places"),
-      limits: of("limit"),
-      unfinished: of("temporary"),
+      otherUploads: filesOf("upload").filter(({ name }) => !isKept(blobOfUpload(name))),
+      places: filesOf("places"),
+      limits: filesOf("limit"),
+      unfinished: filesOf("temporary"),
       strayPointers: pointers.filter((pointer) => !isKept(targets.get(pointer))),
-      locks: of("lock"),
+      locks: filesOf("lock"),
     };
   } catch (cause) {
     throw fileError(cause, `read the cache folder "${directory}"`, OTHER_CACHE);
