@@ -1,4 +1,4 @@
-/** What went wrong, in one word that scripts and tests can rely on. */
+/** Identifies a failure for scripts and tests. */
 export type ErrorCode =
   | "USAGE"
   | "RUNTIME_TOO_OLD"
@@ -35,13 +35,13 @@ export type ErrorCode =
   | "REGISTRY_FAILED";
 
 /**
- * A failure that the user can understand and act on. The message says what was tried and what is wrong; the
- * hint says what to do. Anything else that reaches `main` is a bug of ours.
+ * A failure that the user can understand and act on. The message says what failed and why; the hint says what to do.
+ * Any other error that reaches `main` is a bug in chunkpush.
  */
 export class PushError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
-  /** What the message speaks of, an item a line: the choices, say. */
+  /** A list to print below the message, one item per line, such as the images to choose from. */
   readonly details: readonly string[];
 
   constructor(
@@ -57,19 +57,19 @@ export class PushError extends Error {
   }
 }
 
-/** What a registry answered, beyond its status: the parts that a caller may decide on. */
+/** The parts of a registry's response that callers base decisions on. */
 type Answer = {
   readonly status: number;
   /** Error codes of the distribution spec, such as `BLOB_UNKNOWN`. */
   readonly specCodes: readonly string[];
-  /** Every digest that the answer mentions, such as those of blobs that it misses. */
+  /** Every digest in the response, such as those of missing blobs. */
   readonly namedDigests: readonly string[];
   readonly headers: Headers;
-  /** The URL that was asked, against which a relative `Location` resolves. */
+  /** The URL of the request; a relative `Location` resolves against it. */
   readonly url: string;
 };
 
-/** A registry answered, but not with what the request wanted. */
+/** A registry responded with an unexpected status. */
 export class RegistryError extends PushError {
   readonly answer: Answer;
 
@@ -80,14 +80,14 @@ export class RegistryError extends PushError {
   }
 }
 
-/** 0 is done; 1 failed; 2 wrong use; 130 interrupted, as shells have it (128 + SIGINT). */
+/** Maps an error to an exit code: 1 failed; 2 wrong usage; 130 interrupted (128 + SIGINT, as in shells). */
 export function exitCodeOf(error: unknown): 1 | 2 | 130 {
   if (!(error instanceof PushError)) return 1;
   if (error.code === "INTERRUPTED") return 130;
   return error.code === "USAGE" || error.code === "REFERENCE_INVALID" ? 2 : 1;
 }
 
-/** The text of anything that was thrown. */
+/** Returns the message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -104,9 +104,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Says what could not be done to a file, and what to do about it. What is not the system's error passes through.
+ * Wraps a system error in `FILE_FAILED` with a hint. Returns any other value unchanged.
  *
- * @param alternative another way out, such as `or choose another folder with --cache-dir`
+ * @param alternative another remedy for the hint, such as `or choose another folder with --cache-dir`
  */
 export function fileError(cause: unknown, action: string, alternative?: string): unknown {
   const isFromSystem = cause instanceof Error && "syscall" in cause && "code" in cause;
@@ -118,5 +118,5 @@ export function fileError(cause: unknown, action: string, alternative?: string):
   });
 }
 
-/** The way out of whatever is wrong with the cache's folder. */
+/** The alternative to offer when the cache folder is unusable. */
 export const OTHER_CACHE = "or choose another folder with --cache-dir";

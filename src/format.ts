@@ -1,6 +1,6 @@
 const UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
 
-/** 1234567 → "1.2 MB". Decimal units, as registries count. */
+/** Formats bytes in decimal units, as registries do: 1234567 → "1.2 MB". */
 export function formatBytes(bytes: number): string {
   let exponent = 0;
   while (exponent < UNITS.length - 1 && Math.round(bytes / 1000 ** exponent) >= 1000) exponent++;
@@ -8,7 +8,7 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(exponent > 0 && value < 99.95 ? 1 : 0)} ${UNITS[exponent]}`;
 }
 
-/** 75_000 → "1 min 15 s". */
+/** Formats milliseconds: 75_000 → "1 min 15 s". */
 export function formatDuration(ms: number): string {
   const seconds = ms / 1000;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
@@ -24,7 +24,7 @@ const AGE_UNITS: readonly [string, number][] = [
   ["minute", 60_000],
 ];
 
-/** How long ago something was: "3 days ago", "just now". */
+/** Formats the time since a date: "3 days ago", "just now". */
 export function formatAge(date: Date, now: Date): string {
   const ageMs = now.getTime() - date.getTime();
   for (const [unit, unitMs] of AGE_UNITS) {
@@ -34,7 +34,7 @@ export function formatAge(date: Date, now: Date): string {
   return "just now";
 }
 
-/** Lines whose cells stand below each other. Columns of numbers, by index, end at the same place. */
+/** Pads cells into aligned columns, one line per row. The columns listed in `numbers`, by index, align right. */
 export function alignColumns(
   rows: readonly (readonly string[])[],
   numbers: readonly number[] = [],
@@ -48,10 +48,10 @@ export function alignColumns(
   );
 }
 
-/** C0 and C1 controls, and the marks that turn the direction of text around. */
+/** Matches C0 and C1 control characters and bidirectional formatting marks. */
 const UNPRINTABLE = /\p{Cc}|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
-/** A line that may have text of archives, servers or arguments in it, made safe for a terminal. */
+/** Makes text from archives, servers or arguments safe for a terminal: replaces unprintable characters. */
 export function toPrintable(text: string): string {
   return text.replace(UNPRINTABLE, "\ufffd");
 }

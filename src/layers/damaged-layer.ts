@@ -2,9 +2,9 @@ import { PushError } from "../errors.ts";
 import { type DiffId, type Digest, shortDigest } from "../oci/digest.ts";
 
 /**
- * A layer whose bytes are not those that its name stands for.
+ * Creates the error for a layer whose bytes do not match its digest or diffID.
  *
- * @param name the layer's, as its source has it
+ * @param name the layer's name in its source
  */
 export function damagedLayer(name: string, expected: DiffId | Digest, found: Digest): PushError {
   return new PushError(

@@ -4,20 +4,20 @@ import { digestHasher } from "../oci/digest.ts";
 import { damagedLayer } from "./damaged-layer.ts";
 import { hashBlob } from "./hash.ts";
 
-/** Checks content that nobody has checked yet by reading along while it is sent. */
+/** Verifies a blob while it is sent. */
 export type BlobGuard = {
   /**
-   * Is shown every piece before it goes up. Pieces may come again, or begin anywhere. Throws at the end of content
-   * that is not what its digest says: nobody gets the whole of it.
+   * Hashes a piece before it is sent. Pieces may repeat or leave gaps. At the last piece, hashes the rest and throws if
+   * the digest is wrong, so that a damaged blob is never sent completely.
    *
-   * @param end where the piece ends in the content
+   * @param end the offset of the piece's end in the content
    */
   pass(end: number, piece: Uint8Array): void | Promise<void>;
-  /** Reads what did not come by, and throws in the same case. */
+  /** Hashes what `pass` has not seen. Throws if the digest is wrong. */
   verify(): Promise<void>;
 };
 
-/** A guard over a layer that may be damaged where it lies. It throws `CONTENT_MISMATCH` and `FILE_FAILED`. */
+/** Guards an unverified layer. The guard throws `CONTENT_MISMATCH` and `FILE_FAILED`. */
 export function guardBlob(
   { descriptor: { digest, size }, content }: RegistryBlob,
   name: string,
@@ -25,9 +25,9 @@ export function guardBlob(
 ): BlobGuard {
   const hasher = digestHasher();
   let hashedBytes = 0;
-  let verdict: Promise<void> | undefined;
+  let verification: Promise<void> | undefined;
 
-  async function judge(): Promise<void> {
+  async function hashRest(): Promise<void> {
     const rest = content.slice(hashedBytes);
     const found = await hashBlob(rest, signal, undefined, hasher).catch((cause: unknown) => {
       throw fileError(cause, `read the layer "${name}"`);
@@ -36,16 +36,16 @@ export function guardBlob(
   }
 
   const verify = () => {
-    verdict ??= judge();
-    return verdict;
+    verification ??= hashRest();
+    return verification;
   };
 
   return {
     verify,
     pass(end, piece) {
       const start = end - piece.length;
-      // Not before the first piece that is missing, and no byte twice.
-      if (verdict === undefined && start <= hashedBytes && end > hashedBytes) {
+      // Hash bytes in order, each once. A piece after a gap waits for `verify`.
+      if (verification === undefined && start <= hashedBytes && end > hashedBytes) {
         hasher.update(piece.subarray(hashedBytes - start));
         hashedBytes = end;
       }

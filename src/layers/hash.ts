@@ -3,13 +3,13 @@ import type { Compression } from "../oci/descriptor.ts";
 import { type Digest, type DigestHasher, digestHasher } from "../oci/digest.ts";
 import { readPieces } from "../oci/read-pieces.ts";
 
-/** Large enough that reading, not asking to read, takes the time. */
+/** Large enough that the overhead of a read call does not matter. */
 const READ_BYTES = 1024 * 1024;
 
 /**
- * The digest of content as it lies there. The system's errors come through as they are.
+ * Computes the digest of stored content. Throws the system's errors unchanged.
  *
- * @param hasher has seen what comes before the content
+ * @param hasher a hash that is continued with the content
  */
 export async function hashBlob(
   content: Blob,
@@ -26,10 +26,7 @@ export async function hashBlob(
   return hasher.digest();
 }
 
-/**
- * The digest of what compressed content unpacks to. Throws `CONTENT_MISMATCH` where it does not unpack, and
- * `FILE_FAILED` where it cannot be read.
- */
+/** Computes the digest of decompressed content. Throws `CONTENT_MISMATCH` if it is damaged, and `FILE_FAILED`. */
 export async function hashUnpacked(
   content: Blob,
   compression: Exclude<Compression, "none">,
@@ -37,7 +34,7 @@ export async function hashUnpacked(
   signal: AbortSignal,
 ): Promise<Digest> {
   const hasher = digestHasher();
-  // They take long to load, and few layers need them.
+  // Load these slow modules only when needed: few layers are unpacked.
   const { Readable } = await import("node:stream");
   const { pipeline } = await import("node:stream/promises");
   const { createGunzip, createZstdDecompress } = await import("node:zlib");

@@ -3,23 +3,22 @@ import { PushError } from "../errors.ts";
 import { object } from "../oci/json-schema.ts";
 import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
 
-/** What every helper answers for a server that it does not know. */
+/** The error of all helpers for an unknown server. */
 const NOT_FOUND = "credentials not found in native keychain";
 
 const ANSWER = object({ Username: v.string(), Secret: v.string() });
 
 export type HelperOptions = {
-  /** `PATH` of the environment: where helpers are looked for. */
+  /** The `PATH` to search for helpers. */
   readonly path: string;
-  /** The file that names the helper, as messages have it. */
+  /** The file that names the helper, for messages. */
   readonly namedBy: string;
   readonly signal: AbortSignal;
 };
 
 /**
- * Asks `docker-credential-<name>` for the credentials of a server; undefined where it has none. A helper may take its
- * time, for it may ask the user. Throws `CREDENTIAL_HELPER_FAILED`, and never what the helper wrote where a secret
- * could be in it.
+ * Gets a server's credentials from `docker-credential-<name>`; undefined if it has none. There is no timeout, since a
+ * helper may prompt the user. Throws `CREDENTIAL_HELPER_FAILED`; the message omits output that may contain a secret.
  *
  * https://github.com/docker/docker-credential-helpers#development
  */
@@ -47,7 +46,7 @@ export async function askHelper(
   const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   signal.throwIfAborted();
   if (code !== 0) {
-    // Helpers write their errors to standard output, and most often nothing else is there then.
+    // Helpers write their errors to standard output.
     const isAnswer = stdout.includes('"Secret"');
     const said = isAnswer ? "" : ((stdout.trim() || stderr.trim()).split("\n")[0] ?? "");
     if (said === NOT_FOUND) return undefined;

@@ -6,11 +6,11 @@ import { displayPath, type LoginEnvironment, loginPlaces } from "./login-places.
 import { matchingKeys, serverAddress } from "./server-key.ts";
 
 /**
- * Looks for what `docker login` or `podman login` left for a target: the first file that knows it decides. In a file,
- * the registry's own helper comes first, then the helper for all registries, then what is written there.
+ * Finds the login that `docker login` or `podman login` saved for a target. The first file that has one decides. In a
+ * file, the registry's own helper comes first, then the default helper, then the saved entries.
  *
- * Throws `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`: who has logged in would wonder about a push
- * that goes on without.
+ * Throws `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`. It does not fall back to an anonymous push,
+ * which would confuse a user who has logged in.
  */
 export async function findLogin(
   target: Reference,

@@ -3,10 +3,10 @@ import { fileError, PushError } from "../errors.ts";
 import { checkJson, object, record } from "../oci/json-schema.ts";
 import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
 
-/** A helper is a program of this name behind `docker-credential-`: never a path. */
+/** The part of a helper's program name after `docker-credential-`. It is never a path. */
 const HELPER = v.pipe(v.string(), v.regex(/^[\w.-]*$/, "should be the name of a credential helper"));
 
-// Other fields are not ours; entries of other registries are not looked at.
+// Entries are validated only when their registry is pushed to.
 const LOGIN_FILE = object({
   auths: v.nullish(record(v.string(), v.unknown())),
   credHelpers: v.nullish(record(v.string(), HELPER)),
@@ -22,20 +22,17 @@ const ENTRY = v.nullable(
   }),
 );
 
-/** Docker's `config.json` or Podman's `auth.json`, as far as it is about logins. */
+/** The logins in Docker's `config.json` or Podman's `auth.json`. */
 export type LoginFile = {
-  /** As messages have it. */
+  /** The path as messages show it. */
   readonly name: string;
   readonly entries: Readonly<Record<string, unknown>>;
   readonly helpers: Readonly<Record<string, string>>;
-  /** The helper for every registry that has none of its own. */
+  /** The default helper, for registries without their own. */
   readonly store: string | undefined;
 };
 
-/**
- * Reads a file with logins; undefined where there is none. Throws `LOGIN_INVALID`, naming the field, and
- * `FILE_FAILED`.
- */
+/** Reads a login file; undefined if it does not exist. Throws `LOGIN_INVALID`, naming the field, and `FILE_FAILED`. */
 export async function readLoginFile(path: string, name: string): Promise<LoginFile | undefined> {
   let text: string;
   try {
@@ -43,7 +40,7 @@ export async function readLoginFile(path: string, name: string): Promise<LoginFi
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    // Root's Podman keeps this folder to itself: what is in there is not this user's.
+    // Root's Podman denies others access to this folder. It then has no logins of this user.
     if (code === "EACCES" && path.startsWith("/run/containers/")) return undefined;
     throw fileError(cause, `read the logins in ${name}`, "or set SKIP_AUTH=1 to push without");
   }
@@ -51,7 +48,7 @@ export async function readLoginFile(path: string, name: string): Promise<LoginFi
   return { name, entries: auths ?? {}, helpers: credHelpers ?? {}, store: credsStore || undefined };
 }
 
-/** The credentials in one entry; undefined in an empty one, such as Docker writes beside a `credsStore`. */
+/** Reads the credentials of an entry; undefined if it is empty, as Docker writes it beside a `credsStore`. */
 export function entryCredentials(file: LoginFile, key: string): Credentials | undefined {
   const at = ["auths", key];
   const entry = check(ENTRY, file.entries[key], file.name, at);
@@ -60,7 +57,7 @@ export function entryCredentials(file: LoginFile, key: string): Credentials | un
   return entry?.username && entry.password ? credentialsOf(entry.username, entry.password) : undefined;
 }
 
-/** `user:password` in base64; the password may have colons. Old versions of Docker end it with zero bytes. */
+/** Decodes base64 of `user:password`. The password may contain colons. Old Docker versions append zero bytes. */
 function decodeAuth(auth: string, name: string, at: readonly string[]): Credentials {
   const decoded = Buffer.from(auth, "base64").toString("utf8");
   const [, username, password] = /^([^:]+):(.+?)\0*$/s.exec(decoded) ?? [];
@@ -71,12 +68,12 @@ function decodeAuth(auth: string, name: string, at: readonly string[]): Credenti
 }
 
 function parse(text: string, name: string): unknown {
-  // Docker, too, takes an empty file for one without logins.
+  // Docker, too, treats an empty file as one without logins.
   if (text.trim() === "") return {};
   try {
     return JSON.parse(text);
   } catch {
-    // Without the parser's own message, which may quote what it did not understand.
+    // Omit the parser's message: it may quote a secret.
     throw invalid(name, [], "it is not valid JSON");
   }
 }

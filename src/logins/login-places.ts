@@ -1,16 +1,16 @@
 import { join } from "node:path";
 
-/** What decides where login files are. */
+/** The facts that determine where login files are. */
 export type LoginEnvironment = {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly home: string;
   readonly platform: NodeJS.Platform;
-  /** Undefined where users have no numbers. */
+  /** Undefined on systems without numeric user IDs. */
   readonly userId: number | undefined;
 };
 
 /**
- * The files in which logins may be, Docker's before Podman's. What the environment names replaces the usual place.
+ * Lists the files that may hold logins, Docker's before Podman's. Environment variables replace the default paths.
  *
  * https://docs.docker.com/reference/cli/docker/login/ and
  * https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md
@@ -22,12 +22,12 @@ export function loginPlaces({ variables, home, platform, userId }: LoginEnvironm
   const usual = join(home, ".config", "containers", "auth.json");
   const runtime = variables["XDG_RUNTIME_DIR"];
   if (runtime) return [docker, join(runtime, "containers", "auth.json"), usual];
-  // Where Podman writes for users without a session, root in a container among them.
+  // Podman writes here for users without a session, such as root in a container.
   const session = platform === "linux" && userId !== undefined ? [`/run/containers/${userId}/auth.json`] : [];
   return [docker, ...session, usual];
 }
 
-/** A path as the user knows it: `~/.docker/config.json`. */
+/** Shortens the home folder to `~`, as in `~/.docker/config.json`. */
 export function displayPath(path: string, home: string): string {
   return path.startsWith(join(home, "/")) ? join("~", path.slice(home.length)) : path;
 }

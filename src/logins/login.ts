@@ -1,8 +1,8 @@
 import type { Credentials } from "../registry/auth/credentials.ts";
 
-/** Credentials that an earlier `docker login` or `podman login` left behind. */
+/** Credentials that `docker login` or `podman login` saved. */
 export type Login = {
   readonly credentials: Credentials;
-  /** Where they were found, in words: `~/.docker/config.json`. */
+  /** The source, for messages: `~/.docker/config.json`. */
   readonly from: string;
 };

@@ -1,17 +1,17 @@
 import type { Reference } from "../oci/reference.ts";
 
-/** What Docker Hub is called in files that `docker login` writes, and what credential helpers know it by. */
+/** Docker Hub's key in `config.json` and in credential helpers. */
 const DOCKER_HUB_SERVER = "https://index.docker.io/v1/";
 const DOCKER_HUB_NAMES = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/** The name under which a credential helper keeps a registry's credentials. */
+/** Returns the name under which a credential helper stores a registry's credentials. */
 export function serverAddress({ host }: Pick<Reference, "host">): string {
   return host === "docker.io" ? DOCKER_HUB_SERVER : host;
 }
 
 /**
- * The keys that stand for a target, those for less of it last: `host/team/app`, `host/team`, `host`. A path in a key,
- * which is Podman's, limits it to the repositories below.
+ * Returns the keys that match a target, the most specific first: `host/team/app`, `host/team`, `host`. Keys with a path
+ * are Podman's, and apply to the repositories below it.
  */
 export function matchingKeys(
   keys: readonly string[],
@@ -22,7 +22,7 @@ export function matchingKeys(
   return names.flatMap((name) => keys.filter((key) => canonicalKey(key) === name));
 }
 
-/** `https://Registry.example.com/v1/` → `registry.example.com`: old versions wrote the address of the API. */
+/** `https://Registry.example.com/v1/` → `registry.example.com`: old versions saved the API's URL. */
 function canonicalKey(key: string): string {
   const [host = "", ...path] = key
     .trim()

@@ -1,6 +1,6 @@
 import type { Digest } from "./digest.ts";
 
-/** https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md */
+/** OCI media types: https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md */
 export const MEDIA_TYPE = {
   index: "application/vnd.oci.image.index.v1+json",
   manifest: "application/vnd.oci.image.manifest.v1+json",
@@ -12,10 +12,10 @@ export const MEDIA_TYPE = {
   },
 } as const;
 
-/** How a layer's bytes are packed. */
+/** The compression of a layer's bytes. */
 export type Compression = "none" | "gzip" | "zstd";
 
-/** Docker's own names count as OCI's, which go into the manifest. */
+/** Docker's layer types are accepted as well; the manifest always gets OCI's. */
 const LAYER_TYPES: Readonly<Record<string, Compression>> = {
   [MEDIA_TYPE.layer.none]: "none",
   [MEDIA_TYPE.layer.gzip]: "gzip",
@@ -24,12 +24,12 @@ const LAYER_TYPES: Readonly<Record<string, Compression>> = {
   "application/vnd.docker.image.rootfs.diff.tar.gzip": "gzip",
 };
 
-/** The compression that a layer's media type stands for. Undefined: it is no type of a layer that we know. */
+/** Returns the compression that a layer's media type stands for, or undefined for an unknown type. */
 export function compressionOfType(mediaType: string | undefined): Compression | undefined {
   return Object.hasOwn(LAYER_TYPES, mediaType ?? "") ? LAYER_TYPES[mediaType ?? ""] : undefined;
 }
 
-/** Names a blob by type, digest and size: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md */
+/** Identifies a blob: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md */
 export type Descriptor = {
   readonly mediaType: string;
   readonly digest: Digest;
@@ -37,7 +37,7 @@ export type Descriptor = {
   readonly size: number;
 };
 
-/** A blob that is ready for the registry: what it is, and where its bytes can be read, as often as needed. */
+/** A blob that is ready to upload. Its content can be read any number of times. */
 export type RegistryBlob = {
   readonly descriptor: Descriptor;
   readonly content: Blob;

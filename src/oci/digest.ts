@@ -2,22 +2,22 @@ import { PushError } from "../errors.ts";
 
 declare const brand: unique symbol;
 
-/** The sha256 of a blob as it is stored and sent, `sha256:<64 hex>`. */
+/** The sha256 of a blob as it is stored and sent: `sha256:<64 hex>`. */
 export type Digest = `sha256:${string}` & { readonly [brand]: "Digest" };
 
-/** The sha256 of a layer's *uncompressed* tar, as the config's `rootfs.diff_ids` lists it. */
+/** The sha256 of a layer's *uncompressed* tar. The config lists it in `rootfs.diff_ids`. */
 export type DiffId = `sha256:${string}` & { readonly [brand]: "DiffId" };
 
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests
 const SHA256 = /^sha256:[0-9a-f]{64}$/;
 
-/** Parses what claims to be a digest. Throws `DIGEST_INVALID`; `where` says which document it came from. */
+/** Parses a digest. Throws `DIGEST_INVALID`; `where` names the source in its message. */
 export function parseDigest(text: string, where: string): Digest {
   assertSha256(text, where);
   return text as Digest;
 }
 
-/** Parses what claims to be a diffID. Throws `DIGEST_INVALID`; `where` says which document it came from. */
+/** Parses a diffID. Throws `DIGEST_INVALID`; `where` names the source in its message. */
 export function parseDiffId(text: string, where: string): DiffId {
   assertSha256(text, where);
   return text as DiffId;
@@ -31,24 +31,24 @@ function assertSha256(text: string, where: string): void {
   );
 }
 
-/** The 64 hex digits: the part that is a valid file name on every system. */
+/** Returns the 64 hex digits, which are a valid file name on every system. */
 export function hexOf(digest: Digest | DiffId): string {
   return digest.slice("sha256:".length);
 }
 
-/** Twelve digits, as Docker prints them: enough for a person. */
+/** Shortens a digest to twelve hex digits, as Docker prints it. */
 export function shortDigest(digest: Digest | DiffId): string {
   return `sha256:${hexOf(digest).slice(0, 12)}`;
 }
 
-/** Computes a digest piece by piece. */
+/** Computes a digest incrementally. */
 export type DigestHasher = {
   update(bytes: Uint8Array): void;
-  /** Ends the hash. May be called once. */
+  /** Finishes the hash. Callable once. */
   digest(): Digest;
 };
 
-/** Starts a sha256 over bytes that come in pieces. */
+/** Starts an incremental sha256. */
 export function digestHasher(): DigestHasher {
   const hasher = new Bun.CryptoHasher("sha256");
   return {
@@ -57,14 +57,14 @@ export function digestHasher(): DigestHasher {
   };
 }
 
-/** The digest of bytes that are in memory. */
+/** Computes the digest of bytes in memory. */
 export function digestOf(bytes: Uint8Array): Digest {
   const hasher = digestHasher();
   hasher.update(bytes);
   return hasher.digest();
 }
 
-/** True where a layer's raw bytes, having this digest, are the layer that `diffId` names. */
+/** Reports whether raw bytes with this digest are the layer with this diffID. */
 export function isDiffId(digest: Digest, diffId: DiffId): boolean {
   return (digest as string) === (diffId as string);
 }

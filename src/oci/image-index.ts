@@ -3,13 +3,13 @@ import { type Digest, parseDigest } from "./digest.ts";
 import { parseJson } from "./json.ts";
 import { object, record } from "./json-schema.ts";
 
-/** What an index says of one of its members: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md */
+/** One descriptor of an index: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md */
 export type IndexEntry = {
   readonly mediaType: string | undefined;
   readonly digest: Digest;
-  /** `linux/amd64` or `linux/arm/v7`, or undefined where the index does not say. */
+  /** Such as `linux/amd64` or `linux/arm/v7`. Undefined if the index has none. */
   readonly platform: string | undefined;
-  /** Says something of another member, and holds no files: BuildKit's provenance and SBOMs. */
+  /** BuildKit's provenance or SBOM for another entry: no image. */
   readonly isAttestation: boolean;
   readonly annotations: Readonly<Record<string, string>>;
 };
@@ -28,7 +28,7 @@ const ENTRY = object({
 });
 const INDEX = object({ manifests: v.array(ENTRY) });
 
-/** Reads an index or a Docker manifest list. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
+/** Parses an index or a Docker manifest list. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
 export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
   return parseJson(bytes, INDEX, name).manifests.map(({ mediaType, digest, platform, annotations }) => ({
     mediaType,
@@ -41,7 +41,7 @@ export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
   }));
 }
 
-/** `linux/arm/v7`; undefined where nothing is known. */
+/** Formats a platform, such as `linux/arm/v7`. Undefined if all fields are missing. */
 export function platformName(platform: {
   readonly os?: string | null | undefined;
   readonly architecture?: string | null | undefined;
@@ -50,10 +50,10 @@ export function platformName(platform: {
   return [platform.os, platform.architecture, platform.variant].filter(Boolean).join("/") || undefined;
 }
 
-/** What an index lists beside the one image that is pushed. */
+/** Entries of an index other than the pushed image. */
 export type LeftOut = { readonly platforms: readonly string[]; readonly attestations: number };
 
-/** The members of an index that are not pushed, where one image of it is. Undefined where there are none. */
+/** Summarizes the entries other than the pushed one. Undefined if there are none. */
 export function leftOut(entries: readonly IndexEntry[], pushed: Digest): LeftOut | undefined {
   const others = entries.filter(({ digest }) => digest !== pushed);
   if (others.length === 0) return undefined;

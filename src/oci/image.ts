@@ -9,37 +9,37 @@ import { parseJson } from "./json.ts";
 import { object } from "./json-schema.ts";
 import type { SourceManifest } from "./manifest.ts";
 
-/** A layer as it lies in its source. */
+/** A layer in a source, as stored there. */
 export type Layer = {
   readonly diffId: DiffId;
   readonly compression: Compression;
-  /** What the source says that the bytes hash to: a claim to be checked. Absent where it says nothing. */
+  /** The digest of the stored bytes according to the source, not verified yet. Undefined if the source names none. */
   readonly claimedDigest: Digest | undefined;
   readonly content: Blob;
-  /** The member or file, for messages. */
+  /** The path in the source, for messages. */
   readonly name: string;
 };
 
-/** An image as it lies in its source, its layers in the order of the config, base first. */
+/** An image in a source. Its layers are in the config's order, base first. */
 export type Image = {
   readonly config: RegistryBlob;
   readonly layers: readonly Layer[];
-  /** Where the source has one that a registry would take. */
+  /** Set if the source has a manifest that a registry accepts. */
   readonly manifest: SourceManifest | undefined;
-  /** The names that the source knows it by, such as `my/app:v1`. May be empty. */
+  /** The image's names in the source, such as `my/app:v1`. May be empty. */
   readonly names: readonly string[];
-  /** `linux/amd64`, or undefined where the config does not say. */
+  /** Such as `linux/amd64`. Undefined if the config has none. */
   readonly platform: string | undefined;
 };
 
-/** Where an image comes from, and enough about it to see a mistake, such as an archive of last week. */
+/** Describes a source, so that the user can spot a mistake such as an outdated archive. */
 export type ImageOrigin = {
   readonly kind: "archive" | "folder" | "engine";
   /** The path, or the image's name in the engine. */
   readonly name: string;
-  /** When the archive or folder was written, or the image built. */
+  /** When the archive or folder was written, or the image was built. */
   readonly date: Date | undefined;
-  /** Of an archive's file. */
+  /** The size of an archive's file. */
   readonly sizeBytes: number | undefined;
 };
 
@@ -51,14 +51,14 @@ const CONFIG = object({
   rootfs: object({ diff_ids: v.nullish(v.array(v.string())) }),
 });
 
-/** What a push needs to know from an image's config, whose bytes go up as they are. */
+/** An image config, whose bytes are uploaded unchanged, and the parsed fields that a push needs. */
 export type ImageConfig = {
   readonly blob: RegistryBlob;
   readonly diffIds: readonly DiffId[];
   readonly platform: string | undefined;
 };
 
-/** Reads an image config. Throws `IMAGE_INVALID`, naming the file and the field. */
+/** Parses an image config. Throws `IMAGE_INVALID`, naming the file and the field, and `DIGEST_INVALID`. */
 export function parseImageConfig(bytes: Uint8Array<ArrayBuffer>, name: string): ImageConfig {
   const config = parseJson(bytes, CONFIG, name);
   return {
@@ -76,17 +76,17 @@ const MAGIC: readonly [Compression, readonly number[]][] = [
   ["zstd", [0x28, 0xb5, 0x2f, 0xfd]],
 ];
 
-/** Tells how bytes are compressed by how they begin; names and media types are often wrong. */
+/** Detects compression by magic numbers, since names and media types are often wrong. */
 export function compressionOf(head: Uint8Array): Compression {
   return MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? "none";
 }
 
-/** The same, of bytes that have to be read first. */
+/** Detects the compression of content by its first bytes. Throws the system's errors. */
 export async function detectCompression(content: Blob): Promise<Compression> {
   return compressionOf(new Uint8Array(await content.slice(0, 4).arrayBuffer()));
 }
 
-/** Refuses an image whose config and layer list disagree. Throws `IMAGE_INVALID`. */
+/** Throws `IMAGE_INVALID` if the config and the layer list differ in length. */
 export function assertLayerCount(diffIds: readonly DiffId[], layers: readonly unknown[], name: string): void {
   if (diffIds.length === layers.length) return;
   throw new PushError(

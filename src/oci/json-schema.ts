@@ -1,32 +1,32 @@
 import * as v from "valibot";
 
-// valibot alone takes a list for an object whose fields are all optional, and its own words quote the value that is
-// wrong, which may be a password. Hence these.
+// These replace valibot's own schemas and messages. valibot accepts an array as an object whose fields are all
+// optional, and its messages quote the invalid value, which may be a password.
 
 const OBJECT = v.custom<object>(
   (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   ({ input }) => unexpected("object", input),
 );
 
-/** An object in JSON, without the fields that are not named. */
+/** Schema of a JSON object. Drops unknown fields. */
 export function object<const Entries extends v.ObjectEntries>(entries: Entries) {
   return v.pipe(OBJECT, v.object(entries));
 }
 
-/** An object in JSON, with all its fields. */
+/** Schema of a JSON object. Keeps unknown fields. */
 export function looseObject<const Entries extends v.ObjectEntries>(entries: Entries) {
   return v.pipe(OBJECT, v.looseObject(entries));
 }
 
-/** An object in JSON whose fields have names that are data. */
+/** Schema of a JSON object with arbitrary field names. */
 export function record<Value extends v.GenericSchema>(name: v.GenericSchema<string>, value: Value) {
   return v.pipe(OBJECT, v.record(name, value));
 }
 
-/** What is wrong with a document, in words that do not quote it. */
+/** Describes an invalid field without quoting its value. */
 export type JsonProblem = { readonly path: readonly string[]; readonly problem: string };
 
-/** Checks what `JSON.parse` gave. Words that a schema has of its own go before those from here. */
+/** Validates a value from `JSON.parse`. A schema's own message takes precedence over those of this file. */
 export function checkJson<T>(
   schema: v.GenericSchema<unknown, T>,
   value: unknown,
@@ -41,7 +41,7 @@ function problemOf({ kind, input, expected }: v.BaseIssue<unknown>): string {
   if (input === undefined) return "it is missing";
   if (expected === "never") return "it should not be there";
   if (expected === null) return "Invalid input";
-  // "Object" and "Array" are the classes of JavaScript.
+  // valibot writes "Object" and "Array"; JSON's terms are lower case.
   return kind === "schema"
     ? unexpected(expected.toLowerCase(), input)
     : `Invalid input: expected ${expected}`;

@@ -2,10 +2,10 @@ import type * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { checkJson } from "./json-schema.ts";
 
-/** A manifest or config is kilobytes; what is larger than this is not one, and is not read into memory. */
+/** Manifests and configs are kilobytes in size. A file that exceeds this limit is not read into memory. */
 export const MAX_JSON_BYTES = 16 * 1024 * 1024;
 
-/** Parses JSON that came from outside. Throws `IMAGE_INVALID`, naming the document and the field. */
+/** Parses and validates untrusted JSON. Throws `IMAGE_INVALID`, naming the document and the field. */
 export function parseJson<T>(bytes: Uint8Array, schema: v.GenericSchema<unknown, T>, name: string): T {
   let value: unknown;
   try {

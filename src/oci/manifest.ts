@@ -6,22 +6,22 @@ import { digestOf, parseDigest } from "./digest.ts";
 import { parseJson } from "./json.ts";
 import { object } from "./json-schema.ts";
 
-/** A manifest as it is sent: its bytes are its identity. */
+/** A manifest as it is published, byte for byte. */
 export type Manifest = {
   readonly mediaType: string;
   readonly digest: Digest;
   readonly bytes: Uint8Array<ArrayBuffer>;
 };
 
-/** A manifest that an image came with, and what it names. */
+/** A source's own manifest, with the blobs that it references. */
 export type SourceManifest = Manifest & {
   readonly config: Pick<Descriptor, "digest" | "size">;
   readonly layers: readonly Pick<Descriptor, "digest" | "size">[];
 };
 
 /**
- * The manifest to publish: the one that the image came with, byte for byte, where all that it names went up
- * unchanged, so that its digest, annotations and signatures stay valid; else a new one.
+ * Chooses the manifest to publish. Returns the source's own, byte for byte, if all its blobs were pushed unchanged, so
+ * that its digest, annotations and signatures stay valid. Otherwise creates a new one.
  */
 export function manifestFor(
   source: SourceManifest | undefined,
@@ -41,18 +41,18 @@ function isSameContent(a: Pick<Descriptor, "digest" | "size"> | undefined, b: De
 }
 
 /**
- * Writes the manifest of an image, layers base first.
+ * Creates an image manifest. Layers are ordered base first.
  * https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md
  */
 export function imageManifest(config: Descriptor, layers: readonly Descriptor[]): Manifest {
   const bytes = new TextEncoder().encode(
-    // serverless-registry refuses a manifest without mediaType, which the spec only recommends.
+    // The spec only recommends mediaType, but serverless-registry rejects a manifest without it.
     JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.manifest, config, layers }),
   );
   return { mediaType: MEDIA_TYPE.manifest, digest: digestOf(bytes), bytes };
 }
 
-/** What a manifest says of a config or a layer. A size of -1 is missing, and equals no real one. */
+/** A manifest's descriptor of a config or layer. A size of -1 stands for a missing one and equals no real size. */
 export type ManifestEntry = {
   readonly mediaType: string | undefined;
   readonly digest: Digest;
@@ -70,7 +70,7 @@ const MANIFEST = object({
   layers: v.nullish(v.array(ENTRY)),
 });
 
-/** Reads an image manifest, OCI's or Docker's. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
+/** Parses an OCI or Docker image manifest. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
 export function parseManifest(bytes: Uint8Array, name: string) {
   const { mediaType, config, layers } = parseJson(bytes, MANIFEST, name);
   const entry = ({ mediaType, digest, size = -1 }: v.InferOutput<typeof ENTRY>, field: string) => ({

@@ -1,9 +1,9 @@
-/** Enough that a disk has work while a piece is used. */
+/** The number of reads in progress while the caller uses a piece. It keeps the disk busy. */
 const READ_AHEAD = 2;
 
 /**
- * Reads content from its beginning, in pieces of one size, the last excepted. Reads run ahead of their use. Every piece
- * has its buffer for itself, and whoever gets it may keep it. The system's errors come through as they are.
+ * Reads content from its beginning in pieces of `pieceBytes`; the last may be shorter. Reads ahead of the caller. Each
+ * piece has its own buffer, which the caller may keep. Throws the system's errors unchanged.
  */
 export async function* readPieces(
   content: Blob,
@@ -16,7 +16,7 @@ export async function* readPieces(
     signal.throwIfAborted();
     for (; reads.length <= READ_AHEAD && offset < content.size; offset += pieceBytes) {
       const read = content.slice(offset, offset + pieceBytes).arrayBuffer();
-      // It is awaited in its turn, unless nobody wants it any more.
+      // A read that the caller never asks for may fail unnoticed; all others are awaited below.
       read.catch(() => undefined);
       reads.push(read);
     }

@@ -1,8 +1,8 @@
 import { PushError } from "../errors.ts";
 
-/** Where an image goes: `[scheme://]host[:port]/repository[:tag]`. */
+/** The target of a push: `[scheme://]host[:port]/repository[:tag]`. */
 export type Reference = {
-  /** Only where the user wrote one in front. */
+  /** Set if the user wrote one. */
   readonly scheme: "http" | "https" | undefined;
   /** Host and port, lower case, IPv6 in brackets: `registry.example.com`, `localhost:8787`. */
   readonly host: string;
@@ -17,16 +17,16 @@ const COMPONENT = `${ALPHANUMERIC}(?:${SEPARATOR}${ALPHANUMERIC})*`;
 const REPOSITORY = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 
-/** What registries hold to, and Docker checks. */
+/** Registries and Docker enforce this limit, in characters. */
 const MAX_REPOSITORY_LENGTH = 255;
-/** The only @ that is not the end of somebody's password. */
+/** Matches a digest, the one place where an @ does not end a user name or password. */
 const DIGEST_SUFFIX = /@sha(?:256|512):[0-9A-Fa-f]*$/;
 
 const HOSTNAME =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/;
 const IPV6 = /^\[[0-9A-Fa-f:.]+\]$/;
 
-/** Docker Hub goes by this name in references, answers under another, and has its own images in `library/`. */
+/** Docker Hub's name in references. Its API has another host, and its official images are in `library/`. */
 const DOCKER_HUB = "docker.io";
 const DOCKER_HUB_ALIAS = "index.docker.io";
 const DOCKER_HUB_API = "registry-1.docker.io";
@@ -34,13 +34,11 @@ const DOCKER_HUB_API = "registry-1.docker.io";
 const EXAMPLE = "registry.example.com/my/app:v1";
 
 /**
- * Parses the target of a push. A missing tag is `latest`, as for Docker; a registry host must be there, since
- * pushing to Docker Hub by accident helps nobody.
- *
- * Throws `REFERENCE_INVALID` with what to write instead.
+ * Parses the target of a push. As in Docker, the tag defaults to `latest`. A registry host is required, to prevent
+ * accidental pushes to Docker Hub. Throws `REFERENCE_INVALID` with a suggestion.
  */
 export function parseReference(text: string): Reference {
-  // Before anything else, so that no message below can repeat a password.
+  // Check this first, so that no message below can repeat a password.
   if (text.replace(DIGEST_SUFFIX, "").includes("@")) {
     throw invalid(
       "the target",
@@ -86,23 +84,23 @@ export function parseReference(text: string): Reference {
   return { scheme: scheme as Reference["scheme"], ...canonicalName(host.toLowerCase(), repository), tag };
 }
 
-/** What Docker makes of a name: `docker.io/alpine` is `docker.io/library/alpine`. */
+/** Expands Docker Hub names as Docker does: `docker.io/alpine` becomes `docker.io/library/alpine`. */
 function canonicalName(host: string, repository: string): Pick<Reference, "host" | "repository"> {
   if (host !== DOCKER_HUB && host !== DOCKER_HUB_ALIAS) return { host, repository };
   return { host: DOCKER_HUB, repository: repository.includes("/") ? repository : `library/${repository}` };
 }
 
-/** Where the registry's API is, which for Docker Hub is not the host of the name. */
+/** Returns the host of the registry's API. Docker Hub's differs from the host in the reference. */
 export function apiHost({ host }: Pick<Reference, "host">): string {
   return host === DOCKER_HUB ? DOCKER_HUB_API : host;
 }
 
-/** The reference as Docker writes it: without a scheme, always with a tag. */
+/** Formats a reference as Docker does: without a scheme, always with a tag. */
 export function formatReference({ host, repository, tag }: Reference): string {
   return `${host}/${repository}:${tag}`;
 }
 
-/** True for registries on this machine, which Docker, too, reaches by plain HTTP without being told. */
+/** Reports whether the registry is on this machine. Docker, too, uses plain HTTP for those by default. */
 export function isLoopback({ host }: Pick<Reference, "host">): boolean {
   const name = host.replace(/:\d+$/, "");
   return (
@@ -113,7 +111,7 @@ export function isLoopback({ host }: Pick<Reference, "host">): boolean {
   );
 }
 
-/** Docker's own rule: what has a dot or a port in it, or is `localhost`, is a host and not part of a name. */
+/** Applies Docker's rule: the first component is a host if it has a dot or a port, or is `localhost`. */
 function looksLikeHost(text: string): boolean {
   return text.includes(".") || text.includes(":") || text.toLowerCase() === "localhost";
 }
@@ -139,7 +137,7 @@ function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
 }
 
-/** A name such as `my/app`, as registries have it: without a host, and without a tag. */
+/** Reports whether text is a valid repository such as `my/app`, without host and tag. */
 export function isRepository(text: string): boolean {
   return text.length <= MAX_REPOSITORY_LENGTH && REPOSITORY.test(text);
 }

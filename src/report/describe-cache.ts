@@ -2,10 +2,10 @@ import { alignColumns, formatAge, formatBytes } from "../format.ts";
 import { type CacheContents, type CacheFile, totalBytes } from "../store/contents.ts";
 import type { Pruned } from "../store/prune.ts";
 
-/** Enough to tell one blob from another, as Docker prints them. */
+/** Docker shortens digests to as many digits. */
 const SHORT_DIGITS = 12;
 
-/** What is in a cache, as lines: sums first, then a row for each blob. */
+/** Describes a cache in lines: totals first, then a row for each blob. */
 export function describeCache(contents: CacheContents, now: Date): string[] {
   const { directory, blobs, otherUploads, unfinished, strayPointers } = contents;
   const layers = blobs.flatMap(({ pointers }) => pointers.filter(({ kind }) => kind === "pointer"));
@@ -32,7 +32,7 @@ export function describeCache(contents: CacheContents, now: Date): string[] {
   ];
 }
 
-/** What a prune removed, or would. */
+/** Describes what a prune removed or, in a dry run, would remove. */
 export function describePruned(pruned: Pruned, dryRun: boolean): string[] {
   const { directory, blobs, others, freedBytes, keptCount, keptBytes } = pruned;
   const kept = `${keptCount} blob${keptCount === 1 ? "" : "s"}, ${formatBytes(keptBytes)}`;

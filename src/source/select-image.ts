@@ -1,17 +1,17 @@
 import { PushError } from "../errors.ts";
 import type { Image } from "../oci/image.ts";
 
-/** An image that a source lists, not yet read. */
+/** An image that a source lists. `load` reads it. */
 export type SavedImage = {
   readonly names: readonly string[];
-  /** What to call it where it has no name. */
+  /** Identifies the image for the user, beside its names. */
   readonly describe: string;
   load(): Promise<Image>;
 };
 
 /**
- * Picks the image to push: the only one, or the one that has one of the wanted names.
- * Throws `SOURCE_AMBIGUOUS` with the choices; never guesses.
+ * Selects the image to push: the only one, or the only one with a wanted name. Throws `SOURCE_AMBIGUOUS` with the
+ * choices, and `IMAGE_INVALID` if there is no image.
  */
 export function selectImage(
   images: readonly SavedImage[],

@@ -3,54 +3,54 @@ import { join } from "node:path";
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import { blobOfUpload, type CacheFileKind, kindOfCacheFile } from "./file-names.ts";
 
-/** A file of ours in the cache's folder. */
+/** A file of the cache. */
 export type CacheFile = {
   readonly name: string;
   readonly kind: CacheFileKind;
   readonly sizeBytes: number;
-  /** Its date, which a push that uses a blob sets anew. */
+  /** The modification time. A push renews it for each layer that it finds in the cache. */
   readonly usedAt: Date;
 };
 
-/** A compressed layer, and what goes when it goes. */
+/** A layer or an image document (config, manifest or index), with the files to remove together with it. */
 export type CachedBlob = CacheFile & {
-  /** What finds it by the digest of the raw layer, or a config by the image's ID. */
+  /** Pointers from diffIDs, and `-image` pointers of older versions. */
   readonly pointers: readonly CacheFile[];
-  /** Notes about uploads of it that were begun, and not ended. */
+  /** Saved offsets of its unfinished uploads. */
   readonly uploads: readonly CacheFile[];
 };
 
 export type CacheContents = {
   readonly directory: string;
-  /** The last used first. */
+  /** The most recently used first. */
   readonly blobs: readonly CachedBlob[];
-  /** Notes about uploads of blobs that are not kept here, such as layers that come compressed. */
+  /** Saved offsets of uploads whose blobs are not cached, such as compressed layers of an archive. */
   readonly otherUploads: readonly CacheFile[];
-  /** Notes about where blobs were seen, and by which names engines save layers. */
+  /** Files that list in which repositories of a registry blobs were seen. */
   readonly places: readonly CacheFile[];
-  /** Notes about the bodies that a registry takes. */
+  /** Saved body limits and upload rates of registries. */
   readonly limits: readonly CacheFile[];
-  /** Files that a running push writes, or a killed one left. */
+  /** Temporary files of running or killed pushes. */
   readonly unfinished: readonly CacheFile[];
-  /** Pointers that lead to nothing. */
+  /** Pointers to missing blobs. */
   readonly strayPointers: readonly CacheFile[];
   readonly locks: readonly CacheFile[];
 };
 
-/** Small enough to read whatever claims to be a pointer. */
+/** A pointer is 64 bytes long. No more than this is read of a file with a pointer's name. */
 const POINTER_BYTES = 100;
 
 /**
- * Looks at what is in a cache, by name. Only regular files with a name of ours are seen: no folders, no links, nothing
- * that somebody else keeps there. A folder that is not there is an empty cache. Throws `FILE_FAILED`.
+ * Lists a cache's files. Ignores folders, links and files whose names are not the cache's. A missing folder is an empty
+ * cache. Throws `FILE_FAILED`.
  */
 export async function readCache(directory: string): Promise<CacheContents> {
   try {
     const files = await listFiles(directory);
-    const of = (kind: CacheFileKind) => files.filter((file) => file.kind === kind);
-    const blobs = of("blob");
+    const filesOf = (kind: CacheFileKind) => files.filter((file) => file.kind === kind);
+    const blobs = filesOf("blob");
     const targets = new Map<CacheFile, string>();
-    const pointers = [...of("pointer"), ...of("image")];
+    const pointers = [...filesOf("pointer"), ...filesOf("image")];
     for (const pointer of pointers) targets.set(pointer, await readPointer(directory, pointer));
     const isKept = (name: string | undefined) => blobs.some((blob) => blob.name === name);
     return {
@@ -59,22 +59,22 @@ export async function readCache(directory: string): Promise<CacheContents> {
         .map((blob) => ({
           ...blob,
           pointers: pointers.filter((pointer) => targets.get(pointer) === blob.name),
-          uploads: of("upload").filter(({ name }) => blobOfUpload(name) === blob.name),
+          uploads: filesOf("upload").filter(({ name }) => blobOfUpload(name) === blob.name),
         }))
         .sort((a, b) => b.usedAt.getTime() - a.usedAt.getTime()),
-      otherUploads: of("upload").filter(({ name }) => !isKept(blobOfUpload(name))),
-      places: of("places"),
-      limits: of("limit"),
-      unfinished: of("temporary"),
+      otherUploads: filesOf("upload").filter(({ name }) => !isKept(blobOfUpload(name))),
+      places: filesOf("places"),
+      limits: filesOf("limit"),
+      unfinished: filesOf("temporary"),
       strayPointers: pointers.filter((pointer) => !isKept(targets.get(pointer))),
-      locks: of("lock"),
+      locks: filesOf("lock"),
     };
   } catch (cause) {
     throw fileError(cause, `read the cache folder "${directory}"`, OTHER_CACHE);
   }
 }
 
-/** The size of files together, in bytes. */
+/** Sums the sizes of files, in bytes. */
 export function totalBytes(files: readonly CacheFile[]): number {
   return files.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
 }
@@ -90,13 +90,13 @@ async function listFiles(directory: string): Promise<CacheFile[]> {
   return files;
 }
 
-/** The name that a pointer holds, whatever it is. */
+/** Returns a pointer's content unvalidated; empty if the file is gone. */
 async function readPointer(directory: string, { name }: CacheFile): Promise<string> {
   const text = await unlessGone(Bun.file(join(directory, name)).slice(0, POINTER_BYTES).text());
   return text?.trim() ?? "";
 }
 
-/** A push may be running, whose files come and go. */
+/** Tolerates files that a running push removes meanwhile. */
 async function unlessGone<T>(found: Promise<T>): Promise<T | undefined> {
   return found.catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;

@@ -6,13 +6,13 @@ import { blobName } from "./file-names.ts";
 import type { LayerCache } from "./layers.ts";
 import { replaceFile } from "./temporary-file.ts";
 
-// An engine gives the documents of an image away only by saving the whole of it. Kept by their digests, which begin with
-// the engine's ID of the image, they spare the next push of the same image that.
+// An engine exports an image's documents (index, manifest, config) only by saving the whole image. The cache keeps them
+// as blobs under their digests, so that the next push finds them from the engine's image ID without a save.
 
-/** What is larger is no document, but a layer. */
+/** Larger blobs are layers. */
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 
-/** A document that an earlier push kept. Undefined where it is missing, or is not what its name says. */
+/** Reads a cached document. Undefined if it is missing, unreadable or does not match its digest. */
 export async function findCachedDocument(
   cache: LayerCache,
   digest: Digest,
@@ -23,12 +23,12 @@ export async function findCachedDocument(
     const bytes = new Uint8Array(await readFile(path));
     return digestOf(bytes) === digest ? bytes : undefined;
   } catch {
-    // Missing or unreadable: the engine is asked, which is what happens without a cache.
+    // Without the document, the engine saves the image.
     return undefined;
   }
 }
 
-/** Keeps documents for the next push. Throws `FILE_FAILED`. */
+/** Stores documents for the next push. Throws `FILE_FAILED`. */
 export async function storeDocuments(
   cache: LayerCache,
   documents: ReadonlyMap<Digest, Uint8Array>,

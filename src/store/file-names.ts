@@ -1,7 +1,7 @@
 import { type CompressionForm, DEFAULT_COMPRESSION } from "../oci/compression.ts";
 import { type DiffId, type Digest, digestOf, hexOf } from "../oci/digest.ts";
 
-/** What a file in the cache's folder is, by its name. All else there is not ours, and nobody touches it. */
+/** The kind of a cache file, by its name. `image`: a pointer of older versions, which only pruning removes. */
 export type CacheFileKind =
   | "blob"
   | "pointer"
@@ -25,51 +25,51 @@ const PATTERNS: readonly (readonly [CacheFileKind, RegExp])[] = [
   ["temporary", /^[a-z]+-\w+-\d+-[0-9a-f-]{36}\.tmp$/],
 ];
 
-/** Tells what a file is. Undefined: it is not ours. */
+/** Returns a file's kind, or undefined if the file is not the cache's. */
 export function kindOfCacheFile(name: string): CacheFileKind | undefined {
   return PATTERNS.find(([, pattern]) => pattern.test(name))?.[0];
 }
 
-/** A compressed layer. */
+/** Names a layer or an image document: its hex digest. */
 export function blobName(digest: Digest): string {
   return hexOf(digest);
 }
 
 /**
- * What finds a compressed layer by the digest of the raw one: `<diffid>-ptr` for the form that is made unless somebody
- * asks for another, which older caches have as well, and `<diffid>-zstd-2-ptr` and the like for all others.
+ * Names the pointer from a diffID to a compressed layer: `<diffid>-ptr` for the default form, as in older caches, and
+ * `<diffid>-<kind>-<level>-ptr` for others, such as `<diffid>-zstd-2-ptr`.
  */
 export function pointerName(diffId: DiffId, { kind, level }: CompressionForm): string {
   const isUsual = kind === DEFAULT_COMPRESSION.kind && level === DEFAULT_COMPRESSION.level;
   return isUsual ? `${hexOf(diffId)}-ptr` : `${hexOf(diffId)}-${kind}-${level}-ptr`;
 }
 
-/** The lock of whoever has an engine save this image. */
+/** Names the lock on saving an engine's image. Pointers of the kind `image` had the same name. */
 export function saveName(imageId: Digest): string {
   return `${hexOf(imageId)}-image`;
 }
 
-/** Where the upload of a blob to a repository stands. It is the name of the lock, too, that its sender has. */
+/** Names the saved offset of a blob's upload to a repository, and the lock on that upload. */
 export function uploadName(registry: { origin: string; repository: string }, digest: Digest): string {
   return `${hexOf(digest)}-upload-${shortName(`${registry.origin}/${registry.repository}`)}`;
 }
 
-/** In which repositories of a registry blobs were seen. */
+/** Names the file that lists in which repositories of a registry blobs were seen. */
 export function placesName(origin: string): string {
   return `places-${shortName(origin)}`;
 }
 
-/** Which bodies a registry takes. */
+/** Names the file with a registry's body limit and upload rate. */
 export function limitName(origin: string): string {
   return `limit-${shortName(origin)}`;
 }
 
-/** The hex digest of the blob that an upload's note is about. */
+/** Returns the hex digest in the name of an upload's saved offset. */
 export function blobOfUpload(name: string): string | undefined {
   return UPLOAD.exec(name)?.[1];
 }
 
-/** A file name that stands for any text. */
+/** Hashes text into 16 characters that are valid in a file name. */
 function shortName(text: string): string {
   return hexOf(digestOf(new TextEncoder().encode(text))).slice(0, 16);
 }

@@ -9,17 +9,17 @@ import { blobName, pointerName } from "./file-names.ts";
 import { replaceFile, sweepTemporaryFiles, temporaryFile } from "./temporary-file.ts";
 
 /**
- * Compressed layers by diffID and form: `<diffid>-ptr` holds the hex digest of the compressed blob, which is the name of
- * the file beside it. Files are written under another name and renamed: as long as the machine does not lose its power,
- * whatever has its final name is whole.
+ * A folder of layers and image documents, each named by its hex digest. Pointers such as `<diffid>-ptr` hold the digest
+ * of a layer's compressed form. Files are written under a temporary name and renamed, so that a file under its final
+ * name is complete, except after a power failure.
  */
 export type LayerCache = { readonly directory: string };
 
-/** Opens a cache, making its folder. Throws `FILE_FAILED`. */
+/** Opens a cache, and creates its folder if necessary. Throws `FILE_FAILED`. */
 export async function openLayerCache(directory: string): Promise<LayerCache> {
   try {
     await mkdir(directory, { recursive: true });
-    // Better now than after a minute of compressing.
+    // Detect an unwritable folder now, not after minutes of compressing.
     await using probe = temporaryFile(directory, "probe");
     await writeFile(probe.path, "");
     await sweepTemporaryFiles(directory);
@@ -30,9 +30,9 @@ export async function openLayerCache(directory: string): Promise<LayerCache> {
 }
 
 /**
- * A layer as an earlier push left it. Its bytes are not checked here.
+ * Finds a cached layer by its diffID. Does not verify its bytes. Throws `FILE_FAILED`.
  *
- * @param form undefined for one that is to stay raw: an engine's image that was pushed so
+ * @param form undefined for a raw layer, which the cache has if an engine's image was pushed with `--compression none`
  */
 export async function findCachedLayer(
   cache: LayerCache,
@@ -57,9 +57,9 @@ async function findBlob(
 }
 
 /**
- * A layer that goes up as its source has it, by the digest that it has there.
+ * Finds a cached layer that is uploaded as stored in its source, by its digest there. Does not verify its bytes.
  *
- * @param compresses whether this push compresses raw layers: then a raw one is none that goes up
+ * @param compresses whether this push compresses raw layers; if so, raw blobs are ignored
  */
 export async function findPackedLayer(
   cache: LayerCache,
@@ -73,14 +73,14 @@ export async function findPackedLayer(
   return { ...blob, descriptor: { ...blob.descriptor, mediaType: MEDIA_TYPE.layer[compression] } };
 }
 
-/** What was not used for long is pruned first. */
+/** Updates the blob's date, by which pruning chooses. */
 async function noteUse(cache: LayerCache, digest: Digest): Promise<void> {
   const now = new Date();
-  // A blob of another user's, in a cache that several share, keeps its date: no reason to end a push.
+  // In a shared cache the blob may belong to another user. Its date then stays as it is.
   await utimes(blobPath(cache, digest), now, now).catch(() => undefined);
 }
 
-/** Takes a finished file over, whose digest and size are known, as the compressed form of a layer. */
+/** Moves a compressed layer into the cache, and writes its pointer. Throws the system's errors. */
 export async function storeLayer(
   cache: LayerCache,
   diffId: DiffId,
@@ -92,7 +92,7 @@ export async function storeLayer(
   return cachedBlob(cache, form.kind, file.digest, file.sizeBytes);
 }
 
-/** Takes a finished file over that goes up as it came. Nothing leads to it by a diffID. */
+/** Moves a layer that is uploaded unchanged into the cache. Writes no pointer. Throws the system's errors. */
 export async function storePackedLayer(
   cache: LayerCache,
   path: string,
@@ -103,7 +103,7 @@ export async function storePackedLayer(
   return { descriptor, content: Bun.file(target) };
 }
 
-/** Forgets a blob that turned out to be damaged. */
+/** Removes a damaged blob. Throws `FILE_FAILED`. */
 export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Promise<void> {
   try {
     await rm(blobPath(cache, blob.descriptor.digest), { force: true });

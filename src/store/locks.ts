@@ -4,36 +4,35 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../errors.ts";
 
-/** Held until it is disposed of, or until its process ends, however it ends: the system gives it back. */
+/** A lock that is held until its disposal. The system releases it when the process ends, even by `kill -9`. */
 export type Lock = Disposable;
 
-/** Any number may have a lock `shared`, or one `exclusive`. */
+/** A lock has any number of `shared` holders, or one `exclusive` holder. */
 export type LockMode = "shared" | "exclusive";
 
 /** The locks of one push. */
 export type Locks = {
   /**
-   * Waits until a lock is free, and takes it. Throws the signal's reason when it is aborted meanwhile.
+   * Waits until a lock is free and takes it. Throws the signal's reason on abort.
    *
-   * @param onWaiting told once, if somebody else has it
+   * @param onWaiting called once if another holder has the lock
    */
   take(name: string, onWaiting: () => void, mode?: LockMode): Promise<Lock>;
 };
 
-/** Short enough that nobody notices, long enough to cost nothing. */
 const POLL_MS = 150;
 
-/** What is taken where locks do not work. */
+/** The result of `take` if locking is unavailable. */
 const NO_LOCK: Lock = { [Symbol.dispose]: () => {} };
 
-/** The lock that a push shares with other pushes, and that whoever removes files from the cache has alone. */
+/** The lock on the whole cache: pushes share it; pruning holds it exclusively. */
 export const CACHE_IN_USE = "cache";
 
 /**
- * Locks in a folder, by name: between processes, and inside one.
+ * Opens named locks in a folder. They work between processes and inside one.
  *
- * @param onUnavailable told once, with the reason, where locks do not work (on some network file systems): everything
- * goes on without them, for they save work that would be done twice, and nothing else
+ * @param onUnavailable called once with the reason if locking is unavailable, as on some network file systems. The push
+ * goes on without locks, which only prevent duplicate work.
  */
 export function openLocks(
   directory: string,
@@ -61,26 +60,25 @@ export function openLocks(
 }
 
 /**
- * Takes a lock. Undefined: somebody else has it. Throws SQLite's or the system's error where locks do not work.
+ * Takes a lock, or returns undefined if another holder has it. Throws SQLite's or the system's error if locking is
+ * unavailable.
  *
- * It is the lock that SQLite takes on a database, here an empty file: Bun brings it along on every system, and has no
- * other call for one.
+ * It is SQLite's lock on an empty database file: Bun has no call for file locks, but includes SQLite on every system.
  */
 export function tryLock(directory: string, name: string, mode: LockMode): Lock | undefined {
   const path = join(directory, `${name}.lock`);
   const database = new Database(path, { create: true, readwrite: true });
   try {
     database.run("PRAGMA busy_timeout = 0");
-    // Else there would be a second file beside it.
+    // Other journal modes create a second file.
     database.run("PRAGMA journal_mode = MEMORY");
     if (mode === "shared") {
       database.run("BEGIN");
-      // It is the first read that takes the lock.
+      // The first read takes the lock.
       database.query("SELECT count(*) FROM sqlite_schema").get();
     } else {
       database.run("BEGIN EXCLUSIVE");
-      // Nothing is ever written, for nothing is committed. But on a file that may only be read, nothing was locked, and
-      // it is here that SQLite says so.
+      // On a read-only file, BEGIN EXCLUSIVE silently locks nothing, but this write fails. It is never committed.
       database.run("PRAGMA user_version = 1");
     }
     if (!isRemoved(database)) {
@@ -96,22 +94,22 @@ export function tryLock(directory: string, name: string, mode: LockMode): Lock |
   return undefined;
 }
 
-/** Whoever had the lock before has removed the file, and others may have locked a new one of that name. */
+/** Reports whether the last holder removed the file. Others may have locked a new file of that name. */
 function isRemoved(database: Database): boolean {
   const answer = new Int32Array(2);
   database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, answer);
   return answer[0] !== 0;
 }
 
-/** Gives an exclusive lock back, and leaves no file behind. */
+/** Releases an exclusive lock and removes its file. */
 function remove(database: Database, path: string): void {
-  // Removed while it is locked, so that nobody locks it and then loses it. Windows removes no file that is open, and
-  // has no such trouble.
+  // Remove the file while it is locked, so that nobody locks a file that is about to go. Windows cannot remove an open
+  // file, so close it first there.
   if (process.platform === "win32") database.close();
   try {
     rmSync(path, { force: true });
   } catch {
-    // The empty file is in nobody's way, and goes when the cache is pruned.
+    // Pruning removes the empty file.
   }
   database.close();
 }

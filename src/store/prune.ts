@@ -4,35 +4,34 @@ import { fileError, messageOf, OTHER_CACHE, PushError } from "../errors.ts";
 import { type CacheContents, type CachedBlob, type CacheFile, readCache, totalBytes } from "./contents.ts";
 import { CACHE_IN_USE, type Lock, tryLock } from "./locks.ts";
 
-/** What goes is whatever one of the rules names. */
+/** Selects what to prune. A file is removed if any rule matches it. */
 export type PruneRules = {
   readonly all: boolean;
-  /** What was not used for so long. */
+  /** Removes files that were not used for this long. */
   readonly olderThanMs: number | undefined;
-  /** What was not used for longest, until the blobs together are no larger. */
+  /** Removes the least recently used blobs until the rest fit into this size. */
   readonly maxBytes: number | undefined;
-  /** Only tells what would go. */
+  /** Removes nothing, and only reports what would be removed. */
   readonly dryRun: boolean;
 };
 
 export type Pruned = {
   readonly directory: string;
   readonly blobs: readonly CachedBlob[];
-  /** Beside the blobs and what belongs to them. */
+  /** Removed files that belong to no removed blob. */
   readonly others: readonly CacheFile[];
   readonly freedBytes: number;
-  /** Blobs that stay. */
   readonly keptCount: number;
   readonly keptBytes: number;
 };
 
 /**
- * Removes compressed layers from a cache, with all that leads to them or is noted about them, and what nobody needs any
- * more. Throws `CACHE_IN_USE` while a push is running, and `FILE_FAILED`.
+ * Removes blobs from a cache with their pointers and saved offsets. Always removes stale files as well. Throws
+ * `CACHE_IN_USE` while a push is running, and `FILE_FAILED`.
  */
 export async function pruneCache(directory: string, rules: PruneRules, now: Date): Promise<Pruned> {
   const before = await readCache(directory);
-  // Nothing of ours is there, and perhaps no folder: there is nothing to lock.
+  // The cache is empty or its folder missing: a lock would create a file.
   if (Object.values(before).every((files) => typeof files === "string" || files.length === 0)) {
     return { directory, blobs: [], others: [], freedBytes: 0, keptCount: 0, keptBytes: 0 };
   }
@@ -42,7 +41,7 @@ export async function pruneCache(directory: string, rules: PruneRules, now: Date
   const others = chooseOthers(contents, rules, now);
   const kept = contents.blobs.filter((blob) => !blobs.includes(blob));
   const belonging = blobs.flatMap(({ pointers, uploads }) => [...pointers, ...uploads]);
-  // Pointers first: whenever this ends, none leads to nothing.
+  // Remove pointers first, so that an interrupted prune leaves no dangling pointer.
   const files = [...belonging, ...blobs, ...others];
   if (!rules.dryRun) for (const { name } of files) await remove(directory, name);
   return {
@@ -77,20 +76,20 @@ function chooseBlobs({ blobs }: CacheContents, rules: PruneRules, now: Date): Ca
   let isFull = false;
   return blobs.filter((blob) => {
     if (isOutdated(blob, rules, now)) return true;
-    // The last used come first, and stay; from the first that has no room on, all go.
+    // Blobs are sorted by last use. The first that does not fit goes, and so do all after it.
     isFull ||= rules.maxBytes !== undefined && keptBytes + blob.sizeBytes > rules.maxBytes;
     if (!isFull) keptBytes += blob.sizeBytes;
     return isFull;
   });
 }
 
-/** No push is running: what is unfinished stays so, and what is locked is locked by nobody. */
+/** Chooses among files other than blobs. No push is running, so that temporary files and locks are stale. */
 function chooseOthers(contents: CacheContents, rules: PruneRules, now: Date): CacheFile[] {
   const { unfinished, strayPointers, locks, places, limits, otherUploads } = contents;
   return [
     ...unfinished,
     ...strayPointers,
-    // This prune's own lock goes by itself.
+    // Releasing this prune's own lock removes its file.
     ...locks.filter(({ name }) => name !== `${CACHE_IN_USE}.lock`),
     ...[...places, ...limits, ...otherUploads].filter((file) => isOutdated(file, rules, now)),
   ];

@@ -2,27 +2,27 @@ import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 
-/** A file that is gone when its user is done with it, or has failed. */
+/** A file that is removed on disposal. */
 export type TemporaryFile = AsyncDisposable & { readonly path: string };
 
-/** A folder may be shared by machines and containers, whose processes have the same numbers. */
+/** Process IDs are unique only on one machine, and machines or containers may share a folder. */
 const HOST = hostname().replace(/[^A-Za-z0-9]+/g, "_");
 
-/** Reserves a name that no other push uses. The file is the caller's to write; it is removed on disposal. */
+/** Chooses a unique name. The caller creates the file; disposal removes it. */
 export function temporaryFile(directory: string, purpose: string): TemporaryFile {
   const path = join(directory, `${purpose}-${HOST}-${process.pid}-${crypto.randomUUID()}.tmp`);
   return {
     path,
-    // What cannot be removed now (a file system became read-only) is what the next push sweeps away. An error here
-    // would hide the one that made the file useless.
+    // Removal may fail, on a read-only file system for example. An error here would hide the original one, and the next
+    // push sweeps the file.
     [Symbol.asyncDispose]: () => rm(path, { force: true }).catch(() => undefined),
   };
 }
 
 /**
- * Gives a file new content, whole or not at all. Throws the system's error.
+ * Replaces a file atomically. Throws the system's error.
  *
- * @param options `mode` of the file; `flush`: it is on the disk when this returns
+ * @param options `mode` of the file; `flush` syncs it to the disk before the rename
  */
 export async function replaceFile(
   directory: string,
@@ -35,7 +35,7 @@ export async function replaceFile(
   await rename(file.path, join(directory, name));
 }
 
-/** Removes what killed processes of this machine have left in a folder: that may be gigabytes. */
+/** Removes temporary files of killed processes of this machine. */
 export async function sweepTemporaryFiles(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
     const [, host, pid] = /^[a-z]+-(\w+)-(\d+)-[0-9a-f-]{36}\.tmp$/.exec(name) ?? [];
@@ -48,7 +48,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    // EPERM: it lives, and is somebody else's.
+    // EPERM: the process exists, but belongs to another user.
     return error instanceof Error && "code" in error && error.code === "EPERM";
   }
 }

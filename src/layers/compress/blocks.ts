@@ -1,6 +1,6 @@
 /**
- * Cuts bytes that come in pieces of any size into blocks of one size, the last excepted; no bytes at all are one empty
- * block. A piece that is a block by itself, and has its buffer for itself, is passed on as it is; all others are copied.
+ * Cuts pieces of any size into blocks of `blockBytes`; the last may be shorter. Empty content becomes one empty block. A
+ * piece that has the size of a block, and a buffer of its own, is passed on without a copy.
  */
 export async function* cutBlocks(
   pieces: AsyncIterable<Uint8Array>,

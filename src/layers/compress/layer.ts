@@ -4,20 +4,20 @@ import { cutBlocks } from "./blocks.ts";
 import type { CompressPool } from "./pool.ts";
 
 export type CompressedLayer = {
-  /** Of the bytes read: the layer's diffID, where all is well. */
+  /** Digest of the raw bytes. It equals the diffID of an undamaged layer. */
   readonly rawDigest: Digest;
-  /** Of the bytes written. */
+  /** Digest of the compressed bytes. */
   readonly digest: Digest;
   readonly sizeBytes: number;
 };
 
 /**
- * Compresses a layer into a new file. Memory does not depend on the layer's size. The file is not synced: that would
- * keep everybody waiting for the disk, and what a cache has is checked before it is sent.
+ * Compresses a layer into a new file, in constant memory. Does not sync the file, since the upload would wait for the
+ * disk; instead, cached bytes are verified before they are sent. Throws the system's errors.
  *
- * @param content pieces of any size, which are handed over and must not be used again; the result does not depend on
- * where one ends. Those of the pool's block size are not copied.
- * @param onProgress told how many bytes of the layer are done
+ * @param content pieces of any size; they do not affect the result. The caller must not use them again. Those of the
+ * pool's block size are not copied.
+ * @param onProgress receives how many raw bytes are compressed
  */
 export async function compressLayer(
   content: AsyncIterable<Uint8Array>,
@@ -40,7 +40,7 @@ export async function compressLayer(
       compressed.update(member);
       await file.writeFile(member);
       sizeBytes += member.length;
-      // Its memory goes back at once, and not when somebody collects garbage.
+      // Free its memory now, without waiting for garbage collection.
       member.buffer.transfer(0);
       doneBytes += oldest.rawBytes;
       onProgress(doneBytes);
@@ -50,7 +50,7 @@ export async function compressLayer(
       raw.update(block);
       const rawBytes = block.length;
       const member = pool.compress(block);
-      // It is awaited in its turn. Until then, an earlier failure may end this, and nobody is left to see its own.
+      // If an earlier block fails, nothing awaits this one. Its failure must not count as unhandled.
       member.catch(() => undefined);
       members.push({ rawBytes, member });
       if (members.length >= pool.depth) await writeOldest();

@@ -1,26 +1,25 @@
 import { availableParallelism } from "node:os";
 import type { CompressionForm } from "../../oci/compression.ts";
 
-/** More workers than this cost memory and gain nothing that a disk or a link could follow. */
+/** More workers need more memory, and compress faster than disks and links take the result. */
 const MAX_WORKERS = 8;
 
 const MIB = 1024 * 1024;
 
 /**
- * A layer is cut into blocks of this size, each of which becomes a gzip member (RFC 1952, 2.2) or a zstd frame
- * (RFC 8878, 3.1); both formats let them follow one another. The size is part of what gives a layer its digest: another
- * one, and every layer that registries already have is uploaded again.
+ * The raw size of a block in bytes. Each block becomes a gzip member (RFC 1952, 2.2) or a zstd frame (RFC 8878, 3.1);
+ * both formats allow concatenation. The size affects a layer's digest: a change uploads all layers again.
  */
 export const BLOCK_BYTES: Readonly<Record<CompressionForm["kind"], number>> = { gzip: MIB, zstd: 2 * MIB };
 
 /** Compresses blocks on all cores. */
 export type CompressPool = Disposable & {
   readonly form: CompressionForm;
-  /** How long the blocks have to be, all but the last of a layer. */
+  /** The required size of all blocks but the last of a layer. */
   readonly blockBytes: number;
-  /** How many blocks keep every worker busy, also while some take several times as long as others. */
+  /** The number of blocks to keep in progress, so that every worker is busy although some blocks take longer. */
   readonly depth: number;
-  /** Makes a gzip member or a zstd frame of a block, whose buffer is handed over and must not be used again. */
+  /** Compresses a block into a gzip member or a zstd frame. Takes over the block's buffer. */
   compress(block: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
 };
 
@@ -29,13 +28,10 @@ type WorkerSlot = { readonly worker: Worker; readonly pending: Pending[] };
 type WorkerQuestion = CompressionForm & { readonly block: Uint8Array<ArrayBuffer> };
 type WorkerReply = { readonly member: Uint8Array<ArrayBuffer> } | { readonly error: string };
 
-/** In a worker, the way back to the thread that started it. */
+/** A worker's own scope, through which it receives and sends messages. */
 declare const self: Worker;
 
-/**
- * What a worker runs. It is sent there as text, so that the bundle and the executable stay one file: it can use
- * globals only.
- */
+/** A worker's code. It is passed as text, so that a bundle stays one file. It can use globals only. */
 function serveBlocks(): void {
   type Level = 0 | 1 | 4 | 6;
   const samples = 16;
@@ -47,7 +43,7 @@ function serveBlocks(): void {
   const zstd = (bytes: Uint8Array<ArrayBuffer>, level: number) =>
     Bun.zstdCompressSync(bytes, { level }) as Buffer<ArrayBuffer>;
 
-  /** libdeflate is slow at what does not shrink, and zstd is not. What is seen here is part of a layer's digest. */
+  /** Detects incompressible blocks, which libdeflate is slow at. The result affects a layer's digest. */
   function isIncompressible(block: Uint8Array<ArrayBuffer>): boolean {
     if (block.length < 4 * samples * sampleBytes) return false;
     const sample = new Uint8Array(samples * sampleBytes);
@@ -62,7 +58,7 @@ function serveBlocks(): void {
     const reply = (message: WorkerReply, transfer: ArrayBuffer[] = []) => self.postMessage(message, transfer);
     try {
       const member = kind === "zstd" ? zstd(block, level) : gzip(block, isIncompressible(block) ? 0 : level);
-      // Its memory goes back at once, and not when somebody collects garbage.
+      // Free its memory now, without waiting for garbage collection.
       block.buffer.transfer(0);
       reply({ member }, [member.buffer]);
     } catch (error) {
@@ -72,8 +68,8 @@ function serveBlocks(): void {
 }
 
 /**
- * Starts workers as blocks come, so that a push with nothing to compress starts none. Results do not depend on
- * the number of workers.
+ * Creates a pool that compresses blocks on several cores. It starts a worker only when a block needs one. Results do not
+ * depend on the number of workers.
  */
 export function startCompressPool(
   form: CompressionForm,
@@ -91,7 +87,7 @@ export function startCompressPool(
       slots[next] = slot;
       next = (next + 1) % workers;
       return new Promise((resolve, reject) => {
-        // A worker answers in the order in which it was asked.
+        // A worker replies in the order of its questions.
         slot.pending.push({ resolve, reject });
         const question: WorkerQuestion = { ...form, block };
         slot.worker.postMessage(question, [block.buffer]);

@@ -2,10 +2,10 @@ import { PushError } from "../../errors.ts";
 import { indexTar, type TarMember } from "../tar/members.ts";
 import type { ImageFiles } from "./image-files.ts";
 
-/** Links may point at links; a chain longer than this is a loop. */
+/** A longer chain of links is treated as a loop. */
 const MAX_LINKS = 40;
 
-/** Opens a tar archive whose members are read in place: nothing is unpacked. */
+/** Opens a tar archive without unpacking it. Throws as `indexTar` does. */
 export async function openArchiveFiles(path: string, title: string): Promise<ImageFiles> {
   const members = await indexTar(path, title);
   return {

@@ -8,14 +8,15 @@ import { readJson } from "./read-document.ts";
 
 const MANIFEST_PATH = "manifest.json";
 
-// https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format
 const PATH = v.pipe(v.string(), v.nonEmpty("it is empty"));
-const MANIFEST = v.pipe(
+
+/** https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format */
+export const DOCKER_MANIFEST = v.pipe(
   v.array(
     object({
       Config: PATH,
       RepoTags: v.nullish(v.array(v.string())),
-      // Go writes an empty list as null.
+      // Go serializes an empty list as null.
       Layers: v.nullish(v.array(PATH)),
     }),
   ),
@@ -23,14 +24,14 @@ const MANIFEST = v.pipe(
 );
 
 /**
- * The images of what `docker save` writes, of any engine; undefined where there is no `manifest.json`.
+ * Lists the images of a `docker save` archive of any engine; undefined if there is no `manifest.json`.
  *
- * Engine 25 and later write an OCI layout beside it. This file is the one to trust: engine 25.0 wrote layouts
- * without layers (https://github.com/moby/moby/issues/47065).
+ * Docker 25 and later also write an OCI layout. `manifest.json` has priority, since Docker 25.0 writes layouts whose
+ * manifests have no layers (https://github.com/moby/moby/issues/47065).
  */
 export async function readDockerArchive(files: ImageFiles): Promise<SavedImage[] | undefined> {
   if ((await files.open(MANIFEST_PATH)) === undefined) return undefined;
-  const entries = await readJson(files, MANIFEST_PATH, MANIFEST);
+  const entries = await readJson(files, MANIFEST_PATH, DOCKER_MANIFEST);
   return entries.map((entry) => ({
     names: entry.RepoTags ?? [],
     describe: entry.Config,

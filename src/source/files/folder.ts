@@ -12,7 +12,7 @@ export async function openFolderFiles(path: string, title: string): Promise<Imag
       const file = await resolveInside(root, name, path);
       if (file === undefined) return undefined;
       const { size } = await stat(file);
-      // A slice keeps the size that was seen here, so that a file that changes meanwhile is noticed.
+      // The slice fixes the size, so that a later change of the file's size is detected.
       return Bun.file(file).slice(0, size);
     },
   };

@@ -4,12 +4,12 @@ import { detectCompression, type ImageConfig, type Layer, parseImageConfig } fro
 import type { ImageFiles } from "./image-files.ts";
 import { readDocument } from "./read-document.ts";
 
-/** Where an OCI layout, and so an archive of engine 25+, keeps what has this digest. */
+/** Returns a blob's path in an OCI layout. Docker 25 and later use it in their archives as well. */
 export function blobPath(digest: Digest | DiffId): string {
   return `blobs/sha256/${hexOf(digest)}`;
 }
 
-/** Reads an image's config, and checks it against its file name, which every engine takes from its digest. */
+/** Reads an image's config. If its file name is a digest, as all engines write it, verifies it (`CONTENT_MISMATCH`). */
 export async function readConfig(files: ImageFiles, path: string): Promise<ImageConfig> {
   const name = `"${path}" in the ${files.title}`;
   const config = parseImageConfig(await readDocument(files, path), name);
@@ -26,7 +26,7 @@ export async function readConfig(files: ImageFiles, path: string): Promise<Image
   return config;
 }
 
-/** Opens one layer. Throws `IMAGE_INVALID` where the source lacks it. */
+/** Opens one layer. Throws `IMAGE_INVALID` if it is missing, and `FILE_FAILED`. */
 export async function openLayer(files: ImageFiles, path: string, diffId: DiffId): Promise<Layer> {
   const content = await files.open(path);
   if (content === undefined) {

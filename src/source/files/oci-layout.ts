@@ -11,7 +11,7 @@ import { blobPath, openLayer, readConfig } from "./image-parts.ts";
 import { readDocument } from "./read-document.ts";
 
 const INDEX_PATH = "index.json";
-/** Indexes may list indexes, real ones do so once. More documents than this are a trap, not a layout. */
+/** Indexes may list indexes; real layouts do so once. The limits protect against malicious layouts. */
 const MAX_DEPTH = 4;
 const MAX_DOCUMENTS = 1000;
 
@@ -25,11 +25,11 @@ const MANIFEST_TYPES: readonly string[] = [
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/** The containerd name of an image, whole; the OCI annotation often has the tag alone. */
+/** containerd's annotation has the full name; OCI's often has only the tag. */
 const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
 /**
- * The images of an OCI layout; undefined where there is no `index.json`.
+ * Lists the images of an OCI layout; undefined if there is no `index.json`.
  * https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
  */
 export async function readOciLayout(files: ImageFiles): Promise<SavedImage[] | undefined> {
@@ -56,7 +56,7 @@ async function listImages(
     if (seen.size > MAX_DOCUMENTS) {
       throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes list too much.`);
     }
-    // Other platforms and attestations are listed, yet left out on purpose by engines that save one platform.
+    // Engines that save one platform list the others and attestations too, but leave their blobs out.
     if ((await files.open(manifestPath)) === undefined || entry.isAttestation) continue;
     const ownNames = NAME_ANNOTATIONS.flatMap((key) => entry.annotations[key] ?? []).slice(0, 1);
     const allNames = ownNames.length > 0 ? ownNames : names;
@@ -80,8 +80,8 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
   const bytes = await readBlob(files, digest);
   const { mediaType, config: configContent, layers: layerContents } = parseManifest(bytes, title);
   const config = await readConfig(files, blobPath(configContent.digest));
-  // Engine 25.0 wrote manifests without layers (https://github.com/moby/moby/issues/47065), but its blobs are
-  // raw, so that the diffIDs of the config are their names.
+  // Docker 25.0 writes manifests without layers (https://github.com/moby/moby/issues/47065). Its blobs are raw, so take
+  // the config's diffIDs as their digests.
   const layerNames = layerContents.length === 0 ? config.diffIds : layerContents.map((layer) => layer.digest);
   assertLayerCount(config.diffIds, layerNames, title);
   return {
@@ -89,7 +89,7 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
     layers: await Promise.all(
       config.diffIds.map((diffId, i) => openLayer(files, blobPath(layerNames[i] ?? diffId), diffId)),
     ),
-    // serverless-registry refuses a manifest that does not say what it is.
+    // serverless-registry rejects a manifest without mediaType.
     manifest:
       mediaType !== undefined && MANIFEST_TYPES.includes(mediaType)
         ? { mediaType, digest, bytes, config: configContent, layers: layerContents }
@@ -99,10 +99,7 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
   };
 }
 
-/**
- * What an archive or layout has in an index beside the image that is taken from it. Undefined where it has no index, or none
- * that can be followed: then nothing is known to be left out.
- */
+/** Finds what the source's index lists beside the image. Undefined if the image is not found through an index. */
 export async function findLeftOut(files: ImageFiles, image: Image): Promise<LeftOut | undefined> {
   if ((await files.open(INDEX_PATH)) === undefined) return undefined;
   const diffIds = image.layers.map(({ diffId }) => diffId);
@@ -115,7 +112,7 @@ export async function findLeftOut(files: ImageFiles, image: Image): Promise<Left
   return undefined;
 }
 
-/** Reads a document that is named by its digest, and checks it. Throws `CONTENT_MISMATCH`. */
+/** Reads a document and verifies its digest. Throws `CONTENT_MISMATCH`, and what `readDocument` throws. */
 async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<ArrayBuffer>> {
   const path = blobPath(digest);
   const bytes = await readDocument(files, path);

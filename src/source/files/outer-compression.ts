@@ -4,12 +4,11 @@ import { detectCompression } from "../../oci/image.ts";
 import { type TemporaryFile, temporaryFile } from "../../store/temporary-file.ts";
 
 /**
- * Unpacks an archive that is compressed as a whole (`docker save | gzip`) into a temporary file, since members
- * of a compressed archive cannot be read in place. Undefined where the archive is a plain one.
+ * Unpacks an archive that is compressed as a whole (`docker save | gzip`) into a temporary file, since its members
+ * cannot be read in place. Undefined if the archive is uncompressed. Throws `ARCHIVE_INVALID` if the compressed data is
+ * damaged or truncated, and `FILE_FAILED`.
  *
- * @param onProgress told how much of the archive's file is done
- *
- * Throws `ARCHIVE_INVALID` where the compressed data is damaged or cut short.
+ * @param onProgress receives how many bytes of the compressed file are read
  */
 export async function decompressArchive(
   path: string,
@@ -25,7 +24,7 @@ export async function decompressArchive(
   const { size } = Bun.file(path);
   const packed = createReadStream(path);
   packed.on("data", () => onProgress(packed.bytesRead, size));
-  // They take long to load, and most archives are plain.
+  // Load these slow modules only when needed: most archives are uncompressed.
   const { pipeline } = await import("node:stream/promises");
   const { createGunzip, createZstdDecompress } = await import("node:zlib");
   try {

@@ -3,7 +3,7 @@ import { fileError, PushError } from "../../errors.ts";
 import { MAX_JSON_BYTES, parseJson } from "../../oci/json.ts";
 import type { ImageFiles } from "./image-files.ts";
 
-/** Reads a small file of an image. Throws `IMAGE_INVALID` where it is missing or too large to be what it should be. */
+/** Reads a small file of an image. Throws `IMAGE_INVALID` if it is missing or too large, and `FILE_FAILED`. */
 export async function readDocument(files: ImageFiles, path: string): Promise<Uint8Array<ArrayBuffer>> {
   const content = await files.open(path);
   if (content === undefined)
@@ -21,7 +21,7 @@ export async function readDocument(files: ImageFiles, path: string): Promise<Uin
   }
 }
 
-/** Reads and checks a JSON file of an image. Throws `IMAGE_INVALID`, naming the file and the field. */
+/** Reads and validates a JSON file of an image. Throws `IMAGE_INVALID`, naming the file and the field. */
 export async function readJson<T>(
   files: ImageFiles,
   path: string,

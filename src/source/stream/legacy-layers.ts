@@ -10,12 +10,12 @@ const LAYER = looseObject({
 });
 
 /**
- * Tells which layer an engine up to 24 means by an ID, before it comes: the ID is the digest of the document beside the
- * layer, put together with what the layer is and lies on. Undefined where none of them gives that ID.
+ * Finds the index of the layer that Docker up to 24 saves under an ID, before the layer itself arrives. The ID is the
+ * digest of the layer's JSON document, its parent's ID and its chain ID. Undefined if no layer results in this ID.
  *
  * https://github.com/moby/moby/blob/v24.0.9/image/v1/imagev1.go, CreateID. Throws `IMAGE_INVALID`.
  *
- * @param chainIds of the image's layers, base first
+ * @param chainIds those of the image's layers, base first
  */
 export function legacyPlace(
   id: string,
@@ -25,14 +25,14 @@ export function legacyPlace(
 ): number | undefined {
   const { id: _, parent, os, ...document } = parseJson(bytes, LAYER, title);
   const below = parent === undefined ? {} : { parent: `sha256:${parent}` };
-  // The top layer's has the system in it, that of the others not.
+  // Only the top layer's digest includes `os`.
   const place = chainIds.findIndex((chainId) =>
     [{}, { os }].some((system) => idOf({ ...document, ...below, ...system, layer_id: chainId }) === id),
   );
   return place < 0 ? undefined : place;
 }
 
-/** What each layer and all below it are together: https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid */
+/** Computes the layers' chain IDs: https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid */
 export function chainIdsOf(diffIds: readonly DiffId[]): string[] {
   const chainIds: string[] = [];
   for (const diffId of diffIds) {
@@ -42,7 +42,7 @@ export function chainIdsOf(diffIds: readonly DiffId[]): string[] {
   return chainIds;
 }
 
-/** As Go writes it: names in order, and nothing in strings that HTML would take for its own. */
+/** Hashes a document as Go serializes it: with sorted names, and with HTML's special characters escaped. */
 function idOf(document: Readonly<Record<string, unknown>>): string {
   const names = Object.keys(document).sort();
   const text = JSON.stringify(Object.fromEntries(names.map((name) => [name, document[name]]))).replace(

@@ -3,7 +3,7 @@ import { PushError } from "../../errors.ts";
 import { type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
 import { parseJson } from "../../oci/json.ts";
-import { object } from "../../oci/json-schema.ts";
+import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
 import { blobPath } from "../files/image-parts.ts";
 import { invalid } from "../tar/entries.ts";
 import { readTarStream, type StreamedFile } from "../tar/stream.ts";
@@ -29,15 +29,7 @@ export type SavedPart =
   /** Comes at the end, where digests do not tell all layers. Paths are base first, as the diffIDs of the config. */
   | { readonly kind: "manifest"; readonly config: ImageConfig; readonly layerPaths: readonly string[] };
 
-const MANIFEST = v.pipe(
-  v.array(
-    object({
-      Config: v.pipe(v.string(), v.nonEmpty("it is empty")),
-      Layers: v.nullish(v.array(v.string())),
-    }),
-  ),
-  v.length(1, "it should list one image"),
-);
+const MANIFEST = v.pipe(DOCKER_MANIFEST, v.length(1, "it should list one image"));
 
 /** Larger members are layers, whatever their names. */
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;

@@ -1,16 +1,16 @@
-// The parts alone: the whole package takes several times as long to load.
+// Import only these modules: the whole package takes several times as long to load.
 import { Header } from "tar/header";
 import { Pax } from "tar/pax";
 import { messageOf, PushError } from "../../errors.ts";
 
 const BLOCK_BYTES = 512;
-/** Extended headers hold names and numbers. A larger one is an attack on our memory. */
+/** Extended headers hold names and numbers. The limit protects our memory from malicious archives. */
 const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
 
-/** GNU tar and Go pass over the size that a header gives to these. */
+/** GNU tar and Go ignore the header's size for these types. */
 const HAS_NO_BODY = new Set<EntryType>(["Link", "SymbolicLink", "Directory"]);
 
-/** These are no members, but say something of those after them. */
+/** These entries are no members, but describe the members after them. */
 const IS_EXTENDED_HEADER = new Set<EntryType>([
   "ExtendedHeader",
   "OldExtendedHeader",
@@ -22,27 +22,27 @@ const IS_EXTENDED_HEADER = new Set<EntryType>([
 
 type EntryType = Header["type"];
 
-/** The bytes of a tar archive. */
+/** Reads the bytes of a tar archive. */
 export type TarInput = {
-  /** Fills the buffer with what begins at a position. Positions only grow. Throws where the archive ends before. */
+  /** Fills the buffer from a position. Positions only increase. Throws if the archive ends too early. */
   read(buffer: Buffer, position: number): Promise<void>;
 };
 
-/** A member of an archive, and where its content lies. */
+/** A member of an archive. Offset and size are of its content, in bytes. */
 export type TarEntry = {
   readonly type: EntryType;
   readonly path: string;
-  /** Where a link leads. */
+  /** The target of a link. */
   readonly linkpath: string | undefined;
   readonly offset: number;
   readonly sizeBytes: number;
 };
 
 /**
- * The members of a tar archive in their order, extended headers applied. Contents are passed over. Throws
+ * Yields the members of a tar archive in order, with extended headers applied. Skips their contents. Throws
  * `ARCHIVE_INVALID`.
  *
- * @param title the archive in messages, such as `archive "output.tar"`
+ * @param title the archive's name in messages, such as `archive "output.tar"`
  */
 export async function* readTarEntries(input: TarInput, title: string): AsyncGenerator<TarEntry> {
   const block = Buffer.alloc(BLOCK_BYTES);
@@ -63,7 +63,7 @@ export async function* readTarEntries(input: TarInput, title: string): AsyncGene
   }
 }
 
-/** Extended headers say what the next member's own header has no room for; global ones hold until replaced. */
+/** Extended headers override fields of the next member's header (`next`) or of all members after them (`global`). */
 type ExtendedHeaders = { next?: Pax; global?: Pax };
 
 function decodeHeader(
@@ -74,7 +74,7 @@ function decodeHeader(
 ): Header {
   let header: Header;
   try {
-    // With the extended headers, whose name counts: the header's own, cut after a slash, would look like a folder.
+    // Pass the extended headers: without their name, a name cut after a slash would make the member a directory.
     header = new Header(block, 0, next, global);
   } catch (cause) {
     if (offset === 0) throw invalid(title, "it is not a tar archive", cause);
@@ -89,7 +89,7 @@ function decodeHeader(
   return header;
 }
 
-/** Puts a header and the extended ones before it together. */
+/** Combines a header with the extended headers before it. */
 function decodeEntry(
   header: Header,
   { next, global }: ExtendedHeaders,
@@ -97,8 +97,8 @@ function decodeEntry(
   title: string,
 ): TarEntry {
   const { type, size } = header;
-  // Header puts a ustar prefix before an extended path, too, and passes over an extended linkpath. As for tar itself, a
-  // global path would be that of every member, and counts for none.
+  // tar's Header prepends the ustar prefix even to an extended path, and ignores an extended linkpath, so both are read
+  // from the extended headers. Like tar, ignore a global path: it would apply to every member.
   const isMember = !IS_EXTENDED_HEADER.has(type);
   const path = (isMember ? next?.path : undefined) ?? header.path;
   const linkpath = next?.linkpath ?? global?.linkpath ?? header.linkpath;
@@ -145,7 +145,7 @@ async function readExtendedHeader(
   }
 }
 
-/** The archive ends where it should not. */
+/** Creates the error for a truncated archive. */
 export function cutShort(title: string, sizeBytes: number, member?: string): PushError {
   const where = member === undefined ? "" : ` inside "${member}"`;
   return new PushError(
@@ -157,7 +157,7 @@ export function cutShort(title: string, sizeBytes: number, member?: string): Pus
   );
 }
 
-/** The archive is not what an image may be. */
+/** Creates the error for an archive that is no valid image. */
 export function invalid(title: string, problem: string, cause?: unknown): PushError {
   return new PushError("ARCHIVE_INVALID", `Cannot read the ${title}: ${problem}.`, {
     hint: "It should be an archive that docker save wrote.",

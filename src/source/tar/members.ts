@@ -2,21 +2,19 @@ import { type FileHandle, open } from "node:fs/promises";
 import { fileError } from "../../errors.ts";
 import { cutShort, invalid, readTarEntries, type TarEntry } from "./entries.ts";
 
-/** Where a member of an archive lies. */
+/** A member of an archive. Offset and size are of its content, in bytes. */
 export type TarMember =
   | { readonly kind: "file"; readonly offset: number; readonly sizeBytes: number }
   | { readonly kind: "link"; readonly target: string };
 
 /**
- * Finds every file and link of a tar archive by reading its headers alone, however large the archive is.
+ * Lists the files and links of a tar archive. Reads only the headers.
  *
- * Directories are left out. Names are relative, without `./`; link targets are resolved to such names. As for
- * `tar` itself, the last member of a name wins.
+ * Directories are left out. Names and link targets are relative, without `./`. As in `tar`, the last member of a name
+ * wins. Throws `FILE_FAILED`, and `ARCHIVE_INVALID`, naming the member, for types that no image contains, for paths
+ * that leave the archive, and for a truncated archive.
  *
- * @param title the archive in messages, such as `archive "output.tar"`
- *
- * Throws `ARCHIVE_INVALID`, naming the member, for whatever an image cannot hold or that leads out of the
- * archive, and where the archive ends too early.
+ * @param title the archive's name in messages, such as `archive "output.tar"`
  */
 export async function indexTar(path: string, title = `archive "${path}"`): Promise<Map<string, TarMember>> {
   const file = await open(path, "r").catch((cause: unknown) => {
@@ -59,7 +57,7 @@ function memberOf(
       return { kind: "link", target: normalizeName(linkTarget(entry, title), entry.path, title, folder) };
     }
     case "Link": {
-      // Another name of a file that came before it, whatever has that name later.
+      // A hard link means the file that had the target's name at this point, not a later one.
       const target = normalizeName(linkTarget(entry, title), entry.path, title);
       return earlier.get(target) ?? { kind: "link", target };
     }
@@ -76,7 +74,7 @@ function linkTarget(entry: TarEntry, title: string): string {
   throw invalid(title, `the link "${entry.path}" leads nowhere`);
 }
 
-/** Resolves a name inside the archive: what would leave it is refused. */
+/** Resolves a name inside the archive. Throws `ARCHIVE_INVALID` if it leaves the archive. */
 function normalizeName(name: string, member: string, title: string, folder = ""): string {
   if (name.startsWith("/") || /^[A-Za-z]:/.test(name))
     throw invalid(title, `member "${member}" has the absolute path "${name}"`);
@@ -89,7 +87,7 @@ function normalizeName(name: string, member: string, title: string, folder = "")
   return parts.join("/");
 }
 
-/** The archive may be shorter than it says. */
+/** Fills the buffer from a position. Throws `ARCHIVE_INVALID` if the file ends before. */
 async function readFully(file: FileHandle, buffer: Buffer, position: number, title: string): Promise<void> {
   let done = 0;
   while (done < buffer.length) {

@@ -1,24 +1,24 @@
 import { cutShort, readTarEntries } from "./entries.ts";
 
-/** A file of an archive, as it comes by. */
+/** A file in a streamed archive. */
 export type StreamedFile = {
   readonly path: string;
   readonly sizeBytes: number;
-  /** To be read, once, before the next file is asked for; else it is passed over. */
+  /** Readable once, and only before the next file is requested, which skips unread bytes. */
   readonly bytes: AsyncIterable<Uint8Array<ArrayBuffer>>;
 };
 
-/** The files of a tar archive that can be read only once, from its beginning. Throws `ARCHIVE_INVALID`. */
+/** Yields the regular files of a streamed tar archive. Throws `ARCHIVE_INVALID`. */
 export async function* readTarStream(
   archive: AsyncIterable<Uint8Array<ArrayBuffer>>,
   title: string,
 ): AsyncGenerator<StreamedFile> {
   const pieces = archive[Symbol.asyncIterator]();
   let rest = new Uint8Array();
-  /** Where `rest` begins. */
+  /** The offset of `rest` in the archive. */
   let position = 0;
 
-  /** What comes next, at most so many bytes. */
+  /** Returns the next bytes, at most `mostBytes`. */
   async function next(mostBytes: number): Promise<Uint8Array<ArrayBuffer>> {
     while (rest.length === 0) {
       const piece = await pieces.next();
@@ -49,7 +49,7 @@ export async function* readTarStream(
       if (type !== "File" && type !== "OldFile" && type !== "ContiguousFile") continue;
       yield { path, sizeBytes, bytes: readUntil(offset + sizeBytes) };
     }
-    // Whoever writes the archive should not find its reader gone.
+    // Read to the end, so that the writer does not fail on a closed pipe.
     for (let piece = await pieces.next(); !piece.done; piece = await pieces.next());
   } finally {
     await pieces.return?.();
