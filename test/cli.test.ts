@@ -37,9 +37,8 @@ describe("positionals", () => {
       compression: { kind: "gzip", level: 1 },
       stallTimeoutMs: 60_000,
       allowOversize: false,
-      mountFrom: undefined,
       cacheFrom: [],
-      caFile: undefined,
+      caFiles: [],
       skipVerify: false,
       cacheDirectory: ".cache",
     });

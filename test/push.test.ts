@@ -6,7 +6,6 @@ import * as v from "valibot";
 import type { Intercept } from "../dev/registry/answer-request.ts";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
 import { push } from "../index.ts";
-import { parseInvocation } from "../src/cli/invocation.ts";
 import { PushError } from "../src/errors.ts";
 import { digestOf, hexOf } from "../src/oci/digest.ts";
 import type { PushEvent } from "../src/report/events.ts";
@@ -474,17 +473,15 @@ describe("an interruption", () => {
   /** Pushes until an event asks for an interruption. */
   async function interruptAt(setup: Setup, isTime: (event: PushEvent) => boolean): Promise<PushError> {
     const interrupt = new AbortController();
-    const archive = join(setup.folder, "output.tar");
-    const cache = join(setup.folder, ".cache");
-    const invocation = parseInvocation([archive, setup.target, "--cache-dir", cache], {}, "0");
-    if (invocation.kind !== "push") throw new Error("This should be a push.");
-    const work = push(
-      invocation.push,
-      (event) => {
+    const work = push({
+      source: join(setup.folder, "output.tar"),
+      target: setup.target,
+      cacheDirectory: join(setup.folder, ".cache"),
+      signal: interrupt.signal,
+      report(event) {
         if (isTime(event)) interrupt.abort(new PushError("INTERRUPTED", "Stop."));
       },
-      interrupt.signal,
-    );
+    });
     return rejection(work);
   }
 
@@ -492,7 +489,7 @@ describe("an interruption", () => {
     await using setup = await setUp(dockerArchive([layerOf(5_000_000, 9)]));
     const error = await interruptAt(
       setup,
-      (event) => event.type === "task-progress" && event.task.verb === "compressing" && event.doneBytes > 0,
+      (event) => event.type === "blob" && event.state === "compressing" && event.doneBytes > 0,
     );
     expect(error.code).toBe("INTERRUPTED");
     expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
@@ -505,10 +502,7 @@ describe("an interruption", () => {
     await using setup = await setUp(dockerArchive([{ raw, packed: new Uint8Array(gzipSync(raw)) }]));
     const error = await interruptAt(
       setup,
-      (event) =>
-        event.type === "task-progress" &&
-        event.task.verb === "checking" &&
-        event.doneBytes === event.task.totalBytes,
+      (event) => event.type === "blob" && event.state === "verifying" && event.doneBytes === event.totalBytes,
     );
     expect(error.code).toBe("INTERRUPTED");
     await expectNothingTagged(setup);

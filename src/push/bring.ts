@@ -50,7 +50,7 @@ async function bringLayer(
   try {
     return await bringReady(ready, layer, plan.target, job, step.step === "send" ? step : {});
   } catch (error) {
-    if (ready.origin !== "cache" || !isDamaged(error)) throw error;
+    if (ready.origin === "source" || !isDamaged(error)) throw error;
     await dropCachedLayer(job.cache, ready.blob);
     return sendReady(await remake(layer, saves, job), layer, plan.target, job);
   }

@@ -111,7 +111,8 @@ async function uploadOnce(
   const { resumedBytes, mountedFrom } = await uploadBlob(target.registry(name.title), blob, {
     chunkBytes,
     allowOversize,
-    mountFrom: mayMount ? cacheFrom.map(({ repository }) => repository) : undefined,
+    mayMount,
+    mountFrom: cacheFrom.map(({ repository }) => repository),
     onProgress: (doneBytes) => reportBlob(job, name, { state: "uploading", doneBytes, totalBytes: size }),
     onPiece: guard?.pass,
     onRefused: (bodyBytes) => job.report({ type: "notice", code: "BODY_REFUSED", ...name, bodyBytes }),

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
 import { push } from "../../index.ts";
+import { readCredentials } from "../../src/cli/credentials.ts";
 import { parseInvocation } from "../../src/cli/invocation.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { hexOf, parseDigest } from "../../src/oci/digest.ts";
@@ -85,5 +86,11 @@ async function pushWith(
   const args = [...flags, "--cache-dir", cacheDirectory, archive, `http://${target}`];
   const invocation = parseInvocation(args, env, "0");
   if (invocation.kind !== "push") throw new Error("This should be a push.");
-  await push(invocation.push, () => {}, new AbortController().signal);
+  const { source = archive, ...command } = invocation.push;
+  const { signal } = new AbortController();
+  await push({
+    ...command,
+    source,
+    login: () => readCredentials(invocation.push, { environment: env, signal, onWaiting: () => {} }),
+  });
 }

@@ -46,7 +46,7 @@ describe("a blob that another repository has", () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const client = await withBlobElsewhere(registry, folder.path);
-    expect(await upload(client, { mountFrom: "team/base" })).toMatchObject({ mountedFrom: "team/base" });
+    expect(await upload(client, { mountFrom: ["team/base"] })).toMatchObject({ mountedFrom: "team/base" });
   });
 
   test("is mounted where the user says, though it was seen where it is no more", async () => {
@@ -55,7 +55,7 @@ describe("a blob that another repository has", () => {
     const client = await withBlobElsewhere(registry, folder.path);
     await rememberRepository(at(client, "team/gone"), [digest]);
     const before = registry.requests.length;
-    expect(await upload(client, { mountFrom: "team/base" })).toMatchObject({ mountedFrom: "team/base" });
+    expect(await upload(client, { mountFrom: ["team/base"] })).toMatchObject({ mountedFrom: "team/base" });
     // The upload that came in place of the first mount is given up.
     expect(storyFrom(registry, before)).toEqual(["POST 202", "DELETE 204", "POST 201"]);
   });
@@ -64,7 +64,7 @@ describe("a blob that another repository has", () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const client = await withBlobElsewhere(registry, folder.path);
-    expect(await upload(client, { mountFrom: "team/base", mayMount: false })).toEqual({ resumedBytes: 0 });
+    expect(await upload(client, { mountFrom: ["team/base"], mayMount: false })).toEqual({ resumedBytes: 0 });
   });
 });
 
@@ -73,7 +73,7 @@ describe("a blob that is not where it was thought to be", () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const client = clientOf(registry, { memoryDirectory: folder.path });
-    expect(await upload(client, { mountFrom: "team/base" })).toEqual({ resumedBytes: 0 });
+    expect(await upload(client, { mountFrom: ["team/base"] })).toEqual({ resumedBytes: 0 });
     expect(storyFrom(registry, 0)).toEqual(["POST 202", "PATCH 202", "PATCH 202", "PATCH 202", "PUT 201"]);
     await registry.pullBlob("team/app", digest);
   });
@@ -83,7 +83,7 @@ describe("a blob that is not where it was thought to be", () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry, { memoryDirectory: folder.path });
     await rememberRepository(client, [digest]);
-    await upload(client, { mountFrom: "team/app" });
+    await upload(client, { mountFrom: ["team/app"] });
     expect(registry.recorded("start-upload").map(({ query }) => query)).toEqual([""]);
   });
 
@@ -94,7 +94,7 @@ describe("a blob that is not where it was thought to be", () => {
     );
     await using registry = await startTestRegistry({ intercept: refusal });
     const client = clientOf(registry, { memoryDirectory: folder.path });
-    expect(await upload(client, { mountFrom: "team/base" })).toEqual({ resumedBytes: 0 });
+    expect(await upload(client, { mountFrom: ["team/base"] })).toEqual({ resumedBytes: 0 });
     await registry.pullBlob("team/app", digest);
   });
 });
@@ -124,7 +124,7 @@ describe("with tokens, a mount", () => {
     await upload(await connectTo(registry, "team/base", folder.path));
     const client = await connectTo(registry, "team/app", folder.path);
     const before = tokens.requests.length;
-    expect(await upload(client, { mountFrom: "team/base" })).toMatchObject({ mountedFrom: "team/base" });
+    expect(await upload(client, { mountFrom: ["team/base"] })).toMatchObject({ mountedFrom: "team/base" });
     expect(tokens.requests.slice(before).map(({ scopes }) => scopes)).toEqual([
       ["repository:team/app:pull,push", "repository:team/base:pull"],
     ]);

@@ -9,11 +9,10 @@ import { type FinishOptions, finishUpload } from "./finish.ts";
 import { cancelUpload } from "./session.ts";
 
 export type UploadOptions = FinishOptions & {
-  /**
-   * Repositories of the same registry that may have the blob, besides the one where it was seen last. Undefined: the blob
-   * is sent, wherever the registry says it is.
-   */
-  readonly mountFrom?: readonly string[] | undefined;
+  /** False: the blob is sent, wherever the registry says it is. @default true */
+  readonly mayMount?: boolean;
+  /** Repositories of the same registry that may have the blob, besides the one where it was seen last. */
+  readonly mountFrom?: readonly string[];
   /** Told that the registry did not take the blob as it was sent, and the size of the bodies in which it starts again. */
   readonly onRefused?: (bodyBytes: number) => void;
 };
@@ -74,9 +73,9 @@ export async function uploadBlob(
 async function placesOf(
   registry: Registry,
   { descriptor }: RegistryBlob,
-  { mountFrom }: UploadOptions,
+  { mayMount = true, mountFrom = [] }: UploadOptions,
 ): Promise<string[]> {
-  if (mountFrom === undefined) return [];
+  if (!mayMount) return [];
   const places = new Set([await recallRepository(registry, descriptor.digest), ...mountFrom]);
   places.delete(registry.repository);
   return [...places].filter((place) => place !== undefined);
