@@ -4,7 +4,8 @@ import type { Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
 import { configName, type Plan, type PlannedBlob, type PlannedLayer } from "./plan.ts";
-import { type Brought, bringReady, isDamaged, sendReady } from "./send.ts";
+import { bringReady, isDamaged, sendReady } from "./send.ts";
+import type { Brought } from "./target.ts";
 
 /** The blobs of an image, each on its way or at the registry. */
 export type BroughtBlobs = {

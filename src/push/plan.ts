@@ -11,8 +11,8 @@ import { type ResolvedImage, resolveImage } from "../source/stream/resolve-image
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
 import { type Job, reportBlob } from "./job.ts";
-import { type Brought, present, type SendOptions } from "./send.ts";
-import type { Target } from "./target.ts";
+import { present, type SendOptions } from "./send.ts";
+import type { Brought, Target } from "./target.ts";
 
 /** What will happen to a blob. */
 export type Step =

@@ -7,7 +7,7 @@ import { rememberRepository } from "../store/blob-places.ts";
 import type { BroughtBlobs } from "./bring.ts";
 import type { Job } from "./job.ts";
 import type { Plan, PlannedBlob } from "./plan.ts";
-import type { Brought } from "./send.ts";
+import type { Brought } from "./target.ts";
 
 /** A finished push. */
 export type Pushed = {

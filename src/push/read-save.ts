@@ -1,5 +1,5 @@
 import { PushError } from "../errors.ts";
-import { readyFromCache } from "../layers/prepare.ts";
+import { type ReadyBlob, readyFromCache } from "../layers/prepare.ts";
 import { prepareStreamedLayer } from "../layers/prepare-streamed.ts";
 import { compressionOfType, type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
@@ -11,9 +11,12 @@ import type { ResolvedImage } from "../source/stream/resolve-image.ts";
 import type { SavedLayer } from "../source/stream/saved-stream.ts";
 import { findPackedLayer } from "../store/layers.ts";
 import { type Job, reportBlob } from "./job.ts";
-import type { Made } from "./make-streamed.ts";
 import type { Plan, PlannedLayer } from "./plan.ts";
 import { bringReady, present } from "./send.ts";
+import type { Brought } from "./target.ts";
+
+/** A layer that a save has brought, or that the registry has. */
+export type Made = { readonly ready: ReadyBlob } | { readonly there: Brought };
 
 /** Layers that a save has to bring. Each is resolved, and taken out, when it is ready. */
 export type WantedLayers = Map<DiffId, { readonly layer: PlannedLayer } & PromiseWithResolvers<Made>>;

@@ -7,10 +7,7 @@ import { uploadBlob } from "../registry/upload/upload-blob.ts";
 import type { BlobTitle } from "../report/events.ts";
 import { uploadName } from "../store/file-names.ts";
 import { type Job, reportBlob } from "./job.ts";
-import type { Target } from "./target.ts";
-
-/** A blob that is at the registry, or that the registry said it has. */
-export type Brought = { readonly descriptor: Descriptor; readonly how: "present" | "mounted" | "sent" };
+import type { Brought, Target } from "./target.ts";
 
 export type SendOptions = {
   /** What the registry answered when it was asked for the blob before. Undefined: it has not been asked. */

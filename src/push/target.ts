@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import pLimit from "p-limit";
+import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { isLoopback } from "../oci/reference.ts";
 import { usernameOf } from "../registry/auth/credentials.ts";
@@ -9,12 +10,14 @@ import { readTrust } from "../registry/http/trust.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Job } from "./job.ts";
 import { type LargestFirst, largestFirst } from "./largest-first.ts";
-import type { Brought } from "./send.ts";
 
 /** HEAD requests at a time: they are small, and an image may have a hundred layers. */
 const QUESTIONS = 16;
 /** The first retry comes after a second, the fifth after sixteen. */
 const RETRY_DELAY_MS = 1000;
+
+/** A blob that is at the registry, or that the registry said it has. */
+export type Brought = { readonly descriptor: Descriptor; readonly how: "present" | "mounted" | "sent" };
 
 /** The repository that the image goes to. */
 export type Target = {
