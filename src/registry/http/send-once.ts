@@ -1,14 +1,9 @@
-// Bun answers this import with its own fetch, whose types say more than those of the package: they know TLS options
-// and web streams.
-import nodeFetch from "node-fetch";
 import { PushError } from "../../errors.ts";
 import type { Call } from "../../retry.ts";
 import type { Registry } from "../registry.ts";
 import { connectionError } from "./connection-error.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
 import { type StallTimer, stallTimer } from "./stall-timer.ts";
-
-const fetch = nodeFetch as unknown as typeof globalThis.fetch;
 
 /**
  * A server that has all of a body may be silent for longer than one that is still taking it in: Cloudflare lets a Worker
