@@ -37,7 +37,7 @@ export type { PushEvent, Report } from "./src/report/events.ts";
  * ```
  */
 export async function push(options: PushOptions): Promise<Pushed> {
-  await using job = await openJob(options);
+  await using job = await openJob({ engineEnvironment: process.env, ...options });
   const [target, source] = await job.all([connectTarget(job), openPushed(job)]);
   reportSource(source, job);
   const plan = startPlan(source, target, job);

@@ -23,7 +23,7 @@ describe.skipIf(missing !== undefined && !CI)(missing ? `with-bun (needs ${missi
 
     const first = await withBun(clone, "-e", print);
     expect(first.stderr).toContain("Installing the packages");
-    expect(first.stdout).toBe(`${manifest.dependencies.bun} true\n`);
+    expect(first.stdout).toBe(`${manifest.devDependencies.bun} true\n`);
     expect(first.code).toBe(7);
     expect(await readdir(join(clone, "node_modules"))).toContain("valibot");
 

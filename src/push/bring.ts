@@ -4,7 +4,8 @@ import type { Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
 import { configName, type Plan, type PlannedBlob, type PlannedLayer } from "./plan.ts";
-import { type Brought, bringReady, isDamaged, sendReady } from "./send.ts";
+import { bringReady, isDamaged, sendReady } from "./send.ts";
+import type { Brought } from "./target.ts";
 
 /** The blobs of an image, each on its way or at the registry. */
 export type BroughtBlobs = {
@@ -26,7 +27,7 @@ export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
     layers,
     async sendAgain(blob) {
       const ready = await obtain(blob, saves, plan, job);
-      return sendReady(ready, blob, plan.target, job, { believesRegistry: false });
+      return sendReady(ready, blob, plan.target, job, { mayMount: false });
     },
   };
 }
@@ -50,7 +51,7 @@ async function bringLayer(
   try {
     return await bringReady(ready, layer, plan.target, job, step.step === "send" ? step : {});
   } catch (error) {
-    if (ready.origin === "source" || !isDamaged(error)) throw error;
+    if (!(await isDamaged(error, ready, job))) throw error;
     await dropCachedLayer(job.cache, ready.blob);
     return sendReady(await remake(layer, saves, job), layer, plan.target, job);
   }

@@ -9,11 +9,7 @@ import { saveName } from "../store/file-names.ts";
 import { dropCachedLayer } from "../store/layers.ts";
 import { type Job, reportBlob } from "./job.ts";
 import { cachedState, findCached, type Plan, type PlannedLayer, reportReduced } from "./plan.ts";
-import { readSave, type WantedLayers } from "./read-save.ts";
-import type { Brought } from "./send.ts";
-
-/** A layer that a save has brought, or that the registry has. */
-export type Made = { readonly ready: ReadyBlob } | { readonly there: Brought };
+import { type Made, readSave, type WantedLayers } from "./read-save.ts";
 
 /** The saves of one engine's image. There is one at a time, and mostly one at all. */
 export type Saves = {

@@ -67,6 +67,7 @@ export const DEFAULTS = {
   allowOversize: false,
   cacheFrom: [],
   cacheDirectory: ".cache",
+  engineEnvironment: {},
   report: () => {},
 } as const satisfies Partial<PushOptions>;
 
@@ -76,11 +77,10 @@ export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "s
 
 /** Fills in what was not said. Throws `REFERENCE_INVALID`. */
 export function completeOptions(options: PushOptions): CompleteOptions {
-  const { target, engineEnvironment = process.env } = options;
+  const { target } = options;
   return {
     ...DEFAULTS,
     ...options,
-    engineEnvironment,
     target: typeof target === "string" ? parseReference(target) : target,
   };
 }
