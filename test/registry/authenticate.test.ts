@@ -168,6 +168,45 @@ describe("a token", () => {
     expect(await setup.auth.authorization()).toStartWith("Bearer ");
   });
 
+  test("is one for each set of scopes", async () => {
+    await using setup = await setUp();
+    const client = clientOf({ url: "http://registry.example" }, { credentials: ME });
+    const { auth } = client.registry;
+    const own = [OWN_SCOPE];
+    const mount = [OWN_SCOPE, "repository:team/base:pull"];
+    await auth.renew(setup.challenge(), undefined, own, client);
+    const token = await auth.authorization(mount, client);
+    expect(await auth.authorization(mount, client)).toBe(token);
+    expect(await auth.authorization(own, client)).not.toBe(token);
+    await auth.authorization(["repository:team/other:pull,push"], client);
+    expect(setup.server.requests.map(({ scopes }) => scopes)).toEqual([
+      own,
+      mount,
+      ["repository:team/other:pull,push"],
+    ]);
+  });
+
+  test("is asked for again where the request that asked for it was aborted, and another waits", async () => {
+    const begun = Promise.withResolvers<void>();
+    let count = 0;
+    await using setup = await setUp({
+      intercept: () => {
+        if (++count > 1) return undefined;
+        begun.resolve();
+        return new Promise<Response>(() => {});
+      },
+    });
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const call = { signal: abort.signal, onRetry: () => {} };
+    const first = setup.auth.renew(setup.challenge(), undefined, call).catch((error: unknown) => error);
+    const second = setup.auth.renew(setup.challenge(), undefined);
+    await begun.promise;
+    abort.abort(reason);
+    expect(await first).toBe(reason);
+    expect(await second).toBe(`Bearer ${setup.server.tokens[0]}`);
+  });
+
   test("is a secret like the password", async () => {
     await using setup = setUp();
     const basic = btoa("me:hush-Xq7");

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import type { ErrorCode } from "../../src/errors.ts";
+import { type ErrorCode, PushError } from "../../src/errors.ts";
+import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import { findBlob } from "../../src/registry/find-blob.ts";
+import { askForBlob, findBlob } from "../../src/registry/find-blob.ts";
+import { registrySlots } from "../../src/registry/slots.ts";
 import { answering, faultAlways, faultAt, unavailable } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
-import { blobOf, clientOf, upload } from "../support/registry-client.ts";
+import { blobOf, clientOf, type TestClient, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -67,5 +69,86 @@ describe("findBlob", () => {
     const client = clientOf(registry);
     expect((await rejection(findBlob(client, digest, client))).code).toBe(code);
     expect(registry.requests).toHaveLength(1);
+  });
+});
+
+describe("askForBlob", () => {
+  /** Notes the order in which answers come and blobs are sent, of at most two at a time. */
+  function startOrder(client: TestClient) {
+    const order: string[] = [];
+    const ask = async (blob: RegistryBlob) => {
+      await askForBlob(client, blob.descriptor.digest, client);
+      order.push("answer");
+    };
+    const send = (name: string) =>
+      client.registry.sending.run(0, async () => {
+        order.push(name);
+      });
+    return { order, ask, send };
+  }
+
+  const others = [11, 12, 13].map((seed) => blobOf(seededBytes(10, seed)));
+
+  test("is waited for before the next blob is chosen", async () => {
+    const gate = Promise.withResolvers<void>();
+    await using registry = await startTestRegistry({
+      intercept: faultAlways("head-blob", async () => {
+        await gate.promise;
+        return undefined;
+      }),
+    });
+    const { order, ask, send } = startOrder(clientOf(registry));
+    const asked = others.map(ask);
+    const sent = send("sent");
+    await Bun.sleep(30);
+    expect(order).toEqual([]);
+    gate.resolve();
+    await Promise.all([...asked, sent]);
+    expect(order).toEqual(["answer", "answer", "answer", "sent"]);
+  });
+
+  test("does not hold up blobs that are ready once it has to be repeated", async () => {
+    const gate = Promise.withResolvers<void>();
+    const slow = faultAt("head-blob", [2], async () => {
+      await gate.promise;
+      return undefined;
+    });
+    const failing = faultAt("head-blob", [1], unavailable);
+    await using registry = await startTestRegistry({
+      intercept: async (...request) => (await failing(...request)) ?? slow(...request),
+    });
+    const client = clientOf(registry);
+    const { order, ask, send } = startOrder(client);
+    const asked = ask(BLOB);
+    await send("sent");
+    expect(client.seenRetries).toHaveLength(1);
+    expect(order).toEqual(["sent"]);
+    gate.resolve();
+    await asked;
+    expect(order).toEqual(["sent", "answer"]);
+  });
+
+  test("lets its failure through, and blobs go on", async () => {
+    await using registry = await startTestRegistry({ intercept: faultAlways("head-blob", answering(403)) });
+    const client = clientOf(registry);
+    const { ask, send } = startOrder(client);
+    const asked = rejection(ask(BLOB));
+    await send("sent");
+    expect((await asked).code).toBe("DENIED");
+  });
+
+  test("takes no slot while it waits for its retry", async () => {
+    const gate = Promise.withResolvers<void>();
+    await using registry = await startTestRegistry({
+      intercept: faultAt("head-blob", [1], answering(503, { "retry-after": "600" })),
+    });
+    const client = clientOf(registry, { onRetry: () => gate.resolve() });
+    const one = { ...client, registry: { ...client.registry, ...registrySlots(1) } };
+    const asked = rejection(askForBlob(one, digest, one));
+    await gate.promise;
+    const { descriptor } = others[0] ?? BLOB;
+    expect(await askForBlob(one, descriptor.digest, one)).toBeUndefined();
+    client.abort.abort(new PushError("INTERRUPTED", "Seen enough."));
+    expect((await asked).code).toBe("INTERRUPTED");
   });
 });

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { readText } from "../../src/registry/http/body.ts";
-import { exchangePersistently, resolveLocation, send as sendTo } from "../../src/registry/http/send.ts";
+import { drain, readText } from "../../src/registry/http/body.ts";
+import {
+  exchange,
+  exchangePersistently,
+  resolveLocation,
+  send as sendTo,
+} from "../../src/registry/http/send.ts";
 import type { RegistryRequest } from "../../src/registry/http/send-once.ts";
 import { startHttpServer, type TestServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
@@ -101,6 +106,73 @@ describe("send", () => {
     await send(client, { method: "POST", url: new URL(`${other.url}/a`) });
     expect(registry.seen.map(({ authorization }) => authorization)).toEqual(["Basic eA=="]);
     expect(other.seen.map(({ authorization }) => authorization)).toEqual([null]);
+  });
+});
+
+describe("a body", () => {
+  const large = "x".repeat(5_000_000);
+
+  test("may be streamed, whatever its size", async () => {
+    await using server = startHttpServer(() => new Response(large));
+    const client = clientOf(server);
+    const { body } = await sendTo(client, { method: "GET", url: new URL(server.url) }, client);
+    let readBytes = 0;
+    for await (const piece of body ?? []) readBytes += piece.length;
+    expect(readBytes).toBe(large.length);
+  });
+
+  test("does not stall while its reader is slow", async () => {
+    await using server = startHttpServer(() => new Response(large));
+    const client = clientOf(server, { stallTimeoutMs: 50 });
+    const { body } = await sendTo(client, { method: "GET", url: new URL(server.url) }, client);
+    await Bun.sleep(150);
+    let readBytes = 0;
+    for await (const piece of body ?? []) {
+      if (readBytes === 0) await Bun.sleep(150);
+      readBytes += piece.length;
+    }
+    expect(readBytes).toBe(large.length);
+  });
+
+  test("ends with the reason of the call that is aborted meanwhile", async () => {
+    await using server = startHttpServer(
+      () => new Response(new ReadableStream({ start: (controller) => controller.enqueue("begun") })),
+    );
+    const client = clientOf(server);
+    const reason = new Error("enough");
+    const response = await sendTo(client, { method: "GET", url: new URL(server.url) }, client);
+    const reading = readText(response);
+    await Bun.sleep(5);
+    client.abort.abort(reason);
+    expect(await reading.then(String, (error: unknown) => error)).toBe(reason);
+  });
+
+  test("that was read or cancelled may be drained", async () => {
+    await using server = startHttpServer(() => new Response("said"));
+    const client = clientOf(server);
+    const read = await sendTo(client, { method: "GET", url: new URL(server.url) }, client);
+    expect(await readText(read)).toBe("said");
+    await drain(read);
+    const cancelled = await sendTo(client, { method: "GET", url: new URL(server.url) }, client);
+    await cancelled.body?.cancel();
+    await drain(cancelled);
+  });
+
+  test("that nobody reads lets its connection serve the next request", async () => {
+    const ports = new Set<number | undefined>();
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch(request, { requestIP }) {
+        ports.add(requestIP.call(server, request)?.port);
+        return new Response("x".repeat(100_000), { status: 404 });
+      },
+    });
+    const url = new URL(`http://127.0.0.1:${server.port}/`);
+    const client = clientOf({ url: url.origin });
+    for (let i = 0; i < 20; i++) await exchange(client, { method: "GET", url }, async () => {}, client);
+    await server.stop(true);
+    expect(ports.size).toBeLessThanOrEqual(3);
   });
 });
 

@@ -1,0 +1,222 @@
+/** Uploads of blobs whose bytes still come, as from an engine or from a client of a proxy. */
+import { describe, expect, test } from "bun:test";
+import { readdir } from "node:fs/promises";
+import type { Intercept } from "../../dev/registry/answer-request.ts";
+import { PushError } from "../../src/errors.ts";
+import {
+  answering,
+  answerLost,
+  brokenBody,
+  faultAlways,
+  faultAt,
+  sessionDeleted,
+  sessionKilled,
+  unavailable,
+} from "../support/faults.ts";
+import { type GrowingBlob, growingBlob } from "../support/growing-blob.ts";
+import { clientOf, upload } from "../support/registry-client.ts";
+import { rejection } from "../support/rejection.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { MAX_CHUNK, startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+
+const BYTES = seededBytes(3 * MAX_CHUNK + 1500, 81);
+
+/** Adds bytes in small pieces, with the pauses of a slow source. */
+async function fill(blob: GrowingBlob, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  for (let start = 0; start < bytes.length; start += 1000) {
+    blob.add(bytes.slice(start, start + 1000));
+    await Bun.sleep(1);
+  }
+}
+
+/** Lets a blob grow to these bytes, and end, while it is sent. */
+async function sendGrowing(client: ReturnType<typeof clientOf>, bytes: Uint8Array<ArrayBuffer>) {
+  const blob = growingBlob();
+  const sending = upload(client, blob);
+  const [sent] = await Promise.all([sending, fill(blob, bytes).then(() => blob.finish())]);
+  return sent;
+}
+
+const story = (registry: TestRegistry) =>
+  registry.requests.map(({ method, status }) => `${method} ${status}`);
+
+async function expectStored(registry: TestRegistry, digest: string, bytes: Uint8Array): Promise<void> {
+  const stored = await registry.pullBlob("team/app", digest);
+  expect(Buffer.from(stored).equals(Buffer.from(bytes))).toBe(true);
+}
+
+async function waitFor(condition: () => boolean): Promise<void> {
+  while (!condition()) await Bun.sleep(1);
+}
+
+describe("a growing blob", () => {
+  test.each([0, 1, 100, MAX_CHUNK - 1, MAX_CHUNK])("of %d bytes goes up in one PUT", async (size) => {
+    await using registry = await startTestRegistry();
+    const bytes = seededBytes(size, size);
+    const { descriptor, sentBytes, resumedBytes } = await sendGrowing(clientOf(registry), bytes);
+    expect(story(registry)).toEqual(["POST 202", "PUT 201"]);
+    expect(registry.recorded("close-upload")).toMatchObject([{ contentLength: size, bodyBytes: size }]);
+    expect({ size: descriptor.size, sentBytes, resumedBytes }).toEqual({
+      size,
+      sentBytes: size,
+      resumedBytes: 0,
+    });
+    await expectStored(registry, descriptor.digest, bytes);
+  });
+
+  test.each([MAX_CHUNK + 1, 2 * MAX_CHUNK - 1, 2 * MAX_CHUNK, 2 * MAX_CHUNK + 1, BYTES.length])(
+    "of %d bytes goes up in equal PATCHes and an empty PUT",
+    async (size) => {
+      await using registry = await startTestRegistry();
+      const bytes = seededBytes(size, size);
+      const { descriptor } = await sendGrowing(clientOf(registry), bytes);
+      const count = Math.ceil(size / MAX_CHUNK);
+      expect(story(registry)).toEqual(["POST 202", ...Array(count).fill("PATCH 202"), "PUT 201"]);
+      await expectStored(registry, descriptor.digest, bytes);
+    },
+  );
+
+  test("goes up while its bytes come", async () => {
+    await using registry = await startTestRegistry();
+    const progress: number[] = [];
+    const blob = growingBlob();
+    const sending = upload(clientOf(registry), blob, { onProgress: (bytes) => progress.push(bytes) });
+    blob.add(BYTES.slice(0, 2 * MAX_CHUNK + 1));
+    await waitFor(() => registry.recorded("patch").length === 2);
+    expect(registry.recorded("close-upload")).toEqual([]);
+    blob.add(BYTES.slice(2 * MAX_CHUNK + 1));
+    blob.finish();
+    const { descriptor } = await sending;
+    expect(progress.at(-1)).toBe(BYTES.length);
+    await expectStored(registry, descriptor.digest, BYTES);
+  });
+
+  test("goes in chunks of which 10,000 make 5 GiB", async () => {
+    await using registry = await startTestRegistry({ minChunkBytes: 1, maxChunkBytes: 1_000_000 });
+    const blob = growingBlob();
+    const sending = upload(clientOf(registry), blob, { chunkBytes: 2 });
+    blob.add(seededBytes(600_000, 82));
+    blob.finish();
+    await sending;
+    expect(registry.recorded("patch")[0]?.contentLength).toBe(Math.ceil((5 * 1024 ** 3) / 10_000));
+  });
+
+  test("is checked by its guard before the last piece", async () => {
+    await using registry = await startTestRegistry();
+    const ends: number[] = [];
+    const blob = growingBlob();
+    const guard = { pass: (end: number) => void ends.push(end), verify: async () => {} };
+    const sending = upload(clientOf(registry), { ...blob, guard });
+    blob.add(BYTES);
+    blob.finish();
+    await sending;
+    expect(ends).toEqual([MAX_CHUNK, 2 * MAX_CHUNK, 3 * MAX_CHUNK, BYTES.length]);
+  });
+});
+
+describe("a growing blob survives", () => {
+  test.each<[string, Intercept]>([
+    ["an answer of 503", faultAt("patch", [2], unavailable)],
+    ["a connection cut in the middle", faultAt("patch", [2], brokenBody)],
+    ["connections cut in the middle, with progress in between", faultAt("patch", [1, 3, 5, 7], brokenBody)],
+    ["a lost answer", faultAt("patch", [2], answerLost)],
+    ["the lost answers of all chunks", faultAlways("patch", answerLost)],
+    ["a forgotten session: it begins anew", faultAt("patch", [3], sessionDeleted)],
+    ["a session that died: it begins anew", faultAt("close-upload", [1], sessionKilled)],
+    ["a lost answer to the closing PUT", faultAt("close-upload", [1], answerLost)],
+  ])("%s", async (_, intercept) => {
+    await using registry = await startTestRegistry({ intercept });
+    const { descriptor } = await sendGrowing(clientOf(registry), BYTES);
+    await expectStored(registry, descriptor.digest, BYTES);
+  });
+
+  test.each<[string, Intercept]>([
+    ["an answer of 503", unavailable],
+    ["a connection cut in the middle", brokenBody],
+    ["a lost answer", answerLost],
+  ])("%s to its only PUT", async (_, fault) => {
+    await using registry = await startTestRegistry({ intercept: faultAt("close-upload", [1], fault) });
+    const bytes = seededBytes(3000, 83);
+    const { descriptor } = await sendGrowing(clientOf(registry), bytes);
+    await expectStored(registry, descriptor.digest, bytes);
+  });
+
+  test("a body limit that nobody announced, in smaller chunks", async () => {
+    const limits = { chunkHints: false, minChunkBytes: 1, maxBodyBytes: 300_000 };
+    await using registry = await startTestRegistry(limits);
+    const bytes = seededBytes(1_000_000, 84);
+    const blob = growingBlob();
+    const sending = upload(clientOf(registry), blob, { chunkBytes: 700_000 });
+    blob.add(bytes);
+    blob.finish();
+    const { descriptor } = await sending;
+    await expectStored(registry, descriptor.digest, bytes);
+  });
+
+  test("a registry that takes no chunks: it goes whole once it has ended", async () => {
+    const limits = { chunkHints: false, minChunkBytes: 1, maxBodyBytes: 10_000_000 };
+    const intercept = faultAlways("patch", answering(405));
+    await using registry = await startTestRegistry({ ...limits, intercept });
+    const client = clientOf(registry);
+    const bytes = seededBytes(700_000, 85);
+    for (const requests of [
+      ["POST", "PATCH", "DELETE", "POST", "PUT"],
+      ["POST", "PUT"],
+    ]) {
+      const before = registry.requests.length;
+      const blob = growingBlob();
+      const sending = upload(client, blob, { chunkBytes: 540_000 });
+      blob.add(bytes);
+      await Bun.sleep(20);
+      expect(registry.recorded("close-upload").length).toBe(before === 0 ? 0 : 1);
+      blob.finish();
+      const { descriptor } = await sending;
+      expect(registry.requests.slice(before).map(({ method }) => method)).toEqual(requests);
+      await expectStored(registry, descriptor.digest, bytes);
+    }
+  });
+});
+
+describe("a growing blob that ends early", () => {
+  test("by a failure of its source is cancelled at the registry", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startTestRegistry();
+    const client = clientOf(registry, { memoryDirectory: folder.path });
+    const blob = growingBlob();
+    const sending = rejection(upload(client, blob));
+    blob.add(BYTES.slice(0, 2 * MAX_CHUNK + 1));
+    await waitFor(() => registry.recorded("patch").length === 2);
+    // Without a digest nobody could find the upload again.
+    expect(await readdir(folder.path)).toEqual([]);
+    const failure = new PushError("ENGINE_FAILED", "The engine has died.");
+    blob.fail(failure);
+    expect(await sending).toBe(failure);
+    expect(story(registry)).toEqual(["POST 202", "PATCH 202", "PATCH 202", "DELETE 204"]);
+    expect(client.seenRetries).toEqual([]);
+  });
+
+  test("is cancelled where the retries ran out: nobody can resume it", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startTestRegistry({ intercept: faultAlways("patch", unavailable) });
+    const client = clientOf(registry, { memoryDirectory: folder.path, retries: 1 });
+    const blob = growingBlob();
+    const sending = rejection(upload(client, blob));
+    blob.add(BYTES);
+    expect(await sending).toMatchObject({ answer: { status: 503 } });
+    expect(story(registry).at(-1)).toBe("DELETE 204");
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test("by an interruption ends at once, though no byte comes", async () => {
+    await using registry = await startTestRegistry();
+    const client = clientOf(registry);
+    const blob = growingBlob();
+    const sending = rejection(upload(client, blob));
+    blob.add(BYTES.slice(0, MAX_CHUNK + 1));
+    await waitFor(() => registry.recorded("patch").length === 1);
+    const reason = new PushError("INTERRUPTED", "Stop.");
+    client.abort.abort(reason);
+    expect(await sending).toBe(reason);
+  });
+});
