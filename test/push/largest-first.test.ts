@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { largestFirst } from "../src/push/largest-first.ts";
+import { largestFirst } from "../../src/push/largest-first.ts";
 
 /** Work that notes its size when it starts, and ends when it is told to. */
 function startLog() {
@@ -16,8 +16,8 @@ function startLog() {
 
 const atOnce = async () => {};
 
-describe("the largest first", () => {
-  test("of all that is there before a choice is made, and of what comes meanwhile", async () => {
+describe("work in turns", () => {
+  test("runs the largest first, of all that waits when a choice is made", async () => {
     const log = startLog();
     const settled = Promise.withResolvers<void>();
     const run = largestFirst(1, () => settled.promise);
@@ -39,7 +39,7 @@ describe("the largest first", () => {
     expect(await Promise.all([...first, later])).toEqual([1, 3, 2, 9]);
   });
 
-  test("so many at a time, equal ones as they came", async () => {
+  test("runs so many at a time, and equal ones in the order in which they came", async () => {
     const log = startLog();
     const run = largestFirst(2, atOnce);
     const all = [5, 5, 5].map((size, i) => run(size, log.work(size + i / 10)));
@@ -51,7 +51,7 @@ describe("the largest first", () => {
     expect(log.started).toEqual([5, 5.1, 5.2]);
   });
 
-  test("what fails fails its own, and the next has its turn", async () => {
+  test("that fails rejects its own promise, and the next item has its turn", async () => {
     const run = largestFirst(1, atOnce);
     const failing = run(2, () => Promise.reject(new Error("lost")));
     const next = run(1, async () => "sent");
