@@ -1,65 +1,64 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How often and how patiently something is tried again. */
-export type RetryPolicy = {
+/** How often and how patiently a request is repeated. */
+export type Retries = {
   /** Tries after the first one. */
-  readonly retries: number;
-  /** The wait before the first retry; it doubles from one to the next. */
+  readonly count: number;
+  /** The wait before the first retry. It doubles from one retry to the next. */
   readonly baseDelayMs: number;
-  /** Ends a wait at once. */
+};
+
+export type Retry = { readonly error: unknown; readonly attempt: number; readonly delayMs: number };
+
+/** What belongs to a request, not to the registry. */
+export type Call = {
+  /** Ends the request, or the wait before its retry, at once. */
   readonly signal: AbortSignal;
-  /** Told before each wait: a user wants to know why nothing moves. */
+  /** Called before each wait: a user wants to know why nothing moves. */
   readonly onRetry: (retry: Retry) => void;
 };
 
-type Retry = {
-  readonly error: unknown;
-  readonly attempt: number;
-  readonly delayMs: number;
-  /** What it is about, such as a layer, where it is about one. */
-  readonly subject?: string;
-};
-
-/** No wait of our own choosing is longer; a server may ask for more. */
+/** No wait of our own choice is longer. A server may ask for more. */
 const MAX_DELAY_MS = 30_000;
 
-/** A server that wants to be left alone for longer than this is not waited for. */
+/** A longer `Retry-After` is a failure. */
 const MAX_REQUESTED_MS = 15 * 60_000;
 
-/** Runs something until it succeeds, fails for good, or has failed too often: then its last error is thrown. */
+/** Runs something until it succeeds. Throws its error where that is not retryable, or was the last of the retries. */
 export async function retry<T>(
-  policy: RetryPolicy,
+  retries: Retries,
   isRetryable: (error: unknown) => boolean,
   retryAfterMs: (error: unknown) => number,
   attempt: () => Promise<T>,
+  call: Call,
 ): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
       return await attempt();
     } catch (error) {
-      policy.signal.throwIfAborted();
-      if (failures > policy.retries || !isRetryable(error)) throw error;
-      await backOff(policy, failures, error, retryAfterMs(error));
+      call.signal.throwIfAborted();
+      if (failures > retries.count || !isRetryable(error)) throw error;
+      await backOff(retries, failures, error, retryAfterMs(error), call);
     }
   }
 }
 
 /**
  * Waits before the next try: twice as long each time, less a random part so that parallel uploads do not come back
- * all at once; never shorter than the server asked for.
+ * all at once, and never shorter than the server asked for.
  *
- * @param requestedMs the server's `Retry-After`; beyond a quarter of an hour, `error` is thrown instead
+ * @param requestedMs the server's `Retry-After`. `error` is thrown if it is longer than a quarter of an hour
  */
 export async function backOff(
-  policy: RetryPolicy,
+  retries: Retries,
   failures: number,
   error: unknown,
-  requestedMs = 0,
+  requestedMs: number,
+  { signal, onRetry }: Call,
 ): Promise<void> {
-  const ceiling = Math.min(policy.baseDelayMs * 2 ** (failures - 1), MAX_DELAY_MS);
-  // Nobody waits for hours in front of a push: then its failure is the better answer.
+  const ceiling = Math.min(retries.baseDelayMs * 2 ** (failures - 1), MAX_DELAY_MS);
   if (requestedMs > MAX_REQUESTED_MS) throw error;
   const delayMs = Math.max(requestedMs, Math.round(ceiling * (0.5 + Math.random() / 2)));
-  policy.onRetry({ error, attempt: failures, delayMs });
-  await sleep(delayMs, undefined, { signal: policy.signal }).catch(() => policy.signal.throwIfAborted());
+  onRetry({ error, attempt: failures, delayMs });
+  await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
 }

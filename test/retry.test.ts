@@ -1,13 +1,23 @@
 import { describe, expect, test } from "bun:test";
-import { backOff, type RetryPolicy, retry } from "../src/retry.ts";
+import { type Call, type Retries, type Retry, retry as retryWith, backOff as waitFor } from "../src/retry.ts";
 
-type Retry = Parameters<RetryPolicy["onRetry"]>[0];
+type Policy = Retries & Call;
 
-function policyOf(retries: number, more: Partial<RetryPolicy> = {}) {
+const retry = <T>(
+  policy: Policy,
+  isRetryable: (error: unknown) => boolean,
+  retryAfterMs: (error: unknown) => number,
+  attempt: () => Promise<T>,
+) => retryWith(policy, isRetryable, retryAfterMs, attempt, policy);
+
+const backOff = (policy: Policy, failures: number, error: unknown, requestedMs = 0) =>
+  waitFor(policy, failures, error, requestedMs, policy);
+
+function policyOf(count: number, more: Partial<Policy> = {}) {
   const told: Retry[] = [];
   const controller = new AbortController();
-  const policy: RetryPolicy = {
-    retries,
+  const policy: Policy = {
+    count,
     baseDelayMs: 1,
     signal: controller.signal,
     onRetry: (retry) => void told.push(retry),

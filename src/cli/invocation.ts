@@ -80,61 +80,67 @@ Environment only:
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.`;
 
-/** Reads arguments and environment; a flag is stronger than its variable. Throws `USAGE` and `REFERENCE_INVALID`. */
+/** The flags of a push, as help shows them. */
+const FLAGS: readonly (readonly [flag: string, description: string])[] = [
+  ["-u, --username <name>", "the user (env: USERNAME_REGISTRY)"],
+  ["--password-stdin", "read the password from standard input, whatever else is set"],
+  ["--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"],
+  ["--parallel <n>", `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`],
+  ["--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
+  [
+    "--chunk-size <size>",
+    "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: as the link is, up to that)",
+  ],
+  [
+    "--compression <kind>",
+    "gzip, zstd or none; layers that come compressed stay as they are (env: CHUNKPUSH_COMPRESSION; default: gzip)",
+  ],
+  [
+    "--compression-level <n>",
+    `gzip: ${rangeOf(LEVELS.gzip)}; zstd: ${rangeOf(LEVELS.zstd)} (env: CHUNKPUSH_COMPRESSION_LEVEL)`,
+  ],
+  [
+    "--cache-dir <folder>",
+    `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+  ],
+  [
+    "--stall-timeout <seconds>",
+    `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
+  ],
+  ["--ca-file <file>", "trust the certificate authorities in this PEM file, too"],
+  ["--insecure-skip-verify", "do not check the registry's certificate at all"],
+  ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
+];
+
+/** Reads arguments and environment. Flags override variables. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseInvocation(args: readonly string[], env: Environment, version: string): Invocation {
   const cache = parseCacheCommand(args, env);
   if (cache !== undefined)
     return typeof cache === "string" ? { kind: "text", text: cache } : { kind: "cache", cache };
   let text = "";
+  const program = pushProgram(version).configureOutput({
+    writeOut: (out) => {
+      text += out;
+    },
+    writeErr: () => {},
+  });
+  try {
+    program.parse([...args], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { kind: "text", text };
+    throw usageError(error);
+  }
+  return { kind: "push", push: pushCommand(program.args, program.opts(), env) };
+}
+
+function pushProgram(version: string): Command {
   const program = new Command("chunkpush")
     .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
     .argument("[source]", "an archive, a folder, or an image of the Docker engine")
-    .argument("<target>", "where it goes: registry/repository:tag")
-    .addOption(new Option("-u, --username <name>", "the user (env: USERNAME_REGISTRY)"))
-    .addOption(new Option("--password-stdin", "read the password from standard input, whatever else is set"))
-    .addOption(new Option("--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"))
-    .addOption(
-      new Option(
-        "--parallel <n>",
-        `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`,
-      ),
-    )
-    .addOption(
-      new Option("--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`),
-    )
-    .addOption(
-      new Option(
-        "--chunk-size <size>",
-        "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: as the link is, up to that)",
-      ),
-    )
-    .addOption(
-      new Option(
-        "--compression <kind>",
-        "gzip, zstd or none; layers that come compressed stay as they are (env: CHUNKPUSH_COMPRESSION; default: gzip)",
-      ),
-    )
-    .addOption(
-      new Option(
-        "--compression-level <n>",
-        `gzip: ${rangeOf(LEVELS.gzip)}; zstd: ${rangeOf(LEVELS.zstd)} (env: CHUNKPUSH_COMPRESSION_LEVEL)`,
-      ),
-    )
-    .addOption(
-      new Option(
-        "--cache-dir <folder>",
-        `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
-      ),
-    )
-    .addOption(
-      new Option(
-        "--stall-timeout <seconds>",
-        `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
-      ),
-    )
-    .addOption(new Option("--ca-file <file>", "trust the certificate authorities in this PEM file, too"))
-    .addOption(new Option("--insecure-skip-verify", "do not check the registry's certificate at all"))
-    .addOption(new Option("--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"))
+    .argument("<target>", "where it goes: registry/repository:tag");
+  for (const [flag, description] of FLAGS) program.addOption(new Option(flag, description));
+  program
     .addOption(
       new Option(
         "--cache-from <image>",
@@ -144,26 +150,12 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
     .version(version, "-V, --version")
     .addHelpText("after", EXAMPLES)
     .exitOverride()
-    .configureOutput({
-      writeOut: (out) => {
-        text += out;
-      },
-      writeErr: () => {},
-    })
-    // Commander fills required arguments from the left; here it is the first that may be missing.
+    // Commander fills required arguments from the left. Here the first one may be missing.
     .usage("[options] [source] <target>");
   program.registeredArguments.forEach((argument, i) => {
     argument.required = i === 0;
   });
-
-  try {
-    program.parse([...args], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { kind: "text", text };
-    throw usageError(error);
-  }
-  return { kind: "push", push: pushCommand(program.args, program.opts(), env) };
+  return program;
 }
 
 type Flags = {

@@ -3,6 +3,7 @@ import { toPrintable } from "../format.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
+import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
 import { readCredentials } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
@@ -39,6 +40,7 @@ export async function runPush(
         signal,
         onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
       }),
+    proxy: proxyFrom(env),
     engineEnvironment: env,
     report,
     signal,

@@ -3,7 +3,6 @@ import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { runCache } from "./cache-command.ts";
 import { parseInvocation } from "./invocation.ts";
-import { exemptLoopback } from "./proxy.ts";
 import { type Push, runPush } from "./push-command.ts";
 import { assertRuntime } from "./runtime.ts";
 
@@ -20,7 +19,6 @@ export async function runCommand(
   const interrupt = interruptOf(process);
   try {
     assertRuntime(Bun.version);
-    exemptLoopback(env);
     const invocation = parseInvocation(args, env, packageJson.version);
     if (invocation.kind === "text") stdout.write(invocation.text);
     else if (invocation.kind === "cache") await runCache(invocation.cache, (text) => stdout.write(text));

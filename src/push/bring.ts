@@ -27,7 +27,7 @@ export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
     layers,
     async sendAgain(blob) {
       const ready = await obtain(blob, saves, plan, job);
-      return sendReady(ready, blob, plan.target, job, { believesRegistry: false });
+      return sendReady(ready, blob, plan.target, job, { mayMount: false });
     },
   };
 }
@@ -51,7 +51,7 @@ async function bringLayer(
   try {
     return await bringReady(ready, layer, plan.target, job, step.step === "send" ? step : {});
   } catch (error) {
-    if (ready.origin === "source" || !isDamaged(error)) throw error;
+    if (!(await isDamaged(error, ready, job))) throw error;
     await dropCachedLayer(job.cache, ready.blob);
     return sendReady(await remake(layer, saves, job), layer, plan.target, job);
   }

@@ -1,9 +1,10 @@
 import { setImmediate } from "node:timers/promises";
 import { type CompressPool, startCompressPool } from "../layers/compress/pool.ts";
+import type { Call } from "../registry/registry.ts";
+import { type Slots, slots } from "../registry/slots.ts";
 import type { BlobState, BlobTitle, Report } from "../report/events.ts";
 import { type LayerCache, openLayerCache } from "../store/layers.ts";
 import { CACHE_IN_USE, type Locks, openLocks } from "../store/locks.ts";
-import { type LargestFirst, largestFirst } from "./largest-first.ts";
 import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions } from "./options.ts";
 
 /** One push: what its parts share, until it is disposed of. */
@@ -15,7 +16,7 @@ export type Job = AsyncDisposable & {
   /** Undefined: raw layers stay raw. */
   readonly pool: CompressPool | undefined;
   /** Makes layers of files one at a time, each on all cores, the largest first. */
-  readonly making: LargestFirst;
+  readonly making: Slots;
   /** Aborted by the caller, by the first failure, and at the end. */
   readonly signal: AbortSignal;
   readonly report: Report;
@@ -51,7 +52,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
     cache,
     locks,
     pool,
-    making: largestFirst(1, setImmediate),
+    making: slots(1, () => setImmediate()),
     signal,
     report,
     count: { sentBytes: 0, presentBytes: 0 },
@@ -76,4 +77,12 @@ export async function openJob(given: PushOptions): Promise<Job> {
 /** Reports the state of a blob. */
 export function reportBlob({ report }: Job, { id, title }: BlobTitle, state: BlobState): void {
   report({ type: "blob", id, title, ...state });
+}
+
+/** What belongs to each request of a push. @param title what its retries are about, if it is one blob */
+export function callOf({ signal, options, report }: Job, title?: string): Call {
+  return {
+    signal,
+    onRetry: (retry) => report({ type: "retry", title, retries: options.retries, ...retry }),
+  };
 }

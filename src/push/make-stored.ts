@@ -17,7 +17,7 @@ async function make(planned: PlannedLayer, job: Job, repairs: boolean): Promise<
   if (layer === undefined) throw new Error(`The source has no content for ${planned.title}.`);
   const totalBytes = layer.content.size;
   const compresses = layer.compression === "none" && job.pool !== undefined;
-  return job.making(totalBytes, async () => {
+  return job.making.run(totalBytes, async () => {
     const ready = await prepareLayer(layer, {
       ...job,
       repairs,

@@ -3,6 +3,7 @@ import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
+import { askForBlob } from "../registry/find-blob.ts";
 import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
 import { cancelUpload, mountBlob } from "../registry/upload/session.ts";
 import type { BlobTitle } from "../report/events.ts";
@@ -10,7 +11,7 @@ import type { Source } from "../source/open.ts";
 import { type ResolvedImage, resolveImage } from "../source/stream/resolve-image.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
-import { type Job, reportBlob } from "./job.ts";
+import { callOf, type Job, reportBlob } from "./job.ts";
 import { present, type SendOptions } from "./send.ts";
 import type { Brought, Target } from "./target.ts";
 
@@ -65,7 +66,7 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
         ? Promise.resolve(undefined)
         : resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest)),
     knownImages: () => {
-      known ??= readKnownImages(target.registry(), imagesToLookAt(job), compression.kind);
+      known ??= readKnownImages(target.at, imagesToLookAt(job), compression.kind, callOf(job));
       return known;
     },
   };
@@ -175,7 +176,7 @@ export async function findCached(
 
 async function settleReady(ready: ReadyBlob, name: BlobTitle, { target }: Context, job: Job): Promise<Step> {
   const { descriptor } = ready.blob;
-  const found = await target.ask(descriptor.digest, name.title);
+  const found = await askForBlob(target.at, descriptor.digest, callOf(job, name.title));
   return found?.sizeBytes === descriptor.size
     ? { step: "present", brought: present(descriptor, name, job) }
     : { step: "send", ready, answer: { found } };
@@ -190,13 +191,13 @@ async function settleKnown(
   job: Job,
 ): Promise<Step | undefined> {
   // Registries may tell a wrong size for mounted blobs: only the status counts.
-  if ((await target.ask(descriptor.digest, name.title)) !== undefined)
+  if ((await askForBlob(target.at, descriptor.digest, callOf(job, name.title))) !== undefined)
     return { step: "present", brought: present(descriptor, name, job) };
-  const registry = target.registry();
-  if (repository === registry.repository) return undefined;
-  const answer = await mountBlob(registry, descriptor.digest, repository);
+  if (repository === target.at.name) return undefined;
+  const call = callOf(job, name.title);
+  const answer = await mountBlob(target.at, descriptor.digest, repository, call);
   if (answer === "mounted") return { step: "mount", brought: present(descriptor, name, job, repository) };
-  if (answer !== undefined) await cancelUpload(registry, answer);
+  if (answer !== undefined) await cancelUpload(target.at, answer, call);
   return undefined;
 }
 

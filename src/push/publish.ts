@@ -5,7 +5,7 @@ import { formatReference } from "../oci/reference.ts";
 import { missingBlobs, putManifest } from "../registry/put-manifest.ts";
 import { rememberRepository } from "../store/blob-places.ts";
 import type { BroughtBlobs } from "./bring.ts";
-import type { Job } from "./job.ts";
+import { callOf, type Job } from "./job.ts";
 import type { Plan, PlannedBlob } from "./plan.ts";
 import type { Brought } from "./target.ts";
 
@@ -32,10 +32,10 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
   brought.set(plan.config, config as Brought);
   for (const [i, layer] of [...blobs.layers.keys()].entries()) brought.set(layer, layers[i] as Brought);
 
-  const registry = plan.target.registry();
+  const { at } = plan.target;
   let manifest = manifestOf(plan, brought);
   try {
-    await putManifest(registry, reference.tag, manifest);
+    await putManifest(at, reference.tag, manifest, callOf(job));
   } catch (error) {
     const doubtful = [...brought].filter(([, { how }]) => how !== "sent");
     const digests = doubtful.map(([, { descriptor }]) => descriptor.digest);
@@ -45,10 +45,12 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
     const sent = await job.all(wanted.map(([blob]) => blobs.sendAgain(blob)));
     for (const [i, [blob]] of wanted.entries()) brought.set(blob, sent[i] as Brought);
     manifest = manifestOf(plan, brought);
-    await putManifest(registry, reference.tag, manifest);
+    await putManifest(at, reference.tag, manifest, callOf(job));
   }
   await rememberRepository(
-    registry,
+    at.registry.notes,
+    at.registry.origin,
+    at.name,
     [...brought.values()].map(({ descriptor }) => descriptor.digest),
   );
   const pushed = { reference: formatReference(reference), digest: manifest.digest, ...job.count };

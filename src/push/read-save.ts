@@ -4,13 +4,14 @@ import { prepareStreamedLayer } from "../layers/prepare-streamed.ts";
 import { compressionOfType, type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image.ts";
+import { askForBlob } from "../registry/find-blob.ts";
 import type { BlobTitle } from "../report/events.ts";
 import { blobPath } from "../source/files/image-parts.ts";
 import type { StreamSource } from "../source/open.ts";
 import type { ResolvedImage } from "../source/stream/resolve-image.ts";
 import type { SavedLayer } from "../source/stream/saved-stream.ts";
 import { findPackedLayer } from "../store/layers.ts";
-import { type Job, reportBlob } from "./job.ts";
+import { callOf, type Job, reportBlob } from "./job.ts";
 import type { Plan, PlannedLayer } from "./plan.ts";
 import { bringReady, present } from "./send.ts";
 import type { Brought } from "./target.ts";
@@ -172,7 +173,11 @@ async function findElsewhere(
   if (compresses && descriptor.mediaType === MEDIA_TYPE.layer.none) return undefined;
   const blob = await findPackedLayer(job.cache, descriptor.digest, compresses);
   if (blob !== undefined) return { ready: readyFromCache(blob, name.title, job.signal) };
-  if (!asksRegistry || (await plan.target.ask(descriptor.digest, name.title)) === undefined) return undefined;
+  if (
+    !asksRegistry ||
+    (await askForBlob(plan.target.at, descriptor.digest, callOf(job, name.title))) === undefined
+  )
+    return undefined;
   return { there: present(descriptor, name, job) };
 }
 

@@ -1,71 +1,73 @@
 import { PushError, RegistryError } from "../errors.ts";
 import { apiHost, isLoopback, type Reference } from "../oci/reference.ts";
-import { type RetryPolicy, retry } from "../retry.ts";
-import { recallLearned } from "../store/upload-notes.ts";
+import { type Retries, retry } from "../retry.ts";
+import type { NoteFolder } from "../store/notes.ts";
+import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import type { Credentials } from "./auth/credentials.ts";
 import { expectStatus } from "./http/expect-status.ts";
-import { send } from "./http/send.ts";
+import { exchange } from "./http/send.ts";
 import { isTransient, retryAfterMs } from "./http/transient.ts";
 import type { Trust } from "./http/trust.ts";
-import type { Registry } from "./registry.ts";
+import type { Call, Registry } from "./registry.ts";
+import { registrySlots } from "./slots.ts";
 import { linkRate } from "./upload/link-rate.ts";
-import { uploadSlots } from "./upload/slots.ts";
 
-/** How often a greeting may be lost on the way before it is taken for one to somebody else. */
+/** A greeting that breaks off more often is probably meant for another server. */
 const GREETING_BREAKS = 2;
 
 export type ConnectOptions = {
+  /** Its repository's scope is asked for in the greeting, so that one token serves the push. */
   readonly target: Reference;
   readonly credentials: Credentials | undefined;
-  /** Plain HTTP where the target does not say otherwise. */
+  /** Uses plain HTTP unless the target says otherwise. */
   readonly insecure: boolean;
   readonly trust: Trust;
-  readonly retryPolicy: RetryPolicy;
+  readonly proxy: Registry["proxy"];
+  readonly retries: Retries;
   readonly stallTimeoutMs: number;
-  /** Chunks on their way at a time. */
+  /** Blobs on their way at a time. */
   readonly parallel: number;
-  /** The user's word on the size of chunks: then what earlier pushes learned about it is not asked. */
+  /** The user's chunk size. With it, the limits that earlier pushes noted are not loaded. */
   readonly chunkBytes?: number | undefined;
-  readonly memory: Registry["memory"];
-  /** Told where the registry is, before anything is sent there. */
+  readonly notes: NoteFolder;
+  /** Called with the registry's origin before anything is sent there. */
   readonly onAddressed?: (origin: string) => void;
 };
 
 /**
- * Greets the registry, so that a wrong password, a wrong port or an unknown certificate is found out before any
- * work is done. A server that is at fault is asked again like everywhere, and one that breaks off or is silent a
- * little: that may be a mistake in the command, as whatever else goes wrong here most often is.
+ * Greets the registry, so that a wrong password, a wrong port or an unknown certificate shows before any work is done.
+ * A server at fault is asked again as always. One that breaks off or is silent is asked a few times only, because the
+ * cause may be a mistake in the command.
  */
-export async function connect(options: ConnectOptions): Promise<Registry> {
-  const { target, credentials, trust, retryPolicy, stallTimeoutMs } = options;
-  // As requests have it: without a default port, and with an address in its one form.
+export async function connect(options: ConnectOptions, call: Call): Promise<Registry> {
+  const { target, credentials, trust, proxy, retries, stallTimeoutMs, notes } = options;
+  // A URL drops the default port, and writes an address in one form.
   const { origin } = new URL(`${schemeOf(options)}://${apiHost(target)}`);
   options.onAddressed?.(origin);
-  const { memory } = options;
-  // The user's word makes a guess of it needless, and may be about another limit than the one that was met.
-  const noted = options.chunkBytes === undefined ? await recallLearned({ memory, origin }) : undefined;
+  // Saved limits may be about another chunk size than the user's.
+  const noted = options.chunkBytes === undefined ? await recallLimits(notes, origin) : {};
   const address = {
     origin,
-    repository: target.repository,
     trust,
-    retryPolicy,
+    proxy,
+    retries,
     stallTimeoutMs,
-    memory,
-    slots: uploadSlots(options.parallel),
-    learned: noted?.learned ?? { maxBodyBytes: undefined, wholePuts: undefined },
-    link: linkRate(noted?.bytesPerSecond),
-    signal: retryPolicy.signal,
+    notes,
+    ...registrySlots(options.parallel),
+    learned: { maxBodyBytes: noted.maxBodyBytes, wholePuts: noted.wholePuts },
+    link: linkRate(noted.bytesPerSecond),
   };
   const registry: Registry = { ...address, auth: authenticate(address, credentials) };
-  const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
+  const at = { registry, name: target.repository };
+  const request = { method: "GET", url: new URL(`${origin}/v2/`) } as const;
   let breaks = 0;
-  const isWorthAnother = (error: unknown) =>
+  const isRetryable = (error: unknown) =>
     error instanceof RegistryError ? isTransient(error) : isBroken(error) && ++breaks <= GREETING_BREAKS;
-  await retry(retryPolicy, isWorthAnother, retryAfterMs, async () =>
-    // 404: a registry that serves its repositories, but not this path. All else will show at the first blob.
-    expectStatus(registry, request, await send(registry, request), 200, 404),
-  );
+  // 404: a registry that serves its repositories, but not this path. The first blob shows everything else.
+  const greet = () =>
+    exchange(at, request, (response) => expectStatus(at, request, response, 200, 404), call);
+  await retry(retries, isRetryable, retryAfterMs, greet, call);
   return registry;
 }
 
@@ -73,7 +75,7 @@ function isBroken(error: unknown): boolean {
   return error instanceof PushError && (error.code === "CONNECTION_LOST" || error.code === "STALLED");
 }
 
-/** Docker's rule, and the user's word above it. */
+/** Docker's rule, unless the user says otherwise. */
 function schemeOf({ target, insecure }: ConnectOptions): "http" | "https" {
   return target.scheme ?? (insecure || isLoopback(target) ? "http" : "https");
 }

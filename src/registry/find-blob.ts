@@ -1,22 +1,52 @@
 import type { Digest } from "../oci/digest.ts";
+import { retry } from "../retry.ts";
 import { expectStatus } from "./http/expect-status.ts";
-import { sendPersistently } from "./http/send.ts";
-import { blobUrl, type Registry } from "./registry.ts";
+import { exchange } from "./http/send.ts";
+import { isTransient, retryAfterMs } from "./http/transient.ts";
+import { blobUrl, type Call, type Repository } from "./registry.ts";
+
+/** What a registry says about a blob that it has. serverless-registry tells a wrong size for mounted blobs. */
+export type FoundBlob = { readonly sizeBytes: number | undefined };
+
+/** HEAD: asks whether the repository has a blob. Undefined if it does not. */
+export function findBlob(at: Repository, digest: Digest, call: Call): Promise<FoundBlob | undefined> {
+  return retry(at.registry.retries, isTransient, retryAfterMs, () => headBlob(at, digest, call), call);
+}
 
 /**
- * Asks whether the repository has a blob. Undefined where it has not.
- *
- * Only the status is to be believed: serverless-registry answers for a mounted blob with the size of the link.
+ * Asks the same within the limits of `asking`, of which a backoff takes no slot. `sending` waits for the answer before it
+ * chooses the next blob, unless the question has to be repeated: one slow answer must not hold up blobs that are ready.
  */
-export async function findBlob(
-  registry: Registry,
-  digest: Digest,
-): Promise<{ sizeBytes: number | undefined } | undefined> {
-  const request = { method: "HEAD", url: blobUrl(registry, digest) } as const;
-  const response = await sendPersistently(registry, request, (answer) =>
-    expectStatus(registry, request, answer, 200, 404),
+export async function askForBlob(at: Repository, digest: Digest, call: Call): Promise<FoundBlob | undefined> {
+  const { asking, questions, retries } = at.registry;
+  const { promise: settled, resolve: settle } = Promise.withResolvers<void>();
+  const onRetry: Call["onRetry"] = (retry) => {
+    settle();
+    questions.delete(settled);
+    call.onRetry(retry);
+  };
+  // Questions go before blobs where both share slots.
+  const attempt = () => asking.run(Number.POSITIVE_INFINITY, () => headBlob(at, digest, call));
+  questions.add(settled);
+  try {
+    return await retry(retries, isTransient, retryAfterMs, attempt, { ...call, onRetry });
+  } finally {
+    settle();
+    questions.delete(settled);
+  }
+}
+
+async function headBlob(at: Repository, digest: Digest, call: Call): Promise<FoundBlob | undefined> {
+  const request = { method: "HEAD", url: blobUrl(at, digest) } as const;
+  return exchange(
+    at,
+    request,
+    async (response) => {
+      await expectStatus(at, request, response, 200, 404);
+      if (response.status === 404) return undefined;
+      const length = response.headers.get("content-length");
+      return { sizeBytes: length === null ? undefined : Number(length) };
+    },
+    call,
   );
-  if (response.status === 404) return undefined;
-  const length = response.headers.get("content-length");
-  return { sizeBytes: length === null ? undefined : Number(length) };
 }

@@ -11,17 +11,19 @@ import { type DiffId, type Digest, digestOf, parseDigest } from "../oci/digest.t
 import { assertLayerCount, parseImageConfig } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
 import { object } from "../oci/json-schema.ts";
+import { pullScope } from "./auth/scope.ts";
+import { readText } from "./http/body.ts";
 import { expectStatus } from "./http/expect-status.ts";
-import { sendPersistently } from "./http/send.ts";
-import { blobUrl, manifestUrl, type Registry } from "./registry.ts";
+import { exchangePersistently } from "./http/send.ts";
+import { blobUrl, type Call, manifestUrl, type Repository } from "./registry.ts";
 
 /** An image that the registry has. */
 export type KnownImage = {
   readonly repository: string;
-  /** Of its manifest. */
+  /** The digest of its manifest. */
   readonly digest: Digest;
   readonly config: RegistryBlob;
-  /** Those that are compressed as was asked, by diffID. */
+  /** The layers with the wanted compression, by diffID. */
   readonly layers: ReadonlyMap<DiffId, Descriptor>;
 };
 
@@ -32,7 +34,7 @@ const ACCEPT = {
   accept: `${MEDIA_TYPE.manifest}, application/vnd.docker.distribution.manifest.v2+json`,
 };
 
-/** A registry that answers, but fails at the question, costs seconds: the layers can be made as well. */
+/** Few: the layers can be made as well, without the registry's answer. */
 const MAX_RETRIES = 2;
 
 const CONTENT = object({
@@ -43,36 +45,35 @@ const CONTENT = object({
 const MANIFEST = object({ config: CONTENT, layers: v.array(CONTENT) });
 
 /**
- * Images at the registry, whose configs say what the blobs of their manifests unpack to. Undefined in place of one that
- * is not there, or is of another kind. Nothing is said of whether their blobs are still there.
+ * Reads images at the registry: their configs tell what the blobs of their manifests unpack to. Leaves out images that
+ * are missing, or of another kind. Their blobs may be missing by now.
  *
- * @param compression only layers that are compressed so
+ * @param compression leaves out layers with another one
  */
 export async function readKnownImages(
-  registry: Registry,
+  at: Repository,
   images: readonly ImageName[],
   compression: Compression,
+  call: Call,
 ): Promise<KnownImage[]> {
-  const known = await Promise.all(images.map((image) => readImage(registry, image, compression)));
+  const known = await Promise.all(images.map((image) => readImage(at, image, compression, call)));
   return known.filter((image) => image !== undefined);
 }
 
 async function readImage(
-  registry: Registry,
+  at: Repository,
   { repository, tag }: ImageName,
   compression: Compression,
+  call: Call,
 ): Promise<KnownImage | undefined> {
-  const { retryPolicy } = registry;
-  const retries = Math.min(retryPolicy.retries, MAX_RETRIES);
-  const place = { ...registry, repository, retryPolicy: { ...retryPolicy, retries } };
-  const scopes = repository === registry.repository ? [] : [`repository:${repository}:pull`];
+  const name = `${repository}:${tag} at the registry`;
+  const place = { registry: at.registry, name: repository };
   try {
-    const name = `${repository}:${tag} at the registry`;
-    const manifestBytes = await read(place, manifestUrl(place, tag), scopes);
+    const manifestBytes = await read(at, repository, manifestUrl(place, tag), call);
     if (manifestBytes === undefined) return undefined;
     const manifest = parseJson(manifestBytes, MANIFEST, name);
     const digest = parseDigest(manifest.config.digest, `the config's digest of ${name}`);
-    const configBytes = await read(place, blobUrl(place, digest), scopes);
+    const configBytes = await read(at, repository, blobUrl(place, digest), call);
     if (configBytes === undefined || digestOf(configBytes) !== digest) return undefined;
     const { blob, diffIds } = parseImageConfig(configBytes, `the config of ${name}`);
     assertLayerCount(diffIds, manifest.layers, `the manifest of ${name}`);
@@ -88,22 +89,31 @@ async function readImage(
     }
     return { repository, digest: digestOf(manifestBytes), config: blob, layers };
   } catch (error) {
-    if (registry.signal.aborted || !(error instanceof PushError)) throw error;
-    // Without rights to read, with an image that is none of ours, or with a registry that only takes: all layers are
-    // prepared as ever.
+    // No right to read, an image of another kind, or a registry that only takes: all layers are made.
+    if (call.signal.aborted || !(error instanceof PushError)) throw error;
     return undefined;
   }
 }
 
-/** What is there: documents, as far as their first MiB. */
+/** GET: reads a document of a repository, at most its first MiB. Undefined if it is missing. */
 async function read(
-  registry: Registry,
+  { registry, name }: Repository,
+  repository: string,
   url: URL,
-  scopes: readonly string[],
+  call: Call,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const retries = { ...registry.retries, count: Math.min(registry.retries.count, MAX_RETRIES) };
+  const at = { registry: { ...registry, retries }, name };
+  // The token of the push serves a mount from there, too.
+  const scopes = repository === name ? [] : [pullScope(repository)];
   const request = { method: "GET", url, headers: ACCEPT, scopes } as const;
-  const response = await sendPersistently(registry, request, (answer) =>
-    expectStatus(registry, request, answer, 200, 404),
+  return exchangePersistently(
+    at,
+    request,
+    async (response) => {
+      await expectStatus(at, request, response, 200, 404);
+      return response.status === 200 ? new TextEncoder().encode(await readText(response)) : undefined;
+    },
+    call,
   );
-  return response.status === 200 ? new TextEncoder().encode(response.text) : undefined;
 }

@@ -1,54 +1,61 @@
 import type { Digest } from "../oci/digest.ts";
-import type { RetryPolicy } from "../retry.ts";
+import type { Retries } from "../retry.ts";
+import type { NoteFolder } from "../store/notes.ts";
 import type { Authenticator } from "./auth/authenticator.ts";
 import type { Trust } from "./http/trust.ts";
+import type { Slots } from "./slots.ts";
 import type { LinkRate } from "./upload/link-rate.ts";
-import type { UploadSlots } from "./upload/slots.ts";
 
-/** What a registry was seen to take where something else was refused. */
+export type { Call } from "../retry.ts";
+
+/** What a registry was seen to take where it refused something else. */
 export type Learned = {
-  /** The largest body. */
+  /** The size of the largest body. */
   maxBodyBytes: number | undefined;
   /**
-   * What is known of blobs in one PUT, however large: `only` where chunks are refused, `preferred` where they have to
+   * Whether a blob goes up in one PUT, however large: `only` where chunks are refused, `preferred` where they have to
    * be tiny, `refused` where that does not work either.
    */
   wholePuts: "only" | "preferred" | "refused" | undefined;
 };
 
-/** A repository at a registry, and how to talk to it. */
+/** A registry, and how to talk to it. It knows no repository and no single request. */
 export type Registry = {
-  /** `https://registry.example.com`: the only origin, besides its token server, that ever sees who pushes. */
+  /** `https://registry.example.com`: credentials go to this origin and to its token server only. */
   readonly origin: string;
-  readonly repository: string;
   readonly auth: Authenticator;
-  readonly retryPolicy: RetryPolicy;
-  /**
-   * Where it is noted, from process to process, how far uploads are and how large a body may be. The folder must
-   * exist. `onFailure` is told whenever something could not be noted.
-   */
-  readonly memory: { readonly directory: string; readonly onFailure?: (reason: string) => void };
-  readonly slots: UploadSlots;
-  /** About the bodies that it takes; from all uploads, for all uploads. */
+  readonly retries: Retries;
+  /** Keeps notes on uploads, on places of blobs and on limits from process to process. */
+  readonly notes: NoteFolder;
+  /** Limits the questions at a time. */
+  readonly asking: Slots;
+  /** The questions that `sending` waits for before it chooses the next blob. */
+  readonly questions: Set<Promise<unknown>>;
+  /** Limits the blobs on their way at a time. */
+  readonly sending: Slots;
   readonly learned: Learned;
   readonly link: LinkRate;
   readonly trust: Trust;
-  /** Without a byte moved, or an answer once all are sent, for so long, a request has failed. */
+  /** Returns the proxy to use for an address. */
+  readonly proxy: (url: URL) => string | undefined;
+  /** A request fails after this long without a byte moved or, once all are sent, without an answer. */
   readonly stallTimeoutMs: number;
-  readonly signal: AbortSignal;
 };
 
-/** Where a blob is found: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */
-export function blobUrl({ origin, repository }: Registry, digest: Digest): URL {
-  return new URL(`${origin}/v2/${repository}/blobs/${digest}`);
+/** A repository of a registry. */
+export type Repository = { readonly registry: Registry; readonly name: string };
+
+/** Returns the address of a blob: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */
+export function blobUrl({ registry, name }: Repository, digest: Digest): URL {
+  return new URL(`${registry.origin}/v2/${name}/blobs/${digest}`);
 }
 
-/** Where uploads begin. */
-export function uploadsUrl({ origin, repository }: Registry): URL {
-  return new URL(`${origin}/v2/${repository}/blobs/uploads/`);
+/** Returns the address where uploads begin. */
+export function uploadsUrl({ registry, name }: Repository): URL {
+  return new URL(`${registry.origin}/v2/${name}/blobs/uploads/`);
 }
 
-/** Where a manifest goes. */
-export function manifestUrl({ origin, repository }: Registry, tag: string): URL {
-  return new URL(`${origin}/v2/${repository}/manifests/${tag}`);
+/** Returns the address of a manifest, by its tag or digest. */
+export function manifestUrl({ registry, name }: Repository, reference: string): URL {
+  return new URL(`${registry.origin}/v2/${name}/manifests/${reference}`);
 }

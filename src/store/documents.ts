@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { blobName } from "./file-names.ts";
-import type { LayerCache } from "./layers.ts";
+import { type LayerCache, noteUse } from "./layers.ts";
 import { replaceFile } from "./temporary-file.ts";
 
 // An engine exports an image's documents (index, manifest, config) only by saving the whole image. The cache keeps them
@@ -21,7 +21,9 @@ export async function findCachedDocument(
     const path = join(cache.directory, blobName(digest));
     if ((await stat(path)).size > MAX_DOCUMENT_BYTES) return undefined;
     const bytes = new Uint8Array(await readFile(path));
-    return digestOf(bytes) === digest ? bytes : undefined;
+    if (digestOf(bytes) !== digest) return undefined;
+    await noteUse(cache, digest);
+    return bytes;
   } catch {
     // Without the document, the engine saves the image.
     return undefined;

@@ -50,8 +50,9 @@ export function saveName(imageId: Digest): string {
 }
 
 /** Names the saved offset of a blob's upload to a repository, and the lock on that upload. */
-export function uploadName(registry: { origin: string; repository: string }, digest: Digest): string {
-  return `${hexOf(digest)}-upload-${shortName(`${registry.origin}/${registry.repository}`)}`;
+export function uploadName(upload: { origin: string; repository: string; digest: Digest }): string {
+  const { origin, repository, digest } = upload;
+  return `${hexOf(digest)}-upload-${shortName(`${origin}/${repository}`)}`;
 }
 
 /** Names the file that lists in which repositories of a registry blobs were seen. */

@@ -74,7 +74,7 @@ export async function findPackedLayer(
 }
 
 /** Updates the blob's date, by which pruning chooses. */
-async function noteUse(cache: LayerCache, digest: Digest): Promise<void> {
+export async function noteUse(cache: LayerCache, digest: Digest): Promise<void> {
   const now = new Date();
   // In a shared cache the blob may belong to another user. Its date then stays as it is.
   await utimes(blobPath(cache, digest), now, now).catch(() => undefined);

@@ -3,10 +3,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { join } from "node:path";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { authenticate } from "../../src/registry/auth/authenticate.ts";
-import type { Registry } from "../../src/registry/registry.ts";
 import { closeUpload, sendChunk, startUpload } from "../../src/registry/upload/session.ts";
 import { createSelfSigned } from "../support/certificates.ts";
-import { blobOf, clientOf } from "../support/registry-client.ts";
+import { blobOf, clientOf, type TestClient } from "../support/registry-client.ts";
 import { temporaryFolder } from "./command.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { requireParts } from "./parts.ts";
@@ -31,20 +30,21 @@ describe.skipIf(!requireParts("docker-registry", "openssl"))("docker-registry wi
   });
 
   /** A client whose every request but the replayed ones goes with a token that is over. */
-  function staleClient(): Registry {
+  function staleClient(): TestClient {
     const client = clientOf({ url: `http://${registry.host}` });
-    const auth = authenticate(client, ME);
-    return { ...client, auth: { ...auth, authorization: async () => "Bearer e30.e30.e30" } };
+    const auth = authenticate(client.registry, ME);
+    const staleAuth = { ...auth, authorization: async () => "Bearer e30.e30.e30" };
+    return { ...client, registry: { ...client.registry, auth: staleAuth } };
   }
 
   test("gets every chunk again, with its body", async () => {
     const client = staleClient();
     for (let round = 0; round < 5; round++) {
-      const started = await startUpload(client);
+      const started = await startUpload(client, client);
       const half = BLOB.content.size / 2;
-      const first = await sendChunk(client, started, BLOB.content.slice(0, half), () => {});
-      const second = await sendChunk(client, first, BLOB.content.slice(half), () => {});
-      await closeUpload(client, second, BLOB.descriptor.digest, 60_000);
+      const first = await sendChunk(client, started, BLOB.content.slice(0, half), () => {}, client);
+      const second = await sendChunk(client, first, BLOB.content.slice(half), () => {}, client);
+      await closeUpload(client, second, BLOB.descriptor.digest, 60_000, client);
     }
     expect(tokens.requests.length).toBeGreaterThan(0);
   });
@@ -52,6 +52,7 @@ describe.skipIf(!requireParts("docker-registry", "openssl"))("docker-registry wi
   test("gets a whole blob again", async () => {
     const client = staleClient();
     const whole = { content: BLOB.content, onPiece: () => {} };
-    await closeUpload(client, await startUpload(client), BLOB.descriptor.digest, 60_000, whole);
+    const session = await startUpload(client, client);
+    await closeUpload(client, session, BLOB.descriptor.digest, 60_000, client, whole);
   });
 });

@@ -4,7 +4,8 @@ import {
   type TokenServer,
   type TokenServerOptions,
 } from "../../dev/token-server/token-server.ts";
-import { clientOf, type TestClient } from "../support/registry-client.ts";
+import type { Call } from "../../src/registry/registry.ts";
+import { clientOf, type TestClientOptions } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 
 const ME = { username: "me", password: "hush-Xq7" };
@@ -12,16 +13,28 @@ const OWN_SCOPE = "repository:team/app:pull,push";
 
 type Setup = AsyncDisposable & {
   readonly server: TokenServer;
-  readonly auth: TestClient["auth"];
+  readonly auth: ReturnType<typeof ownAuth>;
   /** The headers of a 401. */
   challenge(scope?: string): Headers;
   passSeconds(seconds: number): void;
 };
 
+/** The authenticator, asked for the scope of the repository. */
+function ownAuth(options: TestClientOptions = {}, url = "http://registry.example") {
+  const client = clientOf({ url }, options);
+  const { auth } = client.registry;
+  return {
+    ...auth,
+    authorization: (call: Call = client) => auth.authorization([OWN_SCOPE], call),
+    renew: (headers: Headers, refused: string | undefined, call: Call = client) =>
+      auth.renew(headers, refused, [OWN_SCOPE], call),
+  };
+}
+
 function setUp(options: TokenServerOptions = {}): Setup {
   const server = startTokenServer({ credentials: ME, ...options });
   let nowMs = 1_000_000;
-  const { auth } = clientOf({ url: "http://registry.example" }, { credentials: ME, now: () => nowMs });
+  const auth = ownAuth({ credentials: ME, now: () => nowMs });
   return {
     server,
     auth,
@@ -44,11 +57,10 @@ describe("before a token is asked for", () => {
   });
 
   test("goes nothing for nobody, and for an identity token", async () => {
-    const address = { url: "http://registry.example" };
-    expect(await clientOf(address).auth.authorization()).toBeUndefined();
-    const { auth } = clientOf(address, { credentials: { identityToken: "id" } });
+    expect(await ownAuth().authorization()).toBeUndefined();
+    const auth = ownAuth({ credentials: { identityToken: "id" } });
     expect(await auth.authorization()).toBeUndefined();
-    expect([clientOf(address).auth.isAnonymous, auth.isAnonymous]).toEqual([true, false]);
+    expect([ownAuth().isAnonymous, auth.isAnonymous]).toEqual([true, false]);
   });
 
   test("a 401 that wants Basic is final", async () => {
@@ -162,7 +174,7 @@ describe("a token", () => {
     expect(setup.auth.secrets()).toEqual(["hush-Xq7", basic, encodeURIComponent(basic)]);
     await setup.auth.renew(setup.challenge(), undefined);
     expect(setup.auth.secrets()).toContain(setup.server.tokens[0] ?? "?");
-    const { auth } = clientOf({ url: "" }, { credentials: { identityToken: "id" } });
+    const auth = ownAuth({ credentials: { identityToken: "id" } }, "");
     expect(auth.secrets()).toEqual(["id"]);
   });
 });

@@ -1,9 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { RegistryError } from "../../src/errors.ts";
 import { connect } from "../../src/registry/connect.ts";
-import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { answering, faultAlways } from "../support/faults.ts";
-import { blobOf, clientOf, connectOptions } from "../support/registry-client.ts";
+import {
+  blobOf,
+  clientAt,
+  clientOf,
+  connectOptions,
+  upload as send,
+  type TestClient,
+} from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -16,8 +22,7 @@ const OTHER = blobOf(seededBytes(1_000_000, 42));
 /** A registry that says nothing of chunks, behind a proxy that refuses larger bodies with a page. */
 const startLimited = () => startTestRegistry({ chunkHints: false, maxBodyBytes: LIMIT, minChunkBytes: 1 });
 
-const upload = (client: Parameters<typeof uploadBlob>[0], blob = BLOB, chunkBytes?: number) =>
-  uploadBlob(client, blob, { chunkBytes, onProgress: () => {} });
+const upload = (client: TestClient, blob = BLOB, chunkBytes?: number) => send(client, blob, { chunkBytes });
 
 async function expectStored(registry: TestRegistry, blob = BLOB): Promise<void> {
   const stored = await registry.pullBlob("team/app", blob.descriptor.digest);
@@ -54,10 +59,13 @@ describe("a body limit that nobody announced", () => {
     await upload(clientOf(registry, { memoryDirectory: folder.path }));
     const options = connectOptions(registry, folder.path);
     const before = registry.requests.length;
-    await upload(await connect(options), OTHER);
+    const client = clientOf(registry);
+    await upload(clientAt(await connect(options, client)), OTHER);
     expect(registry.requests.slice(before).filter(({ status }) => status === 413)).toEqual([]);
     // Unless the user says how large chunks are to be: the limit may be another one now.
-    expect((await connect({ ...options, chunkBytes: 1_000_000 })).learned.maxBodyBytes).toBeUndefined();
+    expect(
+      (await connect({ ...options, chunkBytes: 1_000_000 }, client)).learned.maxBodyBytes,
+    ).toBeUndefined();
   });
 
   test("is taken from the refusal where it says one", async () => {

@@ -1,27 +1,31 @@
 import { describe, expect, test } from "bun:test";
 import { parseReference } from "../../src/oci/reference.ts";
-import { connect } from "../../src/registry/connect.ts";
+import { type ConnectOptions, connect as connectBy } from "../../src/registry/connect.ts";
 import { findBlob } from "../../src/registry/find-blob.ts";
+import type { Call } from "../../src/registry/registry.ts";
 import { faultAt } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
-import { blobOf, clientOf } from "../support/registry-client.ts";
+import { blobOf, clientAt, clientOf } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 
+const connect = (to: ConnectOptions, call: Call = clientOf({ url: "" })) => connectBy(to, call);
+
 const ME = { username: "me", password: "hush" };
 
-function options(target: string, overrides: Partial<Parameters<typeof connect>[0]> = {}) {
-  const { retryPolicy, stallTimeoutMs, memory } = clientOf({ url: "" });
+function options(target: string, overrides: Partial<ConnectOptions> = {}): ConnectOptions {
+  const { retries, stallTimeoutMs, notes, proxy } = clientOf({ url: "" }).registry;
   return {
     stallTimeoutMs,
     trust: { ca: [] },
+    proxy,
     parallel: 3,
-    memory,
+    notes,
     target: parseReference(target),
     credentials: undefined,
     insecure: false,
-    retryPolicy,
+    retries,
     ...overrides,
   };
 }
@@ -30,8 +34,9 @@ describe("connect", () => {
   test("greets with the credentials, and keeps them for what follows", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     const connected = await connect(options(`${registry.host}/team/app:v1`, { credentials: ME }));
-    expect(connected).toMatchObject({ origin: registry.url, repository: "team/app" });
-    await findBlob(connected, blobOf(seededBytes(5, 5)).descriptor.digest);
+    expect(connected.origin).toBe(registry.url);
+    const client = clientAt(connected);
+    await findBlob(client, blobOf(seededBytes(5, 5)).descriptor.digest, client);
     expect(registry.requests).toMatchObject([
       { path: "/v2/", status: 200, hadAuthorization: true },
       { kind: "head-blob", status: 404, hadAuthorization: true },
@@ -60,7 +65,8 @@ describe("connect", () => {
     await using registry = await startTestRegistry({ credentials: ME });
     const host = registry.host.replace("127.0.0.1", "127.1");
     const connected = await connect(options(`http://${host}/team/app:v1`, { credentials: ME }));
-    await findBlob(connected, blobOf(seededBytes(5, 5)).descriptor.digest);
+    const client = clientAt(connected);
+    await findBlob(client, blobOf(seededBytes(5, 5)).descriptor.digest, client);
     expect(registry.requests).toMatchObject([{ hadAuthorization: true }, { hadAuthorization: true }]);
   });
 
@@ -129,8 +135,8 @@ describe("connect", () => {
       count++;
       return new Response(null, { status: 503 });
     });
-    const { retryPolicy } = clientOf(server, { retries: 2 });
-    const error = await rejection(connect(options(`${server.host}/team/app:v1`, { retryPolicy })));
+    const { retries } = clientOf(server, { retries: 2 }).registry;
+    const error = await rejection(connect(options(`${server.host}/team/app:v1`, { retries })));
     expect(error.code).toBe("REGISTRY_FAILED");
     expect(count).toBe(3);
   });
@@ -139,8 +145,7 @@ describe("connect", () => {
     const server = startHttpServer(() => new Response());
     await server[Symbol.asyncDispose]();
     const client = clientOf(server);
-    const { retryPolicy } = client;
-    const error = await rejection(connect(options(`${server.host}/team/app:v1`, { retryPolicy })));
+    const error = await rejection(connect(options(`${server.host}/team/app:v1`), client));
     expect(error.code).toBe("CONNECTION_REFUSED");
     expect(client.seenRetries).toEqual([]);
   });

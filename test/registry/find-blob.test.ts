@@ -2,10 +2,9 @@ import { describe, expect, test } from "bun:test";
 import type { ErrorCode } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { findBlob } from "../../src/registry/find-blob.ts";
-import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { answering, faultAlways, faultAt, unavailable } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
-import { blobOf, clientOf } from "../support/registry-client.ts";
+import { blobOf, clientOf, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -17,20 +16,20 @@ describe("findBlob", () => {
   test("finds nothing, and what was uploaded", async () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry);
-    expect(await findBlob(client, digest)).toBeUndefined();
-    await uploadBlob(client, BLOB, { chunkBytes: undefined, onProgress: () => {} });
-    expect(await findBlob(client, digest)).toEqual({ sizeBytes: 3000 });
-    expect(await findBlob(client, digestOf(seededBytes(9, 9)))).toBeUndefined();
-    expect(await findBlob({ ...client, repository: "team/other" }, digest)).toBeUndefined();
+    expect(await findBlob(client, digest, client)).toBeUndefined();
+    await upload(client, BLOB);
+    expect(await findBlob(client, digest, client)).toEqual({ sizeBytes: 3000 });
+    expect(await findBlob(client, digestOf(seededBytes(9, 9)), client)).toBeUndefined();
+    expect(await findBlob({ ...client, name: "team/other" }, digest, client)).toBeUndefined();
   });
 
   test("believes the status of a mounted blob, whose size is another", async () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry);
-    await uploadBlob(client, BLOB, { chunkBytes: undefined, onProgress: () => {} });
+    await upload(client, BLOB);
     const mount = `${registry.url}/v2/team/copy/blobs/uploads/?mount=${digest}&from=team/app`;
     expect((await fetch(mount, { method: "POST" })).status).toBe(201);
-    const found = await findBlob({ ...client, repository: "team/copy" }, digest);
+    const found = await findBlob({ ...client, name: "team/copy" }, digest, client);
     expect(found).toBeDefined();
     expect(found?.sizeBytes).not.toBe(3000);
   });
@@ -44,7 +43,8 @@ describe("findBlob", () => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("head-blob", answering(302, { location: `${storage.url}/blob?signature=x` })),
     });
-    expect(await findBlob(clientOf(registry, { authorization: "Basic eA==" }), digest)).toBeDefined();
+    const client = clientOf(registry, { authorization: "Basic eA==" });
+    expect(await findBlob(client, digest, client)).toBeDefined();
     expect(registry.requests).toMatchObject([{ hadAuthorization: true }]);
     expect(seen).toEqual(["HEAD null"]);
   });
@@ -52,7 +52,7 @@ describe("findBlob", () => {
   test("is tried again", async () => {
     await using registry = await startTestRegistry({ intercept: faultAt("head-blob", [1, 2], unavailable) });
     const client = clientOf(registry);
-    expect(await findBlob(client, digest)).toBeUndefined();
+    expect(await findBlob(client, digest, client)).toBeUndefined();
     expect(client.seenRetries.map(({ attempt }) => attempt)).toEqual([1, 2]);
   });
 
@@ -64,7 +64,8 @@ describe("findBlob", () => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("head-blob", answering(status)),
     });
-    expect((await rejection(findBlob(clientOf(registry), digest))).code).toBe(code);
+    const client = clientOf(registry);
+    expect((await rejection(findBlob(client, digest, client))).code).toBe(code);
     expect(registry.requests).toHaveLength(1);
   });
 });

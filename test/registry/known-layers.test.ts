@@ -59,7 +59,7 @@ async function ask(answers: Answers, images: readonly ImageName[] = [V1], option
     return answers[pathname]?.() ?? new Response("{}", { status: 404 });
   });
   const client = clientOf(server, options);
-  return { known: await readKnownImages(client, images, "gzip"), asked, retries: client.seenRetries };
+  return { known: await readKnownImages(client, images, "gzip", client), asked, retries: client.seenRetries };
 }
 
 describe("an image at the registry", () => {
@@ -200,7 +200,7 @@ test("an interruption is no reason to go on without", async () => {
     return new Promise<Response>(() => {});
   });
   const client = clientOf(server);
-  const reading = readKnownImages(client, [V1], "gzip");
+  const reading = readKnownImages(client, [V1], "gzip", client);
   expect(await reading.then(String, (error: unknown) => error)).toBe(reason);
 });
 

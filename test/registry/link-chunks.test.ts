@@ -4,11 +4,16 @@ import { faultAt as planAt } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { connect } from "../../src/registry/connect.ts";
-import type { Registry } from "../../src/registry/registry.ts";
 import { linkRate } from "../../src/registry/upload/link-rate.ts";
-import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { faultAt } from "../support/faults.ts";
-import { blobOf, clientOf, connectOptions } from "../support/registry-client.ts";
+import {
+  blobOf,
+  clientAt,
+  clientOf,
+  connectOptions,
+  upload as send,
+  type TestClient,
+} from "../support/registry-client.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
@@ -31,8 +36,7 @@ function tickingLink() {
   return linkRate(undefined, () => (ms += 1000));
 }
 
-const upload = (registry: Registry, blob = LARGE, chunkBytes?: number) =>
-  uploadBlob(registry, blob, { chunkBytes, onProgress: () => {} });
+const upload = (client: TestClient, blob = LARGE, chunkBytes?: number) => send(client, blob, { chunkBytes });
 
 async function expectStored(registry: TestRegistry, blob = LARGE): Promise<void> {
   const stored = await registry.pullBlob("team/app", blob.descriptor.digest);
@@ -99,13 +103,14 @@ describe("chunks on a slow link", () => {
     // Four pieces and the answer.
     const noted = MIB / 5;
     // The user's word needs no note, and leaves the one that is there alone.
-    const wishing = await connect({ ...options, chunkBytes: 4_000_000 });
+    const call = clientOf(registry);
+    const wishing = await connect({ ...options, chunkBytes: 4_000_000 }, call);
     expect(wishing.link.bytesPerSecond()).toBeUndefined();
-    await upload(wishing, blobOf(seededBytes(3 * MIB, 53)), 4_000_000);
+    await upload(clientAt(wishing), blobOf(seededBytes(3 * MIB, 53)), 4_000_000);
     expect(wishing.link.bytesPerSecond()).not.toBe(noted);
-    const next = await connect(options);
+    const next = await connect(options, call);
     expect(next.link.bytesPerSecond()).toBe(noted);
-    await upload(next);
+    await upload(clientAt(next));
     expect(chunksOf(registry)[0]).toBe(10 * noted);
   });
 });
@@ -131,7 +136,7 @@ describe("a first chunk that was lost", () => {
     const client = clientOf(registry, { link: tickingLink() });
     await upload(client);
     expect(chunksOf(registry)[0]).toBe(SLOW_CHUNK);
-    expect(client.learned.maxBodyBytes).toBeUndefined();
+    expect(client.registry.learned.maxBodyBytes).toBeUndefined();
     await expectStored(registry);
   });
 

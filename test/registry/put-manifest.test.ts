@@ -3,10 +3,9 @@ import { RegistryError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { imageManifest } from "../../src/oci/manifest.ts";
 import { putManifest } from "../../src/registry/put-manifest.ts";
-import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { answering, answerLost, faultAlways } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
-import { blobOf, clientOf, type TestClient } from "../support/registry-client.ts";
+import { blobOf, clientOf, type TestClient, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -15,9 +14,10 @@ const CONFIG = blobOf(seededBytes(100, 1));
 const LAYER = blobOf(seededBytes(2000, 2));
 const MANIFEST = imageManifest(CONFIG.descriptor, [LAYER.descriptor, LAYER.descriptor]);
 
+const tag = (client: TestClient) => putManifest(client, "v1", MANIFEST, client);
+
 async function uploadAll(client: TestClient): Promise<void> {
-  for (const blob of [CONFIG, LAYER])
-    await uploadBlob(client, blob, { chunkBytes: undefined, onProgress: () => {} });
+  for (const blob of [CONFIG, LAYER]) await upload(client, blob);
 }
 
 describe("putManifest", () => {
@@ -25,7 +25,7 @@ describe("putManifest", () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry);
     await uploadAll(client);
-    await putManifest(client, "v1", MANIFEST);
+    await tag(client);
     const text = (await registry.pullManifest("team/app", "v1")) ?? "";
     expect(digestOf(new TextEncoder().encode(text))).toBe(MANIFEST.digest);
     expect(registry.recorded("put-manifest")).toMatchObject([
@@ -40,7 +40,7 @@ describe("putManifest", () => {
       seen.push({ type: request.headers.get("content-type"), body: await request.json() });
       return new Response(null, { status: 201 });
     });
-    await putManifest(clientOf(server), "v1", MANIFEST);
+    await tag(clientOf(server));
     const type = "application/vnd.oci.image.manifest.v1+json";
     expect(seen).toMatchObject([{ type, body: { schemaVersion: 2, mediaType: type } }]);
   });
@@ -57,7 +57,7 @@ describe("putManifest", () => {
     });
     const client = clientOf(registry);
     await uploadAll(client);
-    await putManifest(client, "v1", MANIFEST);
+    await tag(client);
     expect(registry.recorded("put-manifest").map(({ status }) => status)).toEqual([500, 0, 201]);
     expect(await registry.pullManifest("team/app", "v1")).toBeString();
   });
@@ -65,8 +65,8 @@ describe("putManifest", () => {
   test("says which blob the registry misses, and tags nothing", async () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry);
-    await uploadBlob(client, LAYER, { chunkBytes: undefined, onProgress: () => {} });
-    const error = await rejection(putManifest(client, "v1", MANIFEST));
+    await upload(client, LAYER);
+    const error = await rejection(tag(client));
     expect(error).toBeInstanceOf(RegistryError);
     expect(error.message).toContain("BLOB_UNKNOWN");
     expect(error.message).toContain(CONFIG.descriptor.digest);
@@ -80,7 +80,7 @@ describe("putManifest", () => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("put-manifest", answering(201, { "docker-content-digest": other })),
     });
-    const error = await rejection(putManifest(clientOf(registry), "v1", MANIFEST));
+    const error = await rejection(tag(clientOf(registry)));
     expect(error.code).toBe("CONTENT_MISMATCH");
     expect(error.message).toContain(MANIFEST.digest);
   });
@@ -89,7 +89,7 @@ describe("putManifest", () => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("put-manifest", answering(201, { "docker-content-digest": "8 bit \u009b31m" })),
     });
-    const { message } = await rejection(putManifest(clientOf(registry), "v1", MANIFEST));
+    const { message } = await rejection(tag(clientOf(registry)));
     expect(message).toContain("31m");
     expect(message).toMatch(/^[\x20-\x7e]*$/);
   });
@@ -98,7 +98,7 @@ describe("putManifest", () => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("put-manifest", answering(status)),
     });
-    expect((await rejection(putManifest(clientOf(registry), "v1", MANIFEST))).code).toBe("REGISTRY_FAILED");
+    expect((await rejection(tag(clientOf(registry)))).code).toBe("REGISTRY_FAILED");
     expect(registry.requests).toHaveLength(1);
   });
 });

@@ -3,9 +3,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError } from "../../src/errors.ts";
-import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { faultAt, sessionDeleted, unavailable } from "../support/faults.ts";
-import { blobOf, clientOf, type TestClient } from "../support/registry-client.ts";
+import { blobOf, clientOf, upload as send, type TestClient } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
@@ -32,13 +31,13 @@ async function interrupted(number: number, inTheMiddle: Intercept = () => undefi
 
 /** @returns how many bytes an earlier process had sent */
 async function upload(client: TestClient, chunkBytes?: number): Promise<number> {
-  const { resumedBytes } = await uploadBlob(client, FOUR_CHUNKS, { chunkBytes, onProgress: () => {} });
+  const { resumedBytes } = await send(client, FOUR_CHUNKS, { chunkBytes });
   return resumedBytes;
 }
 
 /** Another process, in the same folder. */
 function laterClient(registry: TestRegistry, folder: TemporaryFolder, repository = "team/app"): TestClient {
-  return { ...clientOf(registry, { memoryDirectory: folder.path }), repository };
+  return clientOf(registry, { memoryDirectory: folder.path, repository });
 }
 
 async function expectStored(registry: TestRegistry, repository = "team/app"): Promise<void> {

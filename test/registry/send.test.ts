@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { resolveLocation, send, sendPersistently } from "../../src/registry/http/send.ts";
+import { readText } from "../../src/registry/http/body.ts";
+import { exchangePersistently, resolveLocation, send as sendTo } from "../../src/registry/http/send.ts";
+import type { RegistryRequest } from "../../src/registry/http/send-once.ts";
 import { startHttpServer, type TestServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
-import { clientOf } from "../support/registry-client.ts";
+import { clientOf, type TestClient } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 
@@ -30,6 +32,12 @@ function startWitness(answer: (request: Request) => Response): TestServer & { se
     return answer(request);
   });
   return { ...server, seen };
+}
+
+/** Sends a request, and reads the answer. */
+async function send(client: TestClient, request: RegistryRequest) {
+  const response = await sendTo(client, request, client);
+  return { ...response, text: await readText(response) };
 }
 
 const ok = () => new Response(null, { status: 202 });
@@ -242,7 +250,7 @@ describe("no answer", () => {
   });
 });
 
-describe("sendPersistently", () => {
+describe("exchangePersistently", () => {
   test("repeats what the check finds transient, and nothing else", async () => {
     let count = 0;
     await using server = startHttpServer(() => {
@@ -252,9 +260,14 @@ describe("sendPersistently", () => {
     const client = clientOf(server);
     const bug = new TypeError("a bug in the check");
     const request = { method: "GET", url: new URL(server.url) } as const;
-    const work = sendPersistently(client, request, () => {
-      throw bug;
-    });
+    const work = exchangePersistently(
+      client,
+      request,
+      () => {
+        throw bug;
+      },
+      client,
+    );
     await expect(work).rejects.toBe(bug);
     expect(count).toBe(1);
     expect(client.seenRetries).toEqual([]);

@@ -14,9 +14,8 @@ import { findBlob } from "../../src/registry/find-blob.ts";
 import { send } from "../../src/registry/http/send.ts";
 import { putManifest } from "../../src/registry/put-manifest.ts";
 import { askUpload, startUpload } from "../../src/registry/upload/session.ts";
-import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import { startHttpServer } from "../support/http-server.ts";
-import { blobOf, clientOf } from "../support/registry-client.ts";
+import { blobOf, clientAt, clientOf, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
@@ -53,30 +52,22 @@ async function setUp(options: TokenServerOptions = {}, endBefore?: RequestKind):
 }
 
 /** Without retries, unless told otherwise. */
-function connectTo(host: string, credentials: Credentials | undefined, retries = 0) {
-  const { retryPolicy, stallTimeoutMs, memory } = clientOf({ url: `http://${host}` }, { retries });
+async function connectTo(host: string, credentials: Credentials | undefined, retries = 0) {
+  const client = clientOf({ url: `http://${host}` }, { retries });
   const target = parseReference(`${host}/team/app:v1`);
-  const options = {
-    trust: { ca: [] },
-    insecure: false,
-    parallel: 3,
-    retryPolicy,
-    stallTimeoutMs,
-    memory,
-  };
-  return connect({ target, credentials, ...options });
+  const options = { ...client.registry, insecure: false, parallel: 3 };
+  return clientAt(await connect({ target, credentials, ...options }, client));
 }
 
 /** Every kind of request that a push makes. */
 async function pushAll(setup: Setup): Promise<void> {
   const registry = await connectTo(setup.registry.host, ME);
-  const options = { chunkBytes: undefined, onProgress: () => {} };
-  expect(await findBlob(registry, LARGE.descriptor.digest)).toBeUndefined();
-  for (const blob of [LARGE, SMALL, CONFIG]) await uploadBlob(registry, blob, options);
-  await askUpload(registry, await startUpload(registry));
+  expect(await findBlob(registry, LARGE.descriptor.digest, registry)).toBeUndefined();
+  for (const blob of [LARGE, SMALL, CONFIG]) await upload(registry, blob);
+  await askUpload(registry, await startUpload(registry, registry), registry);
   const descriptors = [LARGE.descriptor, SMALL.descriptor];
   const config = { ...CONFIG.descriptor, mediaType: "application/vnd.oci.image.config.v1+json" };
-  await putManifest(registry, "v1", manifestFor(undefined, config, descriptors));
+  await putManifest(registry, "v1", manifestFor(undefined, config, descriptors), registry);
   for (const { descriptor, content } of [LARGE, SMALL, CONFIG]) {
     expect(await setup.registry.pullBlob("team/app", descriptor.digest)).toEqual(await content.bytes());
   }
@@ -111,7 +102,7 @@ describe("a registry that wants tokens", () => {
   test("whose token ends before a PUT with the whole blob gets it again", async () => {
     await using setup = await setUp({}, "close-upload");
     const registry = await connectTo(setup.registry.host, ME);
-    await uploadBlob(registry, SMALL, { chunkBytes: undefined, onProgress: () => {} });
+    await upload(registry, SMALL);
     expect(setup.registry.recorded("close-upload")).toMatchObject([
       { status: 401 },
       { status: 201, bodyBytes: 900 },
@@ -124,8 +115,12 @@ describe("a registry that wants tokens", () => {
   test("gets one for more, where a request needs it", async () => {
     await using setup = await setUp();
     const registry = await connectTo(setup.registry.host, ME);
-    const { location } = await startUpload(registry);
-    const { status } = await send(registry, { method: "DELETE", url: new URL(location.pathname, location) });
+    const { location } = await startUpload(registry, registry);
+    const { status } = await send(
+      registry,
+      { method: "DELETE", url: new URL(location.pathname, location) },
+      registry,
+    );
     expect(status).toBe(204);
   });
 
@@ -140,7 +135,7 @@ describe("a registry that wants tokens", () => {
   test("refuses who may only read, after one more token", async () => {
     await using setup = await setUp({ grant: () => ["pull"] });
     const registry = await connectTo(setup.registry.host, ME);
-    const error = await rejection(startUpload(registry));
+    const error = await rejection(startUpload(registry, registry));
     expect(error.code).toBe("UNAUTHORIZED");
     expect(error.message).toContain('does not let this user push to "team/app"');
     expect(setup.tokens.requests).toHaveLength(2);
@@ -149,7 +144,8 @@ describe("a registry that wants tokens", () => {
   test("refuses nobody in the words of a missing password", async () => {
     await using tokens = startTokenServer({ grant: () => ["pull"] });
     await using registry = await startTestRegistry({ tokens });
-    const error = await rejection(startUpload(await connectTo(registry.host, undefined)));
+    const client = await connectTo(registry.host, undefined);
+    const error = await rejection(startUpload(client, client));
     expect(error.message).toContain("wants a user name and a password");
   });
 
@@ -217,7 +213,7 @@ describe("a token", () => {
     );
     for (const url of [storage.url, `${storage.url}/v2/`, front.url]) {
       const body = new Blob(["x"]);
-      expect((await send(registry, { method: "PATCH", url: new URL(url), body })).status).toBe(401);
+      expect((await send(registry, { method: "PATCH", url: new URL(url), body }, registry)).status).toBe(401);
     }
     expect(foreign).toEqual([null, null, null]);
     expect(setup.tokens.requests).toMatchObject([{ basic: "me:hush-Xq7" }]);

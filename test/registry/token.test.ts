@@ -15,7 +15,8 @@ function fetchFrom(
   credentials?: Credentials,
   url = "http://registry.example",
 ) {
-  return fetchToken(clientOf({ url }), { realm, service, scopes: [] }, SCOPES, credentials);
+  const client = clientOf({ url });
+  return fetchToken(client.registry, { realm, service, scopes: [] }, SCOPES, credentials, client);
 }
 
 describe("fetchToken", () => {

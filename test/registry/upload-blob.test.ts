@@ -4,8 +4,6 @@ import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError, RegistryError } from "../../src/errors.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
-import type { Registry } from "../../src/registry/registry.ts";
-import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
 import {
   answering,
   answerLost,
@@ -17,7 +15,7 @@ import {
   sessionKilled,
   unavailable,
 } from "../support/faults.ts";
-import { blobOf, clientOf } from "../support/registry-client.ts";
+import { blobOf, clientOf, upload as send, type TestClient } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -33,9 +31,9 @@ import {
 const FOUR_CHUNKS = blobOf(seededBytes(3 * MAX_CHUNK + 1500, 7));
 const ONE_CHUNK = blobOf(seededBytes(3000, 8));
 
-async function upload(registry: Registry, blob: RegistryBlob, chunkBytes?: number): Promise<number[]> {
+async function upload(client: TestClient, blob: RegistryBlob, chunkBytes?: number): Promise<number[]> {
   const progress: number[] = [];
-  await uploadBlob(registry, blob, { chunkBytes, onProgress: (sentBytes) => progress.push(sentBytes) });
+  await send(client, blob, { chunkBytes, onProgress: (sentBytes) => progress.push(sentBytes) });
   return progress;
 }
 
@@ -163,7 +161,7 @@ describe("a blob of several chunks", () => {
     const client = clientOf(registry, { retries: 0 });
     // The whole upload takes a while: its first chunk shows what was chosen.
     await rejection(
-      uploadBlob(client, blob, {
+      send(client, blob, {
         chunkBytes: 2,
         onProgress: (sentBytes) => {
           patches.push(sentBytes);

@@ -8,10 +8,11 @@ import {
   sendChunk,
   sessionFromRefusal,
   startUpload,
+  type UploadSession,
 } from "../../src/registry/upload/session.ts";
 import { answering, faultAlways } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
-import { clientOf } from "../support/registry-client.ts";
+import { clientOf, type TestClient } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { MAX_CHUNK, startTestRegistry } from "../support/test-registry.ts";
@@ -19,10 +20,17 @@ import { MAX_CHUNK, startTestRegistry } from "../support/test-registry.ts";
 const DIGEST = digestOf(seededBytes(10, 1));
 const noProgress = () => {};
 
+const start = (client: TestClient) => startUpload(client, client);
+const patch = (client: TestClient, session: UploadSession, chunk: Blob) =>
+  sendChunk(client, session, chunk, noProgress, client);
+const close = (client: TestClient, session: UploadSession, stallTimeoutMs: number) =>
+  closeUpload(client, session, DIGEST, stallTimeoutMs, client);
+const ask = (client: TestClient, session: UploadSession) => askUpload(client, session, client);
+
 describe("startUpload", () => {
   test("gives the address, the limits and an offset of 0, whatever Range says", async () => {
     await using registry = await startTestRegistry();
-    const session = await startUpload(clientOf(registry));
+    const session = await start(clientOf(registry));
     expect(session).toMatchObject({ offset: 0, limits: { minBytes: 1024, maxBytes: 4096 } });
     expect(session.location.origin).toBe(registry.url);
     expect(session.location.search).toStartWith("?_stateHash=");
@@ -36,13 +44,13 @@ describe("startUpload", () => {
         return count < 3 ? new Response(null, { status: 503 }) : undefined;
       }),
     });
-    await startUpload(clientOf(registry, { retries: 2 }));
+    await start(clientOf(registry, { retries: 2 }));
     expect(registry.recorded("start-upload").map(({ status }) => status)).toEqual([503, 503, 202]);
   });
 
   test("fails without a Location", async () => {
     await using server = startHttpServer(() => new Response(null, { status: 202 }));
-    const error = await rejection(startUpload(clientOf(server)));
+    const error = await rejection(start(clientOf(server)));
     expect(error.code).toBe("REGISTRY_FAILED");
     expect(error.message).toContain("Location");
   });
@@ -54,7 +62,7 @@ describe("startUpload", () => {
       };
       return new Response(null, { status: headers.location === "uploads/1" ? 202 : 307, headers });
     });
-    expect((await startUpload(clientOf(server))).location.href).toBe(`${server.url}/moved/uploads/1`);
+    expect((await start(clientOf(server))).location.href).toBe(`${server.url}/moved/uploads/1`);
   });
 });
 
@@ -66,24 +74,22 @@ describe("sendChunk", () => {
       return new Response(null, { status, headers: { range: "0-0", location: "/next?x=1" } });
     });
     const session = { location: new URL(`${server.url}/upload`), offset: 100 };
-    const next = await sendChunk(clientOf(server), session, new Blob([seededBytes(50, 2)]), noProgress);
+    const next = await patch(clientOf(server), session, new Blob([seededBytes(50, 2)]));
     expect(next).toEqual({ location: new URL(`${server.url}/next?x=1`), offset: 150 });
   });
 
   test("stays at its address where the answer names no other", async () => {
     await using server = startHttpServer(() => new Response(null, { status: 202 }));
     const session = { location: new URL(`${server.url}/upload?token=a`), offset: 0 };
-    const next = await sendChunk(clientOf(server), session, new Blob(["abc"]), noProgress);
+    const next = await patch(clientOf(server), session, new Blob(["abc"]));
     expect(next.location.href).toBe(`${server.url}/upload?token=a`);
   });
 
   test("is one try", async () => {
     await using registry = await startTestRegistry({ intercept: faultAlways("patch", answering(503)) });
     const client = clientOf(registry);
-    const session = await startUpload(client);
-    expect((await rejection(sendChunk(client, session, new Blob(["abc"]), noProgress))).code).toBe(
-      "REGISTRY_FAILED",
-    );
+    const session = await startUpload(client, client);
+    expect((await rejection(patch(client, session, new Blob(["abc"])))).code).toBe("REGISTRY_FAILED");
     expect(registry.recorded("patch")).toHaveLength(1);
   });
 });
@@ -102,7 +108,7 @@ describe("closeUpload", () => {
       if (address === null || typeof address === "string") throw new Error("The test server has no port.");
       const url = `http://127.0.0.1:${address.port}`;
       const session = { location: new URL(url + location), offset: 10 };
-      await closeUpload(clientOf({ url }), session, DIGEST, 60_000);
+      await close(clientOf({ url }), session, 60_000);
     } finally {
       server.closeAllConnections();
       server.close();
@@ -126,21 +132,21 @@ describe("closeUpload", () => {
   test.each([201, 204])("takes a %d for a success", async (status) => {
     await using server = startHttpServer(() => new Response(null, { status }));
     const session = { location: new URL(`${server.url}/upload`), offset: 10 };
-    await closeUpload(clientOf(server), session, DIGEST, 60_000);
+    await close(clientOf(server), session, 60_000);
   });
 
   test.each([200, 202, 301, 302, 303, 400, 404, 500])("takes a %d for a failure", async (status) => {
     const headers = { location: "/elsewhere" };
     await using server = startHttpServer(() => new Response(null, { status, headers }));
     const session = { location: new URL(`${server.url}/upload`), offset: 10 };
-    const error = await rejection(closeUpload(clientOf(server), session, DIGEST, 60_000));
+    const error = await rejection(close(clientOf(server), session, 60_000));
     expect(error).toBeInstanceOf(RegistryError);
   });
 
   test("has a time limit of its own", async () => {
     await using server = startHttpServer(() => new Promise(() => {}));
     const session = { location: new URL(`${server.url}/upload`), offset: 10 };
-    const error = await rejection(closeUpload(clientOf(server), session, DIGEST, 50));
+    const error = await rejection(close(clientOf(server), session, 50));
     expect(error.code).toBe("STALLED");
   });
 });
@@ -149,20 +155,20 @@ describe("askUpload", () => {
   test("tells nothing stored from something stored", async () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry);
-    const started = await startUpload(client);
-    expect(await askUpload(client, started)).toEqual({ location: started.location, offset: 0 });
+    const started = await startUpload(client, client);
+    expect(await ask(client, started)).toEqual({ location: started.location, offset: 0 });
     const chunk = new Blob([seededBytes(MAX_CHUNK, 3)]);
-    const next = await sendChunk(client, started, chunk, noProgress);
+    const next = await patch(client, started, chunk);
     // The address of before is enough to be told the current one.
-    expect(await askUpload(client, started)).toEqual(next);
+    expect(await ask(client, started)).toEqual(next);
   });
 
   test("finds nothing where the upload is gone", async () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry);
-    const session = await startUpload(client);
+    const session = await startUpload(client, client);
     await fetch(session.location, { method: "DELETE" });
-    expect(await askUpload(client, session)).toBeUndefined();
+    expect(await ask(client, session)).toBeUndefined();
   });
 
   test.each([
@@ -174,7 +180,7 @@ describe("askUpload", () => {
   ])("reads the Range %s as an offset of %d", async (range, offset) => {
     await using server = startHttpServer(() => new Response(null, { status: 204, headers: { range } }));
     const session = { location: new URL(`${server.url}/upload`), offset: 7 };
-    expect(await askUpload(clientOf(server), session)).toEqual({ ...session, offset });
+    expect(await ask(clientOf(server), session)).toEqual({ ...session, offset });
   });
 
   test.each(["", "100", "5-99", "0-", "0-x", "0-99999999999999999999", "0--2"])(
@@ -182,14 +188,14 @@ describe("askUpload", () => {
     async (range) => {
       await using server = startHttpServer(() => new Response(null, { status: 204, headers: { range } }));
       const session = { location: new URL(`${server.url}/upload`), offset: 7 };
-      expect(await askUpload(clientOf(server), session)).toEqual(session);
+      expect(await ask(clientOf(server), session)).toEqual(session);
     },
   );
 
   test.each([401, 403, 405])("stays where it was when it is refused with %d", async (status) => {
     await using server = startHttpServer(() => new Response(null, { status }));
     const session = { location: new URL(`${server.url}/upload`), offset: 7 };
-    expect(await askUpload(clientOf(server), session)).toEqual(session);
+    expect(await ask(clientOf(server), session)).toEqual(session);
   });
 });
 
@@ -197,7 +203,7 @@ describe("sessionFromRefusal", () => {
   async function refusal(headers: Record<string, string>, status = 416) {
     await using server = startHttpServer(() => new Response(null, { status, headers }));
     const session = { location: new URL(`${server.url}/path/upload`), offset: 5 };
-    const error = await rejection(sendChunk(clientOf(server), session, new Blob(["abc"]), noProgress));
+    const error = await rejection(patch(clientOf(server), session, new Blob(["abc"])));
     return { found: sessionFromRefusal(error), url: server.url };
   }
 

@@ -2,10 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError, RegistryError } from "../../src/errors.ts";
-import { uploadBlob } from "../../src/registry/upload/upload-blob.ts";
-import { recallLearned } from "../../src/store/upload-notes.ts";
+import { recallLimits } from "../../src/store/upload-notes.ts";
 import { answering, faultAlways, faultAt } from "../support/faults.ts";
-import { blobOf, clientOf } from "../support/registry-client.ts";
+import { blobOf, clientOf, upload as send, type TestClient } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -27,8 +26,13 @@ const start = (intercept: Intercept, maxBodyBytes = 10_000_000) =>
     intercept,
   });
 
-const upload = (client: Parameters<typeof uploadBlob>[0], blob = BLOB) =>
-  uploadBlob(client, blob, { chunkBytes: CHUNK_BYTES, onProgress: () => {} });
+const upload = (client: TestClient, blob = BLOB) => send(client, blob, { chunkBytes: CHUNK_BYTES });
+
+/** What is noted about bodies for the next process. */
+async function notedLimits({ registry }: TestClient) {
+  const { maxBodyBytes, wholePuts } = await recallLimits(registry.notes, registry.origin);
+  return { maxBodyBytes, wholePuts };
+}
 
 async function expectStored(registry: TestRegistry, blob = BLOB): Promise<void> {
   const stored = await registry.pullBlob("team/app", blob.descriptor.digest);
@@ -71,7 +75,7 @@ describe("where chunks are refused", () => {
     await upload(client);
     await upload(client, OTHER);
     expect(registry.recorded("patch")).toHaveLength(1);
-    expect((await recallLearned(client)).learned).toEqual({ maxBodyBytes: undefined, wholePuts: "only" });
+    expect(await notedLimits(client)).toEqual({ maxBodyBytes: undefined, wholePuts: "only" });
   });
 
   test("and one PUT is too large, the push ends", async () => {
@@ -101,7 +105,7 @@ describe("where chunks have to be tiny, as GHCR says by a 416", () => {
     const client = clientOf(registry);
     await upload(client);
     expect(registry.recorded("patch")).toHaveLength(1);
-    expect(client.learned.wholePuts).toBe("preferred");
+    expect(client.registry.learned.wholePuts).toBe("preferred");
     await expectStored(registry);
   });
 
@@ -111,8 +115,8 @@ describe("where chunks have to be tiny, as GHCR says by a 416", () => {
     const client = clientOf(registry, { memoryDirectory: folder.path });
     await upload(client);
     await expectStored(registry);
-    expect(client.learned.wholePuts).toBe("refused");
-    expect((await recallLearned(client)).learned).toEqual({ maxBodyBytes: 100_000, wholePuts: undefined });
+    expect(client.registry.learned.wholePuts).toBe("refused");
+    expect(await notedLimits(client)).toEqual({ maxBodyBytes: 100_000, wholePuts: undefined });
   });
 });
 
@@ -131,14 +135,14 @@ describe("a connection that breaks in the first body", () => {
     const client = clientOf(registry, { retries: 3 });
     await upload(client);
     await expectStored(registry);
-    expect(client.learned.maxBodyBytes).toBe(100_000);
+    expect(client.registry.learned.maxBodyBytes).toBe(100_000);
   });
 
   test("once is bad luck", async () => {
     await using registry = await start(faultAt("patch", [1], hangUp(1)));
     const client = clientOf(registry);
     await upload(client);
-    expect(client.learned.maxBodyBytes).toBeUndefined();
+    expect(client.registry.learned.maxBodyBytes).toBeUndefined();
     expect(registry.recorded("patch")[0]?.contentLength).toBe(CHUNK_BYTES);
   });
 
@@ -146,7 +150,7 @@ describe("a connection that breaks in the first body", () => {
     await using registry = await start(faultAt("patch", [2, 3, 4], hangUp(1)));
     const client = clientOf(registry);
     await upload(client);
-    expect(client.learned.maxBodyBytes).toBeUndefined();
+    expect(client.registry.learned.maxBodyBytes).toBeUndefined();
     expect(registry.recorded("start-upload")).toHaveLength(1);
     await expectStored(registry);
   });

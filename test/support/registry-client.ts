@@ -7,61 +7,100 @@ import { parseReference } from "../../src/oci/reference.ts";
 import { authenticate } from "../../src/registry/auth/authenticate.ts";
 import type { Authenticator } from "../../src/registry/auth/authenticator.ts";
 import type { Credentials } from "../../src/registry/auth/credentials.ts";
-import type { Registry } from "../../src/registry/registry.ts";
+import type { ConnectOptions } from "../../src/registry/connect.ts";
+import type { Call, Registry, Repository } from "../../src/registry/registry.ts";
+import { registrySlots } from "../../src/registry/slots.ts";
+import { type Ensured, type EnsureOptions, ensureBlob } from "../../src/registry/upload/ensure.ts";
 import { type LinkRate, linkRate } from "../../src/registry/upload/link-rate.ts";
-import { uploadSlots } from "../../src/registry/upload/slots.ts";
-import type { RetryPolicy } from "../../src/retry.ts";
+import { type Outgoing, outgoingBlob, type UploadGuard } from "../../src/registry/upload/outgoing.ts";
+import { type SendOptions, type Sent, sendBlob } from "../../src/registry/upload/send-blob.ts";
+import type { Retry } from "../../src/retry.ts";
+import { openLocks } from "../../src/store/locks.ts";
 
-type Retry = Parameters<RetryPolicy["onRetry"]>[0];
-export type TestClient = Registry & { readonly seenRetries: Retry[]; readonly abort: AbortController };
+/** A repository at a registry, and the call with which to ask it. */
+export type TestClient = Repository &
+  Call & { readonly seenRetries: Retry[]; readonly abort: AbortController };
 
 export type TestClientOptions = {
+  readonly repository?: string;
   readonly retries?: number;
-  /** One header for ever. */
+  /** One header for every request. */
   readonly authorization?: string;
-  /** In place of `authorization`: as a real push has them. */
+  /** Replaces `authorization`: as a real push has them. */
   readonly credentials?: Credentials;
-  /** The clock by which tokens end. */
+  /** The clock by which tokens expire. */
   readonly now?: () => number;
   readonly stallTimeoutMs?: number;
   readonly memoryDirectory?: string;
   readonly link?: LinkRate;
-  readonly onRetry?: RetryPolicy["onRetry"];
+  readonly onRetry?: Call["onRetry"];
 };
 
-/** Where clients remember uploads, unless a test says otherwise. Digests of tests differ, so that one will do. */
+/** Keeps the notes of all clients, unless a test says otherwise. Tests have different digests. */
 const memoryDirectory = mkdtempSync(join(tmpdir(), "chunkpush-test-"));
 process.on("exit", () => rmSync(memoryDirectory, { recursive: true, force: true }));
 
-/** What the client's functions are called with: a registry at an origin, with hardly any wait between retries. */
+/** Returns a client of the repository `team/app`, with hardly any wait between retries. */
 export function clientOf({ url }: { url: string }, options: TestClientOptions = {}): TestClient {
   const abort = new AbortController();
   const seenRetries: Retry[] = [];
   const address: Omit<Registry, "auth"> = {
     origin: url,
-    repository: "team/app",
-    retryPolicy: {
-      retries: options.retries ?? 5,
-      baseDelayMs: 1,
-      signal: abort.signal,
-      onRetry: (retry) => {
-        seenRetries.push(retry);
-        options.onRetry?.(retry);
-      },
-    },
+    retries: { count: options.retries ?? 5, baseDelayMs: 1 },
     stallTimeoutMs: options.stallTimeoutMs ?? 60_000,
     trust: { ca: [] },
-    memory: { directory: options.memoryDirectory ?? memoryDirectory },
-    slots: uploadSlots(3),
+    proxy: () => undefined,
+    notes: { directory: options.memoryDirectory ?? memoryDirectory },
+    ...registrySlots(3),
     learned: { maxBodyBytes: undefined, wholePuts: undefined },
     link: options.link ?? linkRate(),
-    signal: abort.signal,
   };
   const auth =
     options.authorization === undefined
       ? authenticate(address, options.credentials, options.now)
       : fixedAuthorization(options.authorization);
-  return { ...address, auth, seenRetries, abort };
+  return {
+    registry: { ...address, auth },
+    name: options.repository ?? "team/app",
+    signal: abort.signal,
+    onRetry: (retry) => {
+      seenRetries.push(retry);
+      options.onRetry?.(retry);
+    },
+    seenRetries,
+    abort,
+  };
+}
+
+/** Returns a client of a registry that `connect` has greeted. */
+export function clientAt(registry: Registry, repository = "team/app"): TestClient {
+  return { ...clientOf({ url: registry.origin }, { repository }), registry };
+}
+
+/** Sends a blob in a slot of the registry. */
+export function upload(
+  client: Repository & Call,
+  blob: RegistryBlob | Outgoing,
+  options: Partial<SendOptions> = {},
+): Promise<Sent> {
+  const outgoing = "content" in blob ? outgoingBlob(blob) : blob;
+  const { signal, onRetry } = client;
+  const call = { signal, onRetry, chunkBytes: undefined, onProgress: () => {} };
+  return client.registry.sending.run(0, (turn) => sendBlob(client, outgoing, { ...call, ...options }, turn));
+}
+
+/** Brings a blob to the client's repository. Its locks are in the folder of its notes. */
+export function ensure(
+  client: Repository & Call,
+  blob: RegistryBlob,
+  options: Partial<EnsureOptions> & { readonly guard?: UploadGuard } = {},
+): Promise<Ensured> {
+  const { signal, onRetry } = client;
+  const locks = openLocks(client.registry.notes.directory, signal, (reason) => {
+    throw new Error(reason);
+  });
+  const defaults = { chunkBytes: undefined, onProgress: () => {}, onWaiting: () => {}, locks };
+  return ensureBlob(client, outgoingBlob(blob, options.guard), { signal, onRetry, ...defaults, ...options });
 }
 
 function fixedAuthorization(authorization: string): Authenticator {
@@ -73,7 +112,7 @@ function fixedAuthorization(authorization: string): Authenticator {
   };
 }
 
-/** A layer of these bytes, ready to be uploaded. */
+/** Returns a layer of these bytes, ready to be uploaded. */
 export function blobOf(bytes: Uint8Array<ArrayBuffer>): RegistryBlob {
   return {
     descriptor: { mediaType: MEDIA_TYPE.layer.gzip, digest: digestOf(bytes), size: bytes.length },
@@ -81,17 +120,18 @@ export function blobOf(bytes: Uint8Array<ArrayBuffer>): RegistryBlob {
   };
 }
 
-/** What a later process connects with, in the same folder, and without retries that take long. */
-export function connectOptions(registry: { url: string; host: string }, memoryDirectory: string) {
-  const { retryPolicy, stallTimeoutMs } = clientOf(registry);
+/** Returns what a later process connects with, in the same folder. */
+export function connectOptions(registry: { host: string }, memoryDirectory: string): ConnectOptions {
+  const { retries, stallTimeoutMs } = clientOf({ url: "" }).registry;
   return {
     target: parseReference(`${registry.host}/team/app:v1`),
     credentials: undefined,
     insecure: false,
     trust: { ca: [] },
-    retryPolicy,
+    proxy: () => undefined,
+    retries,
     stallTimeoutMs,
     parallel: 1,
-    memory: { directory: memoryDirectory },
+    notes: { directory: memoryDirectory },
   };
 }

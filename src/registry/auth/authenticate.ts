@@ -1,20 +1,25 @@
 import { PushError } from "../../errors.ts";
-import { sendOnce } from "../http/send.ts";
+import type { Call } from "../../retry.ts";
+import { drain } from "../http/body.ts";
+import { sendOnce } from "../http/send-once.ts";
 import type { Registry } from "../registry.ts";
 import type { Authenticator } from "./authenticator.ts";
 import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
 import { basicAuthorization, type Credentials, formsOf, secretsOf } from "./credentials.ts";
 import { repeatsSecret } from "./repeated-secret.ts";
+import { isCovered } from "./scope.ts";
 import { fetchToken } from "./token.ts";
 
-/** How long before its end a token is replaced: a request should not outlive it. At most a quarter of its life. */
+/** A token is replaced so long before it expires, at most a quarter of its life: a request must not outlive it. */
 const MARGIN_MS = 30_000;
 
 type CurrentToken = { readonly authorization: string; readonly renewAtMs: number };
+type TokenRequest = { readonly authorization: Promise<string>; readonly signal: AbortSignal };
 
 /**
  * Proves who pushes: by Basic, sent without being asked, until the registry asks for a token; from then on by tokens
- * of its token server, each replaced before it ends. Whoever needs a token while one is under way shares it.
+ * of its token server. There is one token for each set of scopes, which is replaced before it expires. Requests that
+ * need the same token at the same time share it.
  *
  * @param now milliseconds, for tests
  */
@@ -25,91 +30,92 @@ export function authenticate(
 ): Authenticator {
   const basic = basicAuthorization(credentials);
   const secrets = new Set(secretsOf(credentials));
-  const ownScopes = [`repository:${registry.repository}:pull,push`];
-  const underWay = new Map<string, Promise<string>>();
-  let challenge: BearerChallenge | undefined;
-  /** By what was asked for beyond the own repository. */
+  const underWay = new Map<string, TokenRequest>();
   const tokens = new Map<string, CurrentToken>();
+  let challenge: BearerChallenge | undefined;
 
+  /** @param wanted scopes that the registry asked for besides; this token has them, the next one does not */
   async function replaceToken(
     from: BearerChallenge,
-    extra: readonly string[],
+    scopes: readonly string[],
     wanted: readonly string[],
+    call: Call,
   ): Promise<string> {
     const askedAtMs = now();
-    const scopes = [...new Set([...ownScopes, ...extra, ...wanted])];
-    const { value, lifetimeMs } = await fetchToken(registry, from, scopes, credentials);
+    const all = [...new Set([...scopes, ...wanted])];
+    const { value, lifetimeMs } = await fetchToken(registry, from, all, credentials, call);
     const authorization = `Bearer ${value}`;
     const renewAtMs = askedAtMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 4);
-    tokens.set(extra.join(" "), { authorization, renewAtMs });
+    tokens.set(scopes.join(" "), { authorization, renewAtMs });
     for (const form of formsOf(value)) secrets.add(form);
     return authorization;
   }
 
-  function newToken(
+  async function newToken(
     from: BearerChallenge,
-    extra: readonly string[],
-    wanted: readonly string[] = [],
+    scopes: readonly string[],
+    wanted: readonly string[],
+    call: Call,
   ): Promise<string> {
-    const key = `${extra.join(" ")} ${wanted.join(" ")}`;
-    const begun = underWay.get(key) ?? replaceToken(from, extra, wanted).finally(() => underWay.delete(key));
-    underWay.set(key, begun);
-    return begun;
+    const key = [...scopes, ...wanted].join(" ");
+    const shared = underWay.get(key);
+    if (shared === undefined) {
+      const authorization = replaceToken(from, scopes, wanted, call).finally(() => underWay.delete(key));
+      underWay.set(key, { authorization, signal: call.signal });
+      return authorization;
+    }
+    try {
+      return await shared.authorization;
+    } catch (error) {
+      // The request that asked for the token was aborted, this one was not.
+      if (!shared.signal.aborted || call.signal.aborted) throw error;
+      return newToken(from, scopes, wanted, call);
+    }
   }
 
   /**
-   * GHCR answers Basic with a 403 that says nothing, and names its token server to those only who come without:
-   * https://github.com/renovatebot/renovate/issues/11446
+   * Asks for a challenge without credentials. GHCR answers Basic with a bare 403, and names its token server only to
+   * requests without it: https://github.com/renovatebot/renovate/issues/11446
    */
-  async function hiddenChallenge(headers: Headers, refused: string | undefined) {
+  async function hiddenChallenge(headers: Headers, refused: string | undefined, call: Call) {
     if (refused === undefined || refused !== basic || headers.has("www-authenticate")) return undefined;
     const url = new URL(`${registry.origin}/v2/`);
-    const response = await sendOnce(registry, { method: "GET", url }, url, undefined);
+    const response = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
+    await drain(response);
     return response.status === 401 ? bearerChallenge(response.headers) : undefined;
   }
 
-  async function authorization(extra: readonly string[] = []): Promise<string | undefined> {
+  async function authorization(scopes: readonly string[], call: Call): Promise<string | undefined> {
     if (challenge === undefined) return basic;
-    const token = tokens.get(extra.join(" "));
-    return token !== undefined && now() < token.renewAtMs ? token.authorization : newToken(challenge, extra);
+    const token = tokens.get(scopes.join(" "));
+    if (token !== undefined && now() < token.renewAtMs) return token.authorization;
+    return newToken(challenge, scopes, [], call);
   }
 
   return {
     isAnonymous: credentials === undefined,
     authorization,
-    async renew(headers, refused, extra = []) {
-      const asked = bearerChallenge(headers) ?? (await hiddenChallenge(headers, refused));
+    async renew(headers, refused, scopes, call) {
+      const asked = bearerChallenge(headers) ?? (await hiddenChallenge(headers, refused, call));
       if (asked === undefined) return undefined;
-      const { realm, service = "", scopes } = asked;
-      if (repeatsSecret([realm, service, ...scopes].join(" "), [...secrets])) {
+      const { realm, service = "" } = asked;
+      if (repeatsSecret([realm, service, ...asked.scopes].join(" "), [...secrets])) {
         throw new PushError(
           "TOKEN_FAILED",
           `${registry.origin} repeats the password or the token in the address of its token server.`,
         );
       }
       challenge = asked;
-      // At the greeting, GHCR asks for a scope of no repository at all. What a token of ours was refused for is meant.
+      // GHCR's greeting asks for the scope of an unrelated repository. Only what one of our tokens lacked is meant.
       const wanted = refused?.startsWith("Bearer ")
-        ? asked.scopes.filter((scope) => !isCovered(scope, [...ownScopes, ...extra]))
+        ? asked.scopes.filter((scope) => !isCovered(scope, scopes))
         : [];
-      const token = tokens.get(extra.join(" "));
-      // Another request has met the same 401 before.
-      if (wanted.length === 0 && token !== undefined && token.authorization !== refused)
-        return authorization(extra);
-      return newToken(asked, extra, wanted);
+      const token = tokens.get(scopes.join(" "));
+      // Another request got the same 401 before, and has replaced the token.
+      const isReplaced = token !== undefined && token.authorization !== refused;
+      if (wanted.length === 0 && isReplaced) return authorization(scopes, call);
+      return newToken(asked, scopes, wanted, call);
     },
     secrets: () => [...secrets],
   };
-}
-
-/** Whether one of the scopes is for the same thing, and allows all that is wanted of it. */
-function isCovered(wanted: string, scopes: readonly string[]): boolean {
-  const { resource, actions } = parseScope(wanted);
-  return scopes.map(parseScope).some((has) => has.resource === resource && actions.isSubsetOf(has.actions));
-}
-
-/** `repository:localhost:5000/app:pull,push`: a name may have colons, actions have none. */
-function parseScope(scope: string): { resource: string; actions: Set<string> } {
-  const colon = scope.lastIndexOf(":");
-  return { resource: scope.slice(0, colon), actions: new Set(scope.slice(colon + 1).split(",")) };
 }

@@ -1,27 +1,30 @@
-/** How a push proves who it is to the registry, request by request. */
+import type { Call } from "../../retry.ts";
+
+/** Proves to a registry who pushes, request by request. */
 export type Authenticator = {
-  /** Nobody in particular pushes: for the words of a refusal. */
+  /** True without credentials. Messages about a refusal depend on it. */
   readonly isAnonymous: boolean;
   /**
-   * The `Authorization` header of the next request to the registry's own origin; undefined to go without. May ask a
-   * token server first, and throw what that leads to.
+   * Returns the `Authorization` header of the next request to the registry's own origin, or undefined for none. May ask
+   * a token server first, and throws what that throws.
    *
-   * @param scopes rights that the request needs beyond those on the own repository
+   * @param scopes the rights that the request needs
    */
-  authorization(scopes?: readonly string[]): Promise<string | undefined>;
+  authorization(scopes: readonly string[], call: Call): Promise<string | undefined>;
   /**
-   * Told of a 401 or 403. Gives the header with which the request is worth being sent once more, or undefined where nothing
-   * better is to be had.
+   * Takes a 401 or 403. Returns the header with which the request is to be sent once more, or undefined where there is
+   * no better one.
    *
-   * @param headers of the refusal
+   * @param headers those of the refusal
    * @param refused the `Authorization` that was sent
    * @param scopes as above
    */
   renew(
     headers: Headers,
     refused: string | undefined,
-    scopes?: readonly string[],
+    scopes: readonly string[],
+    call: Call,
   ): Promise<string | undefined>;
-  /** Everything that proves who pushes, in the forms in which a server might repeat it. Never to be shown. */
+  /** Returns everything that proves who pushes, in the forms in which a server might repeat it. Never show it. */
   secrets(): readonly string[];
 };

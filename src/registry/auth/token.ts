@@ -1,20 +1,23 @@
 import * as v from "valibot";
 import { PushError, RegistryError } from "../../errors.ts";
 import { object } from "../../oci/json-schema.ts";
-import { type RegistryRequest, type RegistryResponse, sendOnce } from "../http/send.ts";
+import type { Call } from "../../retry.ts";
+import { readText } from "../http/body.ts";
+import { type RegistryRequest, type RegistryResponse, sendOnce } from "../http/send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
 import { isTransient } from "../http/transient.ts";
 import type { Registry } from "../registry.ts";
 import type { BearerChallenge } from "./challenge.ts";
 import { basicAuthorization, type Credentials, secretsOf } from "./credentials.ts";
+import { repositoryOf } from "./scope.ts";
 
-/** What the token specification has for a server that does not say. */
+/** The token specification's default. */
 const DEFAULT_LIFETIME_SECONDS = 60;
 
 const TEXT = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/));
 const ANSWER = object({
   token: v.fallback(v.optional(TEXT), undefined),
-  /** OAuth's name for the same. */
+  /** OAuth's name for `token`. */
   access_token: v.fallback(v.optional(TEXT), undefined),
   expires_in: v.fallback(
     v.pipe(v.unknown(), v.toNumber(), v.finite(), v.gtValue(0)),
@@ -23,16 +26,16 @@ const ANSWER = object({
   issued_at: v.fallback(v.optional(v.string()), undefined),
 });
 
-/** A bearer token, and for how long from the time of asking it is good. */
+/** A bearer token, and how long it is valid from the time of asking. */
 export type Token = { readonly value: string; readonly lifetimeMs: number };
 
 /**
- * Gets a token where the registry said that there are some. One try: whoever wanted to send a request with it owns
- * the retries, to which a fault of the token server looks like one of the registry.
+ * Gets a token from the server that the registry named. One try: the request that needs the token is retried, and to it
+ * a fault of the token server looks like one of the registry.
  *
- * The realm may be anywhere, which is normal for token servers, and gets the credentials because the registry named
- * it; nobody whom the realm names gets them, so redirects are not followed. Throws `TOKEN_FAILED`, `UNAUTHORIZED`,
- * `DENIED`, and what a lost connection throws.
+ * The realm may be at any host, and gets the credentials because the registry named it. Redirects are not followed:
+ * the hosts that a realm names do not get them. Throws `TOKEN_FAILED`, `UNAUTHORIZED`, `DENIED`, and what a lost
+ * connection throws.
  *
  * https://distribution.github.io/distribution/spec/auth/token/ and …/auth/oauth/
  */
@@ -41,15 +44,17 @@ export async function fetchToken(
   { realm, service }: BearerChallenge,
   scopes: readonly string[],
   credentials: Credentials | undefined,
+  call: Call,
 ): Promise<Token> {
   const url = realmUrl(realm, registry.origin);
   const isIdentity = credentials !== undefined && "identityToken" in credentials;
   const request = isIdentity
     ? refreshRequest(url, service, scopes, credentials.identityToken)
     : tokenRequest(url, service, scopes);
-  const response = await sendOnce(registry, request, url, basicAuthorization(credentials));
-  if (response.status !== 200) throw refusal(registry, request, response, credentials);
-  return readToken(response, url);
+  const response = await sendOnce(registry, request, url, basicAuthorization(credentials), call);
+  const text = await readText(response);
+  if (response.status !== 200) throw refusal(registry, request, { response, text }, scopes, credentials);
+  return readToken(text, response.headers, url);
 }
 
 function tokenRequest(url: URL, service: string | undefined, scopes: readonly string[]): RegistryRequest {
@@ -94,7 +99,7 @@ function realmUrl(realm: string, origin: string): URL {
   return url;
 }
 
-function readToken({ text, headers }: RegistryResponse, url: URL): Token {
+function readToken(text: string, headers: Headers, url: URL): Token {
   const answer = v.safeParse(ANSWER, parseJson(text));
   const value = answer.success ? (answer.output.token ?? answer.output.access_token) : undefined;
   if (!answer.success || value === undefined) {
@@ -104,7 +109,7 @@ function readToken({ text, headers }: RegistryResponse, url: URL): Token {
       { hint: "Is this address the token server of the registry? Its operator knows." },
     );
   }
-  // By the server's own clock, which need not be ours: a token may come out of a cache.
+  // A token may come from a cache. Its age is measured by the server's clock, which may differ from ours.
   const ageMs = Date.parse(headers.get("date") ?? "") - Date.parse(answer.output.issued_at ?? "");
   return { value, lifetimeMs: answer.output.expires_in * 1000 - (ageMs > 0 ? ageMs : 0) };
 }
@@ -117,13 +122,15 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Why there is no token. Only what may pass by itself looks like an answer of the registry. */
+/** Says why there is no token. Only a transient failure looks like an answer of the registry, so that it is retried. */
 function refusal(
   registry: Omit<Registry, "auth">,
   { method, url }: RegistryRequest,
-  { status, headers, text }: RegistryResponse,
+  { response, text }: { readonly response: RegistryResponse; readonly text: string },
+  [scope = ""]: readonly string[],
   credentials: Credentials | undefined,
 ): PushError {
+  const { status, headers } = response;
   const errors = readSpecErrors(text);
   const server = `The token server of ${registry.origin}`;
   const secrets = secretsOf(credentials);
@@ -154,7 +161,7 @@ function refusal(
   if (status === 403) {
     return new PushError(
       "DENIED",
-      `${server} refuses to let this user push to "${registry.repository}". ${answered}`,
+      `${server} refuses to let this user push to "${repositoryOf(scope)}". ${answered}`,
       { hint: "Check the user's rights, and the name of the repository." },
     );
   }

@@ -1,34 +1,40 @@
 import { type ErrorCode, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import { bearerChallenge } from "../auth/challenge.ts";
-import type { Registry } from "../registry.ts";
-import type { RegistryRequest, RegistryResponse } from "./send.ts";
+import type { Repository } from "../registry.ts";
+import { readText } from "./body.ts";
+import { describe, type RegistryRequest, type RegistryResponse } from "./send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "./spec-errors.ts";
 
-/** Throws a `RegistryError` that says what to do, unless the answer has one of the wanted statuses. */
-export function expectStatus(
-  registry: Registry,
+/**
+ * Throws a `RegistryError` that says what to do, unless the response has one of the wanted statuses. Then its body is
+ * left to the caller.
+ */
+export async function expectStatus(
+  at: Repository,
   request: RegistryRequest,
   response: RegistryResponse,
   ...wanted: readonly number[]
-): void {
+): Promise<void> {
   if (wanted.includes(response.status)) return;
-  const errors = readSpecErrors(response.text);
-  const secrets = registry.auth.secrets();
-  const { code, reason, hint } = explain(registry, request, response);
-  // serverless-registry puts its whole upload state into a 416: no message, then.
-  const said = response.status === 416 ? "" : quoteErrors(errors, secrets);
-  const answered = `${request.method} ${response.url.origin}${response.url.pathname} answered ${response.status}`;
+  const text = await readText(response);
+  const { status, headers, url } = response;
+  const errors = readSpecErrors(text);
+  const secrets = at.registry.auth.secrets();
+  const { code, reason, hint } = explain(at, request, response, text);
+  // serverless-registry puts its whole upload state into the message of a 416.
+  const said = status === 416 ? "" : quoteErrors(errors, secrets);
+  // The address may come from a Location, and is no more to be trusted than the message.
+  const answered = printable(`${describe({ method: request.method, url })} answered ${status}`, secrets);
   throw new RegistryError(
     code,
-    // A Location, and so an address, is the server's word as much as its message is.
-    `${reason} ${printable(answered, secrets)}${said}.`,
+    `${reason} ${answered}${said}.`,
     {
-      status: response.status,
+      status,
       specCodes: errors.map((error) => error.code),
-      namedDigests: response.text.match(/sha256:[0-9a-f]{64}/g) ?? [],
-      headers: response.headers,
-      url: response.url.href,
+      namedDigests: text.match(/sha256:[0-9a-f]{64}/g) ?? [],
+      headers,
+      url: url.href,
     },
     hint === undefined ? {} : { hint },
   );
@@ -36,8 +42,13 @@ export function expectStatus(
 
 type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
 
-function explain(registry: Registry, request: RegistryRequest, response: RegistryResponse): Explanation {
-  const { status, text, headers } = response;
+function explain(
+  { registry, name }: Repository,
+  request: RegistryRequest,
+  response: RegistryResponse,
+  text: string,
+): Explanation {
+  const { status, headers } = response;
   if (status === 400 && /HTTP request (?:was sent )?to (?:an )?HTTPS/i.test(text)) {
     return {
       code: "TLS_UNEXPECTED",
@@ -45,11 +56,11 @@ function explain(registry: Registry, request: RegistryRequest, response: Registr
       hint: "Leave --insecure and INSECURE_HTTP_PUSH out, or put https:// in front of the target.",
     };
   }
-  if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized(registry, response) };
+  if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized({ registry, name }, response) };
   if (status === 403) {
     return {
       code: "DENIED",
-      reason: `The registry refuses to let this user push to "${registry.repository}".`,
+      reason: `The registry refuses to let this user push to "${name}".`,
       hint: "Check the user's rights, and the name of the repository.",
     };
   }
@@ -73,7 +84,7 @@ function explain(registry: Registry, request: RegistryRequest, response: Registr
 }
 
 function explainUnauthorized(
-  registry: Registry,
+  { registry, name }: Repository,
   { url, headers }: RegistryResponse,
 ): Omit<Explanation, "code"> {
   if (url.origin !== registry.origin) {
@@ -88,10 +99,10 @@ function explainUnauthorized(
       hint: 'Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts … (and leave SKIP_AUTH unset)',
     };
   }
-  // The token was fresh, and so the user is known. Token servers leave out the rights that a user has not.
+  // The token is fresh, so the user is known. Token servers leave out the rights that a user does not have.
   if (bearerChallenge(headers) !== undefined) {
     return {
-      reason: `${registry.origin} does not let this user push to "${registry.repository}": a new token was refused, too.`,
+      reason: `${registry.origin} does not let this user push to "${name}": a new token was refused, too.`,
       hint: "Check the user's rights, and the name of the repository.",
     };
   }

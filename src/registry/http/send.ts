@@ -1,64 +1,32 @@
-// Bun answers this import with its own fetch, whose types say more than those of the package: they know TLS options
-// and web streams.
-import nodeFetch from "node-fetch";
 import { PushError } from "../../errors.ts";
-import { retry } from "../../retry.ts";
+import { type Call, retry } from "../../retry.ts";
 import { repeatsSecret } from "../auth/repeated-secret.ts";
-import type { Registry } from "../registry.ts";
-import { connectionError } from "./connection-error.ts";
-import { fileBody, type OnPiece } from "./file-body.ts";
-import { stallTimer } from "./stall-timer.ts";
+import { pushScope } from "../auth/scope.ts";
+import type { Repository } from "../registry.ts";
+import { drain } from "./body.ts";
+import { describe, type RegistryRequest, type RegistryResponse, sendOnce } from "./send-once.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 
-const fetch = nodeFetch as unknown as typeof globalThis.fetch;
-
-/** More than this of an answer is read by nobody. */
-const MAX_ANSWER_BYTES = 1024 * 1024;
 const MAX_REDIRECTS = 5;
 
 /**
- * A server that has all of a body may be silent for longer than one that is still taking it in: Cloudflare lets a Worker
- * think for 100 s before it answers 524 itself.
+ * Sends one request, and follows redirects. After a 401 or 403 it is sent once more with newer credentials, if there are
+ * some. Returns the last response, whatever its status; throws a `PushError` where none came.
  */
-const ANSWER_PATIENCE = 2;
-
-export type RegistryRequest = {
-  readonly method: "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
-  readonly url: URL;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Blob;
-  /** Rights that it needs beyond those on the registry's own repository, as token servers write them. */
-  readonly scopes?: readonly string[];
-  readonly onPiece?: OnPiece;
-  /** In place of the registry's own stall timeout: for what a server does long after it has all bytes. */
-  readonly stallTimeoutMs?: number;
-};
-
-export type RegistryResponse = {
-  readonly status: number;
-  readonly headers: Headers;
-  /** What was asked in the end, after redirects: `Location` resolves against it. */
-  readonly url: URL;
-  /** At most 1 MiB of the body. */
-  readonly text: string;
-};
-
-/**
- * Sends one request, and follows redirects. A 401 or 403 is answered once with newer credentials, where there are some, and
- * the same body. Whatever status comes back in the end is an answer; `PushError` is thrown where none came.
- */
-export async function send(registry: Registry, request: RegistryRequest): Promise<RegistryResponse> {
+export async function send(at: Repository, request: RegistryRequest, call: Call): Promise<RegistryResponse> {
   let url = request.url;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const response = await sendAuthorized(registry, request, url);
+    const response = await sendAuthorized(at, request, url, call);
     const location = response.headers.get("location");
-    if (location !== null && repeatsSecret(location, registry.auth.secrets())) {
+    if (location !== null && repeatsSecret(location, at.registry.auth.secrets())) {
+      await drain(response);
       throw new PushError(
         "REDIRECT_REFUSED",
         `${url.origin} sent a Location that repeats the password or the token.`,
       );
     }
     if (!isRedirect(response.status, request) || location === null) return response;
+    await drain(response);
     url = resolveLocation(location, url);
   }
   throw new PushError(
@@ -67,20 +35,37 @@ export async function send(registry: Registry, request: RegistryRequest): Promis
   );
 }
 
-/** Sends a small request whose repetition does no harm, again and again until it is answered or refused. */
-export async function sendPersistently(
-  registry: Registry,
+/**
+ * Sends one request, and returns what `take` makes of the response. Drains what `take` leaves of the body.
+ *
+ * @param take throws if the response is not the wanted one
+ */
+export async function exchange<T>(
+  at: Repository,
   request: RegistryRequest,
-  check: (response: RegistryResponse) => void,
-): Promise<RegistryResponse> {
-  return retry(registry.retryPolicy, isTransient, retryAfterMs, async () => {
-    const response = await send(registry, request);
-    check(response);
-    return response;
-  });
+  take: (response: RegistryResponse) => Promise<T>,
+  call: Call,
+): Promise<T> {
+  const response = await send(at, request, call);
+  try {
+    return await take(response);
+  } finally {
+    await drain(response);
+  }
 }
 
-/** Only 307 and 308 keep method and body; the older ones would turn an upload into a GET. */
+/** Exchanges a small request that may be repeated, again and again until it is answered or refused. */
+export async function exchangePersistently<T>(
+  at: Repository,
+  request: RegistryRequest,
+  take: (response: RegistryResponse) => Promise<T>,
+  call: Call,
+): Promise<T> {
+  const attempt = () => exchange(at, request, take, call);
+  return retry(at.registry.retries, isTransient, retryAfterMs, attempt, call);
+}
+
+/** Only 307 and 308 keep method and body. The older ones would turn an upload into a GET. */
 function isRedirect(status: number, { method }: RegistryRequest): boolean {
   const isRead = method === "GET" || method === "HEAD";
   return status === 307 || status === 308 || (isRead && [301, 302, 303].includes(status));
@@ -105,82 +90,24 @@ export function resolveLocation(location: string, base: URL): URL {
 }
 
 async function sendAuthorized(
-  registry: Registry,
+  { registry, name }: Repository,
   request: RegistryRequest,
   url: URL,
+  call: Call,
 ): Promise<RegistryResponse> {
-  // Storage behind a registry has credentials of its own, and must not learn ours.
-  if (url.origin !== registry.origin) return sendOnce(registry, request, url, undefined);
-  const { scopes } = request;
-  const authorization = await registry.auth.authorization(scopes);
-  const response = await sendOnce(registry, request, url, authorization);
+  // Storage behind a registry has credentials of its own, and must not see the registry's.
+  if (url.origin !== registry.origin) return sendOnce(registry, request, url, undefined, call);
+  const scopes = [pushScope(name), ...(request.scopes ?? [])];
+  const authorization = await registry.auth.authorization(scopes, call);
+  const response = await sendOnce(registry, request, url, authorization, call);
   if (response.status !== 401 && response.status !== 403) return response;
-  const renewed = await registry.auth.renew(response.headers, authorization, scopes);
-  return renewed === undefined ? response : sendOnce(registry, request, url, renewed);
-}
-
-/**
- * Sends one request, once, to where it is told. The body goes up with its exact length, as serverless-registry needs
- * it.
- */
-export async function sendOnce(
-  registry: Pick<Registry, "signal" | "stallTimeoutMs" | "trust">,
-  request: RegistryRequest,
-  url: URL,
-  authorization: string | undefined,
-): Promise<RegistryResponse> {
-  const timeoutMs = request.stallTimeoutMs ?? registry.stallTimeoutMs;
-  const answerTimeoutMs = Math.max(timeoutMs, registry.stallTimeoutMs * ANSWER_PATIENCE);
-  using stall = stallTimer(timeoutMs, describe(request));
-  const signal = AbortSignal.any([registry.signal, stall.signal]);
-  const headers = new Headers(request.headers);
-  headers.set("user-agent", "chunkpush");
-  if (authorization !== undefined) headers.set("authorization", authorization);
-  const { body } = request;
-  const hasBody = body !== undefined && body.size > 0;
-  if (request.method !== "GET" && request.method !== "HEAD")
-    headers.set("content-length", String(body?.size ?? 0));
-  try {
-    const response = await fetch(url, {
-      method: request.method,
-      headers,
-      redirect: "manual",
-      signal,
-      ...(url.protocol === "https:" && { tls: registry.trust }),
-      // Bun's own limit of some minutes for a whole request knows nothing of progress.
-      ...({ timeout: false } as object),
-      // Whatever BUN_CONFIG_VERBOSE_FETCH says: it would print the Authorization header.
-      verbose: false,
-      ...(hasBody && {
-        body: fileBody(body, signal, (end, piece) => {
-          stall.moved(end === body.size ? answerTimeoutMs : timeoutMs);
-          return request.onPiece?.(end, piece);
-        }),
-      }),
+  const renewed = await registry.auth
+    .renew(response.headers, authorization, scopes, call)
+    .catch(async (error: unknown) => {
+      await drain(response);
+      throw error;
     });
-    stall.moved(timeoutMs);
-    return { status: response.status, headers: response.headers, url, text: await readText(response) };
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    if (error instanceof PushError) throw error;
-    throw await connectionError(error, request.method, url);
-  }
-}
-
-/** Reading the answer to its end is what lets the connection serve the next request. */
-async function readText(response: Response): Promise<string> {
-  if (response.body === null) return "";
-  const decoder = new TextDecoder();
-  let text = "";
-  let readBytes = 0;
-  for await (const piece of response.body) {
-    readBytes += piece.length;
-    text += decoder.decode(piece, { stream: true });
-    if (readBytes >= MAX_ANSWER_BYTES) break;
-  }
-  return text;
-}
-
-function describe({ method, url }: RegistryRequest): string {
-  return `${method} ${url.origin}${url.pathname}`;
+  if (renewed === undefined) return response;
+  await drain(response);
+  return sendOnce(registry, request, url, renewed, call);
 }

@@ -1,29 +1,33 @@
 import { PushError } from "../../errors.ts";
 import { formatDuration } from "../../format.ts";
 
-/** Ends a request in which nothing moves any more. */
-export type StallTimer = Disposable & {
+/** Aborts a request in which nothing moves any more. */
+export type StallTimer = {
   readonly signal: AbortSignal;
-  /** Says that something moved, and how long the next may take. */
-  moved(nextTimeoutMs: number): void;
+  /** Starts the timer anew: something moved, or is waited for from now on. */
+  restart(timeoutMs: number): void;
+  /** Stops the timer: nothing is waited for. */
+  stop(): void;
 };
 
-/** Starts to watch. A time limit for a whole request would be wrong for every size of body but one. */
-export function stallTimer(firstTimeoutMs: number, what: string): StallTimer {
+/**
+ * Makes a timer, which `restart` starts. A time limit for a whole request would fit no more than one size of body.
+ *
+ * @param what the request, for the message
+ */
+export function stallTimer(what: string): StallTimer {
   const controller = new AbortController();
-  const wait = (timeoutMs: number) =>
-    setTimeout(() => {
-      controller.abort(
-        new PushError("STALLED", `${what} stalled: nothing moved for ${formatDuration(timeoutMs)}.`),
-      );
-    }, timeoutMs);
-  let timer = wait(firstTimeoutMs);
+  let timer: NodeJS.Timeout | undefined;
   return {
     signal: controller.signal,
-    moved(nextTimeoutMs) {
+    restart(timeoutMs) {
       clearTimeout(timer);
-      timer = wait(nextTimeoutMs);
+      timer = setTimeout(() => {
+        controller.abort(
+          new PushError("STALLED", `${what} stalled: nothing moved for ${formatDuration(timeoutMs)}.`),
+        );
+      }, timeoutMs);
     },
-    [Symbol.dispose]: () => clearTimeout(timer),
+    stop: () => clearTimeout(timer),
   };
 }

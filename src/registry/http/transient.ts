@@ -7,7 +7,7 @@ const TRANSIENT_CODES: readonly ErrorCode[] = [
   "STALLED",
 ];
 
-/** True for failures that pass by themselves: lost connections, 408, 425, 429, and whatever a server has at fault. */
+/** Tells whether a failure passes by itself: a lost connection, 408, 425, 429, or a fault of the server. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof RegistryError) {
     const { status } = error.answer;
@@ -16,10 +16,17 @@ export function isTransient(error: unknown): boolean {
   return error instanceof PushError && TRANSIENT_CODES.includes(error.code);
 }
 
-/** How long the server asked to be left alone: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after */
+/** Returns how long the server asked to wait: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after */
 export function retryAfterMs(error: unknown): number {
   const value = error instanceof RegistryError ? error.answer.headers.get("retry-after") : null;
   if (value === null) return 0;
   const delayMs = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
   return Number.isFinite(delayMs) ? Math.max(0, delayMs) : 0;
+}
+
+/** Tells whether the server has too much to do: 429, workerd's 503, Cloudflare's 52x for a slow or missing Worker. */
+export function isOverload(error: unknown): boolean {
+  if (!(error instanceof RegistryError)) return false;
+  const { status } = error.answer;
+  return status === 429 || status === 503 || (status >= 520 && status <= 527);
 }

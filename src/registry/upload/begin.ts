@@ -1,9 +1,11 @@
 import { PushError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
-import type { RegistryBlob } from "../../oci/descriptor.ts";
-import { forgetUpload, recallUpload, rememberUpload } from "../../store/upload-notes.ts";
-import type { Registry } from "../registry.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { forgetUpload, recallUpload, rememberUpload, type UploadKey } from "../../store/upload-notes.ts";
+import type { Call, Registry, Repository } from "../registry.ts";
 import { type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
+import { type Outgoing, unlessAborted } from "./outgoing.ts";
 import {
   askUpload,
   cancelUpload,
@@ -14,106 +16,141 @@ import {
   type UploadSession,
 } from "./session.ts";
 
-/** A Worker's R2 cannot put together a larger blob: https://developers.cloudflare.com/r2/platform/limits/ */
+/** R2 cannot put together a larger blob: https://developers.cloudflare.com/r2/platform/limits/ */
 const R2_MAX_BLOB_BYTES = 5 * 1024 ** 3;
 
-export type BeginOptions = {
-  /** Bytes; the server's maximum is stronger. Undefined: as the server wishes. */
+export type BeginOptions = Call & {
+  /** The wanted chunk size. The server's maximum is stronger. Undefined: the server's choice. */
   readonly chunkBytes: number | undefined;
   /** Tries blobs, too, that serverless-registry is known to fail at. @default false */
   readonly allowOversize?: boolean;
 };
 
 /** POST, and the choice of the one chunk size. Throws `BLOB_TOO_LARGE` before a byte goes up in vain. */
-export async function beginUpload(
-  registry: Registry,
-  blob: RegistryBlob,
-  options: BeginOptions,
-): Promise<Upload> {
-  return planUpload(registry, blob, await startUpload(registry), options);
+export async function beginUpload(at: Repository, blob: Outgoing, options: BeginOptions): Promise<Upload> {
+  return planUpload(at, blob, await startUpload(at, options), options);
 }
 
 /**
- * The same, where the registry may have the blob in another repository, and needs no byte of it then.
+ * Mounts the blob from the first repository that has it, or begins an upload.
  *
- * @param repositories where to look, in this order
+ * @param repositories where the registry may have the blob, in the order to try
  */
 export async function mountOrBeginUpload(
-  registry: Registry,
-  blob: RegistryBlob,
+  at: Repository,
+  blob: Outgoing & { readonly descriptor: Descriptor },
   repositories: readonly string[],
   options: BeginOptions,
 ): Promise<Upload | { readonly mountedFrom: string }> {
   let started: StartedUpload | undefined;
   for (const repository of repositories) {
-    if (started !== undefined) await cancelUpload(registry, started);
+    if (started !== undefined) await cancelUpload(at, started, options);
     started = undefined;
-    const answer = await mountBlob(registry, blob.descriptor.digest, repository);
+    const answer = await mountBlob(at, blob.descriptor.digest, repository, options);
     if (answer === "mounted") return { mountedFrom: repository };
     started = answer;
   }
-  return planUpload(registry, blob, started ?? (await startUpload(registry)), options);
+  return planUpload(at, blob, started ?? (await startUpload(at, options)), options);
 }
 
-/** The upload that an earlier process left, where the server still knows it and its chunks are not too large. */
+/** Returns the upload that an earlier process left, if the server still knows it and its chunks are not too large. */
 export async function resumeUpload(
-  registry: Registry,
-  { descriptor: { digest, size } }: RegistryBlob,
+  at: Repository,
+  { digest, size }: Descriptor,
   options: BeginOptions,
 ): Promise<Upload | undefined> {
-  const saved = await recallUpload(registry, digest);
+  const { notes, learned } = at.registry;
+  const key = uploadKey(at, digest);
+  const saved = await recallUpload(notes, key);
   if (saved === undefined) return undefined;
-  const { chunkBytes, limits } = saved;
-  const mostBytes = Math.min(options.chunkBytes ?? chunkBytes, registry.learned.maxBodyBytes ?? chunkBytes);
-  const current = await askUpload(registry, saved.session);
+  const { offset, chunkBytes, minBytes, maxBytes } = saved;
+  const mostBytes = Math.min(options.chunkBytes ?? chunkBytes, learned.maxBodyBytes ?? chunkBytes);
+  const current = await askUpload(at, { location: new URL(saved.location), offset }, options);
   if (current !== undefined && chunkBytes <= mostBytes && current.offset <= size) {
-    return { session: current, chunkBytes, limits };
+    return { session: current, chunkBytes, limits: { minBytes, maxBytes } };
   }
-  if (current !== undefined) await cancelUpload(registry, current);
-  await forgetUpload(registry, digest);
+  if (current !== undefined) await cancelUpload(at, current, options);
+  await forgetUpload(notes, key);
   return undefined;
 }
 
 async function planUpload(
-  registry: Registry,
-  blob: RegistryBlob,
+  at: Repository,
+  blob: Outgoing,
   { limits, ...session }: StartedUpload,
   options: BeginOptions,
 ): Promise<Upload> {
-  const { digest, size } = blob.descriptor;
-  if (size > R2_MAX_BLOB_BYTES && isServerlessRegistry(session) && !options.allowOversize) {
-    await cancelUpload(registry, session);
-    throw new PushError(
-      "BLOB_TOO_LARGE",
-      `Cannot upload ${digest}: it has ${formatBytes(size)}, and serverless-registry fails, after all bytes were sent, at blobs over ${formatBytes(R2_MAX_BLOB_BYTES)}.`,
-      {
-        hint: "Split the layer in the Dockerfile: several COPY or RUN lines make several layers. --allow-oversize tries all the same.",
-      },
-    );
+  const { descriptor } = blob;
+  const { registry } = at;
+  try {
+    if (descriptor !== undefined) assertSize(descriptor, session, options);
+    // One PUT needs the blob's length.
+    const sizeBytes =
+      descriptor?.size ??
+      (goesWhole(registry) ? (await unlessAborted(blob.end, options.signal)).size : undefined);
+    const chunkBytes = planChunks(registry, sizeBytes, options.chunkBytes, limits);
+    const upload = { session, chunkBytes, limits };
+    if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
+    return upload;
+  } catch (error) {
+    await cancelUpload(at, session, options);
+    throw error;
   }
-  const chunkBytes = planChunks(registry, size, options.chunkBytes, limits);
-  const upload = { session, chunkBytes, limits };
-  if (size > chunkBytes) await rememberUpload(registry, digest, upload);
-  return upload;
+}
+
+/** Throws `BLOB_TOO_LARGE` for a blob that serverless-registry cannot put together. */
+export function assertSize(
+  { digest, size }: { readonly digest?: Digest; readonly size: number },
+  session: UploadSession,
+  { allowOversize }: BeginOptions,
+): void {
+  if (size <= R2_MAX_BLOB_BYTES || !isServerlessRegistry(session) || allowOversize) return;
+  throw new PushError(
+    "BLOB_TOO_LARGE",
+    `Cannot upload ${digest ?? "a blob"}: it has ${formatBytes(size)}, and serverless-registry fails, after all bytes were sent, at blobs over ${formatBytes(R2_MAX_BLOB_BYTES)}.`,
+    {
+      hint: "Split the layer in the Dockerfile: several COPY or RUN lines make several layers. --allow-oversize tries all the same.",
+    },
+  );
+}
+
+/** Notes where an upload stands, if it takes more than one request. */
+export async function noteUpload(at: Repository, blob: Descriptor, upload: Upload): Promise<void> {
+  const { session, chunkBytes, limits } = upload;
+  if (blob.size <= chunkBytes) return;
+  const { href: location } = session.location;
+  const note = { location, offset: session.offset, chunkBytes, ...limits };
+  await rememberUpload(at.registry.notes, uploadKey(at, blob.digest), note);
+}
+
+/** Names an upload in the notes and in the lock on it. */
+export function uploadKey({ registry, name }: Repository, digest: Digest): UploadKey {
+  return { origin: registry.origin, repository: name, digest };
 }
 
 /**
- * The chunk size, in bytes, of an upload that begins now: from all that is known of the registry and of the link.
+ * Chooses the chunk size of an upload that begins now, in bytes, from all that is known of the registry and of the link.
  *
- * @param wishBytes the user's
+ * @param blobBytes undefined while the blob grows: it may become as large as R2 takes
+ * @param wishBytes the user's wish
  */
 export function planChunks(
-  { learned, link }: Registry,
-  blobBytes: number,
+  registry: Registry,
+  blobBytes: number | undefined,
   wishBytes: number | undefined,
   limits: ChunkLimits,
 ): number {
-  const { maxBodyBytes, wholePuts } = learned;
-  if (wholePuts === "only" || wholePuts === "preferred") return Math.max(blobBytes, 1);
-  return chooseChunkSize(blobBytes, wishBytes, limits, maxBodyBytes, link.bytesPerSecond());
+  const { learned, link } = registry;
+  const mostBytes = blobBytes ?? R2_MAX_BLOB_BYTES;
+  if (goesWhole(registry)) return Math.max(mostBytes, 1);
+  return chooseChunkSize(mostBytes, wishBytes, limits, learned.maxBodyBytes, link.bytesPerSecond());
 }
 
-/** Only its upload addresses carry a hash of the upload's state. */
+function goesWhole({ learned: { wholePuts } }: Registry): boolean {
+  return wholePuts === "only" || wholePuts === "preferred";
+}
+
+/** Only serverless-registry's upload addresses carry a hash of the upload's state. */
 function isServerlessRegistry({ location }: UploadSession): boolean {
   return location.searchParams.has("_stateHash");
 }

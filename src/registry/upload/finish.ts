@@ -1,13 +1,14 @@
 import { PushError, RegistryError } from "../../errors.ts";
-import type { RegistryBlob } from "../../oci/descriptor.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import { backOff } from "../../retry.ts";
-import { rememberUpload } from "../../store/upload-notes.ts";
 import { findBlob } from "../find-blob.ts";
 import type { OnPiece } from "../http/file-body.ts";
-import { isTransient, retryAfterMs } from "../http/transient.ts";
-import type { Registry } from "../registry.ts";
-import { type BeginOptions, planChunks } from "./begin.ts";
+import { isOverload, isTransient, retryAfterMs } from "../http/transient.ts";
+import type { Repository } from "../registry.ts";
+import type { Turn } from "../slots.ts";
+import { assertSize, type BeginOptions, noteUpload, planChunks } from "./begin.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
+import { type Outgoing, unlessAborted } from "./outgoing.ts";
 import {
   askUpload,
   cancelUpload,
@@ -19,130 +20,222 @@ import {
   type UploadSession,
 } from "./session.ts";
 
-/** Over and above the stall timeout, serverless-registry copies the blob once more when it closes an upload. */
+/** serverless-registry copies the blob once more when it closes an upload. Added to the stall timeout. */
 const CLOSE_MS_PER_MB = 300;
 
-/** How often a blob is sent again because the server, having all of it, cannot put it together. */
+/** How often a blob is sent again because the server has all of it, and cannot put it together. */
 const MAX_DEATHS = 2;
 
 /** A chunk size that is smaller by less is not worth a new upload. */
 const SHRINK_FACTOR = 2;
 
 export type FinishOptions = BeginOptions & {
-  /** Told how much of the blob is at the server or on its way. Goes back where the server has lost some. */
+  /** Called with how much of the blob is at the server or on its way. Goes back where the server has lost bytes. */
   readonly onProgress: (sentBytes: number) => void;
-  /** Is shown every piece of the blob before it goes up. What it throws ends the upload. */
-  readonly onPiece?: OnPiece | undefined;
+};
+
+/** What `finishUpload` works with. */
+type Work = {
+  readonly at: Repository;
+  readonly blob: Outgoing;
+  readonly upload: Upload;
+  readonly options: FinishOptions;
+  readonly turn: Turn;
+  /** Undefined while the blob grows. */
+  descriptor: Descriptor | undefined;
+  /** The end of the furthest chunk that was read. */
+  reach: number;
+  /** The furthest offset that the server had in this session. */
+  furthest: number;
+  /** Failures in a row without a byte of progress. */
+  failures: number;
+  restarts: number;
+  /** Whether the last request was the closing PUT. */
+  isClosing: boolean;
+  /** Closing PUTs of this session that failed as if it were dead. */
+  closeFailures: number;
+  deaths: number;
+  /** Connections in a row that broke before anything was there. */
+  cuts: number;
 };
 
 /**
- * Sends what is missing, and closes. All retries of an upload happen here: after a failure the server is asked where it
- * stands, and the upload goes on from there; each byte of progress gives the full number of retries back. Where a first
- * chunk was lost that was too large for the link, the upload begins anew in smaller ones.
+ * Sends what is missing, and closes the upload. All retries of an upload happen here: after a failure the server is asked
+ * where it stands, and the upload resumes there. Each byte of progress gives the full number of retries back. If the first
+ * chunk is lost, and was too large for the link, the upload begins anew in smaller ones.
  *
- * @param upload its session moves with every chunk, and is another one where the server has forgotten the first
+ * @param upload its session moves with every chunk
+ * @returns the descriptor of what was sent
  */
 export async function finishUpload(
-  registry: Registry,
-  blob: RegistryBlob,
+  at: Repository,
+  blob: Outgoing,
   upload: Upload,
-  { chunkBytes: wishBytes, onProgress, onPiece }: FinishOptions,
-): Promise<void> {
-  const { digest, size } = blob.descriptor;
-  const { retries } = registry.retryPolicy;
-  const closeTimeoutMs = registry.stallTimeoutMs + (size / 1_000_000) * CLOSE_MS_PER_MB;
-  let furthest = upload.session.offset;
-  let failures = 0;
-  let restarts = 0;
-  let closeFailures = 0;
-  let deaths = 0;
-  let cuts = 0;
-
-  /** A byte that was never there before is progress; going back and forth is none. */
-  const moveTo = async (session: UploadSession) => {
-    upload.session = session;
-    if (session.offset > furthest) failures = 0;
-    furthest = Math.max(furthest, session.offset);
-    if (size > upload.chunkBytes) await rememberUpload(registry, digest, upload);
+  options: FinishOptions,
+  turn: Turn,
+): Promise<Descriptor> {
+  const { retries } = at.registry;
+  const work: Work = {
+    at,
+    blob,
+    upload,
+    options,
+    turn,
+    descriptor: blob.descriptor,
+    reach: upload.session.offset,
+    furthest: upload.session.offset,
+    failures: 0,
+    restarts: 0,
+    isClosing: false,
+    closeFailures: 0,
+    deaths: 0,
+    cuts: 0,
   };
-
-  /** A body, timed from when there is room for it. */
-  const sendTimed = <T>(offset: number, send: (onSent: OnPiece) => Promise<T>): Promise<T> =>
-    registry.slots.run(() =>
-      registry.link.timed((moved) =>
-        send(async (end, piece) => {
-          await onPiece?.(offset + end, piece);
-          moved(end);
-          onProgress(offset + end);
-        }),
-      ),
-    );
-
   for (;;) {
-    let closing = false;
     try {
-      if (upload.session.offset === 0 && size <= upload.chunkBytes) {
-        closing = true;
-        const { content } = blob;
-        await sendTimed(0, (onSent) =>
-          closeUpload(registry, upload.session, digest, closeTimeoutMs, { content, onPiece: onSent }),
-        );
-        return;
-      }
-      while (upload.session.offset < size) {
-        const { session } = upload;
-        const { offset } = session;
-        const chunk = blob.content.slice(offset, Math.min(offset + upload.chunkBytes, size));
-        await moveTo(await sendTimed(offset, (onSent) => sendChunk(registry, session, chunk, onSent)));
-      }
-      closing = true;
-      await registry.slots.run(() => closeUpload(registry, upload.session, digest, closeTimeoutMs));
-      return;
+      return await sendRest(work);
     } catch (error) {
-      registry.signal.throwIfAborted();
-      if (++failures > retries || !mayGoOn(error)) throw error;
-      await backOff(registry.retryPolicy, failures, error, retryAfterMs(error));
-      if (closing && (await findBlob(registry, digest)) !== undefined) return;
-      if (closing && maySessionBeDead(error)) closeFailures++;
-
-      const current = sessionFromRefusal(error) ?? (await askUpload(registry, upload.session));
-      const hasNothing = furthest === 0 && !current?.offset;
-      const bodyBytes = Math.min(upload.chunkBytes, size);
-      cuts = isCut(error) && hasNothing ? cuts + 1 : 0;
-      suspectBodyLimit(error, bodyBytes, cuts, upload.limits.minBytes);
-      const plannedBytes = planChunks(registry, size, wishBytes, upload.limits);
-      const isTooLarge = hasNothing && plannedBytes * SHRINK_FACTOR <= bodyBytes;
-      // After a failed close, serverless-registry still tells of a session that is dead for good.
-      const isDead = closeFailures > 1;
-      if (current !== undefined && current.offset <= size && !isDead && !isTooLarge) await moveTo(current);
-      else {
-        // Where nothing was there, nothing is lost, and the retries alone are the limit.
-        if (isDead ? ++deaths > MAX_DEATHS : furthest > 0 && ++restarts > retries) throw error;
-        furthest = 0;
-        closeFailures = 0;
-        if (current !== undefined) await cancelUpload(registry, current);
-        if (isTooLarge) {
-          // Never in the same session: a chunk may be there after all, and R2 wants all of them equal.
-          upload.chunkBytes = plannedBytes;
-          cuts = 0;
-        }
-        await moveTo(await startUpload(registry));
+      options.signal.throwIfAborted();
+      if (++work.failures > retries.count || !mayGoOn(error)) throw error;
+      await backOff(retries, work.failures, error, retryAfterMs(error), options);
+      if (work.isClosing && work.descriptor !== undefined) {
+        if ((await findBlob(at, work.descriptor.digest, options)) !== undefined) return work.descriptor;
       }
-      onProgress(upload.session.offset);
+      await findPlace(work, error);
+      options.onProgress(upload.session.offset);
     }
   }
 }
 
-/** Beyond what passes by itself: an offset that was not the server's, and a session that it has forgotten. */
+/** Sends all chunks from the session's offset on, and closes. A blob that fits one chunk goes up in one PUT. */
+async function sendRest(work: Work): Promise<Descriptor> {
+  const { at, upload, options } = work;
+  work.isClosing = false;
+  while (work.descriptor === undefined || upload.session.offset < work.descriptor.size) {
+    const { session } = upload;
+    const chunk = await readChunk(work);
+    if (session.offset === 0 && chunk.size === work.descriptor?.size)
+      return close(work, work.descriptor, chunk);
+    if (chunk.size === 0) break;
+    const next = await sendTimed(work, session.offset, (onPiece) =>
+      sendChunk(at, session, chunk, onPiece, options),
+    );
+    await moveTo(work, next);
+  }
+  if (work.descriptor === undefined) throw new Error("A blob has ended, and has no descriptor.");
+  return close(work, work.descriptor);
+}
+
+/** Reads the chunk at the session's offset. Sets the descriptor if it is the last one. */
+async function readChunk(work: Work): Promise<Blob> {
+  const { blob, upload, options } = work;
+  const { offset } = upload.session;
+  // One byte more tells whether this chunk is the last one.
+  const ahead = await unlessAborted(blob.slice(offset, offset + upload.chunkBytes + 1), options.signal);
+  if (ahead.size <= upload.chunkBytes) work.descriptor ??= await unlessAborted(blob.end, options.signal);
+  work.reach = Math.max(work.reach, offset + Math.min(ahead.size, upload.chunkBytes));
+  if (blob.descriptor === undefined) assertSize({ size: work.reach }, upload.session, options);
+  return ahead.slice(0, upload.chunkBytes);
+}
+
+/** PUT: closes the upload, with the whole blob or after all of its chunks. */
+async function close(work: Work, descriptor: Descriptor, content?: Blob): Promise<Descriptor> {
+  const { at, upload, options } = work;
+  const { digest, size } = descriptor;
+  const timeoutMs = at.registry.stallTimeoutMs + (size / 1_000_000) * CLOSE_MS_PER_MB;
+  work.isClosing = true;
+  if (content === undefined) {
+    await inTurn(work, () => closeUpload(at, upload.session, digest, timeoutMs, options));
+  } else {
+    await sendTimed(work, 0, (onPiece) =>
+      closeUpload(at, upload.session, digest, timeoutMs, options, { content, onPiece }),
+    );
+  }
+  return descriptor;
+}
+
+/** Sends a body that begins at an offset of the blob, and times it once there is room for it. */
+function sendTimed<T>(work: Work, offset: number, send: (onPiece: OnPiece) => Promise<T>): Promise<T> {
+  const { at, blob, options } = work;
+  return inTurn(work, () =>
+    at.registry.link.timed((moved) =>
+      send(async (end, piece) => {
+        await blob.guard?.pass(offset + end, piece);
+        moved(end);
+        options.onProgress(offset + end);
+      }),
+    ),
+  );
+}
+
+/** Waits for its turn among all blobs, and reports how the request went: an overloaded server gets fewer at a time. */
+async function inTurn<T>({ at, turn, options }: Work, request: () => Promise<T>): Promise<T> {
+  const { sending } = at.registry;
+  await turn.pass();
+  options.signal.throwIfAborted();
+  try {
+    const result = await request();
+    sending.recovered();
+    return result;
+  } catch (error) {
+    if (isOverload(error)) sending.overloaded();
+    throw error;
+  }
+}
+
+/** Takes a new place of the upload. Only a byte that was never there before counts as progress. */
+async function moveTo(work: Work, session: UploadSession): Promise<void> {
+  const { at, upload, descriptor } = work;
+  upload.session = session;
+  if (session.offset > work.furthest) work.failures = 0;
+  work.furthest = Math.max(work.furthest, session.offset);
+  if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
+}
+
+/** Asks after a failure where the upload stands. Begins it anew where it is gone, dead, or in too large chunks. */
+async function findPlace(work: Work, error: unknown): Promise<void> {
+  const { at, upload, options } = work;
+  if (work.isClosing && maySessionBeDead(error)) work.closeFailures++;
+  const current = sessionFromRefusal(error) ?? (await askUpload(at, upload.session, options));
+  const sizeBytes = work.descriptor?.size ?? work.reach;
+  const hasNothing = work.furthest === 0 && !current?.offset;
+  const bodyBytes = Math.min(upload.chunkBytes, sizeBytes);
+  work.cuts = isCut(error) && hasNothing ? work.cuts + 1 : 0;
+  suspectBodyLimit(error, bodyBytes, work.cuts, upload.limits.minBytes);
+  const plannedBytes = planChunks(at.registry, work.descriptor?.size, options.chunkBytes, upload.limits);
+  const isTooLarge = hasNothing && plannedBytes * SHRINK_FACTOR <= bodyBytes;
+  // After a failed close, serverless-registry still tells of a session that is dead for good.
+  const isDead = work.closeFailures > 1;
+  if (current !== undefined && current.offset <= sizeBytes && !isDead && !isTooLarge) {
+    await moveTo(work, current);
+    return;
+  }
+  // If nothing was there, nothing is lost, and the retries alone are the limit.
+  const isOver = isDead
+    ? ++work.deaths > MAX_DEATHS
+    : work.furthest > 0 && ++work.restarts > at.registry.retries.count;
+  if (isOver) throw error;
+  work.furthest = 0;
+  work.closeFailures = 0;
+  if (current !== undefined) await cancelUpload(at, current, options);
+  if (isTooLarge) {
+    // Not in the same session: a chunk may be there after all, and R2 wants all of them equal.
+    upload.chunkBytes = plannedBytes;
+    work.cuts = 0;
+  }
+  await moveTo(work, await startUpload(at, options));
+}
+
+/** Tells whether an upload may resume: after a transient failure, a wrong offset, or a forgotten session. */
 function mayGoOn(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return isTransient(error);
   const { status } = error.answer;
   if (status === 416) return sessionFromRefusal(error) !== undefined;
-  // Not implemented is for good, though its number is that of a passing fault.
+  // 501, not implemented, is final although it is a 5xx.
   return status === 404 || (status !== 501 && isTransient(error));
 }
 
-/** serverless-registry answers 500 to the closing PUT of a dead session. A 503, 52x or lost answer says nothing of it. */
+/** serverless-registry answers 500 to the closing PUT of a dead session. A 503, 52x or lost answer tells nothing. */
 function maySessionBeDead(error: unknown): boolean {
   return error instanceof RegistryError && (error.answer.status === 500 || error.answer.status === 404);
 }

@@ -1,19 +1,21 @@
 import { PushError, RegistryError } from "../../errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { retry } from "../../retry.ts";
+import { pullScope } from "../auth/scope.ts";
 import { expectStatus } from "../http/expect-status.ts";
 import type { OnPiece } from "../http/file-body.ts";
-import { type RegistryResponse, resolveLocation, send, sendPersistently } from "../http/send.ts";
+import { exchange, exchangePersistently, resolveLocation } from "../http/send.ts";
+import type { RegistryResponse } from "../http/send-once.ts";
 import { isTransient, retryAfterMs } from "../http/transient.ts";
-import { type Registry, uploadsUrl } from "../registry.ts";
+import { type Call, type Repository, uploadsUrl } from "../registry.ts";
 import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 
-/** A server that answers, but fails at the question, is not asked more often: the next PATCH tells as well. */
+/** Few: the next PATCH tells as well where an upload stands. */
 const STATUS_RETRIES = 2;
 
 /** Where an upload stands. */
 export type UploadSession = {
-  /** The newest that the server gave: serverless-registry puts a hash of its state into every one. */
+  /** The newest address from the server: serverless-registry puts a hash of its state into every one. */
   readonly location: URL;
   /** How many bytes the server has. */
   readonly offset: number;
@@ -21,7 +23,7 @@ export type UploadSession = {
 
 /** An upload under way. Its chunk size changes only while the server has nothing: R2 wants all chunks equal. */
 export type Upload = {
-  /** Where it stands; moves with every chunk. */
+  /** Moves with every chunk. Another one takes its place where the server has forgotten the first. */
   session: UploadSession;
   chunkBytes: number;
   readonly limits: ChunkLimits;
@@ -31,45 +33,56 @@ export type Upload = {
 export type StartedUpload = UploadSession & { readonly limits: ChunkLimits };
 
 /** POST: begins an upload. */
-export async function startUpload(registry: Registry): Promise<StartedUpload> {
-  const request = { method: "POST", url: uploadsUrl(registry) } as const;
-  const response = await sendPersistently(registry, request, (answer) =>
-    expectStatus(registry, request, answer, 202),
+export async function startUpload(at: Repository, call: Call): Promise<StartedUpload> {
+  const request = { method: "POST", url: uploadsUrl(at) } as const;
+  return exchangePersistently(
+    at,
+    request,
+    async (response) => {
+      await expectStatus(at, request, response, 202);
+      return readStart(at, response);
+    },
+    call,
   );
-  return readStart(registry, response);
 }
 
 /**
- * POST: asks the registry to take a blob over from another of its repositories. Where it has none there, or cannot
- * mount, it begins an upload instead. Undefined where it refuses, for want of rights to the other repository, say.
+ * POST: asks the registry to mount a blob from another of its repositories. If that has no such blob, or the registry
+ * cannot mount, an upload begins instead. Undefined if the registry refuses, for want of rights for example.
  */
 export async function mountBlob(
-  registry: Registry,
+  at: Repository,
   digest: Digest,
-  repository: string,
+  fromRepository: string,
+  call: Call,
 ): Promise<"mounted" | StartedUpload | undefined> {
-  const url = uploadsUrl(registry);
+  const url = uploadsUrl(at);
   url.searchParams.set("mount", digest);
-  url.searchParams.set("from", repository);
-  const request = { method: "POST", url, scopes: [`repository:${repository}:pull`] } as const;
+  url.searchParams.set("from", fromRepository);
+  const request = { method: "POST", url, scopes: [pullScope(fromRepository)] } as const;
   try {
-    const response = await sendPersistently(registry, request, (answer) =>
-      expectStatus(registry, request, answer, 201, 202),
+    return await exchangePersistently(
+      at,
+      request,
+      async (response) => {
+        await expectStatus(at, request, response, 201, 202);
+        return response.status === 201 ? "mounted" : readStart(at, response);
+      },
+      call,
     );
-    return response.status === 201 ? "mounted" : readStart(registry, response);
   } catch (error) {
-    if (registry.signal.aborted || isTransient(error) || !(error instanceof PushError)) throw error;
-    // Whatever is wrong beyond the mount, the plain upload that follows will say.
+    if (call.signal.aborted || isTransient(error) || !(error instanceof PushError)) throw error;
+    // If more is wrong than the mount, the plain upload that follows fails with it.
     return undefined;
   }
 }
 
-function readStart({ origin }: Registry, response: RegistryResponse): StartedUpload {
+function readStart({ registry }: Repository, response: RegistryResponse): StartedUpload {
   const location = response.headers.get("location");
   if (location === null) {
     throw new PushError(
       "REGISTRY_FAILED",
-      `${origin} began an upload without saying where it goes on (no Location).`,
+      `${registry.origin} began an upload without saying where it goes on (no Location).`,
     );
   }
   return {
@@ -81,10 +94,11 @@ function readStart({ origin }: Registry, response: RegistryResponse): StartedUpl
 
 /** PATCH: sends the chunk that begins at the session's offset. One try. */
 export async function sendChunk(
-  registry: Registry,
+  at: Repository,
   session: UploadSession,
   chunk: Blob,
   onPiece: OnPiece,
+  call: Call,
 ): Promise<UploadSession> {
   const end = session.offset + chunk.size;
   const request = {
@@ -92,31 +106,38 @@ export async function sendChunk(
     url: session.location,
     headers: {
       "content-type": "application/octet-stream",
-      // Bare, as the distribution spec has it; serverless-registry answers 416 to RFC 9110's form. And to a range
-      // of one byte, which it takes without this header.
+      // Bare, as in the distribution spec: serverless-registry answers 416 to RFC 9110's form, and to a range of one
+      // byte, which it takes without this header.
       ...(chunk.size > 1 && { "content-range": `${session.offset}-${end - 1}` }),
     },
     body: chunk,
     onPiece,
   } as const;
-  const response = await send(registry, request);
-  // ECR answers 201.
-  expectStatus(registry, request, response, 202, 201, 204);
-  return { location: nextLocation(response, session), offset: end };
+  return exchange(
+    at,
+    request,
+    async (response) => {
+      // ECR answers 201.
+      await expectStatus(at, request, response, 202, 201, 204);
+      return { location: nextLocation(response, session), offset: end };
+    },
+    call,
+  );
 }
 
 /**
- * PUT: ends an upload. With a body, that is the whole blob, and nothing may have been sent before; without one, all
- * of it must have been. One try.
+ * PUT: ends an upload. With a body, that is the whole blob, and nothing may have been sent before; without one,
+ * everything must have been. One try.
  *
  * @param stallTimeoutMs how long the server may take once it has all bytes
  */
 export async function closeUpload(
-  registry: Registry,
+  at: Repository,
   session: UploadSession,
   digest: Digest,
   stallTimeoutMs: number,
-  whole?: { content: Blob; onPiece: OnPiece },
+  call: Call,
+  whole?: { readonly content: Blob; readonly onPiece: OnPiece },
 ): Promise<void> {
   const request = {
     method: "PUT",
@@ -125,33 +146,31 @@ export async function closeUpload(
     stallTimeoutMs,
     ...(whole && { body: whole.content, onPiece: whole.onPiece }),
   } as const;
-  const response = await send(registry, request);
-  expectStatus(registry, request, response, 201, 204);
+  await exchange(at, request, (response) => expectStatus(at, request, response, 201, 204), call);
 }
 
 /**
- * GET: asks where an upload stands. Undefined where the server does not know of it any more. A server that does not
- * say, for want of rights or because the question makes it fail, will at the next PATCH.
+ * GET: asks where an upload stands. Undefined if the server has forgotten it. If the server does not say, for want of
+ * rights or because it fails at the question, the session stays as it was, and the next PATCH tells.
  */
 export async function askUpload(
-  registry: Registry,
+  at: Repository,
   session: UploadSession,
+  call: Call,
 ): Promise<UploadSession | undefined> {
   const request = { method: "GET", url: session.location } as const;
   let refusals = 0;
-  const isWorthAnother = (error: unknown) =>
+  const isRetryable = (error: unknown) =>
     isTransient(error) && (!(error instanceof RegistryError) || ++refusals <= STATUS_RETRIES);
-  try {
-    const response = await retry(registry.retryPolicy, isWorthAnother, retryAfterMs, async () => {
-      const answer = await send(registry, request);
-      expectStatus(registry, request, answer, 204, 200, 202, 404);
-      return answer;
-    });
+  const ask = async (response: RegistryResponse) => {
+    await expectStatus(at, request, response, 204, 200, 202, 404);
     if (response.status === 404) return undefined;
-    return {
-      location: nextLocation(response, session),
-      offset: offsetAfter(response.headers) ?? session.offset,
-    };
+    const offset = offsetAfter(response.headers) ?? session.offset;
+    return { location: nextLocation(response, session), offset };
+  };
+  try {
+    const attempt = () => exchange(at, request, ask, call);
+    return await retry(at.registry.retries, isRetryable, retryAfterMs, attempt, call);
   } catch (error) {
     if (error instanceof RegistryError) return session;
     throw error;
@@ -159,14 +178,15 @@ export async function askUpload(
 }
 
 /**
- * DELETE: gives an upload up, so that its parts do not lie about. One try, whose outcome is nobody's concern: a server
- * forgets uploads by itself after some days.
+ * DELETE: cancels an upload, so that its parts do not lie about. One try, whose failure is ignored: a server forgets
+ * uploads by itself after some days.
  */
-export async function cancelUpload(registry: Registry, session: UploadSession): Promise<void> {
-  await send(registry, { method: "DELETE", url: session.location }).catch(() => undefined);
+export async function cancelUpload(at: Repository, session: UploadSession, call: Call): Promise<void> {
+  const request = { method: "DELETE", url: session.location } as const;
+  await exchange(at, request, async () => {}, call).catch(() => undefined);
 }
 
-/** What a 416 tells about where the upload stands: serverless-registry sends the current Location and Range. */
+/** Reads from a 416 where the upload stands: serverless-registry sends the current Location and Range. */
 export function sessionFromRefusal(error: unknown): UploadSession | undefined {
   if (!(error instanceof RegistryError) || error.answer.status !== 416) return undefined;
   const { headers, url } = error.answer;
@@ -182,8 +202,8 @@ function nextLocation(response: RegistryResponse, session: UploadSession): URL {
 }
 
 /**
- * `Range: 0-99` → 100. Nothing stored is `0--1` for serverless-registry and `0-0` for distribution, which says the
- * same of one byte; no chunk of ours has one byte and another after it.
+ * `Range: 0-99` → 100. Nothing stored is `0--1` for serverless-registry and `0-0` for distribution, for which `0-0` is
+ * one byte, too. Only the last chunk can have one byte.
  */
 function offsetAfter(headers: Headers): number | undefined {
   const [, last] = /^(?:bytes[= ])?0-(-1|\d{1,15})$/.exec(headers.get("range") ?? "") ?? [];
@@ -191,7 +211,7 @@ function offsetAfter(headers: Headers): number | undefined {
   return last === "0" ? 0 : Number(last) + 1;
 }
 
-/** Appends the digest to an address whose query, often a signature, stays as it is. */
+/** Appends the digest to an address. Its query, often a signature, stays as it is. */
 function withDigest(location: URL, digest: Digest): URL {
   const { href } = Object.assign(new URL(location), { hash: "" });
   const separator = !href.includes("?") ? "?" : /[?&]$/.test(href) ? "" : "&";

@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { sweepTemporaryFiles, temporaryFile } from "../src/store/temporary-file.ts";
-import { temporaryFolder } from "./support/temporary-folder.ts";
+import { sweepTemporaryFiles, temporaryFile } from "../../src/store/temporary-file.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 
 test("a temporary file is gone when its user is done with it, or never wrote it", async () => {
   await using folder = await temporaryFolder();
@@ -22,7 +22,7 @@ test("what a killed process left is swept away, and nothing else", async () => {
     [
       process.execPath,
       "-e",
-      `import { temporaryFile } from ${JSON.stringify(join(import.meta.dir, "../src/store/temporary-file.ts"))};
+      `import { temporaryFile } from ${JSON.stringify(join(import.meta.dir, "../../src/store/temporary-file.ts"))};
        await Bun.write(temporaryFile(${JSON.stringify(folder.path)}, "layer").path, "gigabytes");
        console.log("written");
        setInterval(() => {}, 1000);`,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
 import { findCachedDocument, storeDocuments } from "../../src/store/documents.ts";
@@ -28,6 +28,14 @@ describe("a document of an image", () => {
     expect(await at.find()).toEqual(bytes);
     expect(await readdir(at.cache.directory)).toEqual([digest.slice(7)]);
     expect(await findCachedDocument(at.cache, digestOf(new Uint8Array()))).toBeUndefined();
+  });
+
+  test("counts as used when it is found, so that pruning takes older ones first", async () => {
+    await using at = await filledCache();
+    const longAgo = new Date("2020-01-01T00:00:00Z");
+    await utimes(at.path, longAgo, longAgo);
+    await at.find();
+    expect((await stat(at.path)).mtime.getTime()).toBeGreaterThan(longAgo.getTime());
   });
 
   test.each<[string, (path: string) => Promise<unknown>]>([

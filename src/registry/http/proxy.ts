@@ -1,0 +1,53 @@
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads from an environment which proxy serves which address: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, else
+ * `ALL_PROXY`, each also in lower case, which is stronger. An empty variable counts as none. `NO_PROXY` lists exceptions,
+ * and addresses of this machine always are: a proxy elsewhere cannot reach what listens here. All other rules are those
+ * of Bun's fetch.
+ */
+export function proxyFrom(env: Environment): (url: URL) => string | undefined {
+  const rules = (variable(env, "no_proxy") ?? "").split(/[\s,]+/).filter(Boolean);
+  return (url) => {
+    const proxy = variable(env, `${url.protocol.slice(0, -1)}_proxy`) ?? variable(env, "all_proxy");
+    if (proxy === undefined || isLoopback(url) || rules.some((rule) => matches(rule, url))) return undefined;
+    const address = proxy.includes("://") ? proxy : `http://${proxy}`;
+    // Bun speaks no SOCKS, and ignores such a proxy.
+    return /^https?:/i.test(address) ? address : undefined;
+  };
+}
+
+function variable(env: Environment, name: string): string | undefined {
+  return env[name] || env[name.toUpperCase()] || undefined;
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])\.?$/.test(hostname);
+}
+
+/** Matches `*`, a host, a domain (`example.com`, `.example.com` or `*.example.com`), each with a port, or a subnet. */
+function matches(rule: string, { hostname, port, protocol }: URL): boolean {
+  if (rule === "*") return true;
+  const host = hostname.replace(/^\[|\]$/g, "");
+  if (rule.includes("/")) return isInSubnet(host, rule);
+  const [, name = "", rulePort] = /^(.*?)(?::(\d+))?$/.exec(isIPv6(rule) ? `[${rule}]` : rule) ?? [];
+  if (rulePort !== undefined && rulePort !== (port || (protocol === "https:" ? "443" : "80"))) return false;
+  const domain = name.toLowerCase().replace(/^\[|\]$|^\*?\./g, "");
+  return domain !== "" && (host === domain || host.endsWith(`.${domain}`));
+}
+
+function isInSubnet(host: string, rule: string): boolean {
+  const { BlockList, isIP } = process.getBuiltinModule("node:net");
+  const [network = "", bits = ""] = rule.split("/");
+  const version = isIP(network);
+  if (version === 0 || version !== isIP(host) || !/^\d{1,3}$/.test(bits)) return false;
+  if (Number(bits) > (version === 6 ? 128 : 32)) return false;
+  const family = version === 6 ? "ipv6" : "ipv4";
+  const subnet = new BlockList();
+  subnet.addSubnet(network, Number(bits), family);
+  return subnet.check(host, family);
+}
+
+function isIPv6(text: string): boolean {
+  return process.getBuiltinModule("node:net").isIP(text) === 6;
+}

@@ -1,0 +1,110 @@
+import { setImmediate } from "node:timers/promises";
+
+/** Limits how much work runs at a time. */
+export type Slots = {
+  /** Runs work when there is room. Of the work that waits, the highest priority is next. */
+  run<T>(priority: number, work: (turn: Turn) => Promise<T>): Promise<T>;
+  /** Reports that the server is overloaded. One overload may be a coincidence; each further one halves the width. */
+  overloaded(): void;
+  /** Reports a success: the width grows by one, up to the most. */
+  recovered(): void;
+};
+
+/** A slot that work holds. */
+export type Turn = {
+  /** Waits between two requests while more work is under way than there are slots. */
+  pass(): Promise<void>;
+};
+
+/** One overload may be a coincidence. */
+const OVERLOADS_BEFORE_SLOWING = 2;
+
+/**
+ * Makes slots for at most so much work.
+ *
+ * @param settled awaited before each choice: something with a higher priority may turn up until then
+ */
+export function slots(most: number, settled: () => Promise<unknown> = async () => {}): Slots {
+  const waiting: { readonly priority: number; readonly start: () => Promise<void> }[] = [];
+  /** Work that has begun, and waits in `pass`. It goes on before other work begins. */
+  const paused: (() => void)[] = [];
+  let width = most;
+  let overloads = 0;
+  /** Slots that are taken, those with a choice under way included. */
+  let taken = 0;
+  let choosing = 0;
+
+  function fill(): void {
+    while (taken < width && paused.length > 0) {
+      taken++;
+      paused.shift()?.();
+    }
+    while (taken < width && choosing < waiting.length) {
+      taken++;
+      choosing++;
+      void choose();
+    }
+  }
+
+  async function choose(): Promise<void> {
+    await settled().catch(() => undefined);
+    choosing--;
+    const next = waiting.reduce((best, each) => (each.priority > best.priority ? each : best));
+    waiting.splice(waiting.indexOf(next), 1);
+    await next.start();
+    taken--;
+    fill();
+  }
+
+  const turn: Turn = {
+    async pass() {
+      if (taken + paused.length <= width) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      paused.push(resolve);
+      taken--;
+      fill();
+      await promise;
+    },
+  };
+
+  return {
+    run: (priority, work) =>
+      new Promise((resolve, reject) => {
+        // An async function: work may throw before its first await.
+        waiting.push({ priority, start: () => (async () => work(turn))().then(resolve, reject) });
+        fill();
+      }),
+    overloaded() {
+      if (++overloads >= OVERLOADS_BEFORE_SLOWING) width = Math.max(1, Math.floor(width / 2));
+    },
+    recovered() {
+      overloads = 0;
+      width = Math.min(width + 1, most);
+      fill();
+    },
+  };
+}
+
+/** HEAD requests at a time: they are small, and an image may have a hundred layers. */
+const QUESTIONS = 16;
+
+/**
+ * Makes a registry's limits. Uploads wait for questions under way, so that the largest missing blob goes first.
+ *
+ * @param parallel blobs on their way at a time. With one, questions and uploads follow one another
+ */
+export function registrySlots(parallel: number): {
+  readonly asking: Slots;
+  readonly questions: Set<Promise<unknown>>;
+  readonly sending: Slots;
+} {
+  const questions = new Set<Promise<unknown>>();
+  // Let continuations of the last answer queue their uploads first.
+  const oneSlot = slots(1, () => setImmediate());
+  if (parallel === 1) return { asking: oneSlot, questions, sending: oneSlot };
+  const sending = slots(parallel, async () => {
+    while (questions.size > 0) await Promise.all(questions);
+    await setImmediate();
+  });
+  return { asking: slots(QUESTIONS), questions, sending };
+}

@@ -1,0 +1,101 @@
+import { RegistryError } from "../../errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { recallRepository } from "../../store/blob-places.ts";
+import { uploadName } from "../../store/file-names.ts";
+import type { Locks } from "../../store/locks.ts";
+import { askForBlob, type FoundBlob } from "../find-blob.ts";
+import type { Repository } from "../registry.ts";
+import type { Turn } from "../slots.ts";
+import { mountOrBeginUpload, resumeUpload, uploadKey } from "./begin.ts";
+import type { Outgoing } from "./outgoing.ts";
+import { type SendOptions, type Sent, sendUpload } from "./send-blob.ts";
+
+export type EnsureOptions = SendOptions & {
+  readonly locks: Locks;
+  /** Called if another process sends the blob, which is waited for. */
+  readonly onWaiting: () => void;
+  /** What the registry answered when it was asked for the blob before. Asked again after a wait for another process. */
+  readonly answer?: { readonly found: FoundBlob | undefined } | undefined;
+  /** Of the blobs that wait, the highest priority is sent first. @default the size in bytes */
+  readonly priority?: number | undefined;
+  /** Repositories of the same registry that may have the blob, besides the one where it was seen last. */
+  readonly mountFrom?: readonly string[] | undefined;
+  /** False: the blob is sent, whatever the registry says it has. @default true */
+  readonly mayMount?: boolean | undefined;
+};
+
+export type Ensured =
+  | { readonly how: "present" }
+  | { readonly how: "mounted"; readonly from: string }
+  | ({ readonly how: "sent" } & Sent);
+
+/** A blob whose digest is known. */
+type NamedBlob = Outgoing & { readonly descriptor: Descriptor };
+
+/**
+ * Brings a blob to a repository, unless it is there. A lock lets processes that share the notes send a blob to a repository
+ * one at a time, so that all but the first find it there.
+ */
+export async function ensureBlob(at: Repository, blob: NamedBlob, options: EnsureOptions): Promise<Ensured> {
+  const { digest, size } = blob.descriptor;
+  const { locks, onWaiting, answer, priority = size, mayMount = true } = options;
+  let hasWaited = false;
+  using _lock = await locks.take(uploadName(uploadKey(at, digest)), () => {
+    hasWaited = true;
+    onWaiting();
+  });
+  let found: FoundBlob | undefined;
+  if (mayMount) found = answer && !hasWaited ? answer.found : await askForBlob(at, digest, options);
+  if (found?.sizeBytes === size) return { how: "present" };
+  return await at.registry.sending.run(priority, async (turn): Promise<Ensured> => {
+    if (found === undefined) return bring(at, blob, options, turn);
+    // serverless-registry tells a wrong size for mounted blobs. Verify that ours is what its digest says.
+    await blob.guard?.verify();
+    return { how: "present" };
+  });
+}
+
+async function bring(at: Repository, blob: NamedBlob, options: EnsureOptions, turn: Turn): Promise<Ensured> {
+  try {
+    return await mountOrSend(at, blob, options, turn);
+  } catch (error) {
+    const isRefused = error instanceof RegistryError && error.answer.specCodes.includes("DIGEST_INVALID");
+    // serverless-registry answers a bare 500 where the content does not match the digest.
+    if (!isRefused && !(error instanceof RegistryError && error.answer.status === 500)) throw error;
+    // Damage in the source is the better explanation.
+    await blob.guard?.verify();
+    if (!isRefused) throw error;
+    // The bytes at the registry are not those that were sent.
+    return mountOrSend(at, blob, options, turn);
+  }
+}
+
+async function mountOrSend(
+  at: Repository,
+  blob: NamedBlob,
+  options: EnsureOptions,
+  turn: Turn,
+): Promise<Ensured> {
+  const { descriptor } = blob;
+  const begun =
+    (await resumeUpload(at, descriptor, options)) ??
+    (await mountOrBeginUpload(at, blob, await placesOf(at, descriptor, options), options));
+  if ("mountedFrom" in begun) return { how: "mounted", from: begun.mountedFrom };
+  const sent = await sendUpload(at, blob, begun, options, turn);
+  // No piece of an empty blob has passed the guard.
+  await blob.guard?.verify();
+  return { how: "sent", ...sent };
+}
+
+/** Lists the repositories to mount from, the one where the blob was seen last first. */
+async function placesOf(
+  { registry, name }: Repository,
+  { digest }: Descriptor,
+  { mayMount = true, mountFrom = [] }: EnsureOptions,
+): Promise<string[]> {
+  if (!mayMount) return [];
+  const seen = await recallRepository(registry.notes, registry.origin, digest);
+  const places = new Set([seen, ...mountFrom]);
+  places.delete(name);
+  return [...places].filter((place) => place !== undefined);
+}

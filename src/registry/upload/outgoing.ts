@@ -1,0 +1,48 @@
+import type { Descriptor, RegistryBlob } from "../../oci/descriptor.ts";
+import type { OnPiece } from "../http/file-body.ts";
+
+/** Verifies content while it is sent. */
+export type UploadGuard = {
+  /** Sees every piece before it is sent. Throws `CONTENT_MISMATCH` before the last piece of wrong content. */
+  pass(end: number, piece: Uint8Array): ReturnType<OnPiece>;
+  /** Verifies what `pass` has not seen. */
+  verify(): Promise<void>;
+};
+
+/** A blob on its way out. It may still grow. What was there once can be read again until it is committed. */
+export type Outgoing = {
+  /** Set from the start, unless bytes still come. */
+  readonly descriptor?: Descriptor;
+  /** Settles when the last byte is there. */
+  readonly end: Promise<Descriptor>;
+  /** Waits until the bytes from `from` to `to` are there. Returns fewer only at the blob's end. */
+  slice(from: number, to: number): Promise<Blob>;
+  /** Set while the content is unverified. */
+  readonly guard?: UploadGuard | undefined;
+};
+
+/** Makes a complete blob outgoing. */
+export function outgoingBlob(
+  { descriptor, content }: RegistryBlob,
+  guard?: UploadGuard,
+): Outgoing & { readonly descriptor: Descriptor } {
+  return {
+    descriptor,
+    end: Promise.resolve(descriptor),
+    slice: async (from, to) => content.slice(from, Math.min(to, descriptor.size)),
+    guard,
+  };
+}
+
+/** Waits for something, unless the signal ends the wait: then throws its reason. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.throwIfAborted();
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

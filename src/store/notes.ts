@@ -1,0 +1,42 @@
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf } from "../errors.ts";
+import { replaceFile } from "./temporary-file.ts";
+
+/** The folder where notes for the next push are kept. It must exist. */
+export type NoteFolder = {
+  readonly directory: string;
+  /** Called with the reason whenever a note could not be written or removed. */
+  readonly onFailure?: (reason: string) => void;
+};
+
+/** Reads a note. Undefined if it is missing or no JSON: a push works without notes, and trusts none. */
+export async function readNote({ directory }: NoteFolder, name: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(join(directory, name), "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes a note, completely or not at all. Only the user can read it: a Location may carry a signature. */
+export async function writeNote(folder: NoteFolder, name: string, value: unknown): Promise<void> {
+  await unlessFailing(folder, () =>
+    replaceFile(folder.directory, name, JSON.stringify(value), { mode: 0o600, flush: true }),
+  );
+}
+
+/** Removes a note. */
+export async function removeNote(folder: NoteFolder, name: string): Promise<void> {
+  await unlessFailing(folder, () => rm(join(folder.directory, name), { force: true }));
+}
+
+/** Reports the system's errors, and goes on: without notes only the next push has more to do. */
+async function unlessFailing({ onFailure }: NoteFolder, change: () => Promise<void>): Promise<void> {
+  try {
+    await change();
+  } catch (error) {
+    if (!(error instanceof Error && "syscall" in error)) throw error;
+    onFailure?.(messageOf(error));
+  }
+}
