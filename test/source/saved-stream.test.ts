@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { type DiffId, digestOf, hexOf, parseDiffId, parseDigest } from "../../src/oci/digest.ts";
 import type { ImageConfig } from "../../src/oci/image.ts";
 import { blobPath } from "../../src/source/files/image-parts.ts";
-import type { InspectedImage, ResolvedImage } from "../../src/source/stream/resolve-image.ts";
+import type { InspectedImage, ResolvedImage } from "../../src/source/resolve-image.ts";
 import { readSavedStream, type SavedPart } from "../../src/source/stream/saved-stream.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
