@@ -218,9 +218,10 @@ export function configName({ descriptor }: RegistryBlob): BlobTitle {
   return { id: "config", title: `config ${shortDigest(descriptor.digest)}` };
 }
 
-async function findConfig(
+/** The config, unless it comes only with the layers. */
+export async function findConfig(
   layers: readonly PlannedLayer[],
-  { source, resolved, knownImages }: Context,
+  { source, resolved, knownImages }: Pick<Plan, "source" | "resolved" | "knownImages">,
 ): Promise<RegistryBlob | undefined> {
   if (source.access === "any") return source.image.config;
   const config = (await resolved)?.config;
