@@ -30,30 +30,31 @@ export function slots(most: number, settled: () => Promise<unknown> = async () =
   const paused: (() => void)[] = [];
   let width = most;
   let overloads = 0;
-  /** Slots that are taken, those with a choice under way included. */
   let taken = 0;
-  let choosing = 0;
+  let isChoosing = false;
 
   function fill(): void {
     while (taken < width && paused.length > 0) {
       taken++;
       paused.shift()?.();
     }
-    while (taken < width && choosing < waiting.length) {
-      taken++;
-      choosing++;
-      void choose();
-    }
+    if (taken < width && waiting.length > 0 && !isChoosing) void choose();
   }
 
+  /** Fills the slots that are free once everything has settled. */
   async function choose(): Promise<void> {
+    isChoosing = true;
     await settled().catch(() => undefined);
-    choosing--;
-    const next = waiting.reduce((best, each) => (each.priority > best.priority ? each : best));
-    waiting.splice(waiting.indexOf(next), 1);
-    await next.start();
-    taken--;
-    fill();
+    isChoosing = false;
+    while (taken < width && waiting.length > 0) {
+      const next = waiting.reduce((best, each) => (each.priority > best.priority ? each : best));
+      waiting.splice(waiting.indexOf(next), 1);
+      taken++;
+      void next.start().finally(() => {
+        taken--;
+        fill();
+      });
+    }
   }
 
   const turn: Turn = {

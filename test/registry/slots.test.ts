@@ -185,6 +185,22 @@ describe("work between two requests", () => {
     await other;
   });
 
+  test("goes on while the next choice is not settled", async () => {
+    const settled = [Promise.resolve(), new Promise<void>(() => {})];
+    const limit = slots(3, () => settled.shift() ?? Promise.resolve());
+    const { state, all } = startWork(limit, 2);
+    await Bun.sleep(5);
+    void limit.run(9, async () => {});
+    limit.overloaded();
+    limit.overloaded();
+    await Bun.sleep(5);
+    const before = [...state.rounds];
+    await Bun.sleep(20);
+    for (const [i, rounds] of state.rounds.entries()) expect(rounds).toBeGreaterThan(before[i] ?? 0);
+    state.isOver = true;
+    await Promise.all(all);
+  });
+
   test("ends, and frees its slot, when it is aborted while it waits", async () => {
     const limit = slots(2);
     const abort = new AbortController();

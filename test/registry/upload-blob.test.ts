@@ -395,6 +395,41 @@ describe("a chunk that fails", () => {
   });
 });
 
+describe("an overloaded registry", () => {
+  test("gets fewer blobs at a time until a chunk has gone through", async () => {
+    const seen: string[] = [];
+    const overload = faultAt("patch", [1, 2], unavailable);
+    await using registry = await startTestRegistry({
+      intercept: async (...request) => {
+        const answer = await overload(...request);
+        if (request[1] === "patch") seen.push(answer === undefined ? "taken" : "refused");
+        return answer;
+      },
+    });
+    const client = clientOf(registry, {
+      retries: 2,
+      // The width is 3 at first, and 1 from the second refusal to the next success.
+      onRetry: ({ attempt }) => {
+        if (attempt === 2) void client.registry.sending.run(0, async () => void seen.push("other"));
+      },
+    });
+    await upload(client, FOUR_CHUNKS);
+    expect(seen.slice(0, 3)).toEqual(["refused", "refused", "taken"]);
+    expect(seen.indexOf("other")).toBeGreaterThan(2);
+    await expectStored(registry, FOUR_CHUNKS);
+  });
+
+  test("gets as many as before after a single refusal", async () => {
+    const seen: string[] = [];
+    await using registry = await startTestRegistry({ intercept: faultAt("patch", [1], unavailable) });
+    const client = clientOf(registry, {
+      onRetry: () => void client.registry.sending.run(0, async () => void seen.push("other")),
+    });
+    await upload(client, FOUR_CHUNKS, undefined);
+    expect(seen).toEqual(["other"]);
+  });
+});
+
 describe("the question where an upload stands", () => {
   const lost = (statuses: Intercept): Intercept => {
     const patch = faultAt("patch", [2], unavailable);
