@@ -8,7 +8,7 @@ import type { LinkRate } from "./upload/link-rate.ts";
 
 export type { Call } from "../retry.ts";
 
-/** What a registry was seen to take where it refused something else. */
+/** The bodies that a registry takes, learned from refusals. */
 type Learned = {
   /** The size of the largest body. */
   maxBodyBytes: number | undefined;

@@ -1,12 +1,12 @@
-/** One of the ways in that a 401 names. Its scheme and the names of its parameters are in lower case. */
+/** One challenge of a 401. Scheme and parameter names are in lower case. */
 type Challenge = { readonly scheme: string; readonly parameters: ReadonlyMap<string, string> };
 
 /** https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate */
 export type BearerChallenge = {
-  /** Where tokens are to be had, as the registry wrote it. */
+  /** The token server's address, as the registry wrote it. */
   readonly realm: string;
   readonly service: string | undefined;
-  /** What the token has to allow, `repository:my/app:pull,push` each. Often none at the greeting. */
+  /** Scopes that the token must have, such as `repository:my/app:pull,push`. Often none at the greeting. */
   readonly scopes: readonly string[];
 };
 
@@ -16,7 +16,7 @@ const SEPARATORS = /[\s,]*/y;
 const PARAMETER = new RegExp(`(${TOKEN})\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s,"]*))`, "ys");
 const SCHEME = new RegExp(`(${TOKEN})`, "y");
 
-/** The challenge that asks for a bearer token, among the others of a 401. Undefined where there is none. */
+/** Finds the challenge of a 401 that asks for a bearer token. Undefined: there is none. */
 export function bearerChallenge(headers: Headers): BearerChallenge | undefined {
   // Several headers of this name arrive as one, joined by commas.
   const challenges = parseChallenges(headers.get("www-authenticate") ?? "");
@@ -31,8 +31,8 @@ export function bearerChallenge(headers: Headers): BearerChallenge | undefined {
 }
 
 /**
- * Reads a `WWW-Authenticate` header. The comma stands between challenges as between their parameters; only what
- * has an equals sign behind it is a parameter. Reading ends where the header makes no sense.
+ * Reads a `WWW-Authenticate` header. Commas separate challenges as well as their parameters. A word
+ * followed by an equals sign is a parameter. Reading ends at the first syntax error.
  */
 function parseChallenges(header: string): Challenge[] {
   const challenges: { scheme: string; parameters: Map<string, string> }[] = [];

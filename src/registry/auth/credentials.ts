@@ -1,7 +1,7 @@
-/** Who pushes. */
+/** A user name and password, or an identity token. */
 export type Credentials =
   | { readonly username: string; readonly password: string }
-  /** What `docker login` keeps in place of a password, for a token server alone. */
+  /** `docker login` keeps it in place of a password. Only a token server takes it. */
   | { readonly identityToken: string };
 
 /** The user name under which credential helpers hand out identity tokens. */
@@ -12,19 +12,19 @@ export function credentialsOf(username: string, password: string): Credentials {
   return username === IDENTITY_TOKEN_USERNAME ? { identityToken: password } : { username, password };
 }
 
-/** Whom the credentials name, to be shown. */
+/** Returns the user name to show. */
 export function usernameOf(credentials: Credentials): string {
   return "identityToken" in credentials ? IDENTITY_TOKEN_USERNAME : credentials.username;
 }
 
-/** https://www.rfc-editor.org/rfc/rfc7617#section-2, in UTF-8. Undefined for what is no password. */
+/** Returns the Basic header, in UTF-8: https://www.rfc-editor.org/rfc/rfc7617#section-2. Undefined without a password. */
 export function basicAuthorization(credentials: Credentials | undefined): string | undefined {
   if (credentials === undefined || "identityToken" in credentials) return undefined;
   const { username, password } = credentials;
   return `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
 }
 
-/** The credentials in all forms in which a server might repeat them. */
+/** Returns the credentials in every form in which a server might repeat them. */
 export function secretsOf(credentials: Credentials | undefined): string[] {
   if (credentials === undefined) return [];
   const secret = "identityToken" in credentials ? credentials.identityToken : credentials.password;
@@ -32,7 +32,7 @@ export function secretsOf(credentials: Credentials | undefined): string[] {
   return [secret, basic].filter(Boolean).flatMap(formsOf);
 }
 
-/** A secret as it is; in an address, a form and a JSON text; and as a header has it, whose bytes are read one by one. */
+/** Returns a secret as it is, as in an address, a form and JSON, and as Latin-1, which is how headers are read. */
 export function formsOf(secret: string): string[] {
   const wellFormed = secret.toWellFormed();
   const forms = [

@@ -1,9 +1,9 @@
-/** What is shorter may be in an address by chance: a password such as "docker-registry". */
+/** A shorter secret may be in an address by chance: a password such as "docker-registry". */
 const LEAST_CHARACTERS = 16;
 
 /**
- * Whether an address that a server sends has in it what proves who pushes. Whoever went there would take it along, to
- * other hosts too, and it would end up in files and messages.
+ * Tells whether an address from a server contains a secret. Following it would carry the secret to other hosts, into
+ * files and into messages.
  *
  * @param address as the header has it
  */

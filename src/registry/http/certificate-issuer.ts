@@ -1,13 +1,13 @@
-/** Nobody waits long for the better of two error messages. */
+/** A better error message is not worth a longer wait. */
 const TIMEOUT_MS = 5000;
 
 /**
- * Who issued the certificate that a server shows, `Company Root (Company Ltd)`: a person knows from it whether it is the
- * registry's own or that of somebody who listens in. Undefined where it cannot be found out. Nothing is sent.
+ * Asks a server who issued its certificate: `Company Root (Company Ltd)`. A person can tell from it whether the
+ * certificate is the registry's or that of an intercepting proxy. Undefined: it cannot be found out. Sends nothing.
  */
 export async function certificateIssuer({ hostname, port }: URL): Promise<string | undefined> {
   const host = hostname.replace(/^\[|\]$/g, "");
-  // They take long to load, and only this failure needs them.
+  // Slow to load, and only needed here.
   const { isIP } = await import("node:net");
   const { connect } = await import("node:tls");
   const { promise, resolve } = Promise.withResolvers<string | undefined>();

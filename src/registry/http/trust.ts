@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { fileError, PushError } from "../../errors.ts";
 
-/** Whose word about a server's name counts, in the form in which Bun's fetch takes it. */
+/** The certificate authorities to trust, as an option of Bun's fetch. */
 export type Trust = { readonly ca: string[] } | { readonly rejectUnauthorized: false };
 
 export type TrustOptions = {
@@ -20,7 +20,7 @@ export async function readTrust({ caFiles, skipVerify }: TrustOptions): Promise<
   const own = await Promise.all(caFiles.map(readAuthorities));
   let ca: string[] | undefined;
   return {
-    // Only when TLS is first spoken: it takes twenty milliseconds, which is a good part of a push that sends nothing.
+    // Only at the first TLS connection: this takes 20 ms, much of a push that sends nothing.
     get ca() {
       ca ??= [...machineAuthorities(), ...own];
       return ca;

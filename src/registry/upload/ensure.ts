@@ -14,9 +14,9 @@ export type EnsureOptions = SendOptions & {
   readonly locks: Locks;
   /** Called if another process sends the blob, which is waited for. */
   readonly onWaiting: () => void;
-  /** What the registry answered when it was asked for the blob before. Asked again after a wait for another process. */
+  /** The answer to an earlier question for the blob. After a wait for another process, the question is repeated. */
   readonly answer?: { readonly found: FoundBlob | undefined } | undefined;
-  /** Of the blobs that wait, the highest priority is sent first. @default the size in bytes */
+  /** The waiting blob with the highest priority is sent first. @default the size in bytes */
   readonly priority?: number | undefined;
   /** Repositories of the same registry that may have the blob, besides the one where it was seen last. */
   readonly mountFrom?: readonly string[] | undefined;

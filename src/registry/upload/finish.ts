@@ -34,7 +34,7 @@ export type FinishOptions = BeginOptions & {
   readonly onProgress: (sentBytes: number) => void;
 };
 
-/** What `finishUpload` works with. */
+/** The state of one `finishUpload`. */
 type Work = {
   readonly at: Repository;
   readonly blob: Outgoing;

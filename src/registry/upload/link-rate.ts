@@ -1,23 +1,23 @@
-/** How fast a single body goes to a registry, beside whatever else is on its way. One for all uploads of a push. */
+/** Measures how fast a single body goes to a registry while others are on their way. Shared by all uploads of a push. */
 export type LinkRate = {
-  /** Of the latest bodies, else what an earlier push noted. Undefined: nobody knows. */
+  /** The rate of the latest bodies, or else the one that an earlier push noted. Undefined: unknown. */
   bytesPerSecond(): number | undefined;
-  /** Sends a body and takes its time. One that breaks off counts for as long as something moved. */
+  /** Sends a body and times it. A body that breaks off counts until its last byte moved. */
   timed<T>(send: (moved: (sentBytes: number) => void) => Promise<T>): Promise<T>;
-  /** Whether it is to be noted anew, being another one by half or double. Says so once. */
+  /** Tells, once, that the rate has halved or doubled since it was noted. */
   takeNews(): boolean;
 };
 
-/** The time of a smaller body is that of round trips, and tells nothing of the link. */
+/** The time of a smaller body depends on round trips, not on the link. */
 export const LEAST_TIMED_BYTES = 1024 * 1024;
 
-/** A rate that varies by less is the same. */
+/** A rate that changes by less is not noted again. */
 const NEWS_FACTOR = 2;
 
 /**
- * Each body counts as much as all before it: a link changes, and a single body may be bad luck.
+ * Each body counts as much as all before it together: a link changes, and a single body may be an outlier.
  *
- * @param noted by an earlier push, in bytes per second: it counts until there is something newer
+ * @param noted the rate that an earlier push noted, in bytes per second. It counts until a body is timed
  * @param now milliseconds, for tests
  */
 export function linkRate(noted?: number, now: () => number = () => performance.now()): LinkRate {
