@@ -8,8 +8,8 @@ import type { LinkRate } from "./upload/link-rate.ts";
 
 export type { Call } from "../retry.ts";
 
-/** What a registry was seen to take where it refused something else. */
-export type Learned = {
+/** The bodies that a registry was seen to take after it refused others. */
+type Learned = {
   /** The size of the largest body. */
   maxBodyBytes: number | undefined;
   /**

@@ -1,12 +1,12 @@
-/** One of the ways in that a 401 names. Its scheme and the names of its parameters are in lower case. */
+/** One challenge of a 401. Its scheme and the names of its parameters are in lower case. */
 type Challenge = { readonly scheme: string; readonly parameters: ReadonlyMap<string, string> };
 
-/** https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate */
+/** Asks for a bearer token: https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate */
 export type BearerChallenge = {
-  /** Where tokens are to be had, as the registry wrote it. */
+  /** The token server's address, as the registry wrote it. */
   readonly realm: string;
   readonly service: string | undefined;
-  /** What the token has to allow, `repository:my/app:pull,push` each. Often none at the greeting. */
+  /** The rights that the token needs, each like `repository:my/app:pull,push`. Often none at the greeting. */
   readonly scopes: readonly string[];
 };
 
@@ -16,9 +16,9 @@ const SEPARATORS = /[\s,]*/y;
 const PARAMETER = new RegExp(`(${TOKEN})\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s,"]*))`, "ys");
 const SCHEME = new RegExp(`(${TOKEN})`, "y");
 
-/** The challenge that asks for a bearer token, among the others of a 401. Undefined where there is none. */
+/** Returns the challenge of a 401 that asks for a bearer token. Undefined if there is none. */
 export function bearerChallenge(headers: Headers): BearerChallenge | undefined {
-  // Several headers of this name arrive as one, joined by commas.
+  // Several headers of this name arrive as one, joined with commas.
   const challenges = parseChallenges(headers.get("www-authenticate") ?? "");
   const bearer = challenges.find(({ scheme }) => scheme === "bearer")?.parameters;
   const realm = bearer?.get("realm");
@@ -31,8 +31,8 @@ export function bearerChallenge(headers: Headers): BearerChallenge | undefined {
 }
 
 /**
- * Reads a `WWW-Authenticate` header. The comma stands between challenges as between their parameters; only what
- * has an equals sign behind it is a parameter. Reading ends where the header makes no sense.
+ * Parses a `WWW-Authenticate` header. Commas separate challenges as well as their parameters, but only a parameter has
+ * an equals sign. Parsing ends at the first invalid character.
  */
 function parseChallenges(header: string): Challenge[] {
   const challenges: { scheme: string; parameters: Map<string, string> }[] = [];

@@ -1,20 +1,20 @@
-/** Nobody waits long for the better of two error messages. */
+/** Short: the result only makes an error message better. */
 const TIMEOUT_MS = 5000;
 
 /**
- * Who issued the certificate that a server shows, `Company Root (Company Ltd)`: a person knows from it whether it is the
- * registry's own or that of somebody who listens in. Undefined where it cannot be found out. Nothing is sent.
+ * Returns the issuer of a server's certificate, such as `Company Root (Company Ltd)`: it tells a registry's own
+ * authority from somebody who intercepts the traffic. Undefined if it cannot be found out. Sends no data.
  */
 export async function certificateIssuer({ hostname, port }: URL): Promise<string | undefined> {
   const host = hostname.replace(/^\[|\]$/g, "");
-  // They take long to load, and only this failure needs them.
+  // These modules load slowly, and only this failure needs them.
   const { isIP } = await import("node:net");
   const { connect } = await import("node:tls");
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const socket = connect({
     host,
     port: Number(port) || 443,
-    // TLS has names for servers, none for addresses.
+    // TLS has no server names for IP addresses.
     ...(isIP(host) === 0 && { servername: host }),
     rejectUnauthorized: false,
   });

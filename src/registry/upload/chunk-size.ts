@@ -1,29 +1,29 @@
 import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 
-/** Cloudflare's limit for a request of the smaller plans, and what serverless-registry advertises. */
+/** Cloudflare's body limit for the smaller plans. serverless-registry advertises it. */
 const DEFAULT_CHUNK_BYTES = 100_000_000;
 
-/** What a lost chunk may cost. The rate varies, and who measured it may have had the link alone: hence not the 15 s meant. */
+/** A lost chunk should cost under 15 s. The rate varies, and was perhaps measured on an idle link: hence less. */
 const CHUNK_SECONDS = 10;
 
-/** On the slowest link, where the server does not say what it takes: the least part of S3 and R2. */
+/** The smallest part of S3 and R2. Used on the slowest links if the server names no minimum. */
 const LEAST_LINK_BYTES = 5 * 1024 * 1024;
 
-/** R2 puts a blob together from at most so many parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
+/** R2's greatest number of parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
 const MAX_CHUNKS = 10_000;
 
-/** `Range: 0-0` says one byte, or none: a first chunk of one byte could not be told from a lost one. */
+/** `Range: 0-0` means one byte or none, so a first chunk of one byte could not be told from a lost one. */
 const MIN_CHUNK_BYTES = 2;
 
-/** What a registry said about chunks when the upload began. */
+/** The limits that a registry advertises when an upload begins. */
 export type ChunkLimits = {
-  /** `OCI-Chunk-Min-Length`; only the last chunk may be smaller. */
+  /** `OCI-Chunk-Min-Length`. Only the last chunk may be smaller. */
   readonly minBytes: number | undefined;
   /** `OCI-Chunk-Max-Length`, which serverless-registry and others send. */
   readonly maxBytes: number | undefined;
 };
 
-/** Reads the limits from the answer to the POST that began the upload. What is no number says nothing. */
+/** Reads the limits from the answer to the POST that began the upload. Ignores invalid numbers. */
 export function readChunkLimits(headers: Headers): ChunkLimits {
   const bytes = (name: string) => {
     const value = headers.get(name) ?? "";
@@ -33,12 +33,12 @@ export function readChunkLimits(headers: Headers): ChunkLimits {
 }
 
 /**
- * The one chunk size of an upload, in bytes: R2 wants all chunks equal. The server's maximum is never exceeded; a
- * user's wish comes next, then the server's minimum and the greatest number of chunks. Without a wish it is what goes
- * through the link in some seconds.
+ * Chooses the one chunk size of an upload, in bytes: R2 wants all chunks equal. It never exceeds the server's maximum.
+ * It is at least the server's minimum, and large enough for R2's number of parts. Within that it is the user's wish, or
+ * what the link moves in some seconds.
  *
- * @param bodyLimitBytes what passed where a larger body was refused
- * @param bytesPerSecond of one body, where that is known
+ * @param bodyLimitBytes the size that passed after a larger body was refused
+ * @param bytesPerSecond the rate of one body, if known
  */
 export function chooseChunkSize(
   blobBytes: number,
@@ -58,16 +58,16 @@ export function chooseChunkSize(
 
 function linkChunk({ minBytes = LEAST_LINK_BYTES }: ChunkLimits, bytesPerSecond: number | undefined): number {
   if (bytesPerSecond === undefined) return DEFAULT_CHUNK_BYTES;
-  // Where chunks were too small to be timed, a link that has become faster would never be noticed.
+  // Chunks too small to be timed would never show that the link has become faster.
   return Math.max(Math.floor(bytesPerSecond * CHUNK_SECONDS), minBytes, LEAST_TIMED_BYTES);
 }
 
-/** No proxy is set to less, and below it a gigabyte would be tens of thousands of requests. */
+/** No proxy has a lower limit, and with smaller chunks a gigabyte would take tens of thousands of requests. */
 const LEAST_CHUNK_BYTES = 64 * 1024;
 
 /**
- * The size to try after a body was refused: what the refusal advertises, else half. Undefined where the server's own
- * minimum, or what makes sense, is reached.
+ * Returns the size to try after a body was refused: what the refusal advertises, else half. Undefined at the server's
+ * minimum, or at 64 KiB.
  */
 export function shrinkChunk(
   refusedBytes: number,

@@ -14,9 +14,9 @@ export type EnsureOptions = SendOptions & {
   readonly locks: Locks;
   /** Called if another process sends the blob, which is waited for. */
   readonly onWaiting: () => void;
-  /** What the registry answered when it was asked for the blob before. Asked again after a wait for another process. */
+  /** An earlier answer of the registry. It is asked again after a wait for another process. @default it is asked */
   readonly answer?: { readonly found: FoundBlob | undefined } | undefined;
-  /** Of the blobs that wait, the highest priority is sent first. @default the size in bytes */
+  /** The waiting blob with the highest priority is sent first. @default the size in bytes */
   readonly priority?: number | undefined;
   /** Repositories of the same registry that may have the blob, besides the one where it was seen last. */
   readonly mountFrom?: readonly string[] | undefined;
@@ -33,8 +33,8 @@ export type Ensured =
 type NamedBlob = Outgoing & { readonly descriptor: Descriptor };
 
 /**
- * Brings a blob to a repository, unless it is there. A lock lets processes that share the notes send a blob to a repository
- * one at a time, so that all but the first find it there.
+ * Brings a blob to a repository, unless it is there. A lock lets processes that share the notes send a blob to a
+ * repository one at a time, so that all but the first find it there.
  */
 export async function ensureBlob(at: Repository, blob: NamedBlob, options: EnsureOptions): Promise<Ensured> {
   const { digest, size } = blob.descriptor;

@@ -1,23 +1,23 @@
-/** How fast a single body goes to a registry, beside whatever else is on its way. One for all uploads of a push. */
+/** Measures how fast a single body goes to a registry, beside others on their way. All uploads share one. */
 export type LinkRate = {
-  /** Of the latest bodies, else what an earlier push noted. Undefined: nobody knows. */
+  /** Returns the rate of the latest bodies, else the saved one. Undefined if there is none. */
   bytesPerSecond(): number | undefined;
-  /** Sends a body and takes its time. One that breaks off counts for as long as something moved. */
+  /** Sends a body and measures its time. A body that breaks off counts until its last byte moved. */
   timed<T>(send: (moved: (sentBytes: number) => void) => Promise<T>): Promise<T>;
-  /** Whether it is to be noted anew, being another one by half or double. Says so once. */
+  /** Tells once whether the rate is to be saved, because it has halved or doubled. */
   takeNews(): boolean;
 };
 
-/** The time of a smaller body is that of round trips, and tells nothing of the link. */
+/** The time of a smaller body is mostly that of round trips. */
 export const LEAST_TIMED_BYTES = 1024 * 1024;
 
-/** A rate that varies by less is the same. */
+/** A rate that changed by less is not saved. */
 const NEWS_FACTOR = 2;
 
 /**
- * Each body counts as much as all before it: a link changes, and a single body may be bad luck.
+ * Measures from now on. Each body counts as much as all before it: a link changes, and a single body may be bad luck.
  *
- * @param noted by an earlier push, in bytes per second: it counts until there is something newer
+ * @param noted the rate that an earlier push saved, in bytes per second. It counts until a body was measured
  * @param now milliseconds, for tests
  */
 export function linkRate(noted?: number, now: () => number = () => performance.now()): LinkRate {
