@@ -3,7 +3,7 @@ import { dropCachedLayer } from "../store/layers.ts";
 import type { Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
-import { configName, type Plan, type PlannedBlob, type PlannedLayer } from "./plan.ts";
+import { configName, findConfig, type Plan, type PlannedBlob, type PlannedLayer } from "./plan.ts";
 import { bringReady, isDamaged, sendReady } from "./send.ts";
 import type { Brought } from "./target.ts";
 
@@ -72,8 +72,7 @@ async function bringConfig(saves: Saves | undefined, plan: Plan, job: Job): Prom
 async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<ReadyBlob> {
   const layer = plan.layers.find((each) => each === blob);
   if (layer !== undefined) return remake(layer, saves, job);
-  if (plan.source.access === "any") return { blob: plan.source.image.config, origin: "source" };
-  const config = (await plan.resolved)?.config.blob ?? (await (saves as Saves).config);
+  const config = (await findConfig(plan.layers, plan)) ?? (await (saves as Saves).config);
   return { blob: config, origin: "source" };
 }
 

@@ -1,6 +1,7 @@
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials } from "../registry/auth/credentials.ts";
+import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 
 /** Who pushes. */
@@ -9,9 +10,6 @@ export type PushLogin = {
   /** Where they were found, for people: `~/.docker/config.json`. Undefined: the caller decided. */
   readonly from?: string | undefined;
 };
-
-/** An image at the registry that is pushed to. */
-export type ImageName = { readonly repository: string; readonly tag: string };
 
 /** Everything that a push has to know. It reads neither standard input nor variables of its own. */
 export type PushOptions = {

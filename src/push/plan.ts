@@ -8,7 +8,7 @@ import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
 import { cancelUpload, mountBlob } from "../registry/upload/session.ts";
 import type { BlobTitle } from "../report/events.ts";
 import type { Source } from "../source/open.ts";
-import { type ResolvedImage, resolveImage } from "../source/stream/resolve-image.ts";
+import { type ResolvedImage, resolveImage } from "../source/resolve-image.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
@@ -16,7 +16,7 @@ import { present, type SendOptions } from "./send.ts";
 import type { Brought, Target } from "./target.ts";
 
 /** What will happen to a blob. */
-export type Step =
+type Step =
   /** The registry has it. */
   | { readonly step: "present" | "mount"; readonly brought: Brought }
   /** It is ready, and the registry lacks it. */
@@ -218,9 +218,10 @@ export function configName({ descriptor }: RegistryBlob): BlobTitle {
   return { id: "config", title: `config ${shortDigest(descriptor.digest)}` };
 }
 
-async function findConfig(
+/** The config, unless it comes only with the layers. */
+export async function findConfig(
   layers: readonly PlannedLayer[],
-  { source, resolved, knownImages }: Context,
+  { source, resolved, knownImages }: Pick<Plan, "source" | "resolved" | "knownImages">,
 ): Promise<RegistryBlob | undefined> {
   if (source.access === "any") return source.image.config;
   const config = (await resolved)?.config;

@@ -8,7 +8,7 @@ import { askForBlob } from "../registry/find-blob.ts";
 import type { BlobTitle } from "../report/events.ts";
 import { blobPath } from "../source/files/image-parts.ts";
 import type { StreamSource } from "../source/open.ts";
-import type { ResolvedImage } from "../source/stream/resolve-image.ts";
+import type { ResolvedImage } from "../source/resolve-image.ts";
 import type { SavedLayer } from "../source/stream/saved-stream.ts";
 import { findPackedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";

@@ -16,7 +16,7 @@ import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
 export type Source = AsyncDisposable & (StoredSource | StreamSource);
 
 /** An image in files. Its layers can be read in any order, and again. */
-export type StoredSource = {
+type StoredSource = {
   readonly access: "any";
   readonly origin: ImageOrigin;
   readonly image: Image;

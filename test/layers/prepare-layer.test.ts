@@ -3,7 +3,7 @@ import { readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { startCompressPool } from "../../src/layers/compress/pool.ts";
-import { isSound, type PreparedLayer, prepareLayer, repairLayer } from "../../src/layers/prepare.ts";
+import { isIntact, prepareLayer, type ReadyBlob } from "../../src/layers/prepare.ts";
 import { type CompressionForm, DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { type Digest, digestOf, hexOf, parseDiffId } from "../../src/oci/digest.ts";
 import type { Layer } from "../../src/oci/image.ts";
@@ -72,6 +72,8 @@ async function workshop(form: CompressionForm = DEFAULT_COMPRESSION) {
     path: (name: string) => join(cache.directory, name),
     files: async () => (await readdir(cache.directory)).sort(),
     prepare: (layer: Layer) => prepareLayer(layer, options),
+    /** Verifies a cached blob, and makes it again where it is damaged. */
+    repair: (layer: Layer) => prepareLayer(layer, { ...options, repairs: true }),
     /** The same, and what is else checked while it is sent. */
     prepareAndVerify: (layer: Layer) => verified(prepareLayer(layer, options)),
     async [Symbol.asyncDispose]() {
@@ -81,14 +83,14 @@ async function workshop(form: CompressionForm = DEFAULT_COMPRESSION) {
   };
 }
 
-async function verified(preparing: Promise<PreparedLayer>): Promise<PreparedLayer> {
+async function verified(preparing: Promise<ReadyBlob>): Promise<ReadyBlob> {
   const prepared = await preparing;
   await prepared.guard?.verify();
   return prepared;
 }
 
-describe("a raw layer in other forms", () => {
-  test("zstd has a pointer of its own, and does not take gzip's", async () => {
+describe("a raw layer in another form than gzip", () => {
+  test("has a pointer of its own as zstd, and does not take gzip's", async () => {
     await using shop = await workshop({ kind: "zstd", level: 3 });
     await Bun.write(shop.path(`${hexOfRaw}-ptr`), hexOf(other));
     await Bun.write(shop.path(hexOf(other)), seededBytes(10, 9));
@@ -102,12 +104,12 @@ describe("a raw layer in other forms", () => {
     expect([second.origin, second.blob.descriptor]).toEqual(["cache", first.blob.descriptor]);
   });
 
-  test("none: it is checked, goes up as it is, and the cache stays empty", async () => {
+  test("goes up as it is without compression, verified while it is sent, and leaves the cache empty", async () => {
     await using shop = await workshop();
     const options = { ...shop.options, pool: undefined };
     const layer = layerOf(raw, { claimedDigest: other });
-    for (const make of [prepareLayer, repairLayer]) {
-      const { blob, origin } = await verified(make(layer, options));
+    for (const repairs of [false, true]) {
+      const { blob, origin } = await verified(prepareLayer(layer, { ...options, repairs }));
       expect(origin).toBe("source");
       const mediaType = "application/vnd.oci.image.layer.v1.tar";
       expect(blob.descriptor).toEqual({ mediaType, digest: digestOf(raw), size: raw.length });
@@ -140,6 +142,10 @@ describe("a raw layer", () => {
     expect(second.origin).toBe("cache");
     expect(second.blob.descriptor).toEqual(first.blob.descriptor);
     expect(digestOf(await second.blob.content.bytes())).toBe(digest);
+    // What was just made needs no guard. What an earlier push made is verified while it is sent.
+    expect(first.guard).toBeUndefined();
+    expect(await second.guard?.verify()).toBeUndefined();
+    expect(second.guard).toBeDefined();
   });
 
   test("that is not what its diffID says leaves nothing behind, and is named", async () => {
@@ -157,7 +163,7 @@ describe("a raw layer", () => {
     }
   });
 
-  test("that its file cuts short meanwhile leaves nothing behind", async () => {
+  test("whose file is cut short or removed meanwhile leaves nothing behind", async () => {
     await using shop = await workshop();
     const path = join(shop.folder, "x.tar");
     await Bun.write(path, raw);
@@ -169,7 +175,7 @@ describe("a raw layer", () => {
     expect(await shop.files()).toEqual([]);
   });
 
-  test("that is empty", async () => {
+  test("that is empty is compressed and cached like any other", async () => {
     await using shop = await workshop();
     const empty = layerOf(new Uint8Array(), { diffId: parseDiffId(digestOf(new Uint8Array()), "test") });
     const { blob } = await shop.prepare(empty);
@@ -177,7 +183,7 @@ describe("a raw layer", () => {
     expect((await shop.prepare(empty)).origin).toBe("cache");
   });
 
-  test("an interruption in the middle ends it with its reason, and leaves nothing behind", async () => {
+  test("ends with the reason of an interruption in the middle, and leaves nothing behind", async () => {
     await using shop = await workshop();
     const reason = new Error("enough");
     const onProgress = () => shop.controller.abort(reason);
@@ -186,7 +192,7 @@ describe("a raw layer", () => {
     expect(await shop.files()).toEqual([]);
   });
 
-  test("two equal ones at the same time are compressed once", async () => {
+  test("that is prepared twice at the same time is compressed once", async () => {
     await using shop = await workshop();
     const both = await Promise.all([shop.prepare(layerOf(raw)), shop.prepare(layerOf(raw))]);
     expect(both[0].blob.descriptor).toEqual(both[1].blob.descriptor);
@@ -196,7 +202,7 @@ describe("a raw layer", () => {
     expect(await shop.files()).toHaveLength(2);
   });
 
-  test("a cache that vanished is a failure of the file, and names folder and layer", async () => {
+  test("fails with the names of folder and layer where the cache has vanished", async () => {
     await using shop = await workshop();
     await rm(shop.options.cache.directory, { recursive: true });
     const error = await rejection(shop.prepare(layerOf(raw)));
@@ -207,20 +213,19 @@ describe("a raw layer", () => {
 });
 
 describe("a cache that other tools or accidents left", () => {
-  test("the pointer and gzip -9 blob of an older tool are used as they are", async () => {
+  test("has the pointer and gzip -9 blob of an older tool, which are used as they are", async () => {
     await using shop = await workshop();
     const packed = gzipSync(raw, { level: 9 });
     const digest = digestOf(packed);
     await Bun.write(shop.path(hexOf(digest)), Uint8Array.from(packed));
     await Bun.write(shop.path(`${hexOfRaw}-ptr`), hexOf(digest));
-    const layer = untouchable();
-    const prepared = await shop.prepare(layer);
+    const prepared = await shop.prepareAndVerify(untouchable());
     expect([prepared.origin, prepared.blob.descriptor.digest]).toEqual(["cache", digest]);
-    expect(await isSound(prepared, shop.options.signal)).toBe(true);
+    expect(await isIntact(prepared.blob, shop.options.signal)).toBe(true);
   });
 
   test.each(["", "garbage", `../${"0".repeat(64)}`, "0".repeat(64)])(
-    "a pointer that holds %j: made anew",
+    "has a pointer that holds %j: the layer is compressed again",
     async (text) => {
       await using shop = await workshop();
       await Bun.write(shop.path(`${hexOfRaw}-ptr`), text);
@@ -245,52 +250,59 @@ describe("a cache that other tools or accidents left", () => {
     ["empty", (path) => truncate(path, 0)],
     ["a byte too long", async (path) => Bun.write(path, new Blob([await Bun.file(path).bytes(), "x"]))],
   ];
-  test.each(damages)("a cached blob with damage is made anew by repairLayer: %s", async (_, damage) => {
-    await using shop = await workshop();
-    const { blob } = await shop.prepare(layerOf(raw));
-    await damage(shop.path(hexOf(blob.descriptor.digest)));
-    const layer = layerOf(raw);
-    const found = await shop.prepare(layer);
-    expect(found.origin).toBe("cache");
-    expect(await isSound(found, shop.options.signal)).toBe(false);
-    const repaired = await repairLayer(layer, shop.options);
-    expect(repaired.origin).toBe("compressed");
-    expect(repaired.blob.descriptor).toEqual(blob.descriptor);
-    expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
-    expect(await shop.files()).toEqual([hexOf(blob.descriptor.digest), `${hexOfRaw}-ptr`].sort());
-  });
-
-  test("a cached blob that is damaged, or gone, after it was found is made anew", async () => {
-    for (const damage of [(path: string) => truncate(path, 1000), (path: string) => rm(path)]) {
+  test.each(damages)(
+    "has a blob with damage: the guard refuses it, and a repair makes it again (%s)",
+    async (_, damage) => {
       await using shop = await workshop();
       const { blob } = await shop.prepare(layerOf(raw));
-      const layer = layerOf(raw);
-      const found = await shop.prepare(layer);
       await damage(shop.path(hexOf(blob.descriptor.digest)));
-      expect(await isSound(found, shop.options.signal)).toBe(false);
-      const repaired = await repairLayer(layer, shop.options);
+      const found = await shop.prepare(layerOf(raw));
+      expect(found.origin).toBe("cache");
+      expect(await isIntact(found.blob, shop.options.signal)).toBe(false);
+      expect((await rejection(verified(Promise.resolve(found)))).code).toBe("CONTENT_MISMATCH");
+      const repaired = await shop.repair(layerOf(raw));
+      expect(repaired.origin).toBe("compressed");
       expect(repaired.blob.descriptor).toEqual(blob.descriptor);
       expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
-    }
+      expect(await shop.files()).toEqual([hexOf(blob.descriptor.digest), `${hexOfRaw}-ptr`].sort());
+    },
+  );
+
+  test.each<[string, (path: string) => Promise<void>, string]>([
+    ["damaged", (path) => truncate(path, 1000), "CONTENT_MISMATCH"],
+    ["gone", (path) => rm(path), "FILE_FAILED"],
+  ])("has a blob that is %s after it was found: a repair makes it again", async (_, damage, code) => {
+    await using shop = await workshop();
+    const { blob } = await shop.prepare(layerOf(raw));
+    const found = await shop.prepare(layerOf(raw));
+    await damage(shop.path(hexOf(blob.descriptor.digest)));
+    expect(await isIntact(found.blob, shop.options.signal)).toBe(false);
+    expect((await rejection(verified(Promise.resolve(found)))).code as string).toBe(code);
+    const repaired = await shop.repair(layerOf(raw));
+    expect(repaired.blob.descriptor).toEqual(blob.descriptor);
+    expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
   });
 
-  test("a damaged blob whose layer is damaged, too, is not left for the next push", async () => {
+  test("has a damaged blob of a layer that is damaged, too: it is not left for the next push", async () => {
     await using shop = await workshop();
     const { blob } = await shop.prepare(layerOf(raw));
     await truncate(shop.path(hexOf(blob.descriptor.digest)), 1000);
     const wrong = layerOf(raw.slice(1));
     expect((await shop.prepare(wrong)).origin).toBe("cache");
-    expect((await rejection(repairLayer(wrong, shop.options))).code).toBe("CONTENT_MISMATCH");
+    expect((await rejection(shop.repair(wrong))).code).toBe("CONTENT_MISMATCH");
     expect((await shop.files()).filter((name) => !name.endsWith("-ptr"))).toEqual([]);
   });
 
-  test("what is whole is not read twice or made again", async () => {
+  test("has an intact blob, which a repair takes without reading the layer", async () => {
     await using shop = await workshop();
     const made = await shop.prepare(layerOf(raw));
     const found = await shop.prepare(untouchable());
-    for (const layer of [made, found]) expect(await isSound(layer, shop.options.signal)).toBe(true);
+    for (const { blob } of [made, found]) expect(await isIntact(blob, shop.options.signal)).toBe(true);
     // As where another push was faster to repair it.
-    expect(await repairLayer(untouchable(), shop.options)).toEqual(found);
+    const repaired = await shop.repair(untouchable());
+    expect([repaired.origin, repaired.blob.descriptor]).toEqual(["cache", found.blob.descriptor]);
+    expect(shop.progress.at(-1)).toBe(raw.length);
+    expect(shop.progress.filter((done) => done === 0)).toHaveLength(1);
   });
 });
 
@@ -318,7 +330,7 @@ describe.each([
     expect(await shop.files()).toEqual([]);
     // One with a digest is read while it is sent, and not before.
     expect(shop.progress.at(-1)).toBe(claimed === undefined ? packed.length : undefined);
-    expect(await isSound({ origin, blob }, shop.options.signal)).toBe(true);
+    expect(await isIntact(blob, shop.options.signal)).toBe(true);
   });
 
   test("is refused where the claimed digest is another, and named", async () => {

@@ -1,27 +1,36 @@
 import { afterEach, describe, expect, jest, test } from "bun:test";
-import type { PushEvent, Task } from "../../src/report/events.ts";
-import { plainReport } from "../../src/report/plain.ts";
+import { digestOf } from "../../src/oci/digest.ts";
+import type { BlobState, BlobTitle, Notice, PushEvent } from "../../src/report/events.ts";
+import { type PlainOptions, plainReport } from "../../src/report/plain.ts";
 
 /** The lines that events give, with whatever depends on the clock replaced. */
-function linesOf(...events: PushEvent[]): string[] {
+function linesOf(events: readonly PushEvent[], options: Partial<PlainOptions> = {}): string[] {
   const lines: string[] = [];
-  using plain = plainReport((line) => lines.push(line), false);
+  using plain = plainReport((line) => lines.push(line), { isTerminal: false, ...options });
   for (const event of events) plain.report(event);
   return lines.map((line) => line.replace(/\d+\.\d s/g, "TIME").replace(/[\d.]+ [kMGT]?B\/s/g, "RATE"));
 }
 
-function task(verb: Task["verb"], totalBytes: number, subject = "layer 1/2 sha256:0123456789ab"): Task {
-  return { id: `${verb} ${subject}`, verb, subject, totalBytes };
+const LAYER: BlobTitle = { id: "a", title: "layer 1/2 sha256:0123456789ab" };
+const SECOND: BlobTitle = { id: "b", title: "layer 2/2" };
+const CONFIG: BlobTitle = { id: "config", title: "config sha256:ab" };
+
+function blob(state: BlobState, title = LAYER): PushEvent {
+  return { type: "blob", ...title, ...state };
+}
+
+function notice(facts: Notice): PushEvent {
+  return { type: "notice", ...facts };
 }
 
 const DAY_MS = 86_400_000;
 
-type ImageRead = Extract<PushEvent, { type: "image-read" }>;
+type SourceEvent = Extract<PushEvent, { type: "source" }>;
 
-function imageRead(facts: Partial<ImageRead>): ImageRead {
+function source(facts: Partial<SourceEvent>): SourceEvent {
   return {
-    type: "image-read",
-    source: { kind: "folder", name: "x", date: undefined, sizeBytes: undefined },
+    type: "source",
+    origin: { kind: "folder", name: "x", date: undefined, sizeBytes: undefined },
     names: ["my/app:v1"],
     platform: "linux/amd64",
     layerCount: 2,
@@ -31,12 +40,34 @@ function imageRead(facts: Partial<ImageRead>): ImageRead {
   };
 }
 
-describe("an event", () => {
+type RegistryEvent = Extract<PushEvent, { type: "registry" }>;
+
+function registry(facts: Partial<RegistryEvent>): RegistryEvent {
+  return {
+    type: "registry",
+    origin: "https://r.example",
+    username: "me",
+    credentialsFrom: undefined,
+    isExposed: false,
+    isUnverified: false,
+    ...facts,
+  };
+}
+
+const OTHER_NAME = source({
+  names: ["old/app:v1"],
+  platform: undefined,
+  layerCount: 1,
+  layerBytes: 10,
+  isNamedOtherwise: true,
+});
+
+describe("the plain report", () => {
   test.each<[string, PushEvent, string[]]>([
     [
-      "an image in an archive",
-      imageRead({
-        source: {
+      "shows an archive with its size, its age and the image in it",
+      source({
+        origin: {
           kind: "archive",
           name: "output.tar",
           date: new Date(Date.now() - 3.5 * DAY_MS),
@@ -50,226 +81,304 @@ describe("an event", () => {
       ],
     ],
     [
-      "an image in a folder whose date is nonsense",
-      imageRead({
-        source: { kind: "folder", name: ".output-image", date: new Date(NaN), sizeBytes: undefined },
+      "leaves the date of a folder out where it is nonsense",
+      source({
+        origin: { kind: "folder", name: ".output-image", date: new Date(NaN), sizeBytes: undefined },
       }),
       ["Source: .output-image (folder): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
     ],
     [
-      "an image of the engine",
-      imageRead({ source: { kind: "engine", name: "my/app:v1", date: new Date(), sizeBytes: undefined } }),
+      "shows an image of the engine with the age of its build",
+      source({ origin: { kind: "engine", name: "my/app:v1", date: new Date(), sizeBytes: undefined } }),
       [
         "Source: my/app:v1 (image of the Docker engine, built just now): my/app:v1, linux/amd64, 2 layers, 2.0 MB",
       ],
     ],
     [
-      "an image of another name",
-      imageRead({
-        names: ["old/app:v1"],
-        platform: undefined,
-        layerCount: 1,
-        layerBytes: 10,
-        isNamedOtherwise: true,
-      }),
+      "leaves the size of the layers out where the source does not tell it",
+      source({ layerBytes: undefined }),
+      ["Source: x (folder): my/app:v1, linux/amd64, 2 layers"],
+    ],
+    [
+      "notes that an image has another name than the target",
+      OTHER_NAME,
       [
         "Source: x (folder): old/app:v1, 1 layer, 10 B",
         "Note: the source names this image otherwise than the target. Is it the one you mean?",
       ],
     ],
     [
-      "an image without a name",
-      imageRead({ names: [], layerCount: 0, layerBytes: 0 }),
+      "shows an image that has no name",
+      source({ names: [], layerCount: 0, layerBytes: 0 }),
       ["Source: x (folder): an image without a name, linux/amd64, 0 layers, 0 B"],
     ],
+    ["shows the registry and the user", registry({}), ["Registry: https://r.example, as me"]],
     [
-      "a registry",
-      {
-        type: "registry-addressed",
-        origin: "https://r.example",
-        username: "me",
-        credentialsFrom: undefined,
-        isExposed: false,
-        isUnverified: false,
-      },
-      ["Registry: https://r.example, as me"],
-    ],
-    [
-      "a registry with a login of another program",
-      {
-        type: "registry-addressed",
-        origin: "https://r.example",
-        username: "me",
-        credentialsFrom: "~/.docker/config.json",
-        isExposed: false,
-        isUnverified: false,
-      },
+      "shows where another program's login was found",
+      registry({ credentialsFrom: "~/.docker/config.json" }),
       ["Registry: https://r.example, as me (from ~/.docker/config.json)"],
     ],
     [
-      "a registry for everybody",
-      {
-        type: "registry-addressed",
-        origin: "https://r.example",
-        username: undefined,
-        credentialsFrom: undefined,
-        isExposed: false,
-        isUnverified: false,
-      },
+      "shows that the push has no user",
+      registry({ username: undefined }),
       ["Registry: https://r.example, without a user"],
     ],
     [
-      "a registry that is spoken to in the open",
-      {
-        type: "registry-addressed",
-        origin: "http://r.example",
-        username: "me",
-        credentialsFrom: undefined,
-        isExposed: true,
-        isUnverified: false,
-      },
+      "warns of a password that goes over plain HTTP",
+      registry({ origin: "http://r.example", isExposed: true }),
       [
         "Registry: http://r.example, as me",
         "Warning: the password goes over plain HTTP, where others can read it.",
       ],
     ],
-    ["a missing password", { type: "password-awaited" }, ["Waiting for the password on standard input …"]],
     [
-      "a layer from the cache",
-      { type: "layer-cached", subject: "layer 1/2 sha256:ab", sizeBytes: 5_500_000 },
-      ["  layer 1/2 sha256:ab: cached (5.5 MB)"],
+      "warns of a certificate that is not verified",
+      registry({ isUnverified: true }),
+      [
+        "Registry: https://r.example, as me",
+        "Warning: the registry's certificate is not checked: somebody in between can read and change everything.",
+      ],
     ],
     [
-      "a blob that is there",
-      { type: "blob-present", subject: "config sha256:ab", sizeBytes: 999, mountedFrom: undefined },
+      "shows that the push waits for a password",
+      notice({ code: "PASSWORD_AWAITED" }),
+      ["Waiting for the password on standard input …"],
+    ],
+    [
+      "shows that a layer comes from the cache",
+      blob({ state: "ready", how: "cached", totalBytes: 5_500_000, sizeBytes: 5_500_000 }),
+      ["  layer 1/2 sha256:0123456789ab: cached (5.5 MB)"],
+    ],
+    [
+      "shows that the registry has a blob",
+      blob({ state: "done", how: "present", sizeBytes: 999 }, CONFIG),
       ["  config sha256:ab: is there already (999 B)"],
     ],
     [
-      "a blob of another repository",
-      { type: "blob-present", subject: "config sha256:ab", sizeBytes: 999, mountedFrom: "my/base" },
+      "shows from which repository a blob was mounted",
+      blob({ state: "done", how: "mounted", sizeBytes: 999, from: "my/base" }, CONFIG),
       ["  config sha256:ab: taken over from my/base (999 B)"],
     ],
     [
-      "a layer that another push compresses",
-      { type: "other-push-awaited", subject: "layer 1/2 sha256:ab", work: "compress" },
-      ["  layer 1/2 sha256:ab: waiting for another push that compresses it"],
+      "shows that another push compresses a layer",
+      blob({ state: "awaiting-compress" }),
+      ["  layer 1/2 sha256:0123456789ab: waiting for another push that compresses it"],
     ],
     [
-      "a blob that another push uploads",
-      { type: "other-push-awaited", subject: "config sha256:ab", work: "upload" },
+      "shows that another push uploads a blob",
+      blob({ state: "awaiting-upload" }, CONFIG),
       ["  config sha256:ab: waiting for another push that uploads it"],
     ],
-    ["a cache that is pruned", { type: "cache-awaited" }, ["Waiting until the cache is pruned …"]],
     [
-      "a folder without locks",
-      { type: "locks-missing", directory: ".cache", reason: "disk I/O error" },
+      "shows that the cache is pruned",
+      notice({ code: "CACHE_AWAITED" }),
+      ["Waiting until the cache is pruned …"],
+    ],
+    [
+      "warns of a folder without locks",
+      notice({ code: "LOCKS_UNAVAILABLE", directory: ".cache", reason: "disk I/O error" }),
       [
         'Warning: no locks work in the folder ".cache" (disk I/O error): of two pushes at once, each does all the work.',
       ],
     ],
     [
-      "a folder that takes no notes",
-      { type: "memory-failed", directory: ".cache", reason: "ENOSPC" },
+      "warns of a folder that takes no notes",
+      notice({ code: "PROGRESS_NOT_SAVED", directory: ".cache", reason: "ENOSPC" }),
       [
         'Warning: how far uploads are cannot be noted in ".cache" (ENOSPC): if this push breaks off, what was under way starts again.',
       ],
     ],
     [
-      "another try",
-      { type: "retrying", reason: "It broke.", attempt: 2, retries: 5, delayMs: 75_000 },
+      "notes what an index has beside the image that is pushed",
+      notice({
+        code: "INDEX_REDUCED",
+        platform: "linux/amd64",
+        platforms: ["linux/arm64", "linux/arm/v7"],
+        attestations: 2,
+      }),
+      [
+        "Note: pushing linux/amd64 alone. Left out of the image's index: linux/arm64, linux/arm/v7, 2 attestations.",
+      ],
+    ],
+    [
+      "notes what an index has beside an image without a platform",
+      notice({ code: "INDEX_REDUCED", platform: undefined, platforms: [], attestations: 1 }),
+      ["Note: pushing one image alone. Left out of the image's index: 1 attestation."],
+    ],
+    [
+      "shows a retry of the whole push with its reason",
+      {
+        type: "retry",
+        title: undefined,
+        error: new Error("It broke."),
+        attempt: 2,
+        retries: 5,
+        delayMs: 75_000,
+      },
       ["  Trying again in 1 min 15 s (2 of 5): It broke."],
     ],
     [
-      "another try of a layer",
+      "shows a retry of a layer with its reason",
       {
-        type: "retrying",
-        subject: "layer 1/2 sha256:ab",
-        reason: "It broke.",
+        type: "retry",
+        title: LAYER.title,
+        error: new Error("It broke."),
         attempt: 1,
         retries: 5,
         delayMs: 75_000,
       },
-      ["  layer 1/2 sha256:ab: trying again in 1 min 15 s (1 of 5): It broke."],
+      ["  layer 1/2 sha256:0123456789ab: trying again in 1 min 15 s (1 of 5): It broke."],
     ],
     [
-      "a refused body",
-      { type: "body-refused", subject: "layer 1/2 sha256:ab", bodyBytes: 50_000_000 },
-      ["  layer 1/2 sha256:ab: the registry refused it as it was sent: again, in bodies of 50.0 MB"],
+      "shows that the registry refused a body, and the size of the next ones",
+      notice({ code: "BODY_REFUSED", ...LAYER, bodyBytes: 50_000_000 }),
+      [
+        "  layer 1/2 sha256:0123456789ab: the registry refused it as it was sent: again, in bodies of 50.0 MB",
+      ],
     ],
     [
-      "the end",
-      { type: "pushed", reference: "r.example/a:b", digest: "sha256:0", sentBytes: 1500, presentBytes: 0 },
+      "shows what was pushed, and what the registry had",
+      {
+        type: "pushed",
+        reference: "r.example/a:b",
+        digest: digestOf(new Uint8Array()),
+        sentBytes: 1500,
+        presentBytes: 0,
+      },
       ["Pushed r.example/a:b in TIME: 1.5 kB sent, 0 B were there already"],
     ],
     [
-      "a compressed layer",
-      { type: "task-finished", task: task("compressing", 10_000_000), resultBytes: 2_500_000 },
+      "shows how small a layer was compressed",
+      blob({ state: "ready", how: "compressed", totalBytes: 10_000_000, sizeBytes: 2_500_000 }),
       ["  layer 1/2 sha256:0123456789ab: compressed, 10.0 MB → 2.5 MB (TIME, RATE)"],
     ],
     [
-      "a checked layer",
-      { type: "task-finished", task: task("checking", 1000), resultBytes: 1000 },
+      "shows that a compressed layer was verified",
+      blob({ state: "ready", how: "verified", totalBytes: 1000, sizeBytes: 1000 }),
       ["  layer 1/2 sha256:0123456789ab: checked, compressed already, 1.0 kB (TIME, RATE)"],
     ],
     [
-      "an uploaded layer",
-      { type: "task-finished", task: task("uploading", 1000), resultBytes: 1000 },
+      "shows that a layer was uploaded",
+      blob({ state: "done", how: "sent", sizeBytes: 1000, sentBytes: 1000 }),
       ["  layer 1/2 sha256:0123456789ab: uploaded, 1.0 kB (TIME, RATE)"],
     ],
     [
-      "a saved image",
-      { type: "task-finished", task: task("saving", 1000, "image"), resultBytes: 1000 },
+      "shows how much of a resumed upload this push sent",
+      blob({ state: "done", how: "sent", sizeBytes: 18_000_000, sentBytes: 10_000_000 }),
+      ["  layer 1/2 sha256:0123456789ab: uploaded, the last 10.0 MB of 18.0 MB (TIME, RATE)"],
+    ],
+    [
+      "shows that an image was saved from the engine",
+      { type: "reading", how: "save", name: "image", doneBytes: 1000, totalBytes: 1000, isDone: true },
       ["  image: saved from the engine, 1.0 kB (TIME, RATE)"],
     ],
-  ])("is a line: %s", (_, event, lines) => {
-    expect(linesOf(event)).toEqual(lines);
+    [
+      "shows that an archive was unpacked",
+      { type: "reading", how: "unpack", name: "x.tar.gz", doneBytes: 1000, totalBytes: 1000, isDone: true },
+      ["  x.tar.gz: unpacked (TIME, RATE)"],
+    ],
+  ])("%s", (_, event, lines) => {
+    expect(linesOf([event])).toEqual(lines);
   });
 
-  test("of progress is none by itself", () => {
-    expect(linesOf({ type: "task-progress", task: task("uploading", 10), doneBytes: 5 })).toEqual([]);
+  test("does not doubt a source that the user named", () => {
+    expect(linesOf([OTHER_NAME], { isSourceNamed: true })).toEqual([
+      "Source: x (folder): old/app:v1, 1 layer, 10 B",
+    ]);
+  });
+
+  test.each<[string, PushEvent]>([
+    ["progress of an upload", blob({ state: "uploading", doneBytes: 5, totalBytes: 10 })],
+    [
+      "progress of a save",
+      { type: "reading", how: "save", name: "image", doneBytes: 5, totalBytes: 10, isDone: false },
+    ],
+    ["the plan", { type: "planned", blobs: [LAYER, CONFIG] }],
+    ["a layer that was read in vain", blob({ state: "unneeded" })],
+  ])("has no line of its own for %s", (_, event) => {
+    expect(linesOf([event])).toEqual([]);
   });
 });
 
 describe("running work", () => {
   afterEach(() => jest.useRealTimers());
 
+  const uploading = (doneBytes: number) => blob({ state: "uploading", doneBytes, totalBytes: 2000 });
+
   test.each([
     [true, 2_000],
     [false, 10_000],
-  ])("shows from time to time, until it has ended (terminal: %s)", (isTerminal, intervalMs) => {
+  ])("shows from time to time until it has ended (terminal: %s)", (isTerminal, intervalMs) => {
     jest.useFakeTimers();
     const lines: string[] = [];
-    const plain = plainReport((line) => lines.push(line), isTerminal);
-    const uploading = task("uploading", 2000);
-    plain.report({ type: "task-progress", task: uploading, doneBytes: 0 });
+    const plain = plainReport((line) => lines.push(line), { isTerminal });
+    plain.report(uploading(0));
     jest.advanceTimersByTime(intervalMs - 1);
     expect(lines).toEqual([]);
     jest.advanceTimersByTime(1);
     expect(lines).toHaveLength(1);
     expect(lines[0]).toStartWith("  layer 1/2 sha256:0123456789ab: uploading, 0 % of 2.0 kB");
 
-    plain.report({ type: "task-progress", task: uploading, doneBytes: 1500 });
-    plain.report({ type: "task-progress", task: task("checking", 0, "layer 2/2"), doneBytes: 0 });
+    plain.report(uploading(1500));
+    plain.report(blob({ state: "verifying", doneBytes: 0, totalBytes: 0 }, SECOND));
     jest.advanceTimersByTime(intervalMs);
     expect(lines).toHaveLength(3);
     expect(lines[1]).toContain("uploading, 75 % of 2.0 kB");
     expect(lines[2]).toContain("layer 2/2: checking, 100 % of 0 B");
 
-    plain.report({ type: "task-finished", task: uploading, resultBytes: 2000 });
-    plain.report({ type: "task-finished", task: task("checking", 0, "layer 2/2"), resultBytes: 0 });
+    plain.report(blob({ state: "done", how: "sent", sizeBytes: 2000, sentBytes: 2000 }));
+    plain.report(blob({ state: "ready", how: "verified", totalBytes: 0, sizeBytes: 0 }, SECOND));
     const { length } = lines;
     jest.advanceTimersByTime(3 * intervalMs);
     expect(lines).toHaveLength(length);
     plain[Symbol.dispose]();
   });
 
+  test("shows no more once it turns out to be unneeded", () => {
+    jest.useFakeTimers();
+    const lines: string[] = [];
+    using plain = plainReport((line) => lines.push(line), { isTerminal: true });
+    plain.report(blob({ state: "compressing", doneBytes: 1, totalBytes: 2000 }));
+    plain.report(blob({ state: "unneeded" }));
+    jest.advanceTimersByTime(60_000);
+    expect(lines).toEqual([]);
+  });
+
   test("shows no more once the report is disposed of", () => {
     jest.useFakeTimers();
     const lines: string[] = [];
-    const plain = plainReport((line) => lines.push(line), true);
-    plain.report({ type: "task-progress", task: task("uploading", 2000), doneBytes: 0 });
+    const plain = plainReport((line) => lines.push(line), { isTerminal: true });
+    plain.report(uploading(0));
     plain[Symbol.dispose]();
     jest.advanceTimersByTime(60_000);
     expect(lines).toEqual([]);
+  });
+
+  test("that has sent everything waits for the registry, and says so", () => {
+    jest.useFakeTimers();
+    const lines: string[] = [];
+    using plain = plainReport((line) => lines.push(line), { isTerminal: true });
+    plain.report(uploading(2000));
+    jest.advanceTimersByTime(2_000);
+    expect(lines).toEqual([
+      "  layer 1/2 sha256:0123456789ab: all 2.0 kB sent, the registry is putting it together",
+    ]);
+  });
+
+  test("of unknown length shows its bytes and no percentage", () => {
+    jest.useFakeTimers();
+    const lines: string[] = [];
+    using plain = plainReport((line) => lines.push(line), { isTerminal: true });
+    plain.report({
+      type: "reading",
+      how: "save",
+      name: "image",
+      doneBytes: 2000,
+      totalBytes: undefined,
+      isDone: false,
+    });
+    jest.advanceTimersByTime(2_000);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toStartWith("  image: saving, 2.0 kB, ");
   });
 });

@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { chmod, mkdir, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { detectCompression } from "../../src/oci/image.ts";
-import { parseReference } from "../../src/oci/reference.ts";
+import { openJob } from "../../src/push/job.ts";
+import { openPushed } from "../../src/push/open-source.ts";
 import { openSource, type Source, type SourceOptions } from "../../src/source/open.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -33,11 +34,12 @@ async function workplace() {
     temporaryDirectory,
     controller,
     leftovers: () => readdir(temporaryDirectory),
-    open: (source: string, target = "localhost:5000/my/app:v1", more: Partial<SourceOptions> = {}) =>
+    open: (source: string, more: Partial<SourceOptions> = {}) =>
       openSource({
         source: join(folder.path, source),
-        target: parseReference(target),
+        wanted: ["localhost:5000/my/app:v1", "my/app:v1"],
         temporaryDirectory,
+        engineEnvironment: process.env,
         signal: controller.signal,
         onUnpacking: () => {},
         ...more,
@@ -47,7 +49,7 @@ async function workplace() {
 }
 
 async function expectWholeImage(source: Source): Promise<void> {
-  if (source.kind !== "stored") throw new Error("This should be an image in files.");
+  if (source.access !== "any") throw new Error("This should be an image in files.");
   expect(await source.image.config.content.text()).toBe(image.config);
   expect(source.image.layers.map((layer) => String(layer.diffId))).toEqual([...image.diffIds]);
   for (const [i, layer] of source.image.layers.entries()) {
@@ -55,7 +57,7 @@ async function expectWholeImage(source: Source): Promise<void> {
   }
 }
 
-describe("what it opens", () => {
+describe("a source that is opened", () => {
   const forms = {
     "classic.tar": archiveBytes(classic),
     "podman.tar": archiveBytes(podmanFiles(image, ["my/app:v1"])),
@@ -77,41 +79,39 @@ describe("what it opens", () => {
     "plain.tar.gz": archiveBytes(classic),
     extensionless: archiveBytes(classic),
   };
-  test.each(Object.entries(forms))("an archive: %s", async (name, bytes) => {
+  test.each(Object.entries(forms))("may be an archive: %s", async (name, bytes) => {
     await using place = await workplace();
     await Bun.write(join(place.path, name), bytes);
-    const progress: [path: string, doneBytes: number, totalBytes: number][] = [];
+    const progress: [doneBytes: number, totalBytes: number][] = [];
     {
-      await using source = await place.open(name, undefined, {
+      await using source = await place.open(name, {
         onUnpacking: (...done) => progress.push(done),
       });
       await expectWholeImage(source);
-      expect(source.description).toMatchObject({
+      expect(source.origin).toMatchObject({
         kind: "archive",
         name: join(place.path, name),
         sizeBytes: bytes.length,
         date: expect.any(Date),
       });
       const isPacked = (await detectCompression(new Blob([bytes]))) !== "none";
-      expect(progress.at(-1)).toEqual(
-        isPacked ? [join(place.path, name), bytes.length, bytes.length] : undefined,
-      );
+      expect(progress.at(-1)).toEqual(isPacked ? [bytes.length, bytes.length] : undefined);
     }
     expect(await place.leftovers()).toEqual([]);
   });
 
-  test("a folder, also by a symlink", async () => {
+  test("may be a folder, also by a symlink", async () => {
     await using place = await workplace();
     await writeFolder(join(place.path, "image"), classic);
     await symlink("image", join(place.path, "alias"));
     for (const name of ["image", "image/", "alias"]) {
       await using source = await place.open(name);
       await expectWholeImage(source);
-      expect(source.description).toMatchObject({ kind: "folder", sizeBytes: undefined });
+      expect(source.origin).toMatchObject({ kind: "folder", sizeBytes: undefined });
     }
   });
 
-  test("a folder that holds only index.json and blobs/", async () => {
+  test("may be a folder that holds only index.json and blobs/", async () => {
     await using place = await workplace();
     const blobs = imageBlobs(image);
     const { "oci-layout": _, ...files } = layoutFiles([{ digest: blobs.manifest.digest }]);
@@ -120,7 +120,7 @@ describe("what it opens", () => {
     await expectWholeImage(source);
   });
 
-  test("manifest.json, where an OCI layout beside it says otherwise", async () => {
+  test("is what manifest.json says, where an OCI layout beside it says otherwise", async () => {
     await using place = await workplace();
     const other = imageBlobs(fixtureImage(9));
     const layout = layoutFiles([{ digest: other.manifest.digest }]);
@@ -142,20 +142,24 @@ describe("several images in one archive", () => {
     ]),
   });
 
-  const targets = ["localhost:5000/my/app:v1", "https://registry.example.com/my/app:v1"];
-  test.each(targets)("the one that is named like the target: %s", async (target) => {
+  /** Opens the archive as a push to a target does. */
+  async function openFor(target: string, check: (source: Source) => Promise<void>): Promise<void> {
     await using place = await workplace();
-    await Bun.write(join(place.path, "x.tar"), several);
-    await using source = await place.open("x.tar", target);
-    await expectWholeImage(source);
+    const path = join(place.path, "x.tar");
+    await Bun.write(path, several);
+    await using job = await openJob({ source: path, target, cacheDirectory: place.temporaryDirectory });
+    await check(await openPushed(job));
+  }
+
+  const targets = ["localhost:5000/my/app:v1", "https://registry.example.com/my/app:v1"];
+  test.each(targets)("leave the one to push that is named like the target %s", async (target) => {
+    await openFor(target, expectWholeImage);
   });
 
   test.each(["localhost:5000/my/app:v2", "localhost:5000/app:v1", "localhost:5000/our/my/app:v1"])(
-    "none is named like %s: the choices",
+    "are listed as choices where none is named like the target %s",
     async (target) => {
-      await using place = await workplace();
-      await Bun.write(join(place.path, "x.tar"), several);
-      const error = await rejection(place.open("x.tar", target));
+      const error = await rejection(openFor(target, async () => {}));
       expect(error.code).toBe("SOURCE_AMBIGUOUS");
       expect(error.details.join()).toContain("my/app:v1");
       expect(error.details.join()).toContain("my/other:v1");
@@ -163,7 +167,7 @@ describe("several images in one archive", () => {
   );
 });
 
-describe("failures", () => {
+describe("a source that cannot be opened", () => {
   test.each([
     "absent.tar",
     "absent.tar.gz",
@@ -173,14 +177,14 @@ describe("failures", () => {
     "../absent",
     "/absent",
     "~/absent",
-  ])("%s is a path, and not there", async (source) => {
+  ])("is called missing where %s is a path, and not there", async (source) => {
     await using place = await workplace();
-    const error = await rejection(place.open("", undefined, { source }));
+    const error = await rejection(place.open("", { source }));
     expect([error.code, error.message]).toEqual(["SOURCE_NOT_FOUND", expect.stringContaining(`"${source}"`)]);
     expect(error.hint).toContain("docker save");
   });
 
-  test("a path below a file is not there either", async () => {
+  test("is called missing where its path leads below a file", async () => {
     await using place = await workplace();
     await Bun.write(join(place.path, "x.tar"), "");
     expect((await rejection(place.open("x.tar/y"))).code).toBe("SOURCE_NOT_FOUND");
@@ -210,7 +214,7 @@ describe("failures", () => {
     ],
   ];
   test.each(damaged)(
-    "%s: names the file that the user knows, and leaves nothing behind",
+    "is refused by the name that the user knows, and leaves nothing behind: an archive that is %s",
     async (_, bytes) => {
       await using place = await workplace();
       await Bun.write(join(place.path, "mine.tar"), bytes);
@@ -223,14 +227,14 @@ describe("failures", () => {
     },
   );
 
-  test("what is no file, such as the pipe of <(docker save …), is called that, and not an archive cut short", async () => {
+  test("is refused for being no regular file, such as the pipe of <(docker save …)", async () => {
     await using place = await workplace();
-    const error = await rejection(place.open("", undefined, { source: "/dev/null" }));
+    const error = await rejection(place.open("", { source: "/dev/null" }));
     expect(["ARCHIVE_INVALID", "FILE_FAILED", "SOURCE_NOT_FOUND"]).toContain(error.code);
     expect(error.message).toContain("regular file");
   });
 
-  test("the files of a container (docker export): no image", async () => {
+  test("is no image where it has the files of a container (docker export)", async () => {
     await using place = await workplace();
     await Bun.write(join(place.path, "x.tar"), tarBytes([{ path: "etc/hosts", body: "127.0.0.1" }]));
     const error = await rejection(place.open("x.tar"));
@@ -239,19 +243,19 @@ describe("failures", () => {
     expect(error.hint).toContain("docker export");
   });
 
-  test("an empty folder: no image", async () => {
+  test("is no image where it is an empty folder", async () => {
     await using place = await workplace();
     expect((await rejection(place.open("tmp"))).code).toBe("IMAGE_INVALID");
   });
 
-  test("an index that lists nothing that is there", async () => {
+  test("is no image where its index lists nothing that is there", async () => {
     await using place = await workplace();
     const digest = `sha256:${"a".repeat(64)}`;
     await Bun.write(join(place.path, "x.tar"), archiveBytes(layoutFiles([{ digest }])));
     expect((await rejection(place.open("x.tar"))).code).toBe("IMAGE_INVALID");
   });
 
-  test("an image that cannot be read leaves no unpacked archive behind", async () => {
+  test("leaves no unpacked archive behind where its image cannot be read", async () => {
     await using place = await workplace();
     const { [`${image.configHex}.json`]: _, ...files } = classic;
     await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(archiveBytes(files)));
@@ -259,17 +263,17 @@ describe("failures", () => {
     expect(await place.leftovers()).toEqual([]);
   });
 
-  test("an interruption ends the unpacking with its reason, and leaves nothing behind", async () => {
+  test("ends its unpacking with the reason of an interruption, and leaves nothing behind", async () => {
     await using place = await workplace();
     // It unpacks to 64 MB, of which the first must be written before the next is read.
     await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(new Uint8Array(64 * 1024 * 1024)));
     const reason = new Error("enough");
-    const opening = place.open("x.tar.gz", undefined, { onUnpacking: () => place.controller.abort(reason) });
+    const opening = place.open("x.tar.gz", { onUnpacking: () => place.controller.abort(reason) });
     expect(await opening.then(String, (error: unknown) => error)).toBe(reason);
     expect(await place.leftovers()).toEqual([]);
   });
 
-  test("an interruption before the unpacking, too", async () => {
+  test("is not unpacked after an interruption, and leaves nothing behind", async () => {
     await using place = await workplace();
     await Bun.write(join(place.path, "x.tar.gz"), packed);
     const reason = new Error("enough");
@@ -279,35 +283,46 @@ describe("failures", () => {
   });
 });
 
-/** Runs in a process of its own: a working folder is one per process, and so are rights. */
+/**
+ * Runs the command's own search for a source, and reads what it finds. Runs in a process of its own: a working folder is
+ * one per process, and so are rights.
+ */
 const OPEN = `
   const { openSource } = await import(${JSON.stringify(join(REPOSITORY, "src/source/open.ts"))});
-  const { parseReference } = await import(${JSON.stringify(join(REPOSITORY, "src/oci/reference.ts"))});
+  const { runPush } = await import(${JSON.stringify(join(REPOSITORY, "src/cli/push-command.ts"))});
+  const { parseInvocation } = await import(${JSON.stringify(join(REPOSITORY, "src/cli/invocation.ts"))});
   if (process.env.AS_NOBODY && process.getuid() === 0) process.setuid(65534);
-  const [target, source] = process.argv.slice(1);
+  const { signal } = new AbortController();
   const progress = [];
-  try {
+  async function push({ source, engineEnvironment }) {
     await using opened = await openSource({
       source,
-      target: parseReference(target),
+      wanted: [],
       temporaryDirectory: process.env.TEMPORARY,
-      signal: new AbortController().signal,
+      engineEnvironment,
+      signal,
       onUnpacking: (...done) => progress.push(done.join(" ")),
     });
     let text = "";
-    if (opened.kind === "stored") text = await opened.image.layers[0].content.text();
-    else await opened.save(
-      { onLayer: async ({ bytes }) => { for await (const piece of bytes) text += Buffer.from(piece).toString(); } },
-      (done) => progress.push(done),
-    );
-    console.log([opened.description.kind, opened.description.name, text].join(" "));
+    if (opened.access === "any") text = await opened.image.layers[0].content.text();
+    else for await (const part of opened.read((done) => progress.push(done))) {
+      if (part.kind !== "layer") continue;
+      for await (const piece of part.bytes) text += Buffer.from(piece).toString();
+    }
+    console.log([opened.origin.kind, opened.origin.name, text].join(" "));
     if (process.env.SHOW_PROGRESS) console.log([progress.at(0), progress.at(-1)].join("\\n"));
+    return { reference: "", digest: "", sentBytes: 0, presentBytes: 0 };
+  }
+  try {
+    const { push: command } = parseInvocation(process.argv.slice(1), process.env, "0");
+    const stdout = { write() {} };
+    await runPush(command, push, { stdout, stderr: process.stderr, env: process.env }, signal);
   } catch (error) {
     console.log([error.name, error.code, error.message, error.hint].join(" | "));
   }
 `;
 
-describe("in the working folder", () => {
+describe("a command in the working folder", () => {
   async function openIn(
     cwd: string,
     args: readonly string[],
@@ -366,7 +381,7 @@ esac
     return { PATH: `${bin}:/usr/bin:/bin` };
   }
 
-  test("output.tar comes first, then .output-image, then the engine", async () => {
+  test("pushes output.tar first, then .output-image, then the engine's image of the target's name", async () => {
     await using place = await workplace();
     const docker = await installDocker(place.path);
     const target = ["localhost/app:v1"];
@@ -376,27 +391,27 @@ esac
     await Bun.write(join(place.path, "output.tar"), archiveBytes(marked("archive")));
     expect(await openIn(place.path, target, docker)).toBe("archive output.tar archive");
     // A named source is stronger than what lies about.
-    expect(await openIn(place.path, [...target, "localhost/app:v1"], docker)).toBe(
+    expect(await openIn(place.path, ["localhost/app:v1", ...target], docker)).toBe(
       "engine localhost/app:v1 engine",
     );
-    expect(await openIn(place.path, [...target, ".output-image"], docker)).toBe(
+    expect(await openIn(place.path, [".output-image", ...target], docker)).toBe(
       "folder .output-image folder",
     );
     expect(await place.leftovers()).toEqual([]);
   }, 20_000);
 
-  test("a damaged output.tar is not passed over in silence", async () => {
+  test("does not pass over a damaged output.tar in silence", async () => {
     await using place = await workplace();
     await writeFolder(join(place.path, ".output-image"), marked("folder"));
     await Bun.write(join(place.path, "output.tar"), "");
     expect(await openIn(place.path, ["localhost/app:v1"])).toStartWith("PushError | ARCHIVE_INVALID |");
   });
 
-  test("the engine: no password for docker, the nearest names, no engine, and no docker", async () => {
+  test("gives docker no password, and tells of the nearest names, of no engine, and of no docker", async () => {
     await using place = await workplace();
     const docker = { ...(await installDocker(place.path)), REGISTRY_JWT_TOKEN: "s3cret" };
     const open = (source: string, env: Record<string, string>) =>
-      openIn(place.path, ["localhost/app:v1", source], env);
+      openIn(place.path, [source, "localhost/app:v1"], env);
 
     expect(await open("localhost/app:v1", docker)).toBe("engine localhost/app:v1 engine");
     const missing = await open("localhost/ap:v1", docker);
@@ -437,7 +452,7 @@ esac
     expect(await place.leftovers()).toEqual([]);
   }, 20_000);
 
-  test("the engine's image is saved with progress, from before its first byte to its last", async () => {
+  test("saves the engine's image with progress, from before its first byte to its last", async () => {
     await using place = await workplace();
     const docker = { ...(await installDocker(place.path)), SHOW_PROGRESS: "1" };
     const sizeBytes = Bun.file(join(place.path, "engine.tar")).size;
@@ -446,7 +461,7 @@ esac
     expect(last).toBe(`${sizeBytes}`);
   }, 20_000);
 
-  test("an archive or folder that may not be read is a failure with its name, and no bug of ours", async () => {
+  test("reports an archive or folder that may not be read by its name", async () => {
     await using place = await workplace();
     await Bun.write(join(place.path, "mine.tar"), archiveBytes(marked("archive")));
     await writeFolder(join(place.path, "folder"), marked("folder"));
@@ -454,7 +469,7 @@ esac
     await chmod(join(place.path, "folder/manifest.json"), 0);
     await chmod(place.path, 0o755);
     for (const source of ["mine.tar", "folder"]) {
-      const said = await openIn(place.path, ["localhost/app:v1", source], { AS_NOBODY: "1" });
+      const said = await openIn(place.path, [source, "localhost/app:v1"], { AS_NOBODY: "1" });
       expect(said).toStartWith("PushError | FILE_FAILED |");
       expect(said).toContain(source);
     }

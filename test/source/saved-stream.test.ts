@@ -1,8 +1,10 @@
 /** What engines save, read once as it comes: layers are told by what the archive says, and nobody has to believe it. */
 import { describe, expect, test } from "bun:test";
 import { type DiffId, digestOf, hexOf, parseDiffId, parseDigest } from "../../src/oci/digest.ts";
-import type { InspectedImage, ResolvedImage } from "../../src/source/stream/resolve-image.ts";
-import { readSavedStream, type SavedParts } from "../../src/source/stream/saved-stream.ts";
+import type { ImageConfig } from "../../src/oci/image.ts";
+import { blobPath } from "../../src/source/files/image-parts.ts";
+import type { InspectedImage, ResolvedImage } from "../../src/source/resolve-image.ts";
+import { readSavedStream, type SavedPart } from "../../src/source/stream/saved-stream.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import {
@@ -28,7 +30,10 @@ const distinct = fixtureImage(1, 2, 3);
 
 type Seen = { readonly path: string; readonly claimed: string | undefined; readonly digest: string };
 
-type Outcome = SavedParts & { readonly layers: readonly Seen[] };
+/** What the parts of an archive tell of the image, by its digests or by its manifest. */
+type Told = { readonly config: ImageConfig; readonly layerPaths: readonly string[] };
+
+type Outcome = Told & { readonly layers: readonly Seen[] };
 
 function diffIdsOf({ diffIds }: FixtureImage): DiffId[] {
   return diffIds.map((text) => parseDiffId(text, "a test"));
@@ -39,20 +44,35 @@ function inspected(of: FixtureImage, id = `sha256:${hex("an ID that leads nowher
   return { id: parseDigest(id, "a test"), diffIds: diffIdsOf(of), platform: "linux/amd64" };
 }
 
+/** The config and the paths of the layers, which the image's or the manifest's part tells. Each comes once at most. */
+function toldBy(parts: readonly SavedPart[]): Told {
+  const [told, ...others] = parts.flatMap((part): Told[] => {
+    if (part.kind === "manifest") return [part];
+    if (part.kind === "layer") return [];
+    const { config, layers = [] } = part.image;
+    return [{ config, layerPaths: layers.map(({ digest }) => blobPath(digest)) }];
+  });
+  expect(others).toEqual([]);
+  if (told === undefined) throw new Error("Nothing tells which image it is.");
+  return told;
+}
+
 /** Reads an archive, and each layer of it. */
 async function readStream(files: FixtureFiles, of = image, pieceBytes = 1000): Promise<Outcome> {
   const layers: Seen[] = [];
-  const parts = await readSavedStream(piecesOf(archiveBytes(files), pieceBytes), TITLE, inspected(of), {
-    async onLayer({ path, claimedDiffId, sizeBytes, bytes }) {
-      const content = new Uint8Array(Buffer.concat(await Array.fromAsync(bytes)));
-      expect(content.length).toBe(sizeBytes);
-      layers.push({ path, claimed: claimedDiffId, digest: digestOf(content) });
-    },
-  });
-  return { ...parts, layers };
+  const parts: SavedPart[] = [];
+  for await (const part of readSavedStream(piecesOf(archiveBytes(files), pieceBytes), TITLE, inspected(of))) {
+    parts.push(part);
+    if (part.kind !== "layer") continue;
+    const { path, claimedDiffId, sizeBytes, bytes } = part;
+    const content = new Uint8Array(Buffer.concat(await Array.fromAsync(bytes)));
+    expect(content.length).toBe(sizeBytes);
+    layers.push({ path, claimed: claimedDiffId, digest: digestOf(content) });
+  }
+  return { ...toldBy(parts), layers };
 }
 
-function expectConfig({ config, layerPaths }: SavedParts, of = image): void {
+function expectConfig({ config, layerPaths }: Told, of = image): void {
   expect(config.blob.descriptor.digest as string).toBe(`sha256:${of.configHex}`);
   expect(config.diffIds.map(String)).toEqual([...of.diffIds]);
   expect(layerPaths).toHaveLength(of.diffIds.length);
@@ -105,7 +125,7 @@ function legacyFiles(order: readonly number[], of = distinct): FixtureFiles {
 }
 
 describe("an engine up to 24", () => {
-  test("with links in place of equal layers", async () => {
+  test("saves links in place of equal layers, which are handed over once", async () => {
     const outcome = await readStream(classicFiles(image, null));
     expectConfig(outcome);
     expect(outcome.layers.map(({ digest }) => digest)).toEqual(image.diffIds.slice(0, 2));
@@ -119,19 +139,22 @@ describe("an engine up to 24", () => {
     [2, 0, 1],
     [2, 1, 0],
   ];
-  test.each(orders.map((order) => ({ order })))("layers in the order $order", async ({ order }) => {
-    const outcome = await readStream(legacyFiles(order), distinct);
-    expectConfig(outcome, distinct);
-    expect(outcome.layers.map(({ digest }) => digest)).toEqual(order.map((i) => distinct.diffIds[i] ?? ""));
-    // Each has its own document before it, whose digest proves what it is.
-    for (const { claimed, digest } of outcome.layers) expect(claimed).toBe(digest);
-  });
+  test.each(orders.map((order) => ({ order })))(
+    "tells of each layer which it is, with layers in the order $order",
+    async ({ order }) => {
+      const outcome = await readStream(legacyFiles(order), distinct);
+      expectConfig(outcome, distinct);
+      expect(outcome.layers.map(({ digest }) => digest)).toEqual(order.map((i) => distinct.diffIds[i] ?? ""));
+      // Each has its own document before it, whose digest proves what it is.
+      for (const { claimed, digest } of outcome.layers) expect(claimed).toBe(digest);
+    },
+  );
 
   test.each<[string, (id: string, i: number) => unknown]>([
-    ["its own", (id) => ({ parent: id })],
-    ["one that is not there", () => ({ parent: "f".repeat(64) })],
-    ["no name", () => ({ parent: "../../x" })],
-  ])("a wrong parent, %s: nothing is claimed, and all is handed over", async (_, document) => {
+    ["the layer itself", (id) => ({ parent: id })],
+    ["a layer that is not there", () => ({ parent: "f".repeat(64) })],
+    ["no legal name", () => ({ parent: "../../x" })],
+  ])("claims nothing where a layer's parent is %s, and hands over all layers", async (_, document) => {
     const files = { ...legacyFiles([0, 1, 2]) };
     for (const i of [0, 1, 2]) {
       const { id = "" } = legacyDocuments(distinct)[i] ?? {};
@@ -142,7 +165,7 @@ describe("an engine up to 24", () => {
     expect(layers.map(({ digest }) => digest)).toEqual([...distinct.diffIds]);
   });
 
-  test("layers that are none of the image's claim nothing", async () => {
+  test("claims nothing for layers that are none of the image's", async () => {
     const more = fixtureImage(1, 2, 3, 4, 5);
     const stranger = legacyFiles([0, 1, 2, 3, 4], more);
     const { layers } = await readStream({ ...stranger, ...legacyFiles([0, 1, 2]) }, distinct);
@@ -152,7 +175,7 @@ describe("an engine up to 24", () => {
   });
 
   test.each(["[]", "null", '"text"', '{"parent":7}', "{"])(
-    "a layer's own document that is %s",
+    "is refused where a layer's own document is %s",
     async (text) => {
       const middle = legacyDocuments(distinct)[1]?.id ?? "";
       const files = { ...legacyFiles([0, 1, 2]), [`${middle}/json`]: text };
@@ -163,7 +186,7 @@ describe("an engine up to 24", () => {
   );
 });
 
-test("podman names layers by their diffIDs", async () => {
+test("Podman names layers by their diffIDs", async () => {
   const outcome = await readStream(podmanFiles(image, ["my/app:v1"]));
   expectConfig(outcome);
   for (const { claimed, digest } of outcome.layers) expect(claimed).toBe(digest);
@@ -193,7 +216,7 @@ describe("an engine from 25 on", () => {
 
   const packers = { gzip: Bun.gzipSync, zstd: Bun.zstdCompressSync } as const;
   for (const [name, pack] of Object.entries(packers)) {
-    test(`with a containerd store hands over small layers through ${name}, and documents are none`, async () => {
+    test(`with a containerd store hands over small ${name} layers as layers, and documents as none`, async () => {
       const packed = imageBlobs(distinct, pack).layers;
       const outcome = await readStream(blobFiles(distinct, pack), distinct);
       expectConfig(outcome, distinct);
@@ -220,7 +243,7 @@ describe("an engine from 25 on", () => {
     expectConfig(outcome, whole);
   }, 30_000);
 
-  test("a small raw layer of no telling name is found in the manifest, and handed over once", async () => {
+  test("hands over a small raw layer once that only the manifest tells from a document", async () => {
     const path = "layers/one";
     const [raw = new Uint8Array()] = image.layers;
     const config = JSON.stringify({ rootfs: { diff_ids: [digestOf(raw), digestOf(raw)] } });
@@ -233,7 +256,7 @@ describe("an engine from 25 on", () => {
   });
 });
 
-describe("refuses", () => {
+describe("the reader of a save", () => {
   const good = blobFiles(distinct);
   const without = (path: string) =>
     Object.fromEntries(Object.entries(good).filter(([name]) => name !== path));
@@ -282,13 +305,13 @@ describe("refuses", () => {
       "too much beside its layers",
     ],
   ];
-  test.each(cases)("%s", async (_, files, code, message) => {
+  test.each(cases)("refuses %s", async (_, files, code, message) => {
     const error = await rejection(readStream(files, distinct));
     expect([error.code, error.message]).toEqual([code, expect.stringContaining(message)]);
     expect(error.message).toContain(TITLE);
   });
 
-  test("nothing of a layer that is not there: who wants it, misses it", async () => {
+  test("passes in silence over a layer that is not there, for its caller to miss", async () => {
     const [layer = "x"] = Layers;
     const { layers } = await readStream(without(layer), distinct);
     expect(layers.map(({ path }) => path)).not.toContain(layer);
@@ -296,25 +319,56 @@ describe("refuses", () => {
   });
 });
 
-test("what a layer's taker throws ends the reading", async () => {
-  const failure = new Error("the disk is full");
-  const reading = readSavedStream(piecesOf(archiveBytes(blobFiles(image)), 512), TITLE, inspected(image), {
-    onLayer: () => Promise.reject(failure),
-  });
-  expect(await reading.then(String, (error: unknown) => error)).toBe(failure);
-});
+describe("a caller", () => {
+  /** An archive that notes whether it was ended, and how many of its pieces were taken. */
+  function watched(files: FixtureFiles) {
+    const seen = { pieces: 0, isEnded: false };
+    async function* pieces() {
+      try {
+        for await (const piece of piecesOf(archiveBytes(files), 512)) {
+          seen.pieces++;
+          yield piece;
+        }
+      } finally {
+        seen.isEnded = true;
+      }
+    }
+    return { seen, parts: readSavedStream(pieces(), TITLE, inspected(image)) };
+  }
 
-test("layers may be left alone: the config is found all the same", async () => {
-  const left: string[] = [];
-  const parts = await readSavedStream(
-    piecesOf(archiveBytes(classicFiles(image, null)), 777),
-    TITLE,
-    inspected(image),
-    { onLayer: async ({ path }) => void left.push(path) },
-  );
-  expectConfig(parts);
-  expect(left).toHaveLength(2);
-  expect(parts.config.diffIds.map(hexOf)).toEqual(image.diffIds.map((diffId) => diffId.slice(7)));
+  const files = blobFiles(image);
+  const allPieces = Math.ceil(archiveBytes(files).length / 512);
+
+  test("that throws at a layer ends the archive, and gets its own error", async () => {
+    const { seen, parts } = watched(files);
+    const failure = new Error("the disk is full");
+    const reading = (async () => {
+      for await (const { kind } of parts) if (kind === "layer") throw failure;
+    })();
+    expect(await reading.then(String, (error: unknown) => error)).toBe(failure);
+    expect(seen.isEnded).toBe(true);
+    expect(seen.pieces).toBeLessThan(allPieces);
+  });
+
+  test("that stops in the middle of a layer ends the archive", async () => {
+    const { seen, parts } = watched(files);
+    for await (const part of parts) {
+      if (part.kind !== "layer") continue;
+      for await (const _ of part.bytes) break;
+      break;
+    }
+    expect(seen.isEnded).toBe(true);
+    expect(seen.pieces).toBeLessThan(allPieces);
+  });
+
+  test("may leave layers alone, and still learns the config", async () => {
+    const archive = piecesOf(archiveBytes(classicFiles(image, null)), 777);
+    const parts = await Array.fromAsync(readSavedStream(archive, TITLE, inspected(image)));
+    const told = toldBy(parts);
+    expectConfig(told);
+    expect(parts.filter(({ kind }) => kind === "layer")).toHaveLength(2);
+    expect(told.config.diffIds.map(hexOf)).toEqual(image.diffIds.map((diffId) => diffId.slice(7)));
+  });
 });
 
 describe("an image whose ID is the digest of a document", () => {
@@ -332,24 +386,27 @@ describe("an image whose ID is the digest of a document", () => {
     "a manifest": packed.manifest.digest,
   } as const;
 
-  /** Reads an archive with members in the given order, and stops when `wanted` layers have come. */
+  /** Reads an archive with members in the given order, and stops when `wanted` layers and the image have come. */
   async function readUntil(id: string, blobs: readonly FixtureBlob[], wanted: number) {
     const seen: string[] = [];
     const found: ResolvedImage[] = [];
+    const parts: SavedPart[] = [];
     const files = { ...filesOf(blobs), "manifest.json": "not reached" };
-    const reading = readSavedStream(piecesOf(archiveBytes(files), 512), TITLE, inspected(distinct, id), {
-      onLayer: async ({ path, claimedDiffId }) => void seen.push(`${path} ${claimedDiffId}`),
-      onImage: async (image) => void found.push(image),
-      isDone: () => seen.length >= wanted,
-    });
-    return { parts: await reading, seen, found };
+    const archive = piecesOf(archiveBytes(files), 512);
+    for await (const part of readSavedStream(archive, TITLE, inspected(distinct, id))) {
+      parts.push(part);
+      if (part.kind === "layer") seen.push(`${part.path} ${part.claimedDiffId}`);
+      if (part.kind === "image") found.push(part.image);
+      if (found.length > 0 && seen.length >= wanted) break;
+    }
+    return { parts: toldBy(parts), seen, found };
   }
 
   const documents = [index, packed.manifest, packed.config];
   const [first, second, third] = packed.layers as [FixtureBlob, FixtureBlob, FixtureBlob];
 
   for (const [what, id] of Object.entries(ids)) {
-    test(`${what}: layers that come after its documents are told by their digests`, async () => {
+    test(`such as ${what} tells by their digests which layers come after the documents`, async () => {
       const { parts, seen } = await readUntil(id, [...documents, second, first, third], 3);
       expectConfig(parts, distinct);
       expect(parts.layerPaths).toEqual(packed.layers.map(({ path }) => path));
@@ -360,7 +417,7 @@ describe("an image whose ID is the digest of a document", () => {
       );
     });
 
-    test(`${what}: reading ends when nothing is wanted any more, before the archive does`, async () => {
+    test(`such as ${what} lets a caller stop once it has the layers and documents that it wants`, async () => {
       // Otherwise the manifest.json of this archive would be read, which is none.
       const { parts, seen } = await readUntil(id, [first, ...documents, second, third], 1);
       expectConfig(parts, distinct);
@@ -368,19 +425,19 @@ describe("an image whose ID is the digest of a document", () => {
     });
   }
 
-  test("an index: what it lists beside the image is told", async () => {
+  test("such as an index tells what the index lists beside the image", async () => {
     const { found } = await readUntil(index.digest, [...documents, ...packed.layers], 3);
     expect(found.map(({ leftOut }) => leftOut)).toEqual([{ platforms: [], attestations: 1 }]);
   });
 
-  test("the config, as classic stores have it: reading ends when nothing is wanted, with raw layers told by diffIDs", async () => {
+  test("such as the config, in classic stores, has raw layers that are told by their diffIDs", async () => {
     const raw = imageBlobs(distinct);
     const { parts, seen } = await readUntil(raw.config.digest, [raw.config, ...raw.layers], 2);
     expect(parts.config.diffIds.map(String)).toEqual([...distinct.diffIds]);
     expect(seen).toEqual(raw.layers.slice(0, 2).map(({ path }, i) => `${path} ${distinct.diffIds[i]}`));
   });
 
-  test.each(["index", "manifest", "config"] as const)("a damaged %s is refused", async (which) => {
+  test.each(["index", "manifest", "config"] as const)("is refused where the %s is damaged", async (which) => {
     const damaged = { ...{ index, ...packed }[which], bytes: new TextEncoder().encode("{}") };
     const blobs = documents.map((each) => (each.path === damaged.path ? damaged : each));
     const error = await rejection(readUntil(index.digest, blobs, 3));

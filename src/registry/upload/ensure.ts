@@ -77,14 +77,13 @@ async function mountOrSend(
   turn: Turn,
 ): Promise<Ensured> {
   const { descriptor } = blob;
+  // The guard sees no piece of an empty blob.
+  if (descriptor.size === 0) await blob.guard?.verify();
   const begun =
     (await resumeUpload(at, descriptor, options)) ??
     (await mountOrBeginUpload(at, blob, await placesOf(at, descriptor, options), options));
   if ("mountedFrom" in begun) return { how: "mounted", from: begun.mountedFrom };
-  const sent = await sendUpload(at, blob, begun, options, turn);
-  // No piece of an empty blob has passed the guard.
-  await blob.guard?.verify();
-  return { how: "sent", ...sent };
+  return { how: "sent", ...(await sendUpload(at, blob, begun, options, turn)) };
 }
 
 /** Lists the repositories to mount from, the one where the blob was seen last first. */

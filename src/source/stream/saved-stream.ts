@@ -5,10 +5,15 @@ import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } f
 import { parseJson } from "../../oci/json.ts";
 import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
 import { blobPath } from "../files/image-parts.ts";
+import {
+  type FindDocument,
+  type InspectedImage,
+  type ResolvedImage,
+  resolveImage,
+} from "../resolve-image.ts";
 import { invalid } from "../tar/entries.ts";
 import { readTarStream, type StreamedFile } from "../tar/stream.ts";
 import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
-import { type FindDocument, type InspectedImage, type ResolvedImage, resolveImage } from "./resolve-image.ts";
 
 /** A layer on its way out of an engine. */
 export type SavedLayer = {

@@ -1,10 +1,10 @@
 import * as v from "valibot";
-import type { DiffId, Digest } from "../../oci/digest.ts";
-import { assertLayerCount, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
-import { type LeftOut, leftOut, parseIndex } from "../../oci/image-index.ts";
-import { parseJson } from "../../oci/json.ts";
-import { object } from "../../oci/json-schema.ts";
-import { type ManifestEntry, parseManifest } from "../../oci/manifest.ts";
+import type { DiffId, Digest } from "../oci/digest.ts";
+import { assertLayerCount, type ImageConfig, parseImageConfig } from "../oci/image.ts";
+import { type LeftOut, leftOut, parseIndex } from "../oci/image-index.ts";
+import { parseJson } from "../oci/json.ts";
+import { object } from "../oci/json-schema.ts";
+import { type ManifestEntry, parseManifest } from "../oci/manifest.ts";
 
 /** An image, known from its documents alone: every one of them has the digest by which another names it. */
 export type ResolvedImage = {
