@@ -17,7 +17,7 @@ import { expectStatus } from "./http/expect-status.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { blobUrl, type Call, manifestUrl, type Repository } from "./registry.ts";
 
-/** An image that the registry has. */
+/** An image that the registry has, as far as its manifest and config tell. */
 export type KnownImage = {
   readonly repository: string;
   /** The digest of its manifest. */
@@ -27,7 +27,7 @@ export type KnownImage = {
   readonly layers: ReadonlyMap<DiffId, Descriptor>;
 };
 
-/** An image at the registry. */
+/** Names an image at the registry. */
 export type ImageName = { readonly repository: string; readonly tag: string };
 
 const ACCEPT = {

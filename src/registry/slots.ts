@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 
 /** Limits how much work runs at a time. */
 export type Slots = {
-  /** Runs work when there is room. Of the work that waits, the highest priority is next. */
+  /** Runs work when there is room. The waiting work with the highest priority is next, then the oldest. */
   run<T>(priority: number, work: (turn: Turn) => Promise<T>): Promise<T>;
   /** Reports that the server is overloaded. One overload may be a coincidence; each further one halves the width. */
   overloaded(): void;

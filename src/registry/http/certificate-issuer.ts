@@ -1,20 +1,20 @@
-/** A better error message is not worth a longer wait. */
+/** Short: the result only makes an error message better. */
 const TIMEOUT_MS = 5000;
 
 /**
- * Asks a server who issued its certificate: `Company Root (Company Ltd)`. A person can tell from it whether the
- * certificate is the registry's or that of an intercepting proxy. Undefined: it cannot be found out. Sends nothing.
+ * Returns the issuer of a server's certificate, such as `Company Root (Company Ltd)`: it tells a registry's own
+ * authority from somebody who intercepts the traffic. Undefined if it cannot be found out. Sends no data.
  */
 export async function certificateIssuer({ hostname, port }: URL): Promise<string | undefined> {
   const host = hostname.replace(/^\[|\]$/g, "");
-  // Slow to load, and only needed here.
+  // These modules load slowly, and only this failure needs them.
   const { isIP } = await import("node:net");
   const { connect } = await import("node:tls");
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const socket = connect({
     host,
     port: Number(port) || 443,
-    // TLS has names for servers, none for addresses.
+    // TLS has no server names for IP addresses.
     ...(isIP(host) === 0 && { servername: host }),
     rejectUnauthorized: false,
   });

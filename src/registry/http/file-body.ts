@@ -1,22 +1,22 @@
 import { fileError, PushError } from "../../errors.ts";
 import { readPieces } from "../../oci/read-pieces.ts";
 
-/** Small enough that progress moves and memory stays flat, large enough to be rare. */
+/** Small enough for steady progress and flat memory, large enough for few reads. */
 const READ_BYTES = 256 * 1024;
 
 /**
- * Called with each piece of a body before it goes to the network. An error that it throws ends the request.
+ * Sees each piece of a body before it is sent. Its error ends the request.
  *
- * @param end where the piece ends in the content
+ * @param end the offset of the piece's end in the content
  */
 export type OnPiece = (end: number, piece: Uint8Array) => void | Promise<void>;
 
 /**
- * Reads content as a request body, once; another attempt makes another body.
+ * Makes a request body of content, for one request. A retry needs another body.
  *
- * Bun sends a `Blob` of a file by reading it whole into memory over TLS, and a stream without holding more than a few
- * pieces of it. The stream ends together with its last piece: a server may answer as soon as it has all bytes, and
- * Bun keeps a connection only where the body had ended before the answer came.
+ * Over TLS, Bun reads a file's `Blob` whole into memory, but only a few pieces of a stream. The stream ends together
+ * with its last piece: a server may answer as soon as it has all bytes, and Bun keeps the connection only if the body
+ * ended before the answer came.
  */
 export function fileBody(content: Blob, signal: AbortSignal, onPiece: OnPiece): ReadableStream<Uint8Array> {
   const pieces = readPieces(content, READ_BYTES, signal);
@@ -33,7 +33,7 @@ export function fileBody(content: Blob, signal: AbortSignal, onPiece: OnPiece): 
   });
 }
 
-/** Reads the next piece. Errors of the file are told apart from those of the network, which are retried. */
+/** Reads the next piece. A file's errors are no transient errors of the network: a retry does not help. */
 async function next(pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>): Promise<Uint8Array<ArrayBuffer>> {
   const piece = await pieces.next().catch((cause: unknown) => {
     throw fileError(cause, "read a blob while it was sent");

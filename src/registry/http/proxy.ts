@@ -2,9 +2,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads from an environment which proxy serves which address: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, else
- * `ALL_PROXY`, each also in lower case, which is stronger. An empty variable counts as none. `NO_PROXY` lists exceptions,
- * and addresses of this machine always are: a proxy elsewhere cannot reach what listens here. All other rules are those
- * of Bun's fetch.
+ * `ALL_PROXY`, each also in lower case, which is stronger. An empty variable counts as none. `NO_PROXY` lists
+ * exceptions, and addresses of this machine always are: a proxy elsewhere cannot reach what listens here. All other
+ * rules are those of Bun's fetch.
  */
 export function proxyFrom(env: Environment): (url: URL) => string | undefined {
   const rules = (variable(env, "no_proxy") ?? "").split(/[\s,]+/).filter(Boolean);

@@ -6,8 +6,8 @@ import { fileBody, type OnPiece } from "./file-body.ts";
 import { type StallTimer, stallTimer } from "./stall-timer.ts";
 
 /**
- * A server that has all of a body may be silent for longer than one that is still taking it in: Cloudflare lets a Worker
- * think for 100 s before it answers 524 itself.
+ * A server that has all of a body may be silent for longer than one that is still taking it in: Cloudflare lets a
+ * Worker think for 100 s before it answers 524 itself.
  */
 const ANSWER_PATIENCE = 2;
 

@@ -10,8 +10,8 @@ import { isTransient, retryAfterMs } from "./transient.ts";
 const MAX_REDIRECTS = 5;
 
 /**
- * Sends one request, and follows redirects. After a 401 or 403 it is sent once more with newer credentials, if there are
- * some. Returns the last response, whatever its status; throws a `PushError` where none came.
+ * Sends one request, and follows redirects. After a 401 or 403 it is sent once more with newer credentials, if there
+ * are some. Returns the last response, whatever its status; throws a `PushError` where none came.
  */
 export async function send(at: Repository, request: RegistryRequest, call: Call): Promise<RegistryResponse> {
   let url = request.url;

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { fileError, PushError } from "../../errors.ts";
 
-/** The certificate authorities to trust, as an option of Bun's fetch. */
+/** The certificate authorities to trust, as Bun's fetch takes them. */
 export type Trust = { readonly ca: string[] } | { readonly rejectUnauthorized: false };
 
 export type TrustOptions = {
@@ -12,15 +12,15 @@ export type TrustOptions = {
 };
 
 /**
- * Collects the authorities to trust: those that come with Bun (with `NODE_EXTRA_CA_CERTS`), those of the system, where a
- * company installs its own, and those of the given files. Throws `FILE_FAILED` and `USAGE`.
+ * Collects the authorities to trust: those that come with Bun (with `NODE_EXTRA_CA_CERTS`), those of the system, where
+ * a company installs its own, and those of the given files. Throws `FILE_FAILED` and `USAGE`.
  */
 export async function readTrust({ caFiles, skipVerify }: TrustOptions): Promise<Trust> {
   if (skipVerify) return { rejectUnauthorized: false };
   const own = await Promise.all(caFiles.map(readAuthorities));
   let ca: string[] | undefined;
   return {
-    // Only at the first TLS connection: this takes 20 ms, much of a push that sends nothing.
+    // Loaded when TLS is first used: it takes 20 ms, a good part of a push that sends nothing.
     get ca() {
       ca ??= [...machineAuthorities(), ...own];
       return ca;

@@ -129,7 +129,8 @@ export function uploadKey({ registry, name }: Repository, digest: Digest): Uploa
 }
 
 /**
- * Chooses the chunk size of an upload that begins now, in bytes, from all that is known of the registry and of the link.
+ * Chooses the chunk size of an upload that begins now, in bytes, from all that is known of the registry and of the
+ * link.
  *
  * @param blobBytes undefined while the blob grows: it may become as large as R2 takes
  * @param wishBytes the user's wish

@@ -14,7 +14,7 @@ export type EnsureOptions = SendOptions & {
   readonly locks: Locks;
   /** Called if another process sends the blob, which is waited for. */
   readonly onWaiting: () => void;
-  /** The answer to an earlier question for the blob. After a wait for another process, the question is repeated. */
+  /** An earlier answer of the registry. It is asked again after a wait for another process. @default it is asked */
   readonly answer?: { readonly found: FoundBlob | undefined } | undefined;
   /** The waiting blob with the highest priority is sent first. @default the size in bytes */
   readonly priority?: number | undefined;
@@ -33,8 +33,8 @@ export type Ensured =
 type NamedBlob = Outgoing & { readonly descriptor: Descriptor };
 
 /**
- * Brings a blob to a repository, unless it is there. A lock lets processes that share the notes send a blob to a repository
- * one at a time, so that all but the first find it there.
+ * Brings a blob to a repository, unless it is there. A lock lets processes that share the notes send a blob to a
+ * repository one at a time, so that all but the first find it there.
  */
 export async function ensureBlob(at: Repository, blob: NamedBlob, options: EnsureOptions): Promise<Ensured> {
   const { digest, size } = blob.descriptor;

@@ -34,7 +34,7 @@ export type FinishOptions = BeginOptions & {
   readonly onProgress: (sentBytes: number) => void;
 };
 
-/** The state of one `finishUpload`. */
+/** The state of `finishUpload`. */
 type Work = {
   readonly at: Repository;
   readonly blob: Outgoing;
@@ -60,9 +60,9 @@ type Work = {
 };
 
 /**
- * Sends what is missing, and closes the upload. All retries of an upload happen here: after a failure the server is asked
- * where it stands, and the upload resumes there. Each byte of progress gives the full number of retries back. If the first
- * chunk is lost, and was too large for the link, the upload begins anew in smaller ones.
+ * Sends what is missing, and closes the upload. All retries of an upload happen here: after a failure the server is
+ * asked where it stands, and the upload resumes there. Each byte of progress gives the full number of retries back. If
+ * the first chunk is lost, and was too large for the link, the upload begins anew in smaller ones.
  *
  * @param upload its session moves with every chunk
  * @returns the descriptor of what was sent

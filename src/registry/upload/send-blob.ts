@@ -10,7 +10,10 @@ import type { Outgoing } from "./outgoing.ts";
 import { cancelUpload, type Upload } from "./session.ts";
 
 export type SendOptions = FinishOptions & {
-  /** Called when the registry did not take the blob as it was sent, with the size of the bodies in which it starts again. */
+  /**
+   * Called when the registry did not take the blob as it was sent, with the size of the bodies in which it starts
+   * again.
+   */
   readonly onRefused?: ((bodyBytes: number) => void) | undefined;
 };
 

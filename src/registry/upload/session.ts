@@ -202,8 +202,8 @@ function nextLocation(response: RegistryResponse, session: UploadSession): URL {
 }
 
 /**
- * `Range: 0-99` → 100. Nothing stored is `0--1` for serverless-registry and `0-0` for distribution, for which `0-0` is
- * one byte, too. Only the last chunk can have one byte.
+ * `Range: 0-99` → 100. Nothing stored is `0--1` for serverless-registry. It is `0-0` for distribution, for which that
+ * is one byte, too; but only a last chunk can have one byte.
  */
 function offsetAfter(headers: Headers): number | undefined {
   const [, last] = /^(?:bytes[= ])?0-(-1|\d{1,15})$/.exec(headers.get("range") ?? "") ?? [];
