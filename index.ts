@@ -37,7 +37,10 @@ export type { PushEvent, Report } from "./src/report/events.ts";
  * ```
  */
 export async function push(options: PushOptions): Promise<Pushed> {
-  await using job = await openJob({ engineEnvironment: process.env, ...options });
+  await using job = await openJob({
+    ...options,
+    engineEnvironment: options.engineEnvironment ?? process.env,
+  });
   const [target, source] = await job.all([connectTarget(job), openPushed(job)]);
   reportSource(source, job);
   const plan = startPlan(source, target, job);

@@ -76,9 +76,12 @@ export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "s
 /** Fills in what was not said. Throws `REFERENCE_INVALID`. */
 export function completeOptions(options: PushOptions): CompleteOptions {
   const { target } = options;
+  // Programs that pass settings of their own on may give undefined for what is not set.
+  const isGiven = ([, value]: [string, unknown]) => value !== undefined;
+  const given = Object.fromEntries(Object.entries(options).filter(isGiven)) as typeof options;
   return {
     ...DEFAULTS,
-    ...options,
+    ...given,
     target: typeof target === "string" ? parseReference(target) : target,
   };
 }
