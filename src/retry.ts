@@ -10,7 +10,7 @@ export type Retries = {
 
 export type Retry = { readonly error: unknown; readonly attempt: number; readonly delayMs: number };
 
-/** The part of a request's options that does not belong to the registry. */
+/** Belongs to one request, not to the registry. */
 export type Call = {
   /** Ends the request, or the wait before its retry, at once. */
   readonly signal: AbortSignal;

@@ -8,7 +8,7 @@ import { type PruneRules, pruneCache } from "../store/prune.ts";
 import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, bytes, duration, type Environment, setting } from "./values.ts";
 
-/** Shows the cache, or prunes it. */
+/** The command `cache`, or `cache prune`. */
 export type CacheCommand = {
   readonly directory: string;
   readonly prune: PruneRules | undefined;
@@ -31,8 +31,8 @@ Examples:
   bun run index.ts cache prune --all --dry-run`;
 
 /**
- * Reads a command about the cache, or its help, as text. Undefined: it is a push, and be it one of the engine's image
- * "cache". Throws `USAGE`.
+ * Reads the command `cache`, or returns its help text. Undefined: it is a push, perhaps of the engine's image "cache".
+ * Throws `USAGE`.
  */
 export function parseCacheCommand(
   args: readonly string[],
@@ -68,7 +68,7 @@ export function parseCacheCommand(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return text;
-    // No registry is called "prune". All else may be the flags of a push, and its target.
+    // No registry is called "prune". Other arguments may be the flags and the target of a push.
     const isPrune = args[1] === "prune";
     if (isPrune && error.code === "commander.excessArguments") {
       throw new PushError("USAGE", 'After "cache prune" come flags only.', { hint: "See cache --help." });

@@ -2,7 +2,7 @@ import { PushError } from "../errors.ts";
 import { COMPRESSION_LEVELS, DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { integer, type Setting } from "./values.ts";
 
-/** How layers are to go up that come uncompressed. Throws `USAGE`. */
+/** Reads the compression of layers that come uncompressed. Throws `USAGE`. */
 export function layerCompression(kind: Setting, level: Setting): LayerCompression {
   const asked = kind.text ?? DEFAULT_COMPRESSION.kind;
   if (asked === "gzip" || asked === "zstd") {

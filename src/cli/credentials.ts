@@ -6,10 +6,10 @@ import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts
 import type { PushCommand } from "./invocation.ts";
 import type { Environment } from "./values.ts";
 
-/** A password is not longer; what is, was piped in by mistake. */
+/** Longer input is not a password, and was piped in by mistake. */
 const MAX_PASSWORD_BYTES = 64 * 1024;
 
-/** Whoever pipes a password in has it ready. After this time the user is told what is waited for. */
+/** A piped password arrives at once. After this time the user is told what the push waits for. */
 const SILENT_WAIT_MS = 1000;
 
 export type CredentialsOptions = {
@@ -42,8 +42,8 @@ export async function readCredentials(
 }
 
 /**
- * The password is the environment's, else standard input's, else, at a terminal, what the user types unseen. Standard
- * input is left alone where no user was named.
+ * Takes the password from the environment, or from standard input, or, at a terminal, from a hidden prompt. Without a
+ * user name, standard input is not read.
  */
 async function givenCredentials(
   { username, password, passwordStdin, target }: PushCommand,
@@ -63,7 +63,7 @@ async function readPassword({ signal, onWaiting }: CredentialsOptions): Promise<
   const waiting = setTimeout(onWaiting, SILENT_WAIT_MS);
   try {
     const text = await Promise.race([readStandardInput(), rejectOnAbort(signal)]);
-    // echo ends its line; a password that ends in a line break of its own is hardly meant.
+    // Remove the line break of "echo". No password ends in one on purpose.
     const password = text.replace(/\r?\n$/, "");
     if (password !== "") return password;
   } finally {
@@ -96,12 +96,12 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
 }
 
 async function askForPassword(username: string, host: string, signal: AbortSignal): Promise<string> {
-  // Loaded for whoever is asked alone: it takes a good part of the time of a push that sends nothing.
+  // Slow to load, and needed by few.
   const { isCancel, password } = await import("@clack/prompts");
   const answer = await password({
     message: `Password of ${username} at ${host}`,
     output: process.stderr,
-    // Not even the length is anybody's business.
+    // Do not show the length either.
     mask: "",
     signal,
   });

@@ -9,7 +9,7 @@ import { imageAt } from "./names.ts";
 import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, bytes, type Environment, integer, setting } from "./values.ts";
 
-/** What the user asked for. */
+/** A command, as the arguments say it. */
 export type Invocation =
   | { readonly kind: "push"; readonly push: PushCommand }
   | { readonly kind: "cache"; readonly cache: CacheCommand }
@@ -21,22 +21,22 @@ export type PushCommand = {
   readonly source: string | undefined;
   readonly target: Reference;
   readonly username: string | undefined;
-  /** From the environment. */
+  /** The password of the environment. */
   readonly password: string | undefined;
-  /** Whatever else says where a password may come from: it comes from standard input. */
+  /** The password comes from standard input, even if the environment has one. */
   readonly passwordStdin: boolean;
   readonly skipAuth: boolean;
   readonly insecure: boolean;
   readonly parallel: number;
   readonly retries: number;
   readonly chunkBytes: number | undefined;
-  /** Of layers that come uncompressed. */
+  /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
   readonly stallTimeoutMs: number;
   readonly allowOversize: boolean;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
-  /** PEM files. */
+  /** PEM files with authorities to trust. */
   readonly caFiles: readonly string[];
   readonly skipVerify: boolean;
   readonly cacheDirectory: string;
@@ -46,7 +46,7 @@ const MAX_STALL_SECONDS = 86_400;
 
 const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 
-/** The user name that serverless-registry's own tokens carry; it looks at the token alone. */
+/** The user name in serverless-registry's own tokens. The registry looks at the token alone. */
 const TOKEN_USERNAME = "v0";
 
 const EXAMPLES = `

@@ -2,7 +2,7 @@ import { PushError } from "../errors.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import { assertNotEmpty } from "./values.ts";
 
-/** An image of the registry that is pushed to. Throws `USAGE` for one elsewhere, and `REFERENCE_INVALID`. */
+/** Reads the name of an image at the target's registry. Throws `USAGE` for another registry, and `REFERENCE_INVALID`. */
 export function imageAt({ host }: Reference, text: string): { repository: string; tag: string } {
   assertNotEmpty(text, "--cache-from");
   const image = parseNamedReference("--cache-from", text);
@@ -14,7 +14,7 @@ export function imageAt({ host }: Reference, text: string): { repository: string
   );
 }
 
-/** Which of two references is wrong has to be said. */
+/** Makes the error say which of two references is wrong. */
 function parseNamedReference(name: string, text: string): Reference {
   try {
     return parseReference(text);

@@ -11,7 +11,7 @@ import type { Environment } from "./values.ts";
 
 export type Push = (options: PushOptions) => Promise<Pushed>;
 
-/** What is pushed where the command names no source, if it is in the working folder. */
+/** The default sources, looked for in the working folder. */
 const DEFAULT_SOURCES = ["output.tar", ".output-image"];
 
 /**
@@ -53,7 +53,7 @@ async function findSource(target: Reference): Promise<string> {
   for (const path of DEFAULT_SOURCES) {
     const isThere = await stat(path).then(
       () => true,
-      // What is there and cannot be read is reported by whoever opens it.
+      // Opening it reports why it cannot be read.
       ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
     );
     if (isThere) return path;

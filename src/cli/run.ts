@@ -6,7 +6,7 @@ import { parseInvocation } from "./invocation.ts";
 import { type Push, runPush } from "./push-command.ts";
 import { assertRuntime } from "./runtime.ts";
 
-/** An interrupted push may take this long to leave everything in order. */
+/** An interrupted push has this long to clean up. */
 const FAREWELL_MS = 1500;
 
 /** Runs the command that the arguments name, and says what went wrong. @returns the exit code */
@@ -30,7 +30,7 @@ export async function runCommand(
   }
 }
 
-/** Aborted by the first signal that ends a program. A second signal, or a slow farewell, exits at once. */
+/** Aborts at the first SIGINT, SIGTERM or SIGHUP. A second one, or a slow cleanup, exits at once. */
 function interruptOf(process: NodeJS.Process): AbortSignal {
   const interrupt = new AbortController();
   const onSignal = () => {
@@ -40,12 +40,12 @@ function interruptOf(process: NodeJS.Process): AbortSignal {
     );
     setTimeout(() => process.exit(130), FAREWELL_MS).unref();
   };
-  // SIGHUP: the terminal was closed, or the connection to it lost.
+  // SIGHUP: the terminal was closed, or its connection was lost.
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, onSignal);
   return interrupt.signal;
 }
 
-/** Lines that are safe for a terminal, whatever names and answers they quote. */
+/** Describes an error in lines that are safe for a terminal, whatever they quote. */
 function describeError(error: unknown): string {
   const lines =
     error instanceof PushError

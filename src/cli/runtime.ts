@@ -1,9 +1,9 @@
 import { PushError } from "../errors.ts";
 
-/** Before it, Bun sent the whole file's length for a piece of a file. */
+/** Older versions of Bun send the length of the whole file for a slice of it. */
 const MINIMUM_BUN = "1.4.5";
 
-/** Refuses to run where requests would be sent wrongly. Throws `RUNTIME_TOO_OLD`. */
+/** Refuses a Bun that sends wrong requests. Throws `RUNTIME_TOO_OLD`. */
 export function assertRuntime(bunVersion: string): void {
   if (Bun.semver.order(bunVersion.replace(/-.*$/, ""), MINIMUM_BUN) >= 0) return;
   throw new PushError(

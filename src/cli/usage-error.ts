@@ -1,7 +1,7 @@
 import type { CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 
-/** What is wrong with the arguments, in our words where commander's would not help. */
+/** Explains an error in the arguments, in better words than commander's where that helps. */
 export function usageError({ code, message }: CommanderError): PushError {
   if (code === "commander.missingArgument") {
     return new PushError("USAGE", "No target was named.", {
@@ -13,7 +13,7 @@ export function usageError({ code, message }: CommanderError): PushError {
       hint: "See --help.",
     });
   }
-  // An unknown option may be a password that was meant well: its name is enough.
+  // The value of an unknown option may be a password. Show only the name.
   const shown = message.replace(/^error: /, "").replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
   return new PushError("USAGE", shown, { hint: "See --help." });
 }

@@ -1,6 +1,6 @@
 import { PushError } from "../errors.ts";
 
-/** The variables of the process. */
+/** Environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const UNIT_BYTES: Readonly<Record<string, number>> = {
@@ -14,26 +14,26 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
   GIB: 1024 ** 3,
 };
 
-/** In scripts, an empty argument is most often a variable that was not set. */
+/** Refuses an empty argument: in scripts, it is mostly an unset variable. Throws `USAGE`. */
 export function assertNotEmpty(text: string | undefined, name: string): void {
   if (text === "") throw new PushError("USAGE", `${name} is empty.`, { hint: "Is a variable not set?" });
 }
 
-/** What was set, and by which name, which messages use. */
+/** A setting, and the flag or variable that messages name. */
 export type Setting = { readonly name: string; readonly text: string | undefined };
 
-/** Never more uploads or retries than this: a typing mistake should not become a flood. */
+/** The most uploads or retries. A typing mistake must not become a flood. */
 const MAX_COUNT = 100;
 
-/** A flag is stronger than its variable; messages name the one that counts. An empty variable counts as unset. */
+/** Reads a setting. Flags override variables. An empty variable counts as unset. */
 export function setting(flag: string, value: string | undefined, name: string, env: Environment): Setting {
   return value !== undefined ? { name: flag, text: value } : { name, text: env[name] || undefined };
 }
 
 /**
- * A whole number. Throws `USAGE`.
+ * Reads a whole number. Throws `USAGE`.
  *
- * @param where what the range is for, in messages, where it is not always the same
+ * @param where names what the range is for, if it differs
  */
 export function integer(
   { name, text }: Setting,
@@ -48,7 +48,7 @@ export function integer(
   throw new PushError("USAGE", `${name} is "${text}", but should be a number ${range}.`);
 }
 
-/** A size, in bytes. Throws `USAGE`. */
+/** Reads a size, in bytes. Throws `USAGE`. */
 export function bytes({ name, text }: Setting): number | undefined {
   if (text === undefined) return undefined;
   const [, number = "", unit = ""] = /^(\d{1,15}(?:\.\d{1,6})?)\s*([a-zA-Z]*)$/.exec(text) ?? [];
@@ -69,7 +69,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   w: 7 * 86_400_000,
 };
 
-/** A length of time such as 12h, 30d or 2w, in milliseconds. Throws `USAGE`. */
+/** Reads a duration such as 12h, 30d or 2w, in milliseconds. Throws `USAGE`. */
 export function duration({ name, text }: Setting): number | undefined {
   if (text === undefined) return undefined;
   const [, number = "", unit = ""] = /^(\d{1,5})\s*([mhdw])$/.exec(text) ?? [];

@@ -19,22 +19,22 @@ import type { PrepareOptions, ReadyBlob } from "./prepare.ts";
 type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
 export type StreamedOptions<Elsewhere> = Pick<PrepareOptions, "cache" | "pool" | "signal" | "onProgress"> & {
-  /** Tells where a blob is that goes up as it comes, by the digest in its name, so that it need not be read. */
+  /** Finds a blob that goes up unchanged in another place, by the digest in its name. It is not read then. */
   readonly findElsewhere: (descriptor: Descriptor) => Promise<Elsewhere | undefined>;
 };
 
-/** A layer that was read once. What it is shows only then. */
+/** The result of reading a layer once. */
 export type StreamedLayer<Elsewhere> =
-  /** Undefined: a compressed one, of which the archive has to say which layer it is. */
+  /** `diffId` is undefined for a compressed layer: the image's documents tell which layer it is. */
   | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly layer: ReadyBlob | Elsewhere }
   /** Nothing is kept of it. */
   | { readonly kind: "unwanted"; readonly diffId: DiffId };
 
 /**
- * Gives a layer that can be read only once the form in which it goes up, in the cache, if it is wanted. Throws
- * `CONTENT_MISMATCH` and `FILE_FAILED`.
+ * Reads a layer that can be read only once, and keeps it in the cache in the form in which it goes up, if it is wanted.
+ * Throws `CONTENT_MISMATCH` and `FILE_FAILED`.
  *
- * @param layer `path` is its name where it comes from, which may be its digest
+ * @param layer `path` is its name in the archive, which may contain its digest
  */
 export async function prepareStreamedLayer<Elsewhere>(
   { path, sizeBytes, bytes }: { readonly path: string; readonly sizeBytes: number; readonly bytes: Bytes },
@@ -54,7 +54,7 @@ export async function prepareStreamedLayer<Elsewhere>(
         claimed && (await options.findElsewhere({ mediaType, digest: claimed, size: sizeBytes }));
       if (elsewhere !== undefined) return { kind: "kept", diffId: undefined, layer: elsewhere };
       const { digest, writtenBytes } = await writeAsItComes(path, all, file.path, options);
-      // The digest of the raw bytes is what a diffID is. A name that is a digest is of the bytes as they came.
+      // The digest of raw bytes is the diffID. A digest in the name is that of the bytes as they come.
       const diffId =
         compression === "none"
           ? digest
@@ -108,7 +108,7 @@ async function writeAsItComes(
   return { digest, writtenBytes };
 }
 
-/** The digest that a blob's name says it has. */
+/** Returns the digest in a blob's name. */
 function claimedDigest(path: string): Digest | undefined {
   const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
   return hex === undefined ? undefined : parseDigest(`sha256:${hex}`, path);
@@ -118,7 +118,7 @@ function asDiffId(digest: Digest): DiffId {
   return parseDiffId(digest, "the digest of a layer");
 }
 
-/** The first bytes, and all of them. */
+/** Reads the first bytes, and gives them back together with the rest. */
 async function peek(bytes: Bytes): Promise<{ head: Uint8Array; all: Bytes }> {
   const pieces = bytes[Symbol.asyncIterator]();
   let head = new Uint8Array();

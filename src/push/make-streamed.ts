@@ -35,7 +35,7 @@ export function startSaves(source: StreamSource, plan: Plan, job: Job): Saves {
     if (save === undefined) throw new Error("The config is known, and comes with no save.");
     return save.config;
   });
-  // Each is awaited by whoever needs it.
+  // Awaited later. Until then nobody sees a failure.
   config.catch(() => undefined);
   return {
     source,

@@ -4,7 +4,7 @@ import type { Credentials } from "../registry/auth/credentials.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 
-/** Who pushes. */
+/** The credentials of a push. */
 export type PushLogin = {
   readonly credentials: Credentials;
   /** Where they were found, for people: `~/.docker/config.json`. Undefined: the caller decided. */

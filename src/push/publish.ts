@@ -13,7 +13,7 @@ import type { Brought } from "./target.ts";
 export type Pushed = {
   /** `registry.example.com/my/app:v1` */
   readonly reference: string;
-  /** Of the manifest. */
+  /** The digest of the manifest. */
   readonly digest: Digest;
   readonly sentBytes: number;
   /** Blobs and parts of blobs that the registry had before. */

@@ -5,7 +5,7 @@ import { exchange } from "./http/send.ts";
 import { isTransient, retryAfterMs } from "./http/transient.ts";
 import { blobUrl, type Call, type Repository } from "./registry.ts";
 
-/** A registry's answer about a blob that it has. serverless-registry tells a wrong size for mounted blobs. */
+/** A blob that the registry has. serverless-registry tells a wrong size for mounted blobs. */
 export type FoundBlob = { readonly sizeBytes: number | undefined };
 
 /** HEAD: asks whether the repository has a blob. Undefined if it does not. */

@@ -8,7 +8,7 @@ import type { LinkRate } from "./upload/link-rate.ts";
 
 export type { Call } from "../retry.ts";
 
-/** The bodies that a registry was seen to take after it refused others. */
+/** The bodies that a registry takes, learned from refusals. */
 type Learned = {
   /** The size of the largest body. */
   maxBodyBytes: number | undefined;

@@ -20,11 +20,11 @@ type StoredSource = {
   readonly access: "any";
   readonly origin: ImageOrigin;
   readonly image: Image;
-  /** What the source's index has beside this image. */
+  /** The other images and attestations in the source's index. */
   readonly leftOut: LeftOut | undefined;
 };
 
-/** An image that comes as a stream, in the stream's own order: an engine's, while the engine saves it. */
+/** An image that comes as a stream, in the stream's own order, while an engine saves it. */
 export type StreamSource = {
   readonly access: "once";
   readonly origin: ImageOrigin;

@@ -11,14 +11,14 @@ export type ResolvedImage = {
   readonly config: ImageConfig;
   /** Base first. Undefined where the engine's ID is the config's digest: layers are raw then, and named by diffIDs. */
   readonly layers: readonly ManifestEntry[] | undefined;
-  /** What the index lists beside this image, where there is an index. */
+  /** The other images and attestations in the image's index, if there is an index. */
   readonly leftOut: LeftOut | undefined;
   readonly documents: ReadonlyMap<Digest, Uint8Array<ArrayBuffer>>;
 };
 
 type Found = Omit<ResolvedImage, "documents">;
 
-/** What an engine says of the image: which of an index's images it is. */
+/** An image as an engine describes it. It tells which image of an index is meant. */
 export type InspectedImage = {
   /** The digest of its config, of its manifest, or of an index that lists the manifest: engines differ. */
   readonly id: Digest;
@@ -84,7 +84,7 @@ export async function resolveImage(
 
   const isInspected = ({ diffIds, platform }: ImageConfig) =>
     diffIds.join() === image.diffIds.join() && mayBe(platform);
-  // Where one of the two does not tell the variant, the rest decides.
+  // One of the two may lack the variant.
   const mayBe = (platform: string | undefined) =>
     platform === undefined ||
     image.platform === undefined ||

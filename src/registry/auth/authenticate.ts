@@ -8,11 +8,34 @@ import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
 import { basicAuthorization, type Credentials, formsOf, secretsOf } from "./credentials.ts";
 import { repeatsSecret } from "./repeated-secret.ts";
 import { isCovered } from "./scope.ts";
-import { tokenCache } from "./token-cache.ts";
+import { fetchToken } from "./token.ts";
+
+/** A token is replaced so long before it expires, at most a quarter of its life: a request must not outlive it. */
+const MARGIN_MS = 30_000;
+
+type CurrentToken = { readonly authorization: string; readonly renewAtMs: number };
+type TokenRequest = { readonly authorization: Promise<string>; readonly signal: AbortSignal };
+
+/** The state of one registry's authentication. */
+type State = {
+  readonly registry: Omit<Registry, "auth">;
+  readonly credentials: Credentials | undefined;
+  readonly now: () => number;
+  /** The Basic header. Undefined: the push is anonymous. */
+  readonly basic: string | undefined;
+  readonly secrets: Set<string>;
+  /** Tokens by their scopes. */
+  readonly tokens: Map<string, CurrentToken>;
+  /** Token requests that are not answered yet. */
+  readonly underWay: Map<string, TokenRequest>;
+  /** Set once the registry has asked for tokens. */
+  challenge: BearerChallenge | undefined;
+};
 
 /**
  * Proves who pushes: by Basic, sent without being asked, until the registry asks for a token; from then on by tokens
- * of its token server, one for each set of scopes.
+ * of its token server. There is one token for each set of scopes, which is replaced before it expires. Requests that
+ * need the same token at the same time share it.
  *
  * @param now milliseconds, for tests
  */
@@ -21,52 +44,117 @@ export function authenticate(
   credentials: Credentials | undefined,
   now: () => number = Date.now,
 ): Authenticator {
-  const basic = basicAuthorization(credentials);
-  const secrets = new Set(secretsOf(credentials));
-  const remember = (token: string) => {
-    for (const form of formsOf(token)) secrets.add(form);
+  const state: State = {
+    registry,
+    credentials,
+    now,
+    basic: basicAuthorization(credentials),
+    secrets: new Set(secretsOf(credentials)),
+    tokens: new Map(),
+    underWay: new Map(),
+    challenge: undefined,
   };
-  const tokens = tokenCache(registry, credentials, remember, now);
-  let challenge: BearerChallenge | undefined;
-
-  /**
-   * Asks for a challenge without credentials. GHCR answers Basic with a bare 403, and names its token server only to
-   * requests without it: https://github.com/renovatebot/renovate/issues/11446
-   */
-  async function hiddenChallenge(headers: Headers, refused: string | undefined, call: Call) {
-    if (refused === undefined || refused !== basic || headers.has("www-authenticate")) return undefined;
-    const url = new URL(`${registry.origin}/v2/`);
-    const response = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
-    await drain(response);
-    return response.status === 401 ? bearerChallenge(response.headers) : undefined;
-  }
-
   return {
     isAnonymous: credentials === undefined,
-    async authorization(scopes, call) {
-      if (challenge === undefined) return basic;
-      return tokens.find(scopes) ?? tokens.replace(challenge, scopes, [], call);
-    },
-    async renew(headers, refused, scopes, call) {
-      const asked = bearerChallenge(headers) ?? (await hiddenChallenge(headers, refused, call));
-      if (asked === undefined) return undefined;
-      const { realm, service = "" } = asked;
-      if (repeatsSecret([realm, service, ...asked.scopes].join(" "), [...secrets])) {
-        throw new PushError(
-          "TOKEN_FAILED",
-          `${registry.origin} repeats the password or the token in the address of its token server.`,
-        );
-      }
-      challenge = asked;
-      // GHCR's greeting asks for the scope of an unrelated repository. Only what one of our tokens lacked is meant.
-      const wanted = refused?.startsWith("Bearer ")
-        ? asked.scopes.filter((scope) => !isCovered(scope, scopes))
-        : [];
-      const current = tokens.find(scopes);
-      // Another request got the same 401 before, and has replaced the token.
-      if (wanted.length === 0 && current !== undefined && current !== refused) return current;
-      return tokens.replace(asked, scopes, wanted, call);
-    },
-    secrets: () => [...secrets],
+    authorization: (scopes, call) => authorize(state, scopes, call),
+    renew: (headers, refused, scopes, call) => renew(state, headers, refused, scopes, call),
+    secrets: () => [...state.secrets],
   };
+}
+
+async function authorize(state: State, scopes: readonly string[], call: Call): Promise<string | undefined> {
+  if (state.challenge === undefined) return state.basic;
+  const token = state.tokens.get(scopes.join(" "));
+  if (token !== undefined && state.now() < token.renewAtMs) return token.authorization;
+  return newToken(state, state.challenge, scopes, [], call);
+}
+
+async function renew(
+  state: State,
+  headers: Headers,
+  refused: string | undefined,
+  scopes: readonly string[],
+  call: Call,
+): Promise<string | undefined> {
+  const asked = bearerChallenge(headers) ?? (await hiddenChallenge(state, headers, refused, call));
+  if (asked === undefined) return undefined;
+  const { realm, service = "" } = asked;
+  if (repeatsSecret([realm, service, ...asked.scopes].join(" "), [...state.secrets])) {
+    throw new PushError(
+      "TOKEN_FAILED",
+      `${state.registry.origin} repeats the password or the token in the address of its token server.`,
+    );
+  }
+  state.challenge = asked;
+  // GHCR's greeting asks for the scope of an unrelated repository. Only what one of our tokens lacked is meant.
+  const wanted = refused?.startsWith("Bearer ")
+    ? asked.scopes.filter((scope) => !isCovered(scope, scopes))
+    : [];
+  const token = state.tokens.get(scopes.join(" "));
+  // Another request got the same 401 before, and has replaced the token.
+  const isReplaced = token !== undefined && token.authorization !== refused;
+  if (wanted.length === 0 && isReplaced) return authorize(state, scopes, call);
+  return newToken(state, asked, scopes, wanted, call);
+}
+
+/**
+ * Asks for a challenge without credentials. GHCR answers Basic with a bare 403, and names its token server only to
+ * requests without it: https://github.com/renovatebot/renovate/issues/11446
+ */
+async function hiddenChallenge(
+  { registry, basic }: State,
+  headers: Headers,
+  refused: string | undefined,
+  call: Call,
+): Promise<BearerChallenge | undefined> {
+  if (refused === undefined || refused !== basic || headers.has("www-authenticate")) return undefined;
+  const url = new URL(`${registry.origin}/v2/`);
+  const response = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
+  await drain(response);
+  return response.status === 401 ? bearerChallenge(response.headers) : undefined;
+}
+
+/** Gets a token, or shares the request of another caller for the same one. */
+async function newToken(
+  state: State,
+  from: BearerChallenge,
+  scopes: readonly string[],
+  wanted: readonly string[],
+  call: Call,
+): Promise<string> {
+  const { underWay } = state;
+  const key = [...scopes, ...wanted].join(" ");
+  const shared = underWay.get(key);
+  if (shared === undefined) {
+    const authorization = fetchNewToken(state, from, scopes, wanted, call).finally(() =>
+      underWay.delete(key),
+    );
+    underWay.set(key, { authorization, signal: call.signal });
+    return authorization;
+  }
+  try {
+    return await shared.authorization;
+  } catch (error) {
+    // The request that asked for the token was aborted, this one was not.
+    if (!shared.signal.aborted || call.signal.aborted) throw error;
+    return newToken(state, from, scopes, wanted, call);
+  }
+}
+
+/** @param wanted scopes that the registry asked for besides. This token has them, the next one does not. */
+async function fetchNewToken(
+  { registry, credentials, now, tokens, secrets }: State,
+  from: BearerChallenge,
+  scopes: readonly string[],
+  wanted: readonly string[],
+  call: Call,
+): Promise<string> {
+  const askedAtMs = now();
+  const all = [...new Set([...scopes, ...wanted])];
+  const { value, lifetimeMs } = await fetchToken(registry, from, all, credentials, call);
+  const authorization = `Bearer ${value}`;
+  const renewAtMs = askedAtMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 4);
+  tokens.set(scopes.join(" "), { authorization, renewAtMs });
+  for (const form of formsOf(value)) secrets.add(form);
+  return authorization;
 }

@@ -1,4 +1,4 @@
-/** One challenge of a 401. Its scheme and the names of its parameters are in lower case. */
+/** One challenge of a 401. Scheme and parameter names are in lower case. */
 type Challenge = { readonly scheme: string; readonly parameters: ReadonlyMap<string, string> };
 
 /** Asks for a bearer token: https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate */
@@ -6,7 +6,7 @@ export type BearerChallenge = {
   /** The token server's address, as the registry wrote it. */
   readonly realm: string;
   readonly service: string | undefined;
-  /** The rights that the token needs, each like `repository:my/app:pull,push`. Often none at the greeting. */
+  /** Scopes that the token must have, such as `repository:my/app:pull,push`. Often none at the greeting. */
   readonly scopes: readonly string[];
 };
 
@@ -16,7 +16,7 @@ const SEPARATORS = /[\s,]*/y;
 const PARAMETER = new RegExp(`(${TOKEN})\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s,"]*))`, "ys");
 const SCHEME = new RegExp(`(${TOKEN})`, "y");
 
-/** Returns the challenge of a 401 that asks for a bearer token. Undefined if there is none. */
+/** Finds the challenge of a 401 that asks for a bearer token. Undefined: there is none. */
 export function bearerChallenge(headers: Headers): BearerChallenge | undefined {
   // Several headers of this name arrive as one, joined with commas.
   const challenges = parseChallenges(headers.get("www-authenticate") ?? "");
@@ -31,8 +31,8 @@ export function bearerChallenge(headers: Headers): BearerChallenge | undefined {
 }
 
 /**
- * Parses a `WWW-Authenticate` header. Commas separate challenges as well as their parameters, but only a parameter has
- * an equals sign. Parsing ends at the first invalid character.
+ * Reads a `WWW-Authenticate` header. Commas separate challenges as well as their parameters. A word
+ * followed by an equals sign is a parameter. Reading ends at the first syntax error.
  */
 function parseChallenges(header: string): Challenge[] {
   const challenges: { scheme: string; parameters: Map<string, string> }[] = [];

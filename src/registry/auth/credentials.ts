@@ -1,7 +1,7 @@
-/** Proves who pushes. */
+/** A user name and password, or an identity token. */
 export type Credentials =
   | { readonly username: string; readonly password: string }
-  /** Replaces the password in some logins of `docker login`. Only a token server takes it. */
+  /** `docker login` keeps it in place of a password. Only a token server takes it. */
   | { readonly identityToken: string };
 
 /** Credential helpers return identity tokens with this user name. */
@@ -17,14 +17,14 @@ export function usernameOf(credentials: Credentials): string {
   return "identityToken" in credentials ? IDENTITY_TOKEN_USERNAME : credentials.username;
 }
 
-/** Makes a Basic header in UTF-8: https://www.rfc-editor.org/rfc/rfc7617#section-2. Undefined without a password. */
+/** Returns the Basic header, in UTF-8: https://www.rfc-editor.org/rfc/rfc7617#section-2. Undefined without a password. */
 export function basicAuthorization(credentials: Credentials | undefined): string | undefined {
   if (credentials === undefined || "identityToken" in credentials) return undefined;
   const { username, password } = credentials;
   return `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
 }
 
-/** Returns the credentials in all forms in which a server might repeat them. */
+/** Returns the credentials in every form in which a server might repeat them. */
 export function secretsOf(credentials: Credentials | undefined): string[] {
   if (credentials === undefined) return [];
   const secret = "identityToken" in credentials ? credentials.identityToken : credentials.password;
@@ -32,7 +32,7 @@ export function secretsOf(credentials: Credentials | undefined): string[] {
   return [secret, basic].filter(Boolean).flatMap(formsOf);
 }
 
-/** Returns a secret as it is, encoded for a URL, a form and JSON, and as a header's bytes read as Latin-1. */
+/** Returns a secret as it is, as in an address, a form and JSON, and as Latin-1, which is how headers are read. */
 export function formsOf(secret: string): string[] {
   const wellFormed = secret.toWellFormed();
   const forms = [

@@ -1,9 +1,9 @@
-/** An address may contain a shorter password by chance, such as "docker-registry". */
+/** A shorter secret may be in an address by chance: a password such as "docker-registry". */
 const LEAST_CHARACTERS = 16;
 
 /**
- * Tells whether an address from a server contains a secret. A request to it would carry the secret to other hosts, and
- * the address ends up in files and messages.
+ * Tells whether an address from a server contains a secret. Following it would carry the secret to other hosts, into
+ * files and into messages.
  *
  * @param address the header's text
  */

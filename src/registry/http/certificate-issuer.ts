@@ -1,13 +1,13 @@
-/** Short: the result only makes an error message better. */
+/** A better error message is not worth a longer wait. */
 const TIMEOUT_MS = 5000;
 
 /**
- * Returns the issuer of a server's certificate, such as `Company Root (Company Ltd)`: it tells a registry's own
- * authority from somebody who intercepts the traffic. Undefined if it cannot be found out. Sends no data.
+ * Asks a server who issued its certificate: `Company Root (Company Ltd)`. A person can tell from it whether the
+ * certificate is the registry's or that of an intercepting proxy. Undefined: it cannot be found out. Sends nothing.
  */
 export async function certificateIssuer({ hostname, port }: URL): Promise<string | undefined> {
   const host = hostname.replace(/^\[|\]$/g, "");
-  // These modules load slowly, and only this failure needs them.
+  // Slow to load, and only needed here.
   const { isIP } = await import("node:net");
   const { connect } = await import("node:tls");
   const { promise, resolve } = Promise.withResolvers<string | undefined>();

@@ -1,7 +1,7 @@
 import { messageOf, PushError } from "../../errors.ts";
 import { certificateIssuer } from "./certificate-issuer.ts";
 
-/** Codes of Bun and its TLS library for a certificate from an unknown authority. */
+/** The codes of Bun and its TLS library for an untrusted certificate. */
 const UNTRUSTED = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
   "UNABLE_TO_GET_ISSUER_CERT",
@@ -10,7 +10,7 @@ const UNTRUSTED = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
 ]);
 
-/** Explains why a request got no response. */
+/** Explains in the user's terms why a request got no answer. */
 export async function connectionError(cause: unknown, method: string, url: URL): Promise<PushError> {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
   const what = `${method} ${url.origin}${url.pathname}`;
@@ -58,7 +58,7 @@ export async function connectionError(cause: unknown, method: string, url: URL):
       cause,
     });
   }
-  // Bun appends advice for programmers.
+  // Bun adds advice for programmers.
   const reason = messageOf(cause).replace(/\s*For more information, pass `verbose.*$/s, "");
   return new PushError("CONNECTION_LOST", `The connection broke during ${what}: ${reason}`, {
     hint:

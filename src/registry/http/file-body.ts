@@ -5,7 +5,7 @@ import { readPieces } from "../../oci/read-pieces.ts";
 const READ_BYTES = 256 * 1024;
 
 /**
- * Sees each piece of a body before it is sent. Its error ends the request.
+ * Called with each piece of a body before it goes to the network. An error that it throws ends the request.
  *
  * @param end the offset of the piece's end in the content
  */
@@ -33,7 +33,7 @@ export function fileBody(content: Blob, signal: AbortSignal, onPiece: OnPiece): 
   });
 }
 
-/** Reads the next piece. A file's errors are no transient errors of the network: a retry does not help. */
+/** Reads the next piece. Errors of the file are told apart from those of the network, which are retried. */
 async function next(pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>): Promise<Uint8Array<ArrayBuffer>> {
   const piece = await pieces.next().catch((cause: unknown) => {
     throw fileError(cause, "read a blob while it was sent");

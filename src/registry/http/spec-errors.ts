@@ -8,7 +8,7 @@ const ERRORS = object({
 
 type SpecError = v.InferOutput<typeof ERRORS>["errors"][number];
 
-/** Reads the errors in a registry's answer. There are none in a proxy's page or an empty answer. */
+/** Reads the errors in a registry's answer. The page of a proxy has none. */
 export function readSpecErrors(text: string): readonly SpecError[] {
   try {
     return v.parse(ERRORS, JSON.parse(text)).errors;
@@ -17,7 +17,7 @@ export function readSpecErrors(text: string): readonly SpecError[] {
   }
 }
 
-/** Quotes errors in brackets, to follow a status. Empty without errors. */
+/** Formats errors in brackets, to follow a status. Empty without errors. */
 export function quoteErrors(errors: readonly SpecError[], secrets: readonly string[]): string {
   if (errors.length === 0) return "";
   const said = errors.map(({ code, message }) => [code, message].filter(Boolean).join(": ")).join("; ");
@@ -25,11 +25,10 @@ export function quoteErrors(errors: readonly SpecError[], secrets: readonly stri
 }
 
 /**
- * Makes a server's text safe to print: removes control characters, which may steer a terminal, and secrets that the
- * server repeats, and shortens it.
+ * Makes a server's words fit for a message: they are cut short, and control characters and secrets are removed.
  */
 export function printable(text: string, secrets: readonly string[]): string {
-  // The longest first: one secret may be part of another.
+  // The longest first: one secret may be a part of another.
   const discreet = secrets
     .toSorted((a, b) => b.length - a.length)
     .reduce((said, secret) => said.replaceAll(secret, "***"), text);

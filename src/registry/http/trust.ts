@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { fileError, PushError } from "../../errors.ts";
 
-/** The certificate authorities to trust, as Bun's fetch takes them. */
+/** The certificate authorities to trust, as an option of Bun's fetch. */
 export type Trust = { readonly ca: string[] } | { readonly rejectUnauthorized: false };
 
 export type TrustOptions = {
@@ -20,7 +20,7 @@ export async function readTrust({ caFiles, skipVerify }: TrustOptions): Promise<
   const own = await Promise.all(caFiles.map(readAuthorities));
   let ca: string[] | undefined;
   return {
-    // Loaded when TLS is first used: it takes 20 ms, a good part of a push that sends nothing.
+    // Only at the first TLS connection: this takes 20 ms, much of a push that sends nothing.
     get ca() {
       ca ??= [...machineAuthorities(), ...own];
       return ca;

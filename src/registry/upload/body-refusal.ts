@@ -4,11 +4,12 @@ import type { Registry } from "../registry.ts";
 import { shrinkChunk } from "./chunk-size.ts";
 import { sessionFromRefusal, type Upload } from "./session.ts";
 
-/** A connection that breaks once during the first chunk is bad luck. Twice may be a proxy's limit. */
+/** A connection that breaks once in the first chunk is chance. Twice may be a body limit. */
 const CUTS_OF_A_LIMIT = 2;
 
 /**
- * Learns from a refusal what the registry, or a proxy in front of it, takes: smaller bodies, or no chunks at all.
+ * Learns from a refusal which bodies the registry, or a proxy in front of it, takes: smaller ones, or no chunks at all.
+ * The blob may then start again in another way.
  *
  * @param size the blob's, infinite while it grows
  * @returns whether the blob may start again in another way
@@ -17,9 +18,9 @@ export function learnFromRefusal(registry: Registry, upload: Upload, size: numbe
   const { learned } = registry;
   const { chunkBytes, limits } = upload;
   const isWhole = size <= chunkBytes;
-  // A registry that advertises a maximum takes chunks, and no larger body.
+  // A server that announces a maximum supports chunks, and takes no larger body.
   const mayBeWhole = limits.maxBytes === undefined;
-  // Google Artifact Registry takes no chunks, GHCR only small ones: https://github.com/orgs/community/discussions/26299
+  // Google Artifact Registry supports no chunks, and GHCR only small ones: https://github.com/orgs/community/discussions/26299
   if (!isWhole && mayBeWhole && refusesChunks(error)) {
     learned.wholePuts = "only";
     return true;
@@ -42,8 +43,8 @@ export function learnFromRefusal(registry: Registry, upload: Upload, size: numbe
 }
 
 /**
- * Throws `BODY_TOO_LARGE` if connections keep breaking before anything is there: some proxies hang up in the middle of
- * a body that is too large, and their 413 is lost.
+ * Throws `BODY_TOO_LARGE` if connections keep breaking before the server has a byte. Some proxies refuse a body by closing
+ * the connection, and their 413 gets lost.
  *
  * @param cuts broken connections in a row
  */
@@ -61,7 +62,7 @@ export function suspectBodyLimit(
   );
 }
 
-/** Recognizes a 413, and GHCR's 416, which is about the size and names no offset. */
+/** Recognizes a 413, and GHCR's 416: it names no offset, since it is about the size. */
 function isSizeRefused(error: unknown): boolean {
   if (!(error instanceof PushError)) return false;
   return (

@@ -1,21 +1,21 @@
 import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 
-/** Cloudflare's body limit for the smaller plans. serverless-registry advertises it. */
+/** The body limit of Cloudflare's smaller plans, which serverless-registry advertises. */
 const DEFAULT_CHUNK_BYTES = 100_000_000;
 
-/** A lost chunk should cost under 15 s. The rate varies, and was perhaps measured on an idle link: hence less. */
+/** A lost chunk should cost 15 s at most. The measured rate may be too high, so plan for less. */
 const CHUNK_SECONDS = 10;
 
-/** The smallest part of S3 and R2. Used on the slowest links if the server names no minimum. */
+/** The chunk size on the slowest link, unless the server names a minimum: the smallest part of S3 and R2. */
 const LEAST_LINK_BYTES = 5 * 1024 * 1024;
 
-/** R2's greatest number of parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
+/** R2 assembles a blob from at most this many parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
 const MAX_CHUNKS = 10_000;
 
-/** `Range: 0-0` means one byte or none, so a first chunk of one byte could not be told from a lost one. */
+/** `Range: 0-0` means one byte or none. A first chunk of one byte would look like a lost one. */
 const MIN_CHUNK_BYTES = 2;
 
-/** The limits that a registry advertises when an upload begins. */
+/** A registry's limits for chunks, from the start of the upload. */
 export type ChunkLimits = {
   /** `OCI-Chunk-Min-Length`. Only the last chunk may be smaller. */
   readonly minBytes: number | undefined;
@@ -23,7 +23,7 @@ export type ChunkLimits = {
   readonly maxBytes: number | undefined;
 };
 
-/** Reads the limits from the answer to the POST that began the upload. Ignores invalid numbers. */
+/** Reads the limits from the answer to the POST that began the upload. Values that are not numbers are ignored. */
 export function readChunkLimits(headers: Headers): ChunkLimits {
   const bytes = (name: string) => {
     const value = headers.get(name) ?? "";
@@ -33,12 +33,12 @@ export function readChunkLimits(headers: Headers): ChunkLimits {
 }
 
 /**
- * Chooses the one chunk size of an upload, in bytes: R2 wants all chunks equal. It never exceeds the server's maximum.
- * It is at least the server's minimum, and large enough for R2's number of parts. Within that it is the user's wish, or
- * what the link moves in some seconds.
+ * Chooses the one chunk size of an upload, in bytes: R2 wants all chunks equal. The server's maximum always holds. The
+ * user's size comes next, then the server's minimum and the largest number of chunks. Without a size from the user, a
+ * chunk takes some seconds on the link.
  *
  * @param bodyLimitBytes the size that passed after a larger body was refused
- * @param bytesPerSecond the rate of one body, if known
+ * @param bytesPerSecond the rate of one body, if it is known
  */
 export function chooseChunkSize(
   blobBytes: number,
@@ -58,16 +58,16 @@ export function chooseChunkSize(
 
 function linkChunk({ minBytes = LEAST_LINK_BYTES }: ChunkLimits, bytesPerSecond: number | undefined): number {
   if (bytesPerSecond === undefined) return DEFAULT_CHUNK_BYTES;
-  // Chunks too small to be timed would never show that the link has become faster.
+  // Smaller chunks are not timed, and a link that has become faster would go unnoticed.
   return Math.max(Math.floor(bytesPerSecond * CHUNK_SECONDS), minBytes, LEAST_TIMED_BYTES);
 }
 
-/** No proxy has a lower limit, and with smaller chunks a gigabyte would take tens of thousands of requests. */
+/** No proxy is set to less. With less, a gigabyte would need tens of thousands of requests. */
 const LEAST_CHUNK_BYTES = 64 * 1024;
 
 /**
- * Returns the size to try after a body was refused: what the refusal advertises, else half. Undefined at the server's
- * minimum, or at 64 KiB.
+ * Chooses the size to try after a body was refused: the one that the refusal advertises, or else half. Undefined: the
+ * server's minimum, or the smallest sensible size, is reached.
  */
 export function shrinkChunk(
   refusedBytes: number,

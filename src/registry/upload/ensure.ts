@@ -14,7 +14,7 @@ export type EnsureOptions = SendOptions & {
   readonly locks: Locks;
   /** Called if another process sends the blob, which is waited for. */
   readonly onWaiting: () => void;
-  /** An earlier answer of the registry. It is asked again after a wait for another process. @default it is asked */
+  /** The answer to an earlier question for the blob. After a wait for another process, the question is repeated. */
   readonly answer?: { readonly found: FoundBlob | undefined } | undefined;
   /** The waiting blob with the highest priority is sent first. @default the size in bytes */
   readonly priority?: number | undefined;

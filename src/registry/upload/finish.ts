@@ -34,7 +34,7 @@ export type FinishOptions = BeginOptions & {
   readonly onProgress: (sentBytes: number) => void;
 };
 
-/** The state of `finishUpload`. */
+/** The state of one `finishUpload`. */
 type Work = {
   readonly at: Repository;
   readonly blob: Outgoing;

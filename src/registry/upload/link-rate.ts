@@ -1,23 +1,23 @@
-/** Measures how fast a single body goes to a registry, beside others on their way. All uploads share one. */
+/** Measures how fast a single body goes to a registry while others are on their way. Shared by all uploads of a push. */
 export type LinkRate = {
-  /** Returns the rate of the latest bodies, else the saved one. Undefined if there is none. */
+  /** The rate of the latest bodies, or else the one that an earlier push noted. Undefined: unknown. */
   bytesPerSecond(): number | undefined;
-  /** Sends a body and measures its time. A body that breaks off counts until its last byte moved. */
+  /** Sends a body and times it. A body that breaks off counts until its last byte moved. */
   timed<T>(send: (moved: (sentBytes: number) => void) => Promise<T>): Promise<T>;
-  /** Tells once whether the rate is to be saved, because it has halved or doubled. */
+  /** Tells, once, that the rate has halved or doubled since it was noted. */
   takeNews(): boolean;
 };
 
-/** The time of a smaller body is mostly that of round trips. */
+/** The time of a smaller body depends on round trips, not on the link. */
 export const LEAST_TIMED_BYTES = 1024 * 1024;
 
-/** A rate that changed by less is not saved. */
+/** A rate that changes by less is not noted again. */
 const NEWS_FACTOR = 2;
 
 /**
- * Measures from now on. Each body counts as much as all before it: a link changes, and a single body may be bad luck.
+ * Each body counts as much as all before it together: a link changes, and a single body may be an outlier.
  *
- * @param noted the rate that an earlier push saved, in bytes per second. It counts until a body was measured
+ * @param noted the rate that an earlier push noted, in bytes per second. It counts until a body is timed
  * @param now milliseconds, for tests
  */
 export function linkRate(noted?: number, now: () => number = () => performance.now()): LinkRate {

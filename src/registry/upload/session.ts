@@ -13,7 +13,7 @@ import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 /** Few: the next PATCH tells as well where an upload stands. */
 const STATUS_RETRIES = 2;
 
-/** Where an upload stands. */
+/** The place of an upload. */
 export type UploadSession = {
   /** The newest address from the server: serverless-registry puts a hash of its state into every one. */
   readonly location: URL;

@@ -8,10 +8,10 @@ import { object } from "../../oci/json-schema.ts";
 
 const SUGGESTIONS = 3;
 
-/** What Podman says first where it stands in for `docker`. */
+/** The first line of Podman's `docker` command. */
 const PODMAN_GREETING = /^Emulate Docker CLI using podman/;
 
-/** Variables of a process. */
+/** Environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** How the `docker` command is run. */
@@ -24,7 +24,7 @@ export type EngineImage = {
   readonly names: readonly string[];
   /** When it was built, as the engine says: ISO 8601. */
   readonly created: string;
-  /** About what saving it will send. Undefined where the engine does not tell. */
+  /** The approximate size of a save. Undefined: unknown. */
   readonly sizeBytes: number | undefined;
   /** `linux/amd64`, or undefined where the engine does not say. */
   readonly platform: string | undefined;
@@ -38,7 +38,7 @@ const INSPECTED = v.strictTuple([
     RepoTags: v.nullish(v.array(v.string())),
     Created: v.fallback(v.string(), ""),
     Size: v.fallback(v.optional(v.pipe(v.number(), v.finite(), v.minValue(0))), undefined),
-    // Only engines with the containerd store tell it. From 29 on, their size counts what is unpacked as well.
+    // Only containerd stores set it. Their size counts unpacked content as well from engine 29 on.
     Descriptor: v.nullish(v.unknown()),
     Os: v.nullish(v.string()),
     Architecture: v.nullish(v.string()),
@@ -54,7 +54,7 @@ const INSPECTED = v.strictTuple([
 export async function inspectEngineImage(name: string, engine: Engine): Promise<EngineImage> {
   const inspected = await docker(["image", "inspect", name], engine);
   if (inspected.exitCode !== 0) {
-    // The second is Podman's own command's.
+    // Podman's command says "image not known".
     if (!/no such image|image not known/i.test(inspected.stderr))
       throw engineFailure(inspected.stderr, `look for "${name}"`, inspected.exitCode);
     throw await imageNotFound(name, engine);
@@ -72,16 +72,16 @@ export async function inspectEngineImage(name: string, engine: Engine): Promise<
 }
 
 /**
- * The archive that `docker save` writes, as it comes: nothing of it is on the disk. Whoever stops reading stops docker.
+ * Streams the archive that `docker save` writes. A reader that stops ends docker. Throws `ENGINE_FAILED`.
  *
- * @param name for messages; what is saved is the image that was inspected, and never all the tags of a repository
+ * @param name for messages. The image is saved by its ID, since a name may mean all tags of a repository
  */
 export async function* saveEngineImage(
   { id }: EngineImage,
   name: string,
   engine: Engine,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  // With bare hex digits, engines with the containerd store look for a repository of that name.
+  // Engines with the containerd store take bare hex digits for the name of a repository.
   const child = startDocker(["image", "save", id], engine);
   const stderr = child.stderr.text();
   let isRead = false;
@@ -111,7 +111,7 @@ async function docker(args: readonly string[], engine: Engine): Promise<DockerRe
   return { exitCode, stdout, stderr };
 }
 
-/** Ctrl-C reaches every process of the terminal, and docker may be the first to end of it. */
+/** Ctrl-C reaches docker as well, which may end before us. */
 function assertNotInterrupted(exitCode: number): void {
   if (exitCode === 130) throw new PushError("INTERRUPTED", "Interrupted.");
 }
@@ -190,7 +190,7 @@ async function imageNotFound(name: string, engine: Engine): Promise<PushError> {
   );
 }
 
-/** The names that a person may have meant: the same last part counts for more than a registry in front. */
+/** Finds the nearest names. The last part of a name counts more than the registry in front. */
 export function nearestNames(wanted: string, names: readonly string[]): string[] {
   const lastPart = (name: string) => name.slice(name.lastIndexOf("/") + 1);
   const farness = (name: string) => distance(lastPart(wanted), lastPart(name)) * 4 + distance(wanted, name);

@@ -125,7 +125,7 @@ function documentFinder(
   };
 }
 
-/** What `manifest.json` says, which comes last. */
+/** Reads `manifest.json`, which comes last. */
 function readManifest(
   documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
   title: string,
