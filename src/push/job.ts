@@ -21,6 +21,8 @@ export type Job = AsyncDisposable & {
   readonly signal: AbortSignal;
   readonly report: Report;
   readonly count: { sentBytes: number; presentBytes: number };
+  /** Uploads that have begun. The job does not end before they do. */
+  readonly uploads: Set<Promise<unknown>>;
   /** Disposes of a resource at the end of the job. */
   use<T extends AsyncDisposable>(resource: T): T;
   /** Waits for all. The first failure aborts the job, and is thrown when all have ended. */
@@ -44,6 +46,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const inUse = await locks.take(CACHE_IN_USE, onWaiting, "shared");
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
+  const uploads = new Set<Promise<unknown>>();
   resources.use(inUse);
   if (pool !== undefined) resources.use(pool);
   return {
@@ -56,6 +59,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
     signal,
     report,
     count: { sentBytes: 0, presentBytes: 0 },
+    uploads,
     use: (resource) => resources.use(resource),
     async all(work) {
       try {
@@ -69,6 +73,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
     async [Symbol.asyncDispose]() {
       // Uploads of blobs that turned out to belong to another image end here.
       failure.abort(new Error("The push has ended."));
+      await Promise.allSettled(uploads);
       await resources.disposeAsync();
     },
   };

@@ -35,14 +35,15 @@ export function startSaves(source: StreamSource, plan: Plan, job: Job): Saves {
     if (save === undefined) throw new Error("The config is known, and comes with no save.");
     return save.config;
   });
-  // Awaited later. Until then nobody sees a failure.
-  config.catch(() => undefined);
+  const layers = first.then((save) => save?.layers ?? new Map());
+  // May never be awaited. A failure must not count as unhandled then.
+  for (const promise of [config, layers]) promise.catch(() => undefined);
   return {
     source,
     plan,
     job,
     config,
-    layers: first.then((save) => save?.layers ?? new Map()),
+    layers,
     busy: config.catch(() => undefined),
     again: new Map(),
     next: undefined,
@@ -127,6 +128,8 @@ async function save(
   // Another push may have saved the image while this one waited.
   const before = await resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest));
   const resolved = Promise.resolve(before);
+  if (before !== undefined && (await plan.resolved) === undefined)
+    reportReduced(before.leftOut, before.config.platform, job);
   for (const [diffId, { layer, resolve }] of wanted) {
     const blob = await findCached(diffId, { ...plan, resolved }, job);
     if (blob === undefined) continue;

@@ -1,3 +1,4 @@
+import { PushError } from "../errors.ts";
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials } from "../registry/auth/credentials.ts";
@@ -43,7 +44,7 @@ export type PushOptions = {
   readonly cacheFrom?: readonly ImageName[];
   /** The folder that keeps compressed layers for the next push. @default ".cache" */
   readonly cacheDirectory?: string;
-  /** The variables of engines: PATH, DOCKER_HOST and the like. @default those of the process */
+  /** Environment variables of the docker command: PATH, DOCKER_HOST and the like. @default those of the process */
   readonly engineEnvironment?: Readonly<Record<string, string | undefined>>;
   /** Told what happens. */
   readonly report?: Report;
@@ -73,15 +74,31 @@ export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "s
   readonly target: Reference;
 };
 
-/** Fills in what was not said. Throws `REFERENCE_INVALID`. */
+const LEAST = [
+  ["parallel", 1],
+  ["retries", 0],
+  ["chunkBytes", 1],
+  ["stallTimeoutMs", 1],
+] as const;
+
+/** Applies the defaults, and checks the numbers. Throws `REFERENCE_INVALID` and `USAGE`. */
 export function completeOptions(options: PushOptions): CompleteOptions {
   const { target } = options;
   // Programs that pass settings of their own on may give undefined for what is not set.
   const isGiven = ([, value]: [string, unknown]) => value !== undefined;
   const given = Object.fromEntries(Object.entries(options).filter(isGiven)) as typeof options;
-  return {
+  const complete = {
     ...DEFAULTS,
     ...given,
     target: typeof target === "string" ? parseReference(target) : target,
   };
+  for (const [name, least] of LEAST) {
+    const value: number | undefined = complete[name];
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= least))
+      throw new PushError(
+        "USAGE",
+        `The option "${name}" is ${value} (expected a whole number from ${least} on).`,
+      );
+  }
+  return complete;
 }

@@ -12,7 +12,7 @@ import { type ResolvedImage, resolveImage } from "../source/resolve-image.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
-import { present, type SendOptions } from "./send.ts";
+import { type BringOptions, present } from "./send.ts";
 import type { Brought, Target } from "./target.ts";
 
 /** What will happen to a blob. */
@@ -20,7 +20,7 @@ type Step =
   /** The registry has it. */
   | { readonly step: "present" | "mount"; readonly brought: Brought }
   /** It is ready, and the registry lacks it. */
-  | ({ readonly step: "send"; readonly ready: ReadyBlob } & Pick<SendOptions, "answer">)
+  | ({ readonly step: "send"; readonly ready: ReadyBlob } & Pick<BringOptions, "answer">)
   /** It has to be compressed, verified, or read from a stream first. */
   | { readonly step: "make" };
 
@@ -70,7 +70,8 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
       return known;
     },
   };
-  void reportLeftOut(source, context.resolved, job);
+  // A failure to resolve the image shows at its blobs.
+  reportLeftOut(source, context.resolved, job).catch(() => undefined);
   const parts = source.access === "any" ? source.image.layers : source.image.diffIds;
   const distinct = new Map<string, PlannedLayer>();
   const order = parts.map((part, i) => {
@@ -195,7 +196,10 @@ async function settleKnown(
     return { step: "present", brought: present(descriptor, name, job) };
   if (repository === target.at.name) return undefined;
   const call = callOf(job, name.title);
-  const answer = await mountBlob(target.at, descriptor.digest, repository, call);
+  const { asking } = target.at.registry;
+  const answer = await asking.run(descriptor.size, () =>
+    mountBlob(target.at, descriptor.digest, repository, call),
+  );
   if (answer === "mounted") return { step: "mount", brought: present(descriptor, name, job, repository) };
   if (answer !== undefined) await cancelUpload(target.at, answer, call);
   return undefined;

@@ -110,7 +110,7 @@ async function findNamed(
     if (diffId === undefined) return [];
     const wanted = reading.wanted.get(diffId);
     if (wanted === undefined) return [];
-    const compression = compressionOfType(mediaType);
+    const compression = size < 0 ? undefined : compressionOfType(mediaType);
     const made =
       unnamed.get(blobPath(digest)) ??
       (compression &&
@@ -152,9 +152,9 @@ async function takeIn(
   const shown = { id: name.id, title: (found ?? titleOf(descriptor)).title };
   const how = ready.origin === "source" ? "verified" : "compressed";
   reportBlob(job, shown, { state: "ready", how, totalBytes, sizeBytes: descriptor.size });
-  // A blob of a containerd store is most likely one of the image. Its upload does not wait for the proof.
-  if (ready.origin === "source")
-    bringReady(ready, found ?? titleOf(descriptor), plan.target, job).catch(() => {});
+  // Most likely part of the image: send it before the documents confirm that. Blobs that are made again have senders.
+  if (ready.origin === "source" && reading.asksRegistry)
+    bringReady(ready, found ?? titleOf(descriptor), plan.target, job).catch(() => undefined);
   return { diffId: made.diffId, layer: { ready } };
 }
 

@@ -7,20 +7,26 @@ import type { BlobTitle } from "../report/events.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { Brought, Target } from "./target.ts";
 
-export type SendOptions = Pick<EnsureOptions, "answer" | "priority" | "mayMount">;
+export type BringOptions = Pick<EnsureOptions, "answer" | "priority" | "mayMount">;
 
-/** Brings a blob to the registry, unless it is there or on its way already. Throws as `sendReady` does. */
+/** Sends a blob unless the registry has it, or its upload has begun. Throws as `sendReady` does. */
 export function bringReady(
   ready: ReadyBlob,
   name: BlobTitle,
   target: Target,
   job: Job,
-  options: SendOptions = {},
+  options: BringOptions = {},
 ): Promise<Brought> {
   const { digest } = ready.blob.descriptor;
-  const begun = target.brought.get(digest) ?? sendReady(ready, name, target, job, options);
-  target.brought.set(digest, begun);
-  return begun;
+  const begun = target.brought.get(digest);
+  if (begun !== undefined) {
+    if (name.id !== begun.id) reportBlob(job, name, { state: "identified", as: begun.id });
+    return begun.upload;
+  }
+  const upload = sendReady(ready, name, target, job, options);
+  target.brought.set(digest, { id: name.id, upload });
+  job.uploads.add(upload);
+  return upload;
 }
 
 /**
@@ -32,7 +38,7 @@ export async function sendReady(
   name: BlobTitle,
   { at }: Target,
   job: Job,
-  options: SendOptions = {},
+  options: BringOptions = {},
 ): Promise<Brought> {
   const { descriptor } = blob;
   const { chunkBytes, allowOversize, cacheFrom } = job.options;
@@ -69,7 +75,11 @@ export function present(descriptor: Descriptor, name: BlobTitle, job: Job, from?
 /** Tells whether a failed upload is the fault of the blob in the cache: it is damaged, or cannot be read any more. */
 export async function isDamaged(error: unknown, { blob, origin }: ReadyBlob, job: Job): Promise<boolean> {
   if (origin === "source") return false;
-  // Some registries answer damaged content with an error of their own.
-  if (error instanceof RegistryError) return !(await isIntact(blob, job.signal));
+  if (error instanceof RegistryError) {
+    // serverless-registry answers damaged content with a bare 500.
+    const { status, specCodes } = error.answer;
+    const isSuspicious = status === 500 || specCodes.includes("DIGEST_INVALID");
+    return isSuspicious && !(await isIntact(blob, job.signal));
+  }
   return error instanceof PushError && (error.code === "CONTENT_MISMATCH" || error.code === "FILE_FAILED");
 }

@@ -5,6 +5,7 @@ import { usernameOf } from "../registry/auth/credentials.ts";
 import { connect } from "../registry/connect.ts";
 import { readTrust } from "../registry/http/trust.ts";
 import type { Repository } from "../registry/registry.ts";
+import type { BlobId } from "../report/events.ts";
 import { callOf, type Job } from "./job.ts";
 
 /** The first retry comes after a second, the fifth after sixteen. */
@@ -17,7 +18,7 @@ export type Brought = { readonly descriptor: Descriptor; readonly how: "present"
 export type Target = {
   readonly at: Repository;
   /** Blobs that are at the registry, or on their way, by digest. */
-  readonly brought: Map<Digest, Promise<Brought>>;
+  readonly brought: Map<Digest, { readonly id: BlobId; readonly upload: Promise<Brought> }>;
 };
 
 /** Greets the registry. Throws what `connect` and `readTrust` throw. */

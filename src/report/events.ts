@@ -13,12 +13,14 @@ export type BlobTitle = { readonly id: BlobId; readonly title: string };
  * - `awaiting-compress`, `awaiting-upload`: another push with the same cache does this work; this one waits for it.
  * - `compressing`, `verifying`: the layer is read, and compressed or checked against its digest.
  * - `ready`: it can go up. `how` says why.
- * - `unneeded`: it was read in vain.
+ * - `unneeded`: it was skipped or discarded.
+ * - `identified`: the layer is a blob that was sent under another ID, before it was known which layer it is.
  * - `uploading`: `doneBytes` are at the registry or on their way.
  * - `done`: the registry has it.
  */
 export type BlobState =
   | { readonly state: "awaiting-compress" | "awaiting-upload" | "unneeded" }
+  | { readonly state: "identified"; readonly as: BlobId }
   | {
       readonly state: "compressing" | "verifying" | "uploading";
       readonly doneBytes: number;

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { MEDIA_TYPE } from "../oci/descriptor.ts";
 import type { DiffId, Digest } from "../oci/digest.ts";
 import { assertLayerCount, type ImageConfig, parseImageConfig } from "../oci/image.ts";
 import { type LeftOut, leftOut, parseIndex } from "../oci/image-index.ts";
@@ -32,6 +33,12 @@ export type FindDocument = (digest: Digest) => Promise<Uint8Array<ArrayBuffer> |
 /** Docker writes an index that lists manifests; real ones are no deeper than two. */
 const MAX_DEPTH = 4;
 
+const CONFIG_TYPES: readonly (string | undefined)[] = [
+  undefined,
+  MEDIA_TYPE.config,
+  "application/vnd.docker.container.image.v1+json",
+];
+
 const KIND = object({ manifests: v.optional(v.unknown()), layers: v.optional(v.unknown()) });
 
 /**
@@ -53,7 +60,8 @@ export async function resolveImage(
   async function follow(digest: Digest, depth: number): Promise<Found | "missing" | undefined> {
     const bytes = await read(digest);
     if (bytes === undefined) return "missing";
-    const kind = depth > MAX_DEPTH ? {} : parseJson(bytes, KIND, digest);
+    if (depth > MAX_DEPTH) return undefined;
+    const kind = parseJson(bytes, KIND, digest);
     if (kind.manifests !== undefined) return followIndex(bytes, digest, depth);
     if (kind.layers !== undefined) return followManifest(bytes, digest);
     const config = parseImageConfig(bytes, digest);
@@ -74,6 +82,8 @@ export async function resolveImage(
 
   async function followManifest(bytes: Uint8Array, digest: Digest): Promise<Found | "missing" | undefined> {
     const manifest = parseManifest(bytes, digest);
+    // Other artifacts, such as Helm charts, have configs of other types.
+    if (!CONFIG_TYPES.includes(manifest.config.mediaType)) return undefined;
     const configBytes = await read(manifest.config.digest);
     if (configBytes === undefined) return "missing";
     const config = parseImageConfig(configBytes, manifest.config.digest);

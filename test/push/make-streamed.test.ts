@@ -321,6 +321,22 @@ describe("an image of a containerd store, whose layers come compressed", () => {
     expect(shop.saves).toHaveLength(1);
   });
 
+  test("is sent while it is saved, and each layer is then reported as the blob that it is", async () => {
+    await using shop = await open();
+    await shop.make([0, 1, 2]);
+    const identified = shop.events.flatMap((event) =>
+      event.type === "blob" && event.state === "identified" ? [`${event.id} ${event.as}`] : [],
+    );
+    const expected = image.diffIds.map((diffId, i) => `${diffId} ${layers[i]}`);
+    // Layers that come after the documents have their own IDs from the start.
+    for (const each of identified) expect(expected).toContain(each);
+    const done = shop.events.flatMap((event) =>
+      event.type === "blob" && event.state === "done" ? [event.id] : [],
+    );
+    const finished = new Set([...done, ...identified.map((each) => each.split(" ")[0])]);
+    for (const diffId of image.diffIds) expect(finished).toContain(diffId);
+  });
+
   test("is reported to have more in its index than goes up, in every push once", async () => {
     await using shop = await open();
     const reduced = () => shop.events.filter(({ type }) => type === "notice");

@@ -89,6 +89,18 @@ describe("the options of a push", () => {
     expect(complete).toMatchObject(DEFAULTS);
   });
 
+  test.each([
+    { parallel: 0 },
+    { parallel: 1.5 },
+    { retries: -1 },
+    { chunkBytes: 0 },
+    { stallTimeoutMs: Number.NaN },
+  ])("are refused with a number that no push can work with: %j", (option) => {
+    const [name = ""] = Object.keys(option);
+    const complete = () => completeOptions({ source: "x.tar", target: "registry.example/my/app", ...option });
+    expect(complete).toThrow(name);
+  });
+
   test.each(["my/app:v1", "", "registry.example/My/App"])(
     "with the target %j are refused before anything is opened",
     async (target) => {

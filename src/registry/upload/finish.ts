@@ -60,7 +60,7 @@ type Work = {
 };
 
 /**
- * Sends what is missing, and closes the upload. All retries of an upload happen here: after a failure the server is
+ * Sends what is missing, and closes the upload. All retries of an upload session happen here: after a failure the server is
  * asked where it stands, and the upload resumes there. Each byte of progress gives the full number of retries back. If
  * the first chunk is lost, and was too large for the link, the upload begins anew in smaller ones.
  *
