@@ -1,9 +1,13 @@
+// Bun answers this import with its own fetch. Its own types know TLS options, which those of the package lack.
+import nodeFetch from "node-fetch";
 import { PushError } from "../../errors.ts";
 import type { Call } from "../../retry.ts";
 import type { Registry } from "../registry.ts";
 import { connectionError } from "./connection-error.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
 import { type StallTimer, stallTimer } from "./stall-timer.ts";
+
+const fetch = nodeFetch as unknown as typeof globalThis.fetch;
 
 /**
  * A server that has all of a body may be silent for longer than one that is still taking it in: Cloudflare lets a
@@ -83,7 +87,9 @@ export async function sendOnce(
     });
     stall.stop();
     const { status, headers } = response;
-    return { status, headers, url, body: response.body && timed(response.body, stall, timeoutMs, explain) };
+    // A stream of Node's, whatever its type says.
+    const answer: AsyncIterable<Uint8Array> | null = response.body;
+    return { status, headers, url, body: answer && timed(answer, stall, timeoutMs, explain) };
   } catch (error) {
     throw await explain(error);
   }
@@ -99,24 +105,24 @@ function headersOf({ method, headers, body }: RegistryRequest, authorization: st
 
 /** Passes a body on, and times each read while it waits for the server. */
 function timed(
-  body: ReadableStream<Uint8Array>,
+  body: AsyncIterable<Uint8Array>,
   stall: StallTimer,
   timeoutMs: number,
   explain: (error: unknown) => Promise<unknown>,
 ): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
+  const pieces = body[Symbol.asyncIterator]();
   return new ReadableStream(
     {
       async pull(controller) {
         stall.restart(timeoutMs);
-        const read = await reader.read().catch(async (error: unknown) => {
+        const read = await pieces.next().catch(async (error: unknown) => {
           throw await explain(error);
         });
         stall.stop();
         if (read.done) controller.close();
         else controller.enqueue(read.value);
       },
-      cancel: () => reader.cancel(),
+      cancel: async () => void (await pieces.return?.()),
     },
     { highWaterMark: 0 },
   );
