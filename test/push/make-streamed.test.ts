@@ -69,6 +69,12 @@ async function workshop(
   const events: PushEvent[] = [];
   /** The layers that were read, of each save. */
   const saves: string[][] = [];
+  /** Archives that were read to their last piece. */
+  const finished: FixtureFiles[] = [];
+  async function* archive() {
+    yield* piecesOf(archiveBytes(saved), 700);
+    finished.push(saved);
+  }
   const sourceOf = (imageId: string): Source => {
     const inspected = {
       id: parseDigest(imageId, "a test"),
@@ -86,7 +92,7 @@ async function workshop(
         const read: string[] = [];
         saves.push(read);
         onProgress(0);
-        for await (const part of readSavedStream(piecesOf(archiveBytes(saved), 700), "archive", inspected)) {
+        for await (const part of readSavedStream(archive(), "archive", inspected)) {
           if (part.kind !== "layer") {
             yield part;
             continue;
@@ -121,6 +127,7 @@ async function workshop(
   return {
     cache,
     saves,
+    finished,
     events,
     inPush,
     /** Brings layers in a push that finds the others elsewhere. @returns what each is at the registry, or a code */
@@ -370,6 +377,7 @@ describe("an image of a containerd store, whose layers come compressed", () => {
     await using shop = await open(documentsFirst, registry);
     expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["present", "present", "present"] });
     expect(shop.saves).toEqual([[]]);
+    expect(shop.finished).toEqual([]);
     expect((await readdir(shop.cache.directory)).filter((name) => layers.includes(`sha256:${name}`))).toEqual(
       [],
     );
