@@ -13,10 +13,10 @@ import { damagedLayer } from "./damaged-layer.ts";
 import { type BlobGuard, guardBlob } from "./guard.ts";
 import { hashBlob, hashUnpacked } from "./hash.ts";
 
-/** A blob in the form in which it goes up. */
+/** A blob that is ready to upload. */
 export type ReadyBlob = {
   readonly blob: RegistryBlob;
-  /** `cache`: an earlier push made it. `source`: it goes up as it lies in its source. */
+  /** `cache`: made by an earlier push. `source`: uploaded unchanged. */
   readonly origin: "compressed" | "cache" | "source";
   /** Set while the content is unverified. */
   readonly guard?: BlobGuard;
@@ -25,19 +25,19 @@ export type ReadyBlob = {
 export type PrepareOptions = {
   readonly cache: LayerCache;
   readonly locks: Locks;
-  /** Undefined: raw layers stay raw. */
+  /** Undefined if raw layers are pushed uncompressed. */
   readonly pool: CompressPool | undefined;
   readonly signal: AbortSignal;
-  /** Told how many bytes of the layer, as it lies in its source, are done. */
+  /** Called with the number of source bytes processed. */
   readonly onProgress: (doneBytes: number) => void;
-  /** Told that another push compresses this layer. This one waits for it. */
+  /** Called if another push compresses this layer, which is waited for. */
   readonly onWaiting: () => void;
-  /** Verifies a cached blob here, and makes it again where it is damaged. @default false */
+  /** Whether to verify a cached blob here, and rebuild a damaged one. @default false */
   readonly repairs?: boolean;
 };
 
 /**
- * Gives a layer the form in which it goes up. A raw layer is compressed, or taken from the cache, unless the push keeps
+ * Prepares a layer for upload. A raw layer is compressed, or taken from the cache, unless the push keeps
  * layers raw. A compressed layer stays as it is. Every byte is verified against the diffID or digest that names it, here
  * or while it is sent.
  *
@@ -58,14 +58,14 @@ export async function prepareLayer(layer: Layer, options: PrepareOptions): Promi
   return { blob: await compress(layer, pool, options), origin: "compressed" };
 }
 
-/** A blob of the cache. It is verified while it is sent. */
+/** Wraps a cached blob, to verify it during upload. */
 export function readyFromCache(blob: RegistryBlob, name: string, signal: AbortSignal): ReadyBlob {
   return { blob, origin: "cache", guard: guardBlob(blob, name, signal) };
 }
 
 /**
- * A layer that goes up as it lies in its source, under the digest that the source claims. Nothing is read before it is
- * sent. Undefined: the source claims no digest.
+ * Wraps a layer that is uploaded unchanged under its claimed digest. Nothing is read before. Undefined if no digest is
+ * claimed.
  */
 export function readyAsClaimed(layer: Layer, signal: AbortSignal): ReadyBlob | undefined {
   const { compression, content, diffId, name } = layer;
@@ -76,7 +76,7 @@ export function readyAsClaimed(layer: Layer, signal: AbortSignal): ReadyBlob | u
   return { blob, origin: "source", guard: guardBlob(blob, name, signal) };
 }
 
-/** Tells whether a blob is what its digest says. A blob that cannot be read counts as damaged. */
+/** Tells whether content matches its digest. Unreadable content does not. */
 export async function isIntact({ descriptor, content }: RegistryBlob, signal: AbortSignal): Promise<boolean> {
   try {
     return (await hashBlob(content, signal)) === descriptor.digest;
@@ -104,7 +104,7 @@ async function compress(
   }
 }
 
-/** A compressed layer without a claimed digest: only its diffID tells whether it is the right one. */
+/** Verifies a compressed layer without a claimed digest by its diffID. */
 async function verifyByUnpacking(
   { compression, content, diffId, name }: Layer,
   { signal, onProgress }: PrepareOptions,

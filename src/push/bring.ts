@@ -7,17 +7,16 @@ import { configName, findConfig, type Plan, type PlannedBlob, type PlannedLayer 
 import { bringReady, isDamaged, sendReady } from "./send.ts";
 import type { Brought } from "./target.ts";
 
-/** The blobs of an image, each on its way or at the registry. */
+/** Promises for an image's blobs. Each resolves when the registry has the blob. */
 export type BroughtBlobs = {
   readonly config: Promise<Brought>;
   readonly layers: ReadonlyMap<PlannedLayer, Promise<Brought>>;
-  /** Sends a blob that the registry was mistaken to have. The new descriptor may be another one. */
+  /** Sends a blob that the registry wrongly reported as present. Its descriptor may change. */
   sendAgain(blob: PlannedBlob): Promise<Brought>;
 };
 
 /**
- * Brings every blob to the registry: makes what has to be made, and sends what the registry lacks, the config first and
- * then the largest. The manifest is not published here.
+ * Prepares and sends every missing blob: the config first, then the largest. Does not publish the manifest.
  */
 export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   const saves = plan.source.access === "once" ? startSaves(plan.source, plan, job) : undefined;
@@ -68,7 +67,7 @@ async function bringConfig(saves: Saves | undefined, plan: Plan, job: Job): Prom
   return bringReady(ready, configName(ready.blob), plan.target, job, { ...step, priority });
 }
 
-/** The content of a blob of which the registry has said that it has it. */
+/** Returns the content of a blob that the registry wrongly reported as present. */
 async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<ReadyBlob> {
   const layer = plan.layers.find((each) => each === blob);
   if (layer !== undefined) return remake(layer, saves, job);

@@ -7,15 +7,15 @@ import { type LayerCache, openLayerCache } from "../store/layers.ts";
 import { CACHE_IN_USE, type Locks, openLocks } from "../store/locks.ts";
 import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions } from "./options.ts";
 
-/** One push: what its parts share, until it is disposed of. */
+/** The settings and resources that the parts of one push share, until it is disposed of. */
 export type Job = AsyncDisposable & {
   readonly options: CompleteOptions;
   readonly login: PushLogin | undefined;
   readonly cache: LayerCache;
   readonly locks: Locks;
-  /** Undefined: raw layers stay raw. */
+  /** Undefined if raw layers are pushed uncompressed. */
   readonly pool: CompressPool | undefined;
-  /** Makes layers of files one at a time, each on all cores, the largest first. */
+  /** Prepares stored layers one at a time, each on all cores, the largest first. */
   readonly making: Slots;
   /** Aborted by the caller, by the first failure, and at the end. */
   readonly signal: AbortSignal;
@@ -71,7 +71,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
       }
     },
     async [Symbol.asyncDispose]() {
-      // Uploads of blobs that turned out to belong to another image end here.
+      // Ends early uploads of blobs that are not in the pushed image.
       failure.abort(new Error("The push has ended."));
       await Promise.allSettled(uploads);
       await resources.disposeAsync();
@@ -84,7 +84,7 @@ export function reportBlob({ report }: Job, { id, title }: BlobTitle, state: Blo
   report({ type: "blob", id, title, ...state });
 }
 
-/** What belongs to each request of a push. @param title what its retries are about, if it is one blob */
+/** Returns the signal and the retry report for a request. @param title the blob's title, for retry messages */
 export function callOf({ signal, options, report }: Job, title?: string): Call {
   return {
     signal,

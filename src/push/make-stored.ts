@@ -2,12 +2,12 @@ import { prepareLayer, type ReadyBlob } from "../layers/prepare.ts";
 import { type Job, reportBlob } from "./job.ts";
 import { cachedState, type PlannedLayer } from "./plan.ts";
 
-/** Makes a layer of a source that can be read in any order ready. Throws what `prepareLayer` throws. */
+/** Prepares a layer of a stored source. Throws what `prepareLayer` throws. */
 export function makeStored(layer: PlannedLayer, job: Job): Promise<ReadyBlob> {
   return make(layer, job, false);
 }
 
-/** Makes a layer again whose cached blob may be damaged, or that the registry was mistaken to have. */
+/** Prepares a layer again: its cached blob may be damaged, or the registry does not have it. */
 export function remakeStored(layer: PlannedLayer, job: Job): Promise<ReadyBlob> {
   return make(layer, job, true);
 }

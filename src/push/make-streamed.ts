@@ -11,22 +11,22 @@ import { type Job, reportBlob } from "./job.ts";
 import { cachedState, findCached, type Plan, type PlannedLayer, reportReduced } from "./plan.ts";
 import { type Made, readSave, type WantedLayers } from "./read-save.ts";
 
-/** The saves of one engine's image. There is one at a time, and mostly one at all. */
+/** The runs of `docker save` for one image: one at a time, usually only one. */
 export type Saves = {
   readonly source: StreamSource;
   readonly plan: Plan;
   readonly job: Job;
   readonly config: Promise<RegistryBlob>;
-  /** Settled once all entries of the plan are: only then is it known which layers the save has to bring. */
+  /** Resolves when the plan has settled, since only then the needed layers are known. */
   readonly layers: Promise<ReadonlyMap<DiffId, Promise<Made>>>;
-  /** Settles when the save under way has ended, well or not. */
+  /** Resolves when the current save has ended or failed. */
   busy: Promise<unknown>;
-  /** Layers that are wanted again, and the save that will bring them. */
+  /** Layers to save again, and the save that will deliver them. */
   again: Map<DiffId, PlannedLayer>;
   next: Promise<ReadonlyMap<DiffId, Promise<Made>>> | undefined;
 };
 
-/** Has the engine save its image as soon as it is known what is wanted of it, if anything is. */
+/** Starts `docker save` once the plan has settled, unless nothing is needed. */
 export function startSaves(source: StreamSource, plan: Plan, job: Job): Saves {
   const first = planFirst(plan).then(
     (wanted) => wanted && startSave(source, plan, job, wanted, { asksRegistry: true }),
@@ -50,7 +50,7 @@ export function startSaves(source: StreamSource, plan: Plan, job: Job): Saves {
   };
 }
 
-/** What the first save has to bring. Undefined: nothing, not even the config. */
+/** Returns the layers that the first save must deliver. Undefined if no save is needed, not even for the config. */
 async function planFirst(plan: Plan): Promise<PlannedLayer[] | undefined> {
   const steps = await Promise.all(plan.layers.map(({ settled }) => settled));
   const wanted = plan.layers.filter((_, i) => steps[i]?.step === "make");
@@ -58,14 +58,14 @@ async function planFirst(plan: Plan): Promise<PlannedLayer[] | undefined> {
   return wanted.length > 0 || config.step === "make" ? wanted : undefined;
 }
 
-/** A layer that the save has to bring. Throws `IMAGE_INVALID` where it does not come. */
+/** Waits for a layer from the save. Throws `IMAGE_INVALID` if it is missing. */
 export async function makeStreamed(saves: Saves, layer: PlannedLayer): Promise<Made> {
   const made = await (await saves.layers).get(layer.diffId);
   if (made === undefined) throw lacks(saves.source, layer.diffId);
   return made;
 }
 
-/** Has the engine save its image once more, for all layers that are asked for while a save is under way. */
+/** Saves the image again, once for all layers requested during the current save. */
 export async function remakeStreamed(saves: Saves, layer: PlannedLayer): Promise<ReadyBlob> {
   const { job, plan, source } = saves;
   const cached = await findCached(layer.diffId, plan, job);
@@ -141,7 +141,7 @@ async function save(
 
   const reading = { source, plan, job, wanted, ...options };
   let saved = await readSave({ ...reading, believesNames: true });
-  // A layer that was passed over for its name may be the one that is missing.
+  // A layer skipped because of its name may be the missing one.
   if (wanted.size > 0 && saved.hasPassedOver) saved = await readSave({ ...reading, believesNames: false });
   if (before === undefined) await keep(saved.resolved, plan, job);
   job.signal.throwIfAborted();

@@ -2,7 +2,7 @@ import { formatReference } from "../oci/reference.ts";
 import { openSource, type Source } from "../source/open.ts";
 import type { Job } from "./job.ts";
 
-/** Opens what is pushed, and reports what it is. Throws what `openSource` throws. */
+/** Opens the source. The job disposes of it. Throws what `openSource` throws. */
 export async function openPushed(job: Job): Promise<Source> {
   const { options, cache, signal, report } = job;
   const { source, target, engineEnvironment } = options;
@@ -24,11 +24,11 @@ export async function openPushed(job: Job): Promise<Source> {
   return job.use(opened);
 }
 
-/** Reports what is pushed. */
+/** Reports the source's origin, names and size. */
 export function reportSource({ access, origin, image }: Source, { options, report }: Job): void {
   const { target } = options;
   const name = `${target.repository}:${target.tag}`;
-  // Engines leave Docker Hub's own folder out of names.
+  // Engines omit Docker Hub's `library/`.
   const wanted = [formatReference(target), name, name.replace(/^library\//, "")];
   const isEngine = access === "once";
   report({

@@ -5,20 +5,20 @@ import type { Credentials } from "../registry/auth/credentials.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 
-/** The credentials of a push. */
+/** Credentials, and where they come from. */
 export type PushLogin = {
   readonly credentials: Credentials;
-  /** Where they were found, for people: `~/.docker/config.json`. Undefined: the caller decided. */
+  /** Where they were found, for messages: `~/.docker/config.json`. Undefined if the caller supplied them. */
   readonly from?: string | undefined;
 };
 
-/** Everything that a push has to know. It reads neither standard input nor variables of its own. */
+/** The options of a push. A push reads no standard input and no other variables. */
 export type PushOptions = {
   /** The path of an archive or a folder, or an image of the engine: `my/app:v1`. */
   readonly source: string;
   /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. */
   readonly target: string | Reference;
-  /** The credentials, or a function that is asked for them. Undefined: the push is anonymous. */
+  /** Credentials, or a function that returns them. Undefined for an anonymous push. */
   readonly login?: PushLogin | (() => Promise<PushLogin | undefined>) | undefined;
   /** Plain HTTP, unless the target names a scheme. Loopback registries need no such word. @default false */
   readonly insecure?: boolean;
@@ -30,7 +30,7 @@ export type PushOptions = {
   readonly proxy?: (url: URL) => string | undefined;
   /** Uploads at a time. @default 3 */
   readonly parallel?: number;
-  /** Retries per failure. @default 8 */
+  /** Retries of a failed request. Progress resets the count. @default 8 */
   readonly retries?: number;
   /** The size of chunks in bytes, at most what the registry allows. @default adapts to the link's speed */
   readonly chunkBytes?: number | undefined;
@@ -46,13 +46,13 @@ export type PushOptions = {
   readonly cacheDirectory?: string;
   /** Environment variables of the docker command: PATH, DOCKER_HOST and the like. @default those of the process */
   readonly engineEnvironment?: Readonly<Record<string, string | undefined>>;
-  /** Told what happens. */
+  /** Called with every event. */
   readonly report?: Report;
   /** Ends the push. What is at the registry and in the cache stays, and the next push goes on from there. */
   readonly signal?: AbortSignal;
 };
 
-/** What a push does unless it is told otherwise. */
+/** The default options. */
 export const DEFAULTS = {
   insecure: false,
   caFiles: [],

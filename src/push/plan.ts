@@ -15,7 +15,7 @@ import { callOf, type Job, reportBlob } from "./job.ts";
 import { type BringOptions, present } from "./send.ts";
 import type { Brought, Target } from "./target.ts";
 
-/** What will happen to a blob. */
+/** The decision for a blob. */
 type Step =
   /** The registry has it. */
   | { readonly step: "present" | "mount"; readonly brought: Brought }
@@ -27,28 +27,28 @@ type Step =
 /** A blob of the image. Its entry is live: it changes as answers come. */
 export type PlannedBlob = BlobTitle & {
   step: Step["step"] | "unknown";
-  /** As it goes up. Undefined: it is not made yet. */
+  /** The uploaded size in bytes. Undefined until known. */
   sizeBytes: number | undefined;
   readonly settled: Promise<Step>;
 };
 
-/** A layer, or several equal ones. */
+/** A layer. Equal layers share one entry. */
 export type PlannedLayer = PlannedBlob & {
   readonly diffId: DiffId;
-  /** Where it can be read, for sources that can be read in any order. */
+  /** The stored layer. Undefined for streams. */
   readonly layer: Layer | undefined;
 };
 
 export type Plan = {
   readonly source: Source;
   readonly target: Target;
-  /** `settled` says "make" where the config comes only with the layers. */
+  /** Its step is `make` if only the saved archive has the config. */
   readonly config: PlannedBlob;
-  /** Each once. */
+  /** The distinct layers. */
   readonly layers: readonly PlannedLayer[];
-  /** Base first. Equal layers stand as often as in the image. */
+  /** All layers, base first, with repeats. */
   readonly order: readonly PlannedLayer[];
-  /** An engine's image by documents that an earlier push kept. */
+  /** An engine's image, resolved from cached documents. */
   readonly resolved: Promise<ResolvedImage | undefined>;
   /** Images at the registry whose layers need not be made again. They are read when a layer is missing in the cache. */
   knownImages(): Promise<KnownImage[]>;
@@ -93,7 +93,7 @@ async function reportLeftOut(source: Source, resolved: Plan["resolved"], job: Jo
   reportReduced(image?.leftOut, image?.config.platform, job);
 }
 
-/** Says what the image's index has beside the image that is pushed. */
+/** Reports the index entries that are not pushed. */
 export function reportReduced(
   leftOut: LeftOut | undefined,
   platform: string | undefined,
@@ -104,12 +104,12 @@ export function reportReduced(
 
 type Context = Pick<Plan, "source" | "target" | "resolved" | "knownImages">;
 
-/** Raw layers of one diffID are one blob. The same layer may also come compressed in several ways. */
+/** Raw layers with the same diffID are the same blob. A layer can also be stored in several compressed forms. */
 function identityOf({ diffId, compression, claimedDigest, name }: Layer): string {
   return compression === "none" ? diffId : `${diffId} ${claimedDigest ?? name}`;
 }
 
-/** The target's own earlier images, and those that the user names. */
+/** Returns the target's earlier images and those of `cacheFrom`. */
 function imagesToLookAt({ options: { target, cacheFrom } }: Job) {
   const { repository, tag } = target;
   const images = [{ repository, tag }, ...cacheFrom];
@@ -130,7 +130,7 @@ function track<T extends object>(blob: T, settling: Promise<Step>) {
         : (step.step === "send" ? step.ready.blob : step.brought).descriptor.size;
     return step;
   });
-  // Each is awaited later. Until then nobody sees a failure.
+  // May reject before it is awaited. That must not count as unhandled.
   settled.catch(() => undefined);
   return Object.assign(entry, { settled });
 }
@@ -162,7 +162,7 @@ export function cachedState({ descriptor: { size } }: RegistryBlob) {
   return { state: "ready", how: "cached", totalBytes: size, sizeBytes: size } as const;
 }
 
-/** A layer in the cache: as the engine has it, or as an earlier push compressed it. */
+/** Finds a layer in the cache, in the engine's form or compressed by an earlier push. */
 export async function findCached(
   diffId: DiffId,
   { source, resolved }: Pick<Plan, "source" | "resolved">,
@@ -183,7 +183,7 @@ async function settleReady(ready: ReadyBlob, name: BlobTitle, { target }: Contex
     : { step: "send", ready, answer: { found } };
 }
 
-/** A layer that an image at the registry has, in this repository or in another that it can be mounted from. */
+/** Finds a known layer in the target, or mounts it. Undefined if neither works. */
 async function settleKnown(
   descriptor: Descriptor,
   repository: string,
@@ -191,7 +191,7 @@ async function settleKnown(
   { target }: Context,
   job: Job,
 ): Promise<Step | undefined> {
-  // Registries may tell a wrong size for mounted blobs: only the status counts.
+  // Registries may report a wrong size for mounted blobs. Only the status counts.
   if ((await askForBlob(target.at, descriptor.digest, callOf(job, name.title))) !== undefined)
     return { step: "present", brought: present(descriptor, name, job) };
   if (repository === target.at.name) return undefined;
@@ -222,7 +222,7 @@ export function configName({ descriptor }: RegistryBlob): BlobTitle {
   return { id: "config", title: `config ${shortDigest(descriptor.digest)}` };
 }
 
-/** The config, unless it comes only with the layers. */
+/** Returns the config, or undefined if only the saved archive has it. */
 export async function findConfig(
   layers: readonly PlannedLayer[],
   { source, resolved, knownImages }: Pick<Plan, "source" | "resolved" | "knownImages">,

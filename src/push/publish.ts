@@ -9,21 +9,21 @@ import { callOf, type Job } from "./job.ts";
 import type { Plan, PlannedBlob } from "./plan.ts";
 import type { Brought } from "./target.ts";
 
-/** A finished push. */
+/** The result of a push. */
 export type Pushed = {
   /** `registry.example.com/my/app:v1` */
   readonly reference: string;
   /** The digest of the manifest. */
   readonly digest: Digest;
   readonly sentBytes: number;
-  /** Blobs and parts of blobs that the registry had before. */
+  /** Bytes that the registry already had. */
   readonly presentBytes: number;
 };
 
 /**
- * Publishes the image under the target's tag, once every blob is at the registry. A registry may be mistaken about what it
- * has: serverless-registry with fallback registries says so of blobs that only those have. Blobs that it misses are sent,
- * and the manifest goes up once more. Throws what the first failing blob throws; then nothing is tagged.
+ * Publishes the image under the target's tag, once every blob is at the registry. A registry may wrongly report a
+ * blob as present: serverless-registry does so for blobs that only a fallback registry has. If it then refuses the manifest,
+ * these blobs are sent, and the manifest is published again. Throws what the first failing blob throws; then nothing is tagged.
  */
 export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promise<Pushed> {
   const { target: reference } = job.options;
@@ -58,7 +58,7 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
   return pushed;
 }
 
-/** The manifest that the image came with, where every blob went up as it came, or a new one. */
+/** Returns the source's manifest if every blob is unchanged, else a new one. */
 function manifestOf({ source, config, order }: Plan, brought: ReadonlyMap<PlannedBlob, Brought>): Manifest {
   const original = source.access === "any" ? source.image.manifest : undefined;
   const descriptorOf = (blob: PlannedBlob): Descriptor => (brought.get(blob) as Brought).descriptor;

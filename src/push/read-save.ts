@@ -16,16 +16,16 @@ import type { Plan, PlannedLayer } from "./plan.ts";
 import { bringReady, present } from "./send.ts";
 import type { Brought } from "./target.ts";
 
-/** A layer that a save has brought, or that the registry has. */
+/** A prepared layer, or one that the registry has. */
 export type Made = { readonly ready: ReadyBlob } | { readonly there: Brought };
 
-/** Layers that a save has to bring. Each is resolved, and taken out, when it is ready. */
+/** Layers that the save must deliver. Each is removed when it is ready. */
 export type WantedLayers = Map<DiffId, { readonly layer: PlannedLayer } & PromiseWithResolvers<Made>>;
 
 export type SavedImage = {
   readonly config: ImageConfig;
   readonly resolved: ResolvedImage | undefined;
-  /** A layer was not read because of its name, which may be wrong. */
+  /** Whether a layer was skipped because of its name, which may be wrong. */
   readonly hasPassedOver: boolean;
 };
 
@@ -34,13 +34,13 @@ export type Reading = {
   readonly plan: Plan;
   readonly job: Job;
   readonly wanted: WantedLayers;
-  /** Passes layers over whose names say that they are not wanted. */
+  /** Whether to skip layers that their names identify as unwanted. */
   readonly believesNames: boolean;
-  /** Passes blobs over that the registry says it has. */
+  /** Whether to skip blobs that the registry reports as present. */
   readonly asksRegistry: boolean;
 };
 
-/** Asking for a smaller blob takes as long as writing it to the disk. */
+/** For a smaller blob, a HEAD takes as long as writing it. */
 const WORTH_ASKING_BYTES = 1024 * 1024;
 
 /**
@@ -50,7 +50,7 @@ const WORTH_ASKING_BYTES = 1024 * 1024;
  */
 export async function readSave(reading: Reading): Promise<SavedImage> {
   const { source, wanted, job } = reading;
-  /** Layers that are ready, by their names in the archive: the image's documents have to tell which they are. */
+  /** Prepared layers whose diffID is unknown, by archive path. */
   const unnamed = new Map<string, Made>();
   let resolved: ResolvedImage | undefined;
   let config: ImageConfig | undefined;
@@ -99,7 +99,7 @@ export async function readSave(reading: Reading): Promise<SavedImage> {
   return { config, resolved, hasPassedOver };
 }
 
-/** The wanted layers that are ready, now that the documents tell which blobs are the layers; or that are elsewhere. */
+/** Returns wanted layers that are available, once the documents name the blobs. */
 async function findNamed(
   { layers = [] }: ResolvedImage,
   unnamed: ReadonlyMap<string, Made>,
@@ -124,7 +124,7 @@ async function findNamed(
   return (await Promise.all(found)).flat();
 }
 
-/** Makes a layer ready as it comes. Undefined: nobody wants it. */
+/** Prepares a layer as it arrives. Undefined if it is unwanted. */
 async function takeIn(
   saved: SavedLayer,
   claimed: PlannedLayer | undefined,
@@ -158,12 +158,12 @@ async function takeIn(
   return { diffId: made.diffId, layer: { ready } };
 }
 
-/** Names a blob of which it is not known yet which layer it is. */
+/** Titles a blob whose layer is unknown. */
 function titleOf({ digest }: Descriptor): BlobTitle {
   return { id: digest, title: `layer ${shortDigest(digest)}` };
 }
 
-/** A blob that goes up as it is, where the cache or the registry has it. */
+/** Finds a blob that is uploaded unchanged in the cache, else at the registry. */
 async function findElsewhere(
   descriptor: Descriptor,
   name: BlobTitle,
@@ -181,7 +181,7 @@ async function findElsewhere(
   return { there: present(descriptor, name, job) };
 }
 
-/** Reports how far a save is. The image's documents tell how much there is to come, or the engine, or nobody. */
+/** Reports a save's progress. The total comes from the documents or the engine, or is unknown. */
 function saveProgress({ origin, image }: StreamSource, { report }: Job) {
   let expectedBytes = image.sizeBytes;
   let savedBytes = 0;

@@ -63,7 +63,7 @@ export async function sendReady(
   return { descriptor, how: "sent" };
 }
 
-/** Takes note of a blob that the registry said it has. */
+/** Counts and reports a blob that the registry has. */
 export function present(descriptor: Descriptor, name: BlobTitle, job: Job, from?: string): Brought {
   const sizeBytes = descriptor.size;
   job.count.presentBytes += sizeBytes;
@@ -72,7 +72,7 @@ export function present(descriptor: Descriptor, name: BlobTitle, job: Job, from?
   return { descriptor, how: from === undefined ? "present" : "mounted" };
 }
 
-/** Tells whether a failed upload is the fault of the blob in the cache: it is damaged, or cannot be read any more. */
+/** Tells whether an upload failed because the cached blob is damaged or unreadable. */
 export async function isDamaged(error: unknown, { blob, origin }: ReadyBlob, job: Job): Promise<boolean> {
   if (origin === "source") return false;
   if (error instanceof RegistryError) {

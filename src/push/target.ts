@@ -8,20 +8,20 @@ import type { Repository } from "../registry/registry.ts";
 import type { BlobId } from "../report/events.ts";
 import { callOf, type Job } from "./job.ts";
 
-/** The first retry comes after a second, the fifth after sixteen. */
+/** The first retry waits up to a second. Each wait doubles. */
 const RETRY_DELAY_MS = 1000;
 
-/** A blob that is at the registry, or that the registry said it has. */
+/** A blob that was sent, or that the registry reports as present. */
 export type Brought = { readonly descriptor: Descriptor; readonly how: "present" | "mounted" | "sent" };
 
-/** Where the image goes. */
+/** The repository, and this push's uploads to it. */
 export type Target = {
   readonly at: Repository;
-  /** Blobs that are at the registry, or on their way, by digest. */
+  /** Finished and running uploads, by digest. */
   readonly brought: Map<Digest, { readonly id: BlobId; readonly upload: Promise<Brought> }>;
 };
 
-/** Greets the registry. Throws what `connect` and `readTrust` throw. */
+/** Connects to the registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
 export async function connectTarget(job: Job): Promise<Target> {
   const { options, login, report } = job;
   const { target, caFiles, skipVerify, retries, cacheDirectory } = options;
@@ -34,7 +34,7 @@ export async function connectTarget(job: Job): Promise<Target> {
       retries: { count: retries, baseDelayMs: RETRY_DELAY_MS },
       notes: {
         directory: cacheDirectory,
-        // A folder that takes no note takes none of the many that a push makes.
+        // If one note fails, all will: warn once.
         onFailure(reason) {
           if (!isTold)
             report({ type: "notice", code: "PROGRESS_NOT_SAVED", directory: cacheDirectory, reason });

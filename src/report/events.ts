@@ -2,14 +2,14 @@ import type { Digest } from "../oci/digest.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 
-/** Names a blob in the events of one push. It says nothing by itself. */
+/** An opaque ID of a blob within one push. */
 export type BlobId = string;
 
-/** A blob of the image, for people: `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
+/** A blob's ID and display title: `layer 2/5 sha256:0123456789ab`, `config sha256:…`. */
 export type BlobTitle = { readonly id: BlobId; readonly title: string };
 
 /**
- * How far a blob is. Bytes count what the state reads or sends:
+ * A blob's state. Bytes count what the state reads or sends:
  * - `awaiting-compress`, `awaiting-upload`: another push with the same cache does this work; this one waits for it.
  * - `compressing`, `verifying`: the layer is read, and compressed or checked against its digest.
  * - `ready`: it can go up. `how` says why.
@@ -29,24 +29,24 @@ export type BlobState =
   | {
       readonly state: "ready";
       readonly how: "cached" | "compressed" | "verified";
-      /** As it lies in its source. */
+      /** The size in the source. */
       readonly totalBytes: number;
-      /** As it goes up. */
+      /** The uploaded size. */
       readonly sizeBytes: number;
     }
   | { readonly state: "done"; readonly how: "present"; readonly sizeBytes: number }
   | { readonly state: "done"; readonly how: "mounted"; readonly sizeBytes: number; readonly from: string }
   | { readonly state: "done"; readonly how: "sent"; readonly sizeBytes: number; readonly sentBytes: number };
 
-/** A fact that the user should know, and that ends nothing. */
+/** A warning or note. The push continues. */
 export type Notice =
   /** Standard input gives no password yet. */
   | { readonly code: "PASSWORD_AWAITED" }
-  /** The cache is being pruned. */
+  /** The push waits for a prune of the cache. */
   | { readonly code: "CACHE_AWAITED" }
   | { readonly code: "LOCKS_UNAVAILABLE"; readonly directory: string; readonly reason: string }
   | { readonly code: "PROGRESS_NOT_SAVED"; readonly directory: string; readonly reason: string }
-  /** The source has an index, and one of its images is pushed. */
+  /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
   /** The registry refused a body for its size. The blob starts again in bodies of this size. */
   | ({ readonly code: "BODY_REFUSED"; readonly bodyBytes: number } & BlobTitle);
@@ -70,7 +70,7 @@ export type PushEvent =
       readonly names: readonly string[];
       readonly platform: string | undefined;
       readonly layerCount: number;
-      /** Undefined: the source does not tell. */
+      /** Undefined if unknown. */
       readonly layerBytes: number | undefined;
       /** The source has names, and the target's is not among them. */
       readonly isNamedOtherwise: boolean;
@@ -81,16 +81,16 @@ export type PushEvent =
       readonly how: "unpack" | "save";
       readonly name: string;
       readonly doneBytes: number;
-      /** Undefined: nobody knows. */
+      /** Undefined if unknown. */
       readonly totalBytes: number | undefined;
       readonly isDone: boolean;
     }
-  /** Every blob of the image that is known before the source is read. */
+  /** The blobs known before the source is read. */
   | { readonly type: "planned"; readonly blobs: readonly BlobTitle[] }
   | ({ readonly type: "blob" } & BlobTitle & BlobState)
   | {
       readonly type: "retry";
-      /** The blob that it is about. Undefined: it is about the whole push. */
+      /** The blob's title. Undefined if the retry concerns no single blob. */
       readonly title: string | undefined;
       readonly error: unknown;
       readonly attempt: number;
@@ -106,5 +106,5 @@ export type PushEvent =
       readonly presentBytes: number;
     };
 
-/** Takes events in. Must not throw. */
+/** Receives events. Must not throw. */
 export type Report = (event: PushEvent) => void;

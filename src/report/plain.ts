@@ -3,7 +3,7 @@ import { formatAge, formatBytes, formatDuration } from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { BlobId, PushEvent, Report } from "./events.ts";
 
-/** The time between lines that tell how far running work is. */
+/** How often progress is printed. */
 const TERMINAL_INTERVAL_MS = 2_000;
 const LOG_INTERVAL_MS = 10_000;
 
@@ -18,13 +18,13 @@ type RunningWork = {
 };
 
 export type PlainOptions = {
-  /** A terminal gets more lines than a log. */
+  /** Prints progress every 2 s instead of every 10 s. */
   readonly isTerminal: boolean;
-  /** The user named the source, so that it cannot be a mistake. @default false */
+  /** Suppresses the note about other names: the user chose the source. @default false */
   readonly isSourceNamed?: boolean;
 };
 
-/** Shows a push as lines of text. Dispose of it, or its timer goes on. */
+/** A line-based report. Disposal stops its timer. */
 export type PlainReport = Disposable & { readonly report: Report };
 
 /** Shows events as plain lines and, from time to time, how far the running work is. */
@@ -37,12 +37,12 @@ export function plainReport(writeLine: (line: string) => unknown, options: Plain
     },
     options.isTerminal ? TERMINAL_INTERVAL_MS : LOG_INTERVAL_MS,
   );
-  // A running push keeps the process alive by itself.
+  // The timer must not keep the process alive.
   timer.unref();
 
   return {
     report(event) {
-      // The push begins when the password has been typed.
+      // Do not count the time of the password prompt.
       if (event.type === "registry") startedMs = performance.now();
       const elapsedMs = noteWork(running, event) ?? performance.now() - startedMs;
       for (const line of linesOf(event, elapsedMs, options)) writeLine(line);
@@ -51,7 +51,7 @@ export function plainReport(writeLine: (line: string) => unknown, options: Plain
   };
 }
 
-/** Keeps account of running work. @returns how long the work took that has ended with this event, in milliseconds */
+/** Tracks running work. @returns the duration of work that this event ends, in milliseconds */
 function noteWork(running: Map<BlobId, RunningWork>, event: PushEvent): number | undefined {
   const work = workOf(event);
   if (work !== undefined) {
@@ -137,7 +137,7 @@ function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): stri
   ];
 }
 
-/** One line, in which a stale archive or a wrong image catches the eye. */
+/** Describes the source in one line, so that a stale or wrong image is noticed. */
 function describeSource(event: Extract<PushEvent, { type: "source" }>, options: PlainOptions): string[] {
   const facts = [
     event.names.length > 0 ? event.names.join(", ") : "an image without a name",
@@ -186,7 +186,7 @@ function describeBlob(event: Extract<PushEvent, { type: "blob" }>, elapsedMs: nu
       const size = formatBytes(event.sizeBytes);
       if (event.how === "present") return [`is there already (${size})`];
       if (event.how === "mounted") return [`taken over from ${event.from} (${size})`];
-      // Bytes that an earlier push sent are neither the work of this one nor its speed.
+      // Exclude bytes that an earlier push sent.
       const sent =
         event.sentBytes === event.sizeBytes ? size : `the last ${formatBytes(event.sentBytes)} of ${size}`;
       return [`uploaded, ${sent} (${formatRate(event.sentBytes, elapsedMs)})`];
@@ -212,7 +212,7 @@ function describeReady(
   }
 }
 
-/** `1.5 s, 20 MB/s` */
+/** Formats a duration and a rate: `1.5 s, 20 MB/s`. */
 function formatRate(bytes: number, elapsedMs: number): string {
   return `${formatDuration(elapsedMs)}, ${formatBytes((bytes / Math.max(elapsedMs, 1)) * 1000)}/s`;
 }

@@ -12,7 +12,7 @@ import { decompressArchive } from "./files/outer-compression.ts";
 import { selectImage } from "./select-image.ts";
 import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
 
-/** An opened source, until it is disposed of. It says how it can be read. */
+/** An opened source, until it is disposed of. `access` says how to read it. */
 export type Source = AsyncDisposable & (StoredSource | StreamSource);
 
 /** An image in files. Its layers can be read in any order, and again. */
@@ -40,14 +40,14 @@ export type StreamSource = {
 export type SourceOptions = {
   /** A path, or an image's name in the engine. */
   readonly source: string;
-  /** The image's names at the target. They choose among the images of one archive. */
+  /** The target's names, which select one of several images. */
   readonly wanted: readonly string[];
   /** An existing folder, for an archive that has to be unpacked. */
   readonly temporaryDirectory: string;
-  /** The variables of the docker command. */
+  /** Environment variables of the docker command. */
   readonly engineEnvironment: Environment;
   readonly signal: AbortSignal;
-  /** Told how far an archive is unpacked that cannot be read in place. */
+  /** Called while an archive is unpacked that cannot be read in place. */
   readonly onUnpacking: (doneBytes: number, totalBytes: number) => void;
 };
 
@@ -130,7 +130,7 @@ async function* countBytes<T extends Uint8Array>(
   onProgress: (doneBytes: number) => void,
 ): AsyncGenerator<T> {
   let doneBytes = 0;
-  // The engine may be silent for long before its first byte.
+  // Report at once: the first byte may take long.
   onProgress(0);
   for await (const piece of pieces) {
     doneBytes += piece.length;

@@ -15,9 +15,9 @@ import { invalid } from "../tar/entries.ts";
 import { readTarStream, type StreamedFile } from "../tar/stream.ts";
 import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
 
-/** A layer on its way out of an engine. */
+/** A layer of a saved archive. */
 export type SavedLayer = {
-  /** Its name in the archive. */
+  /** Its archive path. */
   readonly path: string;
   /** Which layer it is, as the archive has it: to be checked. Undefined: that is known when it was read. */
   readonly claimedDiffId: DiffId | undefined;
