@@ -26,8 +26,10 @@ export type StreamedOptions<Elsewhere> = Pick<PrepareOptions, "cache" | "pool" |
 /** The result of reading a layer once. */
 export type StreamedLayer<Elsewhere> =
   /** `diffId` is undefined for a compressed layer: the image's documents tell which layer it is. */
-  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly layer: ReadyBlob | Elsewhere }
-  /** Nothing is kept of it. */
+  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly layer: ReadyBlob }
+  /** The layer is in another place, and was not read. */
+  | { readonly kind: "elsewhere"; readonly found: Elsewhere }
+  /** The layer was discarded. */
   | { readonly kind: "unwanted"; readonly diffId: DiffId };
 
 /**
@@ -52,7 +54,7 @@ export async function prepareStreamedLayer<Elsewhere>(
       const mediaType = MEDIA_TYPE.layer[compression];
       const elsewhere =
         claimed && (await options.findElsewhere({ mediaType, digest: claimed, size: sizeBytes }));
-      if (elsewhere !== undefined) return { kind: "kept", diffId: undefined, layer: elsewhere };
+      if (elsewhere !== undefined) return { kind: "elsewhere", found: elsewhere };
       const { digest, writtenBytes } = await writeAsItComes(path, all, file.path, options);
       // The digest of raw bytes is the diffID. A digest in the name is that of the bytes as they come.
       const diffId =

@@ -142,9 +142,9 @@ async function takeIn(
         ? undefined
         : findElsewhere(descriptor, claimed ?? titleOf(descriptor), reading),
   });
-  if (made.kind === "unwanted" || !("blob" in made.layer)) {
+  if (made.kind !== "kept") {
     reportBlob(job, name, { state: "unneeded" });
-    return made.kind === "unwanted" ? undefined : { diffId: undefined, layer: made.layer as Made };
+    return made.kind === "unwanted" ? undefined : { diffId: undefined, layer: made.found };
   }
   const ready = made.layer;
   const { descriptor } = ready.blob;

@@ -124,8 +124,8 @@ describe.each([
       },
     );
     expect(made).toMatchObject({
-      kind: "kept",
-      layer: {
+      kind: "elsewhere",
+      found: {
         digest: digestOf(packed) as string,
         size: packed.length,
         mediaType: expect.stringContaining(name),
