@@ -29,7 +29,7 @@ export type Saves = {
 /** Starts `docker save` once the plan has settled, unless nothing is needed. */
 export function startSaves(source: StreamSource, plan: Plan, job: Job): Saves {
   const first = planFirst(plan).then(
-    (wanted) => wanted && startSave(source, plan, job, wanted, { asksRegistry: true }),
+    (wanted) => wanted && startSave(source, plan, job, wanted, { isAgain: false }),
   );
   const config = first.then((save) => {
     if (save === undefined) throw new Error("The config is known, and comes with no save.");
@@ -78,7 +78,7 @@ export async function remakeStreamed(saves: Saves, layer: PlannedLayer): Promise
     const wanted = [...saves.again.values()];
     saves.again.clear();
     saves.next = undefined;
-    const save = startSave(source, plan, job, wanted, { asksRegistry: false });
+    const save = startSave(source, plan, job, wanted, { isAgain: true });
     saves.busy = save.config.catch(() => undefined);
     return save.layers;
   });
@@ -94,7 +94,7 @@ function startSave(
   plan: Plan,
   job: Job,
   layers: readonly PlannedLayer[],
-  options: { readonly asksRegistry: boolean },
+  options: { readonly isAgain: boolean },
 ): Save {
   const wanted: WantedLayers = new Map(
     layers.map((layer) => [layer.diffId, { layer, ...Promise.withResolvers<Made>() }]),
@@ -120,7 +120,7 @@ async function save(
   plan: Plan,
   job: Job,
   wanted: WantedLayers,
-  options: { readonly asksRegistry: boolean },
+  { isAgain }: { readonly isAgain: boolean },
 ): Promise<RegistryBlob> {
   const onWaiting = () =>
     reportBlob(job, { id: "source", title: source.origin.name }, { state: "awaiting-compress" });
@@ -128,8 +128,6 @@ async function save(
   // Another push may have saved the image while this one waited.
   const before = await resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest));
   const resolved = Promise.resolve(before);
-  if (before !== undefined && (await plan.resolved) === undefined)
-    reportReduced(before.leftOut, before.config.platform, job);
   for (const [diffId, { layer, resolve }] of wanted) {
     const blob = await findCached(diffId, { ...plan, resolved }, job);
     if (blob === undefined) continue;
@@ -137,21 +135,26 @@ async function save(
     resolve({ ready: readyFromCache(blob, layer.title, job.signal) });
     wanted.delete(diffId);
   }
-  if (before !== undefined && wanted.size === 0) return before.config.blob;
+  const reportOnce = async (found: ResolvedImage | undefined) => {
+    // The plan, or the first save of the push, has reported it already.
+    if (!isAgain && (await plan.resolved) === undefined)
+      reportReduced(found?.leftOut, found?.config.platform, job);
+  };
+  if (before !== undefined && wanted.size === 0) {
+    await reportOnce(before);
+    return before.config.blob;
+  }
 
-  const reading = { source, plan, job, wanted, ...options };
+  // When a blob is made again, the registry's word does not count.
+  const reading = { source, plan, job, wanted, asksRegistry: !isAgain };
   let saved = await readSave({ ...reading, believesNames: true });
   // A layer skipped because of its name may be the missing one.
   if (wanted.size > 0 && saved.hasPassedOver) saved = await readSave({ ...reading, believesNames: false });
-  if (before === undefined) await keep(saved.resolved, plan, job);
+  const found = before ?? saved.resolved;
+  if (before === undefined && found !== undefined) await storeDocuments(job.cache, found.documents);
+  await reportOnce(found);
   job.signal.throwIfAborted();
   return saved.config.blob;
-}
-
-async function keep(found: ResolvedImage | undefined, plan: Plan, job: Job): Promise<void> {
-  if (found === undefined) return;
-  await storeDocuments(job.cache, found.documents);
-  if ((await plan.resolved) === undefined) reportReduced(found.leftOut, found.config.platform, job);
 }
 
 function lacks(source: StreamSource, diffId: DiffId): PushError {

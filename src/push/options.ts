@@ -8,7 +8,7 @@ import type { Report } from "../report/events.ts";
 /** Credentials, and where they come from. */
 export type PushLogin = {
   readonly credentials: Credentials;
-  /** Where they were found, for messages: `~/.docker/config.json`. Undefined if the caller supplied them. */
+  /** The place where they were found, for messages: `~/.docker/config.json`. Undefined if the caller supplied them. */
   readonly from?: string | undefined;
 };
 

@@ -1,7 +1,7 @@
-import { PushError, RegistryError } from "../errors.ts";
+import { PushError } from "../errors.ts";
 import { isIntact, type ReadyBlob } from "../layers/prepare.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
-import { type EnsureOptions, ensureBlob } from "../registry/upload/ensure.ts";
+import { type EnsureOptions, ensureBlob, mayBeWrongContent } from "../registry/upload/ensure.ts";
 import { outgoingBlob } from "../registry/upload/outgoing.ts";
 import type { BlobTitle } from "../report/events.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
@@ -75,11 +75,6 @@ export function present(descriptor: Descriptor, name: BlobTitle, job: Job, from?
 /** Tells whether an upload failed because the cached blob is damaged or unreadable. */
 export async function isDamaged(error: unknown, { blob, origin }: ReadyBlob, job: Job): Promise<boolean> {
   if (origin === "source") return false;
-  if (error instanceof RegistryError) {
-    // serverless-registry answers damaged content with a bare 500.
-    const { status, specCodes } = error.answer;
-    const isSuspicious = status === 500 || specCodes.includes("DIGEST_INVALID");
-    return isSuspicious && !(await isIntact(blob, job.signal));
-  }
+  if (mayBeWrongContent(error)) return !(await isIntact(blob, job.signal));
   return error instanceof PushError && (error.code === "CONTENT_MISMATCH" || error.code === "FILE_FAILED");
 }

@@ -57,7 +57,7 @@ export type PushEvent =
       readonly type: "registry";
       readonly origin: string;
       readonly username: string | undefined;
-      /** Where the credentials were found, unless the caller gave them: `~/.docker/config.json`. */
+      /** The place where the credentials were found, unless the caller gave them: `~/.docker/config.json`. */
       readonly credentialsFrom: string | undefined;
       /** Credentials go over plain HTTP to another machine. */
       readonly isExposed: boolean;

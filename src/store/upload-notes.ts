@@ -21,7 +21,7 @@ const LIMITS = object({
   bytesPerSecond: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0))),
 });
 
-/** Where the upload of a blob stands: the session's address and offset, its chunk size, and the registry's limits. */
+/** The state of a blob's upload: the session's address and offset, its chunk size, and the registry's limits. */
 export type UploadNote = v.InferOutput<typeof UPLOAD>;
 
 /** Which bodies a registry takes, and how fast it took them. */

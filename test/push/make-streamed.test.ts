@@ -1,6 +1,6 @@
 /** What is made of the layers that an engine hands over while it saves an image, and what their names are worth. */
 import { describe, expect, test } from "bun:test";
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
@@ -358,6 +358,21 @@ describe("an image of a containerd store, whose layers come compressed", () => {
     expect(reduced()).toEqual([told]);
     await shop.make([]);
     expect(reduced()).toEqual([told, told]);
+  });
+
+  test("is reported so once in a push that has it saved twice", async () => {
+    await using shop = await open();
+    await shop.inPush(async ({ plan, job }) => {
+      if (plan.source.access !== "once") throw new Error("This should be an engine's image.");
+      const saves = startSaves(plan.source, plan, job);
+      await saves.config;
+      const [layer] = plan.layers;
+      if (layer === undefined) throw new Error("There is no layer.");
+      await rm(join(shop.cache.directory, layers[0]?.slice("sha256:".length) ?? ""));
+      await remakeStreamed(saves, layer);
+    });
+    expect(shop.saves).toHaveLength(2);
+    expect(shop.events.filter(({ type }) => type === "notice")).toHaveLength(1);
   });
 
   test("lends no layer to an image of another ID, as nobody has checked what it unpacks to", async () => {

@@ -59,15 +59,23 @@ async function bring(at: Repository, blob: NamedBlob, options: EnsureOptions, tu
   try {
     return await mountOrSend(at, blob, options, turn);
   } catch (error) {
-    const isRefused = error instanceof RegistryError && error.answer.specCodes.includes("DIGEST_INVALID");
-    // serverless-registry answers a bare 500 where the content does not match the digest.
-    if (!isRefused && !(error instanceof RegistryError && error.answer.status === 500)) throw error;
+    if (!mayBeWrongContent(error)) throw error;
     // Damage in the source is the better explanation.
     await blob.guard?.verify();
-    if (!isRefused) throw error;
+    if (!isWrongContent(error)) throw error;
     // The bytes at the registry are not those that were sent.
     return mountOrSend(at, blob, options, turn);
   }
+}
+
+/** Tells whether the registry has found that the content does not match the digest. */
+function isWrongContent(error: unknown): boolean {
+  return error instanceof RegistryError && error.answer.specCodes.includes("DIGEST_INVALID");
+}
+
+/** The same, or perhaps: serverless-registry answers a bare 500 to wrong content. */
+export function mayBeWrongContent(error: unknown): boolean {
+  return isWrongContent(error) || (error instanceof RegistryError && error.answer.status === 500);
 }
 
 async function mountOrSend(
