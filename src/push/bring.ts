@@ -1,10 +1,11 @@
 import type { ReadyBlob } from "../layers/prepare.ts";
+import { tryMount } from "../registry/upload/begin.ts";
 import { dropCachedLayer } from "../store/layers.ts";
-import type { Job } from "./job.ts";
+import { callOf, type Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
-import { configName, findConfig, type Plan, type PlannedBlob, type PlannedLayer } from "./plan.ts";
-import { bringReady, isDamaged, sendReady } from "./send.ts";
+import { configName, findConfig, type Plan, type PlannedBlob, type PlannedLayer, type Step } from "./plan.ts";
+import { bringReady, isDamaged, present, sendReady } from "./send.ts";
 import type { Brought } from "./target.ts";
 
 /** Promises for an image's blobs. Each resolves when the registry has the blob. */
@@ -15,12 +16,13 @@ export type BroughtBlobs = {
   sendAgain(blob: PlannedBlob): Promise<Brought>;
 };
 
-/**
- * Prepares and sends every missing blob: the config first, then the largest. Does not publish the manifest.
- */
+/** Mounts, prepares and sends every missing blob: the config first, then the largest. Does not publish the manifest. */
 export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
-  const saves = plan.source.access === "once" ? startSaves(plan.source, plan, job) : undefined;
-  const layers = new Map(plan.layers.map((layer) => [layer, bringLayer(layer, saves, plan, job)]));
+  const begun = new Map(plan.layers.map((layer) => [layer, beginLayer(layer, plan, job)]));
+  const saves = plan.source.access === "once" ? startSaves(plan.source, plan, toMake(begun), job) : undefined;
+  const layers = new Map(
+    [...begun].map(([layer, rest]) => [layer, bringLayer(layer, rest, saves, plan, job)]),
+  );
   return {
     config: bringConfig(saves, plan, job),
     layers,
@@ -31,14 +33,34 @@ export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   };
 }
 
+/** What is left to do for a layer, now that its mount has been tried. */
+type Begun = { readonly step: "done"; readonly brought: Brought } | Extract<Step, { step: "send" | "make" }>;
+
+async function beginLayer(layer: PlannedLayer, { target }: Plan, job: Job): Promise<Begun> {
+  const step = await layer.settled;
+  if (step.step === "send" || step.step === "make") return step;
+  const { descriptor } = step;
+  const from = step.step === "mount" ? step.from : undefined;
+  if (from !== undefined && !(await tryMount(target.at, descriptor, from, callOf(job, layer.title))))
+    return { step: "make" };
+  return { step: "done", brought: present(descriptor, layer, job, from) };
+}
+
+/** Returns the layers that have to be made, once all have begun. */
+async function toMake(begun: ReadonlyMap<PlannedLayer, Promise<Begun>>): Promise<PlannedLayer[]> {
+  const steps = await Promise.all(begun.values());
+  return [...begun.keys()].filter((_, i) => steps[i]?.step === "make");
+}
+
 async function bringLayer(
   layer: PlannedLayer,
+  begun: Promise<Begun>,
   saves: Saves | undefined,
   plan: Plan,
   job: Job,
 ): Promise<Brought> {
-  const step = await layer.settled;
-  if (step.step === "present" || step.step === "mount") return step.brought;
+  const step = await begun;
+  if (step.step === "done") return step.brought;
   const made =
     step.step === "send"
       ? step
@@ -58,7 +80,8 @@ async function bringLayer(
 
 async function bringConfig(saves: Saves | undefined, plan: Plan, job: Job): Promise<Brought> {
   const step = await plan.config.settled;
-  if (step.step === "present" || step.step === "mount") return step.brought;
+  if (step.step === "mount") throw new Error("Configs are not mounted.");
+  if (step.step === "present") return present(step.descriptor, configName(step), job);
   if (step.step === "make" && saves === undefined) throw new Error("Nobody makes the config.");
   const ready: ReadyBlob =
     step.step === "send" ? step.ready : { blob: await (saves as Saves).config, origin: "source" };

@@ -17,7 +17,7 @@ export type Saves = {
   readonly plan: Plan;
   readonly job: Job;
   readonly config: Promise<RegistryBlob>;
-  /** Resolves when the plan has settled, since only then the needed layers are known. */
+  /** Resolves when the first save has started. */
   readonly layers: Promise<ReadonlyMap<DiffId, Promise<Made>>>;
   /** Resolves when the current save has ended or failed. */
   busy: Promise<unknown>;
@@ -26,11 +26,22 @@ export type Saves = {
   next: Promise<ReadonlyMap<DiffId, Promise<Made>>> | undefined;
 };
 
-/** Starts `docker save` once the plan has settled, unless nothing is needed. */
-export function startSaves(source: StreamSource, plan: Plan, job: Job): Saves {
-  const first = planFirst(plan).then(
-    (wanted) => wanted && startSave(source, plan, job, wanted, { isAgain: false }),
-  );
+/**
+ * Starts `docker save` once it is known what it has to deliver, unless nothing is needed.
+ *
+ * @param toMake the layers that the first save must deliver
+ */
+export function startSaves(
+  source: StreamSource,
+  plan: Plan,
+  toMake: Promise<readonly PlannedLayer[]>,
+  job: Job,
+): Saves {
+  const first = toMake.then(async (wanted) => {
+    const config = await plan.config.settled;
+    const isNeeded = wanted.length > 0 || config.step === "make";
+    return isNeeded ? startSave(source, plan, job, wanted, { isAgain: false }) : undefined;
+  });
   const config = first.then((save) => {
     if (save === undefined) throw new Error("The config is known, and comes with no save.");
     return save.config;
@@ -48,14 +59,6 @@ export function startSaves(source: StreamSource, plan: Plan, job: Job): Saves {
     again: new Map(),
     next: undefined,
   };
-}
-
-/** Returns the layers that the first save must deliver. Undefined if no save is needed, not even for the config. */
-async function planFirst(plan: Plan): Promise<PlannedLayer[] | undefined> {
-  const steps = await Promise.all(plan.layers.map(({ settled }) => settled));
-  const wanted = plan.layers.filter((_, i) => steps[i]?.step === "make");
-  const config = await plan.config.settled;
-  return wanted.length > 0 || config.step === "make" ? wanted : undefined;
 }
 
 /** Waits for a layer from the save. Throws `IMAGE_INVALID` if it is missing. */

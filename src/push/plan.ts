@@ -5,32 +5,28 @@ import type { Layer } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import { askForBlob } from "../registry/find-blob.ts";
 import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
-import { cancelUpload, mountBlob } from "../registry/upload/session.ts";
 import type { BlobTitle } from "../report/events.ts";
 import type { Source } from "../source/open.ts";
 import { type ResolvedImage, resolveImage } from "../source/resolve-image.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
-import { type BringOptions, present } from "./send.ts";
-import type { Brought, Target } from "./target.ts";
+import type { BringOptions } from "./send.ts";
+import type { Target } from "./target.ts";
 
-/** The decision for a blob. */
-type Step =
-  /** The registry has it. */
-  | { readonly step: "present" | "mount"; readonly brought: Brought }
+/** What a push will do for a blob. */
+export type Step =
+  /** Nothing: the repository has it. */
+  | { readonly step: "present"; readonly descriptor: Descriptor }
+  /** Mount it from another repository of the registry. If that fails, make it. */
+  | { readonly step: "mount"; readonly descriptor: Descriptor; readonly from: string }
   /** It is ready, and the registry lacks it. */
   | ({ readonly step: "send"; readonly ready: ReadyBlob } & Pick<BringOptions, "answer">)
   /** It has to be compressed, verified, or read from a stream first. */
   | { readonly step: "make" };
 
-/** A blob of the image. Its entry is live: it changes as answers come. */
-export type PlannedBlob = BlobTitle & {
-  step: Step["step"] | "unknown";
-  /** The uploaded size in bytes. Undefined until known. */
-  sizeBytes: number | undefined;
-  readonly settled: Promise<Step>;
-};
+/** A blob of the image. Its entry settles when the cache and the registry have answered. */
+export type PlannedBlob = BlobTitle & { readonly settled: Promise<Step> };
 
 /** A layer. Equal layers share one entry. */
 export type PlannedLayer = PlannedBlob & {
@@ -116,23 +112,10 @@ function imagesToLookAt({ options: { target, cacheFrom } }: Job) {
   return tag === "latest" ? images : [...images, { repository, tag: "latest" }];
 }
 
-function track<T extends object>(blob: T, settling: Promise<Step>) {
-  const entry = {
-    ...blob,
-    step: "unknown" as PlannedBlob["step"],
-    sizeBytes: undefined as number | undefined,
-  };
-  const settled = settling.then((step) => {
-    entry.step = step.step;
-    entry.sizeBytes =
-      step.step === "make"
-        ? undefined
-        : (step.step === "send" ? step.ready.blob : step.brought).descriptor.size;
-    return step;
-  });
+function track<T extends object>(blob: T, settled: Promise<Step>) {
   // May reject before it is awaited. That must not count as unhandled.
   settled.catch(() => undefined);
-  return Object.assign(entry, { settled });
+  return { ...blob, settled };
 }
 
 type Part = BlobTitle & Pick<PlannedLayer, "diffId" | "layer">;
@@ -175,34 +158,31 @@ export async function findCached(
   return packed ?? findCachedLayer(cache, diffId, pool?.form);
 }
 
-async function settleReady(ready: ReadyBlob, name: BlobTitle, { target }: Context, job: Job): Promise<Step> {
+async function settleReady(
+  ready: ReadyBlob,
+  { title }: BlobTitle,
+  { target }: Context,
+  job: Job,
+): Promise<Step> {
   const { descriptor } = ready.blob;
-  const found = await askForBlob(target.at, descriptor.digest, callOf(job, name.title));
+  const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
   return found?.sizeBytes === descriptor.size
-    ? { step: "present", brought: present(descriptor, name, job) }
+    ? { step: "present", descriptor }
     : { step: "send", ready, answer: { found } };
 }
 
-/** Finds a known layer in the target, or mounts it. Undefined if neither works. */
+/** Finds a known layer in the target, or says where to mount it from. Undefined if there is no such place. */
 async function settleKnown(
   descriptor: Descriptor,
-  repository: string,
-  name: BlobTitle,
+  from: string,
+  { title }: BlobTitle,
   { target }: Context,
   job: Job,
 ): Promise<Step | undefined> {
   // Registries may report a wrong size for mounted blobs. Only the status counts.
-  if ((await askForBlob(target.at, descriptor.digest, callOf(job, name.title))) !== undefined)
-    return { step: "present", brought: present(descriptor, name, job) };
-  if (repository === target.at.name) return undefined;
-  const call = callOf(job, name.title);
-  const { asking } = target.at.registry;
-  const answer = await asking.run(descriptor.size, () =>
-    mountBlob(target.at, descriptor.digest, repository, call),
-  );
-  if (answer === "mounted") return { step: "mount", brought: present(descriptor, name, job, repository) };
-  if (answer !== undefined) await cancelUpload(target.at, answer, call);
-  return undefined;
+  const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
+  if (found !== undefined) return { step: "present", descriptor };
+  return from === target.at.name ? undefined : { step: "mount", descriptor, from };
 }
 
 function planConfig(layers: readonly PlannedLayer[], context: Context, job: Job): PlannedBlob {
@@ -218,7 +198,7 @@ async function settleConfig(layers: readonly PlannedLayer[], context: Context, j
   return settleReady(ready, configName(blob), context, job);
 }
 
-export function configName({ descriptor }: RegistryBlob): BlobTitle {
+export function configName({ descriptor }: Pick<RegistryBlob, "descriptor">): BlobTitle {
   return { id: "config", title: `config ${shortDigest(descriptor.digest)}` };
 }
 

@@ -133,8 +133,7 @@ async function workshop(
     /** Brings layers in a push that finds the others elsewhere. @returns what each is at the registry, or a code */
     make: (wanted: readonly number[]) =>
       inPush(async ({ plan, job, registry }) => {
-        const brought = { descriptor: ELSEWHERE, how: "present" } as const;
-        const settled = Promise.resolve({ step: "present", brought } as const);
+        const settled = Promise.resolve({ step: "present", descriptor: ELSEWHERE } as const);
         const layers = plan.layers.map((layer, i) => (wanted.includes(i) ? layer : { ...layer, settled }));
         const blobs = bringBlobs({ ...plan, layers }, job);
         const results = layers.map(async (layer, i) => {
@@ -267,7 +266,7 @@ test("Layers that have to be made again at the same time take one more save", as
   await using shop = await workshop();
   await shop.inPush(async ({ plan, job }) => {
     if (plan.source.access !== "once") throw new Error("This should be an engine's image.");
-    const saves = startSaves(plan.source, plan, job);
+    const saves = startSaves(plan.source, plan, Promise.resolve(plan.layers), job);
     await saves.config;
     await shop.damage();
     const remade = await Promise.all(plan.layers.map((layer) => remakeStreamed(saves, layer)));
@@ -364,7 +363,7 @@ describe("an image of a containerd store, whose layers come compressed", () => {
     await using shop = await open();
     await shop.inPush(async ({ plan, job }) => {
       if (plan.source.access !== "once") throw new Error("This should be an engine's image.");
-      const saves = startSaves(plan.source, plan, job);
+      const saves = startSaves(plan.source, plan, Promise.resolve(plan.layers), job);
       await saves.config;
       const [layer] = plan.layers;
       if (layer === undefined) throw new Error("There is no layer.");

@@ -31,6 +31,19 @@ export async function beginUpload(at: Repository, blob: Outgoing, options: Begin
   return planUpload(at, blob, await startUpload(at, options), options);
 }
 
+/** Mounts a blob from another repository, within the limits of `asking`. @returns whether the registry did so */
+export async function tryMount(
+  at: Repository,
+  { digest, size }: Descriptor,
+  from: string,
+  call: Call,
+): Promise<boolean> {
+  const answer = await at.registry.asking.run(size, () => mountBlob(at, digest, from, call));
+  if (answer === "mounted") return true;
+  if (answer !== undefined) await cancelUpload(at, answer, call);
+  return false;
+}
+
 /**
  * Mounts the blob from the first repository that has it, or begins an upload.
  *
