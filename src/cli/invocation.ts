@@ -144,7 +144,7 @@ function pushProgram(version: string): Command {
     .addOption(
       new Option(
         "--cache-from <image>",
-        "do not make layers again that this image of the same registry has, such as registry/repo:main; may be repeated",
+        "reuse layers of this image of the same registry, which you trust: registry/repo:main, or main for a tag of the target's repository; may be repeated",
       ).argParser((image: string, before: readonly string[] = []) => [...before, image]),
     )
     .version(version, "-V, --version")

@@ -1,16 +1,20 @@
 import { PushError } from "../errors.ts";
-import { parseReference, type Reference } from "../oci/reference.ts";
+import { isTag, parseReference, type Reference } from "../oci/reference.ts";
 import { assertNotEmpty } from "./values.ts";
 
-/** Reads the name of an image at the target's registry. Throws `USAGE` for another registry, and `REFERENCE_INVALID`. */
-export function imageAt({ host }: Reference, text: string): { repository: string; tag: string } {
+/**
+ * Reads an image at the target's registry: a full reference, or a bare tag of the target's repository. Throws `USAGE`
+ * for another registry, and `REFERENCE_INVALID`.
+ */
+export function imageAt(target: Reference, text: string): { repository: string; tag: string } {
   assertNotEmpty(text, "--cache-from");
+  if (isTag(text)) return { repository: target.repository, tag: text };
   const image = parseNamedReference("--cache-from", text);
-  if (image.host === host) return { repository: image.repository, tag: image.tag };
+  if (image.host === target.host) return { repository: image.repository, tag: image.tag };
   throw new PushError(
     "USAGE",
-    `--cache-from names an image at ${image.host}, but the push goes to ${host}.`,
-    { hint: "Layers can be taken over inside one registry only." },
+    `--cache-from names an image at ${image.host}, but the push goes to ${target.host}.`,
+    { hint: "Layers can be reused inside one registry only." },
   );
 }
 

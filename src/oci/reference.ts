@@ -74,7 +74,7 @@ export function parseReference(text: string): Reference {
   const repository = colon < 0 ? path : path.slice(0, colon);
   const tag = colon < 0 ? "latest" : path.slice(colon + 1);
   assertRepository(repository, text, text.length - path.length);
-  if (!TAG.test(tag)) {
+  if (!isTag(tag)) {
     throw invalid(
       `"${text}"`,
       `has the tag "${tag}", which is not valid.`,
@@ -135,6 +135,11 @@ function assertHost(host: string, text: string): void {
 
 function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
+}
+
+/** Reports whether text is a valid tag. */
+export function isTag(text: string): boolean {
+  return TAG.test(text);
 }
 
 /** Reports whether text is a valid repository such as `my/app`, without host and tag. */

@@ -46,14 +46,17 @@ export type Plan = {
   readonly order: readonly PlannedLayer[];
   /** An engine's image, resolved from cached documents. */
   readonly resolved: Promise<ResolvedImage | undefined>;
-  /** Images at the registry whose layers need not be made again. They are read when a layer is missing in the cache. */
+  /**
+   * The images of `cacheFrom`, read when a layer is missing in the cache. No other image is believed: its manifest may pair
+   * a diffID with any blob.
+   */
   knownImages(): Promise<KnownImage[]>;
 };
 
 /** Finds out, blob by blob, what has to be done. Work on a blob can begin as soon as its own entry has settled. */
 export function startPlan(source: Source, target: Target, job: Job): Plan {
   let known: Promise<KnownImage[]> | undefined;
-  const { compression } = job.options;
+  const { compression, cacheFrom } = job.options;
   const context = {
     source,
     target,
@@ -62,7 +65,7 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
         ? Promise.resolve(undefined)
         : resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest)),
     knownImages: () => {
-      known ??= readKnownImages(target.at, imagesToLookAt(job), compression.kind, callOf(job));
+      known ??= readKnownImages(target.at, cacheFrom, compression.kind, callOf(job));
       return known;
     },
   };
@@ -103,13 +106,6 @@ type Context = Pick<Plan, "source" | "target" | "resolved" | "knownImages">;
 /** Raw layers with the same diffID are the same blob. A layer can also be stored in several compressed forms. */
 function identityOf({ diffId, compression, claimedDigest, name }: Layer): string {
   return compression === "none" ? diffId : `${diffId} ${claimedDigest ?? name}`;
-}
-
-/** Returns the target's earlier images and those of `cacheFrom`. */
-function imagesToLookAt({ options: { target, cacheFrom } }: Job) {
-  const { repository, tag } = target;
-  const images = [{ repository, tag }, ...cacheFrom];
-  return tag === "latest" ? images : [...images, { repository, tag: "latest" }];
 }
 
 function track<T extends object>(blob: T, settled: Promise<Step>) {
