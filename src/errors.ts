@@ -43,17 +43,20 @@ export class PushError extends Error {
   readonly hint: string | undefined;
   /** A list to print below the message, one item per line, such as the images to choose from. */
   readonly details: readonly string[];
+  /** What another program said. It may hold a secret, and is printed with `--debug` alone. */
+  readonly said: string | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { hint?: string; details?: readonly string[]; cause?: unknown } = {},
+    options: { hint?: string; details?: readonly string[]; said?: string; cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = "PushError";
     this.code = code;
     this.hint = options.hint;
     this.details = options.details ?? [];
+    this.said = options.said;
   }
 }
 

@@ -48,10 +48,44 @@ export function alignColumns(
   );
 }
 
-/** Matches C0 and C1 control characters and bidirectional formatting marks. */
-const UNPRINTABLE = /\p{Cc}|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+/** A longer name of an image, a file or a platform is cut. */
+const MAX_NAME_CHARACTERS = 256;
 
-/** Makes text from archives, servers or arguments safe for a terminal: replaces unprintable characters. */
-export function toPrintable(text: string): string {
-  return text.replace(UNPRINTABLE, "\ufffd");
+/** A longer line is cut in the middle, where a message has what it quotes. */
+const MAX_LINE_CHARACTERS = 4000;
+
+/** Control and format characters (bidirectional and zero-width ones, too), line separators, and lone surrogates. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+
+/** GitHub Actions takes lines that begin so for commands, and `##[` and `##vso[` anywhere in a line. */
+const COMMAND = /^(\s*):(?=:)|#(?=#(?:vso)?\[)/g;
+
+/** Cuts a name from an archive, an engine or a server at 256 characters. */
+export function cutName(name: string): string {
+  return cut(name, MAX_NAME_CHARACTERS, 0);
+}
+
+/**
+ * Makes a line safe for a terminal and a CI log, whatever it quotes from archives, servers or arguments: shows unprintable
+ * characters as escapes, cuts long names, and begins no command of GitHub Actions.
+ */
+export function toPrintable(line: string): string {
+  const short = line.replace(/"[^"]{257,}"|\S{513,}/g, (name) =>
+    name.startsWith('"') ? `"${cutName(name.slice(1, -1))}"` : cutName(name),
+  );
+  return cut(short, MAX_LINE_CHARACTERS / 2, MAX_LINE_CHARACTERS / 2)
+    .replace(UNPRINTABLE, escapeCharacter)
+    .replace(COMMAND, (start) => `${start.slice(0, -1)}${escapeCharacter(start.slice(-1))}`);
+}
+
+/** Keeps so many characters of a text's head and tail. */
+function cut(text: string, headCharacters: number, tailCharacters: number): string {
+  if (text.length <= headCharacters + tailCharacters) return text;
+  return `${text.slice(0, headCharacters)}…${tailCharacters > 0 ? text.slice(-tailCharacters) : ""}`;
+}
+
+/** Writes a character as JavaScript does: `\x1b`, `\u{202e}`. */
+function escapeCharacter(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`;
 }

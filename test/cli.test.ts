@@ -37,6 +37,7 @@ describe("positionals", () => {
       compression: { kind: "gzip", level: 1 },
       stallTimeoutMs: 60_000,
       allowOversize: false,
+      debug: false,
       cacheFrom: [],
       caFiles: [],
       skipVerify: false,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { formatAge, formatBytes, formatDuration } from "../src/format.ts";
+import { formatAge, formatBytes, formatDuration, toPrintable } from "../src/format.ts";
 
 describe("formatBytes", () => {
   const cases: [bytes: number, text: string][] = [
@@ -73,5 +73,42 @@ describe("formatAge", () => {
   ];
   test.each(cases)("%s: %s", (date, text) => {
     expect(formatAge(new Date(date), now)).toBe(text);
+  });
+});
+
+describe("toPrintable", () => {
+  test.each([
+    ["\x1b[31mred\x07", "\\x1b[31mred\\x07"],
+    ["two\r\nlines", "two\\x0d\\x0alines"],
+    ["\x85\x9b", "\\x85\\x9b"],
+    [
+      "a\u061c\u200b\u200d\u200f\u202e\u2060\u2066\ufeff",
+      "a\\u{61c}\\u{200b}\\u{200d}\\u{200f}\\u{202e}\\u{2060}\\u{2066}\\u{feff}",
+    ],
+    ["line\u2028paragraph\u2029", "line\\u{2028}paragraph\\u{2029}"],
+    ["tag \u{e0041}, half a pair \ud800", "tag \\u{e0041}, half a pair \\u{d800}"],
+    ["Grüße, 你好, 🎉", "Grüße, 你好, 🎉"],
+  ])("shows what steers a terminal as escapes: %j", (line, shown) => {
+    expect(toPrintable(line)).toBe(shown);
+  });
+
+  test.each([
+    ["::error::pwned", "\\x3a:error::pwned"],
+    ["  ::add-mask::x", "  \\x3a:add-mask::x"],
+    ["\u00a0::stop-commands::x", "\u00a0\\x3a:stop-commands::x"],
+    ["name ##[set-env name=PATH]/evil", "name \\x23#[set-env name=PATH]/evil"],
+    ["##vso[task.setvariable variable=x]y", "\\x23#vso[task.setvariable variable=x]y"],
+    ["https://[::1]:5000 and a::b", "https://[::1]:5000 and a::b"],
+  ])("begins no command of a CI system: %j", (line, shown) => {
+    expect(toPrintable(line)).toBe(shown);
+  });
+
+  test("cuts names at 256 characters, and keeps the words around them", () => {
+    const cut = `${"x".repeat(256)}…`;
+    expect(toPrintable(`The member "${"x".repeat(300)}" leads out.`)).toBe(`The member "${cut}" leads out.`);
+    expect(toPrintable(`Source: ${"x".repeat(9000)} (archive)`)).toBe(`Source: ${cut} (archive)`);
+    const line = toPrintable(`The member ${"x y ".repeat(9000)} leads out.`);
+    expect(line.length).toBeLessThan(4100);
+    expect(line).toEndWith("leads out.");
   });
 });

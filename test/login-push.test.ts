@@ -28,7 +28,7 @@ async function push(
   registry: { readonly host: string },
   files: Readonly<Record<string, unknown>>,
   env: Readonly<Record<string, string>> = {},
-  { archive } = IMAGE,
+  { archive, args = [] }: { archive: Uint8Array; args?: readonly string[] } = IMAGE,
 ) {
   await using home = await temporaryFolder();
   await Bun.write(join(home.path, "output.tar"), archive);
@@ -38,7 +38,7 @@ async function push(
   }
   const path = `${join(home.path, "bin")}:${process.env["PATH"]}`;
   const target = `${registry.host}/team/app:v1`;
-  const result = await runCli([target], { cwd: home.path, env: { PATH: path, ...env } });
+  const result = await runCli([...args, target], { cwd: home.path, env: { PATH: path, ...env } });
   let cache = "";
   for await (const file of new Bun.Glob(".cache/**").scan({ cwd: home.path, dot: true }))
     cache += await Bun.file(join(home.path, file)).text();
@@ -79,6 +79,25 @@ describe.concurrent("a push without a user", () => {
     expect(stderr).toContain("as me (from docker-credential-of-tests, named by docker/config.json)");
     expect(code).toBe(0);
   });
+
+  test.each([[[]], [["--debug"]]])(
+    "shows what a failing credential helper said with --debug alone: %p",
+    async (args) => {
+      await using registry = await startTestRegistry({ credentials: ME });
+      const { code, stderr } = await push(
+        registry,
+        {
+          "docker/config.json": { credsStore: "of-tests" },
+          "bin/docker-credential-of-tests": "#!/bin/sh\necho the keychain is locked\nexit 1\n",
+        },
+        { DOCKER_CONFIG: "docker" },
+        { ...IMAGE, args },
+      );
+      expect(code).toBe(1);
+      expect(stderr).toContain("docker-credential-of-tests ended with 1.");
+      expect(stderr.includes("the keychain is locked")).toBe(args.length > 0);
+    },
+  );
 
   // Through a proxy a name is enough: nobody has to know it.
   test("goes to Docker Hub under its names", async () => {

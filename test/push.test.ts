@@ -121,6 +121,18 @@ describe("a push", () => {
     expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
   });
 
+  test("shows names from an archive without letting them steer a terminal or a CI system", async () => {
+    const name = `a\x1b[2J\u202e\n::error::${"x".repeat(300)}`;
+    const image = dockerArchive([SMALL], [name, ...Array.from({ length: 5000 }, (_, i) => `n${i}`)]);
+    await using setup = await setUp(image);
+    const { code, stderr } = await setup.run();
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain(`a\\x1b[2J\\u{202e}\\x0a::error::${"x".repeat(240)}…, n0, `);
+    expect(stderr).toContain(", and 4991 more");
+    expect(stderr.split("\n").filter((line) => line.trimStart().startsWith("::"))).toEqual([]);
+    expect(stderr.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  });
+
   test("of an image without layers", async () => {
     const image = dockerArchive([]);
     await using setup = await setUp(image);

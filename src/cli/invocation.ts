@@ -40,6 +40,8 @@ export type PushCommand = {
   readonly caFiles: readonly string[];
   readonly skipVerify: boolean;
   readonly cacheDirectory: string;
+  /** Shows what other programs said when they failed. */
+  readonly debug: boolean;
 };
 
 const MAX_STALL_SECONDS = 86_400;
@@ -109,6 +111,7 @@ const FLAGS: readonly (readonly [flag: string, description: string])[] = [
   ],
   ["--ca-file <file>", "trust the certificate authorities in this PEM file, too"],
   ["--insecure-skip-verify", "do not check the registry's certificate at all"],
+  ["--debug", "show what a credential helper said when it failed"],
   ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
 ];
 
@@ -170,6 +173,7 @@ type Flags = {
   readonly cacheDir?: string;
   readonly stallTimeout?: string;
   readonly allowOversize?: true;
+  readonly debug?: true;
   readonly cacheFrom?: string[];
   readonly caFile?: string;
   readonly insecureSkipVerify?: true;
@@ -219,6 +223,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
         MAX_STALL_SECONDS,
       ) ?? STALL_SECONDS) * 1000,
     allowOversize: flags.allowOversize ?? false,
+    debug: flags.debug ?? false,
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(destination, text)),
     caFiles: [flags.caFile, variable("SSL_CERT_FILE")].filter((path) => path !== undefined),
     skipVerify: flags.insecureSkipVerify ?? false,

@@ -9,6 +9,9 @@ import { assertRuntime } from "./runtime.ts";
 /** An interrupted push has this long to clean up. */
 const FAREWELL_MS = 1500;
 
+/** More lines hide the message above them. */
+const SHOWN_DETAILS = 50;
+
 /** Runs the command that the arguments name, and says what went wrong. @returns the exit code */
 export async function runCommand(
   args: readonly string[],
@@ -17,15 +20,17 @@ export async function runCommand(
 ): Promise<number> {
   const { env, stdout, stderr } = process;
   const interrupt = interruptOf(process);
+  let isDebug = false;
   try {
     assertRuntime(Bun.version);
     const invocation = parseInvocation(args, env, packageJson.version);
+    isDebug = invocation.kind === "push" && invocation.push.debug;
     if (invocation.kind === "text") stdout.write(invocation.text);
     else if (invocation.kind === "cache") await runCache(invocation.cache, (text) => stdout.write(text));
     else await runPush(invocation.push, push, process, interrupt);
     return 0;
   } catch (error) {
-    stderr.write(`${describeError(error)}\n`);
+    stderr.write(`${describeError(error, isDebug)}\n`);
     return exitCodeOf(error);
   }
 }
@@ -46,12 +51,13 @@ function interruptOf(process: NodeJS.Process): AbortSignal {
 }
 
 /** Describes an error in lines that are safe for a terminal, whatever they quote. */
-function describeError(error: unknown): string {
+function describeError(error: unknown, isDebug: boolean): string {
   const lines =
     error instanceof PushError
       ? [
           `${error.code === "INTERRUPTED" ? "" : "Error: "}${error.message}`,
-          ...error.details.map((detail) => `  ${detail}`),
+          ...listDetails(error.details).map((detail) => `  ${detail}`),
+          ...(isDebug && error.said !== undefined ? [`  ${error.said}`] : []),
           ...(error.hint === undefined ? [] : [`  ${error.hint}`]),
         ]
       : [
@@ -59,4 +65,10 @@ function describeError(error: unknown): string {
           ...String(error instanceof Error ? error.stack : error).split("\n"),
         ];
   return lines.map(toPrintable).join("\n");
+}
+
+/** An archive may list thousands of images. */
+function listDetails(details: readonly string[]): readonly string[] {
+  const more = details.length - SHOWN_DETAILS;
+  return more > 0 ? [...details.slice(0, SHOWN_DETAILS), `and ${more} more`] : details;
 }

@@ -6,6 +6,11 @@ import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts
 /** The error of all helpers for an unknown server. */
 const NOT_FOUND = "credentials not found in native keychain";
 
+/** Credentials are short. A helper that writes more is ended. */
+const MAX_OUTPUT_BYTES = 1024 * 1024;
+
+const MAX_SAID_CHARACTERS = 300;
+
 const ANSWER = object({ Username: v.string(), Secret: v.string() });
 
 export type HelperOptions = {
@@ -28,8 +33,9 @@ export async function askHelper(
   { path, namedBy, signal }: HelperOptions,
 ): Promise<Credentials | undefined> {
   const program = `docker-credential-${name}`;
-  const failure = (problem: string, remedy: string) =>
+  const failure = (problem: string, remedy: string, said = "") =>
     new PushError("CREDENTIAL_HELPER_FAILED", `Cannot get credentials for ${server}: ${problem}`, {
+      ...(said !== "" && { said: `${program} said: ${said}` }),
       hint: `${remedy}, take it out of ${namedBy}, or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without.`,
     });
 
@@ -41,19 +47,17 @@ export async function askHelper(
     stdin: new Blob([server]),
     stdout: "pipe",
     stderr: "pipe",
+    maxBuffer: MAX_OUTPUT_BYTES,
     signal,
   });
   const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   signal.throwIfAborted();
   if (code !== 0) {
     // Helpers write their errors to standard output.
-    const isAnswer = stdout.includes('"Secret"');
-    const said = isAnswer ? "" : ((stdout.trim() || stderr.trim()).split("\n")[0] ?? "");
-    if (said === NOT_FOUND) return undefined;
-    throw failure(
-      `${program} ended with ${code}${said && `: ${said.slice(0, 300)}`}.`,
-      `Try "${program} get" by hand`,
-    );
+    const words = stdout.trim() || stderr.trim();
+    if (words.split("\n")[0] === NOT_FOUND) return undefined;
+    const ended = `${program} ended with ${child.signalCode ?? code}.`;
+    throw failure(ended, `Try "${program} get" by hand, or add --debug`, withoutSecrets(words));
   }
   const answer = parseAnswer(stdout);
   if (answer === undefined) throw failure(`${program} answered what are no credentials.`, "Log in again");
@@ -67,4 +71,12 @@ function parseAnswer(text: string): v.InferOutput<typeof ANSWER> | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Shortens text, and masks what looks like a secret in it: the values of an answer, and long runs without spaces. */
+function withoutSecrets(text: string): string {
+  return text
+    .replace(/("?(?:secret|token|password)"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|\S+)/gi, "$1***")
+    .replace(/[\w+/=.~-]{20,}/g, "***")
+    .slice(0, MAX_SAID_CHARACTERS);
 }

@@ -1,11 +1,14 @@
 import { messageOf } from "../errors.ts";
-import { formatAge, formatBytes, formatDuration } from "../format.ts";
+import { cutName, formatAge, formatBytes, formatDuration } from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { BlobId, PushEvent, Report } from "./events.ts";
 
 /** How often progress is printed. */
 const TERMINAL_INTERVAL_MS = 2_000;
 const LOG_INTERVAL_MS = 10_000;
+
+/** An image may have thousands of names. */
+const SHOWN_NAMES = 10;
 
 type Work = "saving" | "unpacking" | "compressing" | "verifying" | "uploading";
 
@@ -115,8 +118,11 @@ function describeNotice(event: Extract<PushEvent, { type: "notice" }>): string {
       return `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`;
     case "INDEX_REDUCED": {
       const { platform = "one image", platforms, attestations } = event;
-      const left = [...platforms, ...(attestations > 0 ? [countOf(attestations, "attestation")] : [])];
-      return `Note: pushing ${platform} alone. Left out of the image's index: ${left.join(", ")}.`;
+      const left = [
+        ...(platforms.length > 0 ? [listNames(platforms)] : []),
+        ...(attestations > 0 ? [countOf(attestations, "attestation")] : []),
+      ];
+      return `Note: pushing ${cutName(platform)} alone. Left out of the image's index: ${left.join(", ")}.`;
     }
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
@@ -140,8 +146,8 @@ function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): stri
 /** Describes the source in one line, so that a stale or wrong image is noticed. */
 function describeSource(event: Extract<PushEvent, { type: "source" }>, options: PlainOptions): string[] {
   const facts = [
-    event.names.length > 0 ? event.names.join(", ") : "an image without a name",
-    event.platform,
+    event.names.length > 0 ? listNames(event.names) : "an image without a name",
+    event.platform && cutName(event.platform),
     countOf(event.layerCount, "layer"),
     event.layerBytes === undefined ? undefined : formatBytes(event.layerBytes),
   ];
@@ -151,6 +157,13 @@ function describeSource(event: Extract<PushEvent, { type: "source" }>, options: 
       ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
       : []),
   ];
+}
+
+/** Lists the first names, each cut, and counts the others. */
+function listNames(names: readonly string[]): string {
+  const shown = names.slice(0, SHOWN_NAMES).map(cutName);
+  const more = names.length - shown.length;
+  return [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join(", ");
 }
 
 function countOf(count: number, noun: string): string {

@@ -152,7 +152,10 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       for (const tag of ["cached", "new-machine"]) {
         if (tag === "new-machine") await rm(join(cwd.path, ".cache"), { recursive: true });
         await docker.calls();
-        const result = await push(`${repository}:${tag}`, { source: REBUILT, args: ["--cache-from", "latest"] });
+        const result = await push(`${repository}:${tag}`, {
+          source: REBUILT,
+          args: ["--cache-from", "latest"],
+        });
         expect(await saves()).toHaveLength(1);
         expectPushed(result);
         const named = made(result);

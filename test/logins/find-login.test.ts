@@ -209,16 +209,9 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
 
   test.each<[string, Readonly<Record<string, string>>, string]>([
     ["is missing", {}, "which is not on PATH"],
-    [
-      "fails",
-      { all: "echo the keychain is locked; exit 2" },
-      "docker-credential-all ended with 2: the keychain is locked",
-    ],
-    [
-      "fails elsewhere",
-      { all: "echo no session >&2; exit 1" },
-      "docker-credential-all ended with 1: no session",
-    ],
+    ["fails", { all: "echo the keychain is locked; exit 2" }, "docker-credential-all ended with 2."],
+    ["fails elsewhere", { all: "echo no session >&2; exit 1" }, "docker-credential-all ended with 1."],
+    ["writes without end", { all: "yes" }, "docker-credential-all ended with SIGTERM."],
     ["fails without a word", { all: "exit 1" }, "docker-credential-all ended with 1."],
     ["answers no JSON", { all: "echo hush-Xq7" }, "answered what are no credentials"],
     ["answers half", { all: `echo '{"Secret":"hush-Xq7"}'` }, "answered what are no credentials"],
@@ -230,5 +223,26 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
     expect(error.hint).toContain("take it out of ~/.docker/config.json");
     expect(error.hint).toContain("SKIP_AUTH=1");
     expect(`${error.message}${error.hint}`).not.toContain("Xq7");
+    expect(error.message).not.toMatch(/keychain|session/);
+  });
+
+  test.each([
+    ["echo the keychain is locked; exit 2", "docker-credential-all said: the keychain is locked"],
+    ["echo no session >&2; exit 1", "docker-credential-all said: no session"],
+    [
+      `echo '{"Username":"me","Secret":"hush\\"Xq7 w"}'; exit 1`,
+      `docker-credential-all said: {"Username":"me","Secret":***}`,
+    ],
+    ["echo denied: eyJhbGciOiJIUzI1NiJ9.Xq7-abc_def; exit 1", "docker-credential-all said: denied: ***"],
+    ["echo token=Xq7; exit 1", "docker-credential-all said: token=***"],
+  ])("that fails keeps its words, without secrets, apart from the message: %s", async (script, said) => {
+    const error = await rejection(find({ docker: { credsStore: "all" }, helpers: { all: script } }));
+    expect(error.said).toBe(said);
+  });
+
+  test("that fails with a long speech is quoted at 300 characters", async () => {
+    const helpers = { all: "yes no no | head -n 1000; exit 1" };
+    const error = await rejection(find({ docker: { credsStore: "all" }, helpers }));
+    expect(error.said?.length).toBeLessThan(350);
   });
 });
