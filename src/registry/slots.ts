@@ -94,11 +94,7 @@ const QUESTIONS = 16;
  *
  * @param parallel blobs on their way at a time. With one, questions and uploads follow one another
  */
-export function registrySlots(parallel: number): {
-  readonly asking: Slots;
-  readonly questions: Set<Promise<unknown>>;
-  readonly sending: Slots;
-} {
+export function registrySlots(parallel: number) {
   const questions = new Set<Promise<unknown>>();
   // Let continuations of the last answer queue their uploads first.
   const oneSlot = slots(1, () => setImmediate());

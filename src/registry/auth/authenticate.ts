@@ -5,8 +5,7 @@ import { sendOnce } from "../http/send-once.ts";
 import type { Registry } from "../registry.ts";
 import type { Authenticator } from "./authenticator.ts";
 import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
-import { basicAuthorization, type Credentials, formsOf, secretsOf } from "./credentials.ts";
-import { repeatsSecret } from "./repeated-secret.ts";
+import { basicAuthorization, type Credentials, formsOf, repeatsSecret, secretsOf } from "./credentials.ts";
 import { isCovered } from "./scope.ts";
 import { fetchToken } from "./token.ts";
 

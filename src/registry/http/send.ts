@@ -1,6 +1,6 @@
 import { PushError } from "../../errors.ts";
 import { type Call, retry } from "../../retry.ts";
-import { repeatsSecret } from "../auth/repeated-secret.ts";
+import { repeatsSecret } from "../auth/credentials.ts";
 import { pushScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
 import { drain, readText } from "./body.ts";

@@ -5,7 +5,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { forgetUpload, recallUpload, rememberUpload, type UploadKey } from "../../store/upload-notes.ts";
 import type { Call, Registry, Repository } from "../registry.ts";
 import { type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
-import { type Outgoing, unlessAborted } from "./outgoing.ts";
+import { type NamedBlob, type Outgoing, unlessAborted } from "./outgoing.ts";
 import {
   askUpload,
   cancelUpload,
@@ -38,7 +38,7 @@ export async function beginUpload(at: Repository, blob: Outgoing, options: Begin
  */
 export async function mountOrBeginUpload(
   at: Repository,
-  blob: Outgoing & { readonly descriptor: Descriptor },
+  blob: NamedBlob,
   repositories: readonly string[],
   options: BeginOptions,
 ): Promise<Upload | { readonly mountedFrom: string }> {

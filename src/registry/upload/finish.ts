@@ -34,30 +34,34 @@ export type FinishOptions = BeginOptions & {
   readonly onProgress: (sentBytes: number) => void;
 };
 
+type Work = ReturnType<typeof workOn>;
+
 /** The state of `finishUpload`. */
-type Work = {
-  readonly at: Repository;
-  readonly blob: Outgoing;
-  readonly upload: Upload;
-  readonly options: FinishOptions;
-  readonly turn: Turn;
-  /** Undefined while the blob grows. */
-  descriptor: Descriptor | undefined;
-  /** The end of the furthest chunk that was read. */
-  reach: number;
-  /** The furthest offset that the server had in this session. */
-  furthest: number;
-  /** Failures in a row without a byte of progress. */
-  failures: number;
-  restarts: number;
-  /** Whether the last request was the closing PUT. */
-  isClosing: boolean;
-  /** Closing PUTs of this session that failed as if it were dead. */
-  closeFailures: number;
-  deaths: number;
-  /** Connections in a row that broke before anything was there. */
-  cuts: number;
-};
+function workOn(at: Repository, blob: Outgoing, upload: Upload, options: FinishOptions, turn: Turn) {
+  return {
+    at,
+    blob,
+    upload,
+    options,
+    turn,
+    /** Undefined while the blob grows. */
+    descriptor: blob.descriptor,
+    /** The end of the furthest chunk that was read. */
+    reach: upload.session.offset,
+    /** The furthest offset that the server had in this session. */
+    furthest: upload.session.offset,
+    /** Failures in a row without a byte of progress. */
+    failures: 0,
+    restarts: 0,
+    /** Whether the last request was the closing PUT. */
+    isClosing: false,
+    /** Closing PUTs of this session that failed as if it were dead. */
+    closeFailures: 0,
+    deaths: 0,
+    /** Connections in a row that broke before anything was there. */
+    cuts: 0,
+  };
+}
 
 /**
  * Sends what is missing, and closes the upload. All retries of an upload session happen here: after a failure the server is
@@ -75,22 +79,7 @@ export async function finishUpload(
   turn: Turn,
 ): Promise<Descriptor> {
   const { retries } = at.registry;
-  const work: Work = {
-    at,
-    blob,
-    upload,
-    options,
-    turn,
-    descriptor: blob.descriptor,
-    reach: upload.session.offset,
-    furthest: upload.session.offset,
-    failures: 0,
-    restarts: 0,
-    isClosing: false,
-    closeFailures: 0,
-    deaths: 0,
-    cuts: 0,
-  };
+  const work = workOn(at, blob, upload, options, turn);
   for (;;) {
     try {
       return await sendRest(work);
