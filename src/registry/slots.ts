@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 export type Slots = {
   /** Runs work when there is room. The waiting work with the highest priority is next, then the oldest. */
   run<T>(priority: number, work: (turn: Turn) => Promise<T>): Promise<T>;
-  /** Reports that the server is overloaded. One overload may be a coincidence; each further one halves the width. */
+  /** Reports that the server is overloaded. From the second time in a row on, that halves the width. */
   overloaded(): void;
   /** Reports a success: the width grows by one, up to the most. */
   recovered(): void;

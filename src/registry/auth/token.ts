@@ -3,7 +3,7 @@ import { PushError, RegistryError } from "../../errors.ts";
 import { object } from "../../oci/json-schema.ts";
 import type { Call } from "../../retry.ts";
 import { readText } from "../http/body.ts";
-import { describe, type RegistryRequest, type RegistryResponse, sendOnce } from "../http/send-once.ts";
+import { type Answer, describe, type RegistryRequest, sendOnce } from "../http/send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
 import { isTransient } from "../http/transient.ts";
 import type { Registry } from "../registry.ts";
@@ -51,9 +51,9 @@ export async function fetchToken(
     ? refreshRequest(url, service, scopes, credentials.identityToken)
     : tokenRequest(url, service, scopes);
   const response = await sendOnce(registry, request, url, basicAuthorization(credentials), call);
-  const text = await readText(response);
-  if (response.status !== 200) throw refusal(registry, request, { response, text }, scopes, credentials);
-  return readToken(text, response.headers, url);
+  const answer = { ...response, text: await readText(response) };
+  if (answer.status !== 200) throw refusal(registry, request, answer, scopes, credentials);
+  return readToken(answer);
 }
 
 function tokenRequest(url: URL, service: string | undefined, scopes: readonly string[]): RegistryRequest {
@@ -98,7 +98,7 @@ function realmUrl(realm: string, origin: string): URL {
   return url;
 }
 
-function readToken(text: string, headers: Headers, url: URL): Token {
+function readToken({ text, headers, url }: Answer): Token {
   const answer = v.safeParse(ANSWER, text);
   const value = answer.success ? (answer.output.token ?? answer.output.access_token) : undefined;
   if (!answer.success || value === undefined) {
@@ -117,15 +117,14 @@ function readToken(text: string, headers: Headers, url: URL): Token {
 function refusal(
   registry: Omit<Registry, "auth">,
   request: RegistryRequest,
-  { response, text }: { readonly response: RegistryResponse; readonly text: string },
+  { status, headers, text }: Answer,
   [scope = ""]: readonly string[],
   credentials: Credentials | undefined,
 ): PushError {
-  const { status, headers } = response;
-  const errors = readSpecErrors(text);
   const server = `The token server of ${registry.origin}`;
   const secrets = secretsOf(credentials);
-  const answered = `${printable(describe(request), secrets)} answered ${status}${quoteErrors(errors, secrets)}.`;
+  const said = quoteErrors(readSpecErrors(text), secrets);
+  const answered = `${printable(describe(request), secrets)} answered ${status}${said}.`;
   const passing = new RegistryError("TOKEN_FAILED", `${server} gave no token. ${answered}`, {
     status,
     specCodes: [],

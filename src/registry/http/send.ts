@@ -5,7 +5,7 @@ import { pushScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
 import { drain, readText } from "./body.ts";
 import { expectStatus } from "./expect-status.ts";
-import { describe, type RegistryRequest, type RegistryResponse, sendOnce } from "./send-once.ts";
+import { type Answer, describe, type RegistryRequest, type RegistryResponse, sendOnce } from "./send-once.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 
 const MAX_REDIRECTS = 5;
@@ -36,12 +36,6 @@ export async function send(at: Repository, request: RegistryRequest, call: Call)
   );
 }
 
-/** A response with one of the wanted statuses. */
-export type Answer = Omit<RegistryResponse, "body"> & {
-  /** The body, at most 1 MiB of it. */
-  readonly text: string;
-};
-
 /** Sends one request, and reads the answer. Throws a `RegistryError` unless it has one of the wanted statuses. */
 export async function exchange(
   at: Repository,
@@ -50,8 +44,9 @@ export async function exchange(
   call: Call,
 ): Promise<Answer> {
   const response = await send(at, request, call);
-  await expectStatus(at, request, response, ...wanted);
-  return { ...response, text: await readText(response) };
+  const answer = { ...response, text: await readText(response) };
+  expectStatus(at, request, answer, wanted);
+  return answer;
 }
 
 /** Exchanges a small request that may be repeated, again and again until it is answered or refused. */
