@@ -106,7 +106,7 @@ async function sendRest(work: Work): Promise<Descriptor> {
     if (session.offset === 0 && chunk.size === work.descriptor?.size)
       return close(work, work.descriptor, chunk);
     if (chunk.size === 0) break;
-    const next = await sendTimed(work, session.offset, (onPiece) =>
+    const next = await sendInTurn(work, session.offset, (onPiece) =>
       sendChunk(at, session, chunk, onPiece, options),
     );
     await moveTo(work, next);
@@ -133,37 +133,32 @@ async function close(work: Work, descriptor: Descriptor, content?: Blob): Promis
   const { digest, size } = descriptor;
   const timeoutMs = at.registry.stallTimeoutMs + (size / 1_000_000) * CLOSE_MS_PER_MB;
   work.isClosing = true;
-  if (content === undefined) {
-    await inTurn(work, () => closeUpload(at, upload.session, digest, timeoutMs, options));
-  } else {
-    await sendTimed(work, 0, (onPiece) =>
-      closeUpload(at, upload.session, digest, timeoutMs, options, { content, onPiece }),
-    );
-  }
+  await sendInTurn(work, 0, (onPiece) =>
+    closeUpload(at, upload.session, digest, timeoutMs, options, content && { content, onPiece }),
+  );
   return descriptor;
 }
 
-/** Sends a body that begins at an offset of the blob, and times it once there is room for it. */
-function sendTimed<T>(work: Work, offset: number, send: (onPiece: OnPiece) => Promise<T>): Promise<T> {
-  const { at, blob, options } = work;
-  return inTurn(work, () =>
-    at.registry.link.timed((moved) =>
+/**
+ * Waits for its turn among all blobs, and sends a request whose body, if any, begins at an offset of the blob. Times
+ * the body, and reports how the request went: an overloaded server gets fewer at a time.
+ */
+async function sendInTurn<T>(
+  { at, blob, turn, options }: Work,
+  offset: number,
+  send: (onPiece: OnPiece) => Promise<T>,
+): Promise<T> {
+  const { link, sending } = at.registry;
+  await turn.pass();
+  options.signal.throwIfAborted();
+  try {
+    const result = await link.timed((moved) =>
       send(async (end, piece) => {
         await blob.guard?.pass(offset + end, piece);
         moved(end);
         options.onProgress(offset + end);
       }),
-    ),
-  );
-}
-
-/** Waits for its turn among all blobs, and reports how the request went: an overloaded server gets fewer at a time. */
-async function inTurn<T>({ at, turn, options }: Work, request: () => Promise<T>): Promise<T> {
-  const { sending } = at.registry;
-  await turn.pass();
-  options.signal.throwIfAborted();
-  try {
-    const result = await request();
+    );
     sending.recovered();
     return result;
   } catch (error) {
