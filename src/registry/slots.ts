@@ -71,8 +71,7 @@ export function slots(most: number, settled: () => Promise<unknown> = async () =
   return {
     run: (priority, work) =>
       new Promise((resolve, reject) => {
-        // An async function: work may throw before its first await.
-        waiting.push({ priority, start: () => (async () => work(turn))().then(resolve, reject) });
+        waiting.push({ priority, start: () => Promise.try(work, turn).then(resolve, reject) });
         fill();
       }),
     overloaded() {

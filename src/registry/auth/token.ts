@@ -45,35 +45,31 @@ export async function fetchToken(
   credentials: Credentials | undefined,
   call: Call,
 ): Promise<Token> {
-  const url = realmUrl(realm, registry.origin);
-  const isIdentity = credentials !== undefined && "identityToken" in credentials;
-  const request = isIdentity
-    ? refreshRequest(url, service, scopes, credentials.identityToken)
-    : tokenRequest(url, service, scopes);
-  const response = await sendOnce(registry, request, url, basicAuthorization(credentials), call);
+  const request = tokenRequest(realmUrl(realm, registry.origin), service, scopes, credentials);
+  const response = await sendOnce(registry, request, request.url, basicAuthorization(credentials), call);
   const answer = { ...response, text: await readText(response) };
   if (answer.status !== 200) throw refusal(registry, request, answer, scopes, credentials);
   return readToken(answer);
 }
 
-function tokenRequest(url: URL, service: string | undefined, scopes: readonly string[]): RegistryRequest {
-  if (service !== undefined) url.searchParams.append("service", service);
-  for (const scope of scopes) url.searchParams.append("scope", scope);
-  return { method: "GET", url };
-}
-
-function refreshRequest(
+/** Asks in the address, with Basic or anonymously. An identity token is sent in a form: it is a refresh token of OAuth. */
+function tokenRequest(
   url: URL,
   service: string | undefined,
   scopes: readonly string[],
-  identityToken: string,
+  credentials: Credentials | undefined,
 ): RegistryRequest {
+  if (credentials === undefined || !("identityToken" in credentials)) {
+    if (service !== undefined) url.searchParams.append("service", service);
+    for (const scope of scopes) url.searchParams.append("scope", scope);
+    return { method: "GET", url };
+  }
   const form = new URLSearchParams({
     grant_type: "refresh_token",
     ...(service !== undefined && { service }),
     scope: scopes.join(" "),
     client_id: "chunkpush",
-    refresh_token: identityToken,
+    refresh_token: credentials.identityToken,
   });
   return {
     method: "POST",

@@ -84,11 +84,10 @@ async function planUpload(
   const { registry } = at;
   try {
     if (descriptor !== undefined) assertSize(descriptor, session, options);
+    let known = descriptor;
     // One PUT needs the blob's length.
-    const sizeBytes =
-      descriptor?.size ??
-      (goesWhole(registry) ? (await unlessAborted(blob.end, options.signal)).size : undefined);
-    const chunkBytes = planChunks(registry, sizeBytes, options.chunkBytes, limits);
+    if (goesWhole(registry)) known ??= await unlessAborted(blob.end, options.signal);
+    const chunkBytes = planChunks(registry, known?.size, options.chunkBytes, limits);
     const upload = { session, chunkBytes, limits };
     if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
     return upload;
@@ -118,8 +117,7 @@ export function assertSize(
 export async function noteUpload(at: Repository, blob: Descriptor, upload: Upload): Promise<void> {
   const { session, chunkBytes, limits } = upload;
   if (blob.size <= chunkBytes) return;
-  const { href: location } = session.location;
-  const note = { location, offset: session.offset, chunkBytes, ...limits };
+  const note = { location: session.location.href, offset: session.offset, chunkBytes, ...limits };
   await rememberUpload(at.registry.notes, uploadKey(at, blob.digest), note);
 }
 
