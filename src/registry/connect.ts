@@ -1,14 +1,10 @@
 import { PushError, RegistryError } from "../errors.ts";
 import { apiHost, isLoopback, type Reference } from "../oci/reference.ts";
-import { type Retries, retry } from "../retry.ts";
-import type { NoteFolder } from "../store/notes.ts";
 import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import type { Credentials } from "./auth/credentials.ts";
-import { expectStatus } from "./http/expect-status.ts";
-import { exchange } from "./http/send.ts";
-import { isTransient, retryAfterMs } from "./http/transient.ts";
-import type { Trust } from "./http/trust.ts";
+import { exchangePersistently } from "./http/send.ts";
+import { isTransient } from "./http/transient.ts";
 import type { Call, Registry } from "./registry.ts";
 import { registrySlots } from "./slots.ts";
 import { linkRate } from "./upload/link-rate.ts";
@@ -16,21 +12,16 @@ import { linkRate } from "./upload/link-rate.ts";
 /** A greeting that breaks off more often is probably meant for another server. */
 const GREETING_BREAKS = 2;
 
-export type ConnectOptions = {
+export type ConnectOptions = Pick<Registry, "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes"> & {
   /** Its repository's scope is asked for in the greeting, so that one token serves the push. */
   readonly target: Reference;
   readonly credentials: Credentials | undefined;
   /** Uses plain HTTP unless the target says otherwise. */
   readonly insecure: boolean;
-  readonly trust: Trust;
-  readonly proxy: Registry["proxy"];
-  readonly retries: Retries;
-  readonly stallTimeoutMs: number;
   /** Blobs on their way at a time. */
   readonly parallel: number;
   /** The user's chunk size. With it, the limits that earlier pushes noted are not loaded. */
   readonly chunkBytes?: number | undefined;
-  readonly notes: NoteFolder;
   /** Called with the registry's origin before anything is sent there. */
   readonly onAddressed?: (origin: string) => void;
 };
@@ -65,9 +56,7 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
   const isRetryable = (error: unknown) =>
     error instanceof RegistryError ? isTransient(error) : isBroken(error) && ++breaks <= GREETING_BREAKS;
   // 404: a registry that serves its repositories, but not this path. The first blob shows everything else.
-  const greet = () =>
-    exchange(at, request, (response) => expectStatus(at, request, response, 200, 404), call);
-  await retry(retries, isRetryable, retryAfterMs, greet, call);
+  await exchangePersistently(at, request, [200, 404], call, isRetryable);
   return registry;
 }
 

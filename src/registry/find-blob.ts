@@ -1,6 +1,5 @@
 import type { Digest } from "../oci/digest.ts";
 import { retry } from "../retry.ts";
-import { expectStatus } from "./http/expect-status.ts";
 import { exchange } from "./http/send.ts";
 import { isTransient, retryAfterMs } from "./http/transient.ts";
 import { blobUrl, type Call, type Repository } from "./registry.ts";
@@ -39,15 +38,8 @@ export async function askForBlob(at: Repository, digest: Digest, call: Call): Pr
 
 async function headBlob(at: Repository, digest: Digest, call: Call): Promise<FoundBlob | undefined> {
   const request = { method: "HEAD", url: blobUrl(at, digest) } as const;
-  return exchange(
-    at,
-    request,
-    async (response) => {
-      await expectStatus(at, request, response, 200, 404);
-      if (response.status === 404) return undefined;
-      const length = response.headers.get("content-length");
-      return { sizeBytes: length === null ? undefined : Number(length) };
-    },
-    call,
-  );
+  const { status, headers } = await exchange(at, request, [200, 404], call);
+  if (status === 404) return undefined;
+  const length = headers.get("content-length");
+  return { sizeBytes: length === null ? undefined : Number(length) };
 }

@@ -12,8 +12,6 @@ import { assertLayerCount, parseImageConfig } from "../oci/image.ts";
 import { parseJson } from "../oci/json.ts";
 import { object } from "../oci/json-schema.ts";
 import { pullScope } from "./auth/scope.ts";
-import { readText } from "./http/body.ts";
-import { expectStatus } from "./http/expect-status.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { blobUrl, type Call, manifestUrl, type Repository } from "./registry.ts";
 
@@ -107,13 +105,6 @@ async function read(
   // The token of the push serves a mount from there, too.
   const scopes = repository === name ? [] : [pullScope(repository)];
   const request = { method: "GET", url, headers: ACCEPT, scopes } as const;
-  return exchangePersistently(
-    at,
-    request,
-    async (response) => {
-      await expectStatus(at, request, response, 200, 404);
-      return response.status === 200 ? new TextEncoder().encode(await readText(response)) : undefined;
-    },
-    call,
-  );
+  const { status, text } = await exchangePersistently(at, request, [200, 404], call);
+  return status === 200 ? new TextEncoder().encode(text) : undefined;
 }

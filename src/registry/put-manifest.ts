@@ -1,7 +1,6 @@
 import { PushError, RegistryError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Manifest } from "../oci/manifest.ts";
-import { expectStatus } from "./http/expect-status.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { printable } from "./http/spec-errors.ts";
 import { type Call, manifestUrl, type Repository } from "./registry.ts";
@@ -38,15 +37,8 @@ export async function putManifest(
     headers: { "content-type": manifest.mediaType },
     body: new Blob([manifest.bytes]),
   } as const;
-  const stored = await exchangePersistently(
-    at,
-    request,
-    async (response) => {
-      await expectStatus(at, request, response, 201);
-      return response.headers.get("docker-content-digest");
-    },
-    call,
-  );
+  const { headers } = await exchangePersistently(at, request, [201], call);
+  const stored = headers.get("docker-content-digest");
   if (stored !== null && stored !== manifest.digest) {
     throw new PushError(
       "CONTENT_MISMATCH",

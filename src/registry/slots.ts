@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 export type Slots = {
   /** Runs work when there is room. The waiting work with the highest priority is next, then the oldest. */
   run<T>(priority: number, work: (turn: Turn) => Promise<T>): Promise<T>;
-  /** Reports that the server is overloaded. One overload may be a coincidence; each further one halves the width. */
+  /** Reports that the server is overloaded. From the second time in a row on, that halves the width. */
   overloaded(): void;
   /** Reports a success: the width grows by one, up to the most. */
   recovered(): void;
@@ -71,8 +71,7 @@ export function slots(most: number, settled: () => Promise<unknown> = async () =
   return {
     run: (priority, work) =>
       new Promise((resolve, reject) => {
-        // An async function: work may throw before its first await.
-        waiting.push({ priority, start: () => (async () => work(turn))().then(resolve, reject) });
+        waiting.push({ priority, start: () => Promise.try(work, turn).then(resolve, reject) });
         fill();
       }),
     overloaded() {
@@ -94,11 +93,7 @@ const QUESTIONS = 16;
  *
  * @param parallel blobs on their way at a time. With one, questions and uploads follow one another
  */
-export function registrySlots(parallel: number): {
-  readonly asking: Slots;
-  readonly questions: Set<Promise<unknown>>;
-  readonly sending: Slots;
-} {
+export function registrySlots(parallel: number) {
   const questions = new Set<Promise<unknown>>();
   // Let continuations of the last answer queue their uploads first.
   const oneSlot = slots(1, () => setImmediate());

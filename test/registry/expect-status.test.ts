@@ -15,9 +15,9 @@ async function refusal(
 ): Promise<RegistryError> {
   const client = clientOf({ url: "http://registry.example" }, authorization ? { authorization } : {});
   const request = { method: "PATCH", url: URL_ASKED, ...(body && { body }) } as const;
-  const response = { status, headers: new Headers(headers), url: URL_ASKED, body: new Response(text).body };
+  const response = { status, headers: new Headers(headers), url: URL_ASKED, text };
   try {
-    await expectStatus(client, request, response, 200);
+    expectStatus(client, request, response, [200]);
   } catch (error) {
     if (error instanceof RegistryError) return error;
     throw error;
@@ -37,8 +37,8 @@ function shown({ message, hint }: PushError): string {
 describe("expectStatus", () => {
   test("lets what is wanted pass", async () => {
     const request = { method: "GET", url: URL_ASKED } as const;
-    const response = { status: 404, headers: new Headers(), url: URL_ASKED, body: null };
-    await expectStatus(clientOf({ url: "" }), request, response, 200, 404);
+    const response = { status: 404, headers: new Headers(), url: URL_ASKED, text: "" };
+    expectStatus(clientOf({ url: "" }), request, response, [200, 404]);
   });
 
   test.each<[number, ErrorCode]>([

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { RegistryError } from "../../src/errors.ts";
 import { drain, readText } from "../../src/registry/http/body.ts";
 import {
   exchange,
@@ -170,7 +171,7 @@ describe("a body", () => {
     });
     const url = new URL(`http://127.0.0.1:${server.port}/`);
     const client = clientOf({ url: url.origin });
-    for (let i = 0; i < 20; i++) await exchange(client, { method: "GET", url }, async () => {}, client);
+    for (let i = 0; i < 20; i++) await exchange(client, { method: "GET", url }, [404], client);
     await server.stop(true);
     expect(ports.size).toBeLessThanOrEqual(3);
   });
@@ -323,25 +324,29 @@ describe("no answer", () => {
 });
 
 describe("exchangePersistently", () => {
-  test("repeats what the check finds transient, and nothing else", async () => {
-    let count = 0;
-    await using server = startHttpServer(() => {
-      count++;
-      return new Response(null, { status: 200 });
-    });
+  test.each([
+    ["a passing fault", 503, 4],
+    ["nothing that is refused", 400, 1],
+  ])("repeats %s", async (_, status, count) => {
+    await using server = startWitness(() => new Response(null, { status }));
+    const client = clientOf(server, { retries: 3 });
+    const request = { method: "GET", url: new URL(server.url) } as const;
+    const error = await rejection(exchangePersistently(client, request, [200], client));
+    expect(error).toBeInstanceOf(RegistryError);
+    expect(server.seen).toHaveLength(count);
+    expect(client.seenRetries).toHaveLength(count - 1);
+  });
+
+  test("repeats no bug of whoever tells what may be repeated", async () => {
+    await using server = startWitness(() => new Response(null, { status: 503 }));
     const client = clientOf(server);
     const bug = new TypeError("a bug in the check");
     const request = { method: "GET", url: new URL(server.url) } as const;
-    const work = exchangePersistently(
-      client,
-      request,
-      () => {
-        throw bug;
-      },
-      client,
-    );
-    await expect(work).rejects.toBe(bug);
-    expect(count).toBe(1);
+    const isRetryable = () => {
+      throw bug;
+    };
+    await expect(exchangePersistently(client, request, [200], client, isRetryable)).rejects.toBe(bug);
+    expect(server.seen).toHaveLength(1);
     expect(client.seenRetries).toEqual([]);
   });
 });

@@ -5,32 +5,32 @@ import { sendOnce } from "../http/send-once.ts";
 import type { Registry } from "../registry.ts";
 import type { Authenticator } from "./authenticator.ts";
 import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
-import { basicAuthorization, type Credentials, formsOf, secretsOf } from "./credentials.ts";
-import { repeatsSecret } from "./repeated-secret.ts";
+import { basicAuthorization, type Credentials, formsOf, repeatsSecret, secretsOf } from "./credentials.ts";
 import { isCovered } from "./scope.ts";
 import { fetchToken } from "./token.ts";
 
 /** A token is replaced so long before it expires, at most a quarter of its life: a request must not outlive it. */
 const MARGIN_MS = 30_000;
 
-type CurrentToken = { readonly authorization: string; readonly renewAtMs: number };
-type TokenRequest = { readonly authorization: Promise<string>; readonly signal: AbortSignal };
+type State = ReturnType<typeof stateOf>;
 
 /** The state of one registry's authentication. */
-type State = {
-  readonly registry: Omit<Registry, "auth">;
-  readonly credentials: Credentials | undefined;
-  readonly now: () => number;
-  /** The Basic header. Undefined: the push is anonymous. */
-  readonly basic: string | undefined;
-  readonly secrets: Set<string>;
-  /** Tokens by their scopes. */
-  readonly tokens: Map<string, CurrentToken>;
-  /** Token requests that are not answered yet. */
-  readonly underWay: Map<string, TokenRequest>;
-  /** Set once the registry has asked for tokens. */
-  challenge: BearerChallenge | undefined;
-};
+function stateOf(registry: Omit<Registry, "auth">, credentials: Credentials | undefined, now: () => number) {
+  return {
+    registry,
+    credentials,
+    now,
+    /** The Basic header. Undefined: the push is anonymous. */
+    basic: basicAuthorization(credentials),
+    secrets: new Set(secretsOf(credentials)),
+    /** Tokens by their scopes. */
+    tokens: new Map<string, { readonly authorization: string; readonly renewAtMs: number }>(),
+    /** Token requests that are not answered yet. */
+    underWay: new Map<string, { readonly authorization: Promise<string>; readonly signal: AbortSignal }>(),
+    /** Set once the registry has asked for tokens. */
+    challenge: undefined as BearerChallenge | undefined,
+  };
+}
 
 /**
  * Proves who pushes: by Basic, sent without being asked, until the registry asks for a token; from then on by tokens
@@ -44,16 +44,7 @@ export function authenticate(
   credentials: Credentials | undefined,
   now: () => number = Date.now,
 ): Authenticator {
-  const state: State = {
-    registry,
-    credentials,
-    now,
-    basic: basicAuthorization(credentials),
-    secrets: new Set(secretsOf(credentials)),
-    tokens: new Map(),
-    underWay: new Map(),
-    challenge: undefined,
-  };
+  const state = stateOf(registry, credentials, now);
   return {
     isAnonymous: credentials === undefined,
     authorization: (scopes, call) => authorize(state, scopes, call),

@@ -1,5 +1,5 @@
 /** One challenge of a 401. Its scheme and the names of its parameters are in lower case. */
-type Challenge = { readonly scheme: string; readonly parameters: ReadonlyMap<string, string> };
+type Challenge = { readonly scheme: string; readonly parameters: Map<string, string> };
 
 /** Asks for a bearer token: https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate */
 export type BearerChallenge = {
@@ -35,7 +35,7 @@ export function bearerChallenge(headers: Headers): BearerChallenge | undefined {
  * an equals sign. Parsing ends at the first invalid character.
  */
 function parseChallenges(header: string): Challenge[] {
-  const challenges: { scheme: string; parameters: Map<string, string> }[] = [];
+  const challenges: Challenge[] = [];
   let at = 0;
   const next = (pattern: RegExp) => {
     pattern.lastIndex = at;
@@ -45,12 +45,12 @@ function parseChallenges(header: string): Challenge[] {
   };
   for (;;) {
     next(SEPARATORS);
-    const parameter = challenges.length > 0 ? next(PARAMETER) : null;
-    if (parameter !== null) {
+    const current = challenges.at(-1);
+    const parameter = current && next(PARAMETER);
+    if (parameter) {
       const [, name = "", quoted, bare = ""] = parameter;
-      const { parameters } = challenges[challenges.length - 1] ?? { parameters: new Map() };
-      if (!parameters.has(name.toLowerCase()))
-        parameters.set(name.toLowerCase(), quoted?.replace(/\\(.)/gs, "$1") ?? bare);
+      const key = name.toLowerCase();
+      if (!current.parameters.has(key)) current.parameters.set(key, quoted?.replace(/\\(.)/gs, "$1") ?? bare);
       continue;
     }
     const scheme = next(SCHEME)?.[1];

@@ -7,6 +7,9 @@ export type Credentials =
 /** Credential helpers return identity tokens with this user name. */
 const IDENTITY_TOKEN_USERNAME = "<token>";
 
+/** An address may contain a shorter password by chance, such as "docker-registry". */
+const LEAST_SECRET_CHARACTERS = 16;
+
 /** Makes credentials of a user name and a password. Recognizes an identity token as Docker does. */
 export function credentialsOf(username: string, password: string): Credentials {
   return username === IDENTITY_TOKEN_USERNAME ? { identityToken: password } : { username, password };
@@ -43,4 +46,12 @@ export function formsOf(secret: string): string[] {
     Buffer.from(secret, "utf8").toString("latin1"),
   ];
   return [...new Set(forms)];
+}
+
+/**
+ * Tells whether an address from a server contains a secret. A request to it would carry the secret to other hosts, and
+ * the address ends up in files and messages.
+ */
+export function repeatsSecret(address: string, secrets: readonly string[]): boolean {
+  return secrets.some((secret) => secret.length >= LEAST_SECRET_CHARACTERS && address.includes(secret));
 }

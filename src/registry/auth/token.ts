@@ -3,7 +3,7 @@ import { PushError, RegistryError } from "../../errors.ts";
 import { object } from "../../oci/json-schema.ts";
 import type { Call } from "../../retry.ts";
 import { readText } from "../http/body.ts";
-import { type RegistryRequest, type RegistryResponse, sendOnce } from "../http/send-once.ts";
+import { type Answer, describe, type RegistryRequest, sendOnce } from "../http/send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
 import { isTransient } from "../http/transient.ts";
 import type { Registry } from "../registry.ts";
@@ -15,16 +15,15 @@ import { repositoryOf } from "./scope.ts";
 const DEFAULT_LIFETIME_SECONDS = 60;
 
 const TEXT = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/));
-const ANSWER = object({
+const LIFETIME = v.pipe(v.unknown(), v.toNumber(), v.finite(), v.gtValue(0));
+const TOKEN = object({
   token: v.fallback(v.optional(TEXT), undefined),
   /** OAuth's name for `token`. */
   access_token: v.fallback(v.optional(TEXT), undefined),
-  expires_in: v.fallback(
-    v.pipe(v.unknown(), v.toNumber(), v.finite(), v.gtValue(0)),
-    DEFAULT_LIFETIME_SECONDS,
-  ),
+  expires_in: v.fallback(LIFETIME, DEFAULT_LIFETIME_SECONDS),
   issued_at: v.fallback(v.optional(v.string()), undefined),
 });
+const ANSWER = v.pipe(v.string(), v.parseJson(), TOKEN);
 
 /** A bearer token, and how long it is valid from the time of asking. */
 export type Token = { readonly value: string; readonly lifetimeMs: number };
@@ -46,35 +45,31 @@ export async function fetchToken(
   credentials: Credentials | undefined,
   call: Call,
 ): Promise<Token> {
-  const url = realmUrl(realm, registry.origin);
-  const isIdentity = credentials !== undefined && "identityToken" in credentials;
-  const request = isIdentity
-    ? refreshRequest(url, service, scopes, credentials.identityToken)
-    : tokenRequest(url, service, scopes);
-  const response = await sendOnce(registry, request, url, basicAuthorization(credentials), call);
-  const text = await readText(response);
-  if (response.status !== 200) throw refusal(registry, request, { response, text }, scopes, credentials);
-  return readToken(text, response.headers, url);
+  const request = tokenRequest(realmUrl(realm, registry.origin), service, scopes, credentials);
+  const response = await sendOnce(registry, request, request.url, basicAuthorization(credentials), call);
+  const answer = { ...response, text: await readText(response) };
+  if (answer.status !== 200) throw refusal(registry, request, answer, scopes, credentials);
+  return readToken(answer);
 }
 
-function tokenRequest(url: URL, service: string | undefined, scopes: readonly string[]): RegistryRequest {
-  if (service !== undefined) url.searchParams.append("service", service);
-  for (const scope of scopes) url.searchParams.append("scope", scope);
-  return { method: "GET", url };
-}
-
-function refreshRequest(
+/** Asks in the address, with Basic or anonymously. An identity token is sent in a form: it is a refresh token of OAuth. */
+function tokenRequest(
   url: URL,
   service: string | undefined,
   scopes: readonly string[],
-  identityToken: string,
+  credentials: Credentials | undefined,
 ): RegistryRequest {
+  if (credentials === undefined || !("identityToken" in credentials)) {
+    if (service !== undefined) url.searchParams.append("service", service);
+    for (const scope of scopes) url.searchParams.append("scope", scope);
+    return { method: "GET", url };
+  }
   const form = new URLSearchParams({
     grant_type: "refresh_token",
     ...(service !== undefined && { service }),
     scope: scopes.join(" "),
     client_id: "chunkpush",
-    refresh_token: identityToken,
+    refresh_token: credentials.identityToken,
   });
   return {
     method: "POST",
@@ -99,8 +94,8 @@ function realmUrl(realm: string, origin: string): URL {
   return url;
 }
 
-function readToken(text: string, headers: Headers, url: URL): Token {
-  const answer = v.safeParse(ANSWER, parseJson(text));
+function readToken({ text, headers, url }: Answer): Token {
+  const answer = v.safeParse(ANSWER, text);
   const value = answer.success ? (answer.output.token ?? answer.output.access_token) : undefined;
   if (!answer.success || value === undefined) {
     throw new PushError(
@@ -114,34 +109,24 @@ function readToken(text: string, headers: Headers, url: URL): Token {
   return { value, lifetimeMs: answer.output.expires_in * 1000 - (ageMs > 0 ? ageMs : 0) };
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /** Says why there is no token. Only a transient failure looks like an answer of the registry, so that it is retried. */
 function refusal(
   registry: Omit<Registry, "auth">,
-  { method, url }: RegistryRequest,
-  { response, text }: { readonly response: RegistryResponse; readonly text: string },
+  request: RegistryRequest,
+  { status, headers, text }: Answer,
   [scope = ""]: readonly string[],
   credentials: Credentials | undefined,
 ): PushError {
-  const { status, headers } = response;
-  const errors = readSpecErrors(text);
   const server = `The token server of ${registry.origin}`;
   const secrets = secretsOf(credentials);
-  const asked = printable(`${method} ${url.origin}${url.pathname}`, secrets);
-  const answered = `${asked} answered ${status}${quoteErrors(errors, secrets)}.`;
+  const said = quoteErrors(readSpecErrors(text), secrets);
+  const answered = `${printable(describe(request), secrets)} answered ${status}${said}.`;
   const passing = new RegistryError("TOKEN_FAILED", `${server} gave no token. ${answered}`, {
     status,
     specCodes: [],
     namedDigests: [],
     headers,
-    url: url.href,
+    url: request.url.href,
   });
   if (isTransient(passing)) return passing;
   if (credentials !== undefined && "identityToken" in credentials && (status === 400 || status === 401)) {

@@ -4,12 +4,16 @@ import type { RegistryResponse } from "./send-once.ts";
 const MAX_TEXT_BYTES = 1024 * 1024;
 
 /** Reads a response's body as text, at most 1 MiB of it. */
-export async function readText(response: Pick<RegistryResponse, "body">): Promise<string> {
+export async function readText({ body }: Pick<RegistryResponse, "body">): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
-  await readPart(response, (piece) => {
+  let readBytes = 0;
+  for await (const piece of body ?? []) {
     text += decoder.decode(piece, { stream: true });
-  });
+    readBytes += piece.length;
+    // Leaving the loop cancels the body.
+    if (readBytes >= MAX_TEXT_BYTES) break;
+  }
   return text;
 }
 
@@ -18,18 +22,5 @@ export async function readText(response: Pick<RegistryResponse, "body">): Promis
  * closed. Does nothing to a body that was read, or that somebody is reading.
  */
 export async function drain(response: Pick<RegistryResponse, "body">): Promise<void> {
-  if (response.body?.locked === false) await readPart(response, () => {});
-}
-
-async function readPart(
-  { body }: Pick<RegistryResponse, "body">,
-  take: (piece: Uint8Array) => void,
-): Promise<void> {
-  let readBytes = 0;
-  for await (const piece of body ?? []) {
-    take(piece);
-    readBytes += piece.length;
-    // Leaving the loop cancels the body.
-    if (readBytes >= MAX_TEXT_BYTES) break;
-  }
+  if (response.body?.locked === false) await readText(response);
 }

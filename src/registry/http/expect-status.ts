@@ -2,26 +2,21 @@ import { type ErrorCode, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import { bearerChallenge } from "../auth/challenge.ts";
 import type { Repository } from "../registry.ts";
-import { readText } from "./body.ts";
-import { describe, type RegistryRequest, type RegistryResponse } from "./send-once.ts";
+import { type Answer, describe, type RegistryRequest } from "./send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "./spec-errors.ts";
 
-/**
- * Throws a `RegistryError` that says what to do, unless the response has one of the wanted statuses. Then its body is
- * left to the caller.
- */
-export async function expectStatus(
+/** Throws a `RegistryError` that says what to do, unless the answer has one of the wanted statuses. */
+export function expectStatus(
   at: Repository,
   request: RegistryRequest,
-  response: RegistryResponse,
-  ...wanted: readonly number[]
-): Promise<void> {
-  if (wanted.includes(response.status)) return;
-  const text = await readText(response);
-  const { status, headers, url } = response;
+  answer: Answer,
+  wanted: readonly number[],
+): void {
+  const { status, headers, url, text } = answer;
+  if (wanted.includes(status)) return;
   const errors = readSpecErrors(text);
   const secrets = at.registry.auth.secrets();
-  const { code, reason, hint } = explain(at, request, response, text);
+  const { code, reason, ...advice } = explain(at, request, answer);
   // serverless-registry puts its whole upload state into the message of a 416.
   const said = status === 416 ? "" : quoteErrors(errors, secrets);
   // The address may come from a Location, and is no more to be trusted than the message.
@@ -36,19 +31,14 @@ export async function expectStatus(
       headers,
       url: url.href,
     },
-    hint === undefined ? {} : { hint },
+    advice,
   );
 }
 
 type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
 
-function explain(
-  { registry, name }: Repository,
-  request: RegistryRequest,
-  response: RegistryResponse,
-  text: string,
-): Explanation {
-  const { status, headers } = response;
+function explain({ registry, name }: Repository, request: RegistryRequest, answer: Answer): Explanation {
+  const { status, headers, url, text } = answer;
   if (status === 400 && /HTTP request (?:was sent )?to (?:an )?HTTPS/i.test(text)) {
     return {
       code: "TLS_UNEXPECTED",
@@ -56,7 +46,7 @@ function explain(
       hint: "Leave --insecure and INSECURE_HTTP_PUSH out, or put https:// in front of the target.",
     };
   }
-  if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized({ registry, name }, response) };
+  if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized({ registry, name }, answer) };
   if (status === 403) {
     return {
       code: "DENIED",
@@ -73,11 +63,11 @@ function explain(
     };
   }
   const location = headers.get("location");
-  if (status >= 300 && status < 400 && location !== null && URL.canParse(location, response.url.href)) {
+  if (status >= 300 && status < 400 && location !== null && URL.canParse(location, url.href)) {
     return {
       code: "REGISTRY_FAILED",
-      reason: `${response.url.origin} sends elsewhere what is to be pushed.`,
-      hint: `Name the place that it leads to in the target: ${new URL(location, response.url.href).origin}`,
+      reason: `${url.origin} sends elsewhere what is to be pushed.`,
+      hint: `Name the place that it leads to in the target: ${new URL(location, url).origin}`,
     };
   }
   return { code: "REGISTRY_FAILED", reason: "The registry did not do what was asked." };
@@ -85,7 +75,7 @@ function explain(
 
 function explainUnauthorized(
   { registry, name }: Repository,
-  { url, headers }: RegistryResponse,
+  { url, headers }: Answer,
 ): Omit<Explanation, "code"> {
   if (url.origin !== registry.origin) {
     return {

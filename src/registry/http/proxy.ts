@@ -28,6 +28,7 @@ function isLoopback({ hostname }: URL): boolean {
 /** Matches `*`, a host, a domain (`example.com`, `.example.com` or `*.example.com`), each with a port, or a subnet. */
 function matches(rule: string, { hostname, port, protocol }: URL): boolean {
   if (rule === "*") return true;
+  const { isIPv6 } = process.getBuiltinModule("node:net");
   const host = hostname.replace(/^\[|\]$/g, "");
   if (rule.includes("/")) return isInSubnet(host, rule);
   const [, name = "", rulePort] = /^(.*?)(?::(\d+))?$/.exec(isIPv6(rule) ? `[${rule}]` : rule) ?? [];
@@ -46,8 +47,4 @@ function isInSubnet(host: string, rule: string): boolean {
   const subnet = new BlockList();
   subnet.addSubnet(network, Number(bits), family);
   return subnet.check(host, family);
-}
-
-function isIPv6(text: string): boolean {
-  return process.getBuiltinModule("node:net").isIP(text) === 6;
 }

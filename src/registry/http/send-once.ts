@@ -37,6 +37,12 @@ export type RegistryResponse = {
   readonly body: ReadableStream<Uint8Array> | null;
 };
 
+/** A response whose body was read. */
+export type Answer = Omit<RegistryResponse, "body"> & {
+  /** The body, at most 1 MiB of it. */
+  readonly text: string;
+};
+
 /** Describes a request for a message. */
 export function describe({ method, url }: Pick<RegistryRequest, "method" | "url">): string {
   return `${method} ${url.origin}${url.pathname}`;

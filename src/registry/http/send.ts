@@ -1,10 +1,11 @@
 import { PushError } from "../../errors.ts";
 import { type Call, retry } from "../../retry.ts";
-import { repeatsSecret } from "../auth/repeated-secret.ts";
+import { repeatsSecret } from "../auth/credentials.ts";
 import { pushScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
-import { drain } from "./body.ts";
-import { describe, type RegistryRequest, type RegistryResponse, sendOnce } from "./send-once.ts";
+import { drain, readText } from "./body.ts";
+import { expectStatus } from "./expect-status.ts";
+import { type Answer, describe, type RegistryRequest, type RegistryResponse, sendOnce } from "./send-once.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 
 const MAX_REDIRECTS = 5;
@@ -35,34 +36,29 @@ export async function send(at: Repository, request: RegistryRequest, call: Call)
   );
 }
 
-/**
- * Sends one request, and returns what `take` makes of the response. Drains what `take` leaves of the body.
- *
- * @param take throws if the response is not the wanted one
- */
-export async function exchange<T>(
+/** Sends one request, and reads the answer. Throws a `RegistryError` unless it has one of the wanted statuses. */
+export async function exchange(
   at: Repository,
   request: RegistryRequest,
-  take: (response: RegistryResponse) => Promise<T>,
+  wanted: readonly number[],
   call: Call,
-): Promise<T> {
+): Promise<Answer> {
   const response = await send(at, request, call);
-  try {
-    return await take(response);
-  } finally {
-    await drain(response);
-  }
+  const answer = { ...response, text: await readText(response) };
+  expectStatus(at, request, answer, wanted);
+  return answer;
 }
 
 /** Exchanges a small request that may be repeated, again and again until it is answered or refused. */
-export async function exchangePersistently<T>(
+export async function exchangePersistently(
   at: Repository,
   request: RegistryRequest,
-  take: (response: RegistryResponse) => Promise<T>,
+  wanted: readonly number[],
   call: Call,
-): Promise<T> {
-  const attempt = () => exchange(at, request, take, call);
-  return retry(at.registry.retries, isTransient, retryAfterMs, attempt, call);
+  isRetryable = isTransient,
+): Promise<Answer> {
+  const attempt = () => exchange(at, request, wanted, call);
+  return retry(at.registry.retries, isRetryable, retryAfterMs, attempt, call);
 }
 
 /** Only 307 and 308 keep method and body. The older ones would turn an upload into a GET. */

@@ -2,19 +2,15 @@ import * as v from "valibot";
 import { object } from "../../oci/json-schema.ts";
 
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
-const ERRORS = object({
-  errors: v.array(object({ code: v.string(), message: v.optional(v.string()) })),
-});
+const SPEC_ERROR = object({ code: v.string(), message: v.optional(v.string()) });
+const ANSWER = v.pipe(v.string(), v.parseJson(), object({ errors: v.array(SPEC_ERROR) }));
 
-type SpecError = v.InferOutput<typeof ERRORS>["errors"][number];
+type SpecError = v.InferOutput<typeof SPEC_ERROR>;
 
 /** Reads the errors in a registry's answer. There are none in a proxy's page or an empty answer. */
 export function readSpecErrors(text: string): readonly SpecError[] {
-  try {
-    return v.parse(ERRORS, JSON.parse(text)).errors;
-  } catch {
-    return [];
-  }
+  const answer = v.safeParse(ANSWER, text);
+  return answer.success ? answer.output.errors : [];
 }
 
 /** Quotes errors in brackets, to follow a status. Empty without errors. */

@@ -1,26 +1,21 @@
 import { PushError } from "../../errors.ts";
 import { formatDuration } from "../../format.ts";
 
-/** Aborts a request in which nothing moves any more. */
-export type StallTimer = {
-  readonly signal: AbortSignal;
-  /** Starts the timer anew: something moved, or is waited for from now on. */
-  restart(timeoutMs: number): void;
-  /** Stops the timer: nothing is waited for. */
-  stop(): void;
-};
+export type StallTimer = ReturnType<typeof stallTimer>;
 
 /**
- * Makes a timer, which `restart` starts. A time limit for a whole request would fit no more than one size of body.
+ * Makes a timer that aborts a request in which nothing moves any more. A time limit for a whole request would fit no
+ * more than one size of body.
  *
  * @param what the request, for the message
  */
-export function stallTimer(what: string): StallTimer {
+export function stallTimer(what: string) {
   const controller = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   return {
     signal: controller.signal,
-    restart(timeoutMs) {
+    /** Starts the timer anew: something moved, or is waited for from now on. */
+    restart(timeoutMs: number) {
       clearTimeout(timer);
       timer = setTimeout(() => {
         controller.abort(
@@ -28,6 +23,7 @@ export function stallTimer(what: string): StallTimer {
         );
       }, timeoutMs);
     },
+    /** Stops the timer: nothing is waited for. */
     stop: () => clearTimeout(timer),
   };
 }

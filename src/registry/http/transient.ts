@@ -1,11 +1,6 @@
 import { type ErrorCode, PushError, RegistryError } from "../../errors.ts";
 
-const TRANSIENT_CODES: readonly ErrorCode[] = [
-  "CONNECTION_REFUSED",
-  "CONNECTION_LOST",
-  "HOST_UNKNOWN",
-  "STALLED",
-];
+const TRANSIENT: readonly ErrorCode[] = ["CONNECTION_REFUSED", "CONNECTION_LOST", "HOST_UNKNOWN", "STALLED"];
 
 /** Tells whether a failure passes by itself: a lost connection, 408, 425, 429, or a fault of the server. */
 export function isTransient(error: unknown): boolean {
@@ -13,7 +8,7 @@ export function isTransient(error: unknown): boolean {
     const { status } = error.answer;
     return status === 408 || status === 425 || status === 429 || status >= 500;
   }
-  return error instanceof PushError && TRANSIENT_CODES.includes(error.code);
+  return error instanceof PushError && TRANSIENT.includes(error.code);
 }
 
 /** Returns how long the server asked to wait: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after */

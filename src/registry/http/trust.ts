@@ -22,15 +22,11 @@ export async function readTrust({ caFiles, skipVerify }: TrustOptions): Promise<
   return {
     // Loaded when TLS is first used: it takes 20 ms, a good part of a push that sends nothing.
     get ca() {
-      ca ??= [...machineAuthorities(), ...own];
+      const { getCACertificates } = process.getBuiltinModule("node:tls");
+      ca ??= [...getCACertificates("default"), ...getCACertificates("system"), ...own];
       return ca;
     },
   };
-}
-
-function machineAuthorities(): string[] {
-  const { getCACertificates } = process.getBuiltinModule("node:tls");
-  return [...getCACertificates("default"), ...getCACertificates("system")];
 }
 
 async function readAuthorities(path: string): Promise<string> {

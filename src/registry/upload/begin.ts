@@ -5,7 +5,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { forgetUpload, recallUpload, rememberUpload, type UploadKey } from "../../store/upload-notes.ts";
 import type { Call, Registry, Repository } from "../registry.ts";
 import { type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
-import { type Outgoing, unlessAborted } from "./outgoing.ts";
+import { type NamedBlob, type Outgoing, unlessAborted } from "./outgoing.ts";
 import {
   askUpload,
   cancelUpload,
@@ -51,7 +51,7 @@ export async function tryMount(
  */
 export async function mountOrBeginUpload(
   at: Repository,
-  blob: Outgoing & { readonly descriptor: Descriptor },
+  blob: NamedBlob,
   repositories: readonly string[],
   options: BeginOptions,
 ): Promise<Upload | { readonly mountedFrom: string }> {
@@ -97,11 +97,10 @@ async function planUpload(
   const { registry } = at;
   try {
     if (descriptor !== undefined) assertSize(descriptor, session, options);
+    let known = descriptor;
     // One PUT needs the blob's length.
-    const sizeBytes =
-      descriptor?.size ??
-      (goesWhole(registry) ? (await unlessAborted(blob.end, options.signal)).size : undefined);
-    const chunkBytes = planChunks(registry, sizeBytes, options.chunkBytes, limits);
+    if (goesWhole(registry)) known ??= await unlessAborted(blob.end, options.signal);
+    const chunkBytes = planChunks(registry, known?.size, options.chunkBytes, limits);
     const upload = { session, chunkBytes, limits };
     if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
     return upload;
@@ -131,8 +130,7 @@ export function assertSize(
 export async function noteUpload(at: Repository, blob: Descriptor, upload: Upload): Promise<void> {
   const { session, chunkBytes, limits } = upload;
   if (blob.size <= chunkBytes) return;
-  const { href: location } = session.location;
-  const note = { location, offset: session.offset, chunkBytes, ...limits };
+  const note = { location: session.location.href, offset: session.offset, chunkBytes, ...limits };
   await rememberUpload(at.registry.notes, uploadKey(at, blob.digest), note);
 }
 

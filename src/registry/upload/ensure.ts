@@ -7,7 +7,7 @@ import { askForBlob, type FoundBlob } from "../find-blob.ts";
 import type { Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
 import { mountOrBeginUpload, resumeUpload, uploadKey } from "./begin.ts";
-import type { Outgoing } from "./outgoing.ts";
+import type { NamedBlob } from "./outgoing.ts";
 import { type SendOptions, type Sent, sendUpload } from "./send-blob.ts";
 
 export type EnsureOptions = SendOptions & {
@@ -28,9 +28,6 @@ export type Ensured =
   | { readonly how: "present" }
   | { readonly how: "mounted"; readonly from: string }
   | ({ readonly how: "sent" } & Sent);
-
-/** A blob whose digest is known. */
-type NamedBlob = Outgoing & { readonly descriptor: Descriptor };
 
 /**
  * Brings a blob to a repository, unless it is there. A lock lets processes that share the notes send a blob to a

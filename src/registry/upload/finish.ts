@@ -34,30 +34,34 @@ export type FinishOptions = BeginOptions & {
   readonly onProgress: (sentBytes: number) => void;
 };
 
+type Work = ReturnType<typeof workOn>;
+
 /** The state of `finishUpload`. */
-type Work = {
-  readonly at: Repository;
-  readonly blob: Outgoing;
-  readonly upload: Upload;
-  readonly options: FinishOptions;
-  readonly turn: Turn;
-  /** Undefined while the blob grows. */
-  descriptor: Descriptor | undefined;
-  /** The end of the furthest chunk that was read. */
-  reach: number;
-  /** The furthest offset that the server had in this session. */
-  furthest: number;
-  /** Failures in a row without a byte of progress. */
-  failures: number;
-  restarts: number;
-  /** Whether the last request was the closing PUT. */
-  isClosing: boolean;
-  /** Closing PUTs of this session that failed as if it were dead. */
-  closeFailures: number;
-  deaths: number;
-  /** Connections in a row that broke before anything was there. */
-  cuts: number;
-};
+function workOn(at: Repository, blob: Outgoing, upload: Upload, options: FinishOptions, turn: Turn) {
+  return {
+    at,
+    blob,
+    upload,
+    options,
+    turn,
+    /** Undefined while the blob grows. */
+    descriptor: blob.descriptor,
+    /** The end of the furthest chunk that was read. */
+    reach: upload.session.offset,
+    /** The furthest offset that the server had in this session. */
+    furthest: upload.session.offset,
+    /** Failures in a row without a byte of progress. */
+    failures: 0,
+    restarts: 0,
+    /** Whether the last request was the closing PUT. */
+    isClosing: false,
+    /** Closing PUTs of this session that failed as if it were dead. */
+    closeFailures: 0,
+    deaths: 0,
+    /** Connections in a row that broke before anything was there. */
+    cuts: 0,
+  };
+}
 
 /**
  * Sends what is missing, and closes the upload. All retries of an upload session happen here: after a failure the server is
@@ -75,22 +79,7 @@ export async function finishUpload(
   turn: Turn,
 ): Promise<Descriptor> {
   const { retries } = at.registry;
-  const work: Work = {
-    at,
-    blob,
-    upload,
-    options,
-    turn,
-    descriptor: blob.descriptor,
-    reach: upload.session.offset,
-    furthest: upload.session.offset,
-    failures: 0,
-    restarts: 0,
-    isClosing: false,
-    closeFailures: 0,
-    deaths: 0,
-    cuts: 0,
-  };
+  const work = workOn(at, blob, upload, options, turn);
   for (;;) {
     try {
       return await sendRest(work);
@@ -117,7 +106,7 @@ async function sendRest(work: Work): Promise<Descriptor> {
     if (session.offset === 0 && chunk.size === work.descriptor?.size)
       return close(work, work.descriptor, chunk);
     if (chunk.size === 0) break;
-    const next = await sendTimed(work, session.offset, (onPiece) =>
+    const next = await sendInTurn(work, session.offset, (onPiece) =>
       sendChunk(at, session, chunk, onPiece, options),
     );
     await moveTo(work, next);
@@ -144,37 +133,32 @@ async function close(work: Work, descriptor: Descriptor, content?: Blob): Promis
   const { digest, size } = descriptor;
   const timeoutMs = at.registry.stallTimeoutMs + (size / 1_000_000) * CLOSE_MS_PER_MB;
   work.isClosing = true;
-  if (content === undefined) {
-    await inTurn(work, () => closeUpload(at, upload.session, digest, timeoutMs, options));
-  } else {
-    await sendTimed(work, 0, (onPiece) =>
-      closeUpload(at, upload.session, digest, timeoutMs, options, { content, onPiece }),
-    );
-  }
+  await sendInTurn(work, 0, (onPiece) =>
+    closeUpload(at, upload.session, digest, timeoutMs, options, content && { content, onPiece }),
+  );
   return descriptor;
 }
 
-/** Sends a body that begins at an offset of the blob, and times it once there is room for it. */
-function sendTimed<T>(work: Work, offset: number, send: (onPiece: OnPiece) => Promise<T>): Promise<T> {
-  const { at, blob, options } = work;
-  return inTurn(work, () =>
-    at.registry.link.timed((moved) =>
+/**
+ * Waits for its turn among all blobs, and sends a request whose body, if any, begins at an offset of the blob. Times
+ * the body, and reports how the request went: an overloaded server gets fewer at a time.
+ */
+async function sendInTurn<T>(
+  { at, blob, turn, options }: Work,
+  offset: number,
+  send: (onPiece: OnPiece) => Promise<T>,
+): Promise<T> {
+  const { link, sending } = at.registry;
+  await turn.pass();
+  options.signal.throwIfAborted();
+  try {
+    const result = await link.timed((moved) =>
       send(async (end, piece) => {
         await blob.guard?.pass(offset + end, piece);
         moved(end);
         options.onProgress(offset + end);
       }),
-    ),
-  );
-}
-
-/** Waits for its turn among all blobs, and reports how the request went: an overloaded server gets fewer at a time. */
-async function inTurn<T>({ at, turn, options }: Work, request: () => Promise<T>): Promise<T> {
-  const { sending } = at.registry;
-  await turn.pass();
-  options.signal.throwIfAborted();
-  try {
-    const result = await request();
+    );
     sending.recovered();
     return result;
   } catch (error) {

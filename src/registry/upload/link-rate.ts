@@ -27,12 +27,6 @@ export function linkRate(noted?: number, now: () => number = () => performance.n
 
   const bytesPerSecond = () => (ms > 0 ? (bytes / ms) * 1000 : noted);
 
-  function take(sentBytes: number, tookMs: number): void {
-    if (sentBytes < LEAST_TIMED_BYTES || tookMs <= 0) return;
-    bytes = bytes / 2 + sentBytes;
-    ms = ms / 2 + tookMs;
-  }
-
   return {
     bytesPerSecond,
     async timed(send) {
@@ -47,7 +41,11 @@ export function linkRate(noted?: number, now: () => number = () => performance.n
         movedMs = now();
         return result;
       } finally {
-        take(sentBytes, movedMs - startMs);
+        const tookMs = movedMs - startMs;
+        if (sentBytes >= LEAST_TIMED_BYTES && tookMs > 0) {
+          bytes = bytes / 2 + sentBytes;
+          ms = ms / 2 + tookMs;
+        }
       }
     },
     takeNews() {

@@ -1,3 +1,4 @@
+import { addAbortListener } from "node:events";
 import type { Descriptor, RegistryBlob } from "../../oci/descriptor.ts";
 import type { OnPiece } from "../http/file-body.ts";
 
@@ -21,11 +22,11 @@ export type Outgoing = {
   readonly guard?: UploadGuard | undefined;
 };
 
+/** A blob on its way out whose digest is known. */
+export type NamedBlob = Outgoing & { readonly descriptor: Descriptor };
+
 /** Makes a complete blob outgoing. */
-export function outgoingBlob(
-  { descriptor, content }: RegistryBlob,
-  guard?: UploadGuard,
-): Outgoing & { readonly descriptor: Descriptor } {
+export function outgoingBlob({ descriptor, content }: RegistryBlob, guard?: UploadGuard): NamedBlob {
   return {
     descriptor,
     end: Promise.resolve(descriptor),
@@ -36,13 +37,8 @@ export function outgoingBlob(
 
 /** Waits for something, unless the signal ends the wait: then throws its reason. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
   signal.throwIfAborted();
-  signal.addEventListener("abort", onAbort);
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  using _listener = addAbortListener(signal, () => reject(signal.reason));
+  return await Promise.race([work, aborted]);
 }

@@ -1,12 +1,10 @@
 import { PushError, RegistryError } from "../../errors.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { retry } from "../../retry.ts";
 import { pullScope } from "../auth/scope.ts";
-import { expectStatus } from "../http/expect-status.ts";
 import type { OnPiece } from "../http/file-body.ts";
 import { exchange, exchangePersistently, resolveLocation } from "../http/send.ts";
-import type { RegistryResponse } from "../http/send-once.ts";
-import { isTransient, retryAfterMs } from "../http/transient.ts";
+import type { Answer } from "../http/send-once.ts";
+import { isTransient } from "../http/transient.ts";
 import { type Call, type Repository, uploadsUrl } from "../registry.ts";
 import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 
@@ -35,15 +33,7 @@ export type StartedUpload = UploadSession & { readonly limits: ChunkLimits };
 /** POST: begins an upload. */
 export async function startUpload(at: Repository, call: Call): Promise<StartedUpload> {
   const request = { method: "POST", url: uploadsUrl(at) } as const;
-  return exchangePersistently(
-    at,
-    request,
-    async (response) => {
-      await expectStatus(at, request, response, 202);
-      return readStart(at, response);
-    },
-    call,
-  );
+  return readStart(at, await exchangePersistently(at, request, [202], call));
 }
 
 /**
@@ -61,15 +51,8 @@ export async function mountBlob(
   url.searchParams.set("from", fromRepository);
   const request = { method: "POST", url, scopes: [pullScope(fromRepository)] } as const;
   try {
-    return await exchangePersistently(
-      at,
-      request,
-      async (response) => {
-        await expectStatus(at, request, response, 201, 202);
-        return response.status === 201 ? "mounted" : readStart(at, response);
-      },
-      call,
-    );
+    const answer = await exchangePersistently(at, request, [201, 202], call);
+    return answer.status === 201 ? "mounted" : readStart(at, answer);
   } catch (error) {
     if (call.signal.aborted || isTransient(error) || !(error instanceof PushError)) throw error;
     // If more is wrong than the mount, the plain upload that follows fails with it.
@@ -77,19 +60,15 @@ export async function mountBlob(
   }
 }
 
-function readStart({ registry }: Repository, response: RegistryResponse): StartedUpload {
-  const location = response.headers.get("location");
+function readStart({ registry }: Repository, { headers, url }: Answer): StartedUpload {
+  const location = headers.get("location");
   if (location === null) {
     throw new PushError(
       "REGISTRY_FAILED",
       `${registry.origin} began an upload without saying where it goes on (no Location).`,
     );
   }
-  return {
-    location: resolveLocation(location, response.url),
-    offset: 0,
-    limits: readChunkLimits(response.headers),
-  };
+  return { location: resolveLocation(location, url), offset: 0, limits: readChunkLimits(headers) };
 }
 
 /** PATCH: sends the chunk that begins at the session's offset. One try. */
@@ -113,16 +92,9 @@ export async function sendChunk(
     body: chunk,
     onPiece,
   } as const;
-  return exchange(
-    at,
-    request,
-    async (response) => {
-      // ECR answers 201.
-      await expectStatus(at, request, response, 202, 201, 204);
-      return { location: nextLocation(response, session), offset: end };
-    },
-    call,
-  );
+  // ECR answers 201.
+  const answer = await exchange(at, request, [202, 201, 204], call);
+  return { location: nextLocation(answer, session), offset: end };
 }
 
 /**
@@ -146,7 +118,7 @@ export async function closeUpload(
     stallTimeoutMs,
     ...(whole && { body: whole.content, onPiece: whole.onPiece }),
   } as const;
-  await exchange(at, request, (response) => expectStatus(at, request, response, 201, 204), call);
+  await exchange(at, request, [201, 204], call);
 }
 
 /**
@@ -162,15 +134,13 @@ export async function askUpload(
   let refusals = 0;
   const isRetryable = (error: unknown) =>
     isTransient(error) && (!(error instanceof RegistryError) || ++refusals <= STATUS_RETRIES);
-  const ask = async (response: RegistryResponse) => {
-    await expectStatus(at, request, response, 204, 200, 202, 404);
-    if (response.status === 404) return undefined;
-    const offset = offsetAfter(response.headers) ?? session.offset;
-    return { location: nextLocation(response, session), offset };
-  };
   try {
-    const attempt = () => exchange(at, request, ask, call);
-    return await retry(at.registry.retries, isRetryable, retryAfterMs, attempt, call);
+    const answer = await exchangePersistently(at, request, [204, 200, 202, 404], call, isRetryable);
+    if (answer.status === 404) return undefined;
+    return {
+      location: nextLocation(answer, session),
+      offset: offsetAfter(answer.headers) ?? session.offset,
+    };
   } catch (error) {
     if (error instanceof RegistryError) return session;
     throw error;
@@ -182,8 +152,7 @@ export async function askUpload(
  * uploads by itself after some days.
  */
 export async function cancelUpload(at: Repository, session: UploadSession, call: Call): Promise<void> {
-  const request = { method: "DELETE", url: session.location } as const;
-  await exchange(at, request, async () => {}, call).catch(() => undefined);
+  await exchange(at, { method: "DELETE", url: session.location }, [204], call).catch(() => undefined);
 }
 
 /** Reads from a 416 where the upload stands: serverless-registry sends the current Location and Range. */
@@ -196,9 +165,9 @@ export function sessionFromRefusal(error: unknown): UploadSession | undefined {
   return { location: resolveLocation(location, new URL(url)), offset };
 }
 
-function nextLocation(response: RegistryResponse, session: UploadSession): URL {
-  const location = response.headers.get("location");
-  return location === null ? session.location : resolveLocation(location, response.url);
+function nextLocation({ headers, url }: Answer, session: UploadSession): URL {
+  const location = headers.get("location");
+  return location === null ? session.location : resolveLocation(location, url);
 }
 
 /**
