@@ -1,8 +1,7 @@
 import { fileError } from "../errors.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
 import { digestHasher } from "../oci/digest.ts";
-import { damagedLayer } from "./damaged-layer.ts";
-import { hashBlob } from "./hash.ts";
+import { damagedLayer, hashBlob } from "./hash.ts";
 
 /** Verifies a blob while it is sent. */
 export type BlobGuard = {
@@ -28,8 +27,7 @@ export function guardBlob(
   let verification: Promise<void> | undefined;
 
   async function hashRest(): Promise<void> {
-    const rest = content.slice(hashedBytes);
-    const found = await hashBlob(rest, signal, undefined, hasher).catch((cause: unknown) => {
+    const found = await hashBlob(content.slice(hashedBytes), signal, undefined, hasher).catch((cause) => {
       throw fileError(cause, `read the layer "${name}"`);
     });
     if (found !== digest) throw damagedLayer(name, digest, found);

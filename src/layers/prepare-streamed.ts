@@ -5,8 +5,8 @@ import {
   type DiffId,
   type Digest,
   digestHasher,
+  digestInPath,
   parseDiffId,
-  parseDigest,
   shortDigest,
 } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
@@ -50,7 +50,7 @@ export async function prepareStreamedLayer<Elsewhere>(
     const { head, all } = await peek(bytes);
     const compression = compressionOf(head);
     if (compression !== "none" || pool === undefined) {
-      const claimed = claimedDigest(path);
+      const claimed = digestInPath(path);
       const mediaType = MEDIA_TYPE.layer[compression];
       const elsewhere =
         claimed && (await options.findElsewhere({ mediaType, digest: claimed, size: sizeBytes }));
@@ -100,7 +100,7 @@ async function writeAsItComes(
     await file.close();
   }
   const digest = hasher.digest();
-  if (![digest, undefined].includes(claimedDigest(path))) {
+  if (![digest, undefined].includes(digestInPath(path))) {
     throw new PushError(
       "CONTENT_MISMATCH",
       `Cannot push: the layer "${path}" is damaged: it is ${shortDigest(digest)}.`,
@@ -108,12 +108,6 @@ async function writeAsItComes(
     );
   }
   return { digest, writtenBytes };
-}
-
-/** Returns the digest in a blob's name. */
-function claimedDigest(path: string): Digest | undefined {
-  const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
-  return hex === undefined ? undefined : parseDigest(`sha256:${hex}`, path);
 }
 
 function asDiffId(digest: Digest): DiffId {

@@ -9,9 +9,8 @@ import type { Locks } from "../store/locks.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import type { CompressPool } from "./compress/pool.ts";
-import { damagedLayer } from "./damaged-layer.ts";
 import { type BlobGuard, guardBlob } from "./guard.ts";
-import { hashBlob, hashUnpacked } from "./hash.ts";
+import { damagedLayer, hashBlob, hashUnpacked } from "./hash.ts";
 
 /** A blob that is ready to upload. */
 export type ReadyBlob = {

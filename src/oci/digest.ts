@@ -36,6 +36,17 @@ export function hexOf(digest: Digest | DiffId): string {
   return digest.slice("sha256:".length);
 }
 
+/** Returns a blob's path in an OCI layout. Docker 25 and later use it in their archives as well. */
+export function blobPath(digest: Digest | DiffId): string {
+  return `blobs/sha256/${hexOf(digest)}`;
+}
+
+/** Returns the digest in a blob's path. Undefined for paths of other files. */
+export function digestInPath(path: string): Digest | undefined {
+  const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
+  return hex === undefined ? undefined : (`sha256:${hex}` as Digest);
+}
+
 /** Shortens a digest to twelve hex digits, as Docker prints it. */
 export function shortDigest(digest: Digest | DiffId): string {
   return `sha256:${hexOf(digest).slice(0, 12)}`;
@@ -57,11 +68,9 @@ export function digestHasher(): DigestHasher {
   };
 }
 
-/** Computes the digest of bytes in memory. */
-export function digestOf(bytes: Uint8Array): Digest {
-  const hasher = digestHasher();
-  hasher.update(bytes);
-  return hasher.digest();
+/** Computes the digest of bytes in memory, or of text in UTF-8. */
+export function digestOf(content: Uint8Array | string): Digest {
+  return `sha256:${Bun.CryptoHasher.hash("sha256", content, "hex")}` as Digest;
 }
 
 /** Reports whether raw bytes with this digest are the layer with this diffID. */

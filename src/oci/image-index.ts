@@ -1,7 +1,6 @@
 import * as v from "valibot";
 import { type Digest, parseDigest } from "./digest.ts";
-import { parseJson } from "./json.ts";
-import { object, record } from "./json-schema.ts";
+import { object, parseJson, record } from "./json-schema.ts";
 
 /** One descriptor of an index: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md */
 export type IndexEntry = {

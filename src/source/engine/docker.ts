@@ -1,10 +1,10 @@
 import { distance } from "fastest-levenshtein";
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
-import { type DiffId, type Digest, parseDiffId, parseDigest } from "../../oci/digest.ts";
+import { parseDiffId, parseDigest } from "../../oci/digest.ts";
 import { platformName } from "../../oci/image-index.ts";
-import { parseJson } from "../../oci/json.ts";
-import { object } from "../../oci/json-schema.ts";
+import { object, parseJson } from "../../oci/json-schema.ts";
+import type { InspectedImage } from "../resolve-image.ts";
 
 const SUGGESTIONS = 3;
 
@@ -18,17 +18,12 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export type Engine = { readonly environment: Environment; readonly signal: AbortSignal };
 
 /** An image that an engine has. */
-export type EngineImage = {
-  /** The digest of its config, of its manifest, or of an index that lists the manifest: engines differ. */
-  readonly id: Digest;
+export type EngineImage = InspectedImage & {
   readonly names: readonly string[];
   /** When it was built, as the engine says: ISO 8601. */
   readonly created: string;
   /** The approximate size of a save. Undefined: unknown. */
   readonly sizeBytes: number | undefined;
-  /** `linux/amd64`, or undefined where the engine does not say. */
-  readonly platform: string | undefined;
-  readonly diffIds: readonly DiffId[];
 };
 
 const INSPECTED = v.strictTuple([
@@ -97,9 +92,7 @@ export async function* saveEngineImage(
   if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`, exitCode);
 }
 
-type DockerResult = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
-
-async function docker(args: readonly string[], engine: Engine): Promise<DockerResult> {
+async function docker(args: readonly string[], engine: Engine) {
   const child = startDocker(args, engine);
   const [stdout, stderr, exitCode] = await Promise.all([
     child.stdout.text(),

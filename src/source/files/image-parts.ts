@@ -1,13 +1,7 @@
 import { fileError, PushError } from "../../errors.ts";
-import { type DiffId, type Digest, hexOf, parseDigest } from "../../oci/digest.ts";
+import { type DiffId, digestInPath, hexOf } from "../../oci/digest.ts";
 import { detectCompression, type ImageConfig, type Layer, parseImageConfig } from "../../oci/image.ts";
-import type { ImageFiles } from "./image-files.ts";
-import { readDocument } from "./read-document.ts";
-
-/** Returns a blob's path in an OCI layout. Docker 25 and later use it in their archives as well. */
-export function blobPath(digest: Digest | DiffId): string {
-  return `blobs/sha256/${hexOf(digest)}`;
-}
+import { type ImageFiles, readDocument } from "./image-files.ts";
 
 /** Reads an image's config. If its file name is a digest, as all engines write it, verifies it (`CONTENT_MISMATCH`). */
 export async function readConfig(files: ImageFiles, path: string): Promise<ImageConfig> {
@@ -18,9 +12,7 @@ export async function readConfig(files: ImageFiles, path: string): Promise<Image
     throw new PushError(
       "CONTENT_MISMATCH",
       `Cannot push: the config ${name} does not have the digest of its name.`,
-      {
-        hint: "The image was damaged: save it again.",
-      },
+      { hint: "The image was damaged: save it again." },
     );
   }
   return config;
@@ -34,13 +26,12 @@ export async function openLayer(files: ImageFiles, path: string, diffId: DiffId)
       hint: "Save the image again: an engine may leave layers out whose content it does not have.",
     });
   }
-  const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
   return {
     diffId,
     compression: await detectCompression(content).catch((cause: unknown) => {
       throw fileError(cause, `read "${path}" in the ${files.title}`);
     }),
-    claimedDigest: hex === undefined ? undefined : parseDigest(`sha256:${hex}`, path),
+    claimedDigest: digestInPath(path),
     content,
     name: path,
   };

@@ -1,14 +1,13 @@
 import { PushError } from "../../errors.ts";
 import { MEDIA_TYPE } from "../../oci/descriptor.ts";
-import { type Digest, digestOf } from "../../oci/digest.ts";
+import { blobPath, type Digest, digestOf } from "../../oci/digest.ts";
 import { assertLayerCount, type Image } from "../../oci/image.ts";
 import { type LeftOut, parseIndex } from "../../oci/image-index.ts";
 import { parseManifest } from "../../oci/manifest.ts";
 import { resolveImage } from "../resolve-image.ts";
 import type { SavedImage } from "../select-image.ts";
-import type { ImageFiles } from "./image-files.ts";
-import { blobPath, openLayer, readConfig } from "./image-parts.ts";
-import { readDocument } from "./read-document.ts";
+import { type ImageFiles, readDocument } from "./image-files.ts";
+import { openLayer, readConfig } from "./image-parts.ts";
 
 const INDEX_PATH = "index.json";
 /** Indexes may list indexes; real layouts do so once. The limits protect against malicious layouts. */

@@ -1,10 +1,9 @@
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
-import { type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
+import { blobPath, type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
-import { parseJson } from "../../oci/json.ts";
+import { parseJson } from "../../oci/json-schema.ts";
 import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
-import { blobPath } from "../files/image-parts.ts";
 import {
   type FindDocument,
   type InspectedImage,
@@ -129,16 +128,16 @@ function documentFinder(
 function readManifest(
   documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
   title: string,
-): { readonly config: ImageConfig; readonly layerPaths: readonly string[] } {
+): Omit<Extract<SavedPart, { kind: "manifest" }>, "kind"> {
   const manifestBytes = documents.get("manifest.json");
   if (manifestBytes === undefined) throw invalid(title, 'it has no "manifest.json"');
   const [image] = parseJson(manifestBytes, MANIFEST, `"manifest.json" in the ${title}`);
-  const { Config: configPath = "", Layers: layerPaths } = image ?? {};
+  const { Config: configPath = "", Layers: layerPaths = [] } = image ?? {};
   const configBytes = documents.get(configPath);
   if (configBytes === undefined) throw invalid(title, `it lacks "${configPath}"`);
   const config = parseImageConfig(configBytes, `"${configPath}" in the ${title}`);
-  assertLayerCount(config.diffIds, layerPaths ?? [], `"manifest.json" in the ${title}`);
-  return { config, layerPaths: layerPaths ?? [] };
+  assertLayerCount(config.diffIds, layerPaths, `"manifest.json" in the ${title}`);
+  return { config, layerPaths };
 }
 
 async function* piecesOf(bytes: Uint8Array<ArrayBuffer>) {
