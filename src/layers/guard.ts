@@ -27,7 +27,8 @@ export function guardBlob(
   let verification: Promise<void> | undefined;
 
   async function hashRest(): Promise<void> {
-    const found = await hashBlob(content.slice(hashedBytes), signal, undefined, hasher).catch((cause) => {
+    const rest = content.slice(hashedBytes);
+    const found = await hashBlob(rest, signal, undefined, hasher).catch((cause: unknown) => {
       throw fileError(cause, `read the layer "${name}"`);
     });
     if (found !== digest) throw damagedLayer(name, digest, found);

@@ -2,11 +2,11 @@ import { open } from "node:fs/promises";
 import { fileError, OTHER_CACHE, PushError } from "../errors.ts";
 import { type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
 import {
+  asDiffId,
   type DiffId,
   type Digest,
   digestHasher,
   digestInPath,
-  parseDiffId,
   shortDigest,
 } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
@@ -57,17 +57,16 @@ export async function prepareStreamedLayer<Elsewhere>(
       if (elsewhere !== undefined) return { kind: "elsewhere", found: elsewhere };
       const { digest, writtenBytes } = await writeAsItComes(path, all, file.path, options);
       // The digest of raw bytes is the diffID. A digest in the name is that of the bytes as they come.
-      const diffId =
+      const rawDigest =
         compression === "none"
           ? digest
           : claimed !== undefined
             ? undefined
             : await hashUnpacked(Bun.file(file.path), compression, path, signal);
-      if (diffId !== undefined && !isWanted(asDiffId(diffId))) {
-        return { kind: "unwanted", diffId: asDiffId(diffId) };
-      }
+      const diffId = rawDigest && asDiffId(rawDigest);
+      if (diffId !== undefined && !isWanted(diffId)) return { kind: "unwanted", diffId };
       const blob = await storePackedLayer(cache, file.path, { mediaType, digest, size: writtenBytes });
-      return { kind: "kept", diffId: diffId && asDiffId(diffId), layer: { blob, origin: "source" } };
+      return { kind: "kept", diffId, layer: { blob, origin: "source" } };
     }
     const compressed = await compressLayer(all, file.path, pool, signal, onProgress);
     const diffId = asDiffId(compressed.rawDigest);
@@ -108,10 +107,6 @@ async function writeAsItComes(
     );
   }
   return { digest, writtenBytes };
-}
-
-function asDiffId(digest: Digest): DiffId {
-  return parseDiffId(digest, "the digest of a layer");
 }
 
 /** Reads the first bytes, and gives them back together with the rest. */

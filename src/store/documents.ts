@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import { type Digest, digestOf, hexOf } from "../oci/digest.ts";
-import { blobPath, type LayerCache, noteUse } from "./layers.ts";
+import { cachePath, type LayerCache, noteUse } from "./layers.ts";
 import { replaceFile } from "./temporary-file.ts";
 
 // An engine exports an image's documents (index, manifest, config) only by saving the whole image. The cache keeps them
@@ -16,7 +16,7 @@ export async function findCachedDocument(
   digest: Digest,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
-    const path = blobPath(cache, digest);
+    const path = cachePath(cache, digest);
     if ((await stat(path)).size > MAX_DOCUMENT_BYTES) return undefined;
     const bytes = new Uint8Array(await readFile(path));
     if (digestOf(bytes) !== digest) return undefined;

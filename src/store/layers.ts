@@ -51,7 +51,7 @@ async function findBlob(
   digest: Digest,
   compression: Compression,
 ): Promise<RegistryBlob | undefined> {
-  const size = (await unlessMissing(stat(blobPath(cache, digest))))?.size;
+  const size = (await unlessMissing(stat(cachePath(cache, digest))))?.size;
   if (size === undefined) return undefined;
   await noteUse(cache, digest);
   return cachedBlob(cache, { mediaType: MEDIA_TYPE.layer[compression], digest, size });
@@ -78,7 +78,7 @@ export async function findPackedLayer(
 export async function noteUse(cache: LayerCache, digest: Digest): Promise<void> {
   const now = new Date();
   // In a shared cache the blob may belong to another user. Its date then stays as it is.
-  await utimes(blobPath(cache, digest), now, now).catch(() => undefined);
+  await utimes(cachePath(cache, digest), now, now).catch(() => undefined);
 }
 
 /** Moves a compressed layer into the cache, and writes its pointer. Throws the system's errors. */
@@ -101,25 +101,25 @@ export async function storePackedLayer(
   path: string,
   descriptor: Descriptor,
 ): Promise<RegistryBlob> {
-  await rename(path, blobPath(cache, descriptor.digest));
+  await rename(path, cachePath(cache, descriptor.digest));
   return cachedBlob(cache, descriptor);
 }
 
 /** Removes a damaged blob. Throws `FILE_FAILED`. */
 export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Promise<void> {
   try {
-    await rm(blobPath(cache, blob.descriptor.digest), { force: true });
+    await rm(cachePath(cache, blob.descriptor.digest), { force: true });
   } catch (cause) {
     throw fileError(cause, `remove a damaged layer from "${cache.directory}"`, OTHER_CACHE);
   }
 }
 
 function cachedBlob(cache: LayerCache, descriptor: Descriptor): RegistryBlob {
-  return { descriptor, content: Bun.file(blobPath(cache, descriptor.digest)).slice(0, descriptor.size) };
+  return { descriptor, content: Bun.file(cachePath(cache, descriptor.digest)).slice(0, descriptor.size) };
 }
 
 /** Returns the path of a blob: a layer, or a document of an image. */
-export function blobPath({ directory }: LayerCache, digest: Digest): string {
+export function cachePath({ directory }: LayerCache, digest: Digest): string {
   return join(directory, hexOf(digest));
 }
 

@@ -1,9 +1,8 @@
 import * as v from "valibot";
-import { assertLayerCount } from "../../oci/image.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
 import type { SavedImage } from "../select-image.ts";
 import { type ImageFiles, readDocument } from "./image-files.ts";
-import { openLayer, readConfig } from "./image-parts.ts";
+import { openImage, readConfig } from "./image-parts.ts";
 
 const MANIFEST_PATH = "manifest.json";
 
@@ -36,16 +35,8 @@ export async function readDockerArchive(files: ImageFiles): Promise<SavedImage[]
     names,
     describe: Config,
     async load() {
-      const config = await readConfig(files, Config);
-      assertLayerCount(config.diffIds, Layers, title);
-      const layers = config.diffIds.map((diffId, i) => openLayer(files, Layers[i] ?? "", diffId));
-      return {
-        config: config.blob,
-        layers: await Promise.all(layers),
-        manifest: undefined,
-        names,
-        platform: config.platform,
-      };
+      const image = await openImage(files, await readConfig(files, Config), Layers, title);
+      return { ...image, manifest: undefined, names };
     },
   }));
 }

@@ -14,6 +14,12 @@ export type ImageFiles = {
   open(path: string): Promise<Blob | undefined>;
 };
 
+/** Creates the error for content that is not what its name, a digest, says. */
+export function misnamed(what: string, hint = "The image was damaged: save it again."): PushError {
+  const problem = `Cannot push: ${what} does not have the digest of its name.`;
+  return new PushError("CONTENT_MISMATCH", problem, { hint });
+}
+
 /** Reads a small file of an image. Throws `IMAGE_INVALID` if it is missing or too large, and `FILE_FAILED`. */
 export async function readDocument(files: ImageFiles, path: string): Promise<Uint8Array<ArrayBuffer>> {
   const content = await files.open(path);

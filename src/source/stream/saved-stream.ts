@@ -1,9 +1,9 @@
 import * as v from "valibot";
-import { PushError } from "../../errors.ts";
 import { blobPath, type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
 import { parseJson } from "../../oci/json-schema.ts";
 import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
+import { misnamed } from "../files/image-files.ts";
 import {
   type FindDocument,
   type InspectedImage,
@@ -116,11 +116,8 @@ function documentFinder(
     const path = [blobPath(digest), `${hexOf(digest)}.json`].find((each) => documents.has(each));
     const bytes = path === undefined ? undefined : documents.get(path);
     if (bytes === undefined || digestOf(bytes) === digest) return bytes;
-    throw new PushError(
-      "CONTENT_MISMATCH",
-      `Cannot push: "${path}" in the ${title} does not have the digest of its name.`,
-      { hint: "The engine's copy may be damaged: pull or build the image again." },
-    );
+    const hint = "The engine's copy may be damaged: pull or build the image again.";
+    throw misnamed(`"${path}" in the ${title}`, hint);
   };
 }
 
