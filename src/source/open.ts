@@ -55,9 +55,7 @@ export async function openSource(options: SourceOptions): Promise<Source> {
     throw new PushError(
       "SOURCE_NOT_FOUND",
       `Cannot read the image: there is no file or folder "${source}".`,
-      {
-        hint: `Write one with "docker save my/app:v1 --output ${source}", or name an image of the engine.`,
-      },
+      { hint: `Write one with "docker save my/app:v1 --output ${source}", or name an image of the engine.` },
     );
   }
   return openEngineImage(source, options);

@@ -31,7 +31,6 @@ export async function writeNote(folder: NoteFolder, name: string, value: unknown
   );
 }
 
-/** Removes a note. */
 export async function removeNote(folder: NoteFolder, name: string): Promise<void> {
   await unlessFailing(folder, () => rm(join(folder.directory, name), { force: true }));
 }

@@ -35,7 +35,6 @@ export async function recallUpload(notes: NoteFolder, key: UploadKey): Promise<U
   return readNote(notes, uploadName(key), UPLOAD);
 }
 
-/** Notes where an upload stands. */
 export async function rememberUpload(notes: NoteFolder, key: UploadKey, note: UploadNote): Promise<void> {
   await writeNote(notes, uploadName(key), note);
 }
@@ -50,7 +49,6 @@ export async function recallLimits(notes: NoteFolder, origin: string): Promise<L
   return (await readNote(notes, limitName(origin), LIMITS)) ?? {};
 }
 
-/** Notes a registry's limits. */
 export async function rememberLimits(notes: NoteFolder, origin: string, note: LimitNote): Promise<void> {
   await writeNote(notes, limitName(origin), note);
 }

@@ -11,8 +11,10 @@ const SUGGESTIONS = 3;
 /** The first line of Podman's `docker` command. */
 const PODMAN_GREETING = /^Emulate Docker CLI using podman/;
 
-/** Environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>;
+
+const UNREACHABLE =
+  /cannot connect|is the docker daemon running|failed to connect|connection refused|permission denied/i;
 
 /** How the `docker` command is run. */
 export type Engine = { readonly environment: Environment; readonly signal: AbortSignal };
@@ -139,11 +141,7 @@ function engineFailure(stderr: string, action: string, exitCode: number): PushEr
     .slice(-3)
     .join(" ")
     .slice(0, 500);
-  if (
-    /cannot connect|is the docker daemon running|failed to connect|connection refused|permission denied/i.test(
-      said,
-    )
-  ) {
+  if (UNREACHABLE.test(said)) {
     return new PushError(
       "ENGINE_UNREACHABLE",
       `Cannot ${action}: the Docker engine does not answer: ${said}`,

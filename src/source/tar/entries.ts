@@ -86,7 +86,6 @@ function decodeHeader(
   return header;
 }
 
-/** Combines a header with the extended headers before it. */
 function decodeEntry(
   header: Header,
   { next, global }: ExtendedHeaders,
@@ -142,7 +141,6 @@ async function readExtendedHeader(
   }
 }
 
-/** Creates the error for a truncated archive. */
 export function cutShort(title: string, sizeBytes: number, member?: string): PushError {
   const where = member === undefined ? "" : ` inside "${member}"`;
   return new PushError(
