@@ -1,8 +1,7 @@
 import { fileError } from "../errors.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
 import { digestHasher } from "../oci/digest.ts";
-import { damagedLayer } from "./damaged-layer.ts";
-import { hashBlob } from "./hash.ts";
+import { damagedLayer, hashBlob } from "./hash.ts";
 
 /** Verifies a blob while it is sent. */
 export type BlobGuard = {

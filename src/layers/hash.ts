@@ -1,6 +1,6 @@
 import { fileError, messageOf, PushError } from "../errors.ts";
 import type { Compression } from "../oci/descriptor.ts";
-import { type Digest, type DigestHasher, digestHasher } from "../oci/digest.ts";
+import { type DiffId, type Digest, type DigestHasher, digestHasher, shortDigest } from "../oci/digest.ts";
 import { readPieces } from "../oci/read-pieces.ts";
 
 /** Large enough that the overhead of a read call does not matter. */
@@ -52,11 +52,17 @@ export async function hashUnpacked(
     throw new PushError(
       "CONTENT_MISMATCH",
       `Cannot push: the layer "${name}" is damaged: ${messageOf(cause)}`,
-      {
-        hint: "Save the image again.",
-        cause,
-      },
+      { hint: "Save the image again.", cause },
     );
   }
   return hasher.digest();
+}
+
+/** Creates the error for a layer whose bytes do not match its digest or diffID. `name` is its name in the source. */
+export function damagedLayer(name: string, expected: DiffId | Digest, found: Digest): PushError {
+  return new PushError(
+    "CONTENT_MISMATCH",
+    `Cannot push: the layer "${name}" is damaged: it should be ${shortDigest(expected)}, but is ${shortDigest(found)}.`,
+    { hint: "Save the image again." },
+  );
 }

@@ -2,11 +2,11 @@ import { open } from "node:fs/promises";
 import { fileError, OTHER_CACHE, PushError } from "../errors.ts";
 import { type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
 import {
+  asDiffId,
   type DiffId,
   type Digest,
   digestHasher,
-  parseDiffId,
-  parseDigest,
+  digestInPath,
   shortDigest,
 } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
@@ -50,24 +50,23 @@ export async function prepareStreamedLayer<Elsewhere>(
     const { head, all } = await peek(bytes);
     const compression = compressionOf(head);
     if (compression !== "none" || pool === undefined) {
-      const claimed = claimedDigest(path);
+      const claimed = digestInPath(path);
       const mediaType = MEDIA_TYPE.layer[compression];
       const elsewhere =
         claimed && (await options.findElsewhere({ mediaType, digest: claimed, size: sizeBytes }));
       if (elsewhere !== undefined) return { kind: "elsewhere", found: elsewhere };
       const { digest, writtenBytes } = await writeAsItComes(path, all, file.path, options);
       // The digest of raw bytes is the diffID. A digest in the name is that of the bytes as they come.
-      const diffId =
+      const rawDigest =
         compression === "none"
           ? digest
           : claimed !== undefined
             ? undefined
             : await hashUnpacked(Bun.file(file.path), compression, path, signal);
-      if (diffId !== undefined && !isWanted(asDiffId(diffId))) {
-        return { kind: "unwanted", diffId: asDiffId(diffId) };
-      }
+      const diffId = rawDigest && asDiffId(rawDigest);
+      if (diffId !== undefined && !isWanted(diffId)) return { kind: "unwanted", diffId };
       const blob = await storePackedLayer(cache, file.path, { mediaType, digest, size: writtenBytes });
-      return { kind: "kept", diffId: diffId && asDiffId(diffId), layer: { blob, origin: "source" } };
+      return { kind: "kept", diffId, layer: { blob, origin: "source" } };
     }
     const compressed = await compressLayer(all, file.path, pool, signal, onProgress);
     const diffId = asDiffId(compressed.rawDigest);
@@ -100,7 +99,7 @@ async function writeAsItComes(
     await file.close();
   }
   const digest = hasher.digest();
-  if (![digest, undefined].includes(claimedDigest(path))) {
+  if (![digest, undefined].includes(digestInPath(path))) {
     throw new PushError(
       "CONTENT_MISMATCH",
       `Cannot push: the layer "${path}" is damaged: it is ${shortDigest(digest)}.`,
@@ -108,16 +107,6 @@ async function writeAsItComes(
     );
   }
   return { digest, writtenBytes };
-}
-
-/** Returns the digest in a blob's name. */
-function claimedDigest(path: string): Digest | undefined {
-  const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
-  return hex === undefined ? undefined : parseDigest(`sha256:${hex}`, path);
-}
-
-function asDiffId(digest: Digest): DiffId {
-  return parseDiffId(digest, "the digest of a layer");
 }
 
 /** Reads the first bytes, and gives them back together with the rest. */

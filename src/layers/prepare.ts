@@ -1,6 +1,6 @@
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
-import { isDiffId, parseDigest } from "../oci/digest.ts";
+import { asDiffId, parseDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
 import { readPieces } from "../oci/read-pieces.ts";
 import { pointerName } from "../store/file-names.ts";
@@ -9,9 +9,8 @@ import type { Locks } from "../store/locks.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import type { CompressPool } from "./compress/pool.ts";
-import { damagedLayer } from "./damaged-layer.ts";
 import { type BlobGuard, guardBlob } from "./guard.ts";
-import { hashBlob, hashUnpacked } from "./hash.ts";
+import { damagedLayer, hashBlob, hashUnpacked } from "./hash.ts";
 
 /** A blob that is ready to upload. */
 export type ReadyBlob = {
@@ -96,7 +95,7 @@ async function compress(
   try {
     const pieces = readPieces(layer.content, pool.blockBytes, signal);
     const compressed = await compressLayer(pieces, file.path, pool, signal, onProgress);
-    if (!isDiffId(compressed.rawDigest, layer.diffId))
+    if (asDiffId(compressed.rawDigest) !== layer.diffId)
       throw damagedLayer(layer.name, layer.diffId, compressed.rawDigest);
     return await storeLayer(cache, layer.diffId, pool.form, { path: file.path, ...compressed });
   } catch (cause) {
@@ -115,7 +114,7 @@ async function verifyByUnpacking(
     throw fileError(cause, `read the layer "${name}"`);
   });
   const unpacked = await hashUnpacked(content, compression, name, signal);
-  if (!isDiffId(unpacked, diffId)) throw damagedLayer(name, diffId, unpacked);
+  if (asDiffId(unpacked) !== diffId) throw damagedLayer(name, diffId, unpacked);
   const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size: content.size };
   return { blob: { descriptor, content }, origin: "source" };
 }

@@ -1,9 +1,12 @@
 import type { Reference } from "../oci/reference.ts";
+import type { Credentials } from "../registry/auth/credentials.ts";
 import { askHelper } from "./credential-helper.ts";
-import type { Login } from "./login.ts";
 import { entryCredentials, type LoginFile, readLoginFile } from "./login-file.ts";
 import { displayPath, type LoginEnvironment, loginPlaces } from "./login-places.ts";
 import { matchingKeys, serverAddress } from "./server-key.ts";
+
+/** Credentials that `docker login` or `podman login` saved, and where: `~/.docker/config.json`. */
+type Login = { readonly credentials: Credentials; readonly from: string };
 
 /**
  * Finds the login that `docker login` or `podman login` saved for a target. The first file that has one decides. In a

@@ -13,22 +13,21 @@ const SHA256 = /^sha256:[0-9a-f]{64}$/;
 
 /** Parses a digest. Throws `DIGEST_INVALID`; `where` names the source in its message. */
 export function parseDigest(text: string, where: string): Digest {
-  assertSha256(text, where);
-  return text as Digest;
-}
-
-/** Parses a diffID. Throws `DIGEST_INVALID`; `where` names the source in its message. */
-export function parseDiffId(text: string, where: string): DiffId {
-  assertSha256(text, where);
-  return text as DiffId;
-}
-
-function assertSha256(text: string, where: string): void {
-  if (SHA256.test(text)) return;
+  if (SHA256.test(text)) return text as Digest;
   throw new PushError(
     "DIGEST_INVALID",
     `Cannot read ${where}: "${text.slice(0, 100)}" is not a sha256 digest.`,
   );
+}
+
+/** Parses a diffID. Throws `DIGEST_INVALID`; `where` names the source in its message. */
+export function parseDiffId(text: string, where: string): DiffId {
+  return asDiffId(parseDigest(text, where));
+}
+
+/** Returns the diffID of the layer whose raw bytes have this digest. */
+export function asDiffId(rawDigest: Digest): DiffId {
+  return rawDigest as string as DiffId;
 }
 
 /** Returns the 64 hex digits, which are a valid file name on every system. */
@@ -36,35 +35,35 @@ export function hexOf(digest: Digest | DiffId): string {
   return digest.slice("sha256:".length);
 }
 
+/** Returns a blob's path in an OCI layout. Docker 25 and later use it in their archives as well. */
+export function blobPath(digest: Digest | DiffId): string {
+  return `blobs/sha256/${hexOf(digest)}`;
+}
+
+/** Returns the digest in a blob's path. Undefined for paths of other files. */
+export function digestInPath(path: string): Digest | undefined {
+  const [, hex] = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path) ?? [];
+  return hex === undefined ? undefined : (`sha256:${hex}` as Digest);
+}
+
 /** Shortens a digest to twelve hex digits, as Docker prints it. */
 export function shortDigest(digest: Digest | DiffId): string {
   return `sha256:${hexOf(digest).slice(0, 12)}`;
 }
 
-/** Computes a digest incrementally. */
-export type DigestHasher = {
-  update(bytes: Uint8Array): void;
-  /** Finishes the hash. Callable once. */
-  digest(): Digest;
-};
+/** Computes a sha256 piece by piece. */
+export type DigestHasher = ReturnType<typeof digestHasher>;
 
-/** Starts an incremental sha256. */
-export function digestHasher(): DigestHasher {
+/** Starts a sha256. `digest` ends it, and is callable once. */
+export function digestHasher() {
   const hasher = new Bun.CryptoHasher("sha256");
   return {
-    update: (bytes) => void hasher.update(bytes),
+    update: (bytes: Uint8Array) => void hasher.update(bytes),
     digest: () => `sha256:${hasher.digest("hex")}` as Digest,
   };
 }
 
-/** Computes the digest of bytes in memory. */
-export function digestOf(bytes: Uint8Array): Digest {
-  const hasher = digestHasher();
-  hasher.update(bytes);
-  return hasher.digest();
-}
-
-/** Reports whether raw bytes with this digest are the layer with this diffID. */
-export function isDiffId(digest: Digest, diffId: DiffId): boolean {
-  return (digest as string) === (diffId as string);
+/** Computes the digest of bytes in memory, or of text in UTF-8. */
+export function digestOf(content: Uint8Array | string): Digest {
+  return `sha256:${Bun.CryptoHasher.hash("sha256", content, "hex")}` as Digest;
 }

@@ -1,7 +1,6 @@
 import * as v from "valibot";
 import { type Digest, parseDigest } from "./digest.ts";
-import { parseJson } from "./json.ts";
-import { object, record } from "./json-schema.ts";
+import { object, parseJson, record } from "./json-schema.ts";
 
 /** One descriptor of an index: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md */
 export type IndexEntry = {
@@ -41,13 +40,11 @@ export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
   }));
 }
 
+type Platform = Partial<Record<"os" | "architecture" | "variant", string | null | undefined>>;
+
 /** Formats a platform, such as `linux/arm/v7`. Undefined if all fields are missing. */
-export function platformName(platform: {
-  readonly os?: string | null | undefined;
-  readonly architecture?: string | null | undefined;
-  readonly variant?: string | null | undefined;
-}): string | undefined {
-  return [platform.os, platform.architecture, platform.variant].filter(Boolean).join("/") || undefined;
+export function platformName({ os, architecture, variant }: Platform): string | undefined {
+  return [os, architecture, variant].filter(Boolean).join("/") || undefined;
 }
 
 /** Entries of an index other than the pushed image. */

@@ -1,12 +1,9 @@
 import * as v from "valibot";
 import { PushError } from "../errors.ts";
-import type { Compression, RegistryBlob } from "./descriptor.ts";
-import { MEDIA_TYPE } from "./descriptor.ts";
-import type { DiffId, Digest } from "./digest.ts";
-import { digestOf, parseDiffId } from "./digest.ts";
+import { type Compression, MEDIA_TYPE, type RegistryBlob } from "./descriptor.ts";
+import { type DiffId, type Digest, digestOf, parseDiffId } from "./digest.ts";
 import { platformName } from "./image-index.ts";
-import { parseJson } from "./json.ts";
-import { object } from "./json-schema.ts";
+import { object, parseJson } from "./json-schema.ts";
 import type { SourceManifest } from "./manifest.ts";
 
 /** A layer in a source, as stored there. */

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { PushError } from "../errors.ts";
 
 // These replace valibot's own schemas and messages. valibot accepts an array as an object whose fields are all
 // optional, and its messages quote the invalid value, which may be a password.
@@ -21,6 +22,20 @@ export function looseObject<const Entries extends v.ObjectEntries>(entries: Entr
 /** Schema of a JSON object with arbitrary field names. */
 export function record<Value extends v.GenericSchema>(name: v.GenericSchema<string>, value: Value) {
   return v.pipe(OBJECT, v.record(name, value));
+}
+
+/** Parses and validates untrusted JSON. Throws `IMAGE_INVALID`, naming the document and the field. */
+export function parseJson<T>(bytes: Uint8Array, schema: v.GenericSchema<unknown, T>, name: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new PushError("IMAGE_INVALID", `Cannot read ${name}: it is not valid JSON.`, { cause });
+  }
+  const checked = checkJson(schema, value);
+  if ("output" in checked) return checked.output;
+  const field = checked.path.join(".") || "the document";
+  throw new PushError("IMAGE_INVALID", `Cannot read ${name}: ${field}: ${checked.problem}.`);
 }
 
 /** Describes an invalid field without quoting its value. */

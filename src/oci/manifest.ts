@@ -1,10 +1,7 @@
 import * as v from "valibot";
-import type { Descriptor } from "./descriptor.ts";
-import { MEDIA_TYPE } from "./descriptor.ts";
-import type { Digest } from "./digest.ts";
-import { digestOf, parseDigest } from "./digest.ts";
-import { parseJson } from "./json.ts";
-import { object } from "./json-schema.ts";
+import { type Descriptor, MEDIA_TYPE } from "./descriptor.ts";
+import { type Digest, digestOf, parseDigest } from "./digest.ts";
+import { object, parseJson } from "./json-schema.ts";
 
 /** A manifest as it is published, byte for byte. */
 export type Manifest = {
@@ -14,10 +11,9 @@ export type Manifest = {
 };
 
 /** A source's own manifest, with the blobs that it references. */
-export type SourceManifest = Manifest & {
-  readonly config: Pick<Descriptor, "digest" | "size">;
-  readonly layers: readonly Pick<Descriptor, "digest" | "size">[];
-};
+export type SourceManifest = Manifest & { readonly config: Content; readonly layers: readonly Content[] };
+
+type Content = Pick<Descriptor, "digest" | "size">;
 
 /**
  * Chooses the manifest to publish. Returns the source's own, byte for byte, if all its blobs were pushed unchanged, so
@@ -36,7 +32,7 @@ export function manifestFor(
   return isUnchanged ? source : imageManifest(config, layers);
 }
 
-function isSameContent(a: Pick<Descriptor, "digest" | "size"> | undefined, b: Descriptor): boolean {
+function isSameContent(a: Content | undefined, b: Content): boolean {
   return a?.digest === b.digest && a.size === b.size;
 }
 

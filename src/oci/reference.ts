@@ -22,9 +22,9 @@ const MAX_REPOSITORY_LENGTH = 255;
 /** Matches a digest, the one place where an @ does not end a user name or password. */
 const DIGEST_SUFFIX = /@sha(?:256|512):[0-9A-Fa-f]*$/;
 
-const HOSTNAME =
-  /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/;
-const IPV6 = /^\[[0-9A-Fa-f:.]+\]$/;
+const LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?";
+const IPV6 = "\\[[0-9A-Fa-f:.]+\\]";
+const HOST = new RegExp(`^(?:${LABEL}(?:\\.${LABEL})*|${IPV6})(?::(\\d{1,5}))?$`);
 
 /** Docker Hub's name in references. Its API has another host, and its official images are in `library/`. */
 const DOCKER_HUB = "docker.io";
@@ -40,32 +40,26 @@ const EXAMPLE = "registry.example.com/my/app:v1";
 export function parseReference(text: string): Reference {
   // Check this first, so that no message below can repeat a password.
   if (text.replace(DIGEST_SUFFIX, "").includes("@")) {
-    throw invalid(
-      "the target",
-      "contains a user name or password.",
-      "Pass them with USERNAME_REGISTRY and on standard input.",
-    );
+    throw new PushError("REFERENCE_INVALID", "Cannot push: the target contains a user name or password.", {
+      hint: "Pass them with USERNAME_REGISTRY and on standard input.",
+    });
   }
   const [, scheme, rest = ""] = /^(?:(https?):\/\/)?(.*)$/s.exec(text) ?? [];
   if (rest.includes("://")) {
-    throw invalid(
-      `"${text}"`,
-      "starts with an unknown scheme.",
-      "Write https://, http://, or no scheme at all.",
-    );
+    throw invalid(text, "starts with an unknown scheme.", "Write https://, http://, or no scheme at all.");
   }
 
   const slash = rest.indexOf("/");
   const host = slash < 0 ? "" : rest.slice(0, slash);
   const path = rest.slice(slash + 1);
   if (host === "" || (scheme === undefined && !looksLikeHost(host))) {
-    throw invalid(`"${text}"`, "names no registry host.", `Put the registry in front: "${EXAMPLE}".`);
+    throw invalid(text, "names no registry host.", `Put the registry in front: "${EXAMPLE}".`);
   }
   assertHost(host, text);
 
   if (path.includes("@")) {
     throw invalid(
-      `"${text}"`,
+      text,
       "names a digest.",
       "A push goes to a tag: replace everything from the @ by a tag such as :v1.",
     );
@@ -76,7 +70,7 @@ export function parseReference(text: string): Reference {
   assertRepository(repository, text, text.length - path.length);
   if (!isTag(tag)) {
     throw invalid(
-      `"${text}"`,
+      text,
       `has the tag "${tag}", which is not valid.`,
       "A tag has 1 to 128 letters, digits, dots, dashes and underscores, and starts with neither dot nor dash.",
     );
@@ -117,24 +111,9 @@ function looksLikeHost(text: string): boolean {
 }
 
 function assertHost(host: string, text: string): void {
-  const [, name = "", port] = /^(.*?)(?::(\d*))?$/.exec(host) ?? [];
-  const bracketed = host.startsWith("[");
-  const address = bracketed ? host.slice(0, host.indexOf("]") + 1) : name;
-  const portText = bracketed ? host.slice(address.length).replace(/^:/, "") || undefined : port;
-  const wellFormed = bracketed
-    ? IPV6.test(address) && /^(?::\d+)?$/.test(host.slice(address.length))
-    : HOSTNAME.test(address);
-  if (!wellFormed || (portText !== undefined && !isPort(portText)) || !URL.canParse(`https://${host}/`)) {
-    throw invalid(
-      `"${text}"`,
-      `has "${host}" for a registry, which is no host name.`,
-      `Write it like "${EXAMPLE}".`,
-    );
-  }
-}
-
-function isPort(text: string): boolean {
-  return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
+  const [isHost, port = "443"] = HOST.exec(host) ?? [];
+  if (isHost && Number(port) > 0 && URL.canParse(`https://${host}/`)) return;
+  throw invalid(text, `has "${host}" for a registry, which is no host name.`, `Write it like "${EXAMPLE}".`);
 }
 
 /** Reports whether text is a valid tag. */
@@ -149,11 +128,11 @@ export function isRepository(text: string): boolean {
 
 function assertRepository(repository: string, text: string, start: number): void {
   if (repository === "") {
-    throw invalid(`"${text}"`, "names no repository.", `Write it like "${EXAMPLE}".`);
+    throw invalid(text, "names no repository.", `Write it like "${EXAMPLE}".`);
   }
   if (repository.length > MAX_REPOSITORY_LENGTH) {
     throw invalid(
-      `"${text}"`,
+      text,
       `has a repository of ${repository.length} characters.`,
       `Registries allow ${MAX_REPOSITORY_LENGTH}.`,
     );
@@ -162,18 +141,18 @@ function assertRepository(repository: string, text: string, start: number): void
   if (REPOSITORY.test(repository.toLowerCase())) {
     const lower = text.slice(0, start) + repository.toLowerCase() + text.slice(start + repository.length);
     throw invalid(
-      `"${text}"`,
+      text,
       "has upper-case letters in the repository.",
       `Registries allow lower case only: "${lower}".`,
     );
   }
   throw invalid(
-    `"${text}"`,
+    text,
     `has the repository "${repository}", which is not valid.`,
     "A repository is lower-case letters and digits, with single dots, dashes or underscores between them, and slashes.",
   );
 }
 
-function invalid(what: string, problem: string, hint: string): PushError {
-  return new PushError("REFERENCE_INVALID", `Cannot push: ${what} ${problem}`, { hint });
+function invalid(text: string, problem: string, hint: string): PushError {
+  return new PushError("REFERENCE_INVALID", `Cannot push: "${text}" ${problem}`, { hint });
 }

@@ -9,8 +9,7 @@ import {
 } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { assertLayerCount, parseImageConfig } from "../oci/image.ts";
-import { parseJson } from "../oci/json.ts";
-import { object } from "../oci/json-schema.ts";
+import { object, parseJson } from "../oci/json-schema.ts";
 import { pullScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { blobUrl, type Call, manifestUrl, type Repository } from "./registry.ts";

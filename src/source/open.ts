@@ -8,7 +8,7 @@ import { readDockerArchive } from "./files/docker-archive.ts";
 import { openFolderFiles } from "./files/folder.ts";
 import type { ImageFiles } from "./files/image-files.ts";
 import { findLeftOut, readOciLayout } from "./files/oci-layout.ts";
-import { decompressArchive } from "./files/outer-compression.ts";
+import { decompressArchive, type UnpackOptions } from "./files/outer-compression.ts";
 import { selectImage } from "./select-image.ts";
 import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
 
@@ -37,18 +37,13 @@ export type StreamSource = {
   read(onProgress: (doneBytes: number) => void): AsyncGenerator<SavedPart>;
 };
 
-export type SourceOptions = {
+export type SourceOptions = UnpackOptions & {
   /** A path, or an image's name in the engine. */
   readonly source: string;
   /** The target's names, which select one of several images. */
   readonly wanted: readonly string[];
-  /** An existing folder, for an archive that has to be unpacked. */
-  readonly temporaryDirectory: string;
   /** Environment variables of the docker command. */
   readonly engineEnvironment: Environment;
-  readonly signal: AbortSignal;
-  /** Called while an archive is unpacked that cannot be read in place. */
-  readonly onUnpacking: (doneBytes: number, totalBytes: number) => void;
 };
 
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
@@ -60,9 +55,7 @@ export async function openSource(options: SourceOptions): Promise<Source> {
     throw new PushError(
       "SOURCE_NOT_FOUND",
       `Cannot read the image: there is no file or folder "${source}".`,
-      {
-        hint: `Write one with "docker save my/app:v1 --output ${source}", or name an image of the engine.`,
-      },
+      { hint: `Write one with "docker save my/app:v1 --output ${source}", or name an image of the engine.` },
     );
   }
   return openEngineImage(source, options);
@@ -85,19 +78,11 @@ async function openPath(origin: ImageOrigin, options: SourceOptions): Promise<So
   const { kind, name: path } = origin;
   const title = `${kind} "${path}"`;
   await using resources = new AsyncDisposableStack();
-  let files: ImageFiles;
-  if (kind === "folder") {
-    files = await openFolderFiles(path, title);
-  } else {
-    const unpacked = await decompressArchive(
-      path,
-      options.temporaryDirectory,
-      options.signal,
-      options.onUnpacking,
-    );
-    if (unpacked !== undefined) resources.use(unpacked);
-    files = await openArchiveFiles(unpacked?.path ?? path, title);
-  }
+  const unpacked = resources.use(kind === "archive" ? await decompressArchive(path, options) : undefined);
+  const files =
+    kind === "archive"
+      ? await openArchiveFiles(unpacked?.path ?? path, title)
+      : await openFolderFiles(path, title);
   const image = await readImage(files, options.wanted);
   const leftOut = await findLeftOut(files, image);
   const owned = resources.move();

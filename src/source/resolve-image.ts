@@ -3,8 +3,7 @@ import { MEDIA_TYPE } from "../oci/descriptor.ts";
 import type { DiffId, Digest } from "../oci/digest.ts";
 import { assertLayerCount, type ImageConfig, parseImageConfig } from "../oci/image.ts";
 import { type LeftOut, leftOut, parseIndex } from "../oci/image-index.ts";
-import { parseJson } from "../oci/json.ts";
-import { object } from "../oci/json-schema.ts";
+import { object, parseJson } from "../oci/json-schema.ts";
 import { type ManifestEntry, parseManifest } from "../oci/manifest.ts";
 
 /** An image, known from its documents alone: every one of them has the digest by which another names it. */
@@ -24,6 +23,7 @@ export type InspectedImage = {
   /** The digest of its config, of its manifest, or of an index that lists the manifest: engines differ. */
   readonly id: Digest;
   readonly diffIds: readonly DiffId[];
+  /** Such as `linux/amd64`. Undefined where the engine does not say. */
   readonly platform: string | undefined;
 };
 

@@ -44,6 +44,5 @@ export async function rememberRepository(
 
 /** Reads all places, the last seen at the end. */
 async function readPlaces(notes: NoteFolder, origin: string): Promise<Readonly<Record<string, string>>> {
-  const saved = v.safeParse(PLACES, await readNote(notes, placesName(origin)));
-  return saved.success ? saved.output : {};
+  return (await readNote(notes, placesName(origin), PLACES)) ?? {};
 }

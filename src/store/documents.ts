@@ -1,9 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
 import { fileError, OTHER_CACHE } from "../errors.ts";
-import { type Digest, digestOf } from "../oci/digest.ts";
-import { blobName } from "./file-names.ts";
-import { type LayerCache, noteUse } from "./layers.ts";
+import { type Digest, digestOf, hexOf } from "../oci/digest.ts";
+import { cachePath, type LayerCache, noteUse } from "./layers.ts";
 import { replaceFile } from "./temporary-file.ts";
 
 // An engine exports an image's documents (index, manifest, config) only by saving the whole image. The cache keeps them
@@ -18,7 +16,7 @@ export async function findCachedDocument(
   digest: Digest,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
-    const path = join(cache.directory, blobName(digest));
+    const path = cachePath(cache, digest);
     if ((await stat(path)).size > MAX_DOCUMENT_BYTES) return undefined;
     const bytes = new Uint8Array(await readFile(path));
     if (digestOf(bytes) !== digest) return undefined;
@@ -37,7 +35,7 @@ export async function storeDocuments(
 ): Promise<void> {
   try {
     for (const [digest, bytes] of documents)
-      await replaceFile(cache.directory, blobName(digest), bytes, { flush: true });
+      await replaceFile(cache.directory, hexOf(digest), bytes, { flush: true });
   } catch (cause) {
     throw fileError(cause, `write to the cache folder "${cache.directory}"`, OTHER_CACHE);
   }

@@ -1,38 +1,28 @@
 import { type CompressionForm, DEFAULT_COMPRESSION } from "../oci/compression.ts";
 import { type DiffId, type Digest, digestOf, hexOf } from "../oci/digest.ts";
 
-/** The kind of a cache file, by its name. `image`: a pointer of older versions, which only pruning removes. */
-export type CacheFileKind =
-  | "blob"
-  | "pointer"
-  | "image"
-  | "upload"
-  | "places"
-  | "limit"
-  | "lock"
-  | "temporary";
-
 const UPLOAD = /^([0-9a-f]{64})-upload-[0-9a-f]{16}$/;
 
-const PATTERNS: readonly (readonly [CacheFileKind, RegExp])[] = [
-  ["blob", /^[0-9a-f]{64}$/],
-  ["pointer", /^[0-9a-f]{64}(?:-(?:gzip|zstd)-\d{1,2})?-ptr$/],
-  ["image", /^[0-9a-f]{64}-image$/],
-  ["upload", UPLOAD],
-  ["places", /^places-[0-9a-f]{16}$/],
-  ["limit", /^limit-[0-9a-f]{16}$/],
-  ["lock", /^(?:cache|[0-9a-f]{64}(?:(?:-(?:gzip|zstd)-\d{1,2})?-ptr|-image|-upload-[0-9a-f]{16}))\.lock$/],
-  ["temporary", /^[a-z]+-\w+-\d+-[0-9a-f-]{36}\.tmp$/],
-];
+/** Layers and image documents are blobs: their name is their hex digest. */
+const PATTERNS = {
+  blob: /^[0-9a-f]{64}$/,
+  pointer: /^[0-9a-f]{64}(?:-(?:gzip|zstd)-\d{1,2})?-ptr$/,
+  /** A pointer of older versions, which only pruning removes. */
+  image: /^[0-9a-f]{64}-image$/,
+  upload: UPLOAD,
+  places: /^places-[0-9a-f]{16}$/,
+  limit: /^limit-[0-9a-f]{16}$/,
+  lock: /^(?:cache|[0-9a-f]{64}(?:(?:-(?:gzip|zstd)-\d{1,2})?-ptr|-image|-upload-[0-9a-f]{16}))\.lock$/,
+  temporary: /^[a-z]+-\w+-\d+-[0-9a-f-]{36}\.tmp$/,
+};
+
+/** The kind of a cache file, by its name. */
+export type CacheFileKind = keyof typeof PATTERNS;
 
 /** Returns a file's kind, or undefined if the file is not the cache's. */
 export function kindOfCacheFile(name: string): CacheFileKind | undefined {
-  return PATTERNS.find(([, pattern]) => pattern.test(name))?.[0];
-}
-
-/** Names a layer or an image document: its hex digest. */
-export function blobName(digest: Digest): string {
-  return hexOf(digest);
+  const kinds = Object.keys(PATTERNS) as CacheFileKind[];
+  return kinds.find((kind) => PATTERNS[kind].test(name));
 }
 
 /**
@@ -72,5 +62,5 @@ export function blobOfUpload(name: string): string | undefined {
 
 /** Hashes text into 16 characters that are valid in a file name. */
 function shortName(text: string): string {
-  return hexOf(digestOf(new TextEncoder().encode(text))).slice(0, 16);
+  return hexOf(digestOf(text)).slice(0, 16);
 }

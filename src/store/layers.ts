@@ -2,10 +2,10 @@ import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/pr
 import { join } from "node:path";
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import type { CompressionForm } from "../oci/compression.ts";
-import { type Compression, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
+import { type Compression, type Descriptor, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
 import { detectCompression } from "../oci/image.ts";
-import { blobName, pointerName } from "./file-names.ts";
+import { pointerName } from "./file-names.ts";
 import { replaceFile, sweepTemporaryFiles, temporaryFile } from "./temporary-file.ts";
 
 /**
@@ -40,7 +40,8 @@ export async function findCachedLayer(
   form: CompressionForm | undefined,
 ): Promise<RegistryBlob | undefined> {
   if (form === undefined) return findBlob(cache, parseDigest(diffId, "a diffID"), "none");
-  const pointer = await unlessMissing(readFile(pointerPath(cache, diffId, form), "utf8"));
+  const path = join(cache.directory, pointerName(diffId, form));
+  const pointer = await unlessMissing(readFile(path, "utf8"));
   if (pointer === undefined || !/^[0-9a-f]{64}\s*$/.test(pointer)) return undefined;
   return findBlob(cache, parseDigest(`sha256:${pointer.trim()}`, "a cache pointer"), form.kind);
 }
@@ -50,10 +51,10 @@ async function findBlob(
   digest: Digest,
   compression: Compression,
 ): Promise<RegistryBlob | undefined> {
-  const size = (await unlessMissing(stat(blobPath(cache, digest))))?.size;
+  const size = (await unlessMissing(stat(cachePath(cache, digest))))?.size;
   if (size === undefined) return undefined;
   await noteUse(cache, digest);
-  return cachedBlob(cache, compression, digest, size);
+  return cachedBlob(cache, { mediaType: MEDIA_TYPE.layer[compression], digest, size });
 }
 
 /**
@@ -77,7 +78,7 @@ export async function findPackedLayer(
 export async function noteUse(cache: LayerCache, digest: Digest): Promise<void> {
   const now = new Date();
   // In a shared cache the blob may belong to another user. Its date then stays as it is.
-  await utimes(blobPath(cache, digest), now, now).catch(() => undefined);
+  await utimes(cachePath(cache, digest), now, now).catch(() => undefined);
 }
 
 /** Moves a compressed layer into the cache, and writes its pointer. Throws the system's errors. */
@@ -87,42 +88,39 @@ export async function storeLayer(
   form: CompressionForm,
   file: { path: string; digest: Digest; sizeBytes: number },
 ): Promise<RegistryBlob> {
-  await rename(file.path, blobPath(cache, file.digest));
-  await replaceFile(cache.directory, pointerName(diffId, form), hexOf(file.digest));
-  return cachedBlob(cache, form.kind, file.digest, file.sizeBytes);
+  const { path, digest, sizeBytes: size } = file;
+  const mediaType = MEDIA_TYPE.layer[form.kind];
+  const blob = await storePackedLayer(cache, path, { mediaType, digest, size });
+  await replaceFile(cache.directory, pointerName(diffId, form), hexOf(digest));
+  return blob;
 }
 
 /** Moves a layer that is uploaded unchanged into the cache. Writes no pointer. Throws the system's errors. */
 export async function storePackedLayer(
   cache: LayerCache,
   path: string,
-  descriptor: RegistryBlob["descriptor"],
+  descriptor: Descriptor,
 ): Promise<RegistryBlob> {
-  const target = blobPath(cache, descriptor.digest);
-  await rename(path, target);
-  return { descriptor, content: Bun.file(target) };
+  await rename(path, cachePath(cache, descriptor.digest));
+  return cachedBlob(cache, descriptor);
 }
 
 /** Removes a damaged blob. Throws `FILE_FAILED`. */
 export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Promise<void> {
   try {
-    await rm(blobPath(cache, blob.descriptor.digest), { force: true });
+    await rm(cachePath(cache, blob.descriptor.digest), { force: true });
   } catch (cause) {
     throw fileError(cause, `remove a damaged layer from "${cache.directory}"`, OTHER_CACHE);
   }
 }
 
-function cachedBlob(cache: LayerCache, compression: Compression, digest: Digest, size: number): RegistryBlob {
-  const content = Bun.file(blobPath(cache, digest)).slice(0, size);
-  return { descriptor: { mediaType: MEDIA_TYPE.layer[compression], digest, size }, content };
+function cachedBlob(cache: LayerCache, descriptor: Descriptor): RegistryBlob {
+  return { descriptor, content: Bun.file(cachePath(cache, descriptor.digest)).slice(0, descriptor.size) };
 }
 
-function pointerPath(cache: LayerCache, diffId: DiffId, form: CompressionForm): string {
-  return join(cache.directory, pointerName(diffId, form));
-}
-
-function blobPath(cache: LayerCache, digest: Digest): string {
-  return join(cache.directory, blobName(digest));
+/** Returns the path of a blob: a layer, or a document of an image. */
+export function cachePath({ directory }: LayerCache, digest: Digest): string {
+  return join(directory, hexOf(digest));
 }
 
 async function unlessMissing<T>(found: Promise<T>): Promise<T | undefined> {

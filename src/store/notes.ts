@@ -1,5 +1,6 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import * as v from "valibot";
 import { messageOf } from "../errors.ts";
 import { replaceFile } from "./temporary-file.ts";
 
@@ -10,10 +11,14 @@ export type NoteFolder = {
   readonly onFailure?: (reason: string) => void;
 };
 
-/** Reads a note. Undefined if it is missing or no JSON: a push works without notes, and trusts none. */
-export async function readNote({ directory }: NoteFolder, name: string): Promise<unknown> {
+/** Reads a note. Undefined if it is missing or not valid: a push works without notes, and trusts none. */
+export async function readNote<T>(
+  { directory }: NoteFolder,
+  name: string,
+  schema: v.GenericSchema<unknown, T>,
+): Promise<T | undefined> {
   try {
-    return JSON.parse(await readFile(join(directory, name), "utf8"));
+    return v.parse(schema, JSON.parse(await readFile(join(directory, name), "utf8")));
   } catch {
     return undefined;
   }
@@ -26,7 +31,6 @@ export async function writeNote(folder: NoteFolder, name: string, value: unknown
   );
 }
 
-/** Removes a note. */
 export async function removeNote(folder: NoteFolder, name: string): Promise<void> {
   await unlessFailing(folder, () => rm(join(folder.directory, name), { force: true }));
 }

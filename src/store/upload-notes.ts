@@ -32,11 +32,9 @@ export type UploadKey = { readonly origin: string; readonly repository: string; 
 
 /** Reads where an earlier process left the upload of a blob. Undefined if there is no valid note. */
 export async function recallUpload(notes: NoteFolder, key: UploadKey): Promise<UploadNote | undefined> {
-  const saved = v.safeParse(UPLOAD, await readNote(notes, uploadName(key)));
-  return saved.success ? saved.output : undefined;
+  return readNote(notes, uploadName(key), UPLOAD);
 }
 
-/** Notes where an upload stands. */
 export async function rememberUpload(notes: NoteFolder, key: UploadKey, note: UploadNote): Promise<void> {
   await writeNote(notes, uploadName(key), note);
 }
@@ -48,11 +46,9 @@ export async function forgetUpload(notes: NoteFolder, key: UploadKey): Promise<v
 
 /** Reads what earlier processes learned about a registry's limits. Nothing in it may be set. */
 export async function recallLimits(notes: NoteFolder, origin: string): Promise<LimitNote> {
-  const saved = v.safeParse(LIMITS, await readNote(notes, limitName(origin)));
-  return saved.success ? saved.output : {};
+  return (await readNote(notes, limitName(origin), LIMITS)) ?? {};
 }
 
-/** Notes a registry's limits. */
 export async function rememberLimits(notes: NoteFolder, origin: string, note: LimitNote): Promise<void> {
   await writeNote(notes, limitName(origin), note);
 }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import {
+  asDiffId,
   digestHasher,
   digestOf,
   hexOf,
-  isDiffId,
   parseDiffId,
   parseDigest,
   shortDigest,
@@ -80,8 +80,8 @@ test("digestOf hashes a view, not the buffer behind it", () => {
   expect(String(digestOf(buffer.subarray(2, 5)))).toBe(ABC);
 });
 
-test("isDiffId compares", () => {
+test("asDiffId makes a layer's diffID of the digest of its raw bytes", () => {
   const digest = digestOf(new TextEncoder().encode("abc"));
-  expect(isDiffId(digest, parseDiffId(ABC, ""))).toBe(true);
-  expect(isDiffId(digest, parseDiffId(EMPTY, ""))).toBe(false);
+  expect(asDiffId(digest)).toBe(parseDiffId(ABC, ""));
+  expect(asDiffId(digest)).not.toBe(parseDiffId(EMPTY, ""));
 });

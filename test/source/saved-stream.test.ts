@@ -1,8 +1,7 @@
 /** What engines save, read once as it comes: layers are told by what the archive says, and nobody has to believe it. */
 import { describe, expect, test } from "bun:test";
-import { type DiffId, digestOf, hexOf, parseDiffId, parseDigest } from "../../src/oci/digest.ts";
+import { blobPath, type DiffId, digestOf, hexOf, parseDiffId, parseDigest } from "../../src/oci/digest.ts";
 import type { ImageConfig } from "../../src/oci/image.ts";
-import { blobPath } from "../../src/source/files/image-parts.ts";
 import type { InspectedImage, ResolvedImage } from "../../src/source/resolve-image.ts";
 import { readSavedStream, type SavedPart } from "../../src/source/stream/saved-stream.ts";
 import { piecesOf } from "../support/pieces.ts";

@@ -40,7 +40,7 @@ async function readByIndex(archive: Uint8Array): Promise<[path: string, content:
   const path = join(folder.path, "x.tar");
   await Bun.write(path, archive);
   const files = await openArchiveFiles(path, "archive");
-  const members = [...(await indexTar(path))].filter(([, { kind }]) => kind === "file");
+  const members = [...(await indexTar(path, "archive"))].filter(([, { kind }]) => kind === "file");
   return await Promise.all(
     members.map(async ([name]) => {
       const content = Buffer.from((await (await files.open(name))?.bytes()) ?? []);

@@ -10,8 +10,8 @@ export async function* cutBlocks(
   let filledBytes = 0;
   let isEmpty = true;
   for await (const piece of pieces) {
+    isEmpty &&= piece.length === 0;
     if (filledBytes === 0 && piece.length === blockBytes && ownsBuffer(piece)) {
-      isEmpty = false;
       yield piece;
       continue;
     }
@@ -22,7 +22,6 @@ export async function* cutBlocks(
       filledBytes += part.length;
       at += part.length;
       if (filledBytes < blockBytes) continue;
-      isEmpty = false;
       filledBytes = 0;
       yield block;
     }

@@ -23,8 +23,11 @@ export type CompressPool = Disposable & {
   compress(block: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
 };
 
-type Pending = { resolve(member: Uint8Array<ArrayBuffer>): void; reject(error: Error): void };
-type WorkerSlot = { readonly worker: Worker; readonly pending: Pending[] };
+type WorkerSlot = {
+  readonly worker: Worker;
+  /** A worker replies in the order of its questions. */
+  readonly pending: PromiseWithResolvers<Uint8Array<ArrayBuffer>>[];
+};
 type WorkerQuestion = CompressionForm & { readonly block: Uint8Array<ArrayBuffer> };
 type WorkerReply = { readonly member: Uint8Array<ArrayBuffer> } | { readonly error: string };
 
@@ -86,12 +89,10 @@ export function startCompressPool(
       const slot = slots[next] ?? startWorker(source);
       slots[next] = slot;
       next = (next + 1) % workers;
-      return new Promise((resolve, reject) => {
-        // A worker replies in the order of its questions.
-        slot.pending.push({ resolve, reject });
-        const question: WorkerQuestion = { ...form, block };
-        slot.worker.postMessage(question, [block.buffer]);
-      });
+      const pending = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
+      slot.pending.push(pending);
+      slot.worker.postMessage({ ...form, block } satisfies WorkerQuestion, [block.buffer]);
+      return pending.promise;
     },
     [Symbol.dispose]() {
       for (const { worker } of slots) worker.terminate();

@@ -1,34 +1,31 @@
 import { distance } from "fastest-levenshtein";
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
-import { type DiffId, type Digest, parseDiffId, parseDigest } from "../../oci/digest.ts";
+import { parseDiffId, parseDigest } from "../../oci/digest.ts";
 import { platformName } from "../../oci/image-index.ts";
-import { parseJson } from "../../oci/json.ts";
-import { object } from "../../oci/json-schema.ts";
+import { object, parseJson } from "../../oci/json-schema.ts";
+import type { InspectedImage } from "../resolve-image.ts";
 
 const SUGGESTIONS = 3;
 
 /** The first line of Podman's `docker` command. */
 const PODMAN_GREETING = /^Emulate Docker CLI using podman/;
 
-/** Environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>;
+
+const UNREACHABLE =
+  /cannot connect|is the docker daemon running|failed to connect|connection refused|permission denied/i;
 
 /** How the `docker` command is run. */
 export type Engine = { readonly environment: Environment; readonly signal: AbortSignal };
 
 /** An image that an engine has. */
-export type EngineImage = {
-  /** The digest of its config, of its manifest, or of an index that lists the manifest: engines differ. */
-  readonly id: Digest;
+export type EngineImage = InspectedImage & {
   readonly names: readonly string[];
   /** When it was built, as the engine says: ISO 8601. */
   readonly created: string;
   /** The approximate size of a save. Undefined: unknown. */
   readonly sizeBytes: number | undefined;
-  /** `linux/amd64`, or undefined where the engine does not say. */
-  readonly platform: string | undefined;
-  readonly diffIds: readonly DiffId[];
 };
 
 const INSPECTED = v.strictTuple([
@@ -97,9 +94,7 @@ export async function* saveEngineImage(
   if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`, exitCode);
 }
 
-type DockerResult = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
-
-async function docker(args: readonly string[], engine: Engine): Promise<DockerResult> {
+async function docker(args: readonly string[], engine: Engine) {
   const child = startDocker(args, engine);
   const [stdout, stderr, exitCode] = await Promise.all([
     child.stdout.text(),
@@ -146,11 +141,7 @@ function engineFailure(stderr: string, action: string, exitCode: number): PushEr
     .slice(-3)
     .join(" ")
     .slice(0, 500);
-  if (
-    /cannot connect|is the docker daemon running|failed to connect|connection refused|permission denied/i.test(
-      said,
-    )
-  ) {
+  if (UNREACHABLE.test(said)) {
     return new PushError(
       "ENGINE_UNREACHABLE",
       `Cannot ${action}: the Docker engine does not answer: ${said}`,

@@ -1,5 +1,5 @@
 import { PushError } from "../../errors.ts";
-import { indexTar, type TarMember } from "../tar/members.ts";
+import { indexTar } from "../tar/members.ts";
 import type { ImageFiles } from "./image-files.ts";
 
 /** A longer chain of links is treated as a loop. */
@@ -11,25 +11,15 @@ export async function openArchiveFiles(path: string, title: string): Promise<Ima
   return {
     title,
     async open(name) {
-      const member = followLinks(members, name, title);
+      let member = members.get(name);
+      for (let links = 0; member?.kind === "link"; links++) {
+        if (links === MAX_LINKS) {
+          const problem = `the links of "${name}" go in a circle`;
+          throw new PushError("ARCHIVE_INVALID", `Cannot read the ${title}: ${problem}.`);
+        }
+        member = members.get(member.target);
+      }
       return member && Bun.file(path).slice(member.offset, member.offset + member.sizeBytes);
     },
   };
-}
-
-function followLinks(
-  members: ReadonlyMap<string, TarMember>,
-  name: string,
-  title: string,
-): Extract<TarMember, { kind: "file" }> | undefined {
-  let member = members.get(name);
-  for (let links = 0; member?.kind === "link"; links++) {
-    if (links === MAX_LINKS)
-      throw new PushError(
-        "ARCHIVE_INVALID",
-        `Cannot read the ${title}: the links of "${name}" go in a circle.`,
-      );
-    member = members.get(member.target);
-  }
-  return member;
 }

@@ -1,10 +1,8 @@
 import * as v from "valibot";
-import { assertLayerCount, type Image } from "../../oci/image.ts";
-import { object } from "../../oci/json-schema.ts";
+import { object, parseJson } from "../../oci/json-schema.ts";
 import type { SavedImage } from "../select-image.ts";
-import type { ImageFiles } from "./image-files.ts";
-import { openLayer, readConfig } from "./image-parts.ts";
-import { readJson } from "./read-document.ts";
+import { type ImageFiles, readDocument } from "./image-files.ts";
+import { openImage, readConfig } from "./image-parts.ts";
 
 const MANIFEST_PATH = "manifest.json";
 
@@ -15,9 +13,9 @@ export const DOCKER_MANIFEST = v.pipe(
   v.array(
     object({
       Config: PATH,
-      RepoTags: v.nullish(v.array(v.string())),
       // Go serializes an empty list as null.
-      Layers: v.nullish(v.array(PATH)),
+      RepoTags: v.nullish(v.array(v.string()), []),
+      Layers: v.nullish(v.array(PATH), []),
     }),
   ),
   v.nonEmpty("it lists no image"),
@@ -31,24 +29,14 @@ export const DOCKER_MANIFEST = v.pipe(
  */
 export async function readDockerArchive(files: ImageFiles): Promise<SavedImage[] | undefined> {
   if ((await files.open(MANIFEST_PATH)) === undefined) return undefined;
-  const entries = await readJson(files, MANIFEST_PATH, DOCKER_MANIFEST);
-  return entries.map((entry) => ({
-    names: entry.RepoTags ?? [],
-    describe: entry.Config,
-    load: async () => loadImage(files, entry.Config, entry.Layers ?? [], entry.RepoTags ?? []),
+  const title = `"${MANIFEST_PATH}" in the ${files.title}`;
+  const entries = parseJson(await readDocument(files, MANIFEST_PATH), DOCKER_MANIFEST, title);
+  return entries.map(({ Config, RepoTags: names, Layers }) => ({
+    names,
+    describe: Config,
+    async load() {
+      const image = await openImage(files, await readConfig(files, Config), Layers, title);
+      return { ...image, manifest: undefined, names };
+    },
   }));
-}
-
-async function loadImage(
-  files: ImageFiles,
-  configPath: string,
-  layerPaths: readonly string[],
-  names: readonly string[],
-): Promise<Image> {
-  const config = await readConfig(files, configPath);
-  assertLayerCount(config.diffIds, layerPaths, `"${MANIFEST_PATH}" in the ${files.title}`);
-  const layers = await Promise.all(
-    config.diffIds.map((diffId, i) => openLayer(files, layerPaths[i] ?? "", diffId)),
-  );
-  return { config: config.blob, layers, manifest: undefined, names, platform: config.platform };
 }

@@ -9,29 +9,18 @@ export async function openFolderFiles(path: string, title: string): Promise<Imag
   return {
     title,
     async open(name) {
-      const file = await resolveInside(root, name, path);
+      const file = await realpath(join(root, name)).catch((cause: NodeJS.ErrnoException) => {
+        if (cause.code === "ENOENT" || cause.code === "ENOTDIR") return undefined;
+        throw new PushError("FILE_FAILED", `Cannot read "${name}" in "${path}".`, { cause });
+      });
       if (file === undefined) return undefined;
-      const { size } = await stat(file);
+      if (!file.startsWith(root.endsWith(sep) ? root : root + sep))
+        throw new PushError("ARCHIVE_INVALID", `Cannot read "${path}": "${name}" leads out of the folder.`);
+      const status = await stat(file);
+      if (!status.isFile())
+        throw new PushError("ARCHIVE_INVALID", `Cannot read "${path}": "${name}" is not a regular file.`);
       // The slice fixes the size, so that a later change of the file's size is detected.
-      return Bun.file(file).slice(0, size);
+      return Bun.file(file).slice(0, status.size);
     },
   };
-}
-
-async function resolveInside(root: string, name: string, path: string): Promise<string | undefined> {
-  let file: string;
-  try {
-    file = await realpath(join(root, name));
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
-      return undefined;
-    throw new PushError("FILE_FAILED", `Cannot read "${name}" in "${path}".`, { cause });
-  }
-  if (!file.startsWith(root.endsWith(sep) ? root : root + sep)) {
-    throw new PushError("ARCHIVE_INVALID", `Cannot read "${path}": "${name}" leads out of the folder.`);
-  }
-  if (!(await stat(file)).isFile()) {
-    throw new PushError("ARCHIVE_INVALID", `Cannot read "${path}": "${name}" is not a regular file.`);
-  }
-  return file;
 }

@@ -1,3 +1,8 @@
+import { fileError, PushError } from "../../errors.ts";
+
+/** Manifests and configs are kilobytes in size. A file that exceeds this limit is not read into memory. */
+const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
+
 /** The files of a saved image, in an archive or a folder. They are read in place. */
 export type ImageFiles = {
   /** For messages: `archive "output.tar"`. */
@@ -8,3 +13,27 @@ export type ImageFiles = {
    */
   open(path: string): Promise<Blob | undefined>;
 };
+
+/** Creates the error for content that is not what its name, a digest, says. */
+export function misnamed(what: string, hint = "The image was damaged: save it again."): PushError {
+  const problem = `Cannot push: ${what} does not have the digest of its name.`;
+  return new PushError("CONTENT_MISMATCH", problem, { hint });
+}
+
+/** Reads a small file of an image. Throws `IMAGE_INVALID` if it is missing or too large, and `FILE_FAILED`. */
+export async function readDocument(files: ImageFiles, path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const content = await files.open(path);
+  if (content === undefined)
+    throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: it lacks "${path}".`);
+  if (content.size > MAX_DOCUMENT_BYTES) {
+    throw new PushError(
+      "IMAGE_INVALID",
+      `Cannot read the ${files.title}: "${path}" has ${content.size} bytes.`,
+    );
+  }
+  try {
+    return await content.bytes();
+  } catch (cause) {
+    throw fileError(cause, `read "${path}" in the ${files.title}`);
+  }
+}

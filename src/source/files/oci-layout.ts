@@ -1,14 +1,13 @@
 import { PushError } from "../../errors.ts";
 import { MEDIA_TYPE } from "../../oci/descriptor.ts";
-import { type Digest, digestOf } from "../../oci/digest.ts";
-import { assertLayerCount, type Image } from "../../oci/image.ts";
+import { blobPath, type Digest, digestOf } from "../../oci/digest.ts";
+import type { Image } from "../../oci/image.ts";
 import { type LeftOut, parseIndex } from "../../oci/image-index.ts";
 import { parseManifest } from "../../oci/manifest.ts";
 import { resolveImage } from "../resolve-image.ts";
 import type { SavedImage } from "../select-image.ts";
-import type { ImageFiles } from "./image-files.ts";
-import { blobPath, openLayer, readConfig } from "./image-parts.ts";
-import { readDocument } from "./read-document.ts";
+import { type ImageFiles, misnamed, readDocument } from "./image-files.ts";
+import { openImage, readConfig } from "./image-parts.ts";
 
 const INDEX_PATH = "index.json";
 /** Indexes may list indexes; real layouts do so once. The limits protect against malicious layouts. */
@@ -78,24 +77,18 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
   const path = blobPath(digest);
   const title = `"${path}" in the ${files.title}`;
   const bytes = await readBlob(files, digest);
-  const { mediaType, config: configContent, layers: layerContents } = parseManifest(bytes, title);
-  const config = await readConfig(files, blobPath(configContent.digest));
+  const { mediaType, ...contents } = parseManifest(bytes, title);
+  const config = await readConfig(files, blobPath(contents.config.digest));
   // Docker 25.0 writes manifests without layers (https://github.com/moby/moby/issues/47065). Its blobs are raw, so take
   // the config's diffIDs as their digests.
-  const layerNames = layerContents.length === 0 ? config.diffIds : layerContents.map((layer) => layer.digest);
-  assertLayerCount(config.diffIds, layerNames, title);
+  const digests = contents.layers.map((layer) => layer.digest);
+  const layerPaths = (digests.length === 0 ? config.diffIds : digests).map(blobPath);
+  // serverless-registry rejects a manifest without mediaType.
+  const isAccepted = mediaType !== undefined && MANIFEST_TYPES.includes(mediaType);
   return {
-    config: config.blob,
-    layers: await Promise.all(
-      config.diffIds.map((diffId, i) => openLayer(files, blobPath(layerNames[i] ?? diffId), diffId)),
-    ),
-    // serverless-registry rejects a manifest without mediaType.
-    manifest:
-      mediaType !== undefined && MANIFEST_TYPES.includes(mediaType)
-        ? { mediaType, digest, bytes, config: configContent, layers: layerContents }
-        : undefined,
+    ...(await openImage(files, config, layerPaths, title)),
+    manifest: isAccepted ? { mediaType, digest, bytes, ...contents } : undefined,
     names,
-    platform: config.platform,
   };
 }
 
@@ -117,9 +110,5 @@ async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<A
   const path = blobPath(digest);
   const bytes = await readDocument(files, path);
   if (digestOf(bytes) === digest) return bytes;
-  throw new PushError(
-    "CONTENT_MISMATCH",
-    `Cannot push: "${path}" in the ${files.title} does not have the digest of its name.`,
-    { hint: "The image was damaged: save it again." },
-  );
+  throw misnamed(`"${path}" in the ${files.title}`);
 }

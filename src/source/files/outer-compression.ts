@@ -3,18 +3,22 @@ import { fileError, messageOf, OTHER_CACHE, PushError } from "../../errors.ts";
 import { detectCompression } from "../../oci/image.ts";
 import { type TemporaryFile, temporaryFile } from "../../store/temporary-file.ts";
 
+export type UnpackOptions = {
+  /** An existing folder, for an archive that has to be unpacked. */
+  readonly temporaryDirectory: string;
+  readonly signal: AbortSignal;
+  /** Called while an archive is unpacked that cannot be read in place. */
+  readonly onUnpacking: (doneBytes: number, totalBytes: number) => void;
+};
+
 /**
  * Unpacks an archive that is compressed as a whole (`docker save | gzip`) into a temporary file, since its members
  * cannot be read in place. Undefined if the archive is uncompressed. Throws `ARCHIVE_INVALID` if the compressed data is
  * damaged or truncated, and `FILE_FAILED`.
- *
- * @param onProgress receives how many bytes of the compressed file are read
  */
 export async function decompressArchive(
   path: string,
-  directory: string,
-  signal: AbortSignal,
-  onProgress: (doneBytes: number, totalBytes: number) => void,
+  { temporaryDirectory: directory, signal, onUnpacking }: UnpackOptions,
 ): Promise<TemporaryFile | undefined> {
   const compression = await detectCompression(Bun.file(path)).catch((cause: unknown) => {
     throw fileError(cause, `read "${path}"`);
@@ -23,7 +27,7 @@ export async function decompressArchive(
   const target = temporaryFile(directory, "archive");
   const { size } = Bun.file(path);
   const packed = createReadStream(path);
-  packed.on("data", () => onProgress(packed.bytesRead, size));
+  packed.on("data", () => onUnpacking(packed.bytesRead, size));
   // Load these slow modules only when needed: most archives are uncompressed.
   const { pipeline } = await import("node:stream/promises");
   const { createGunzip, createZstdDecompress } = await import("node:zlib");

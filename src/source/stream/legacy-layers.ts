@@ -1,7 +1,6 @@
 import * as v from "valibot";
 import { type DiffId, digestOf, hexOf } from "../../oci/digest.ts";
-import { parseJson } from "../../oci/json.ts";
-import { looseObject } from "../../oci/json-schema.ts";
+import { looseObject, parseJson } from "../../oci/json-schema.ts";
 
 const LAYER = looseObject({
   id: v.optional(v.string()),
@@ -37,7 +36,7 @@ export function chainIdsOf(diffIds: readonly DiffId[]): string[] {
   const chainIds: string[] = [];
   for (const diffId of diffIds) {
     const below = chainIds.at(-1);
-    chainIds.push(below === undefined ? diffId : digestOf(new TextEncoder().encode(`${below} ${diffId}`)));
+    chainIds.push(below === undefined ? diffId : digestOf(`${below} ${diffId}`));
   }
   return chainIds;
 }
@@ -49,5 +48,5 @@ function idOf(document: Readonly<Record<string, unknown>>): string {
     /[<>&\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-  return hexOf(digestOf(new TextEncoder().encode(text)));
+  return hexOf(digestOf(text));
 }

@@ -1,10 +1,9 @@
 import * as v from "valibot";
-import { PushError } from "../../errors.ts";
-import { type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
+import { blobPath, type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
-import { parseJson } from "../../oci/json.ts";
+import { parseJson } from "../../oci/json-schema.ts";
 import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
-import { blobPath } from "../files/image-parts.ts";
+import { misnamed } from "../files/image-files.ts";
 import {
   type FindDocument,
   type InspectedImage,
@@ -117,11 +116,8 @@ function documentFinder(
     const path = [blobPath(digest), `${hexOf(digest)}.json`].find((each) => documents.has(each));
     const bytes = path === undefined ? undefined : documents.get(path);
     if (bytes === undefined || digestOf(bytes) === digest) return bytes;
-    throw new PushError(
-      "CONTENT_MISMATCH",
-      `Cannot push: "${path}" in the ${title} does not have the digest of its name.`,
-      { hint: "The engine's copy may be damaged: pull or build the image again." },
-    );
+    const hint = "The engine's copy may be damaged: pull or build the image again.";
+    throw misnamed(`"${path}" in the ${title}`, hint);
   };
 }
 
@@ -129,16 +125,16 @@ function documentFinder(
 function readManifest(
   documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
   title: string,
-): { readonly config: ImageConfig; readonly layerPaths: readonly string[] } {
+): Omit<Extract<SavedPart, { kind: "manifest" }>, "kind"> {
   const manifestBytes = documents.get("manifest.json");
   if (manifestBytes === undefined) throw invalid(title, 'it has no "manifest.json"');
   const [image] = parseJson(manifestBytes, MANIFEST, `"manifest.json" in the ${title}`);
-  const { Config: configPath = "", Layers: layerPaths } = image ?? {};
+  const { Config: configPath = "", Layers: layerPaths = [] } = image ?? {};
   const configBytes = documents.get(configPath);
   if (configBytes === undefined) throw invalid(title, `it lacks "${configPath}"`);
   const config = parseImageConfig(configBytes, `"${configPath}" in the ${title}`);
-  assertLayerCount(config.diffIds, layerPaths ?? [], `"manifest.json" in the ${title}`);
-  return { config, layerPaths: layerPaths ?? [] };
+  assertLayerCount(config.diffIds, layerPaths, `"manifest.json" in the ${title}`);
+  return { config, layerPaths };
 }
 
 async function* piecesOf(bytes: Uint8Array<ArrayBuffer>) {

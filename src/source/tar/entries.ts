@@ -22,11 +22,8 @@ const IS_EXTENDED_HEADER = new Set<EntryType>([
 
 type EntryType = Header["type"];
 
-/** Reads the bytes of a tar archive. */
-export type TarInput = {
-  /** Fills the buffer from a position. Positions only increase. Throws if the archive ends too early. */
-  read(buffer: Buffer, position: number): Promise<void>;
-};
+/** Fills the buffer from a position in an archive. Positions only increase. Throws if the archive ends too early. */
+type Read = (buffer: Buffer, position: number) => Promise<void>;
 
 /** A member of an archive. Offset and size are of its content, in bytes. */
 export type TarEntry = {
@@ -44,17 +41,17 @@ export type TarEntry = {
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
-export async function* readTarEntries(input: TarInput, title: string): AsyncGenerator<TarEntry> {
+export async function* readTarEntries(read: Read, title: string): AsyncGenerator<TarEntry> {
   const block = Buffer.alloc(BLOCK_BYTES);
   const extended: ExtendedHeaders = {};
   let position = 0;
   for (;;) {
-    await input.read(block, position);
+    await read(block, position);
     const header = decodeHeader(block, extended, title, position);
     if (header.nullBlock) return;
     const entry = decodeEntry(header, extended, position, title);
     if (IS_EXTENDED_HEADER.has(entry.type)) {
-      await readExtendedHeader(input, entry, extended, title);
+      await readExtendedHeader(read, entry, extended, title);
     } else {
       yield entry;
       delete extended.next;
@@ -89,7 +86,6 @@ function decodeHeader(
   return header;
 }
 
-/** Combines a header with the extended headers before it. */
 function decodeEntry(
   header: Header,
   { next, global }: ExtendedHeaders,
@@ -115,7 +111,7 @@ function decodeEntry(
 }
 
 async function readExtendedHeader(
-  input: TarInput,
+  read: Read,
   { type, offset, sizeBytes }: TarEntry,
   extended: ExtendedHeaders,
   title: string,
@@ -124,7 +120,7 @@ async function readExtendedHeader(
     throw invalid(title, `the extended header before byte ${offset} has ${sizeBytes} bytes`);
   }
   const body = Buffer.alloc(sizeBytes);
-  await input.read(body, offset);
+  await read(body, offset);
   const text = body.toString("utf8");
   const name = text.replace(/\0.*$/s, "");
   switch (type) {
@@ -145,15 +141,12 @@ async function readExtendedHeader(
   }
 }
 
-/** Creates the error for a truncated archive. */
 export function cutShort(title: string, sizeBytes: number, member?: string): PushError {
   const where = member === undefined ? "" : ` inside "${member}"`;
   return new PushError(
     "ARCHIVE_INVALID",
     `Cannot read the ${title}: the archive is cut short${where}, after ${sizeBytes} bytes.`,
-    {
-      hint: "Save or copy it again, and check that the disk was not full.",
-    },
+    { hint: "Save or copy it again, and check that the disk was not full." },
   );
 }
 

@@ -16,7 +16,7 @@ export type TarMember =
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
-export async function indexTar(path: string, title = `archive "${path}"`): Promise<Map<string, TarMember>> {
+export async function indexTar(path: string, title: string): Promise<Map<string, TarMember>> {
   const file = await open(path, "r").catch((cause: unknown) => {
     throw fileError(cause, `read the ${title}`);
   });
@@ -33,8 +33,8 @@ async function readMembers(
   title: string,
 ): Promise<Map<string, TarMember>> {
   const members = new Map<string, TarMember>();
-  const input = { read: (buffer: Buffer, position: number) => readFully(file, buffer, position, title) };
-  for await (const entry of readTarEntries(input, title)) {
+  const read = (buffer: Buffer, position: number) => readFully(file, buffer, position, title);
+  for await (const entry of readTarEntries(read, title)) {
     if (entry.sizeBytes > archiveBytes - entry.offset) throw cutShort(title, archiveBytes, entry.path);
     const member = memberOf(entry, members, title);
     if (member !== undefined) members.set(normalizeName(entry.path, entry.path, title), member);

@@ -45,7 +45,7 @@ export async function* readTarStream(
   }
 
   try {
-    for await (const { type, path, offset, sizeBytes } of readTarEntries({ read }, title)) {
+    for await (const { type, path, offset, sizeBytes } of readTarEntries(read, title)) {
       if (type !== "File" && type !== "OldFile" && type !== "ContiguousFile") continue;
       yield { path, sizeBytes, bytes: readUntil(offset + sizeBytes) };
     }
