@@ -37,12 +37,8 @@ export async function askHelper(
   if (file === null) {
     throw failure(`${namedBy} names the helper ${program}, which is not on PATH.`, "Install it");
   }
-  const child = Bun.spawn([file, "get"], {
-    stdin: new Blob([server]),
-    stdout: "pipe",
-    stderr: "pipe",
-    signal,
-  });
+  const stdin = new Blob([server]);
+  const child = Bun.spawn([file, "get"], { stdin, stdout: "pipe", stderr: "pipe", signal });
   const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   signal.throwIfAborted();
   if (code !== 0) {

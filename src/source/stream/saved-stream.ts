@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { blobPath, type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
+import { blobPath, type DiffId, digestOf, hexOf } from "../../oci/digest.ts";
 import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
 import { parseJson } from "../../oci/json-schema.ts";
 import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
@@ -15,14 +15,9 @@ import { readTarStream, type StreamedFile } from "../tar/stream.ts";
 import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
 
 /** A layer of a saved archive. */
-export type SavedLayer = {
-  /** Its archive path. */
-  readonly path: string;
+export type SavedLayer = StreamedFile & {
   /** Which layer it is, as the archive has it: to be checked. Undefined: that is known when it was read. */
   readonly claimedDiffId: DiffId | undefined;
-  readonly sizeBytes: number;
-  /** To be read before the next layer comes, or left alone: then it is passed over. */
-  readonly bytes: StreamedFile["bytes"];
 };
 
 /** A part of an archive, as it comes. */
@@ -54,6 +49,7 @@ export async function* readSavedStream(
   let documentBytes = 0;
   const claims = layerClaims(image.diffIds, title);
   let resolved: ResolvedImage | undefined;
+  let layerPaths: string[] | undefined;
   const find = documentFinder(documents, title);
   const layer = (path: string, sizeBytes: number, bytes: StreamedFile["bytes"]) =>
     ({ kind: "layer", path, claimedDiffId: claims.find(path), sizeBytes, bytes }) as const;
@@ -76,14 +72,14 @@ export async function* readSavedStream(
     if (resolved !== undefined) continue;
     resolved = await resolveImage(image, find);
     if (resolved === undefined) continue;
-    claims.addLayers(resolved.layers?.map(({ digest }) => digest) ?? []);
+    layerPaths = resolved.layers?.map(({ digest }) => blobPath(digest));
+    claims.addLayers(layerPaths ?? []);
     yield { kind: "image", image: resolved };
   }
-  const digests = resolved?.layers?.map(({ digest }) => blobPath(digest));
-  const manifest = digests === undefined ? readManifest(documents, title) : undefined;
+  const manifest = layerPaths === undefined ? readManifest(documents, title) : undefined;
   if (manifest !== undefined) yield { kind: "manifest", ...manifest };
   // Small raw layers look like documents.
-  for (const path of new Set(digests ?? manifest?.layerPaths)) {
+  for (const path of new Set(layerPaths ?? manifest?.layerPaths)) {
     const bytes = documents.get(path);
     if (bytes !== undefined) yield layer(path, bytes.length, piecesOf(bytes));
   }
@@ -102,8 +98,8 @@ function layerClaims(diffIds: readonly DiffId[], title: string) {
       const place = legacyPlace(legacyId, bytes, chainIds, `"${path}" in the ${title}`);
       if (place !== undefined) byPath.set(`${legacyId}/layer.tar`, diffIds[place]);
     },
-    addLayers(digests: readonly Digest[]) {
-      for (const [i, digest] of digests.entries()) byPath.set(blobPath(digest), diffIds[i]);
+    addLayers(paths: readonly string[]) {
+      for (const [i, path] of paths.entries()) byPath.set(path, diffIds[i]);
     },
   };
 }
