@@ -1,15 +1,10 @@
 import * as v from "valibot";
-import { blobPath, type DiffId, digestOf, hexOf } from "../../oci/digest.ts";
+import { blobPath, type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
 import { parseJson } from "../../oci/json-schema.ts";
 import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
 import { misnamed } from "../files/image-files.ts";
-import {
-  type FindDocument,
-  type InspectedImage,
-  type ResolvedImage,
-  resolveImage,
-} from "../resolve-image.ts";
+import { type InspectedImage, type ResolvedImage, resolveImage } from "../resolve-image.ts";
 import { invalid } from "../tar/entries.ts";
 import { readTarStream, type StreamedFile } from "../tar/stream.ts";
 import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
@@ -50,7 +45,6 @@ export async function* readSavedStream(
   const claims = layerClaims(image.diffIds, title);
   let resolved: ResolvedImage | undefined;
   let layerPaths: string[] | undefined;
-  const find = documentFinder(documents, title);
   const layer = (path: string, sizeBytes: number, bytes: StreamedFile["bytes"]) =>
     ({ kind: "layer", path, claimedDiffId: claims.find(path), sizeBytes, bytes }) as const;
 
@@ -70,7 +64,7 @@ export async function* readSavedStream(
     documents.set(path, bytes);
     claims.addDocument(path, bytes);
     if (resolved !== undefined) continue;
-    resolved = await resolveImage(image, find);
+    resolved = await resolveImage(image, async (digest) => findDocument(digest, documents, title));
     if (resolved === undefined) continue;
     layerPaths = resolved.layers?.map(({ digest }) => blobPath(digest));
     claims.addLayers(layerPaths ?? []);
@@ -104,24 +98,19 @@ function layerClaims(diffIds: readonly DiffId[], title: string) {
   };
 }
 
-function documentFinder(
-  documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
-  title: string,
-): FindDocument {
-  return async (digest) => {
-    const path = [blobPath(digest), `${hexOf(digest)}.json`].find((each) => documents.has(each));
-    const bytes = path === undefined ? undefined : documents.get(path);
-    if (bytes === undefined || digestOf(bytes) === digest) return bytes;
-    const hint = "The engine's copy may be damaged: pull or build the image again.";
-    throw misnamed(`"${path}" in the ${title}`, hint);
-  };
+/** Documents by their archive paths. */
+type Documents = ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+
+function findDocument(digest: Digest, documents: Documents, title: string) {
+  const path = [blobPath(digest), `${hexOf(digest)}.json`].find((each) => documents.has(each)) ?? "";
+  const bytes = documents.get(path);
+  if (bytes === undefined || digestOf(bytes) === digest) return bytes;
+  const hint = "The engine's copy may be damaged: pull or build the image again.";
+  throw misnamed(`"${path}" in the ${title}`, hint);
 }
 
 /** Reads `manifest.json`, which comes last. */
-function readManifest(
-  documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
-  title: string,
-): Omit<Extract<SavedPart, { kind: "manifest" }>, "kind"> {
+function readManifest(documents: Documents, title: string) {
   const manifestBytes = documents.get("manifest.json");
   if (manifestBytes === undefined) throw invalid(title, 'it has no "manifest.json"');
   const [image] = parseJson(manifestBytes, MANIFEST, `"manifest.json" in the ${title}`);
