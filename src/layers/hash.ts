@@ -1,6 +1,6 @@
 import { fileError, messageOf, PushError } from "../errors.ts";
 import type { Compression } from "../oci/descriptor.ts";
-import { type DiffId, type Digest, type DigestHasher, digestHasher, shortDigest } from "../oci/digest.ts";
+import { type DiffId, type Digest, digestHasher, shortDigest } from "../oci/digest.ts";
 import { readPieces } from "../oci/read-pieces.ts";
 
 /** Large enough that the overhead of a read call does not matter. */
@@ -15,7 +15,7 @@ export async function hashBlob(
   content: Blob,
   signal: AbortSignal,
   onProgress: (doneBytes: number) => void = () => {},
-  hasher: DigestHasher = digestHasher(),
+  hasher = digestHasher(),
 ): Promise<Digest> {
   let doneBytes = 0;
   for await (const bytes of readPieces(content, READ_BYTES, signal)) {

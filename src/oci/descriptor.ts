@@ -38,7 +38,4 @@ export type Descriptor = {
 };
 
 /** A blob that is ready to upload. Its content can be read any number of times. */
-export type RegistryBlob = {
-  readonly descriptor: Descriptor;
-  readonly content: Blob;
-};
+export type RegistryBlob = { readonly descriptor: Descriptor; readonly content: Blob };

@@ -51,10 +51,7 @@ export function shortDigest(digest: Digest | DiffId): string {
   return `sha256:${hexOf(digest).slice(0, 12)}`;
 }
 
-/** Computes a sha256 piece by piece. */
-export type DigestHasher = ReturnType<typeof digestHasher>;
-
-/** Starts a sha256. `digest` ends it, and is callable once. */
+/** Computes a digest piece by piece. `digest` ends the hash, and is callable once. */
 export function digestHasher() {
   const hasher = new Bun.CryptoHasher("sha256");
   return {

@@ -49,11 +49,7 @@ export function imageManifest(config: Descriptor, layers: readonly Descriptor[])
 }
 
 /** A manifest's descriptor of a config or layer. A size of -1 stands for a missing one and equals no real size. */
-export type ManifestEntry = {
-  readonly mediaType: string | undefined;
-  readonly digest: Digest;
-  readonly size: number;
-};
+export type ManifestEntry = Content & { readonly mediaType: string | undefined };
 
 const ENTRY = object({
   mediaType: v.optional(v.string()),

@@ -49,9 +49,7 @@ export function parseReference(text: string): Reference {
     throw invalid(text, "starts with an unknown scheme.", "Write https://, http://, or no scheme at all.");
   }
 
-  const slash = rest.indexOf("/");
-  const host = slash < 0 ? "" : rest.slice(0, slash);
-  const path = rest.slice(slash + 1);
+  const [, host = "", path = rest] = /^([^/]*)\/(.*)$/s.exec(rest) ?? [];
   if (host === "" || (scheme === undefined && !looksLikeHost(host))) {
     throw invalid(text, "names no registry host.", `Put the registry in front: "${EXAMPLE}".`);
   }
@@ -64,9 +62,7 @@ export function parseReference(text: string): Reference {
       "A push goes to a tag: replace everything from the @ by a tag such as :v1.",
     );
   }
-  const colon = path.lastIndexOf(":");
-  const repository = colon < 0 ? path : path.slice(0, colon);
-  const tag = colon < 0 ? "latest" : path.slice(colon + 1);
+  const [, repository = path, tag = "latest"] = /^(.*):(.*)$/s.exec(path) ?? [];
   assertRepository(repository, text, text.length - path.length);
   if (!isTag(tag)) {
     throw invalid(

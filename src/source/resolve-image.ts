@@ -28,7 +28,7 @@ export type InspectedImage = {
 };
 
 /** The bytes that a digest names, checked, or undefined where they are not to be had. */
-export type FindDocument = (digest: Digest) => Promise<Uint8Array<ArrayBuffer> | undefined>;
+type FindDocument = (digest: Digest) => Promise<Uint8Array<ArrayBuffer> | undefined>;
 
 /** Docker writes an index that lists manifests; real ones are no deeper than two. */
 const MAX_DEPTH = 4;

@@ -107,11 +107,9 @@ export async function storePackedLayer(
 
 /** Removes a damaged blob. Throws `FILE_FAILED`. */
 export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Promise<void> {
-  try {
-    await rm(cachePath(cache, blob.descriptor.digest), { force: true });
-  } catch (cause) {
+  await rm(cachePath(cache, blob.descriptor.digest), { force: true }).catch((cause: unknown) => {
     throw fileError(cause, `remove a damaged layer from "${cache.directory}"`, OTHER_CACHE);
-  }
+  });
 }
 
 function cachedBlob(cache: LayerCache, descriptor: Descriptor): RegistryBlob {

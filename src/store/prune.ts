@@ -100,9 +100,7 @@ function isOutdated({ usedAt }: CacheFile, { all, olderThanMs }: PruneRules, now
 }
 
 async function remove(directory: string, name: string): Promise<void> {
-  try {
-    await rm(join(directory, name), { force: true });
-  } catch (cause) {
+  await rm(join(directory, name), { force: true }).catch((cause: unknown) => {
     throw fileError(cause, `remove "${name}" from "${directory}"`, OTHER_CACHE);
-  }
+  });
 }

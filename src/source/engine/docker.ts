@@ -88,9 +88,7 @@ export async function* saveEngineImage(
   } finally {
     if (!isRead) child.kill();
   }
-  const exitCode = await child.exited;
-  engine.signal.throwIfAborted();
-  assertNotInterrupted(exitCode);
+  const exitCode = await endOf(child, engine);
   if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`, exitCode);
 }
 
@@ -99,16 +97,18 @@ async function docker(args: readonly string[], engine: Engine) {
   const [stdout, stderr, exitCode] = await Promise.all([
     child.stdout.text(),
     child.stderr.text(),
-    child.exited,
+    endOf(child, engine),
   ]);
-  engine.signal.throwIfAborted();
-  assertNotInterrupted(exitCode);
   return { exitCode, stdout, stderr };
 }
 
-/** Ctrl-C reaches docker as well, which may end before us. */
-function assertNotInterrupted(exitCode: number): void {
+/** Waits for docker to end, and returns its exit code. */
+async function endOf(child: Bun.Subprocess, { signal }: Engine): Promise<number> {
+  const exitCode = await child.exited;
+  signal.throwIfAborted();
+  // Ctrl-C reaches docker as well, which may end before us.
   if (exitCode === 130) throw new PushError("INTERRUPTED", "Interrupted.");
+  return exitCode;
 }
 
 function startDocker(args: readonly string[], { environment, signal }: Engine) {
@@ -124,13 +124,7 @@ function startDocker(args: readonly string[], { environment, signal }: Engine) {
   }
   // Neither docker nor its plugins need the registry's password.
   const { REGISTRY_JWT_TOKEN: _, ...env } = environment;
-  return Bun.spawn([command, ...args], {
-    env,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    signal,
-  });
+  return Bun.spawn([command, ...args], { env, stdin: "ignore", stdout: "pipe", stderr: "pipe", signal });
 }
 
 function engineFailure(stderr: string, action: string, exitCode: number): PushError {

@@ -31,9 +31,7 @@ export async function readDocument(files: ImageFiles, path: string): Promise<Uin
       `Cannot read the ${files.title}: "${path}" has ${content.size} bytes.`,
     );
   }
-  try {
-    return await content.bytes();
-  } catch (cause) {
+  return content.bytes().catch((cause: unknown) => {
     throw fileError(cause, `read "${path}" in the ${files.title}`);
-  }
+  });
 }

@@ -33,43 +33,37 @@ const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.
  */
 export async function readOciLayout(files: ImageFiles): Promise<SavedImage[] | undefined> {
   if ((await files.open(INDEX_PATH)) === undefined) return undefined;
-  return listImages(files, await readDocument(files, INDEX_PATH), INDEX_PATH, [], 0, new Set());
-}
-
-async function listImages(
-  files: ImageFiles,
-  bytes: Uint8Array,
-  path: string,
-  names: readonly string[],
-  depth: number,
-  seen: Set<Digest>,
-): Promise<SavedImage[]> {
-  if (depth > MAX_DEPTH)
-    throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes go too deep.`);
+  const { title } = files;
   const images: SavedImage[] = [];
-  for (const entry of parseIndex(bytes, `"${path}" in the ${files.title}`)) {
-    const { digest } = entry;
-    const manifestPath = blobPath(digest);
-    if (seen.has(digest)) continue;
-    seen.add(digest);
-    if (seen.size > MAX_DOCUMENTS) {
-      throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: its indexes list too much.`);
-    }
-    // Engines that save one platform list the others and attestations too, but leave their blobs out.
-    if ((await files.open(manifestPath)) === undefined || entry.isAttestation) continue;
-    const ownNames = NAME_ANNOTATIONS.flatMap((key) => entry.annotations[key] ?? []).slice(0, 1);
-    const allNames = ownNames.length > 0 ? ownNames : names;
-    if (INDEX_TYPES.includes(entry.mediaType ?? "")) {
-      const index = await readBlob(files, digest);
-      images.push(...(await listImages(files, index, manifestPath, allNames, depth + 1, seen)));
-    } else {
-      images.push({
-        names: allNames,
-        describe: [digest, entry.platform].filter(Boolean).join(" "),
-        load: () => loadImage(files, digest, allNames),
-      });
+  const seen = new Set<Digest>();
+
+  async function addImages(bytes: Uint8Array, path: string, names: readonly string[], depth: number) {
+    if (depth > MAX_DEPTH)
+      throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes go too deep.`);
+    for (const entry of parseIndex(bytes, `"${path}" in the ${title}`)) {
+      const { digest } = entry;
+      const manifestPath = blobPath(digest);
+      if (seen.has(digest)) continue;
+      seen.add(digest);
+      if (seen.size > MAX_DOCUMENTS)
+        throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes list too much.`);
+      // Engines that save one platform list the others and attestations too, but leave their blobs out.
+      if ((await files.open(manifestPath)) === undefined || entry.isAttestation) continue;
+      const ownNames = NAME_ANNOTATIONS.flatMap((key) => entry.annotations[key] ?? []).slice(0, 1);
+      const allNames = ownNames.length > 0 ? ownNames : names;
+      if (INDEX_TYPES.includes(entry.mediaType ?? "")) {
+        await addImages(await readBlob(files, digest), manifestPath, allNames, depth + 1);
+      } else {
+        images.push({
+          names: allNames,
+          describe: [digest, entry.platform].filter(Boolean).join(" "),
+          load: () => loadImage(files, digest, allNames),
+        });
+      }
     }
   }
+
+  await addImages(await readDocument(files, INDEX_PATH), INDEX_PATH, [], 0);
   return images;
 }
 

@@ -4,25 +4,15 @@ import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } f
 import { parseJson } from "../../oci/json-schema.ts";
 import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
 import { misnamed } from "../files/image-files.ts";
-import {
-  type FindDocument,
-  type InspectedImage,
-  type ResolvedImage,
-  resolveImage,
-} from "../resolve-image.ts";
+import { type InspectedImage, type ResolvedImage, resolveImage } from "../resolve-image.ts";
 import { invalid } from "../tar/entries.ts";
 import { readTarStream, type StreamedFile } from "../tar/stream.ts";
 import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
 
 /** A layer of a saved archive. */
-export type SavedLayer = {
-  /** Its archive path. */
-  readonly path: string;
+export type SavedLayer = StreamedFile & {
   /** Which layer it is, as the archive has it: to be checked. Undefined: that is known when it was read. */
   readonly claimedDiffId: DiffId | undefined;
-  readonly sizeBytes: number;
-  /** To be read before the next layer comes, or left alone: then it is passed over. */
-  readonly bytes: StreamedFile["bytes"];
 };
 
 /** A part of an archive, as it comes. */
@@ -54,7 +44,7 @@ export async function* readSavedStream(
   let documentBytes = 0;
   const claims = layerClaims(image.diffIds, title);
   let resolved: ResolvedImage | undefined;
-  const find = documentFinder(documents, title);
+  let layerPaths: string[] | undefined;
   const layer = (path: string, sizeBytes: number, bytes: StreamedFile["bytes"]) =>
     ({ kind: "layer", path, claimedDiffId: claims.find(path), sizeBytes, bytes }) as const;
 
@@ -74,16 +64,16 @@ export async function* readSavedStream(
     documents.set(path, bytes);
     claims.addDocument(path, bytes);
     if (resolved !== undefined) continue;
-    resolved = await resolveImage(image, find);
+    resolved = await resolveImage(image, async (digest) => findDocument(digest, documents, title));
     if (resolved === undefined) continue;
-    claims.addLayers(resolved.layers?.map(({ digest }) => digest) ?? []);
+    layerPaths = resolved.layers?.map(({ digest }) => blobPath(digest));
+    claims.addLayers(layerPaths ?? []);
     yield { kind: "image", image: resolved };
   }
-  const digests = resolved?.layers?.map(({ digest }) => blobPath(digest));
-  const manifest = digests === undefined ? readManifest(documents, title) : undefined;
+  const manifest = layerPaths === undefined ? readManifest(documents, title) : undefined;
   if (manifest !== undefined) yield { kind: "manifest", ...manifest };
   // Small raw layers look like documents.
-  for (const path of new Set(digests ?? manifest?.layerPaths)) {
+  for (const path of new Set(layerPaths ?? manifest?.layerPaths)) {
     const bytes = documents.get(path);
     if (bytes !== undefined) yield layer(path, bytes.length, piecesOf(bytes));
   }
@@ -102,30 +92,25 @@ function layerClaims(diffIds: readonly DiffId[], title: string) {
       const place = legacyPlace(legacyId, bytes, chainIds, `"${path}" in the ${title}`);
       if (place !== undefined) byPath.set(`${legacyId}/layer.tar`, diffIds[place]);
     },
-    addLayers(digests: readonly Digest[]) {
-      for (const [i, digest] of digests.entries()) byPath.set(blobPath(digest), diffIds[i]);
+    addLayers(paths: readonly string[]) {
+      for (const [i, path] of paths.entries()) byPath.set(path, diffIds[i]);
     },
   };
 }
 
-function documentFinder(
-  documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
-  title: string,
-): FindDocument {
-  return async (digest) => {
-    const path = [blobPath(digest), `${hexOf(digest)}.json`].find((each) => documents.has(each));
-    const bytes = path === undefined ? undefined : documents.get(path);
-    if (bytes === undefined || digestOf(bytes) === digest) return bytes;
-    const hint = "The engine's copy may be damaged: pull or build the image again.";
-    throw misnamed(`"${path}" in the ${title}`, hint);
-  };
+/** Documents by their archive paths. */
+type Documents = ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+
+function findDocument(digest: Digest, documents: Documents, title: string) {
+  const path = [blobPath(digest), `${hexOf(digest)}.json`].find((each) => documents.has(each)) ?? "";
+  const bytes = documents.get(path);
+  if (bytes === undefined || digestOf(bytes) === digest) return bytes;
+  const hint = "The engine's copy may be damaged: pull or build the image again.";
+  throw misnamed(`"${path}" in the ${title}`, hint);
 }
 
 /** Reads `manifest.json`, which comes last. */
-function readManifest(
-  documents: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
-  title: string,
-): Omit<Extract<SavedPart, { kind: "manifest" }>, "kind"> {
+function readManifest(documents: Documents, title: string) {
   const manifestBytes = documents.get("manifest.json");
   if (manifestBytes === undefined) throw invalid(title, 'it has no "manifest.json"');
   const [image] = parseJson(manifestBytes, MANIFEST, `"manifest.json" in the ${title}`);
