@@ -30,7 +30,8 @@ export function settleEnvironment({ env, execArgv }: Pick<NodeJS.Process, "env" 
   const isReal = (name: string) =>
     real
       ? real[name] !== undefined
-      : // The value may be the file's. With a "$" in it, Bun may have made anything of it.
+      : // PATH is always there. Of a value with a "$", Bun may have made anything.
+        /^PATH$/i.test(name) ||
         files.every(({ values }) => values.get(name) !== env[name] && !values.get(name)?.includes("$"));
 
   const ignored = new Map<string, string>();
@@ -56,7 +57,8 @@ export function settleEnvironment({ env, execArgv }: Pick<NodeJS.Process, "env" 
 function startEnvironment(): Environment | undefined {
   try {
     const entries = readFileSync("/proc/self/environ", "utf8").split("\0");
-    return Object.fromEntries(entries.map((entry) => entry.split(/=(.*)/s)));
+    const variables = Object.fromEntries(entries.map((entry) => entry.split(/=(.*)/s)));
+    return Object.assign(Object.create(null), variables);
   } catch {
     return undefined;
   }
