@@ -95,6 +95,28 @@ describe("the package", () => {
     await expectToWork([join(bin, "chunkpush")], work, bin, "package");
     if (hasOpenssl) await expectFolderToDecideNothing([join(bin, "chunkpush")], { path: bin });
 
+    // Standard input and signals go through. It exits as Bun does.
+    const waiting = Bun.spawn([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
+      cwd: work,
+      env: { PATH: bin, HOME: work },
+      stdin: "pipe",
+      stdout: "ignore",
+      stderr: "pipe",
+    });
+    let said = "";
+    for await (const piece of waiting.stderr.pipeThrough(new TextDecoderStream())) {
+      if (said === "") waiting.kill("SIGTERM");
+      said += piece;
+    }
+    expect(said).toContain("Interrupted");
+    expect(await waiting.exited).toBe(130);
+    const piped = await run([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
+      cwd: work,
+      env: { PATH: bin, HOME: work },
+      input: "secret\n",
+    });
+    expect(piped.code, piped.stderr).toBe(0);
+
     const version = (path: string) => run([join(bin, "chunkpush"), "--version"], { env: { PATH: path } });
     // An old Bun is passed over, and so is what lies in the working folder.
     const old = join(folder.path, "old");

@@ -89,6 +89,12 @@ describe("our own settings in .env files", () => {
     }
   });
 
+  test.each(WAYS)("are left out with a NUL in them, %s", async (_, flags) => {
+    const { env } = await settle({ ".env": "CHUNKPUSH_CACHE_DIR=a\0b\nSKIP_AUTH=1" }, flags);
+    expect(env).toMatchObject({ SKIP_AUTH: "1" });
+    expect(env).not.toHaveProperty("CHUNKPUSH_CACHE_DIR");
+  });
+
   test.each(WAYS)("are weaker than the environment, %s", async (_, flags) => {
     const { env } = await settle({ ".env": "MAX_RETRIES=1\nSKIP_AUTH=1" }, flags, { MAX_RETRIES: "2" });
     expect(env).toMatchObject({ MAX_RETRIES: "2", SKIP_AUTH: "1" });

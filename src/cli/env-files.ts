@@ -38,11 +38,10 @@ export function settleEnvironment({ env, execArgv }: Pick<NodeJS.Process, "env" 
   for (const { name: file, values } of files) {
     for (const [name, value] of values) {
       if (isReal(name)) continue;
-      if (HARMLESS.test(name)) {
-        if (isUnread) env[name] = expand(value, env, files);
-        continue;
-      }
-      delete env[name];
+      const expanded = isUnread ? expand(value, env, files) : (env[name] ?? "");
+      // No path and no argument of a program may contain a NUL, and no real variable does.
+      if (HARMLESS.test(name) && !expanded.includes("\0")) env[name] = expanded;
+      else delete env[name];
       if (STEERING.test(name) && !ignored.has(name)) ignored.set(name, file);
     }
   }
