@@ -45,7 +45,7 @@ describe("our own settings in .env files", () => {
     "H=@CHUNKPUSH_LATER",
     "LATER=late",
     "I=@CHUNKPUSH_I",
-    "J=@{NOBODY-x}@{CHUNKPUSH_A",
+    "J=@{}@{NOBODY-x}@CHUNKPUSH_A",
     "K=",
     'L="unterminated',
     "M: colon",

@@ -90,7 +90,7 @@ function readEnvFiles(modes: readonly string[]): EnvFile[] {
 /** Expands `$NAME`, `${NAME}` and `${NAME:-default}` as Bun does: once, and `\$` is a dollar. */
 function expand(value: string, env: Environment, files: readonly EnvFile[]): string {
   return value.replace(
-    /\\\$|\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))/g,
+    /\\\$|\$(?:\{(\w*)(?::-([^}]*))?\}|(\w+))/g,
     (match, braced: string | undefined, fallback: string | undefined, plain: string | undefined) => {
       const name = braced ?? plain;
       if (name === undefined) return match.slice(1);
