@@ -329,7 +329,9 @@ describe("has a limit", () => {
     const bytes = Buffer.alloc(512 * 100_001 + 1024, memberBytes({ path: "same" }));
     await using archive = await archiveOf(bytes.fill(0, 512 * 100_000));
     expect((await indexTar(archive.path)).size).toBe(1);
-    await using larger = await archiveOf(bytes.fill(memberBytes({ path: "same" }), 512 * 100_000, 512 * 100_001));
+    await using larger = await archiveOf(
+      bytes.fill(memberBytes({ path: "same" }), 512 * 100_000, 512 * 100_001),
+    );
     expect((await rejection(indexTar(larger.path))).message).toContain("more than 100000 members");
   });
 

@@ -6,6 +6,10 @@ const BLOCK_BYTES = 512;
 /** Extended headers hold names and numbers. The limit, Go's own, protects our memory from malicious archives. */
 const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
 
+/** Far more than images have: three for each layer, and some. The limits bound our time and memory. */
+const MAX_MEMBERS = 100_000;
+const MAX_NAMES_CHARACTERS = 64 * 1024 * 1024;
+
 /** Fills the buffer from a position in an archive. Positions only increase. Throws if the archive ends too early. */
 type Read = (buffer: Buffer, position: number) => Promise<void>;
 
@@ -30,7 +34,8 @@ const KINDS: Partial<Record<EntryType, TarEntry["kind"]>> = {
 
 /**
  * Yields the members of a tar archive in order, with extended headers applied. Skips their contents. Throws
- * `ARCHIVE_INVALID`, also for types that no image contains, and for what Go and GNU tar read differently.
+ * `ARCHIVE_INVALID`, also for types that no image contains, for too many members, and for what Go and GNU
+ * tar read differently.
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
@@ -38,6 +43,8 @@ export async function* readTarEntries(read: Read, title: string): AsyncGenerator
   const block = Buffer.alloc(BLOCK_BYTES);
   let overrides: Overrides = {};
   let position = 0;
+  let count = 0;
+  let nameCharacters = 0;
   for (;;) {
     await read(block, position);
     if (block.every((byte) => byte === 0)) return;
@@ -61,6 +68,10 @@ export async function* readTarEntries(read: Read, title: string): AsyncGenerator
     } else {
       const entry = entryOf(header, overrides, offset, title);
       ({ sizeBytes } = entry);
+      nameCharacters += entry.path.length + entry.linkpath.length;
+      if (++count > MAX_MEMBERS) throw invalid(title, `it has more than ${MAX_MEMBERS} members`);
+      if (nameCharacters > MAX_NAMES_CHARACTERS)
+        throw invalid(title, "the names of its members are too long");
       yield entry;
       overrides = {};
     }
