@@ -30,18 +30,6 @@ test("a folder that is not there any more is a file that cannot be read", async 
   expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining('folder "gone"')]);
 });
 
-test.skipIf(process.platform === "win32")("a FIFO is refused, and not waited for", async () => {
-  await using folder = await folderWithSecret();
-  for (const name of ["manifest.json", "blobs/sha256/fifo"]) {
-    expect(Bun.spawnSync(["mkfifo", join(folder.path, name)]).exitCode).toBe(0);
-    const error = await rejection(folder.files.open(name));
-    expect([error.code, error.message]).toEqual([
-      "ARCHIVE_INVALID",
-      expect.stringContaining(`"${name}" is not`),
-    ]);
-  }
-});
-
 describe("open", () => {
   const cases: [name: string, content: string | undefined][] = [
     ["index.json", "{}"],

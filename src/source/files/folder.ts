@@ -13,6 +13,9 @@ export async function openFolderFiles(path: string, title: string): Promise<Imag
     async open(name) {
       const file = await realpath(join(root, name)).catch((cause: NodeJS.ErrnoException) => {
         if (cause.code === "ENOENT" || cause.code === "ENOTDIR") return undefined;
+        const error = fileError(cause, `read "${name}" in "${path}"`);
+        // Of names that no file can have, Bun throws other errors.
+        if (error instanceof PushError) throw error;
         throw new PushError("FILE_FAILED", `Cannot read "${name}" in "${path}".`, { cause });
       });
       if (file === undefined) return undefined;
