@@ -25,7 +25,6 @@ export type TarEntry = {
 
 const KINDS: Partial<Record<EntryType, TarEntry["kind"]>> = {
   File: "file",
-  OldFile: "file",
   ContiguousFile: "file",
   Link: "link",
   SymbolicLink: "symlink",
@@ -133,14 +132,12 @@ function entryOf(header: TarHeader, overrides: Overrides, offset: number, title:
     throw invalid(title, `member "${path}" is a ${header.type}, which no image archive holds`);
   if (size === undefined || !Number.isSafeInteger(size))
     throw invalid(title, `member "${path}" has no valid size`);
-  const isFolder = kind === "folder" || (kind === "file" && path.endsWith("/"));
   // Of these, some readers pass a body over where others read it as the next member.
-  const isDisputed =
-    (kind === "file" && isFolder) || kind === "symlink" || (kind === "link" && overrides.size !== undefined);
-  if (isDisputed && size > 0) {
-    throw invalid(title, `member "${path}" is a ${isFolder ? "folder" : "link"} of ${size} bytes`);
-  }
-  return { kind: isFolder ? "folder" : kind, path, linkpath, offset, sizeBytes: kind === "file" ? size : 0 };
+  if (kind === "file" && path.endsWith("/"))
+    throw invalid(title, `member "${path}" is a file with a folder's name`);
+  if (size > 0 && (kind === "symlink" || (kind === "link" && overrides.size !== undefined)))
+    throw invalid(title, `member "${path}" is a link of ${size} bytes`);
+  return { kind, path, linkpath, offset, sizeBytes: kind === "file" ? size : 0 };
 }
 
 export function cutShort(title: string, sizeBytes: number, member?: string): PushError {
