@@ -144,7 +144,7 @@ function spoiled(member: FixtureMember, random: Random): FixtureMember {
     case 2:
       return { ...member, change: (header) => header.write(random.pick(MAGICS), 257, "latin1") };
     case 3:
-      return { ...member, prefix: random.pick(["p", "pre/fix", "p".repeat(140), "0000000001"]) };
+      return { ...member, prefix: random.pick(["p", "d", "pre/fix", "p".repeat(140), "0000000001"]) };
     case 4:
       return { ...member, change: (header) => header.writeUInt8(random.below(256), random.pick(FIELDS)) };
     default:

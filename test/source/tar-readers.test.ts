@@ -157,6 +157,11 @@ describe("reads as Go and GNU tar do:", () => {
       [gnuLongMember("L", "é".repeat(60)), { ...file, path: "é".repeat(60) }],
       ["é".repeat(60)],
     ],
+    [
+      "a folder whose whole name is in the prefix, as Python writes it",
+      [{ path: "", prefix: "d", flag: "5" }, file],
+      ["a"],
+    ],
     ["a member that was packed twice", [file, file], ["a"]],
     ["a global PAX header that says nothing of members", [paxMember({ comment: "c" }, "g"), file], ["a"]],
   ];

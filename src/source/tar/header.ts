@@ -68,9 +68,10 @@ export function decodeHeader(block: Buffer): TarHeader {
   const bytes = ([offset, length]: readonly [number, number]) => block.subarray(offset, offset + length);
   const prefix = magic === POSIX ? textOf(bytes(PREFIX)) : "";
   const name = textOf(bytes(NAME));
+  const names = prefix === "" ? [name] : [prefix, name];
   return {
     type,
-    path: prefix === "" ? name : prefix && name && `${prefix}/${name}`,
+    path: names.includes(undefined) ? undefined : names.join("/"),
     linkpath: textOf(bytes(LINK_NAME)),
     size: OCTAL.test(raw(SIZE)) || (block[SIZE[0]] ?? 0) >= 0x80 ? size : undefined,
   };
