@@ -24,7 +24,7 @@ export type PushOptions = {
   readonly insecure?: boolean;
   /** PEM files with authorities to trust besides those of this machine. */
   readonly caFiles?: readonly string[];
-  /** Accepts any certificate. @default false */
+  /** Accepts any certificate of the registry's own host. Other hosts are verified. @default false */
   readonly skipVerify?: boolean;
   /** Gives the proxy for a request, if there is one. @default none */
   readonly proxy?: (url: URL) => string | undefined;

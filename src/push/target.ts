@@ -1,6 +1,6 @@
+import { isLoopback } from "../oci/address.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
-import { isLoopback } from "../oci/reference.ts";
 import { usernameOf } from "../registry/auth/credentials.ts";
 import { connect } from "../registry/connect.ts";
 import { readTrust } from "../registry/http/trust.ts";
@@ -47,7 +47,7 @@ export async function connectTarget(job: Job): Promise<Target> {
           origin,
           username: login && usernameOf(login.credentials),
           credentialsFrom: login?.from,
-          isExposed: login !== undefined && origin.startsWith("http:") && !isLoopback(target),
+          isExposed: login !== undefined && origin.startsWith("http:") && !isLoopback(new URL(origin)),
           isUnverified: skipVerify && origin.startsWith("https:"),
         }),
     },

@@ -3,9 +3,10 @@ import { formatBytes } from "../../format.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { forgetUpload, recallUpload, rememberUpload, type UploadKey } from "../../store/upload-notes.ts";
+import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Call, Registry, Repository } from "../registry.ts";
-import { type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
-import { type NamedBlob, type Outgoing, unlessAborted } from "./outgoing.ts";
+import { assertChunkLimits, type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
+import type { NamedBlob, Outgoing } from "./outgoing.ts";
 import {
   askUpload,
   cancelUpload,
@@ -96,6 +97,7 @@ async function planUpload(
   const { descriptor } = blob;
   const { registry } = at;
   try {
+    assertChunkLimits(limits, registry.origin);
     if (descriptor !== undefined) assertSize(descriptor, session, options);
     let known = descriptor;
     // One PUT needs the blob's length.
