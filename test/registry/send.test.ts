@@ -6,7 +6,7 @@ import {
   resolveLocation,
   send as sendTo,
 } from "../../src/registry/http/send.ts";
-import type { RegistryRequest } from "../../src/registry/http/send-once.ts";
+import { openResponse, type RegistryRequest } from "../../src/registry/http/send-once.ts";
 import { startHttpServer, type TestServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
 import { clientOf, type TestClient } from "../support/registry-client.ts";
@@ -103,6 +103,33 @@ describe("send", () => {
     expect(registry.seen.map(({ authorization }) => authorization)).toEqual(["Basic eA=="]);
     expect(other.seen.map(({ authorization }) => authorization)).toEqual([null]);
   });
+});
+
+describe("the body of a response", () => {
+  const large = "x".repeat(5_000_000);
+
+  test("may be streamed, whatever its size", async () => {
+    await using server = startHttpServer(() => new Response(large));
+    expect(await countStreamed(clientOf(server), server.url)).toBe(large.length);
+  });
+
+  test("does not stall while its reader is slow", async () => {
+    await using server = startHttpServer(() => new Response(large));
+    const client = clientOf(server, { stallTimeoutMs: 50 });
+    expect(await countStreamed(client, server.url, () => Bun.sleep(60))).toBe(large.length);
+  });
+
+  /** Reads a response piece by piece. */
+  async function countStreamed(client: TestClient, url: string, pause = async () => {}): Promise<number> {
+    const request = { method: "GET", url: new URL(url) } as const;
+    const { body } = await openResponse(client.registry, request, request.url, undefined, client);
+    let readBytes = 0;
+    for await (const piece of body ?? []) {
+      if (readBytes < 100_000) await pause();
+      readBytes += piece.length;
+    }
+    return readBytes;
+  }
 });
 
 describe("the body of an answer", () => {

@@ -6,7 +6,7 @@ import type { Call } from "../../retry.ts";
 import type { Registry } from "../registry.ts";
 import { connectionError } from "./connection-error.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
-import { stallTimer } from "./stall-timer.ts";
+import { type StallTimer, stallTimer } from "./stall-timer.ts";
 import { tlsOptions } from "./trust.ts";
 import { unlessAborted } from "./unless-aborted.ts";
 
@@ -36,12 +36,19 @@ export type RegistryRequest = {
   readonly stallTimeoutMs?: number;
 };
 
-export type Answer = {
+/** A response whose body is still to be read, or cancelled. */
+export type RegistryResponse = {
   readonly status: number;
   readonly headers: Headers;
   /** The address that was asked in the end, after redirects. `Location` resolves against it. */
   readonly url: URL;
-  /** The body as it came, at most 1 MiB of it. It is never unpacked: a small answer may be a bomb. */
+  /** As it came, never unpacked: a small answer may be a bomb. Throws `STALLED` and `CONNECTION_LOST`. A slow reader is no stall. */
+  readonly body: ReadableStream<Uint8Array> | null;
+};
+
+/** A response whose body was read. */
+export type Answer = Omit<RegistryResponse, "body"> & {
+  /** The body as it came, at most 1 MiB of it. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The same as text. */
   readonly text: string;
@@ -52,23 +59,40 @@ export function describe({ method, url }: Pick<RegistryRequest, "method" | "url"
   return `${method} ${url.origin}${url.pathname}`;
 }
 
-/**
- * Sends one request, once, to an address, and reads the answer. The body goes up with its exact length:
- * serverless-registry buffers bodies without one in memory. Throws a `PushError` where no answer came, and
- * `REDIRECT_REFUSED` for an address that the registry must not lead to.
- */
+/** The part of a registry that a request needs. */
+type Server = Pick<Registry, "origin" | "stallTimeoutMs" | "trust" | "proxy">;
+
+/** Sends one request, once, and reads the answer. Throws as `openResponse` does. */
 export async function sendOnce(
-  registry: Pick<Registry, "origin" | "stallTimeoutMs" | "trust" | "proxy">,
+  registry: Server,
   request: RegistryRequest,
   url: URL,
   authorization: string | undefined,
   call: Call,
 ): Promise<Answer> {
+  const { body, ...response } = await openResponse(registry, request, url, authorization, call);
+  const bytes = await readStart(body);
+  return { ...response, bytes, text: new TextDecoder().decode(bytes) };
+}
+
+/**
+ * Sends one request, once, to an address. Its body goes up with its exact length: serverless-registry buffers bodies
+ * without one in memory. Throws a `PushError` where no response came, and `REDIRECT_REFUSED` for an address that the
+ * registry must not lead to.
+ */
+export async function openResponse(
+  registry: Server,
+  request: RegistryRequest,
+  url: URL,
+  authorization: string | undefined,
+  call: Call,
+): Promise<RegistryResponse> {
   assertReachable(url, registry.origin);
   const timeoutMs = request.stallTimeoutMs ?? registry.stallTimeoutMs;
   const answerTimeoutMs = Math.max(timeoutMs, registry.stallTimeoutMs * ANSWER_PATIENCE);
   const stall = stallTimer(describe(request));
   const signal = AbortSignal.any([call.signal, stall.signal]);
+  let isAnswered = false;
   const explain = async (error: unknown): Promise<unknown> => {
     stall.stop();
     if (signal.aborted) return signal.reason;
@@ -93,20 +117,23 @@ export async function sendOnce(
       verbose: false,
       ...(hasBody && {
         body: fileBody(body, signal, (end, piece) => {
-          stall.restart(end === body.size ? answerTimeoutMs : timeoutMs);
+          // A server may answer before it has taken the whole body.
+          if (!isAnswered) stall.restart(end === body.size ? answerTimeoutMs : timeoutMs);
           return request.onPiece?.(end, piece);
         }),
       }),
     });
     // The signal ends the wait whatever Bun does.
-    const { status, headers, body: answer } = await unlessAborted(answering, signal);
-    stall.restart(timeoutMs);
-    const bytes = await readAnswer(answer, signal, () => stall.restart(timeoutMs));
-    return { status, headers, url, bytes, text: new TextDecoder().decode(bytes) };
-  } catch (error) {
-    throw await explain(error);
-  } finally {
+    const response = await unlessAborted(answering, signal);
+    isAnswered = true;
     stall.stop();
+    const { status, headers } = response;
+    // A stream of Node's, whatever its type says.
+    const answer: AsyncIterable<Uint8Array> | null = response.body;
+    return { status, headers, url, body: answer && timed(answer, stall, timeoutMs, signal, explain) };
+  } catch (error) {
+    isAnswered = true;
+    throw await explain(error);
   }
 }
 
@@ -129,29 +156,48 @@ function headersOf({ method, headers, body }: RegistryRequest, authorization: st
   return all;
 }
 
-/** Reads the start of an answer's body. A longer one loses its connection; any other serves the next request. */
-async function readAnswer(
-  // A stream of Node's, whatever its type says.
-  body: AsyncIterable<Uint8Array> | null,
+/** Passes a body on, and times the waits for the server. */
+function timed(
+  body: AsyncIterable<Uint8Array>,
+  stall: StallTimer,
+  timeoutMs: number,
   signal: AbortSignal,
-  onMoved: () => void,
-): Promise<Uint8Array<ArrayBuffer>> {
+  explain: (error: unknown) => Promise<unknown>,
+): ReadableStream<Uint8Array> {
+  const pieces = body[Symbol.asyncIterator]();
+  /** Since the last 16 KiB. */
+  let waitedMs = 0;
+  let movedBytes = 0;
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const startMs = performance.now();
+        stall.restart(timeoutMs - waitedMs, timeoutMs);
+        const read = await unlessAborted(pieces.next(), signal).catch(async (error: unknown) => {
+          throw await explain(error);
+        });
+        stall.stop();
+        if (read.done) return controller.close();
+        waitedMs += performance.now() - startMs;
+        movedBytes += read.value.length;
+        if (movedBytes >= LEAST_MOVED_BYTES) waitedMs = movedBytes = 0;
+        controller.enqueue(read.value);
+      },
+      cancel: () => void pieces.return?.().catch(() => undefined),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** Reads at most 1 MiB of a body. A longer one loses its connection; any other serves the next request. */
+async function readStart(body: RegistryResponse["body"]): Promise<Uint8Array<ArrayBuffer>> {
   const pieces: Uint8Array[] = [];
   let readBytes = 0;
-  let movedBytes = 0;
-  const source = body?.[Symbol.asyncIterator]();
-  while (source !== undefined) {
-    const read = await unlessAborted(source.next(), signal);
-    if (read.done) break;
-    pieces.push(read.value);
-    readBytes += read.value.length;
-    if (readBytes >= MAX_ANSWER_BYTES) {
-      source.return?.().catch(() => undefined);
-      break;
-    }
-    if (readBytes - movedBytes < LEAST_MOVED_BYTES) continue;
-    movedBytes = readBytes;
-    onMoved();
+  for await (const piece of body ?? []) {
+    pieces.push(piece);
+    readBytes += piece.length;
+    // Leaving the loop cancels the body.
+    if (readBytes >= MAX_ANSWER_BYTES) break;
   }
   return Buffer.concat(pieces, readBytes);
 }

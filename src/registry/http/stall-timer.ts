@@ -10,24 +10,24 @@ import { formatDuration } from "../../format.ts";
 export function stallTimer(what: string) {
   const controller = new AbortController();
   let timer: NodeJS.Timeout | undefined;
-  let hasEnded = false;
   return {
     signal: controller.signal,
-    /** Starts the timer anew: something moved, or is waited for from now on. */
-    restart(timeoutMs: number) {
+    /**
+     * Starts the timer anew: something moved, or is waited for from now on.
+     *
+     * @param timeoutMs the whole wait, for the message, if a part of it has passed
+     */
+    restart(leftMs: number, timeoutMs = leftMs) {
       clearTimeout(timer);
-      // A body may still be on its way when its answer is read.
-      if (hasEnded) return;
       timer = setTimeout(() => {
         controller.abort(
           new PushError("STALLED", `${what} stalled: nothing moved for ${formatDuration(timeoutMs)}.`),
         );
-      }, timeoutMs);
+      }, leftMs);
     },
-    /** Stops the timer for good. */
-    stop() {
-      hasEnded = true;
-      clearTimeout(timer);
-    },
+    /** Stops the timer: nothing is waited for. */
+    stop: () => clearTimeout(timer),
   };
 }
+
+export type StallTimer = ReturnType<typeof stallTimer>;
