@@ -1,5 +1,6 @@
+import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LockMode, openLocks, tryLock } from "../../src/store/locks.ts";
 import { runWell } from "../e2e/command.ts";
@@ -178,6 +179,43 @@ describe.skipIf(!canRunAsNobody())("on somebody else's file", () => {
     expect(await runWell(asNobody([process.execPath, "-e", program]), { cwd: folder.path })).toContain(
       outcome,
     );
+  });
+});
+
+describe.skipIf(isWindows)("what was put under a lock's name", () => {
+  const plants: [what: string, plant: (lock: string, outside: string) => Promise<unknown>][] = [
+    ["a link to a file", (lock, outside) => writeFile(outside, "").then(() => symlink(outside, lock))],
+    ["a link to nothing", (lock, outside) => symlink(outside, lock)],
+    ["a link to itself", (lock) => symlink(lock, lock)],
+    ["a pipe", (lock) => runWell(["mkfifo", lock])],
+    [
+      "a database with a journal of its own",
+      async (lock) => {
+        using database = new Database(lock);
+        database.run("PRAGMA journal_mode = WAL");
+        database.run("CREATE TABLE planted (a)");
+      },
+    ],
+  ];
+  test.each(plants)("is no lock, and is neither opened nor followed nor removed: %s", async (_, plant) => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, "cache"));
+    await plant(join(folder.path, "cache", "a.lock"), join(folder.path, "outside"));
+    const names = async () =>
+      [await readdir(folder.path), await readdir(join(folder.path, "cache"))].map((each) => each.sort());
+    const before = await names();
+    for (const mode of ["exclusive", "shared"] as const)
+      expect(() => tryLock(join(folder.path, "cache"), "a", mode)).toThrow();
+    expect(await names()).toEqual(before);
+  });
+
+  test("does not keep a cache behind a link from having locks", async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, "cache"));
+    await symlink(join(folder.path, "cache"), join(folder.path, "link"));
+    using lock = tryLock(join(folder.path, "link"), "a", "exclusive");
+    expect(lock).toBeDefined();
+    expect(tryLock(join(folder.path, "cache"), "a", "shared")).toBeUndefined();
   });
 });
 
