@@ -116,6 +116,10 @@ function describeNotice(event: Extract<PushEvent, { type: "notice" }>): string {
       return `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`;
     case "PROGRESS_NOT_SAVED":
       return `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`;
+    case "CACHE_DISTRUSTED": {
+      const why = event.why === "owner" ? "belongs to another user" : "may be written to by everybody";
+      return `Warning: "${event.path}" ${why}: what others may have put into the cache is not used, but made anew.`;
+    }
     case "INDEX_REDUCED": {
       const { platform = "one image", platforms, attestations } = event;
       const left = [
