@@ -139,6 +139,6 @@ function cachedBlob(path: string, descriptor: Descriptor): RegistryBlob {
 }
 
 /** Returns the path of a blob: a layer, or a document of an image. */
-export function cachePath({ directory }: LayerCache, digest: Digest): string {
+function cachePath({ directory }: LayerCache, digest: Digest): string {
   return join(directory, hexOf(digest));
 }

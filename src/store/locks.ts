@@ -1,6 +1,6 @@
 import { constants, Database } from "bun:sqlite";
-import { closeSync, lstatSync, openSync, realpathSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, fchownSync, lstatSync, openSync, realpathSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../errors.ts";
 import { PRIVATE_FILE } from "./own-file.ts";
@@ -106,7 +106,14 @@ export function tryLock(directory: string, name: string, mode: LockMode): Lock |
  */
 function createLockFile(path: string): void {
   try {
-    closeSync(openSync(path, "wx", PRIVATE_FILE));
+    const file = openSync(path, "wx", PRIVATE_FILE);
+    try {
+      // Under sudo, the lock has to serve the folder's owner as well.
+      const { uid, gid } = statSync(dirname(path));
+      if (process.geteuid?.() === 0) fchownSync(file, uid, gid);
+    } finally {
+      closeSync(file);
+    }
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
   }

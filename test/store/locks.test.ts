@@ -1,10 +1,10 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmod, mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LockMode, openLocks, tryLock } from "../../src/store/locks.ts";
 import { runWell } from "../e2e/command.ts";
-import { asNobody, canRunAsNobody } from "../support/nobody.ts";
+import { asNobody, canRunAsNobody, NOBODY } from "../support/nobody.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
@@ -216,6 +216,22 @@ describe.skipIf(isWindows)("what was put under a lock's name", () => {
     using lock = tryLock(join(folder.path, "link"), "a", "exclusive");
     expect(lock).toBeDefined();
     expect(tryLock(join(folder.path, "cache"), "a", "shared")).toBeUndefined();
+  });
+});
+
+describe.skipIf(!canRunAsNobody())("a lock that root leaves in a user's folder, as sudo does", () => {
+  test("is the user's, who can take it and prune", async () => {
+    await using folder = await temporaryFolder();
+    await chown(folder.path, NOBODY, NOBODY);
+    tryLock(folder.path, "a", "shared")?.[Symbol.dispose]();
+    const { mode } = await stat(join(folder.path, "a.lock"));
+    expect(mode & 0o777).toBe(0o600);
+    const program = `
+      import { tryLock } from ${MODULE};
+      using lock = tryLock(${JSON.stringify(folder.path)}, "a", "exclusive");
+      console.log(lock && "taken");`;
+    const said = await runWell(asNobody([process.execPath, "-e", program]), { cwd: folder.path });
+    expect(said.trim()).toBe("taken");
   });
 });
 
