@@ -91,7 +91,7 @@ async function listFiles(directory: string): Promise<CacheFile[]> {
 
 /** Returns a pointer's content unvalidated, whoever wrote it; empty if it cannot be read. */
 function readPointer(directory: string, { name }: CacheFile): string {
-  return readRegularFile(join(directory, name), MAX_POINTER_BYTES)?.toString().trim() ?? "";
+  return new TextDecoder().decode(readRegularFile(join(directory, name), MAX_POINTER_BYTES)).trim();
 }
 
 /** Tolerates files that a running push removes meanwhile. */

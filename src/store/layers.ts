@@ -57,8 +57,8 @@ export async function findCachedLayer(
   form: CompressionForm | undefined,
 ): Promise<RegistryBlob | undefined> {
   if (form === undefined) return findBlob(cache, parseDigest(diffId, "a diffID"), "none");
-  const pointer = readOwnFile(cache, pointerName(diffId, form), MAX_POINTER_BYTES)?.toString();
-  if (pointer === undefined || !/^[0-9a-f]{64}\s*$/.test(pointer)) return undefined;
+  const pointer = new TextDecoder().decode(readOwnFile(cache, pointerName(diffId, form), MAX_POINTER_BYTES));
+  if (!/^[0-9a-f]{64}\s*$/.test(pointer)) return undefined;
   return findBlob(cache, parseDigest(`sha256:${pointer.trim()}`, "a cache pointer"), form.kind);
 }
 

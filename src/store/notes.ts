@@ -20,10 +20,10 @@ export async function readNote<T>(
   name: string,
   schema: v.GenericSchema<unknown, T>,
 ): Promise<T | undefined> {
-  const text = readOwnFile(folder, name, MAX_NOTE_BYTES)?.toString();
-  if (text === undefined) return undefined;
+  const bytes = readOwnFile(folder, name, MAX_NOTE_BYTES);
+  if (bytes === undefined) return undefined;
   try {
-    return v.parse(schema, JSON.parse(text));
+    return v.parse(schema, JSON.parse(new TextDecoder().decode(bytes)));
   } catch {
     return undefined;
   }

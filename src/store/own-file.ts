@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 
 // Whoever may write to a cache chooses what is pushed: a pointer names the blob of a layer. So a push follows no link in
@@ -18,6 +18,15 @@ export type CacheFolder = {
   readonly onDistrust?: (path: string, why: Distrust) => void;
 };
 
+/** What `stat` tells, in a type of our own: the library's types need none of Node's. */
+type FileStatus = {
+  readonly uid: number;
+  readonly mode: number;
+  readonly size: number;
+  isFile(): boolean;
+  isDirectory(): boolean;
+};
+
 /** Files and folders that chunkpush makes are the user's alone. */
 export const PRIVATE_FILE = 0o600;
 export const PRIVATE_FOLDER = 0o700;
@@ -30,7 +39,7 @@ const STICKY = 0o1000;
 const WRITABLE_BY_ALL = 0o002;
 
 /** Tells why a file or folder does not count. Undefined if it does, and on Windows, which has no such owners. */
-export function distrustOf(status: Stats, owners: readonly number[] = []): Distrust | undefined {
+export function distrustOf(status: FileStatus, owners: readonly number[] = []): Distrust | undefined {
   const self = process.geteuid?.();
   if (self === undefined) return undefined;
   if (![self, 0, ...owners].includes(status.uid)) return "owner";
@@ -39,7 +48,7 @@ export function distrustOf(status: Stats, owners: readonly number[] = []): Distr
 }
 
 /** Returns the status of a file that counts. Undefined for a missing file, a link, a folder and the like. */
-export function statOwnFile(folder: CacheFolder, name: string): Stats | undefined {
+export function statOwnFile(folder: CacheFolder, name: string): FileStatus | undefined {
   const path = join(folder.directory, name);
   const status = unlessFailing(() => lstatSync(path));
   return status !== undefined && counts(folder, path, status) ? status : undefined;
@@ -50,7 +59,7 @@ export function readOwnFile(
   folder: CacheFolder,
   name: string,
   maxBytes: number,
-): Buffer<ArrayBuffer> | undefined {
+): Uint8Array<ArrayBuffer> | undefined {
   const path = join(folder.directory, name);
   return readRegularFile(path, maxBytes, (status) => counts(folder, path, status));
 }
@@ -62,14 +71,14 @@ export function readOwnFile(
 export function readRegularFile(
   path: string,
   maxBytes: number,
-  isWanted: (status: Stats) => boolean = (status) => status.isFile(),
-): Buffer<ArrayBuffer> | undefined {
+  isWanted: (status: FileStatus) => boolean = (status) => status.isFile(),
+): Uint8Array<ArrayBuffer> | undefined {
   return unlessFailing(() => {
     const file = openSync(path, OPEN_SAFELY);
     try {
       const status = fstatSync(file);
       if (!isWanted(status) || status.size > maxBytes) return undefined;
-      const bytes = Buffer.alloc(status.size);
+      const bytes = new Uint8Array(status.size);
       return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0));
     } finally {
       closeSync(file);
@@ -77,7 +86,7 @@ export function readRegularFile(
   });
 }
 
-function counts({ owners, isForeign, onDistrust }: CacheFolder, path: string, status: Stats): boolean {
+function counts({ owners, isForeign, onDistrust }: CacheFolder, path: string, status: FileStatus): boolean {
   if (isForeign || !status.isFile()) return false;
   const why = distrustOf(status, owners);
   if (why !== undefined) onDistrust?.(path, why);
