@@ -5,29 +5,26 @@
  * machine with Node and npm or with nothing but Bun (whose `bun run` stands in for a missing `node`). Hence plain
  * JavaScript without dependencies.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { constants } from "node:os";
-import { delimiter, dirname, isAbsolute, join } from "node:path";
-import { fileURLToPath } from "node:url";
+  bunsOnPath,
+  exe,
+  installedBuns,
+  isAtLeast,
+  minimum,
+  root,
+  runningBun,
+  startBun,
+  versionFrom,
+} from "../bin/start-bun.mjs";
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const modules = join(root, "node_modules");
-const exe = process.platform === "win32" ? ".exe" : "";
 
 const manifestText = readFileSync(join(root, "package.json"), "utf8");
 const lockText = readFileSync(join(root, "bun.lock"), "utf8");
-const minimum = JSON.parse(manifestText).engines.bun.replace(">=", "");
 const lock = parseLock(lockText);
 const locked = versionOf("bun");
 
@@ -62,38 +59,11 @@ function isInstalled() {
 
 /** A Bun that needs no download: the one running this, the project's own, the one on PATH. */
 function bunAtHand() {
-  const running = process.versions.bun;
-  if (running && isAtLeast(running, minimum)) {
-    // Started as `node`, Bun would go on behaving like Node; its twin lies beside it.
-    return process.execPath.replace(/node(\.exe)?$/, "bun$1");
-  }
-  const own = ownBuns().find((bun) => versionFrom(bun) === locked);
-  if (own) return own;
-  const onPath = versionFrom("bun");
-  return onPath && isAtLeast(onPath, minimum) ? "bun" : undefined;
-}
-
-/** Where the binary lies depends on whether the install script of `bun` was allowed to move it. */
-function ownBuns() {
-  const scope = join(modules, "@oven");
-  const platforms = existsSync(scope) ? readdirSync(scope) : [];
-  return [
-    ...platforms.map((name) => join(scope, name, "bin", `bun${exe}`)),
-    exe ? join(modules, "bun", "bin", "bun.exe") : join(modules, ".bin", "bun"),
-  ].filter((file) => existsSync(file));
-}
-
-/** The version that a binary answers with; undefined for what is missing, broken or built for another system. */
-function versionFrom(bun) {
-  const { status, stdout } = spawnSync(bun, ["--version"], { encoding: "utf8" });
-  return status === 0 ? stdout.trim() : undefined;
-}
-
-function isAtLeast(version, wanted) {
-  const difference = version
-    .split(".")
-    .map((part, i) => Number.parseInt(part, 10) - Number(wanted.split(".")[i]));
-  return (difference.find((n) => n !== 0) ?? 0) >= 0;
+  return (
+    runningBun() ??
+    installedBuns().find((bun) => versionFrom(bun) === locked) ??
+    bunsOnPath().find((bun) => isAtLeast(versionFrom(bun) ?? "0", minimum))
+  );
 }
 
 /** Makes node_modules what bun.lock says, and returns the Bun to go on with. */
@@ -168,24 +138,12 @@ function outputOf({ error, stdout, stderr }) {
   return [error?.message, stdout, stderr].filter(Boolean).join("\n").trim();
 }
 
-/** Hands terminal, arguments and signals to Bun, and takes its exit code over. */
+/** Goes on as Bun. */
 function run(bun) {
-  const env = { ...process.env };
-  if (isAbsolute(bun)) {
-    // What Bun starts finds this Bun too. Windows may spell the name differently.
-    const name = Object.keys(env).find((key) => key.toUpperCase() === "PATH") ?? "PATH";
-    env[name] = dirname(bun) + delimiter + (env[name] ?? "");
-  }
-  const child = spawn(bun, process.argv.slice(2), { stdio: "inherit", env });
-
-  // Ctrl-C reaches the child by itself, as everything at the terminal. Passed on, it would count as a second one.
-  const atTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
-  process.on("SIGINT", () => atTerminal || child.kill("SIGINT"));
-  process.on("SIGTERM", () => child.kill("SIGTERM"));
-
-  child.on("error", (error) => {
-    console.error(`Could not start ${bun}: ${error.message}`);
-    process.exitCode = 1;
+  // What Bun starts finds this Bun too. Windows may spell the name differently.
+  const name = Object.keys(process.env).find((key) => key.toUpperCase() === "PATH") ?? "PATH";
+  startBun(bun, process.argv.slice(2), {
+    ...process.env,
+    [name]: dirname(bun) + delimiter + (process.env[name] ?? ""),
   });
-  child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
 }

@@ -9,12 +9,15 @@ import { run, runWell, type TemporaryFolder, temporaryFolder } from "./e2e/comma
 import { handmadeImage } from "./e2e/handmade-image.ts";
 import { pulledImage } from "./e2e/read-back.ts";
 import { seededBytes } from "./e2e/seeded-bytes.ts";
+import { expectFolderToDecideNothing } from "./support/foreign-folder.ts";
 
 setDefaultTimeout(60_000);
 
 const root = join(import.meta.dir, "..");
 const isWindows = process.platform === "win32";
 const bun = process.execPath;
+const node = Bun.which("node") ?? bun;
+const hasOpenssl = Bun.which("openssl") !== null;
 // Several blocks, so that several workers have to start.
 const image = handmadeImage("team/app:v1", [
   seededBytes("build", 3_000_000),
@@ -37,54 +40,105 @@ beforeAll(async () => {
   );
 });
 
-describe("bun build", () => {
-  test("makes one file that needs nothing beside it but Bun", async () => {
+describe("the npm script", () => {
+  test("build makes one file that needs nothing beside it but Bun", async () => {
     const out = join(folder.path, "bundle");
-    await runWell([bun, "build", "index.ts", "--target=bun", `--outfile=${join(out, "chunkpush.js")}`], {
-      cwd: root,
-    });
+    await build("build", join(out, "chunkpush.js"));
     expect(await readdir(out)).toEqual(["chunkpush.js"]);
     const alone = join(folder.path, "bundle-alone");
     await mkdir(alone);
     await rename(join(out, "chunkpush.js"), join(alone, "chunkpush.js"));
     await expectToWork([bun, "chunkpush.js"], alone, nowhere, "bundle");
+    if (hasOpenssl) {
+      const command = [bun, join(alone, "chunkpush.js")];
+      await expectFolderToDecideNothing(command, { path: nowhere, envFileOnly: true });
+    }
   });
 
-  test("--compile makes one executable that needs no Bun", async () => {
+  test("compile makes one executable that needs no Bun, and that a foreign folder does not control", async () => {
     const out = join(folder.path, "executable");
     const name = isWindows ? "chunkpush.exe" : "chunkpush";
-    await runWell([bun, "build", "--compile", "index.ts", "--outfile", join(out, name)], { cwd: root });
+    await build("compile", join(out, name));
     expect(await readdir(out)).toEqual([name]);
     await expectToWork([join(out, name)], out, nowhere, "executable");
+    if (hasOpenssl) await expectFolderToDecideNothing([join(out, name)], { path: nowhere });
   });
 });
 
 describe("the package", () => {
-  test.skipIf(isWindows)("has all that its command needs, and Bun starts it", async () => {
+  test.skipIf(isWindows)("has all that its command needs, which finds Bun and fears no folder", async () => {
     await runWell([bun, "pm", "pack", "--quiet", "--destination", folder.path], { cwd: root });
     const packed = join(folder.path, "package");
     await extract({
       file: join(folder.path, `${packageJson.name}-${packageJson.version}.tgz`),
       cwd: folder.path,
     });
-    await symlink(join(root, "node_modules"), join(packed, "node_modules"));
 
-    // As an installation does it: a link in a folder on PATH, to a file that may be executed.
-    const bin = join(folder.path, "bin");
-    await mkdir(bin);
-    await symlink(bun, join(bin, "bun"));
-    const command = join(packed, packageJson.bin.chunkpush);
-    expect((await Bun.file(command).text()).split("\n")[0]).toBe("#!/usr/bin/env bun");
+    // As an installation does it: beside other packages, with a link on PATH to a file that may be executed.
+    const modules = join(folder.path, "project", "node_modules");
+    await mkdir(modules, { recursive: true });
+    for (const name of await readdir(join(root, "node_modules")))
+      if (name !== "@oven" && name !== "bun")
+        await symlink(join(root, "node_modules", name), join(modules, name));
+    await rename(packed, join(modules, "chunkpush"));
+    const command = join(modules, "chunkpush", packageJson.bin.chunkpush);
     await chmod(command, 0o755);
+    const [bin, noBun] = [join(folder.path, "bin"), join(folder.path, "no-bun")];
+    await mkdir(bin);
+    await mkdir(noBun);
     await symlink(command, join(bin, "chunkpush"));
+    for (const path of [bin, noBun]) await symlink(node, join(path, "node"));
+    await symlink(bun, join(bin, "bun"));
 
     const work = join(folder.path, "package-work");
     await mkdir(work);
     await expectToWork([join(bin, "chunkpush")], work, bin, "package");
-    // Without Bun on PATH it is env that fails: nothing else was used to start it.
-    expect((await run([join(bin, "chunkpush"), "--version"], { env: { PATH: nowhere } })).code).toBe(127);
+    if (hasOpenssl) await expectFolderToDecideNothing([join(bin, "chunkpush")], { path: bin });
+
+    // Standard input and signals go through. It exits as Bun does.
+    const waiting = Bun.spawn([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
+      cwd: work,
+      env: { PATH: bin, HOME: work },
+      stdin: "pipe",
+      stdout: "ignore",
+      stderr: "pipe",
+    });
+    let said = "";
+    for await (const piece of waiting.stderr.pipeThrough(new TextDecoderStream())) {
+      if (said === "") waiting.kill("SIGTERM");
+      said += piece;
+    }
+    expect(said).toContain("Interrupted");
+    expect(await waiting.exited).toBe(130);
+    const piped = await run([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
+      cwd: work,
+      env: { PATH: bin, HOME: work },
+      input: "secret\n",
+    });
+    expect(piped.code, piped.stderr).toBe(0);
+
+    const version = (path: string) => run([join(bin, "chunkpush"), "--version"], { env: { PATH: path } });
+    // An old Bun is passed over, and so is what lies in the working folder.
+    const old = join(folder.path, "old");
+    await mkdir(old);
+    await Bun.write(join(old, "bun"), "#!/bin/sh\necho 1.2.3\n");
+    await chmod(join(old, "bun"), 0o755);
+    expect((await version(`.:${old}:${bin}`)).stdout).toBe(`${packageJson.version}\n`);
+    const missing = await version(`${noBun}:${old}`);
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toStartWith("Error: chunkpush needs Bun ");
+    expect(missing.stderr).toContain(`found only Bun 1.2.3 (${join(old, "bun")})`);
+    // The project's own Bun serves as well.
+    await symlink(join(root, "node_modules", "@oven"), join(modules, "@oven"));
+    expect((await version(noBun)).stdout).toBe(`${packageJson.version}\n`);
   });
 });
+
+/** Runs a script of package.json, without its look at what is installed, and with another output. */
+async function build(script: "build" | "compile", out: string): Promise<void> {
+  const [, , ...args] = packageJson.scripts[script].replace(/(?<=--outfile=)\S+/, out).split(" ");
+  await runWell([bun, ...args], { cwd: root });
+}
 
 /** Asks for version and help, and pushes an image whose layers have to be compressed. */
 async function expectToWork(

@@ -62,7 +62,7 @@ describe("a project that depends on chunkpush", () => {
   test("gets the script, the sources and the types, and nothing of the checkout", async () => {
     const files = await readdir(installed());
     expect(files.filter((name) => name !== "node_modules" && name !== ".bun-tag").sort()).toEqual(
-      ["LICENSE", "README.md", "index.ts", "package.json", "src", "types"].sort(),
+      ["LICENSE", "README.md", "bin", "index.ts", "package.json", "src", "types"].sort(),
     );
     expect(await readdir(at("node_modules"))).not.toContain("bun");
   });

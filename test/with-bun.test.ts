@@ -71,8 +71,8 @@ async function whatIsMissing(): Promise<string | undefined> {
 
 async function freshClone(name: string): Promise<string> {
   const clone = join(temporary, name);
-  for (const file of ["package.json", "bun.lock", ".npmrc", "dev/with-bun.mjs"]) {
-    await cp(join(root, file), join(clone, file));
+  for (const file of ["package.json", "bun.lock", ".npmrc", "dev/with-bun.mjs", "bin"]) {
+    await cp(join(root, file), join(clone, file), { recursive: true });
   }
   return clone;
 }

@@ -2,6 +2,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { runCache } from "./cache-command.ts";
+import { settleEnvironment } from "./env-files.ts";
 import { parseInvocation } from "./invocation.ts";
 import { type Push, runPush } from "./push-command.ts";
 import { assertRuntime } from "./runtime.ts";
@@ -23,11 +24,15 @@ export async function runCommand(
   let isDebug = false;
   try {
     assertRuntime(Bun.version);
+    const warnings = settleEnvironment(process);
     const invocation = parseInvocation(args, env, packageJson.version);
     isDebug = invocation.kind === "push" && invocation.push.debug;
     if (invocation.kind === "text") stdout.write(invocation.text);
     else if (invocation.kind === "cache") await runCache(invocation.cache, (text) => stdout.write(text));
-    else await runPush(invocation.push, push, process, interrupt);
+    else {
+      for (const warning of warnings) stderr.write(`${toPrintable(warning)}\n`);
+      await runPush(invocation.push, push, process, interrupt);
+    }
     return 0;
   } catch (error) {
     stderr.write(`${describeError(error, isDebug)}\n`);

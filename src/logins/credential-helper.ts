@@ -14,8 +14,8 @@ const MAX_SAID_CHARACTERS = 300;
 const ANSWER = object({ Username: v.string(), Secret: v.string() });
 
 export type HelperOptions = {
-  /** The `PATH` to search for helpers. */
-  readonly path: string;
+  /** The helper's environment variables, and the `PATH` to search for it. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
   /** The file that names the helper, for messages. */
   readonly namedBy: string;
   readonly signal: AbortSignal;
@@ -30,7 +30,7 @@ export type HelperOptions = {
 export async function askHelper(
   name: string,
   server: string,
-  { path, namedBy, signal }: HelperOptions,
+  { variables, namedBy, signal }: HelperOptions,
 ): Promise<Credentials | undefined> {
   const program = `docker-credential-${name}`;
   const failure = (problem: string, remedy: string, said = "") =>
@@ -39,11 +39,13 @@ export async function askHelper(
       hint: `${remedy}, take it out of ${namedBy}, or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without.`,
     });
 
-  const file = Bun.which(program, { PATH: path });
+  const file = Bun.which(program, { PATH: variables["PATH"] ?? "" });
   if (file === null) {
     throw failure(`${namedBy} names the helper ${program}, which is not on PATH.`, "Install it");
   }
   const child = Bun.spawn([file, "get"], {
+    // Bun's default has what `.env` files say, and what was removed since.
+    env: variables,
     stdin: new Blob([server]),
     stdout: "pipe",
     stderr: "pipe",

@@ -38,7 +38,7 @@ async function loginOfHelper(
   const [key] = matchingKeys(Object.keys(file.helpers), target);
   const helper = (key !== undefined && file.helpers[key]) || file.store;
   if (helper === undefined) return undefined;
-  const options = { path: variables["PATH"] ?? "", namedBy: file.name, signal };
+  const options = { variables, namedBy: file.name, signal };
   const credentials = await askHelper(helper, serverAddress(target), options);
   return credentials && { credentials, from: `docker-credential-${helper}, named by ${file.name}` };
 }

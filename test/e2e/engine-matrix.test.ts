@@ -49,17 +49,17 @@ function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
   // The engine's own command has to reach the folder where the push runs.
   const newFolder = () => temporaryFolder(engine.folder);
 
-  const push = (cwd: TemporaryFolder, source: string, to: string) =>
-    chunkpush([source, `${registry.host}/${to}`], {
+  const push = (cwd: TemporaryFolder, source: string, to: string, args: readonly string[] = []) =>
+    chunkpush([...args, source, `${registry.host}/${to}`], {
       cwd: cwd.path,
       env: { ...engine.env, ...docker.env() },
     });
 
   /** Pushes, and tells what the engine and the registry were asked for. */
-  async function pushWell(cwd: TemporaryFolder, source: string, to: string) {
+  async function pushWell(cwd: TemporaryFolder, source: string, to: string, args: readonly string[] = []) {
     await docker.calls();
     const before = registry.requests.length;
-    const { code, stdout, stderr } = await push(cwd, source, to);
+    const { code, stdout, stderr } = await push(cwd, source, to, args);
     expect(code, stderr).toBe(0);
     const bodies = registry.requests.slice(before).filter(({ kind }) => kind !== "put-manifest");
     return {
@@ -125,12 +125,12 @@ function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
     await expectColdAndWarm(NAME);
   });
 
-  test("a machine without a cache sends no blob of an image that the registry has", async () => {
+  test("a machine without a cache sends no blob that the image of --cache-from has", async () => {
     await using cwd = await newFolder();
     const to = `${newRepository()}:v1`;
     await pushWell(cwd, NAME, to);
     await rm(join(cwd.path, ".cache"), { recursive: true });
-    const { saves, blobBytes } = await pushWell(cwd, NAME, to);
+    const { saves, blobBytes } = await pushWell(cwd, NAME, to, ["--cache-from", "v1"]);
     expect(blobBytes).toBe(0);
     // An ID that is a manifest's says nothing about the config, which the engine gives away by saving alone.
     if (identity === "config") expect(saves).toBe(0);
