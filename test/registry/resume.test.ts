@@ -180,6 +180,22 @@ describe("an address in a note", () => {
     },
   );
 
+  test("is not deleted where its upload turns out to be dead, and the next one is begun", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startTestRegistry({
+      intercept: faultAt("close-upload", [1, 2], () => new Response(null, { status: 500 })),
+    });
+    const begun = await fetch(`${registry.url}/v2/team/app/blobs/uploads/`, { method: "POST" });
+    const location = new URL(begun.headers.get("location") ?? "", registry.url).href;
+    const client = laterClient(registry, folder);
+    const note = { location, offset: 0, chunkBytes: MAX_CHUNK };
+    await rememberUpload(client.registry.notes, uploadKey(client, digest), note);
+    await upload(client);
+    expect(registry.recorded("start-upload")).toHaveLength(2);
+    expect(registry.recorded("cancel-upload")).toEqual([]);
+    await expectStored(registry);
+  });
+
   test("of another server gets neither a request nor a byte", async () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
