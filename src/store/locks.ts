@@ -102,25 +102,33 @@ export function tryLock(directory: string, name: string, mode: LockMode): Lock |
 
 /**
  * Makes an empty file, unless there is one. Throws if there is anything else: SQLite would write to a database that
- * somebody planted, and to files that its journal names.
+ * somebody planted, and to files that its journal names. Throws as well if another user could hold the lock for ever.
  */
 function createLockFile(path: string): void {
+  const self = process.geteuid?.();
+  const folder = statSync(dirname(path));
   try {
     const file = openSync(path, "wx", PRIVATE_FILE);
-    try {
-      // Under sudo, the lock has to serve the folder's owner as well.
-      const { uid, gid } = statSync(dirname(path));
-      if (process.geteuid?.() === 0) fchownSync(file, uid, gid);
-    } finally {
-      closeSync(file);
-    }
+    // Under sudo, the lock has to serve the folder's owner as well. Some file systems know no owners.
+    if (self === 0) attempt(() => fchownSync(file, folder.uid, folder.gid));
+    closeSync(file);
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
   }
   // Never open an existing file: to close it would give up SQLite's locks on it.
   const status = lstatSync(path, { throwIfNoEntry: false });
-  if (status !== undefined && !(status.isFile() && status.size === 0))
-    throw new Error(`"${path}" is not an empty file`);
+  if (status === undefined) return;
+  if (!status.isFile() || status.size > 0) throw new Error(`"${path}" is not an empty file`);
+  if (self !== undefined && ![self, 0, ...(self === 0 ? [folder.uid] : [])].includes(status.uid))
+    throw new Error(`"${path}" belongs to another user`);
+}
+
+function attempt(change: () => void): void {
+  try {
+    change();
+  } catch {
+    // Only something that is nice to have is missing.
+  }
 }
 
 /** Reports whether the last holder removed the file. Others may have locked a new file of that name. */
@@ -135,10 +143,7 @@ function remove(database: Database, path: string): void {
   // Remove the file while it is locked, so that nobody locks a file that is about to go. Windows cannot remove an open
   // file, so close it first there.
   if (process.platform === "win32") database.close();
-  try {
-    rmSync(path, { force: true });
-  } catch {
-    // Pruning removes the empty file.
-  }
+  // If it stays, pruning removes the empty file.
+  attempt(() => rmSync(path, { force: true }));
   database.close();
 }

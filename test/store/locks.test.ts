@@ -4,6 +4,7 @@ import { chmod, chown, mkdir, readdir, rm, stat, symlink, writeFile } from "node
 import { join } from "node:path";
 import { type LockMode, openLocks, tryLock } from "../../src/store/locks.ts";
 import { runWell } from "../e2e/command.ts";
+import { canChown } from "../support/needs.ts";
 import { asNobody, canRunAsNobody, NOBODY } from "../support/nobody.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -233,6 +234,23 @@ describe.skipIf(!canRunAsNobody())("a lock that root leaves in a user's folder, 
     const said = await runWell(asNobody([process.execPath, "-e", program]), { cwd: folder.path });
     expect(said.trim()).toBe("taken");
   });
+});
+
+describe.skipIf(!canChown())("a lock of another user, who may hold it for ever", () => {
+  test.each<LockMode>(["exclusive", "shared"])(
+    "is none, unless the folder is that user's: %s",
+    async (mode) => {
+      await using folder = await temporaryFolder();
+      const path = join(folder.path, "a.lock");
+      await writeFile(path, "");
+      await chown(path, NOBODY, NOBODY);
+      expect(() => tryLock(folder.path, "a", mode)).toThrow("another user");
+      expect(await readdir(folder.path)).toEqual(["a.lock"]);
+      await chown(folder.path, NOBODY, NOBODY);
+      using lock = tryLock(folder.path, "a", mode);
+      expect(lock).toBeDefined();
+    },
+  );
 });
 
 describe("where locks do not work", () => {
