@@ -23,7 +23,7 @@ export type Target = {
 
 /** Connects to the registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
 export async function connectTarget(job: Job): Promise<Target> {
-  const { options, login, report } = job;
+  const { options, login, report, cache } = job;
   const { target, caFiles, skipVerify, retries, cacheDirectory } = options;
   let isTold = false;
   const registry = await connect(
@@ -33,7 +33,7 @@ export async function connectTarget(job: Job): Promise<Target> {
       trust: await readTrust({ caFiles, skipVerify }),
       retries: { count: retries, baseDelayMs: RETRY_DELAY_MS },
       notes: {
-        directory: cacheDirectory,
+        ...cache,
         // If one note fails, all will: warn once.
         onFailure(reason) {
           if (!isTold)

@@ -12,8 +12,8 @@ import { suspectBodyLimit } from "./body-refusal.ts";
 import type { Outgoing } from "./outgoing.ts";
 import {
   askUpload,
-  cancelUpload,
   closeUpload,
+  giveUp,
   sendChunk,
   sessionFromRefusal,
   startUpload,
@@ -213,13 +213,15 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
   work.furthest = 0;
   work.secured = 0;
   work.closeFailures = 0;
-  if (current !== undefined) await cancelUpload(at, current, options);
+  if (current !== undefined) await giveUp(at, { ...upload, session: current }, options);
   if (isTooLarge) {
     // Not in the same session: a chunk may be there after all, and R2 wants all of them equal.
     upload.chunkBytes = plannedBytes;
     work.cuts = 0;
   }
-  await moveTo(work, await startUpload(at, options));
+  const started = await startUpload(at, options);
+  upload.isRecalled = false;
+  await moveTo(work, started);
 }
 
 /** Tells whether an upload may resume: after a transient failure, a wrong offset, or a forgotten session. */

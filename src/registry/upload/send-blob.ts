@@ -7,7 +7,7 @@ import { beginUpload, resumeUpload, uploadKey } from "./begin.ts";
 import { learnFromRefusal } from "./body-refusal.ts";
 import { type FinishOptions, finishUpload } from "./finish.ts";
 import type { Outgoing } from "./outgoing.ts";
-import { cancelUpload, type Upload } from "./session.ts";
+import { giveUp, type Upload } from "./session.ts";
 
 /** Halving leads from the largest blob to 64 KiB in fewer steps. */
 const MAX_REFUSALS = 20;
@@ -74,7 +74,7 @@ export async function sendUpload(
       const sizeBytes = descriptor?.size ?? Number.POSITIVE_INFINITY;
       const hasOtherWay = learnFromRefusal(registry, upload, sizeBytes, error) && ++refusals <= MAX_REFUSALS;
       if (!hasOtherWay && isTransient(error) && descriptor !== undefined) throw error;
-      await cancelUpload(at, upload.session, options);
+      await giveUp(at, upload, options);
       if (descriptor !== undefined) await forgetUpload(registry.notes, uploadKey(at, descriptor.digest));
       if (!hasOtherWay) throw error;
       resumedBytes = 0;
