@@ -67,6 +67,10 @@ async function setUp(image: TestImage, options: Partial<StrictRegistryOptions> =
   };
 }
 
+function withMore(bytes: Uint8Array, more: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.concat([bytes, more]));
+}
+
 /** The image that is tagged, each of its bytes checked against what was pushed. */
 async function expectPulled(registry: TestRegistry, image: TestImage, tag = "v1") {
   const text = await registry.pullManifest("team/app", tag);
@@ -285,6 +289,15 @@ describe("nothing is tagged", () => {
     ["a raw layer", { ...LARGE, packed: LARGE.raw.with(9000, 0) }],
     ["a compressed layer that unpacks to something else", { ...LARGE, packed: GZIPPED.packed }],
     ["a compressed layer cut short", { ...GZIPPED, packed: GZIPPED.packed.subarray(0, 5000) }],
+    [
+      "a layer with zeros after its gzip",
+      { ...GZIPPED, packed: withMore(GZIPPED.packed, new Uint8Array(512)) },
+    ],
+    ["a layer with zeros after its zstd", { ...ZSTD, packed: withMore(ZSTD.packed, new Uint8Array(512)) }],
+    [
+      "a zstd layer cut short by a byte",
+      { ...ZSTD, packed: withMore(ZSTD.packed, ZSTD.packed.slice(0, -1)) },
+    ],
   ])("where %s is damaged", async (_, damaged) => {
     await using setup = await setUp(dockerArchive([SMALL, damaged]));
     const { code, stderr } = await setup.run();

@@ -40,12 +40,21 @@ export type ImageOrigin = {
   readonly sizeBytes: number | undefined;
 };
 
+/** Far more than any engine runs: Linux mounts at most 500. */
+const MAX_LAYERS = 10_000;
+
+/** An image's diffIDs, to be parsed. Go serializes an empty list as null. */
+export const DIFF_IDS = v.nullish(
+  v.pipe(v.array(v.string()), v.maxLength(MAX_LAYERS, `it lists more than ${MAX_LAYERS} layers`)),
+  [],
+);
+
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md
 const CONFIG = object({
   architecture: v.optional(v.string()),
   os: v.optional(v.string()),
   variant: v.optional(v.string()),
-  rootfs: object({ diff_ids: v.nullish(v.array(v.string())) }),
+  rootfs: object({ diff_ids: DIFF_IDS }),
 });
 
 /** An image config, whose bytes are uploaded unchanged, and the parsed fields that a push needs. */
@@ -63,7 +72,7 @@ export function parseImageConfig(bytes: Uint8Array<ArrayBuffer>, name: string): 
       descriptor: { mediaType: MEDIA_TYPE.config, digest: digestOf(bytes), size: bytes.length },
       content: new Blob([bytes]),
     },
-    diffIds: (config.rootfs.diff_ids ?? []).map((id) => parseDiffId(id, `rootfs.diff_ids of ${name}`)),
+    diffIds: config.rootfs.diff_ids.map((id) => parseDiffId(id, `rootfs.diff_ids of ${name}`)),
     platform: platformName(config),
   };
 }

@@ -4,6 +4,9 @@ import { PushError } from "../errors.ts";
 // These replace valibot's own schemas and messages. valibot accepts an array as an object whose fields are all
 // optional, and its messages quote the invalid value, which may be a password.
 
+/** Manifests and configs are kilobytes in size, and no registry takes a manifest as large as this. */
+export const MAX_JSON_BYTES = 4 * 1024 * 1024;
+
 const OBJECT = v.custom<object>(
   (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   ({ input }) => unexpected("object", input),
@@ -46,7 +49,8 @@ export function checkJson<T>(
   schema: v.GenericSchema<unknown, T>,
   value: unknown,
 ): { readonly output: T } | JsonProblem {
-  const parsed = v.safeParse(schema, value, { message: problemOf });
+  // Only the first problem is told. An issue for each item of a hostile list takes gigabytes.
+  const parsed = v.safeParse(schema, value, { message: problemOf, abortEarly: true });
   if (parsed.success) return { output: parsed.output };
   const [{ path, message }] = parsed.issues;
   return { path: (path ?? []).map(({ key }) => String(key)), problem: message };

@@ -58,6 +58,8 @@ export async function resolveImage(
 
   /** @returns `missing` where a document is not there, undefined where it is another image */
   async function follow(digest: Digest, depth: number): Promise<Found | "missing" | undefined> {
+    // Indexes may list each other many times.
+    if (documents.has(digest)) return undefined;
     const bytes = await read(digest);
     if (bytes === undefined) return "missing";
     if (depth > MAX_DEPTH) return undefined;
@@ -84,6 +86,7 @@ export async function resolveImage(
     const manifest = parseManifest(bytes, digest);
     // Other artifacts, such as Helm charts, have configs of other types.
     if (!CONFIG_TYPES.includes(manifest.config.mediaType)) return undefined;
+    if (documents.has(manifest.config.digest)) return undefined;
     const configBytes = await read(manifest.config.digest);
     if (configBytes === undefined) return "missing";
     const config = parseImageConfig(configBytes, manifest.config.digest);

@@ -81,6 +81,25 @@ describe.each(packers)("hashUnpacked, %s", (compression, pack) => {
     }
   });
 
+  test.each([
+    ["a zero", new Uint8Array(1)],
+    ["zeros", new Uint8Array(3_000_000)],
+    ["text", Buffer.from("something else ".repeat(100))],
+    ["a byte", Buffer.from("x")],
+    ["the start of another part", packed.slice(0, 3)],
+    ["another part that is cut short", packed.slice(0, packed.length - 1)],
+  ])("what goes on after its end is refused, as Go does: %s", async (_, more) => {
+    const error = await rejection(unpacked(new Blob([packed, new Uint8Array(more)])));
+    expect([error.code, error.message]).toEqual(["CONTENT_MISMATCH", expect.stringContaining(`"l.tar"`)]);
+  });
+
+  test("what is cut short is refused, however little is missing", async () => {
+    for (let missing = 1; missing <= 16; missing++) {
+      const error = await rejection(unpacked(new Blob([packed.slice(0, packed.length - missing)])));
+      expect(error.code).toBe("CONTENT_MISMATCH");
+    }
+  });
+
   test("what is not packed at all is refused", async () => {
     const bytes = new Blob([packed.slice(0, 4), seededBytes(5000, 4)]);
     const error = await rejection(unpacked(bytes));

@@ -163,6 +163,15 @@ describe("a raw layer", () => {
     }
   });
 
+  test("of an OCI layout, whose name is its digest, has to be what its diffID says as well", async () => {
+    await using shop = await workshop();
+    const layer = layerOf(seededBytes(10, 9), { claimedDigest: other });
+    for (const pool of [shop.options.pool, undefined]) {
+      const error = await rejection(verified(prepareLayer(layer, { ...shop.options, pool })));
+      expect(error.code).toBe("CONTENT_MISMATCH");
+    }
+  });
+
   test("whose file is cut short or removed meanwhile leaves nothing behind", async () => {
     await using shop = await workshop();
     const path = join(shop.folder, "x.tar");

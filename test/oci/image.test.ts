@@ -5,6 +5,18 @@ import { assertLayerCount, detectCompression, parseImageConfig } from "../../src
 
 const DIFF_ID = `sha256:${"1".repeat(64)}`;
 
+test("a config lists no more layers than any engine could run", () => {
+  const parse = (count: number) =>
+    parseImageConfig(
+      new TextEncoder().encode(
+        JSON.stringify({ rootfs: { diff_ids: Array(count).fill(`sha256:${"0".repeat(64)}`) } }),
+      ),
+      "config.json",
+    );
+  expect(parse(10_000).diffIds).toHaveLength(10_000);
+  expect(() => parse(10_001)).toThrow("rootfs.diff_ids: it lists more than 10000 layers");
+});
+
 describe("detectCompression tells by the first bytes", () => {
   const gzip = Bun.gzipSync(new Uint8Array(10));
   const zstd = Bun.zstdCompressSync(new Uint8Array(10));

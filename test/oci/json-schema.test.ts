@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as v from "valibot";
-import { checkJson, looseObject, object, record } from "../../src/oci/json-schema.ts";
+import { checkJson, looseObject, object, parseJson, record } from "../../src/oci/json-schema.ts";
 
 const SECRET = "hush-Xq7";
 const OPTIONAL = object({ a: v.nullish(v.string()) });
@@ -62,6 +62,33 @@ describe("what is wrong is told with its path, and never quoted", () => {
   ];
   test.each(cases)("%s", (_, schema, value, problem) => {
     expect(problemOf(schema, value)).toBe(problem);
+  });
+});
+
+test("the first problem of a list is the last that is looked for, since each takes memory", () => {
+  let looks = 0;
+  const never = v.custom<string>(() => {
+    looks++;
+    return false;
+  });
+  expect(problemOf(object({ a: v.array(never) }), { a: Array(1000).fill(0) })).toStartWith("a: 0: ");
+  expect(looks).toBe(1);
+});
+
+describe("a document", () => {
+  const parse = (text: string) => parseJson(new TextEncoder().encode(text), OPTIONAL, "x.json");
+
+  test("may be nested a million deep, where nobody looks", () => {
+    expect(parse(`{"b":${"[".repeat(1_000_000)}${"]".repeat(1_000_000)},"a":"c"}`)).toEqual({ a: "c" });
+  });
+
+  test.each(["1e999", "9".repeat(100_000), "-0"])("may hold a number beyond all others", (number) => {
+    expect(parse(`{"b":${number},"a":"c"}`)).toEqual({ a: "c" });
+    expect(() => parse(`{"a":${number}}`)).toThrow("a: Invalid input: expected string, received number");
+  });
+
+  test("that has a name twice means the last, as Go reads it", () => {
+    expect(parse('{"a":"b","a":"c"}')).toEqual({ a: "c" });
   });
 });
 

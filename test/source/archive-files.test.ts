@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { open } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { openArchiveFiles } from "../../src/source/files/archive.ts";
 import { rejection } from "../support/rejection.ts";
 import { type FixtureMember, memberBytes, tarBytes } from "../support/tar-fixture.ts";
@@ -101,21 +101,6 @@ describe("links", () => {
       expect(packed.exitCode).toBe(0);
       const files = await openArchiveFiles(join(folder.path, "x.tar"), "archive");
       expect(await (await files.open("manifest.json"))?.text()).toBe("[]");
-    },
-  );
-
-  test.skipIf(Bun.which("tar") === null)(
-    "a hardlink is the file that had its target's name before it, as when tar unpacks",
-    async () => {
-      await using archive = await archiveOf([
-        { path: "a", body: "old" },
-        { path: "b", flag: "1", linkpath: "a" },
-        { path: "a", body: "new" },
-      ]);
-      const folder = dirname(archive.path);
-      expect(Bun.spawnSync(["tar", "-xf", archive.path], { cwd: folder }).exitCode).toBe(0);
-      expect(await Bun.file(join(folder, "b")).text()).toBe("old");
-      expect(await (await archive.files.open("b"))?.text()).toBe("old");
     },
   );
 });

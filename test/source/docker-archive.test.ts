@@ -155,9 +155,9 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   test("refuses a manifest.json too large to be one", async () => {
-    await using fixture = await openFixture(form, { "manifest.json": " ".repeat(17 * 1024 * 1024) });
+    await using fixture = await openFixture(form, { "manifest.json": " ".repeat(4 * 1024 * 1024 + 1) });
     const error = await rejection(readDockerArchive(fixture.files));
-    expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("17825792 bytes")]);
+    expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("4194305 bytes")]);
   });
 
   test("refuses a config that does not have the digest of its name", async () => {

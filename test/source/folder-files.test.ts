@@ -24,6 +24,12 @@ async function folderWithSecret() {
   return { path, files, [Symbol.asyncDispose]: () => temporary[Symbol.asyncDispose]() };
 }
 
+test("a folder that is not there any more is a file that cannot be read", async () => {
+  await using folder = await temporaryFolder();
+  const error = await rejection(openFolderFiles(join(folder.path, "gone"), 'folder "gone"'));
+  expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining('folder "gone"')]);
+});
+
 describe("open", () => {
   const cases: [name: string, content: string | undefined][] = [
     ["index.json", "{}"],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readOciLayout } from "../../src/source/files/oci-layout.ts";
+import { findLeftOut, readOciLayout } from "../../src/source/files/oci-layout.ts";
 import { rejection } from "../support/rejection.ts";
 import {
   blobOf,
@@ -35,6 +35,32 @@ function manifestOf({ digest, bytes }: FixtureBlob) {
 function indexBlob(manifests: readonly unknown[]): FixtureBlob {
   return blobOf(JSON.stringify({ schemaVersion: 2, manifests }));
 }
+
+test("an index that lists another many times over is followed once", async () => {
+  let index = indexBlob([{ digest: raw.manifest.digest }]);
+  const blobs = [index];
+  for (let depth = 0; depth < 3; depth++) {
+    index = indexBlob(Array(10).fill(entry(index, { mediaType: INDEX_TYPE })));
+    blobs.push(index);
+  }
+  await using fixture = await openFixture("folder", {
+    ...layoutFiles([entry(index, { mediaType: INDEX_TYPE })]),
+    ...raw.files,
+    ...filesOf(blobs),
+  });
+  const [saved] = (await readOciLayout(fixture.files)) ?? [];
+  if (saved === undefined) throw new Error("The image should be found.");
+  const loaded = await saved.load();
+  let opened = 0;
+  const open = (name: string) => {
+    opened++;
+    return fixture.files.open(name);
+  };
+  // Of another platform, so that nothing ends the search.
+  const other = { ...loaded, platform: "linux/other" };
+  expect(await findLeftOut({ ...fixture.files, open }, other)).toBeUndefined();
+  expect(opened).toBeLessThan(30);
+});
 
 describe.each(FORMS)("in a %s", (form) => {
   async function list(files: FixtureFiles) {

@@ -263,6 +263,32 @@ describe("a source that cannot be opened", () => {
     expect(await place.leftovers()).toEqual([]);
   });
 
+  test("is unpacked up to a limit alone, and leaves nothing behind", async () => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(new Uint8Array(8 * 1024 * 1024)));
+    const limits = { timesItsSize: 100, atLeastBytes: 1e6, keptFreeBytes: 0 };
+    const error = await rejection(place.open("x.tar.gz", { limits }));
+    expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining("1.0 MB")]);
+    expect(await place.leftovers()).toEqual([]);
+  });
+
+  test("may be packed well, up to a hundred times", async () => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(archiveBytes(classic)));
+    const limits = { timesItsSize: 100, atLeastBytes: 0, keptFreeBytes: 0 };
+    await using source = await place.open("x.tar.gz", { limits });
+    await expectWholeImage(source);
+  });
+
+  test("is not unpacked where too little of the disk would be left", async () => {
+    await using place = await workplace();
+    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(archiveBytes(classic)));
+    const limits = { timesItsSize: 100, atLeastBytes: 1e9, keptFreeBytes: 1e18 };
+    const error = await rejection(place.open("x.tar.gz", { limits }));
+    expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining("left on the disk")]);
+    expect(await place.leftovers()).toEqual([]);
+  });
+
   test("ends its unpacking with the reason of an interruption, and leaves nothing behind", async () => {
     await using place = await workplace();
     // It unpacks to 64 MB, of which the first must be written before the next is read.

@@ -304,6 +304,12 @@ describe("the reader of a save", () => {
       "too much beside its layers",
     ],
   ];
+  test("a document that is nested deeper than it could be written again tells nothing of a layer", async () => {
+    const deep = `{"a":${"[".repeat(200_000)}${"]".repeat(200_000)}}`;
+    const outcome = await readStream({ [`${"0".repeat(64)}/json`]: deep, ...good }, distinct);
+    expectConfig(outcome, distinct);
+  });
+
   test.each(cases)("refuses %s", async (_, files, code, message) => {
     const error = await rejection(readStream(files, distinct));
     expect([error.code, error.message]).toEqual([code, expect.stringContaining(message)]);

@@ -12,6 +12,9 @@ const FACTOR = Number(process.env["CHUNKPUSH_FUZZ"] ?? 1);
 /** `CHUNKPUSH_FUZZ_SEED=123` runs one case again. */
 const ONLY = process.env["CHUNKPUSH_FUZZ_SEED"];
 
+/** Whether a fuzzer has many cases, of which some should go well. */
+export const HAS_MANY_CASES = ONLY === undefined;
+
 /** The seeds of so many cases, or of more. */
 export function fuzzSeeds(cases: number): number[] {
   if (ONLY !== undefined) return [Number(ONLY)];

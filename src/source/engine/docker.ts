@@ -2,6 +2,7 @@ import { distance } from "fastest-levenshtein";
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
 import { parseDiffId, parseDigest } from "../../oci/digest.ts";
+import { DIFF_IDS } from "../../oci/image.ts";
 import { platformName } from "../../oci/image-index.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
 import type { InspectedImage } from "../resolve-image.ts";
@@ -40,7 +41,7 @@ const INSPECTED = v.strictTuple([
     Os: v.nullish(v.string()),
     Architecture: v.nullish(v.string()),
     Variant: v.nullish(v.string()),
-    RootFS: object({ Layers: v.nullish(v.array(v.string())) }),
+    RootFS: object({ Layers: DIFF_IDS }),
   }),
 ]);
 
@@ -64,7 +65,7 @@ export async function inspectEngineImage(name: string, engine: Engine): Promise<
     created: image.Created,
     sizeBytes: image.Descriptor == null ? image.Size : undefined,
     platform: platformName({ os: image.Os, architecture: image.Architecture, variant: image.Variant }),
-    diffIds: (image.RootFS.Layers ?? []).map((id) => parseDiffId(id, `RootFS.Layers in ${title}`)),
+    diffIds: image.RootFS.Layers.map((id) => parseDiffId(id, `RootFS.Layers in ${title}`)),
   };
 }
 

@@ -1,7 +1,5 @@
 import { fileError, PushError } from "../../errors.ts";
-
-/** Manifests and configs are kilobytes in size. A file that exceeds this limit is not read into memory. */
-const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
+import { MAX_JSON_BYTES } from "../../oci/json-schema.ts";
 
 /** The files of a saved image, in an archive or a folder. They are read in place. */
 export type ImageFiles = {
@@ -25,10 +23,10 @@ export async function readDocument(files: ImageFiles, path: string): Promise<Uin
   const content = await files.open(path);
   if (content === undefined)
     throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: it lacks "${path}".`);
-  if (content.size > MAX_DOCUMENT_BYTES) {
+  if (content.size > MAX_JSON_BYTES) {
     throw new PushError(
       "IMAGE_INVALID",
-      `Cannot read the ${files.title}: "${path}" has ${content.size} bytes.`,
+      `Cannot read the ${files.title}: "${path}" has ${content.size} bytes, more than ${MAX_JSON_BYTES}.`,
     );
   }
   return content.bytes().catch((cause: unknown) => {

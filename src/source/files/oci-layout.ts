@@ -13,6 +13,8 @@ const INDEX_PATH = "index.json";
 /** Indexes may list indexes; real layouts do so once. The limits protect against malicious layouts. */
 const MAX_DEPTH = 4;
 const MAX_DOCUMENTS = 1000;
+/** What is read for a notice alone. */
+const MAX_NOTICE_BYTES = 64 * 1024 * 1024;
 
 const INDEX_TYPES: readonly string[] = [
   MEDIA_TYPE.index,
@@ -90,8 +92,12 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
 export async function findLeftOut(files: ImageFiles, image: Image): Promise<LeftOut | undefined> {
   if ((await files.open(INDEX_PATH)) === undefined) return undefined;
   const diffIds = image.layers.map(({ diffId }) => diffId);
-  const find = async (digest: Digest) =>
-    (await files.open(blobPath(digest))) === undefined ? undefined : readBlob(files, digest);
+  let bytesLeft = MAX_NOTICE_BYTES;
+  const find = async (digest: Digest) => {
+    const content = bytesLeft > 0 ? await files.open(blobPath(digest)) : undefined;
+    bytesLeft -= content?.size ?? 0;
+    return content && readBlob(files, digest);
+  };
   for (const { digest } of parseIndex(await readDocument(files, INDEX_PATH), INDEX_PATH)) {
     const found = await resolveImage({ id: digest, diffIds, platform: image.platform }, find);
     if (found?.leftOut !== undefined) return found.leftOut;

@@ -8,6 +8,9 @@ const LAYER = looseObject({
   os: v.optional(v.string()),
 });
 
+/** https://github.com/moby/moby/blob/v24.0.9/layer/layer_store.go, maxLayerDepth */
+export const MAX_LEGACY_LAYERS = 125;
+
 /**
  * Finds the index of the layer that Docker up to 24 saves under an ID, before the layer itself arrives. The ID is the
  * digest of the layer's JSON document, its parent's ID and its chain ID. Undefined if no layer results in this ID.
@@ -41,12 +44,25 @@ export function chainIdsOf(diffIds: readonly DiffId[]): string[] {
   return chainIds;
 }
 
-/** Hashes a document as Go serializes it: with sorted names, and with HTML's special characters escaped. */
-function idOf(document: Readonly<Record<string, unknown>>): string {
+/**
+ * Hashes a document as Go serializes it: with sorted names, and with HTML's special characters escaped. Undefined if it
+ * is nested too deep, as no engine writes it.
+ */
+function idOf(document: Readonly<Record<string, unknown>>): string | undefined {
   const names = Object.keys(document).sort();
-  const text = JSON.stringify(Object.fromEntries(names.map((name) => [name, document[name]]))).replace(
+  const sorted = Object.fromEntries(names.map((name) => [name, document[name]]));
+  const text = stringify(sorted)?.replace(
     /[<>&\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-  return hexOf(digestOf(text));
+  return text && hexOf(digestOf(text));
+}
+
+function stringify(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }

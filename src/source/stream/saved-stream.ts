@@ -1,13 +1,13 @@
 import * as v from "valibot";
 import { blobPath, type DiffId, type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { assertLayerCount, compressionOf, type ImageConfig, parseImageConfig } from "../../oci/image.ts";
-import { parseJson } from "../../oci/json-schema.ts";
+import { MAX_JSON_BYTES, parseJson } from "../../oci/json-schema.ts";
 import { DOCKER_MANIFEST } from "../files/docker-archive.ts";
 import { misnamed } from "../files/image-files.ts";
 import { type InspectedImage, type ResolvedImage, resolveImage } from "../resolve-image.ts";
 import { invalid } from "../tar/entries.ts";
 import { readTarStream, type StreamedFile } from "../tar/stream.ts";
-import { chainIdsOf, legacyPlace } from "./legacy-layers.ts";
+import { chainIdsOf, legacyPlace, MAX_LEGACY_LAYERS } from "./legacy-layers.ts";
 
 /** A layer of a saved archive. */
 export type SavedLayer = StreamedFile & {
@@ -25,8 +25,6 @@ export type SavedPart =
 
 const MANIFEST = v.pipe(DOCKER_MANIFEST, v.length(1, "it should list one image"));
 
-/** Larger members are layers, whatever their names. */
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 /** All that is kept in memory. */
 const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;
 
@@ -49,7 +47,8 @@ export async function* readSavedStream(
     ({ kind: "layer", path, claimedDiffId: claims.find(path), sizeBytes, bytes }) as const;
 
   for await (const { path, sizeBytes, bytes: content } of readTarStream(archive, title)) {
-    if (path.endsWith(".tar") || sizeBytes > MAX_DOCUMENT_BYTES || claims.find(path) !== undefined) {
+    // Larger members are layers, whatever their names.
+    if (path.endsWith(".tar") || sizeBytes > MAX_JSON_BYTES || claims.find(path) !== undefined) {
       yield layer(path, sizeBytes, content);
       continue;
     }
@@ -81,11 +80,13 @@ export async function* readSavedStream(
 
 /** Which layer a member of the archive is, as far as its name and the documents before it tell. */
 function layerClaims(diffIds: readonly DiffId[], title: string) {
-  const chainIds = chainIdsOf(diffIds);
+  // Engines that save layers under IDs make no more.
+  const chainIds = diffIds.length > MAX_LEGACY_LAYERS ? [] : chainIdsOf(diffIds);
+  const byHex = new Map(diffIds.map((diffId) => [hexOf(diffId), diffId]));
   const byPath = new Map<string, DiffId | undefined>();
   return {
     // Engine 25 and Podman name a layer by its diffID.
-    find: (path: string) => byPath.get(path) ?? diffIds.find((diffId) => path.includes(hexOf(diffId))),
+    find: (path: string) => byPath.get(path) ?? byHex.get(/[0-9a-f]{64}/.exec(path)?.[0] ?? ""),
     addDocument(path: string, bytes: Uint8Array) {
       const [, legacyId] = /^([0-9a-f]{64})\/json$/.exec(path) ?? [];
       if (legacyId === undefined) return;

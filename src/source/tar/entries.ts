@@ -1,144 +1,143 @@
-// Import only these modules: the whole package takes several times as long to load.
-import { Header } from "tar/header";
-import { Pax } from "tar/pax";
 import { messageOf, PushError } from "../../errors.ts";
+import { type Overrides, override, readPax } from "./extended-header.ts";
+import { decodeHeader, type EntryType, hasValidChecksum, type TarHeader } from "./header.ts";
 
 const BLOCK_BYTES = 512;
-/** Extended headers hold names and numbers. The limit protects our memory from malicious archives. */
+/** Extended headers hold names and numbers. The limit, Go's own, protects our memory from malicious archives. */
 const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
 
-/** GNU tar and Go ignore the header's size for these types. */
-const HAS_NO_BODY = new Set<EntryType>(["Link", "SymbolicLink", "Directory"]);
-
-/** These entries are no members, but describe the members after them. */
-const IS_EXTENDED_HEADER = new Set<EntryType>([
-  "ExtendedHeader",
-  "OldExtendedHeader",
-  "GlobalExtendedHeader",
-  "NextFileHasLongPath",
-  "OldGnuLongPath",
-  "NextFileHasLongLinkpath",
-]);
-
-type EntryType = Header["type"];
+/** Far more than images have: three for each layer, and some. The limits bound our time and memory. */
+const MAX_MEMBERS = 100_000;
+const MAX_NAMES_CHARACTERS = 64 * 1024 * 1024;
 
 /** Fills the buffer from a position in an archive. Positions only increase. Throws if the archive ends too early. */
 type Read = (buffer: Buffer, position: number) => Promise<void>;
 
 /** A member of an archive. Offset and size are of its content, in bytes. */
 export type TarEntry = {
-  readonly type: EntryType;
+  readonly kind: "file" | "link" | "symlink" | "folder";
   readonly path: string;
   /** The target of a link. */
-  readonly linkpath: string | undefined;
+  readonly linkpath: string;
   readonly offset: number;
   readonly sizeBytes: number;
 };
 
+const KINDS: Partial<Record<EntryType, TarEntry["kind"]>> = {
+  File: "file",
+  ContiguousFile: "file",
+  Link: "link",
+  SymbolicLink: "symlink",
+  Directory: "folder",
+};
+
 /**
  * Yields the members of a tar archive in order, with extended headers applied. Skips their contents. Throws
- * `ARCHIVE_INVALID`.
+ * `ARCHIVE_INVALID`, also for types that no image contains, for too many members, and for what Go and GNU
+ * tar read differently.
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
 export async function* readTarEntries(read: Read, title: string): AsyncGenerator<TarEntry> {
   const block = Buffer.alloc(BLOCK_BYTES);
-  const extended: ExtendedHeaders = {};
+  let overrides: Overrides = {};
   let position = 0;
+  let count = 0;
+  let nameCharacters = 0;
   for (;;) {
     await read(block, position);
-    const header = decodeHeader(block, extended, title, position);
-    if (header.nullBlock) return;
-    const entry = decodeEntry(header, extended, position, title);
-    if (IS_EXTENDED_HEADER.has(entry.type)) {
-      await readExtendedHeader(read, entry, extended, title);
+    if (block.every((byte) => byte === 0)) return;
+    const header = readHeader(block, position, title);
+    const offset = position + BLOCK_BYTES;
+    let sizeBytes = header.size ?? Number.NaN;
+    if (isExtendedHeader(header.type)) {
+      if (!(sizeBytes <= MAX_EXTENDED_HEADER_BYTES))
+        throw invalid(title, `the extended header before byte ${offset} has ${sizeBytes} bytes`);
+      const body = Buffer.alloc(sizeBytes);
+      await read(body, offset);
+      try {
+        readExtendedHeader(header.type, body, overrides);
+      } catch (cause) {
+        throw invalid(
+          title,
+          `the extended header before byte ${offset} cannot be read: ${messageOf(cause)}`,
+          cause,
+        );
+      }
     } else {
+      const entry = entryOf(header, overrides, offset, title);
+      ({ sizeBytes } = entry);
+      nameCharacters += entry.path.length + entry.linkpath.length;
+      if (++count > MAX_MEMBERS) throw invalid(title, `it has more than ${MAX_MEMBERS} members`);
+      if (nameCharacters > MAX_NAMES_CHARACTERS)
+        throw invalid(title, "the names of its members are too long");
       yield entry;
-      delete extended.next;
+      overrides = {};
     }
-    position = entry.offset + Math.ceil(entry.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    position = offset + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
   }
 }
 
-/** Extended headers override fields of the next member's header (`next`) or of all members after them (`global`). */
-type ExtendedHeaders = { next?: Pax; global?: Pax };
-
-function decodeHeader(
-  block: Buffer,
-  { next, global }: ExtendedHeaders,
-  title: string,
-  offset: number,
-): Header {
-  let header: Header;
-  try {
-    // Pass the extended headers: without their name, a name cut after a slash would make the member a directory.
-    header = new Header(block, 0, next, global);
-  } catch (cause) {
-    if (offset === 0) throw invalid(title, "it is not a tar archive", cause);
-    throw invalid(title, `the header at byte ${offset} cannot be read: ${messageOf(cause)}`, cause);
-  }
-  if (!header.nullBlock && !header.cksumValid) {
+function readHeader(block: Buffer, position: number, title: string): TarHeader {
+  if (!hasValidChecksum(block)) {
     throw invalid(
       title,
-      offset === 0 ? "it is not a tar archive" : `the header at byte ${offset} is damaged`,
+      position > 0 ? `the header at byte ${position} is damaged` : "it is not a tar archive",
     );
   }
-  return header;
+  try {
+    return decodeHeader(block);
+  } catch (cause) {
+    throw invalid(title, `the header at byte ${position} cannot be read: ${messageOf(cause)}`, cause);
+  }
 }
 
-function decodeEntry(
-  header: Header,
-  { next, global }: ExtendedHeaders,
-  position: number,
-  title: string,
-): TarEntry {
-  const { type, size } = header;
-  // tar's Header prepends the ustar prefix even to an extended path, and ignores an extended linkpath, so both are read
-  // from the extended headers. Like tar, ignore a global path: it would apply to every member.
-  const isMember = !IS_EXTENDED_HEADER.has(type);
-  const path = (isMember ? next?.path : undefined) ?? header.path;
-  const linkpath = next?.linkpath ?? global?.linkpath ?? header.linkpath;
-  if (path === undefined || path === "") throw invalid(title, `the member at byte ${position} has no name`);
-  if (size === undefined) throw invalid(title, `member "${path}" has no size`);
-  if (!Number.isSafeInteger(size) || size < 0) throw invalid(title, `member "${path}" has no valid size`);
-  return {
-    type,
-    path,
-    linkpath,
-    offset: position + BLOCK_BYTES,
-    sizeBytes: HAS_NO_BODY.has(type) ? 0 : size,
-  };
+const EXTENDED_HEADERS = [
+  "ExtendedHeader",
+  "GlobalExtendedHeader",
+  "NextFileHasLongPath",
+  "NextFileHasLongLinkpath",
+] as const;
+
+function isExtendedHeader(type: EntryType): type is (typeof EXTENDED_HEADERS)[number] {
+  return EXTENDED_HEADERS.some((each) => each === type);
 }
 
-async function readExtendedHeader(
-  read: Read,
-  { type, offset, sizeBytes }: TarEntry,
-  extended: ExtendedHeaders,
-  title: string,
-): Promise<void> {
-  if (sizeBytes > MAX_EXTENDED_HEADER_BYTES) {
-    throw invalid(title, `the extended header before byte ${offset} has ${sizeBytes} bytes`);
-  }
-  const body = Buffer.alloc(sizeBytes);
-  await read(body, offset);
-  const text = body.toString("utf8");
-  const name = text.replace(/\0.*$/s, "");
-  switch (type) {
-    case "ExtendedHeader":
-    case "OldExtendedHeader":
-      extended.next = Pax.parse(text, extended.next);
-      break;
-    case "GlobalExtendedHeader":
-      extended.global = Pax.parse(text, extended.global, true);
-      break;
-    case "NextFileHasLongPath":
-    case "OldGnuLongPath":
-      extended.next = new Pax({ ...extended.next, path: name });
-      break;
-    case "NextFileHasLongLinkpath":
-      extended.next = new Pax({ ...extended.next, linkpath: name });
-      break;
-  }
+function readExtendedHeader(
+  type: (typeof EXTENDED_HEADERS)[number],
+  body: Buffer,
+  overrides: Overrides,
+): void {
+  if (type === "ExtendedHeader") readPax(body, overrides);
+  else if (type === "NextFileHasLongPath") override(overrides, "path", longName(body));
+  else if (type === "NextFileHasLongLinkpath") override(overrides, "linkpath", longName(body));
+  // Go forgets what an extended header before a global one says.
+  else if (Object.keys(overrides).length > 0) throw new Error("it comes between a member and its own");
+  else readPax(body, undefined);
+}
+
+/** GNU tar reads on to the first NUL, beyond the end. */
+function longName(body: Buffer): Buffer {
+  if (!body.includes(0)) throw new Error("its name has no end");
+  return body;
+}
+
+function entryOf(header: TarHeader, overrides: Overrides, offset: number, title: string): TarEntry {
+  const { path, linkpath, size } = { ...header, ...overrides };
+  if (path === undefined || linkpath === undefined)
+    throw invalid(title, `a name of the member before byte ${offset} is not UTF-8`);
+  if (path === "") throw invalid(title, `the member before byte ${offset} has no name`);
+  const kind = KINDS[header.type];
+  if (kind === undefined)
+    throw invalid(title, `member "${path}" is a ${header.type}, which no image archive holds`);
+  if (size === undefined || !Number.isSafeInteger(size))
+    throw invalid(title, `member "${path}" has no valid size`);
+  // Of these, some readers pass a body over where others read it as the next member.
+  if (kind === "file" && path.endsWith("/"))
+    throw invalid(title, `member "${path}" is a file with a folder's name`);
+  if (size > 0 && (kind === "symlink" || (kind === "link" && overrides.size !== undefined)))
+    throw invalid(title, `member "${path}" is a link of ${size} bytes`);
+  return { kind, path, linkpath, offset, sizeBytes: kind === "file" ? size : 0 };
 }
 
 export function cutShort(title: string, sizeBytes: number, member?: string): PushError {

@@ -7,12 +7,15 @@ export type TarMember =
   | { readonly kind: "file"; readonly offset: number; readonly sizeBytes: number }
   | { readonly kind: "link"; readonly target: string };
 
+/** Headers of small members are near each other, and one read serves many. */
+const READ_BYTES = 16 * 1024;
+
 /**
  * Lists the files and links of a tar archive. Reads only the headers.
  *
- * Directories are left out. Names and link targets are relative, without `./`. As in `tar`, the last member of a name
- * wins. Throws `FILE_FAILED`, and `ARCHIVE_INVALID`, naming the member, for types that no image contains, for paths
- * that leave the archive, and for a truncated archive.
+ * Directories are left out. Names and link targets are relative, without `./`. Throws `FILE_FAILED`, and
+ * `ARCHIVE_INVALID`, naming the member, for types that no image contains, for paths that leave the archive, for what
+ * other programs read differently, and for a truncated archive.
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
@@ -33,40 +36,64 @@ async function readMembers(
   title: string,
 ): Promise<Map<string, TarMember>> {
   const members = new Map<string, TarMember>();
-  const read = (buffer: Buffer, position: number) => readFully(file, buffer, position, title);
-  for await (const entry of readTarEntries(read, title)) {
-    if (entry.sizeBytes > archiveBytes - entry.offset) throw cutShort(title, archiveBytes, entry.path);
-    const member = memberOf(entry, members, title);
-    if (member !== undefined) members.set(normalizeName(entry.path, entry.path, title), member);
+  for await (const entry of readTarEntries(headerReader(file, title), title)) {
+    const { path, offset, sizeBytes } = entry;
+    if (sizeBytes > archiveBytes - offset) throw cutShort(title, archiveBytes, path);
+    const name = normalizeName(path, path, title);
+    const member = memberOf(entry, name, members, title);
+    if (member === undefined) continue;
+    const earlier = members.get(name);
+    // docker takes the last one, skopeo the first.
+    if (earlier !== undefined && !(await isSame(file, earlier, member)))
+      throw invalid(title, `it has two members "${name}" that differ`);
+    members.set(name, member);
   }
+  assertNoneInside(members, title);
   return members;
 }
 
 function memberOf(
   entry: TarEntry,
+  name: string,
   earlier: ReadonlyMap<string, TarMember>,
   title: string,
 ): TarMember | undefined {
-  switch (entry.type) {
-    case "File":
-    case "OldFile":
-    case "ContiguousFile":
+  switch (entry.kind) {
+    case "file":
       return { kind: "file", offset: entry.offset, sizeBytes: entry.sizeBytes };
-    case "SymbolicLink": {
-      const folder = entry.path.slice(0, entry.path.lastIndexOf("/") + 1);
+    case "symlink": {
+      const folder = name.slice(0, name.lastIndexOf("/") + 1);
       return { kind: "link", target: normalizeName(linkTarget(entry, title), entry.path, title, folder) };
     }
-    case "Link": {
+    case "link": {
       // A hard link means the file that had the target's name at this point, not a later one.
       const target = normalizeName(linkTarget(entry, title), entry.path, title);
       return earlier.get(target) ?? { kind: "link", target };
     }
-    case "Directory":
-      normalizeName(entry.path, entry.path, title);
+    case "folder":
       return undefined;
-    default:
-      throw invalid(title, `member "${entry.path}" is a ${entry.type}, which no image archive holds`);
   }
+}
+
+async function isSame(file: FileHandle, a: TarMember, b: TarMember): Promise<boolean> {
+  if (a.kind === "link" || b.kind === "link") return Bun.deepEquals(a, b);
+  if (a.sizeBytes !== b.sizeBytes) return false;
+  const [one, other] = [Buffer.alloc(READ_BYTES), Buffer.alloc(READ_BYTES)];
+  for (let at = 0; at < a.sizeBytes; at += READ_BYTES) {
+    const length = Math.min(READ_BYTES, a.sizeBytes - at);
+    await file.read(one, 0, length, a.offset + at);
+    await file.read(other, 0, length, b.offset + at);
+    if (!one.equals(other)) return false;
+  }
+  return true;
+}
+
+/** Throws for members inside of files and links: docker, which unpacks the archive, writes them elsewhere. */
+function assertNoneInside(members: ReadonlyMap<string, TarMember>, title: string): void {
+  const folders = [...members.keys()].map((name) => `${name}/`).sort();
+  const inside = folders.find((folder, i) => i > 0 && folder.startsWith(folders[i - 1] ?? ""));
+  if (inside !== undefined)
+    throw invalid(title, `member "${inside.slice(0, -1)}" is inside of a file or link`);
 }
 
 function linkTarget(entry: TarEntry, title: string): string {
@@ -87,12 +114,22 @@ function normalizeName(name: string, member: string, title: string, folder = "")
   return parts.join("/");
 }
 
-/** Fills the buffer from a position. Throws `ARCHIVE_INVALID` if the file ends before. */
-async function readFully(file: FileHandle, buffer: Buffer, position: number, title: string): Promise<void> {
-  let done = 0;
-  while (done < buffer.length) {
-    const { bytesRead } = await file.read(buffer, done, buffer.length - done, position + done);
-    if (bytesRead === 0) throw cutShort(title, position + done);
-    done += bytesRead;
-  }
+/** Reads a buffer, or more, at a position. Throws `ARCHIVE_INVALID` if the file ends before. */
+function headerReader(file: FileHandle, title: string) {
+  let window = Buffer.alloc(READ_BYTES);
+  let start = 0;
+  let end = 0;
+  return async (buffer: Buffer, position: number): Promise<void> => {
+    if (position < start || position + buffer.length > end) {
+      if (buffer.length > window.length) window = Buffer.alloc(buffer.length);
+      start = position;
+      end = position;
+      while (end < start + buffer.length) {
+        const { bytesRead } = await file.read(window, end - start, window.length - (end - start), end);
+        if (bytesRead === 0) throw cutShort(title, end);
+        end += bytesRead;
+      }
+    }
+    window.copy(buffer, 0, position - start);
+  };
 }

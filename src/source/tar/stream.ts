@@ -45,10 +45,8 @@ export async function* readTarStream(
   }
 
   try {
-    for await (const { type, path, offset, sizeBytes } of readTarEntries(read, title)) {
-      if (type !== "File" && type !== "OldFile" && type !== "ContiguousFile") continue;
-      yield { path, sizeBytes, bytes: readUntil(offset + sizeBytes) };
-    }
+    for await (const { kind, path, offset, sizeBytes } of readTarEntries(read, title))
+      if (kind === "file") yield { path, sizeBytes, bytes: readUntil(offset + sizeBytes) };
     // Read to the end, so that the writer does not fail on a closed pipe.
     for (let piece = await pieces.next(); !piece.done; piece = await pieces.next());
   } finally {

@@ -1,0 +1,57 @@
+import { textOf } from "./header.ts";
+
+/** What extended headers say of the next member, which is stronger than its own header. */
+export type Overrides = {
+  path?: string;
+  linkpath?: string;
+  /** NaN if it is no whole number. */
+  size?: number;
+  hasPax?: true;
+};
+
+/**
+ * Reads the records of a PAX header. Throws an error for those that readers take differently: Go ignores what a global
+ * header says of members, where GNU tar does not, and some read a sparse file's bytes as they are.
+ *
+ * @param overrides undefined for a global header
+ */
+export function readPax(body: Buffer, overrides: Overrides | undefined): void {
+  // Go keeps only the last header before a member.
+  if (overrides?.hasPax) throw new Error("it is the second one of its member");
+  if (overrides !== undefined) overrides.hasPax = true;
+  for (const [key, value] of paxRecords(body)) {
+    if (key.startsWith("GNU.")) throw new Error(`it has "${key}", which no image archive has`);
+    if (key !== "path" && key !== "linkpath" && key !== "size") continue;
+    if (overrides === undefined) throw new Error(`it sets "${key}" for all members`);
+    if (key !== "size") override(overrides, key, value);
+    else if (overrides.size === undefined) overrides.size = wholeNumber(value.toString("latin1"));
+    else throw new Error(`it sets "size" twice`);
+  }
+}
+
+/** Sets a name. Throws if it is empty or set before: readers differ on which one counts. */
+export function override(overrides: Overrides, key: "path" | "linkpath", value: Buffer): void {
+  const text = textOf(value);
+  if (text === undefined) throw new Error(`"${key}" is not UTF-8`);
+  if (text === "") throw new Error(`it sets "${key}" to nothing`);
+  if (overrides[key] !== undefined) throw new Error(`"${key}" is set twice`);
+  overrides[key] = text;
+}
+
+/** Yields the records `<length> <key>=<value>\n`, whose length is that of the whole record. */
+function* paxRecords(body: Buffer): Generator<[key: string, value: Buffer]> {
+  for (let at = 0; at < body.length; ) {
+    const [start = "", length] = /^(\d+) /.exec(body.toString("latin1", at, at + 10)) ?? [];
+    const end = at + Number(length);
+    const record = body.subarray(at + start.length, end);
+    const equals = record.indexOf("=");
+    if (!(end <= body.length) || record.at(-1) !== 0x0a || equals < 1) throw new Error("it is damaged");
+    const value = record.subarray(equals + 1, -1);
+    yield [record.toString("utf8", 0, equals), value];
+    at = end;
+  }
+}
+
+function wholeNumber(text: string): number {
+  return /^\d+$/.test(text) ? Number(text) : Number.NaN;
+}
