@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf, PushError } from "./errors.ts";
+import { formatDuration } from "./format.ts";
 
 /** How often and how patiently a request is repeated. */
 export type Retries = {
@@ -21,8 +23,18 @@ export type Call = {
 /** No wait of our own choice is longer. A server may ask for more. */
 const MAX_DELAY_MS = 30_000;
 
-/** A longer `Retry-After` is a failure. */
-const MAX_REQUESTED_MS = 15 * 60_000;
+/** All waits together that a server may ask for between two steps of progress. */
+const MAX_REQUESTED_MS = 10 * 60_000;
+
+/** What has happened since the last step of progress. */
+export type Failures = {
+  /** Failed tries in a row. */
+  readonly count: number;
+  /** The waits together that the server asked for. */
+  readonly requestedMs: number;
+};
+
+export const NO_FAILURES: Failures = { count: 0, requestedMs: 0 };
 
 /** Runs something until it succeeds. Throws its error where that is not retryable, or was the last of the retries. */
 export async function retry<T>(
@@ -32,13 +44,13 @@ export async function retry<T>(
   attempt: () => Promise<T>,
   call: Call,
 ): Promise<T> {
-  for (let failures = 1; ; failures++) {
+  for (let failures = NO_FAILURES; ; ) {
     try {
       return await attempt();
     } catch (error) {
       call.signal.throwIfAborted();
-      if (failures > retries.count || !isRetryable(error)) throw error;
-      await backOff(retries, failures, error, retryAfterMs(error), call);
+      if (failures.count >= retries.count || !isRetryable(error)) throw error;
+      failures = await backOff(retries, failures, error, retryAfterMs(error), call);
     }
   }
 }
@@ -47,18 +59,28 @@ export async function retry<T>(
  * Waits before the next try: twice as long each time, less a random part so that parallel uploads do not come back
  * all at once, and never shorter than the server asked for.
  *
- * @param requestedMs the server's `Retry-After`. `error` is thrown if it is longer than a quarter of an hour
+ * @param failures the earlier ones
+ * @param requestedMs the server's `Retry-After`. `STALLED` is thrown at once where it makes ten minutes too many
+ * @returns all failures
  */
 export async function backOff(
   retries: Retries,
-  failures: number,
+  failures: Failures,
   error: unknown,
   requestedMs: number,
   { signal, onRetry }: Call,
-): Promise<void> {
-  const ceiling = Math.min(retries.baseDelayMs * 2 ** (failures - 1), MAX_DELAY_MS);
-  if (requestedMs > MAX_REQUESTED_MS) throw error;
+): Promise<Failures> {
+  const ceiling = Math.min(retries.baseDelayMs * 2 ** failures.count, MAX_DELAY_MS);
+  const all = { count: failures.count + 1, requestedMs: failures.requestedMs + requestedMs };
+  if (all.requestedMs > MAX_REQUESTED_MS) {
+    throw new PushError(
+      "STALLED",
+      `${messageOf(error)} It asks for a wait of ${formatDuration(requestedMs)}, and after ${formatDuration(MAX_REQUESTED_MS)} of such waits without progress a push ends.`,
+      { hint: "Run the same command again later.", cause: error },
+    );
+  }
   const delayMs = Math.max(requestedMs, Math.round(ceiling * (0.5 + Math.random() / 2)));
-  onRetry({ error, attempt: failures, delayMs });
+  onRetry({ error, attempt: all.count, delayMs });
   await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+  return all;
 }

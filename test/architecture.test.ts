@@ -1,5 +1,6 @@
 /** The plan of the rooms, held by a machine: who may import whom, who prints, who exits. */
 import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { join, posix } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
@@ -153,6 +154,13 @@ describe("the project", () => {
       }
     }
   });
+});
+
+test("docs/security.md names tests that exist", async () => {
+  const text = await Bun.file(join(ROOT, "docs/security.md")).text();
+  const named = [...text.matchAll(/`(test\/[^`]+)`/g)].map(([, path = ""]) => path);
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });
 
 describe("the checker notices", () => {

@@ -18,7 +18,7 @@ setDefaultTimeout(60_000);
 
 const ME = { username: "me", password: "hush-Xq7" };
 const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
-const LARGE_IMAGE = dockerArchive([{ raw: seededBytes(40_000, 2) }]);
+const LARGE_IMAGE = dockerArchive([{ raw: seededBytes(400_000, 2) }]);
 
 const encode = ({ username, password }: typeof ME) => basic(username, password).slice("Basic ".length);
 const SECRETS = [ME.password, encode(ME)];
@@ -160,7 +160,7 @@ describe.concurrent("logins are left alone", () => {
   });
 });
 
-const LINK_BYTES_PER_SECOND = 4_000;
+const LINK_BYTES_PER_SECOND = 40_000;
 
 // Beside the others, for it takes ten seconds by design.
 test.concurrent("tokens of two seconds last for a push of five times as long", async () => {

@@ -34,7 +34,7 @@ function layerOf(size: number, seed: number): TestLayer {
 }
 
 const SMALL = layerOf(500, 1);
-const LARGE = layerOf(20_000, 2);
+const LARGE = layerOf(200_000, 2);
 const OTHER = layerOf(700, 3);
 const GZIPPED = { ...layerOf(9_000, 4), packed: new Uint8Array(gzipSync(layerOf(9_000, 4).raw)) };
 const ZSTD = { ...layerOf(800, 5), packed: new Uint8Array(zstdCompressSync(layerOf(800, 5).raw)) };
@@ -121,7 +121,7 @@ describe("a push", () => {
     const closed = setup.registry.recorded("close-upload").map(({ query }) => /digest=(.*)/.exec(query)?.[1]);
     expect(closed).toHaveLength(6);
     expect(new Set(closed).size).toBe(6);
-    expect(setup.registry.recorded("patch").length).toBeGreaterThan(5);
+    expect(setup.registry.recorded("patch").length).toBeGreaterThan(2);
     expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
   });
 

@@ -21,7 +21,7 @@ setDefaultTimeout(60_000);
 
 const USERNAME = "pusher";
 const PASSWORD = "Zq9-xylophone%Brücke";
-const IMAGE = dockerArchive([{ raw: seededBytes(6000, 1) }], ["team/app:v1"]);
+const IMAGE = dockerArchive([{ raw: seededBytes(150_000, 1) }], ["team/app:v1"]);
 
 /** In what forms a password may slip out. */
 const SECRETS = [
@@ -218,7 +218,7 @@ describe.concurrent("the registry", () => {
   });
 
   test("a token server that nobody knows", async () => {
-    const headers = { "www-authenticate": 'Bearer realm="http://auth.invalid/token"' };
+    const headers = { "www-authenticate": 'Bearer realm="https://auth.invalid/token"' };
     await using server = startHttpServer(() => new Response(null, { status: 401, headers }));
     expectWords(await push(`${server.host}/team/app:v1`), 1, "the name auth.invalid is not known");
   });

@@ -110,7 +110,7 @@ const FLAGS: readonly (readonly [flag: string, description: string])[] = [
     `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
   ],
   ["--ca-file <file>", "trust the certificate authorities in this PEM file, too"],
-  ["--insecure-skip-verify", "do not check the registry's certificate at all"],
+  ["--insecure-skip-verify", "do not check the certificate of the registry's own host"],
   ["--debug", "show what a credential helper said when it failed"],
   ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
 ];

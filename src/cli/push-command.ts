@@ -42,10 +42,16 @@ export async function runPush(
       }),
     proxy: proxyFrom(env),
     engineEnvironment: env,
+    cacheOwners: ownersUnderSudo(env),
     report,
     signal,
   });
   stdout.write(`${reference}@${digest}\n`);
+}
+
+/** Under sudo, the cache is the one of the user who called. */
+function ownersUnderSudo({ SUDO_UID = "" }: Environment): number[] {
+  return process.geteuid?.() === 0 && /^\d{1,10}$/.test(SUDO_UID) ? [Number(SUDO_UID)] : [];
 }
 
 /** An archive or folder in the working folder, or else the engine's image of the target's name. */

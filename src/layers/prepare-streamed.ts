@@ -11,6 +11,7 @@ import {
 } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
 import { storeLayer, storePackedLayer } from "../store/layers.ts";
+import { PRIVATE_FILE } from "../store/own-file.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import { hashUnpacked } from "./hash.ts";
@@ -86,7 +87,7 @@ async function writeAsItComes(
 ): Promise<{ digest: Digest; writtenBytes: number }> {
   const hasher = digestHasher();
   let writtenBytes = 0;
-  const file = await open(target, "wx", 0o644);
+  const file = await open(target, "wx", PRIVATE_FILE);
   try {
     for await (const piece of bytes) {
       signal.throwIfAborted();

@@ -90,17 +90,6 @@ export function formatReference({ host, repository, tag }: Reference): string {
   return `${host}/${repository}:${tag}`;
 }
 
-/** Reports whether the registry is on this machine. Docker, too, uses plain HTTP for those by default. */
-export function isLoopback({ host }: Pick<Reference, "host">): boolean {
-  const name = host.replace(/:\d+$/, "");
-  return (
-    name === "localhost" ||
-    name.endsWith(".localhost") ||
-    name === "[::1]" ||
-    /^127(?:\.\d{1,3}){3}$/.test(name)
-  );
-}
-
 /** Applies Docker's rule: the first component is a host if it has a dot or a port, or is `localhost`. */
 function looksLikeHost(text: string): boolean {
   return text.includes(".") || text.includes(":") || text.toLowerCase() === "localhost";

@@ -38,7 +38,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const failure = new AbortController();
   const signal = AbortSignal.any([failure.signal, ...(given.signal === undefined ? [] : [given.signal])]);
   const login = typeof given.login === "function" ? await given.login() : given.login;
-  const cache = await openLayerCache(cacheDirectory);
+  const cache = await openCache(options);
   const locks = openLocks(cacheDirectory, signal, (reason) =>
     report({ type: "notice", code: "LOCKS_UNAVAILABLE", directory: cacheDirectory, reason }),
   );
@@ -77,6 +77,18 @@ export async function openJob(given: PushOptions): Promise<Job> {
       await resources.disposeAsync();
     },
   };
+}
+
+/** Opens the cache. If others may have written to it, this is reported once. */
+function openCache({ cacheDirectory, cacheOwners, report }: CompleteOptions): Promise<LayerCache> {
+  let isTold = false;
+  return openLayerCache(cacheDirectory, {
+    owners: cacheOwners,
+    onDistrust(path, why) {
+      if (!isTold) report({ type: "notice", code: "CACHE_DISTRUSTED", path, why });
+      isTold = true;
+    },
+  });
 }
 
 /** Reports the state of a blob. */

@@ -24,7 +24,7 @@ export type PushOptions = {
   readonly insecure?: boolean;
   /** PEM files with authorities to trust besides those of this machine. */
   readonly caFiles?: readonly string[];
-  /** Accepts any certificate. @default false */
+  /** Accepts any certificate of the registry's own host. Other hosts are verified. @default false */
   readonly skipVerify?: boolean;
   /** Gives the proxy for a request, if there is one. @default none */
   readonly proxy?: (url: URL) => string | undefined;
@@ -44,6 +44,8 @@ export type PushOptions = {
   readonly cacheFrom?: readonly ImageName[];
   /** The folder that keeps compressed layers for the next push. @default ".cache" */
   readonly cacheDirectory?: string;
+  /** User IDs whose files in the cache are used, besides those of this user and of root. @default none */
+  readonly cacheOwners?: readonly number[];
   /** Environment variables of the docker command: PATH, DOCKER_HOST and the like. @default those of the process */
   readonly engineEnvironment?: Readonly<Record<string, string | undefined>>;
   /** Called with every event. */
@@ -66,6 +68,7 @@ export const DEFAULTS = {
   allowOversize: false,
   cacheFrom: [],
   cacheDirectory: ".cache",
+  cacheOwners: [],
   engineEnvironment: {},
   report: () => {},
 } as const satisfies Partial<PushOptions>;

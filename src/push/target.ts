@@ -1,6 +1,6 @@
+import { isLoopback } from "../oci/address.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
-import { isLoopback } from "../oci/reference.ts";
 import { usernameOf } from "../registry/auth/credentials.ts";
 import { connect } from "../registry/connect.ts";
 import { readTrust } from "../registry/http/trust.ts";
@@ -23,7 +23,7 @@ export type Target = {
 
 /** Connects to the registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
 export async function connectTarget(job: Job): Promise<Target> {
-  const { options, login, report } = job;
+  const { options, login, report, cache } = job;
   const { target, caFiles, skipVerify, retries, cacheDirectory } = options;
   let isTold = false;
   const registry = await connect(
@@ -33,7 +33,7 @@ export async function connectTarget(job: Job): Promise<Target> {
       trust: await readTrust({ caFiles, skipVerify }),
       retries: { count: retries, baseDelayMs: RETRY_DELAY_MS },
       notes: {
-        directory: cacheDirectory,
+        ...cache,
         // If one note fails, all will: warn once.
         onFailure(reason) {
           if (!isTold)
@@ -47,7 +47,7 @@ export async function connectTarget(job: Job): Promise<Target> {
           origin,
           username: login && usernameOf(login.credentials),
           credentialsFrom: login?.from,
-          isExposed: login !== undefined && origin.startsWith("http:") && !isLoopback(target),
+          isExposed: login !== undefined && origin.startsWith("http:") && !isLoopback(new URL(origin)),
           isUnverified: skipVerify && origin.startsWith("https:"),
         }),
     },

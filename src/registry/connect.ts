@@ -1,5 +1,6 @@
 import { PushError, RegistryError } from "../errors.ts";
-import { apiHost, isLoopback, type Reference } from "../oci/reference.ts";
+import { isLoopback } from "../oci/address.ts";
+import { apiHost, type Reference } from "../oci/reference.ts";
 import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import type { Credentials } from "./auth/credentials.ts";
@@ -66,5 +67,5 @@ function isBroken(error: unknown): boolean {
 
 /** Docker's rule, unless the user says otherwise. */
 function schemeOf({ target, insecure }: ConnectOptions): "http" | "https" {
-  return target.scheme ?? (insecure || isLoopback(target) ? "http" : "https");
+  return target.scheme ?? (insecure || isLoopback(new URL(`http://${target.host}`)) ? "http" : "https");
 }

@@ -104,6 +104,6 @@ async function read(
   // The token of the push serves a mount from there, too.
   const scopes = repository === name ? [] : [pullScope(repository)];
   const request = { method: "GET", url, headers: ACCEPT, scopes } as const;
-  const { status, text } = await exchangePersistently(at, request, [200, 404], call);
-  return status === 200 ? new TextEncoder().encode(text) : undefined;
+  const { status, bytes } = await exchangePersistently(at, request, [200, 404], call);
+  return status === 200 ? bytes : undefined;
 }

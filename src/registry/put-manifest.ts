@@ -1,9 +1,15 @@
 import { PushError, RegistryError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
-import type { Manifest } from "../oci/manifest.ts";
+import { type Manifest, parseManifest } from "../oci/manifest.ts";
+import { findBlob } from "./find-blob.ts";
 import { exchangePersistently } from "./http/send.ts";
+import { type Answer, MAX_ANSWER_BYTES } from "./http/send-once.ts";
 import { printable } from "./http/spec-errors.ts";
+import { isTransient } from "./http/transient.ts";
 import { type Call, manifestUrl, type Repository } from "./registry.ts";
+
+/** Few: the manifest was accepted, and most registries have said its digest. */
+const READ_RETRIES = 2;
 
 /**
  * Returns which of some digests a registry lacks, if it refused a manifest for that reason; all of them if it does not
@@ -21,7 +27,8 @@ export function missingBlobs(error: unknown, digests: readonly Digest[]): Digest
 
 /**
  * Publishes a manifest under a tag or its digest. The last step of a push: the registry must have everything that the
- * manifest names.
+ * manifest names. Unless the registry says the digest of what it stored, the manifest is read back. Throws
+ * `CONTENT_MISMATCH` for another one.
  *
  * @param reference a tag or a digest
  */
@@ -39,10 +46,51 @@ export async function putManifest(
   } as const;
   const { headers } = await exchangePersistently(at, request, [201], call);
   const stored = headers.get("docker-content-digest");
-  if (stored !== null && stored !== manifest.digest) {
+  if (stored === null) return verifyStored(at, manifest, call);
+  if (stored !== manifest.digest) {
     throw new PushError(
       "CONTENT_MISMATCH",
       `The registry stored the manifest as ${printable(stored, at.registry.auth.secrets())}, but it is ${manifest.digest}.`,
     );
   }
+}
+
+/** Compares what a registry has with what it confirmed. One that does not let this user read is believed. */
+async function verifyStored(at: Repository, manifest: Manifest, call: Call): Promise<void> {
+  const answer = await readManifest(at, manifest, call);
+  if (answer === undefined) return;
+  // A longer manifest is cut off. A compressed one was not asked for.
+  if (manifest.bytes.length >= MAX_ANSWER_BYTES || answer.headers.has("content-encoding")) return;
+  if (Buffer.compare(answer.bytes, manifest.bytes) === 0) return;
+  throw new PushError(
+    "CONTENT_MISMATCH",
+    `The registry confirmed the manifest ${manifest.digest}, and gives out another one under this digest.`,
+  );
+}
+
+/** GET by digest. Undefined if the registry refuses or fails. */
+async function readManifest(at: Repository, manifest: Manifest, call: Call): Promise<Answer | undefined> {
+  const url = manifestUrl(at, manifest.digest);
+  const request = { method: "GET", url, headers: { accept: manifest.mediaType } } as const;
+  let failures = 0;
+  const isRetryable = (error: unknown) =>
+    (isMissing(error) || isTransient(error)) && ++failures <= READ_RETRIES;
+  try {
+    return await exchangePersistently(at, request, [200], call, isRetryable);
+  } catch (error) {
+    if (call.signal.aborted || !(error instanceof PushError)) throw error;
+    if (!isMissing(error)) return undefined;
+    // Some registries answer 404, too, where a user has no right to read.
+    const { config } = parseManifest(manifest.bytes, "the manifest");
+    const found = await findBlob(at, config.digest, call).catch(() => undefined);
+    if (found === undefined) return undefined;
+    throw new PushError(
+      "CONTENT_MISMATCH",
+      `The registry confirmed the manifest ${manifest.digest}, but does not have it: ${error.message}`,
+    );
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof RegistryError && error.answer.status === 404;
 }

@@ -46,6 +46,8 @@ export type Notice =
   | { readonly code: "CACHE_AWAITED" }
   | { readonly code: "LOCKS_UNAVAILABLE"; readonly directory: string; readonly reason: string }
   | { readonly code: "PROGRESS_NOT_SAVED"; readonly directory: string; readonly reason: string }
+  /** The file or folder of the cache belongs to another user, or everybody may write to it. Nothing like it is read. */
+  | { readonly code: "CACHE_DISTRUSTED"; readonly path: string; readonly why: "owner" | "writable" }
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
   /** The registry refused a body for its size. The blob starts again in bodies of this size. */

@@ -116,6 +116,10 @@ function describeNotice(event: Extract<PushEvent, { type: "notice" }>): string {
       return `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`;
     case "PROGRESS_NOT_SAVED":
       return `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`;
+    case "CACHE_DISTRUSTED": {
+      const isOwned = event.why === "owner";
+      return `Warning: "${event.path}" ${isOwned ? "belongs to another user" : "may be written to by everybody"}: what others may have put into the cache is not used, but made anew. If you trust it, use ${isOwned ? "chown" : "chmod o-w"}.`;
+    }
     case "INDEX_REDUCED": {
       const { platform = "one image", platforms, attestations } = event;
       const left = [

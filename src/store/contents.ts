@@ -2,6 +2,8 @@ import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import { blobOfUpload, type CacheFileKind, kindOfCacheFile } from "./file-names.ts";
+import { MAX_POINTER_BYTES } from "./layers.ts";
+import { readRegularFile } from "./own-file.ts";
 
 /** A file of the cache. */
 export type CacheFile = {
@@ -37,9 +39,6 @@ export type CacheContents = {
   readonly locks: readonly CacheFile[];
 };
 
-/** A pointer is 64 bytes long. No more than this is read of a file with a pointer's name. */
-const POINTER_BYTES = 100;
-
 /**
  * Lists a cache's files. Ignores folders, links and files whose names are not the cache's. A missing folder is an empty
  * cache. Throws `FILE_FAILED`.
@@ -51,7 +50,7 @@ export async function readCache(directory: string): Promise<CacheContents> {
     const blobs = filesOf("blob");
     const targets = new Map<CacheFile, string>();
     const pointers = [...filesOf("pointer"), ...filesOf("image")];
-    for (const pointer of pointers) targets.set(pointer, await readPointer(directory, pointer));
+    for (const pointer of pointers) targets.set(pointer, readPointer(directory, pointer));
     const isKept = (name: string | undefined) => blobs.some((blob) => blob.name === name);
     return {
       directory,
@@ -90,10 +89,9 @@ async function listFiles(directory: string): Promise<CacheFile[]> {
   return files;
 }
 
-/** Returns a pointer's content unvalidated; empty if the file is gone. */
-async function readPointer(directory: string, { name }: CacheFile): Promise<string> {
-  const text = await unlessGone(Bun.file(join(directory, name)).slice(0, POINTER_BYTES).text());
-  return text?.trim() ?? "";
+/** Returns a pointer's content unvalidated, whoever wrote it; empty if it cannot be read. */
+function readPointer(directory: string, { name }: CacheFile): string {
+  return new TextDecoder().decode(readRegularFile(join(directory, name), MAX_POINTER_BYTES)).trim();
 }
 
 /** Tolerates files that a running push removes meanwhile. */

@@ -1,8 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import { type Digest, digestOf, hexOf } from "../oci/digest.ts";
-import { cachePath, type LayerCache, noteUse } from "./layers.ts";
-import { replaceFile } from "./temporary-file.ts";
+import { type LayerCache, noteUse } from "./layers.ts";
+import { readOwnFile } from "./own-file.ts";
+import { replaceFile, unlessNameTaken } from "./temporary-file.ts";
 
 // An engine exports an image's documents (index, manifest, config) only by saving the whole image. The cache keeps them
 // as blobs under their digests, so that the next push finds them from the engine's image ID without a save.
@@ -15,17 +15,11 @@ export async function findCachedDocument(
   cache: LayerCache,
   digest: Digest,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  try {
-    const path = cachePath(cache, digest);
-    if ((await stat(path)).size > MAX_DOCUMENT_BYTES) return undefined;
-    const bytes = new Uint8Array(await readFile(path));
-    if (digestOf(bytes) !== digest) return undefined;
-    await noteUse(cache, digest);
-    return bytes;
-  } catch {
-    // Without the document, the engine saves the image.
-    return undefined;
-  }
+  const bytes = readOwnFile(cache, hexOf(digest), MAX_DOCUMENT_BYTES);
+  // Without the document, the engine saves the image.
+  if (bytes === undefined || digestOf(bytes) !== digest) return undefined;
+  noteUse(cache, digest);
+  return bytes;
 }
 
 /** Stores documents for the next push. Throws `FILE_FAILED`. */
@@ -35,7 +29,7 @@ export async function storeDocuments(
 ): Promise<void> {
   try {
     for (const [digest, bytes] of documents)
-      await replaceFile(cache.directory, hexOf(digest), bytes, { flush: true });
+      await unlessNameTaken(replaceFile(cache.directory, hexOf(digest), bytes, { flush: true }));
   } catch (cause) {
     throw fileError(cause, `write to the cache folder "${cache.directory}"`, OTHER_CACHE);
   }

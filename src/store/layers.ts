@@ -1,4 +1,5 @@
-import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { lutimesSync } from "node:fs";
+import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import type { CompressionForm } from "../oci/compression.ts";
@@ -6,31 +7,47 @@ import { type Compression, type Descriptor, MEDIA_TYPE, type RegistryBlob } from
 import { type DiffId, type Digest, hexOf, parseDigest } from "../oci/digest.ts";
 import { detectCompression } from "../oci/image.ts";
 import { pointerName } from "./file-names.ts";
-import { replaceFile, sweepTemporaryFiles, temporaryFile } from "./temporary-file.ts";
+import {
+  type CacheFolder,
+  distrustOf,
+  PRIVATE_FILE,
+  PRIVATE_FOLDER,
+  readOwnFile,
+  statOwnFile,
+} from "./own-file.ts";
+import { replaceFile, sweepTemporaryFiles, temporaryFile, unlessNameTaken } from "./temporary-file.ts";
 
 /**
  * A folder of layers and image documents, each named by its hex digest. Pointers such as `<diffid>-ptr` hold the digest
  * of a layer's compressed form. Files are written under a temporary name and renamed, so that a file under its final
  * name is complete, except after a power failure.
  */
-export type LayerCache = { readonly directory: string };
+export type LayerCache = CacheFolder;
+
+/** A pointer has 64 bytes, and a line end if a hand wrote it. */
+export const MAX_POINTER_BYTES = 100;
 
 /** Opens a cache, and creates its folder if necessary. Throws `FILE_FAILED`. */
-export async function openLayerCache(directory: string): Promise<LayerCache> {
+export async function openLayerCache(
+  directory: string,
+  trust: Pick<CacheFolder, "owners" | "onDistrust"> = {},
+): Promise<LayerCache> {
   try {
-    await mkdir(directory, { recursive: true });
+    await mkdir(directory, { recursive: true, mode: PRIVATE_FOLDER });
     // Detect an unwritable folder now, not after minutes of compressing.
     await using probe = temporaryFile(directory, "probe");
-    await writeFile(probe.path, "");
+    await writeFile(probe.path, "", { mode: PRIVATE_FILE, flag: "wx" });
     await sweepTemporaryFiles(directory);
+    const why = distrustOf(await stat(directory), trust.owners);
+    if (why !== undefined) trust.onDistrust?.(directory, why);
+    return { directory, ...trust, isForeign: why !== undefined };
   } catch (cause) {
     throw fileError(cause, `write to the cache folder "${directory}"`, OTHER_CACHE);
   }
-  return { directory };
 }
 
 /**
- * Finds a cached layer by its diffID. Does not verify its bytes. Throws `FILE_FAILED`.
+ * Finds a cached layer by its diffID. Does not verify its bytes.
  *
  * @param form undefined for a raw layer, which the cache has if an engine's image was pushed with `--compression none`
  */
@@ -40,21 +57,16 @@ export async function findCachedLayer(
   form: CompressionForm | undefined,
 ): Promise<RegistryBlob | undefined> {
   if (form === undefined) return findBlob(cache, parseDigest(diffId, "a diffID"), "none");
-  const path = join(cache.directory, pointerName(diffId, form));
-  const pointer = await unlessMissing(readFile(path, "utf8"));
-  if (pointer === undefined || !/^[0-9a-f]{64}\s*$/.test(pointer)) return undefined;
+  const pointer = new TextDecoder().decode(readOwnFile(cache, pointerName(diffId, form), MAX_POINTER_BYTES));
+  if (!/^[0-9a-f]{64}\s*$/.test(pointer)) return undefined;
   return findBlob(cache, parseDigest(`sha256:${pointer.trim()}`, "a cache pointer"), form.kind);
 }
 
-async function findBlob(
-  cache: LayerCache,
-  digest: Digest,
-  compression: Compression,
-): Promise<RegistryBlob | undefined> {
-  const size = (await unlessMissing(stat(cachePath(cache, digest))))?.size;
+function findBlob(cache: LayerCache, digest: Digest, compression: Compression): RegistryBlob | undefined {
+  const size = statOwnFile(cache, hexOf(digest))?.size;
   if (size === undefined) return undefined;
-  await noteUse(cache, digest);
-  return cachedBlob(cache, { mediaType: MEDIA_TYPE.layer[compression], digest, size });
+  noteUse(cache, digest);
+  return cachedBlob(cachePath(cache, digest), { mediaType: MEDIA_TYPE.layer[compression], digest, size });
 }
 
 /**
@@ -67,18 +79,23 @@ export async function findPackedLayer(
   digest: Digest,
   compresses: boolean,
 ): Promise<RegistryBlob | undefined> {
-  const blob = await findBlob(cache, digest, "none");
+  const blob = findBlob(cache, digest, "none");
   if (blob === undefined) return undefined;
-  const compression = await detectCompression(blob.content);
+  // A blob that cannot be read counts as missing.
+  const compression = await detectCompression(blob.content).catch(() => undefined);
+  if (compression === undefined) return undefined;
   if (compression === "none" && compresses) return undefined;
   return { ...blob, descriptor: { ...blob.descriptor, mediaType: MEDIA_TYPE.layer[compression] } };
 }
 
-/** Updates the blob's date, by which pruning chooses. */
-export async function noteUse(cache: LayerCache, digest: Digest): Promise<void> {
+/** Updates the blob's date, by which pruning chooses. A link that took its place since keeps its target's date. */
+export function noteUse(cache: LayerCache, digest: Digest): void {
   const now = new Date();
-  // In a shared cache the blob may belong to another user. Its date then stays as it is.
-  await utimes(cachePath(cache, digest), now, now).catch(() => undefined);
+  try {
+    lutimesSync(cachePath(cache, digest), now, now);
+  } catch {
+    // The blob may belong to root. Its date then stays as it is.
+  }
 }
 
 /** Moves a compressed layer into the cache, and writes its pointer. Throws the system's errors. */
@@ -91,7 +108,7 @@ export async function storeLayer(
   const { path, digest, sizeBytes: size } = file;
   const mediaType = MEDIA_TYPE.layer[form.kind];
   const blob = await storePackedLayer(cache, path, { mediaType, digest, size });
-  await replaceFile(cache.directory, pointerName(diffId, form), hexOf(digest));
+  await unlessNameTaken(replaceFile(cache.directory, pointerName(diffId, form), hexOf(digest)));
   return blob;
 }
 
@@ -101,8 +118,13 @@ export async function storePackedLayer(
   path: string,
   descriptor: Descriptor,
 ): Promise<RegistryBlob> {
-  await rename(path, cachePath(cache, descriptor.digest));
-  return cachedBlob(cache, descriptor);
+  const place = cachePath(cache, descriptor.digest);
+  const isThere = await unlessNameTaken(rename(path, place).then(() => true));
+  if (isThere) return cachedBlob(place, descriptor);
+  // For this push alone: a later one sweeps it.
+  const aside = temporaryFile(cache.directory, "blob").path;
+  await rename(path, aside);
+  return cachedBlob(aside, descriptor);
 }
 
 /** Removes a damaged blob. Throws `FILE_FAILED`. */
@@ -112,18 +134,11 @@ export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Pr
   });
 }
 
-function cachedBlob(cache: LayerCache, descriptor: Descriptor): RegistryBlob {
-  return { descriptor, content: Bun.file(cachePath(cache, descriptor.digest)).slice(0, descriptor.size) };
+function cachedBlob(path: string, descriptor: Descriptor): RegistryBlob {
+  return { descriptor, content: Bun.file(path).slice(0, descriptor.size) };
 }
 
 /** Returns the path of a blob: a layer, or a document of an image. */
-export function cachePath({ directory }: LayerCache, digest: Digest): string {
+function cachePath({ directory }: LayerCache, digest: Digest): string {
   return join(directory, hexOf(digest));
-}
-
-async function unlessMissing<T>(found: Promise<T>): Promise<T | undefined> {
-  return found.catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw fileError(error, "read the cache", OTHER_CACHE);
-  });
 }

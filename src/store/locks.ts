@@ -1,8 +1,9 @@
 import { constants, Database } from "bun:sqlite";
-import { rmSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, fchownSync, lstatSync, openSync, realpathSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../errors.ts";
+import { PRIVATE_FILE } from "./own-file.ts";
 
 /** A lock that is held until its disposal. The system releases it when the process ends, even by `kill -9`. */
 export type Lock = Disposable;
@@ -24,6 +25,10 @@ const POLL_MS = 150;
 
 /** The result of `take` if locking is unavailable. */
 const NO_LOCK: Lock = { [Symbol.dispose]: () => {} };
+
+/** SQLite follows no link, neither in the file's place nor on the way to it. */
+const OPEN_SAFELY =
+  constants.SQLITE_OPEN_READWRITE | constants.SQLITE_OPEN_CREATE | constants.SQLITE_OPEN_NOFOLLOW;
 
 /** The lock on the whole cache: pushes share it; pruning holds it exclusively. */
 export const CACHE_IN_USE = "cache";
@@ -66,8 +71,9 @@ export function openLocks(
  * It is SQLite's lock on an empty database file: Bun has no call for file locks, but includes SQLite on every system.
  */
 export function tryLock(directory: string, name: string, mode: LockMode): Lock | undefined {
-  const path = join(directory, `${name}.lock`);
-  const database = new Database(path, { create: true, readwrite: true });
+  const path = join(realpathSync(directory), `${name}.lock`);
+  createLockFile(path);
+  const database = new Database(path, OPEN_SAFELY);
   try {
     database.run("PRAGMA busy_timeout = 0");
     // Other journal modes create a second file.
@@ -94,6 +100,37 @@ export function tryLock(directory: string, name: string, mode: LockMode): Lock |
   return undefined;
 }
 
+/**
+ * Makes an empty file, unless there is one. Throws if there is anything else: SQLite would write to a database that
+ * somebody planted, and to files that its journal names. Throws as well if another user could hold the lock for ever.
+ */
+function createLockFile(path: string): void {
+  const self = process.geteuid?.();
+  const folder = statSync(dirname(path));
+  try {
+    const file = openSync(path, "wx", PRIVATE_FILE);
+    // Under sudo, the lock has to serve the folder's owner as well. Some file systems know no owners.
+    if (self === 0) attempt(() => fchownSync(file, folder.uid, folder.gid));
+    closeSync(file);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+  }
+  // Never open an existing file: to close it would give up SQLite's locks on it.
+  const status = lstatSync(path, { throwIfNoEntry: false });
+  if (status === undefined) return;
+  if (!status.isFile() || status.size > 0) throw new Error(`"${path}" is not an empty file`);
+  if (self !== undefined && ![self, 0, ...(self === 0 ? [folder.uid] : [])].includes(status.uid))
+    throw new Error(`"${path}" belongs to another user`);
+}
+
+function attempt(change: () => void): void {
+  try {
+    change();
+  } catch {
+    // Only something that is nice to have is missing.
+  }
+}
+
 /** Reports whether the last holder removed the file. Others may have locked a new file of that name. */
 function isRemoved(database: Database): boolean {
   const answer = new Int32Array(2);
@@ -106,10 +143,7 @@ function remove(database: Database, path: string): void {
   // Remove the file while it is locked, so that nobody locks a file that is about to go. Windows cannot remove an open
   // file, so close it first there.
   if (process.platform === "win32") database.close();
-  try {
-    rmSync(path, { force: true });
-  } catch {
-    // Pruning removes the empty file.
-  }
+  // If it stays, pruning removes the empty file.
+  attempt(() => rmSync(path, { force: true }));
   database.close();
 }

@@ -1,33 +1,38 @@
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { messageOf } from "../errors.ts";
+import { type CacheFolder, readOwnFile } from "./own-file.ts";
 import { replaceFile } from "./temporary-file.ts";
 
 /** The folder where notes for the next push are kept. It must exist. */
-export type NoteFolder = {
-  readonly directory: string;
+export type NoteFolder = CacheFolder & {
   /** Called with the reason whenever a note could not be written or removed. */
   readonly onFailure?: (reason: string) => void;
 };
 
+/** More than the largest note has, the one of a thousand places. */
+const MAX_NOTE_BYTES = 1024 * 1024;
+
 /** Reads a note. Undefined if it is missing or not valid: a push works without notes, and trusts none. */
 export async function readNote<T>(
-  { directory }: NoteFolder,
+  folder: NoteFolder,
   name: string,
   schema: v.GenericSchema<unknown, T>,
 ): Promise<T | undefined> {
+  const bytes = readOwnFile(folder, name, MAX_NOTE_BYTES);
+  if (bytes === undefined) return undefined;
   try {
-    return v.parse(schema, JSON.parse(await readFile(join(directory, name), "utf8")));
+    return v.parse(schema, JSON.parse(new TextDecoder().decode(bytes)));
   } catch {
     return undefined;
   }
 }
 
-/** Writes a note, completely or not at all. Only the user can read it: a Location may carry a signature. */
+/** Writes a note, completely or not at all. */
 export async function writeNote(folder: NoteFolder, name: string, value: unknown): Promise<void> {
   await unlessFailing(folder, () =>
-    replaceFile(folder.directory, name, JSON.stringify(value), { mode: 0o600, flush: true }),
+    replaceFile(folder.directory, name, JSON.stringify(value), { flush: true }),
   );
 }
 

@@ -1,6 +1,7 @@
 import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { PRIVATE_FILE } from "./own-file.ts";
 
 /** A file that is removed on disposal. */
 export type TemporaryFile = AsyncDisposable & { readonly path: string };
@@ -22,24 +23,37 @@ export function temporaryFile(directory: string, purpose: string): TemporaryFile
 /**
  * Replaces a file atomically. Throws the system's error.
  *
- * @param options `mode` of the file; `flush` syncs it to the disk before the rename
+ * @param options `flush` syncs the file to the disk before the rename
  */
 export async function replaceFile(
   directory: string,
   name: string,
   content: string | Uint8Array,
-  options: { readonly mode?: number; readonly flush?: boolean } = {},
+  options: { readonly flush?: boolean } = {},
 ): Promise<void> {
   await using file = temporaryFile(directory, "file");
-  await writeFile(file.path, content, options);
+  await writeFile(file.path, content, { ...options, mode: PRIVATE_FILE, flag: "wx" });
   await rename(file.path, join(directory, name));
+}
+
+/**
+ * Waits for a rename in a folder that can be written to. Undefined if the new name is taken for good: by a folder, or by
+ * another user's file in a folder with the sticky bit.
+ */
+export async function unlessNameTaken<T>(renamed: Promise<T>): Promise<T | undefined> {
+  return renamed.catch((error: NodeJS.ErrnoException) => {
+    if (["EISDIR", "EPERM", "EACCES"].includes(error.code ?? "")) return undefined;
+    throw error;
+  });
 }
 
 /** Removes temporary files of killed processes of this machine. */
 export async function sweepTemporaryFiles(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
     const [, host, pid] = /^[a-z]+-(\w+)-(\d+)-[0-9a-f-]{36}\.tmp$/.exec(name) ?? [];
-    if (host === HOST && !isAlive(Number(pid))) await rm(join(directory, name), { force: true });
+    // What cannot be removed, such as a folder of that name, is in nobody's way.
+    if (host === HOST && !isAlive(Number(pid)))
+      await rm(join(directory, name), { force: true }).catch(() => undefined);
   }
 }
 

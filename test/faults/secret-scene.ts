@@ -53,14 +53,14 @@ export type Scene = {
 };
 
 const USERNAME = "me";
-const IMAGE = dockerArchive([{ raw: seededBytes(10_000, 7) }], ["team/app:v1"]);
+const IMAGE = dockerArchive([{ raw: seededBytes(450_000, 7) }], ["team/app:v1"]);
 
 /** What docker says of it. */
 const INSPECTED = {
   Id: `sha256:${"c".repeat(64)}`,
   RepoTags: ["team/app:v1"],
   Created: "2026-01-01T00:00:00Z",
-  Size: 10_000,
+  Size: 450_000,
   RootFS: { Layers: IMAGE.diffIds },
 };
 
@@ -83,6 +83,7 @@ export async function runSecretCase(
   const authority = { ...tokens };
   const registry = resources.use(
     await startTestRegistry({
+      maxChunkBytes: 150_000,
       ...(wants === "basic" ? { credentials } : { tokens: authority }),
       ...(options.isUntrusted && { tls: await selfSigned() }),
     }),

@@ -90,12 +90,50 @@ describe("a body limit that nobody announced", () => {
     await expectStored(registry);
   });
 
-  test("ends the push where it is below what the registry needs", async () => {
-    await using registry = await startTestRegistry({ intercept: faultAlways("patch", answering(413)) });
+  test.each([
+    ["64 KiB", 1, 65_536],
+    ["what the registry needs", 200_000, 200_000],
+  ])("ends the push where it is below %s", async (_, minChunkBytes, last) => {
+    await using registry = await startTestRegistry({
+      minChunkBytes,
+      maxChunkBytes: 1_000_000,
+      intercept: faultAlways("patch", answering(413)),
+    });
     const error = await rejection(upload(clientOf(registry)));
     expect(error.code).toBe("BODY_TOO_LARGE");
     expect(error).toBeInstanceOf(RegistryError);
-    expect(registry.recorded("patch").at(-1)?.contentLength).toBe(1024);
+    expect(registry.recorded("patch").at(-1)?.contentLength).toBe(last);
+  });
+
+  test("is halved at least, whatever the refusal announces", async () => {
+    await using registry = await startTestRegistry({
+      maxChunkBytes: 1_000_000,
+      intercept: faultAlways("patch", (request) => {
+        const refused = Number(request.headers.get("content-length"));
+        return new Response(null, { status: 413, headers: { "oci-chunk-max-length": `${refused - 1}` } });
+      }),
+    });
+    expect((await rejection(upload(clientOf(registry)))).code).toBe("BODY_TOO_LARGE");
+    const sizes = registry.recorded("patch").map(({ contentLength }) => contentLength);
+    expect(sizes).toEqual([1_000_000, 500_000, 250_000, 125_000, 65_536]);
+  });
+
+  test("is given up on after some refusals, though the registry's minimum creeps down with them", async () => {
+    let minBytes = 1_000_000;
+    await using registry = await startTestRegistry({
+      intercept: async (_request, kind, answer) => {
+        if (kind === "patch") return new Response(null, { status: 413 });
+        const response = await answer();
+        if (kind === "start-upload") {
+          minBytes -= 1000;
+          response.headers.set("oci-chunk-min-length", `${minBytes}`);
+          response.headers.delete("oci-chunk-max-length");
+        }
+        return response;
+      },
+    });
+    expect((await rejection(upload(clientOf(registry), BLOB, 1_000_000))).code).toBe("BODY_TOO_LARGE");
+    expect(registry.recorded("patch").length).toBeLessThanOrEqual(21);
   });
 
   test("may be told by a 416 that is not about the place, as GHCR does", async () => {

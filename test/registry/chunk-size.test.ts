@@ -13,7 +13,6 @@ describe("the chunk size", () => {
     ["the user's wish above the default where the registry says nothing", 4e8, NO_LIMITS, 4e8],
     ["never more than the maximum, whatever the user wishes", 500_000_000, CLOUDFLARE, 100_000_000],
     ["never less than the minimum, whatever the user wishes", 1, CLOUDFLARE, 5_242_880],
-    ["the maximum where it is below the minimum", undefined, { minBytes: 10, maxBytes: 5 }, 5],
   ])("is %s", (_, wish, limits, expected) => {
     expect(chooseChunkSize(3_000_000_000, wish, limits)).toBe(expected);
   });
@@ -51,7 +50,7 @@ describe("the chunk size", () => {
       { ...NO_LIMITS, maxBytes: 4e8 },
       1e8,
     ],
-    ["the registry's maximum, however small, on an unknown one", undefined, { ...NO_LIMITS, maxBytes: 5 }, 5],
+    ["the registry's maximum on an unknown one", undefined, { ...NO_LIMITS, maxBytes: 70_000 }, 70_000],
   ])("is %s", (_, bytesPerSecond, limits, expected) => {
     expect(chooseChunkSize(3_000_000_000, undefined, limits, undefined, bytesPerSecond)).toBe(expected);
   });
@@ -63,6 +62,10 @@ describe("the chunk size", () => {
   test("keeps to 10,000 chunks and to what passed, however slow the link is", () => {
     expect(chooseChunkSize(300e9, undefined, NO_LIMITS, undefined, 1000)).toBe(30_000_000);
     expect(chooseChunkSize(3e9, undefined, NO_LIMITS, 300_000, 1e9)).toBe(300_000);
+  });
+
+  test("is no less than 64 KiB, whatever a note says of what passed", () => {
+    expect(chooseChunkSize(3e9, undefined, NO_LIMITS, 1)).toBe(65_536);
   });
 
   test("of an empty blob is no zero", () => {
@@ -83,6 +86,16 @@ describe("the registry's limits", () => {
       expect(readChunkLimits(headers)).toEqual(NO_LIMITS);
     },
   );
+
+  test.each([
+    ["is above the maximum", "100000001", "100000000"],
+    ["no part of any storage can have", "5368709121", null],
+    ["no blob has", "999999999999999", null],
+  ])("have no minimum that %s", (_, minBytes, maxBytes) => {
+    const headers = new Headers({ "oci-chunk-min-length": minBytes });
+    if (maxBytes !== null) headers.set("oci-chunk-max-length", maxBytes);
+    expect(readChunkLimits(headers).minBytes).toBeUndefined();
+  });
 
   test("that are absent say nothing", () => {
     expect(readChunkLimits(new Headers())).toEqual(NO_LIMITS);

@@ -15,7 +15,7 @@ async function refusal(
 ): Promise<RegistryError> {
   const client = clientOf({ url: "http://registry.example" }, authorization ? { authorization } : {});
   const request = { method: "PATCH", url: URL_ASKED, ...(body && { body }) } as const;
-  const response = { status, headers: new Headers(headers), url: URL_ASKED, text };
+  const response = { status, headers: new Headers(headers), url: URL_ASKED, bytes: new Uint8Array(), text };
   try {
     expectStatus(client, request, response, [200]);
   } catch (error) {
@@ -37,7 +37,13 @@ function shown({ message, hint }: PushError): string {
 describe("expectStatus", () => {
   test("lets what is wanted pass", async () => {
     const request = { method: "GET", url: URL_ASKED } as const;
-    const response = { status: 404, headers: new Headers(), url: URL_ASKED, text: "" };
+    const response = {
+      status: 404,
+      headers: new Headers(),
+      url: URL_ASKED,
+      bytes: new Uint8Array(),
+      text: "",
+    };
     expectStatus(clientOf({ url: "" }), request, response, [200, 404]);
   });
 

@@ -35,6 +35,7 @@ describe("the proxy of an address", () => {
     "http://127.1/",
     "http://127.8.9.10/",
     "http://[::1]:5000/",
+    "http://[::ffff:127.0.0.2]:5000/",
     "https://localhost/",
   ])("is none for this machine: %s", (url) => {
     expect(proxyFrom({ HTTP_PROXY: PROXY, HTTPS_PROXY: PROXY })(new URL(url))).toBeUndefined();
@@ -113,13 +114,12 @@ describe("a request", () => {
   /** Sends a request in a process with proxies in its environment. */
   async function sendFrom(env: Record<string, string>, url: string, handedIn?: string): Promise<string> {
     const script = `
-      import { readText } from "./src/registry/http/body.ts";
       import { sendOnce } from "./src/registry/http/send-once.ts";
       const url = new URL(${JSON.stringify(url)});
-      const registry = { stallTimeoutMs: 5000, trust: { ca: [] }, proxy: () => ${JSON.stringify(handedIn)} };
+      const registry = { origin: url.origin, stallTimeoutMs: 5000, trust: { ca: [] }, proxy: () => ${JSON.stringify(handedIn)} };
       const call = { signal: new AbortController().signal, onRetry() {} };
-      const response = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
-      process.stdout.write(await readText(response));`;
+      const { text } = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
+      process.stdout.write(text);`;
     const child = Bun.spawn([process.execPath, "-e", script], {
       cwd: join(import.meta.dir, "../.."),
       env: { PATH: process.env["PATH"], ...env },

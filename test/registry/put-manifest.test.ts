@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { RegistryError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { imageManifest } from "../../src/oci/manifest.ts";
@@ -37,6 +38,7 @@ describe("putManifest", () => {
   test("says its media type in the header and in the document", async () => {
     const seen: { type: string | null; body: unknown }[] = [];
     await using server = startHttpServer(async (request) => {
+      if (request.method !== "PUT") return new Response(null, { status: 405 });
       seen.push({ type: request.headers.get("content-type"), body: await request.json() });
       return new Response(null, { status: 201 });
     });
@@ -83,6 +85,85 @@ describe("putManifest", () => {
     const error = await rejection(tag(clientOf(registry)));
     expect(error.code).toBe("CONTENT_MISMATCH");
     expect(error.message).toContain(MANIFEST.digest);
+  });
+
+  /** A registry that does not say the digest of what it has stored, and answers reads as the test says. */
+  const silent = (read: Intercept, stores = true) =>
+    startTestRegistry({
+      async intercept(request, kind, answer) {
+        if (kind === "get-manifest") return read(request, kind, answer);
+        if (kind !== "put-manifest") return undefined;
+        if (!stores) return new Response(null, { status: 201 });
+        const response = await answer();
+        response.headers.delete("docker-content-digest");
+        return response;
+      },
+    });
+
+  test("reads back what a registry does not confirm by its digest, and nothing else", async () => {
+    await using registry = await silent(() => undefined);
+    await using confirming = await startTestRegistry();
+    for (const each of [registry, confirming]) {
+      await uploadAll(clientOf(each));
+      await tag(clientOf(each));
+    }
+    expect(registry.recorded("get-manifest")).toMatchObject([
+      { status: 200, path: `/v2/team/app/manifests/${MANIFEST.digest}` },
+    ]);
+    expect(confirming.recorded("get-manifest")).toEqual([]);
+  });
+
+  test.each<[string, (bytes: Uint8Array<ArrayBuffer>) => Blob | string]>([
+    ["nothing", () => ""],
+    ["something else", () => "{}"],
+    ["a byte order mark more", (bytes) => new Blob(["\ufeff", bytes])],
+    ["a byte less", (bytes) => new Blob([bytes.slice(0, -1)])],
+    ["an endless document", (bytes) => new Blob([bytes, "x".repeat(3_000_000)])],
+  ])("is not fooled by a registry that gives out %s", async (_, change) => {
+    await using registry = await silent(() => new Response(change(MANIFEST.bytes)));
+    await uploadAll(clientOf(registry));
+    expect((await rejection(tag(clientOf(registry)))).code).toBe("CONTENT_MISMATCH");
+  });
+
+  test("is not fooled by a registry that confirms a manifest and does not have it", async () => {
+    await using registry = await silent(() => undefined, false);
+    await uploadAll(clientOf(registry));
+    expect((await rejection(tag(clientOf(registry)))).code).toBe("CONTENT_MISMATCH");
+    expect(registry.recorded("get-manifest")).toHaveLength(3);
+  });
+
+  test("gives a registry time to find what it has stored", async () => {
+    const missing = [answering(404), answering(404)];
+    await using registry = await silent((...request) => missing.shift()?.(...request));
+    await uploadAll(clientOf(registry));
+    await tag(clientOf(registry));
+    expect(registry.recorded("get-manifest").map(({ status }) => status)).toEqual([404, 404, 200]);
+  });
+
+  test.each<[string, Intercept]>([
+    ...[401, 403, 405, 400, 500, 302].map(
+      (status) => [`a ${status}`, answering(status)] as [string, Intercept],
+    ),
+    ["a broken connection", () => "drop"],
+    ["a compressed answer", () => new Response("xyz", { headers: { "content-encoding": "br" } })],
+  ])("believes a registry that does not let it read: %s", async (_, read) => {
+    await using registry = await silent(read);
+    await uploadAll(clientOf(registry));
+    await tag(clientOf(registry, { retries: 1 }));
+    expect(registry.recorded("put-manifest")).toMatchObject([{ status: 201 }]);
+  });
+
+  test("believes a registry that hides from this user what there is", async () => {
+    await using registry = await startTestRegistry({
+      intercept: (_, kind) => {
+        if (kind === "put-manifest") return new Response(null, { status: 201 });
+        return kind === "get-manifest" || kind === "head-blob"
+          ? new Response(null, { status: 404 })
+          : undefined;
+      },
+    });
+    await uploadAll(clientOf(registry));
+    await tag(clientOf(registry));
   });
 
   test("keeps a terminal safe from what a registry says that it stored", async () => {

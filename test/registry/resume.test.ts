@@ -3,6 +3,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError } from "../../src/errors.ts";
+import { noteUpload, uploadKey } from "../../src/registry/upload/begin.ts";
+import { rememberUpload } from "../../src/store/upload-notes.ts";
 import { faultAt, sessionDeleted, unavailable } from "../support/faults.ts";
 import { blobOf, clientOf, upload as send, type TestClient } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
@@ -87,14 +89,17 @@ describe("an upload that another process began", () => {
     await expectStored(registry, "team/other");
   });
 
-  test("is given up for smaller chunks, which an upload cannot change to", async () => {
-    const { registry, folder, before } = await interrupted(3);
+  test("is left to expire for smaller chunks, which an upload cannot change to", async () => {
+    const { registry, folder } = await interrupted(3);
     await using _registry = registry;
     await using _folder = folder;
     await upload(laterClient(registry, folder), MAX_CHUNK / 2);
-    expect(story(registry, before)).toContain("DELETE 204");
-    const anew = registry.requests.findLastIndex(({ kind }) => kind === "start-upload");
-    const sizes = registry.requests.slice(anew).map(({ bodyBytes }) => bodyBytes);
+    expect(registry.recorded("cancel-upload")).toEqual([]);
+    const anew = registry.recorded("close-upload").at(-1)?.path;
+    const sizes = registry
+      .recorded("patch")
+      .filter(({ path }) => path === anew)
+      .map(({ bodyBytes }) => bodyBytes);
     expect(Math.max(...sizes)).toBe(MAX_CHUNK / 2);
     await expectStored(registry);
   });
@@ -114,7 +119,7 @@ describe("an upload that another process began", () => {
     await expectStored(registry);
   });
 
-  test("is kept where the retries ran out, and given up where trying again is no use", async () => {
+  test("is kept where the retries ran out, and forgotten where trying again is no use", async () => {
     await using folder = await temporaryFolder();
     let fault: Intercept = unavailable;
     await using registry = await startTestRegistry({
@@ -126,7 +131,7 @@ describe("an upload that another process began", () => {
     fault = () => new Response(null, { status: 403 });
     await rejection(upload(client));
     expect(await readdir(folder.path)).toEqual([]);
-    expect(registry.recorded("cancel-upload")).toMatchObject([{ status: 204 }]);
+    expect(registry.recorded("cancel-upload")).toEqual([]);
   });
 
   test("survives a session that disappears as it goes on", async () => {
@@ -135,6 +140,94 @@ describe("an upload that another process began", () => {
     await using _folder = folder;
     await upload(laterClient(registry, folder));
     await expectStored(registry);
+  });
+});
+
+describe("an address in a note", () => {
+  /** What a note may say, and nobody has to believe. `%` is the registry's address. */
+  const planted = [
+    "%/v2/team/app/manifests/v1",
+    "%/v2/team/app/manifests/v1?x=/v2/team/app/blobs/uploads/1",
+    "%/v2/team/app/manifests/v1#/blobs/uploads/1",
+    "%/v2/team/app/tags/list",
+    `%/v2/team/app/blobs/${digest}`,
+    "%/v2/team/app/blobs/uploads/",
+    "%/v2/team/app/blobs/uploads/../../manifests/v1",
+    "%/v2/team/app/blobs/uploads/%2e%2e/%2e%2e/manifests/v1",
+    "%/v2/team/app/blobs/uploads/..%2f..%2fmanifests%2fv1",
+    "%/v2/team/app/blobs/uploads/..%5C..%5Cmanifests%5Cv1",
+    "%/v2/team/app/blobs/uploads/1/manifests/v1",
+    "%/v2/team/other/blobs/uploads/1",
+    "%/v2/team/app/../other/blobs/uploads/1",
+    "%/v2/other/v2/team/app/blobs/uploads/1",
+    "%//v2/team/app/blobs/uploads/1",
+    "%/admin/delete?everything=1",
+    "%/",
+  ];
+  test.each(planted)(
+    "that is no upload of the repository is not asked, and nothing is deleted: %s",
+    async (text) => {
+      await using folder = await temporaryFolder();
+      await using registry = await startTestRegistry();
+      const client = laterClient(registry, folder);
+      const note = { location: text.replace("%", registry.url), offset: 0, chunkBytes: MAX_CHUNK };
+      await rememberUpload(client.registry.notes, uploadKey(client, digest), note);
+      await upload(client);
+      expect(story(registry, 0)[0]).toBe("POST 202");
+      expect(registry.recorded("cancel-upload")).toEqual([]);
+      for (const { path } of registry.requests) expect(path).toStartWith("/v2/team/app/blobs/uploads/");
+      await expectStored(registry);
+    },
+  );
+
+  test("is not deleted where its upload turns out to be dead, and the next one is begun", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startTestRegistry({
+      intercept: faultAt("close-upload", [1, 2], () => new Response(null, { status: 500 })),
+    });
+    const begun = await fetch(`${registry.url}/v2/team/app/blobs/uploads/`, { method: "POST" });
+    const location = new URL(begun.headers.get("location") ?? "", registry.url).href;
+    const client = laterClient(registry, folder);
+    const note = { location, offset: 0, chunkBytes: MAX_CHUNK };
+    await rememberUpload(client.registry.notes, uploadKey(client, digest), note);
+    await upload(client);
+    expect(registry.recorded("start-upload")).toHaveLength(2);
+    expect(registry.recorded("cancel-upload")).toEqual([]);
+    await expectStored(registry);
+  });
+
+  test("of another server gets neither a request nor a byte", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startTestRegistry();
+    await using elsewhere = await startTestRegistry();
+    const client = laterClient(registry, folder);
+    for (const host of [elsewhere.host, `user:password@${registry.host}`]) {
+      const location = `http://${host}/v2/team/app/blobs/uploads/1`;
+      const note = { location, offset: 0, chunkBytes: MAX_CHUNK };
+      await rememberUpload(client.registry.notes, uploadKey(client, digest), note);
+      const before = registry.requests.length;
+      await upload(client);
+      expect(story(registry, before)[0]).toBe("POST 202");
+    }
+    expect(elsewhere.requests).toEqual([]);
+  });
+
+  test.each([
+    ["/v2/team/app/blobs/uploads/123e4567-e89b-12d3-a456-426614174000?_state=a%2Fb%3D&x=1", true],
+    ["/v2/team/app/blobs/uploads/123e4567/?_stateHash=1", true],
+    // GHCR's.
+    ["/v2/team/app/blobs/upload/QUJD%3D", true],
+    ["/artifacts-uploads/namespaces/p/repositories/r/uploads/AF2=", false],
+  ])("that may be one is noted, and no other: %s", async (path, isNoted) => {
+    await using folder = await temporaryFolder();
+    const client = clientOf({ url: "http://127.0.0.1:9" }, { memoryDirectory: folder.path });
+    const session = { location: new URL(`http://127.0.0.1:9${path}`), offset: 0 };
+    await noteUpload(client, FOUR_CHUNKS.descriptor, {
+      session,
+      chunkBytes: MAX_CHUNK,
+      limits: { minBytes: undefined, maxBytes: undefined },
+    });
+    expect(await readdir(folder.path)).toHaveLength(isNoted ? 1 : 0);
   });
 });
 

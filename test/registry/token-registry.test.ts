@@ -22,7 +22,7 @@ import { startTestRegistry, type TestRegistry } from "../support/test-registry.t
 
 const ME = { username: "me", password: "hush-Xq7" };
 const SMALL = blobOf(seededBytes(900, 1));
-const LARGE = blobOf(seededBytes(10_000, 2));
+const LARGE = blobOf(seededBytes(150_000, 2));
 const CONFIG = blobOf(seededBytes(100, 3));
 
 type Setup = AsyncDisposable & { readonly registry: TestRegistry; readonly tokens: TokenServer };

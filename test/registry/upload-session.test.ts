@@ -31,7 +31,7 @@ describe("startUpload", () => {
   test("gives the address, the limits and an offset of 0, whatever Range says", async () => {
     await using registry = await startTestRegistry();
     const session = await start(clientOf(registry));
-    expect(session).toMatchObject({ offset: 0, limits: { minBytes: 1024, maxBytes: 4096 } });
+    expect(session).toMatchObject({ offset: 0, limits: { minBytes: 1024, maxBytes: MAX_CHUNK } });
     expect(session.location.origin).toBe(registry.url);
     expect(session.location.search).toStartWith("?_stateHash=");
   });

@@ -189,6 +189,20 @@ describe("the plain report", () => {
       ],
     ],
     [
+      "warns of another user's files in the cache",
+      notice({ code: "CACHE_DISTRUSTED", path: ".cache/0123-ptr", why: "owner" }),
+      [
+        'Warning: ".cache/0123-ptr" belongs to another user: what others may have put into the cache is not used, but made anew. If you trust it, use chown.',
+      ],
+    ],
+    [
+      "warns of a cache that everybody may write to",
+      notice({ code: "CACHE_DISTRUSTED", path: ".cache", why: "writable" }),
+      [
+        'Warning: ".cache" may be written to by everybody: what others may have put into the cache is not used, but made anew. If you trust it, use chmod o-w.',
+      ],
+    ],
+    [
       "notes what an index has beside the image that is pushed",
       notice({
         code: "INDEX_REDUCED",

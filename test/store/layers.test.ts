@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdir, readdir, stat, utimes } from "node:fs/promises";
+import { readdir, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
@@ -175,11 +175,5 @@ describe("the folder", () => {
     for (const directory of readOnly) {
       expect((await rejection(openLayerCache(directory))).code).toBe("FILE_FAILED");
     }
-  });
-
-  test("a pointer that is a folder is a failure of ours to explain", async () => {
-    await using place = await cacheFolder();
-    await mkdir(place.path(pointerName));
-    expect((await rejection(findCachedLayer(place.cache, diffId, form))).code).toBe("FILE_FAILED");
   });
 });

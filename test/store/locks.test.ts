@@ -1,9 +1,11 @@
+import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LockMode, openLocks, tryLock } from "../../src/store/locks.ts";
 import { runWell } from "../e2e/command.ts";
-import { asNobody, canRunAsNobody } from "../support/nobody.ts";
+import { canChown } from "../support/needs.ts";
+import { asNobody, canRunAsNobody, NOBODY } from "../support/nobody.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
@@ -179,6 +181,76 @@ describe.skipIf(!canRunAsNobody())("on somebody else's file", () => {
       outcome,
     );
   });
+});
+
+describe.skipIf(isWindows)("what was put under a lock's name", () => {
+  const plants: [what: string, plant: (lock: string, outside: string) => Promise<unknown>][] = [
+    ["a link to a file", (lock, outside) => writeFile(outside, "").then(() => symlink(outside, lock))],
+    ["a link to nothing", (lock, outside) => symlink(outside, lock)],
+    ["a link to itself", (lock) => symlink(lock, lock)],
+    ["a pipe", (lock) => runWell(["mkfifo", lock])],
+    [
+      "a database with a journal of its own",
+      async (lock) => {
+        using database = new Database(lock);
+        database.run("PRAGMA journal_mode = WAL");
+        database.run("CREATE TABLE planted (a)");
+      },
+    ],
+  ];
+  test.each(plants)("is no lock, and is neither opened nor followed nor removed: %s", async (_, plant) => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, "cache"));
+    await plant(join(folder.path, "cache", "a.lock"), join(folder.path, "outside"));
+    const names = async () =>
+      [await readdir(folder.path), await readdir(join(folder.path, "cache"))].map((each) => each.sort());
+    const before = await names();
+    for (const mode of ["exclusive", "shared"] as const)
+      expect(() => tryLock(join(folder.path, "cache"), "a", mode)).toThrow();
+    expect(await names()).toEqual(before);
+  });
+
+  test("does not keep a cache behind a link from having locks", async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, "cache"));
+    await symlink(join(folder.path, "cache"), join(folder.path, "link"));
+    using lock = tryLock(join(folder.path, "link"), "a", "exclusive");
+    expect(lock).toBeDefined();
+    expect(tryLock(join(folder.path, "cache"), "a", "shared")).toBeUndefined();
+  });
+});
+
+describe.skipIf(!canRunAsNobody())("a lock that root leaves in a user's folder, as sudo does", () => {
+  test("is the user's, who can take it and prune", async () => {
+    await using folder = await temporaryFolder();
+    await chown(folder.path, NOBODY, NOBODY);
+    tryLock(folder.path, "a", "shared")?.[Symbol.dispose]();
+    const { mode } = await stat(join(folder.path, "a.lock"));
+    expect(mode & 0o777).toBe(0o600);
+    const program = `
+      import { tryLock } from ${MODULE};
+      using lock = tryLock(${JSON.stringify(folder.path)}, "a", "exclusive");
+      console.log(lock && "taken");`;
+    const said = await runWell(asNobody([process.execPath, "-e", program]), { cwd: folder.path });
+    expect(said.trim()).toBe("taken");
+  });
+});
+
+describe.skipIf(!canChown())("a lock of another user, who may hold it for ever", () => {
+  test.each<LockMode>(["exclusive", "shared"])(
+    "is none, unless the folder is that user's: %s",
+    async (mode) => {
+      await using folder = await temporaryFolder();
+      const path = join(folder.path, "a.lock");
+      await writeFile(path, "");
+      await chown(path, NOBODY, NOBODY);
+      expect(() => tryLock(folder.path, "a", mode)).toThrow("another user");
+      expect(await readdir(folder.path)).toEqual(["a.lock"]);
+      await chown(folder.path, NOBODY, NOBODY);
+      using lock = tryLock(folder.path, "a", mode);
+      expect(lock).toBeDefined();
+    },
+  );
 });
 
 describe("where locks do not work", () => {

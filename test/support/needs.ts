@@ -8,3 +8,15 @@ export function describeWith(program: string, title: string, tests: () => void):
   const isMissing = Bun.which(program) === null;
   describe.skipIf(isMissing && !process.env["CI"])(isMissing ? `${title} (needs ${program})` : title, tests);
 }
+
+/** Windows has neither modes nor pipes with names, and lets not everybody make links. */
+export function posixOnly(): boolean {
+  return process.platform !== "win32";
+}
+
+/** Tells whether files can be given to another user here. Says why not. */
+export function canChown(): boolean {
+  if (process.geteuid?.() === 0) return true;
+  console.log("Tests are skipped, for only root can give files to another user.");
+  return false;
+}

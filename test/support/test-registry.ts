@@ -7,9 +7,9 @@ import {
 import type { RequestKind } from "../../dev/registry/route.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
-/** Small enough that a few kilobytes are many chunks. */
+/** The smallest chunks that a registry may ask for: few bytes are many chunks. */
 export const MIN_CHUNK = 1024;
-export const MAX_CHUNK = 4096;
+export const MAX_CHUNK = 64 * 1024;
 
 export type TestRegistry = StrictRegistry & {
   /** The requests of one kind, in the order in which they finished. */

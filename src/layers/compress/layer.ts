@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import { type Digest, digestHasher } from "../../oci/digest.ts";
+import { PRIVATE_FILE } from "../../store/own-file.ts";
 import { cutBlocks } from "./blocks.ts";
 import type { CompressPool } from "./pool.ts";
 
@@ -30,7 +31,7 @@ export async function compressLayer(
   const compressed = digestHasher();
   let sizeBytes = 0;
   let doneBytes = 0;
-  const file = await open(path, "wx", 0o644);
+  const file = await open(path, "wx", PRIVATE_FILE);
   try {
     const members: { rawBytes: number; member: Promise<Uint8Array<ArrayBuffer>> }[] = [];
     const writeOldest = async () => {

@@ -1,6 +1,5 @@
 import { PushError } from "../../errors.ts";
 import type { Call } from "../../retry.ts";
-import { drain } from "../http/body.ts";
 import { sendOnce } from "../http/send-once.ts";
 import type { Registry } from "../registry.ts";
 import type { Authenticator } from "./authenticator.ts";
@@ -100,9 +99,8 @@ async function hiddenChallenge(
 ): Promise<BearerChallenge | undefined> {
   if (refused === undefined || refused !== basic || headers.has("www-authenticate")) return undefined;
   const url = new URL(`${registry.origin}/v2/`);
-  const response = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
-  await drain(response);
-  return response.status === 401 ? bearerChallenge(response.headers) : undefined;
+  const { status, headers: said } = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
+  return status === 401 ? bearerChallenge(said) : undefined;
 }
 
 /** Gets a token, or shares the request of another caller for the same one. */

@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import { PushError, RegistryError } from "../../errors.ts";
+import { isLoopback } from "../../oci/address.ts";
 import { object } from "../../oci/json-schema.ts";
 import type { Call } from "../../retry.ts";
-import { readText } from "../http/body.ts";
 import { type Answer, describe, type RegistryRequest, sendOnce } from "../http/send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
 import { isTransient } from "../http/transient.ts";
@@ -46,8 +46,7 @@ export async function fetchToken(
   call: Call,
 ): Promise<Token> {
   const request = tokenRequest(realmUrl(realm, registry.origin), service, scopes, credentials);
-  const response = await sendOnce(registry, request, request.url, basicAuthorization(credentials), call);
-  const answer = { ...response, text: await readText(response) };
+  const answer = await sendOnce(registry, request, request.url, basicAuthorization(credentials), call);
   if (answer.status !== 200) throw refusal(registry, request, answer, scopes, credentials);
   return readToken(answer);
 }
@@ -84,7 +83,9 @@ function realmUrl(realm: string, origin: string): URL {
   if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "") {
     throw new PushError("TOKEN_FAILED", `${origin} wants a token, but names no address to get it from.`);
   }
-  if (url.protocol === "http:" && !origin.startsWith("http:")) {
+  // What goes to a registry on this machine goes over no network, even in plain HTTP.
+  const mayBePlain = origin.startsWith("http:") && (isLoopback(url) || !isLoopback(new URL(origin)));
+  if (url.protocol === "http:" && !mayBePlain) {
     throw new PushError(
       "TOKEN_FAILED",
       `${origin} wants a token from ${url.origin}, in plain HTTP, where everybody can read the password.`,

@@ -18,7 +18,7 @@ export async function certificateIssuer({ hostname, port }: URL): Promise<string
     ...(isIP(host) === 0 && { servername: host }),
     rejectUnauthorized: false,
   });
-  socket.setTimeout(TIMEOUT_MS, () => resolve(undefined));
+  const timer = setTimeout(resolve, TIMEOUT_MS);
   socket.once("error", () => resolve(undefined));
   socket.once("secureConnect", () => {
     const { CN, O } = socket.getPeerCertificate().issuer ?? {};
@@ -30,6 +30,7 @@ export async function certificateIssuer({ hostname, port }: URL): Promise<string
   try {
     return await promise;
   } finally {
+    clearTimeout(timer);
     socket.destroy();
   }
 }

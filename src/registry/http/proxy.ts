@@ -1,3 +1,5 @@
+import { isLoopback } from "../../oci/address.ts";
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -19,10 +21,6 @@ export function proxyFrom(env: Environment): (url: URL) => string | undefined {
 
 function variable(env: Environment, name: string): string | undefined {
   return env[name] || env[name.toUpperCase()] || undefined;
-}
-
-function isLoopback({ hostname }: URL): boolean {
-  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])\.?$/.test(hostname);
 }
 
 /** Matches `*`, a host, a domain (`example.com`, `.example.com` or `*.example.com`), each with a port, or a subnet. */

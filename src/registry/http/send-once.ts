@@ -1,11 +1,14 @@
 // Bun answers this import with its own fetch. Its own types know TLS options, which those of the package lack.
 import nodeFetch from "node-fetch";
 import { PushError } from "../../errors.ts";
+import { isLinkLocal } from "../../oci/address.ts";
 import type { Call } from "../../retry.ts";
 import type { Registry } from "../registry.ts";
 import { connectionError } from "./connection-error.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
 import { type StallTimer, stallTimer } from "./stall-timer.ts";
+import { tlsOptions } from "./trust.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 
 const fetch = nodeFetch as unknown as typeof globalThis.fetch;
 
@@ -14,6 +17,12 @@ const fetch = nodeFetch as unknown as typeof globalThis.fetch;
  * Worker think for 100 s before it answers 524 itself.
  */
 const ANSWER_PATIENCE = 2;
+
+/** No message or document that a registry sends is longer. */
+export const MAX_ANSWER_BYTES = 1024 * 1024;
+
+/** An answer that brings less within the stall timeout has stalled: single bytes would keep a request alive for weeks. */
+const LEAST_MOVED_BYTES = 16 * 1024;
 
 export type RegistryRequest = {
   readonly method: "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
@@ -27,19 +36,21 @@ export type RegistryRequest = {
   readonly stallTimeoutMs?: number;
 };
 
-/** A response whose body is still to be read. It has to be read, drained or cancelled. */
+/** A response whose body is still to be read, or cancelled. */
 export type RegistryResponse = {
   readonly status: number;
   readonly headers: Headers;
   /** The address that was asked in the end, after redirects. `Location` resolves against it. */
   readonly url: URL;
-  /** Throws `STALLED` and `CONNECTION_LOST`. A slow reader is no stall. */
+  /** As it came, never unpacked: a small answer may be a bomb. Throws `STALLED` and `CONNECTION_LOST`. A slow reader is no stall. */
   readonly body: ReadableStream<Uint8Array> | null;
 };
 
 /** A response whose body was read. */
 export type Answer = Omit<RegistryResponse, "body"> & {
-  /** The body, at most 1 MiB of it. */
+  /** The body as it came, at most 1 MiB of it. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The same as text. */
   readonly text: string;
 };
 
@@ -48,21 +59,40 @@ export function describe({ method, url }: Pick<RegistryRequest, "method" | "url"
   return `${method} ${url.origin}${url.pathname}`;
 }
 
-/**
- * Sends one request, once, to an address. The body goes up with its exact length: serverless-registry buffers bodies
- * without one in memory. Throws a `PushError` where no response came.
- */
+/** The part of a registry that a request needs. */
+type Server = Pick<Registry, "origin" | "stallTimeoutMs" | "trust" | "proxy">;
+
+/** Sends one request, once, and reads the answer. Throws as `openResponse` does. */
 export async function sendOnce(
-  registry: Pick<Registry, "stallTimeoutMs" | "trust" | "proxy">,
+  registry: Server,
+  request: RegistryRequest,
+  url: URL,
+  authorization: string | undefined,
+  call: Call,
+): Promise<Answer> {
+  const { body, ...response } = await openResponse(registry, request, url, authorization, call);
+  const bytes = await readStart(body);
+  return { ...response, bytes, text: new TextDecoder().decode(bytes) };
+}
+
+/**
+ * Sends one request, once, to an address. Its body goes up with its exact length: serverless-registry buffers bodies
+ * without one in memory. Throws a `PushError` where no response came, and `REDIRECT_REFUSED` for an address that the
+ * registry must not lead to.
+ */
+export async function openResponse(
+  registry: Server,
   request: RegistryRequest,
   url: URL,
   authorization: string | undefined,
   call: Call,
 ): Promise<RegistryResponse> {
+  assertReachable(url, registry.origin);
   const timeoutMs = request.stallTimeoutMs ?? registry.stallTimeoutMs;
   const answerTimeoutMs = Math.max(timeoutMs, registry.stallTimeoutMs * ANSWER_PATIENCE);
   const stall = stallTimer(describe(request));
   const signal = AbortSignal.any([call.signal, stall.signal]);
+  let isAnswered = false;
   const explain = async (error: unknown): Promise<unknown> => {
     stall.stop();
     if (signal.aborted) return signal.reason;
@@ -72,12 +102,13 @@ export async function sendOnce(
   const hasBody = body !== undefined && body.size > 0;
   stall.restart(timeoutMs);
   try {
-    const response = await fetch(url, {
+    const answering = fetch(url, {
       method: request.method,
       headers: headersOf(request, authorization),
       redirect: "manual",
       signal,
-      ...(url.protocol === "https:" && { tls: registry.trust }),
+      decompress: false,
+      ...(url.protocol === "https:" && { tls: tlsOptions(registry, url) }),
       // Without `false`, which Bun's types lack, Bun takes a proxy from the environment.
       proxy: (registry.proxy(url) ?? false) as string,
       // Bun's own limit of some minutes for a whole request knows nothing of progress.
@@ -86,50 +117,87 @@ export async function sendOnce(
       verbose: false,
       ...(hasBody && {
         body: fileBody(body, signal, (end, piece) => {
-          stall.restart(end === body.size ? answerTimeoutMs : timeoutMs);
+          // A server may answer before it has taken the whole body.
+          if (!isAnswered) stall.restart(end === body.size ? answerTimeoutMs : timeoutMs);
           return request.onPiece?.(end, piece);
         }),
       }),
     });
+    // The signal ends the wait whatever Bun does.
+    const response = await unlessAborted(answering, signal);
+    isAnswered = true;
     stall.stop();
     const { status, headers } = response;
     // A stream of Node's, whatever its type says.
     const answer: AsyncIterable<Uint8Array> | null = response.body;
-    return { status, headers, url, body: answer && timed(answer, stall, timeoutMs, explain) };
+    return { status, headers, url, body: answer && timed(answer, stall, timeoutMs, signal, explain) };
   } catch (error) {
+    isAnswered = true;
     throw await explain(error);
   }
+}
+
+/** Throws `REDIRECT_REFUSED` for what is behind every machine, such as its cloud's credentials, unless it is the target. */
+function assertReachable(url: URL, origin: string): void {
+  if (!isLinkLocal(url) || url.hostname === new URL(origin).hostname) return;
+  throw new PushError(
+    "REDIRECT_REFUSED",
+    `${origin} leads to ${url.origin}, an address that has another meaning on every machine.`,
+    { hint: "If that is the registry, name it in the target." },
+  );
 }
 
 function headersOf({ method, headers, body }: RegistryRequest, authorization: string | undefined): Headers {
   const all = new Headers(headers);
   all.set("user-agent", "chunkpush");
+  all.set("accept-encoding", "identity");
   if (authorization !== undefined) all.set("authorization", authorization);
   if (method !== "GET" && method !== "HEAD") all.set("content-length", String(body?.size ?? 0));
   return all;
 }
 
-/** Passes a body on, and times each read while it waits for the server. */
+/** Passes a body on, and times the waits for the server. */
 function timed(
   body: AsyncIterable<Uint8Array>,
   stall: StallTimer,
   timeoutMs: number,
+  signal: AbortSignal,
   explain: (error: unknown) => Promise<unknown>,
 ): ReadableStream<Uint8Array> {
   const pieces = body[Symbol.asyncIterator]();
+  /** Since the last 16 KiB. */
+  let waitedMs = 0;
+  let movedBytes = 0;
   return new ReadableStream(
     {
       async pull(controller) {
-        stall.restart(timeoutMs);
-        const read = await pieces.next().catch(async (error: unknown) => {
+        const startMs = performance.now();
+        stall.restart(timeoutMs - waitedMs, timeoutMs);
+        const read = await unlessAborted(pieces.next(), signal).catch(async (error: unknown) => {
           throw await explain(error);
         });
         stall.stop();
-        if (read.done) controller.close();
-        else controller.enqueue(read.value);
+        if (read.done) return controller.close();
+        waitedMs += performance.now() - startMs;
+        movedBytes += read.value.length;
+        if (movedBytes >= LEAST_MOVED_BYTES) waitedMs = movedBytes = 0;
+        controller.enqueue(read.value);
       },
-      cancel: async () => void (await pieces.return?.()),
+      cancel: () => void pieces.return?.().catch(() => undefined),
     },
     { highWaterMark: 0 },
   );
+}
+
+/** Reads at most 1 MiB of a body. A longer one loses its connection; any other serves the next request. */
+async function readStart(body: RegistryResponse["body"]): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array[] = [];
+  let readBytes = 0;
+  for await (const piece of body ?? []) {
+    pieces.push(piece);
+    readBytes += piece.length;
+    // Leaving the loop cancels the body.
+    if (readBytes >= MAX_ANSWER_BYTES) break;
+  }
+  return Buffer.concat(pieces, readBytes);
 }

@@ -3,31 +3,28 @@ import { type Call, retry } from "../../retry.ts";
 import { repeatsSecret } from "../auth/credentials.ts";
 import { pushScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
-import { drain, readText } from "./body.ts";
 import { expectStatus } from "./expect-status.ts";
-import { type Answer, describe, type RegistryRequest, type RegistryResponse, sendOnce } from "./send-once.ts";
+import { type Answer, describe, type RegistryRequest, sendOnce } from "./send-once.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 
 const MAX_REDIRECTS = 5;
 
 /**
  * Sends one request, and follows redirects. After a 401 or 403 it is sent once more with newer credentials, if there
- * are some. Returns the last response, whatever its status; throws a `PushError` where none came.
+ * are some. Returns the last answer, whatever its status; throws a `PushError` where none came.
  */
-export async function send(at: Repository, request: RegistryRequest, call: Call): Promise<RegistryResponse> {
+export async function send(at: Repository, request: RegistryRequest, call: Call): Promise<Answer> {
   let url = request.url;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const response = await sendAuthorized(at, request, url, call);
-    const location = response.headers.get("location");
+    const answer = await sendAuthorized(at, request, url, call);
+    const location = answer.headers.get("location");
     if (location !== null && repeatsSecret(location, at.registry.auth.secrets())) {
-      await drain(response);
       throw new PushError(
         "REDIRECT_REFUSED",
         `${url.origin} sent a Location that repeats the password or the token.`,
       );
     }
-    if (!isRedirect(response.status, request) || location === null) return response;
-    await drain(response);
+    if (!isRedirect(answer.status, request) || location === null) return answer;
     url = resolveLocation(location, url);
   }
   throw new PushError(
@@ -36,15 +33,14 @@ export async function send(at: Repository, request: RegistryRequest, call: Call)
   );
 }
 
-/** Sends one request, and reads the answer. Throws a `RegistryError` unless it has one of the wanted statuses. */
+/** Sends one request. Throws a `RegistryError` unless it has one of the wanted statuses. */
 export async function exchange(
   at: Repository,
   request: RegistryRequest,
   wanted: readonly number[],
   call: Call,
 ): Promise<Answer> {
-  const response = await send(at, request, call);
-  const answer = { ...response, text: await readText(response) };
+  const answer = await send(at, request, call);
   expectStatus(at, request, answer, wanted);
   return answer;
 }
@@ -90,20 +86,13 @@ async function sendAuthorized(
   request: RegistryRequest,
   url: URL,
   call: Call,
-): Promise<RegistryResponse> {
+): Promise<Answer> {
   // Storage behind a registry has credentials of its own, and must not see the registry's.
   if (url.origin !== registry.origin) return sendOnce(registry, request, url, undefined, call);
   const scopes = [pushScope(name), ...(request.scopes ?? [])];
   const authorization = await registry.auth.authorization(scopes, call);
-  const response = await sendOnce(registry, request, url, authorization, call);
-  if (response.status !== 401 && response.status !== 403) return response;
-  const renewed = await registry.auth
-    .renew(response.headers, authorization, scopes, call)
-    .catch(async (error: unknown) => {
-      await drain(response);
-      throw error;
-    });
-  if (renewed === undefined) return response;
-  await drain(response);
-  return sendOnce(registry, request, url, renewed, call);
+  const answer = await sendOnce(registry, request, url, authorization, call);
+  if (answer.status !== 401 && answer.status !== 403) return answer;
+  const renewed = await registry.auth.renew(answer.headers, authorization, scopes, call);
+  return renewed === undefined ? answer : sendOnce(registry, request, url, renewed, call);
 }

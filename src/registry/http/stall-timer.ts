@@ -1,8 +1,6 @@
 import { PushError } from "../../errors.ts";
 import { formatDuration } from "../../format.ts";
 
-export type StallTimer = ReturnType<typeof stallTimer>;
-
 /**
  * Makes a timer that aborts a request in which nothing moves any more. A time limit for a whole request would fit no
  * more than one size of body.
@@ -14,16 +12,22 @@ export function stallTimer(what: string) {
   let timer: NodeJS.Timeout | undefined;
   return {
     signal: controller.signal,
-    /** Starts the timer anew: something moved, or is waited for from now on. */
-    restart(timeoutMs: number) {
+    /**
+     * Starts the timer anew: something moved, or is waited for from now on.
+     *
+     * @param timeoutMs the whole wait, for the message, if a part of it has passed
+     */
+    restart(leftMs: number, timeoutMs = leftMs) {
       clearTimeout(timer);
       timer = setTimeout(() => {
         controller.abort(
           new PushError("STALLED", `${what} stalled: nothing moved for ${formatDuration(timeoutMs)}.`),
         );
-      }, timeoutMs);
+      }, leftMs);
     },
     /** Stops the timer: nothing is waited for. */
     stop: () => clearTimeout(timer),
   };
 }
+
+export type StallTimer = ReturnType<typeof stallTimer>;

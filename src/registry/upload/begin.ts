@@ -3,9 +3,10 @@ import { formatBytes } from "../../format.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { forgetUpload, recallUpload, rememberUpload, type UploadKey } from "../../store/upload-notes.ts";
+import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Call, Registry, Repository } from "../registry.ts";
-import { type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
-import { type NamedBlob, type Outgoing, unlessAborted } from "./outgoing.ts";
+import { assertChunkLimits, type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
+import type { NamedBlob, Outgoing } from "./outgoing.ts";
 import {
   askUpload,
   cancelUpload,
@@ -66,7 +67,10 @@ export async function mountOrBeginUpload(
   return planUpload(at, blob, started ?? (await startUpload(at, options)), options);
 }
 
-/** Returns the upload that an earlier process left, if the server still knows it and its chunks are not too large. */
+/**
+ * Returns the upload that an earlier process left, if the server still knows it and its chunks are not too large. One
+ * that does not fit is left to expire.
+ */
 export async function resumeUpload(
   at: Repository,
   { digest, size }: Descriptor,
@@ -76,13 +80,13 @@ export async function resumeUpload(
   const key = uploadKey(at, digest);
   const saved = await recallUpload(notes, key);
   if (saved === undefined) return undefined;
+  const location = new URL(saved.location);
   const { offset, chunkBytes, minBytes, maxBytes } = saved;
   const mostBytes = Math.min(options.chunkBytes ?? chunkBytes, learned.maxBodyBytes ?? chunkBytes);
-  const current = await askUpload(at, { location: new URL(saved.location), offset }, options);
+  const current = isUploadOf(at, location) ? await askUpload(at, { location, offset }, options) : undefined;
   if (current !== undefined && chunkBytes <= mostBytes && current.offset <= size) {
-    return { session: current, chunkBytes, limits: { minBytes, maxBytes } };
+    return { session: current, isRecalled: true, chunkBytes, limits: { minBytes, maxBytes } };
   }
-  if (current !== undefined) await cancelUpload(at, current, options);
   await forgetUpload(notes, key);
   return undefined;
 }
@@ -96,6 +100,7 @@ async function planUpload(
   const { descriptor } = blob;
   const { registry } = at;
   try {
+    assertChunkLimits(limits, registry.origin);
     if (descriptor !== undefined) assertSize(descriptor, session, options);
     let known = descriptor;
     // One PUT needs the blob's length.
@@ -126,10 +131,28 @@ export function assertSize(
   );
 }
 
-/** Notes where an upload stands, if it takes more than one request. */
+/**
+ * Tells whether an address is that of an upload to this repository. Somebody may have put a note into the cache, and a
+ * note must not make us send a request, with the password, to anything else of the registry, nor a blob elsewhere.
+ */
+function isUploadOf({ registry, name }: Repository, { origin, pathname, username, password }: URL): boolean {
+  const place = `/v2/${name}/blobs/`;
+  return (
+    origin === registry.origin &&
+    `${username}${password}` === "" &&
+    pathname.startsWith(place) &&
+    // GHCR leaves the "s" out. Servers may take an escaped slash for one.
+    /^uploads?\/(?!.*%(?:2e|2f|5c))[^/]+\/?$/i.test(pathname.slice(place.length))
+  );
+}
+
+/**
+ * Notes where an upload stands, if it takes more than one request, and its address is one that the next process may
+ * believe.
+ */
 export async function noteUpload(at: Repository, blob: Descriptor, upload: Upload): Promise<void> {
   const { session, chunkBytes, limits } = upload;
-  if (blob.size <= chunkBytes) return;
+  if (blob.size <= chunkBytes || !isUploadOf(at, session.location)) return;
   const note = { location: session.location.href, offset: session.offset, chunkBytes, ...limits };
   await rememberUpload(at.registry.notes, uploadKey(at, blob.digest), note);
 }

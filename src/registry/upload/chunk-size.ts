@@ -1,3 +1,5 @@
+import { PushError } from "../../errors.ts";
+import { formatBytes } from "../../format.ts";
 import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 
 /** Cloudflare's body limit for the smaller plans. serverless-registry advertises it. */
@@ -23,13 +25,37 @@ export type ChunkLimits = {
   readonly maxBytes: number | undefined;
 };
 
-/** Reads the limits from the answer to the POST that began the upload. Ignores invalid numbers. */
+/**
+ * No proxy has a lower limit. With smaller chunks a gigabyte would take tens of thousands of requests, and a terabyte
+ * of answers.
+ */
+const LEAST_CHUNK_BYTES = 64 * 1024;
+
+/** The largest part of S3 and R2. A larger minimum is nonsense. */
+const MOST_MIN_BYTES = 5 * 1024 ** 3;
+
+/**
+ * Reads the limits from the answer to the POST that began the upload. Ignores invalid numbers, and a minimum that no
+ * chunk could have.
+ */
 export function readChunkLimits(headers: Headers): ChunkLimits {
   const bytes = (name: string) => {
     const value = headers.get(name) ?? "";
     return /^[1-9]\d{0,14}$/.test(value) ? Number(value) : undefined;
   };
-  return { minBytes: bytes("oci-chunk-min-length"), maxBytes: bytes("oci-chunk-max-length") };
+  const [minBytes = 0, maxBytes] = [bytes("oci-chunk-min-length"), bytes("oci-chunk-max-length")];
+  const isSensible = minBytes > 0 && minBytes <= Math.min(maxBytes ?? MOST_MIN_BYTES, MOST_MIN_BYTES);
+  return { minBytes: isSensible ? minBytes : undefined, maxBytes };
+}
+
+/** Throws `REGISTRY_FAILED` for a maximum with which an upload would hardly end. */
+export function assertChunkLimits({ maxBytes }: ChunkLimits, origin: string): void {
+  if (maxBytes === undefined || maxBytes >= LEAST_CHUNK_BYTES) return;
+  throw new PushError(
+    "REGISTRY_FAILED",
+    `${origin} wants chunks of at most ${formatBytes(maxBytes)} (OCI-Chunk-Max-Length), too small for an image: the least is ${formatBytes(LEAST_CHUNK_BYTES)}.`,
+    { hint: "The limit is in the registry's configuration. Its operator can raise it." },
+  );
 }
 
 /**
@@ -47,7 +73,10 @@ export function chooseChunkSize(
   bodyLimitBytes = Number.POSITIVE_INFINITY,
   bytesPerSecond?: number,
 ): number {
-  const maxBytes = Math.min(limits.maxBytes ?? Number.POSITIVE_INFINITY, bodyLimitBytes);
+  const maxBytes = Math.min(
+    limits.maxBytes ?? Number.POSITIVE_INFINITY,
+    Math.max(bodyLimitBytes, LEAST_CHUNK_BYTES),
+  );
   const wanted =
     wishBytes ?? Math.min(linkChunk(limits, bytesPerSecond), limits.maxBytes ?? DEFAULT_CHUNK_BYTES);
   return Math.min(
@@ -62,21 +91,13 @@ function linkChunk({ minBytes = LEAST_LINK_BYTES }: ChunkLimits, bytesPerSecond:
   return Math.max(Math.floor(bytesPerSecond * CHUNK_SECONDS), minBytes, LEAST_TIMED_BYTES);
 }
 
-/** No proxy has a lower limit, and with smaller chunks a gigabyte would take tens of thousands of requests. */
-const LEAST_CHUNK_BYTES = 64 * 1024;
-
 /**
- * Returns the size to try after a body was refused: what the refusal advertises, else half. Undefined at the server's
- * minimum, or at 64 KiB.
+ * Returns the size to try after a body was refused: what the refusal advertises, at most half. Undefined at the
+ * server's minimum, or at 64 KiB.
  */
-export function shrinkChunk(
-  refusedBytes: number,
-  minBytes = LEAST_CHUNK_BYTES,
-  refusal?: Headers,
-): number | undefined {
-  if (refusedBytes <= minBytes) return undefined;
+export function shrinkChunk(refusedBytes: number, minBytes = 0, refusal?: Headers): number | undefined {
+  const leastBytes = Math.max(minBytes, LEAST_CHUNK_BYTES);
+  if (refusedBytes <= leastBytes) return undefined;
   const advertised = refusal && readChunkLimits(refusal).maxBytes;
-  const wanted =
-    advertised !== undefined && advertised < refusedBytes ? advertised : Math.floor(refusedBytes / 2);
-  return Math.max(wanted, minBytes);
+  return Math.max(Math.min(advertised ?? refusedBytes, Math.floor(refusedBytes / 2)), leastBytes);
 }

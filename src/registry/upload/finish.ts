@@ -1,18 +1,19 @@
 import { PushError, RegistryError } from "../../errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
-import { backOff } from "../../retry.ts";
+import { backOff, NO_FAILURES } from "../../retry.ts";
 import { findBlob } from "../find-blob.ts";
 import type { OnPiece } from "../http/file-body.ts";
 import { isOverload, isTransient, retryAfterMs } from "../http/transient.ts";
+import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
 import { assertSize, type BeginOptions, noteUpload, planChunks } from "./begin.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
-import { type Outgoing, unlessAborted } from "./outgoing.ts";
+import type { Outgoing } from "./outgoing.ts";
 import {
   askUpload,
-  cancelUpload,
   closeUpload,
+  giveUp,
   sendChunk,
   sessionFromRefusal,
   startUpload,
@@ -25,6 +26,9 @@ const CLOSE_MS_PER_MB = 300;
 
 /** How often a blob is sent again because the server has all of it, and cannot put it together. */
 const MAX_DEATHS = 2;
+
+/** Progress in smaller steps earns no retries: a 416 might move the offset by a byte at a time. */
+const LEAST_PROGRESS_BYTES = 1024 * 1024;
 
 /** A chunk size that is smaller by less is not worth a new upload. */
 const SHRINK_FACTOR = 2;
@@ -50,8 +54,10 @@ function workOn(at: Repository, blob: Outgoing, upload: Upload, options: FinishO
     reach: upload.session.offset,
     /** The furthest offset that the server had in this session. */
     furthest: upload.session.offset,
-    /** Failures in a row without a byte of progress. */
-    failures: 0,
+    /** Failures since the last progress. */
+    failures: NO_FAILURES,
+    /** Where the upload was when it last made progress. */
+    secured: upload.session.offset,
     restarts: 0,
     /** Whether the last request was the closing PUT. */
     isClosing: false,
@@ -65,7 +71,7 @@ function workOn(at: Repository, blob: Outgoing, upload: Upload, options: FinishO
 
 /**
  * Sends what is missing, and closes the upload. All retries of an upload session happen here: after a failure the server is
- * asked where it stands, and the upload resumes there. Each byte of progress gives the full number of retries back. If
+ * asked where it stands, and the upload resumes there. Each chunk, or MiB of one, gives the full number of retries back. If
  * the first chunk is lost, and was too large for the link, the upload begins anew in smaller ones.
  *
  * @param upload its session moves with every chunk
@@ -85,8 +91,8 @@ export async function finishUpload(
       return await sendRest(work);
     } catch (error) {
       options.signal.throwIfAborted();
-      if (++work.failures > retries.count || !mayGoOn(error)) throw error;
-      await backOff(retries, work.failures, error, retryAfterMs(error), options);
+      if (work.failures.count >= retries.count || !mayGoOn(error)) throw error;
+      work.failures = await backOff(retries, work.failures, error, retryAfterMs(error), options);
       if (work.isClosing && work.descriptor !== undefined) {
         if ((await findBlob(at, work.descriptor.digest, options)) !== undefined) return work.descriptor;
       }
@@ -167,12 +173,17 @@ async function sendInTurn<T>(
   }
 }
 
-/** Takes a new place of the upload. Only a byte that was never there before counts as progress. */
+/** Takes a new place of the upload. Only bytes that were never there before count as progress. */
 async function moveTo(work: Work, session: UploadSession): Promise<void> {
   const { at, upload, descriptor } = work;
   upload.session = session;
-  if (session.offset > work.furthest) work.failures = 0;
   work.furthest = Math.max(work.furthest, session.offset);
+  const gainedBytes = work.furthest - work.secured;
+  const missingBytes = (descriptor?.size ?? Number.POSITIVE_INFINITY) - work.secured;
+  if (gainedBytes > 0 && gainedBytes >= Math.min(upload.chunkBytes, LEAST_PROGRESS_BYTES, missingBytes)) {
+    work.secured = work.furthest;
+    work.failures = NO_FAILURES;
+  }
   if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
 }
 
@@ -200,14 +211,17 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
     : work.furthest > 0 && ++work.restarts > at.registry.retries.count;
   if (isOver) throw error;
   work.furthest = 0;
+  work.secured = 0;
   work.closeFailures = 0;
-  if (current !== undefined) await cancelUpload(at, current, options);
+  if (current !== undefined) await giveUp(at, { ...upload, session: current }, options);
   if (isTooLarge) {
     // Not in the same session: a chunk may be there after all, and R2 wants all of them equal.
     upload.chunkBytes = plannedBytes;
     work.cuts = 0;
   }
-  await moveTo(work, await startUpload(at, options));
+  const started = await startUpload(at, options);
+  upload.isRecalled = false;
+  await moveTo(work, started);
 }
 
 /** Tells whether an upload may resume: after a transient failure, a wrong offset, or a forgotten session. */

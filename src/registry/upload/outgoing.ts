@@ -1,4 +1,3 @@
-import { addAbortListener } from "node:events";
 import type { Descriptor, RegistryBlob } from "../../oci/descriptor.ts";
 import type { OnPiece } from "../http/file-body.ts";
 
@@ -33,12 +32,4 @@ export function outgoingBlob({ descriptor, content }: RegistryBlob, guard?: Uplo
     slice: async (from, to) => content.slice(from, Math.min(to, descriptor.size)),
     guard,
   };
-}
-
-/** Waits for something, unless the signal ends the wait: then throws its reason. */
-export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  using _listener = addAbortListener(signal, () => reject(signal.reason));
-  return await Promise.race([work, aborted]);
 }

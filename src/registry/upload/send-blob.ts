@@ -7,7 +7,10 @@ import { beginUpload, resumeUpload, uploadKey } from "./begin.ts";
 import { learnFromRefusal } from "./body-refusal.ts";
 import { type FinishOptions, finishUpload } from "./finish.ts";
 import type { Outgoing } from "./outgoing.ts";
-import { cancelUpload, type Upload } from "./session.ts";
+import { giveUp, type Upload } from "./session.ts";
+
+/** Halving leads from the largest blob to 64 KiB in fewer steps. */
+const MAX_REFUSALS = 20;
 
 export type SendOptions = FinishOptions & {
   /**
@@ -52,7 +55,7 @@ export async function sendUpload(
   const { registry } = at;
   let upload = begun;
   let resumedBytes = upload.session.offset;
-  let hasLearned = false;
+  let refusals = 0;
   let { descriptor } = blob;
   // Its failure reaches us through `slice`.
   blob.end.then((end) => (descriptor = end)).catch(() => undefined);
@@ -63,18 +66,17 @@ export async function sendUpload(
       await forgetUpload(registry.notes, uploadKey(at, sent.digest));
       // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
       const hasNews = options.chunkBytes === undefined && registry.link.takeNews();
-      if (hasLearned || hasNews) await noteLimits(registry);
+      if (refusals > 0 || hasNews) await noteLimits(registry);
       return { descriptor: sent, sentBytes: sent.size - resumedBytes, resumedBytes };
     } catch (error) {
       // The same command resumes what was interrupted or broke off.
       if (options.signal.aborted) throw error;
       const sizeBytes = descriptor?.size ?? Number.POSITIVE_INFINITY;
-      const hasOtherWay = learnFromRefusal(registry, upload, sizeBytes, error);
+      const hasOtherWay = learnFromRefusal(registry, upload, sizeBytes, error) && ++refusals <= MAX_REFUSALS;
       if (!hasOtherWay && isTransient(error) && descriptor !== undefined) throw error;
-      await cancelUpload(at, upload.session, options);
+      await giveUp(at, upload, options);
       if (descriptor !== undefined) await forgetUpload(registry.notes, uploadKey(at, descriptor.digest));
       if (!hasOtherWay) throw error;
-      hasLearned = true;
       resumedBytes = 0;
       upload = await beginUpload(at, blob, options);
       options.onProgress(0);

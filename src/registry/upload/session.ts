@@ -23,6 +23,8 @@ export type UploadSession = {
 export type Upload = {
   /** Moves with every chunk. Another one takes its place where the server has forgotten the first. */
   session: UploadSession;
+  /** Its address comes from a note, and not from the server. */
+  isRecalled?: boolean;
   chunkBytes: number;
   readonly limits: ChunkLimits;
 };
@@ -153,6 +155,11 @@ export async function askUpload(
  */
 export async function cancelUpload(at: Repository, session: UploadSession, call: Call): Promise<void> {
   await exchange(at, { method: "DELETE", url: session.location }, [204], call).catch(() => undefined);
+}
+
+/** Cancels an upload of this process. One that a note named expires by itself: its address is no reason to delete. */
+export async function giveUp(at: Repository, { session, isRecalled }: Upload, call: Call): Promise<void> {
+  if (!isRecalled) await cancelUpload(at, session, call);
 }
 
 /** Reads from a 416 where the upload stands: serverless-registry sends the current Location and Range. */

@@ -1,0 +1,29 @@
+// `URL` writes an IPv4 address in decimal, whatever its spelling, and an IPv6 address in its shortest form.
+
+/** IPv6 addresses that stand for an IPv4 address: mapped, translated, compatible and those of NAT64. */
+const IPV4_INSIDE = /^\[(?:::|::ffff:|::ffff:0:|64:ff9b::)([\da-f]{1,4}):([\da-f]{1,4})\]$/;
+
+const LOOPBACK = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])\.?$/;
+
+const LINK_LOCAL = /^(?:169\.254(?:\.\d+){2}|\[fe[89ab][\da-f]:.*\])$/;
+
+/** Where clouds hand out credentials of a machine, besides 169.254.169.254: Alibaba, AWS and Google. */
+const METADATA = /^(?:100\.100\.100\.200|\[fd00:ec2::254\]|\[fd20:ce::254\]|metadata\.google\.internal\.?)$/;
+
+/** Reports whether an address is on this machine. Docker, too, uses plain HTTP for those by default. */
+export function isLoopback(url: Pick<URL, "hostname">): boolean {
+  return LOOPBACK.test(hostOf(url));
+}
+
+/** Reports whether an address belongs to this machine's link or to its cloud: each machine has its own behind it. */
+export function isLinkLocal(url: Pick<URL, "hostname">): boolean {
+  const host = hostOf(url);
+  return LINK_LOCAL.test(host) || METADATA.test(host);
+}
+
+function hostOf({ hostname }: Pick<URL, "hostname">): string {
+  const [, high, low] = IPV4_INSIDE.exec(hostname) ?? [];
+  if (high === undefined || low === undefined) return hostname;
+  const parts = [high, low].map((part) => Number.parseInt(part, 16));
+  return parts.flatMap((part) => [part >> 8, part & 255]).join(".");
+}

@@ -1,0 +1,104 @@
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+
+// Whoever may write to a cache chooses what is pushed: a pointer names the blob of a layer. So a push follows no link in
+// it, and reads no file that somebody else may have written.
+
+/** Why something in a cache is not read: it belongs to another user, or everybody may write to it. */
+export type Distrust = "owner" | "writable";
+
+/** A cache folder, and whose files in it count. */
+export type CacheFolder = {
+  readonly directory: string;
+  /** User IDs whose files count, besides those of this user and of root. */
+  readonly owners?: readonly number[];
+  /** Set if others may replace any file in the folder. Nothing in it is read. */
+  readonly isForeign?: boolean;
+  /** Called for each file that is not read because others may have written it. */
+  readonly onDistrust?: (path: string, why: Distrust) => void;
+};
+
+/** What `stat` tells, in a type of our own: the library's types need none of Node's. */
+type FileStatus = {
+  readonly uid: number;
+  readonly mode: number;
+  readonly size: number;
+  isFile(): boolean;
+  isDirectory(): boolean;
+};
+
+/** Files and folders that chunkpush makes are the user's alone. */
+export const PRIVATE_FILE = 0o600;
+export const PRIVATE_FOLDER = 0o700;
+
+/** Stops at no pipe, and at no link. Windows knows neither flag. */
+const OPEN_SAFELY = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
+/** The sticky bit: others may add files to a folder, but not replace those of its users. */
+const STICKY = 0o1000;
+const WRITABLE_BY_ALL = 0o002;
+
+/** Tells why a file or folder does not count. Undefined if it does, and on Windows, which has no such owners. */
+export function distrustOf(status: FileStatus, owners: readonly number[] = []): Distrust | undefined {
+  const self = process.geteuid?.();
+  if (self === undefined) return undefined;
+  if (![self, 0, ...owners].includes(status.uid)) return "owner";
+  const isOpen = (status.mode & WRITABLE_BY_ALL) !== 0;
+  return isOpen && !(status.isDirectory() && (status.mode & STICKY) !== 0) ? "writable" : undefined;
+}
+
+/** Returns the status of a file that counts. Undefined for a missing file, a link, a folder and the like. */
+export function statOwnFile(folder: CacheFolder, name: string): FileStatus | undefined {
+  const path = join(folder.directory, name);
+  const status = unlessFailing(() => lstatSync(path));
+  return status !== undefined && counts(folder, path, status) ? status : undefined;
+}
+
+/** Reads a file that counts. Undefined if it is unreadable, too, or larger than `maxBytes`. */
+export function readOwnFile(
+  folder: CacheFolder,
+  name: string,
+  maxBytes: number,
+): Uint8Array<ArrayBuffer> | undefined {
+  const path = join(folder.directory, name);
+  return readRegularFile(path, maxBytes, (status) => counts(folder, path, status));
+}
+
+/**
+ * Reads a small regular file, whoever wrote it. Undefined if there is none. The calls are synchronous: they are faster
+ * so, and thousands of layers do not open thousands of files at a time.
+ */
+export function readRegularFile(
+  path: string,
+  maxBytes: number,
+  isWanted: (status: FileStatus) => boolean = (status) => status.isFile(),
+): Uint8Array<ArrayBuffer> | undefined {
+  return unlessFailing(() => {
+    const file = openSync(path, OPEN_SAFELY);
+    try {
+      const status = fstatSync(file);
+      if (!isWanted(status) || status.size > maxBytes) return undefined;
+      const bytes = new Uint8Array(status.size);
+      return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0));
+    } finally {
+      closeSync(file);
+    }
+  });
+}
+
+function counts({ owners, isForeign, onDistrust }: CacheFolder, path: string, status: FileStatus): boolean {
+  if (isForeign || !status.isFile()) return false;
+  const why = distrustOf(status, owners);
+  if (why !== undefined) onDistrust?.(path, why);
+  return why === undefined;
+}
+
+/** A file that the system does not hand over counts as missing. */
+function unlessFailing<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof Error && "syscall" in error) return undefined;
+    throw error;
+  }
+}
