@@ -1,5 +1,6 @@
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import { type Digest, digestOf, hexOf } from "../oci/digest.ts";
+import { MAX_JSON_BYTES } from "../oci/json-schema.ts";
 import { type LayerCache, noteUse } from "./layers.ts";
 import { readOwnFile } from "./own-file.ts";
 import { replaceFile, unlessNameTaken } from "./temporary-file.ts";
@@ -7,15 +8,12 @@ import { replaceFile, unlessNameTaken } from "./temporary-file.ts";
 // An engine exports an image's documents (index, manifest, config) only by saving the whole image. The cache keeps them
 // as blobs under their digests, so that the next push finds them from the engine's image ID without a save.
 
-/** Larger blobs are layers. */
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
-
 /** Reads a cached document. Undefined if it is missing, unreadable or does not match its digest. */
 export async function findCachedDocument(
   cache: LayerCache,
   digest: Digest,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const bytes = readOwnFile(cache, hexOf(digest), MAX_DOCUMENT_BYTES);
+  const bytes = readOwnFile(cache, hexOf(digest), MAX_JSON_BYTES);
   // Without the document, the engine saves the image.
   if (bytes === undefined || digestOf(bytes) !== digest) return undefined;
   noteUse(cache, digest);
