@@ -12,11 +12,12 @@ import type { PushEvent } from "../src/report/events.ts";
 import { dockerArchive, type TestImage, type TestLayer } from "./support/docker-archive.ts";
 import { answering, faultAlways, faultAt, unavailable } from "./support/faults.ts";
 import { rejection } from "./support/rejection.ts";
-import { type CliOptions, runCli, startCli } from "./support/run-cli.ts";
+import { type CliOptions, runCli } from "./support/run-cli.ts";
 import { seededBytes } from "./support/seeded-bytes.ts";
 import { tarBytes } from "./support/tar-fixture.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "./support/test-registry.ts";
+import { startWatchedPush } from "./support/watched-push.ts";
 
 // Whole processes, several at a time: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
@@ -439,31 +440,51 @@ describe("uploads at a time", () => {
 });
 
 describe("an interruption", () => {
-  test.each(["SIGINT", "SIGTERM"] as const)("by %s in the middle of an upload", async (signal) => {
+  /** Sends a signal to a push when its first chunk is at the registry, which then waits. */
+  async function signalled(signal: "SIGINT" | "SIGTERM", answers: Promise<unknown>) {
     const image = dockerArchive([SMALL, LARGE]);
     const { promise: uploading, resolve } = Promise.withResolvers<void>();
-    let isFirst = true;
-    await using setup = await setUp(image, {
-      intercept: (_, kind) => {
-        if (kind !== "patch" || !isFirst) return undefined;
-        isFirst = false;
+    const setup = await setUp(image, {
+      intercept: faultAt("patch", [1], async () => {
         resolve();
-        return new Promise(() => {});
-      },
+        await answers;
+        return undefined;
+      }),
     });
-    const child = startCli([setup.target], { cwd: setup.folder });
+    const child = startWatchedPush([setup.target], { cwd: setup.folder });
     await uploading;
-    child.kill(signal);
-    const [stdout, stderr, code] = await Promise.all([
-      child.stdout.text(),
-      child.stderr.text(),
-      child.exited,
-    ]);
+    process.kill(child.pid, signal);
+    await child.says("Running chunks may end");
+    return { image, setup, child };
+  }
+
+  test("lets the running chunk end, says what was kept, and the same command sends the rest alone", async () => {
+    const { promise: answers, resolve: answer } = Promise.withResolvers<void>();
+    const { image, setup, child } = await signalled("SIGINT", answers);
+    await using _setup = setup;
+    answer();
+    const { code, stdout, stderr } = await child.ended;
     expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
-    expect(stderr).toContain("Interrupted");
-    expect(stderr).toContain("The same command goes on");
-    expect(stderr).not.toContain("bug");
+    expect(stderr).toContain("Kept 65");
+    expect(stderr).toContain("Interrupted. Run the same command to resume.");
+    const { registry } = setup;
+    expect(registry.recorded("patch").map(({ status }) => status)).toEqual([202]);
     expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+    await expectNothingTagged(setup);
+
+    expect((await setup.run()).code).toBe(0);
+    const { manifest } = await expectPulled(registry, image);
+    const sentBytes = registry.recorded("patch").reduce((bytes, { bodyBytes }) => bytes + bodyBytes, 0);
+    expect(sentBytes).toBe(manifest.layers[1]?.size ?? 0);
+  });
+
+  test.each(["SIGINT", "SIGTERM"] as const)("by %s twice ends at once", async (signal) => {
+    const { image, setup, child } = await signalled(signal, new Promise(() => {}));
+    await using _setup = setup;
+    process.kill(child.pid, signal);
+    const { code, stdout, stderr } = await child.ended;
+    expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
+    expect(stderr).not.toContain("bug");
     await expectNothingTagged(setup);
 
     expect((await setup.run()).code).toBe(0);

@@ -82,10 +82,13 @@ export async function resumeUpload(
   if (saved === undefined) return undefined;
   const location = new URL(saved.location);
   const { offset, chunkBytes, minBytes, maxBytes } = saved;
-  const mostBytes = Math.min(options.chunkBytes ?? chunkBytes, learned.maxBodyBytes ?? chunkBytes);
+  const limits = { minBytes, maxBytes };
+  // As for a new upload: R2's minimum is stronger than a wish.
+  const wishBytes = options.chunkBytes ?? chunkBytes;
+  const mostBytes = chooseChunkSize(size, wishBytes, limits, learned.maxBodyBytes);
   const current = isUploadOf(at, location) ? await askUpload(at, { location, offset }, options) : undefined;
   if (current !== undefined && chunkBytes <= mostBytes && current.offset <= size) {
-    return { session: current, isRecalled: true, chunkBytes, limits: { minBytes, maxBytes } };
+    return { session: current, isRecalled: true, chunkBytes, limits };
   }
   await forgetUpload(notes, key);
   return undefined;

@@ -2,14 +2,14 @@ import { PushError, RegistryError } from "../../errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { backOff, NO_FAILURES } from "../../retry.ts";
 import { findBlob } from "../find-blob.ts";
-import type { OnPiece } from "../http/file-body.ts";
-import { isOverload, isTransient, retryAfterMs } from "../http/transient.ts";
+import { isTransient, retryAfterMs } from "../http/transient.ts";
 import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
 import { assertSize, type BeginOptions, noteUpload, planChunks } from "./begin.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
 import type { Outgoing } from "./outgoing.ts";
+import { sendInTurn, type TurnOptions } from "./send-in-turn.ts";
 import {
   askUpload,
   closeUpload,
@@ -33,10 +33,7 @@ const LEAST_PROGRESS_BYTES = 1024 * 1024;
 /** A chunk size that is smaller by less is not worth a new upload. */
 const SHRINK_FACTOR = 2;
 
-export type FinishOptions = BeginOptions & {
-  /** Called with how much of the blob is at the server or on its way. Goes back where the server has lost bytes. */
-  readonly onProgress: (sentBytes: number) => void;
-};
+export type FinishOptions = BeginOptions & TurnOptions;
 
 type Work = ReturnType<typeof workOn>;
 
@@ -97,14 +94,13 @@ export async function finishUpload(
         if ((await findBlob(at, work.descriptor.digest, options)) !== undefined) return work.descriptor;
       }
       await findPlace(work, error);
-      options.onProgress(upload.session.offset);
     }
   }
 }
 
 /** Sends all chunks from the session's offset on, and closes. A blob that fits one chunk goes up in one PUT. */
 async function sendRest(work: Work): Promise<Descriptor> {
-  const { at, upload, options } = work;
+  const { at, upload } = work;
   work.isClosing = false;
   while (work.descriptor === undefined || upload.session.offset < work.descriptor.size) {
     const { session } = upload;
@@ -112,8 +108,8 @@ async function sendRest(work: Work): Promise<Descriptor> {
     if (session.offset === 0 && chunk.size === work.descriptor?.size)
       return close(work, work.descriptor, chunk);
     if (chunk.size === 0) break;
-    const next = await sendInTurn(work, session.offset, (onPiece) =>
-      sendChunk(at, session, chunk, onPiece, options),
+    const next = await sendInTurn(work, session.offset, chunk.size, (onPiece, call) =>
+      sendChunk(at, session, chunk, onPiece, call),
     );
     await moveTo(work, next);
   }
@@ -135,48 +131,21 @@ async function readChunk(work: Work): Promise<Blob> {
 
 /** PUT: closes the upload, with the whole blob or after all of its chunks. */
 async function close(work: Work, descriptor: Descriptor, content?: Blob): Promise<Descriptor> {
-  const { at, upload, options } = work;
+  const { at, upload } = work;
   const { digest, size } = descriptor;
   const timeoutMs = at.registry.stallTimeoutMs + (size / 1_000_000) * CLOSE_MS_PER_MB;
   work.isClosing = true;
-  await sendInTurn(work, 0, (onPiece) =>
-    closeUpload(at, upload.session, digest, timeoutMs, options, content && { content, onPiece }),
+  await sendInTurn(work, 0, content?.size ?? 0, (onPiece, call) =>
+    closeUpload(at, upload.session, digest, timeoutMs, call, content && { content, onPiece }),
   );
   return descriptor;
 }
 
-/**
- * Waits for its turn among all blobs, and sends a request whose body, if any, begins at an offset of the blob. Times
- * the body, and reports how the request went: an overloaded server gets fewer at a time.
- */
-async function sendInTurn<T>(
-  { at, blob, turn, options }: Work,
-  offset: number,
-  send: (onPiece: OnPiece) => Promise<T>,
-): Promise<T> {
-  const { link, sending } = at.registry;
-  await turn.pass();
-  options.signal.throwIfAborted();
-  try {
-    const result = await link.timed((moved) =>
-      send(async (end, piece) => {
-        await blob.guard?.pass(offset + end, piece);
-        moved(end);
-        options.onProgress(offset + end);
-      }),
-    );
-    sending.recovered();
-    return result;
-  } catch (error) {
-    if (isOverload(error)) sending.overloaded();
-    throw error;
-  }
-}
-
 /** Takes a new place of the upload. Only bytes that were never there before count as progress. */
 async function moveTo(work: Work, session: UploadSession): Promise<void> {
-  const { at, upload, descriptor } = work;
+  const { at, upload, descriptor, options } = work;
   upload.session = session;
+  options.onProgress(session.offset, session.offset);
   work.furthest = Math.max(work.furthest, session.offset);
   const gainedBytes = work.furthest - work.secured;
   const missingBytes = (descriptor?.size ?? Number.POSITIVE_INFINITY) - work.secured;

@@ -57,20 +57,23 @@ export async function sendUpload(
   let resumedBytes = upload.session.offset;
   let refusals = 0;
   let { descriptor } = blob;
+  // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
+  const hasNews = () => options.chunkBytes === undefined && registry.link.takeNews();
   // Its failure reaches us through `slice`.
   blob.end.then((end) => (descriptor = end)).catch(() => undefined);
-  if (resumedBytes > 0) options.onProgress(resumedBytes);
+  if (resumedBytes > 0) options.onProgress(resumedBytes, resumedBytes);
   for (;;) {
     try {
       const sent = await finishUpload(at, blob, upload, options, turn);
       await forgetUpload(registry.notes, uploadKey(at, sent.digest));
-      // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
-      const hasNews = options.chunkBytes === undefined && registry.link.takeNews();
-      if (refusals > 0 || hasNews) await noteLimits(registry);
+      if (refusals > 0 || hasNews()) await noteLimits(registry);
       return { descriptor: sent, sentBytes: sent.size - resumedBytes, resumedBytes };
     } catch (error) {
       // The same command resumes what was interrupted or broke off.
-      if (options.signal.aborted) throw error;
+      if (options.signal.aborted) {
+        if (hasNews()) await noteLimits(registry);
+        throw error;
+      }
       const sizeBytes = descriptor?.size ?? Number.POSITIVE_INFINITY;
       const hasOtherWay = learnFromRefusal(registry, upload, sizeBytes, error) && ++refusals <= MAX_REFUSALS;
       if (!hasOtherWay && isTransient(error) && descriptor !== undefined) throw error;
@@ -79,7 +82,7 @@ export async function sendUpload(
       if (!hasOtherWay) throw error;
       resumedBytes = 0;
       upload = await beginUpload(at, blob, options);
-      options.onProgress(0);
+      options.onProgress(0, 0);
       options.onRefused?.(Math.min(upload.chunkBytes, sizeBytes));
     }
   }
