@@ -4,6 +4,8 @@ import { setImmediate } from "node:timers/promises";
 export type Slots = {
   /** Runs work when there is room. The waiting work with the highest priority is next, then the oldest. */
   run<T>(priority: number, work: (turn: Turn) => Promise<T>): Promise<T>;
+  /** Returns how much work runs at a time, now that so much is under way or waits. */
+  busy(): number;
   /** Reports that the server is overloaded. From the second time in a row on, that halves the width. */
   overloaded(): void;
   /** Reports a success: the width grows by one, up to the most. */
@@ -74,6 +76,7 @@ export function slots(most: number, settled: () => Promise<unknown> = async () =
         waiting.push({ priority, start: () => Promise.try(work, turn).then(resolve, reject) });
         fill();
       }),
+    busy: () => Math.max(1, Math.min(width, taken + paused.length + waiting.length)),
     overloaded() {
       if (++overloads >= OVERLOADS_BEFORE_SLOWING) width = Math.max(1, Math.floor(width / 2));
     },

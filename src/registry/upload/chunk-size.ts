@@ -5,10 +5,13 @@ import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 /** Cloudflare's body limit for the smaller plans. serverless-registry advertises it. */
 const DEFAULT_CHUNK_BYTES = 100_000_000;
 
-/** A lost chunk should cost under 15 s. The rate varies, and was perhaps measured on an idle link: hence less. */
-const CHUNK_SECONDS = 10;
+/**
+ * A chunk should end in the time that a stop leaves it, and a lost one should cost under 15 s. The rate varies, and other
+ * uploads join: hence less. serverless-registry writes its state to R2 after each, which takes one write a second.
+ */
+const CHUNK_SECONDS = 4;
 
-/** The smallest part of S3 and R2. Used on the slowest links if the server names no minimum. */
+/** The smallest part of S3 and R2. Used on the slowest and on unknown links if the server names no minimum. */
 const LEAST_LINK_BYTES = 5 * 1024 * 1024;
 
 /** R2's greatest number of parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
@@ -61,10 +64,10 @@ export function assertChunkLimits({ maxBytes }: ChunkLimits, origin: string): vo
 /**
  * Chooses the one chunk size of an upload, in bytes: R2 wants all chunks equal. It never exceeds the server's maximum.
  * It is at least the server's minimum, and large enough for R2's number of parts. Within that it is the user's wish, or
- * what the link moves in some seconds.
+ * what the link moves in some seconds, or a small chunk on an unknown link.
  *
  * @param bodyLimitBytes the size that passed after a larger body was refused
- * @param bytesPerSecond the rate of one body, if known
+ * @param bytesPerSecond the rate of one body beside the others, if known
  */
 export function chooseChunkSize(
   blobBytes: number,
@@ -86,7 +89,7 @@ export function chooseChunkSize(
 }
 
 function linkChunk({ minBytes = LEAST_LINK_BYTES }: ChunkLimits, bytesPerSecond: number | undefined): number {
-  if (bytesPerSecond === undefined) return DEFAULT_CHUNK_BYTES;
+  if (bytesPerSecond === undefined) return Math.max(LEAST_LINK_BYTES, minBytes);
   // Chunks too small to be timed would never show that the link has become faster.
   return Math.max(Math.floor(bytesPerSecond * CHUNK_SECONDS), minBytes, LEAST_TIMED_BYTES);
 }

@@ -6,9 +6,10 @@ import { isTransient, retryAfterMs } from "../http/transient.ts";
 import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
-import { assertSize, type BeginOptions, noteUpload, planChunks } from "./begin.ts";
+import { assertSize, type BeginOptions, noteUpload } from "./begin.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
 import type { Outgoing } from "./outgoing.ts";
+import { adaptChunks, planChunks } from "./plan-chunks.ts";
 import { sendInTurn, type TurnOptions } from "./send-in-turn.ts";
 import {
   askUpload,
@@ -103,6 +104,8 @@ async function sendRest(work: Work): Promise<Descriptor> {
   const { at, upload } = work;
   work.isClosing = false;
   while (work.descriptor === undefined || upload.session.offset < work.descriptor.size) {
+    if (adaptChunks(at.registry, upload, work.descriptor?.size, work.options.chunkBytes))
+      await beginAnew(work, upload.session);
     const { session } = upload;
     const chunk = await readChunk(work);
     if (session.offset === 0 && chunk.size === work.descriptor?.size)
@@ -179,15 +182,21 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
     ? ++work.deaths > MAX_DEATHS
     : work.furthest > 0 && ++work.restarts > at.registry.retries.count;
   if (isOver) throw error;
-  work.furthest = 0;
-  work.secured = 0;
-  work.closeFailures = 0;
-  if (current !== undefined) await giveUp(at, { ...upload, session: current }, options);
   if (isTooLarge) {
     // Not in the same session: a chunk may be there after all, and R2 wants all of them equal.
     upload.chunkBytes = plannedBytes;
     work.cuts = 0;
   }
+  await beginAnew(work, current);
+}
+
+/** Gives the session up, unless the server has forgotten it, and begins another. */
+async function beginAnew(work: Work, current: UploadSession | undefined): Promise<void> {
+  const { at, upload, options } = work;
+  work.furthest = 0;
+  work.secured = 0;
+  work.closeFailures = 0;
+  if (current !== undefined) await giveUp(at, { ...upload, session: current }, options);
   const started = await startUpload(at, options);
   upload.isRecalled = false;
   await moveTo(work, started);

@@ -3,7 +3,7 @@ import { forgetUpload, rememberLimits } from "../../store/upload-notes.ts";
 import { isTransient } from "../http/transient.ts";
 import type { Registry, Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
-import { beginUpload, resumeUpload, uploadKey } from "./begin.ts";
+import { awaitRate, beginUpload, resumeUpload, uploadKey } from "./begin.ts";
 import { learnFromRefusal } from "./body-refusal.ts";
 import { type FinishOptions, finishUpload } from "./finish.ts";
 import type { Outgoing } from "./outgoing.ts";
@@ -64,6 +64,7 @@ export async function sendUpload(
   if (resumedBytes > 0) options.onProgress(resumedBytes, resumedBytes);
   for (;;) {
     try {
+      using _probe = await awaitRate(at, blob, upload, options);
       const sent = await finishUpload(at, blob, upload, options, turn);
       await forgetUpload(registry.notes, uploadKey(at, sent.digest));
       if (refusals > 0 || hasNews()) await noteLimits(registry);

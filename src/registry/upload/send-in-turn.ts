@@ -39,7 +39,8 @@ export async function sendInTurn<T>(
   await turn.pass();
   options.signal.throwIfAborted();
   let leftBytes = bodyBytes;
-  const msLeft = () => (leftBytes / (link.bytesPerSecond() ?? Number.POSITIVE_INFINITY)) * 1000;
+  const msLeft = () =>
+    (leftBytes * sending.busy() * 1000) / (link.bytesPerSecond() ?? Number.POSITIVE_INFINITY);
   try {
     const result = await link.timed((moved) => {
       const onPiece: OnPiece = async (end, piece) => {

@@ -1,0 +1,67 @@
+import type { Registry } from "../registry.ts";
+import { type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
+import type { Upload, UploadSession } from "./session.ts";
+
+/** R2 cannot put together a larger blob: https://developers.cloudflare.com/r2/platform/limits/ */
+export const R2_MAX_BLOB_BYTES = 5 * 1024 ** 3;
+
+/** With so many more small chunks to send, an upload begins anew in larger ones. */
+const WORTH_ANEW = 4;
+
+/**
+ * Chooses the chunk size of an upload that begins now, in bytes, from all that is known of the registry and of the
+ * link.
+ *
+ * @param blobBytes undefined while the blob grows: it may become as large as R2 takes
+ * @param wishBytes the user's wish
+ */
+export function planChunks(
+  registry: Registry,
+  blobBytes: number | undefined,
+  wishBytes: number | undefined,
+  limits: ChunkLimits,
+): number {
+  const { learned, link, sending } = registry;
+  const mostBytes = blobBytes ?? R2_MAX_BLOB_BYTES;
+  if (goesWhole(registry)) return Math.max(mostBytes, 1);
+  const rate = link.bytesPerSecond();
+  const bodyRate = rate && rate / sending.busy();
+  return chooseChunkSize(mostBytes, wishBytes, limits, learned.maxBodyBytes, bodyRate);
+}
+
+/**
+ * Takes the chunk size that the link wants by now, between two chunks. R2 wants all chunks equal: at serverless-registry
+ * the upload has to begin anew.
+ *
+ * @returns whether it is to begin anew. That is worth a small first chunk, if many more would follow
+ */
+export function adaptChunks(
+  registry: Registry,
+  upload: Upload,
+  size: number | undefined,
+  wishBytes: number | undefined,
+): boolean {
+  const { session, chunkBytes, limits, isRecalled } = upload;
+  if (session.offset === 0 || goesWhole(registry)) return false;
+  const plannedBytes = planChunks(registry, size, wishBytes, limits);
+  if (!isServerlessRegistry(session)) {
+    upload.chunkBytes = plannedBytes;
+    return false;
+  }
+  const isProbe = session.offset === chunkBytes && chunkBytes === chooseChunkSize(0, undefined, limits);
+  const leftBytes = (size ?? R2_MAX_BLOB_BYTES) - session.offset;
+  const isWorthIt = plannedBytes >= 2 * chunkBytes && leftBytes >= WORTH_ANEW * chunkBytes;
+  if (!isProbe || isRecalled || !isWorthIt) return false;
+  upload.chunkBytes = plannedBytes;
+  return true;
+}
+
+/** Tells whether blobs go up in one PUT, however large. */
+export function goesWhole({ learned: { wholePuts } }: Registry): boolean {
+  return wholePuts === "only" || wholePuts === "preferred";
+}
+
+/** Only serverless-registry's upload addresses carry a hash of the upload's state. */
+export function isServerlessRegistry({ location }: UploadSession): boolean {
+  return location.searchParams.has("_stateHash");
+}
