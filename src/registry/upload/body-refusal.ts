@@ -14,7 +14,16 @@ const CUTS_OF_A_LIMIT = 2;
  * @returns whether the blob may start again in another way
  */
 export function learnFromRefusal(registry: Registry, upload: Upload, size: number, error: unknown): boolean {
-  const { learned } = registry;
+  const hasLearned = learn(registry, upload, size, error);
+  if (hasLearned && error instanceof RegistryError) {
+    const { learned } = registry;
+    learned.toldBodyBytes = learned.maxBodyBytes;
+    learned.toldAtMs = Date.now();
+  }
+  return hasLearned;
+}
+
+function learn({ learned }: Registry, upload: Upload, size: number, error: unknown): boolean {
   const { chunkBytes, limits } = upload;
   const isWhole = size <= chunkBytes;
   // A registry that advertises a maximum takes chunks, and no larger body.

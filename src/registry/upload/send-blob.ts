@@ -91,9 +91,10 @@ export async function sendUpload(
 
 /** Notes what worked where something else was refused, and how fast it went. */
 async function noteLimits({ notes, origin, learned, link }: Registry): Promise<void> {
-  const { maxBodyBytes, wholePuts } = learned;
+  const { toldBodyBytes, toldAtMs, wholePuts } = learned;
   await rememberLimits(notes, origin, {
-    maxBodyBytes,
+    maxBodyBytes: toldBodyBytes,
+    toldAtMs,
     wholePuts: wholePuts === "refused" ? undefined : wholePuts,
     bytesPerSecond: link.bytesPerSecond(),
   });
