@@ -1,7 +1,7 @@
 import packageJson from "../../package.json" with { type: "json" };
 import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import { LAST_CHUNK_MS } from "../registry/upload/send-in-turn.ts";
+import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
 import { runCache } from "./cache-command.ts";
 import { settleEnvironment } from "./env-files.ts";
 import { parseInvocation } from "./invocation.ts";

@@ -134,3 +134,49 @@ describe("an unknown link", () => {
     expect([(await first)?.code, (await second)?.code]).toEqual(["INTERRUPTED", "INTERRUPTED"]);
   });
 });
+
+describe("a link so slow that not even the smallest chunks of all uploads end in seconds", () => {
+  /** A registry that counts how many chunks come at once. */
+  function startCounting() {
+    const count = { running: 0, most: 0 };
+    const registry = startRoomy(async (_request, kind, answer) => {
+      if (kind !== "patch") return undefined;
+      count.most = Math.max(count.most, ++count.running);
+      const response = await answer();
+      count.running--;
+      return response;
+    });
+    return { registry, count };
+  }
+
+  const BLOBS = [LARGE, OTHER, blobOf(seededBytes(12 * MIB, 85))];
+
+  test("carries one at a time", async () => {
+    const { registry: starting, count } = startCounting();
+    await using registry = await starting;
+    const client = clientOf(registry, { link: linkRate(100_000, () => 0) });
+    await Promise.all(BLOBS.map((blob) => upload(client, blob)));
+    expect(count.most).toBe(1);
+    for (const blob of BLOBS) await expectStored(registry, blob);
+  });
+
+  test("carries as many as the user wants in chunks of the user's size", async () => {
+    const { registry: starting, count } = startCounting();
+    await using registry = await starting;
+    const client = clientOf(registry, { link: linkRate(100_000, () => 0) });
+    await Promise.all(BLOBS.map((blob) => upload(client, blob, { chunkBytes: MIB })));
+    expect(count.most).toBe(BLOBS.length);
+  });
+
+  test("carries several again when it has become faster", async () => {
+    await using registry = await startRoomy();
+    const client = clientOf(registry, { link: linkRate(100_000, () => performance.now() / 1000) });
+    const { sending } = client.registry;
+    const busy: number[] = [];
+    await Promise.all(
+      BLOBS.map((blob) => upload(client, blob, { onProgress: () => busy.push(sending.busy()) })),
+    );
+    expect(Math.min(...busy)).toBe(1);
+    expect(Math.max(...busy)).toBe(3);
+  });
+});

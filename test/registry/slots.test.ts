@@ -126,6 +126,18 @@ describe("slots", () => {
     expect(await widthOf(limit)).toBe(8);
   });
 
+  test("are fewer where only so many are allowed, and grow again after that", async () => {
+    const limit = slots(4);
+    limit.allow(2);
+    limit.recovered();
+    expect(await widthOf(limit)).toBe(2);
+    limit.allow(0);
+    expect(await widthOf(limit)).toBe(1);
+    limit.allow(99);
+    for (let i = 0; i < 9; i++) limit.recovered();
+    expect(await widthOf(limit)).toBe(4);
+  });
+
   test("are not halved by overloads with a success in between", async () => {
     const limit = slots(4);
     for (let i = 0; i < 5; i++) {

@@ -11,6 +11,9 @@ const DEFAULT_CHUNK_BYTES = 100_000_000;
  */
 const CHUNK_SECONDS = 4;
 
+/** A request with a chunk that is on its way when a push is stopped may take this long to end. */
+export const LAST_CHUNK_MS = 6000;
+
 /** The smallest part of S3 and R2. Used on the slowest and on unknown links if the server names no minimum. */
 const LEAST_LINK_BYTES = 5 * 1024 * 1024;
 

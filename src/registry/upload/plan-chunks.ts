@@ -1,5 +1,5 @@
 import type { Registry } from "../registry.ts";
-import { type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
+import { type ChunkLimits, chooseChunkSize, LAST_CHUNK_MS } from "./chunk-size.ts";
 import type { Upload, UploadSession } from "./session.ts";
 
 /** R2 cannot put together a larger blob: https://developers.cloudflare.com/r2/platform/limits/ */
@@ -54,6 +54,14 @@ export function adaptChunks(
   if (!isProbe || isRecalled || !isWorthIt) return false;
   upload.chunkBytes = plannedBytes;
   return true;
+}
+
+/** Lets fewer uploads run at a time on a link so slow that even the smallest chunks would not end after a stop. */
+export function fitWidth({ link, sending, learned }: Registry, limits: ChunkLimits): void {
+  const rate = link.bytesPerSecond();
+  if (rate === undefined) return;
+  const leastBytes = chooseChunkSize(0, undefined, limits, learned.maxBodyBytes, 0);
+  sending.allow(Math.floor((rate * LAST_CHUNK_MS) / 1000 / leastBytes));
 }
 
 /** Tells whether blobs go up in one PUT, however large. */

@@ -3,14 +3,16 @@ import type { OnPiece } from "../http/file-body.ts";
 import { isOverload } from "../http/transient.ts";
 import type { Call, Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
+import { LAST_CHUNK_MS } from "./chunk-size.ts";
 import type { Outgoing } from "./outgoing.ts";
-
-/** A request with a chunk that is on its way when a push is stopped may take this long to end. */
-export const LAST_CHUNK_MS = 6000;
+import { fitWidth } from "./plan-chunks.ts";
+import type { Upload } from "./session.ts";
 
 export type TurnOptions = Call & {
   /** Ends a request with a chunk at once, while `signal` lets it end if it can. @default `signal` ends it at once */
   readonly abort?: AbortSignal | undefined;
+  /** The wanted chunk size. The server's maximum is stronger. Undefined: the server's choice. */
+  readonly chunkBytes: number | undefined;
   /**
    * Called with how much of the blob is at the server or on its way, and with how much the server has confirmed. Goes
    * back where the server has lost bytes.
@@ -21,6 +23,7 @@ export type TurnOptions = Call & {
 type Sender = {
   readonly at: Repository;
   readonly blob: Outgoing;
+  readonly upload: Upload;
   readonly turn: Turn;
   readonly options: TurnOptions;
 };
@@ -30,12 +33,13 @@ type Sender = {
  * the body, and reports how the request went: an overloaded server gets fewer at a time.
  */
 export async function sendInTurn<T>(
-  { at, blob, turn, options }: Sender,
+  { at, blob, upload, turn, options }: Sender,
   offset: number,
   bodyBytes: number,
   send: (onPiece: OnPiece, call: Call) => Promise<T>,
 ): Promise<T> {
   const { link, sending } = at.registry;
+  if (options.chunkBytes === undefined) fitWidth(at.registry, upload.limits);
   await turn.pass();
   options.signal.throwIfAborted();
   let leftBytes = bodyBytes;
