@@ -7,6 +7,7 @@ import { startHttpServer } from "../support/http-server.ts";
 import { blobOf, clientOf, type TestClient, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
 
 const MIB = 1024 * 1024;
@@ -37,15 +38,19 @@ async function expectStored(registry: TestRegistry, blob = LARGE): Promise<void>
 }
 
 /** A registry that takes chunks of any size, one after another, as distribution does. */
-function startLenient() {
+function startLenient(onPatch?: () => void) {
   const chunks: number[] = [];
   let begun = 0;
   const server = startHttpServer(async (request) => {
     const { length } = await request.bytes();
-    if (request.method === "PATCH") chunks.push(length);
+    if (request.method === "PATCH") {
+      chunks.push(length);
+      onPatch?.();
+    }
     if (request.method === "POST") begun++;
     const location = `/v2/team/app/blobs/uploads/1?_state=${chunks.length}`;
-    const headers = { location, "oci-chunk-min-length": "1024" };
+    const range = `0-${chunks.reduce((sum, bytes) => sum + bytes, 0) - 1}`;
+    const headers = { location, range, "oci-chunk-min-length": "1024" };
     return new Response(null, { status: request.method === "PUT" ? 201 : 202, headers });
   });
   return { ...server, chunks, begun: () => begun };
@@ -98,6 +103,18 @@ describe("an unknown link", () => {
     expect(server.chunks[0]).toBe(PROBE);
     expect(server.chunks[1]).toBeWithin(least, most + 1);
     expect(server.chunks.reduce((sum, bytes) => sum + bytes)).toBe(LARGE.descriptor.size);
+    expect(server.begun()).toBe(1);
+  });
+
+  test("lets the next process send smaller chunks of the same upload, unless it is R2's", async () => {
+    await using folder = await temporaryFolder();
+    const abort = new AbortController();
+    await using server = startLenient(() => abort.abort(new PushError("INTERRUPTED", "Stop.")));
+    const client = () => clientOf(server, { memoryDirectory: folder.path, link: fastLink() });
+    await rejection(upload(client(), LARGE, { signal: abort.signal, chunkBytes: PROBE }));
+    const { resumedBytes } = await upload(client(), LARGE, { chunkBytes: MIB });
+    expect(resumedBytes).toBe(PROBE);
+    expect(server.chunks).toEqual([PROBE, MIB, MIB, MIB, MIB, MIB, MIB, MIB]);
     expect(server.begun()).toBe(1);
   });
 

@@ -67,8 +67,8 @@ export async function mountOrBeginUpload(
 }
 
 /**
- * Returns the upload that an earlier process left, if the server still knows it and its chunks are not too large. One
- * that does not fit is left to expire.
+ * Returns the upload that an earlier process left, if the server still knows it. One with too large chunks is left to
+ * expire where R2 wants them equal.
  */
 export async function resumeUpload(
   at: Repository,
@@ -82,12 +82,13 @@ export async function resumeUpload(
   const location = new URL(saved.location);
   const { offset, chunkBytes, minBytes, maxBytes } = saved;
   const limits = { minBytes, maxBytes };
-  // As for a new upload: R2's minimum is stronger than a wish.
+  // As for a new upload: the server's minimum is stronger than a wish.
   const wishBytes = options.chunkBytes ?? chunkBytes;
   const mostBytes = chooseChunkSize(size, wishBytes, limits, learned.maxBodyBytes);
   const current = isUploadOf(at, location) ? await askUpload(at, { location, offset }, options) : undefined;
-  if (current !== undefined && chunkBytes <= mostBytes && current.offset <= size) {
-    return { session: current, isRecalled: true, chunkBytes, limits };
+  const isFree = !isServerlessRegistry({ location, offset });
+  if (current !== undefined && current.offset <= size && (isFree || chunkBytes <= mostBytes)) {
+    return { session: current, isRecalled: true, chunkBytes: Math.min(chunkBytes, mostBytes), limits };
   }
   await forgetUpload(notes, key);
   return undefined;

@@ -43,13 +43,14 @@ export function adaptChunks(
 ): boolean {
   const { session, chunkBytes, limits, isRecalled } = upload;
   if (session.offset === 0 || goesWhole(registry)) return false;
-  const plannedBytes = planChunks(registry, size, wishBytes, limits);
+  const leftBytes = (size ?? R2_MAX_BLOB_BYTES) - session.offset;
   if (!isServerlessRegistry(session)) {
-    upload.chunkBytes = plannedBytes;
+    upload.chunkBytes = planChunks(registry, leftBytes, wishBytes, limits);
     return false;
   }
-  const isProbe = session.offset === chunkBytes && chunkBytes === chooseChunkSize(0, undefined, limits);
-  const leftBytes = (size ?? R2_MAX_BLOB_BYTES) - session.offset;
+  const plannedBytes = planChunks(registry, size, wishBytes, limits);
+  const probeBytes = chooseChunkSize(size ?? R2_MAX_BLOB_BYTES, undefined, limits);
+  const isProbe = session.offset === chunkBytes && chunkBytes === probeBytes;
   const isWorthIt = plannedBytes >= 2 * chunkBytes && leftBytes >= WORTH_ANEW * chunkBytes;
   if (!isProbe || isRecalled || !isWorthIt) return false;
   upload.chunkBytes = plannedBytes;
