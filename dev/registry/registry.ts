@@ -7,6 +7,7 @@ import { dispatch } from "./dispatch.ts";
 import type { IncomingBody } from "./incoming-body.ts";
 import { createKeyedLock } from "./keyed-lock.ts";
 import { R2_MAX_PARTS } from "./part-rules.ts";
+import { PROFILES, type ProfileName } from "./profiles.ts";
 import type { Route } from "./route.ts";
 import { refuseWithoutToken, type TokenAuthority } from "./token-auth.ts";
 
@@ -31,6 +32,8 @@ export type StrictRegistryOptions = {
   maxParts?: number;
   /** Whether to send the OCI-Chunk-* headers. @default true */
   chunkHints?: boolean;
+  /** Keeps uploads as another registry does. @default serverless-registry's */
+  profile?: ProfileName | undefined;
   tls?: { key: string; cert: string };
   /** Called with every finished request, right before its answer leaves. */
   onRequest?: (record: RequestRecord) => void;
@@ -63,6 +66,7 @@ export async function startStrictRegistry(options: StrictRegistryOptions): Promi
       maxParts: options.maxParts ?? R2_MAX_PARTS,
     },
     chunkHints: options.chunkHints ?? true,
+    profile: options.profile && PROFILES[options.profile],
     lock: createKeyedLock(),
   };
   const requests: RequestRecord[] = [];

@@ -10,6 +10,7 @@ import type { NamedBlob, Outgoing } from "./outgoing.ts";
 import {
   askUpload,
   cancelUpload,
+  isServerlessRegistry,
   mountBlob,
   type StartedUpload,
   startUpload,
@@ -183,9 +184,4 @@ export function planChunks(
 
 function goesWhole({ learned: { wholePuts } }: Registry): boolean {
   return wholePuts === "only" || wholePuts === "preferred";
-}
-
-/** Only serverless-registry's upload addresses carry a hash of the upload's state. */
-function isServerlessRegistry({ location }: UploadSession): boolean {
-  return location.searchParams.has("_stateHash");
 }

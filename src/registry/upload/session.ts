@@ -88,8 +88,10 @@ export async function sendChunk(
     headers: {
       "content-type": "application/octet-stream",
       // Bare, as in the distribution spec: serverless-registry answers 416 to RFC 9110's form, and to a range of one
-      // byte, which it takes without this header.
-      ...(chunk.size > 1 && { "content-range": `${session.offset}-${end - 1}` }),
+      // byte, which it takes without this header. Gitea and go-containerregistry's need it.
+      ...((chunk.size > 1 || !isServerlessRegistry(session)) && {
+        "content-range": `${session.offset}-${end - 1}`,
+      }),
     },
     body: chunk,
     onPiece,
@@ -170,6 +172,11 @@ export function sessionFromRefusal(error: unknown): UploadSession | undefined {
   const offset = offsetAfter(headers);
   if (location === null || offset === undefined) return undefined;
   return { location: resolveLocation(location, new URL(url)), offset };
+}
+
+/** Only serverless-registry's upload addresses carry a hash of the upload's state. */
+export function isServerlessRegistry({ location }: UploadSession): boolean {
+  return location.searchParams.has("_stateHash");
 }
 
 function nextLocation({ headers, url }: Answer, session: UploadSession): URL {
