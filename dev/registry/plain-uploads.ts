@@ -17,6 +17,9 @@ import {
   withPart,
 } from "./upload-state.ts";
 
+/** "offset mismatch between file and model". The state of an upload that is broken has `completed` set. */
+const OFFSET_MISMATCH: Refusal = { status: 500, code: "UNKNOWN" };
+
 type Exchange = { context: RegistryContext; profile: Profile; route: Route; request: Request };
 
 /** POST at a registry that appends every PATCH to one file. */
@@ -55,15 +58,8 @@ async function append(exchange: Exchange, state: UploadState, body: IncomingBody
   const place = profile.cut === "broken" ? state.offset : storedBytes;
   if (range !== null && !profile.overwrites && Number(range.split("-")[0]) !== place)
     return refuse(misplaced);
-  // "offset mismatch between file and model"
-  if (profile.cut === "broken" && storedBytes !== state.offset)
-    return refuse({ status: 500, code: "UNKNOWN" });
-  try {
-    await write(exchange, state, body);
-  } catch (error) {
-    if (profile.cut === "forgotten") await deleteUpload(disk, state);
-    throw error;
-  }
+  if (state.completed) return refuse(OFFSET_MISMATCH);
+  await write(exchange, state, body);
   const after = withPart(state, (await sizeOf(exchange, state)) - state.offset);
   await saveUpload(disk, after);
   return tellPlace(exchange, after, profile.patched ?? 202);
@@ -73,6 +69,7 @@ async function close(exchange: Exchange, state: UploadState, body: IncomingBody)
   const { context, profile, route, request } = exchange;
   const hasBody = (declaredLength(request) ?? 0) > 0;
   if (hasBody && profile.wholePut) return refuse(profile.wholePut);
+  if (state.completed) return refuse(OFFSET_MISMATCH);
   if (hasBody) await write(exchange, state, body);
   const digest = new URL(request.url).searchParams.get("digest") ?? "";
   return withTemporaryFile(context.disk, async (temporary) => {
@@ -92,7 +89,13 @@ async function close(exchange: Exchange, state: UploadState, body: IncomingBody)
 /** Writes as the bytes come: what arrived of a body that breaks off stays, and GET tells of a body under way. */
 async function write({ context, profile }: Exchange, state: UploadState, body: IncomingBody): Promise<void> {
   await using file = await open(partPath(context.disk, state, 0), profile.overwrites ? "w" : "a");
-  for await (const piece of body.chunks()) await file.appendFile(piece);
+  try {
+    for await (const piece of body.chunks()) await file.appendFile(piece);
+  } catch (error) {
+    if (profile.cut === "forgotten") await deleteUpload(context.disk, state);
+    if (profile.cut === "broken") await saveUpload(context.disk, { ...state, completed: true });
+    throw error;
+  }
 }
 
 async function sizeOf({ context }: Exchange, state: UploadState): Promise<number> {

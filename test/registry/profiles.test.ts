@@ -1,9 +1,20 @@
 /** Uploads to registries that keep them in another way than serverless-registry does. */
 import { describe, expect, test } from "bun:test";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type Moment, reset } from "../../dev/faults/fault.ts";
+import { faultAt as planAt } from "../../dev/faults/plan.ts";
+import { startFaultProxy } from "../../dev/faults/proxy.ts";
+import type { RequestKind } from "../../dev/faults/request-kind.ts";
+import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PROFILES, type ProfileName } from "../../dev/registry/profiles.ts";
+import { PushError } from "../../src/errors.ts";
+import { answering, faultAt } from "../support/faults.ts";
 import { growingBlob } from "../support/growing-blob.ts";
 import { blobOf, clientOf, upload } from "../support/registry-client.ts";
+import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
 
 const NAMES = Object.keys(PROFILES) as ProfileName[];
@@ -38,5 +49,148 @@ describe("without faults", () => {
     await upload(clientOf(registry), blob, { chunkBytes: 600_000 });
     expect(registry.recorded("patch").map(({ bodyBytes }) => bodyBytes)).toEqual([600_000, 1]);
     expect(Buffer.from(await registry.pullBlob("team/app", digest)).equals(Buffer.from(bytes))).toBe(true);
+  });
+});
+
+describe("a connection that breaks", () => {
+  const cells = (kinds: readonly RequestKind[], moments: readonly Moment[]) =>
+    kinds.flatMap((kind) => moments.map((moment) => ({ kind, moment })));
+  const CELLS = [
+    ...cells(["first-patch", "middle-patch", "last-patch", "whole-put"], ["before", "middle", "after"]),
+    ...cells(["closing-put"], ["before", "after"]),
+  ];
+
+  describe.each(IN_CHUNKS)("at %s", (profile) => {
+    test.each(CELLS)("in the $kind, $moment, costs no upload", async ({ kind, moment }) => {
+      await using registry = await start(profile);
+      const blob = kind === "whole-put" ? blobOf(seededBytes(90_000, 93)) : FOUR_CHUNKS;
+      const { size } = blob.descriptor;
+      await using proxy = await startFaultProxy({
+        upstreamHost: () => registry.host,
+        plan: planAt(kind, 1, reset(moment)),
+        blobBytes: [size],
+      });
+      const client = clientOf(proxy);
+      await upload(client, blob, { chunkBytes: CHUNK_BYTES });
+      expect(client.registry.learned).toEqual({ maxBodyBytes: undefined, wholePuts: undefined });
+      expect(proxy.requests.filter(({ fault }) => fault !== undefined)).toHaveLength(1);
+      await expectStored(registry, blob);
+    });
+  });
+});
+
+describe("an upload that the registry has forgotten", () => {
+  const deleteFirst: Intercept = async ({ url }) => {
+    await fetch(url, { method: "DELETE" });
+    return undefined;
+  };
+
+  // The others have no DELETE.
+  test.each(IN_CHUNKS.filter((name) => !("cancelled" in PROFILES[name])))(
+    "begins anew at %s, in this process",
+    async (profile) => {
+      await using registry = await start(profile, { intercept: faultAt("patch", [3], deleteFirst) });
+      await upload(clientOf(registry), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
+      expect(registry.recorded("start-upload")).toHaveLength(2);
+      await expectStored(registry);
+    },
+  );
+
+  test.each(IN_CHUNKS)("begins anew at %s, in the next process", async (profile) => {
+    await using folder = await temporaryFolder();
+    let client = clientOf({ url: "" });
+    await using registry = await start(profile, {
+      intercept: faultAt("patch", [3], () => {
+        client.abort.abort(new PushError("INTERRUPTED", "Interrupted."));
+        return new Response(null, { status: 503 });
+      }),
+    });
+    client = clientOf(registry, { memoryDirectory: folder.path });
+    await rejection(upload(client, FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES }));
+    await rm(join(registry.directory, "objects", "team", "app", "_uploads"), { recursive: true });
+    const next = clientOf(registry, { memoryDirectory: folder.path, retries: 0 });
+    await upload(next, FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
+    await expectStored(registry);
+  });
+});
+
+describe("a session that a cut body has broken for good, as at Gitea", () => {
+  const startCutting = async () => {
+    const registry = await start("gitea");
+    const proxy = await startFaultProxy({
+      upstreamHost: () => registry.host,
+      plan: planAt("middle-patch", 1, reset("middle")),
+      blobBytes: [FOUR_CHUNKS.descriptor.size],
+    });
+    return { registry, proxy };
+  };
+
+  test("is left after three failures of the chunk", async () => {
+    const { registry, proxy } = await startCutting();
+    await using _registry = registry;
+    await using _proxy = proxy;
+    await upload(clientOf(proxy), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
+    expect(registry.recorded("patch").map(({ status }) => status)).toEqual([
+      202,
+      0,
+      500,
+      500,
+      ...Array(4).fill(202),
+    ]);
+    await expectStored(registry);
+  });
+
+  test.each([1, 2, 8])("is left by the next process, with %d as the number of retries", async (retries) => {
+    await using folder = await temporaryFolder();
+    const { registry, proxy } = await startCutting();
+    await using _registry = registry;
+    await using _proxy = proxy;
+    const options = { memoryDirectory: folder.path, retries: 0 };
+    await rejection(upload(clientOf(proxy, options), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES }));
+    await upload(clientOf(proxy, { ...options, retries }), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
+    expect(registry.recorded("start-upload")).toHaveLength(2);
+    await expectStored(registry);
+  });
+
+  test("is not suspected where the registry is overloaded, or the link breaks", async () => {
+    await using registry = await start("distribution-3", {
+      intercept: faultAt("patch", [2, 3, 4, 5], answering(503)),
+    });
+    await upload(clientOf(registry), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
+    expect(registry.recorded("start-upload")).toHaveLength(1);
+  });
+});
+
+describe("a closing PUT", () => {
+  /** The runtime sends a request without a body once more where a kept connection breaks: the answer is the second's. */
+  const sentTwice =
+    (status: number): Intercept =>
+    async (_request, _kind, answer) => {
+      await answer();
+      return answering(status, {}, JSON.stringify({ errors: [{ code: "BLOB_UPLOAD_UNKNOWN" }] }))(
+        _request,
+        _kind,
+        answer,
+      );
+    };
+
+  test.each([400, 404])("that was sent twice is done, though the second answer is %d", async (status) => {
+    await using registry = await start("olareg", {
+      intercept: faultAt("close-upload", [1], sentTwice(status)),
+    });
+    await upload(clientOf(registry, { retries: 0 }), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
+    expect(registry.recorded("start-upload")).toHaveLength(1);
+    await expectStored(registry);
+  });
+
+  test("that is refused with 400 ends the upload where the blob is not there", async () => {
+    await using registry = await start("olareg", { intercept: faultAt("close-upload", [1], answering(400)) });
+    const error = await rejection(upload(clientOf(registry), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES }));
+    expect(error).toMatchObject({ answer: { status: 400 } });
+    expect(registry.requests.slice(-3).map(({ method, status }) => `${method} ${status}`)).toEqual([
+      "PUT 400",
+      "HEAD 404",
+      "DELETE 204",
+    ]);
   });
 });

@@ -2,6 +2,7 @@ import { PushError, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import type { Registry } from "../registry.ts";
 import { shrinkChunk } from "./chunk-size.ts";
+import { isUploadRefused, statusOf } from "./failures.ts";
 import { sessionFromRefusal, type Upload } from "./session.ts";
 
 /** A connection that breaks once during the first chunk is bad luck. Twice may be a proxy's limit. */
@@ -64,17 +65,12 @@ export function suspectBodyLimit(
 /** Recognizes a 413, and GHCR's 416, which is about the size and names no offset. */
 function isSizeRefused(error: unknown): boolean {
   if (!(error instanceof PushError)) return false;
-  return (
-    error.code === "BODY_TOO_LARGE" || (statusOf(error) === 416 && sessionFromRefusal(error) === undefined)
-  );
+  if (error.code === "BODY_TOO_LARGE") return true;
+  return statusOf(error) === 416 && sessionFromRefusal(error) === undefined && !isUploadRefused(error);
 }
 
 function refusesChunks(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   const { status, specCodes } = error.answer;
   return status === 405 || status === 501 || (status < 500 && specCodes.includes("UNSUPPORTED"));
-}
-
-function statusOf(error: unknown): number | undefined {
-  return error instanceof RegistryError ? error.answer.status : undefined;
 }

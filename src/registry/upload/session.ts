@@ -139,8 +139,9 @@ export async function askUpload(
   const isRetryable = (error: unknown) =>
     isTransient(error) && (!(error instanceof RegistryError) || ++refusals <= STATUS_RETRIES);
   try {
-    const answer = await exchangePersistently(at, request, [204, 200, 202, 404], call, isRetryable);
-    if (answer.status === 404) return undefined;
+    // 400: olareg has forgotten it, and go-containerregistry's registry tells of no upload.
+    const answer = await exchangePersistently(at, request, [204, 200, 202, 400, 404], call, isRetryable);
+    if (answer.status === 400 || answer.status === 404) return undefined;
     return {
       location: nextLocation(answer, session),
       offset: offsetAfter(answer.headers) ?? session.offset,
