@@ -18,6 +18,7 @@ const UPLOAD = object({
 const LIMITS = object({
   maxBodyBytes: v.optional(SIZE),
   wholePuts: v.optional(v.picklist(["only", "preferred"])),
+  emptyPuts: v.optional(v.boolean()),
   bytesPerSecond: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0))),
 });
 

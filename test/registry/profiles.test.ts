@@ -9,9 +9,10 @@ import type { RequestKind } from "../../dev/faults/request-kind.ts";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PROFILES, type ProfileName } from "../../dev/registry/profiles.ts";
 import { PushError } from "../../src/errors.ts";
+import { connect } from "../../src/registry/connect.ts";
 import { answering, faultAt } from "../support/faults.ts";
 import { growingBlob } from "../support/growing-blob.ts";
-import { blobOf, clientOf, upload } from "../support/registry-client.ts";
+import { blobOf, clientAt, clientOf, connectOptions, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -72,7 +73,11 @@ describe("a connection that breaks", () => {
       });
       const client = clientOf(proxy);
       await upload(client, blob, { chunkBytes: CHUNK_BYTES });
-      expect(client.registry.learned).toEqual({ maxBodyBytes: undefined, wholePuts: undefined });
+      expect(client.registry.learned).toEqual({
+        maxBodyBytes: undefined,
+        wholePuts: undefined,
+        emptyPuts: undefined,
+      });
       expect(proxy.requests.filter(({ fault }) => fault !== undefined)).toHaveLength(1);
       await expectStored(registry, blob);
     });
@@ -192,5 +197,72 @@ describe("a closing PUT", () => {
       "HEAD 404",
       "DELETE 204",
     ]);
+  });
+});
+
+describe("a registry that takes no PUT with a body", () => {
+  const SMALL = blobOf(seededBytes(5000, 94));
+  const OTHER = blobOf(seededBytes(6000, 95));
+  const kindsOf = ({ requests }: TestRegistry, from = 0) =>
+    requests.slice(from).flatMap(({ method, status }) => (status < 400 ? method : []));
+
+  /** Distribution, behind something that refuses the bodies of PUTs. */
+  const refusing = (status: number) =>
+    start("distribution-3", {
+      intercept: (request, kind) =>
+        kind === "close-upload" && Number(request.headers.get("content-length")) > 0
+          ? new Response(null, { status })
+          : undefined,
+    });
+
+  test.each<[string, () => Promise<TestRegistry>]>([
+    ["the Rust container-registry", () => start("container-registry")],
+    ["405", () => refusing(405)],
+    ["500", () => refusing(500)],
+    ["501", () => refusing(501)],
+  ])("gets one PATCH and an empty PUT: %s", async (_, open) => {
+    await using registry = await open();
+    const client = clientOf(registry);
+    await upload(client, SMALL);
+    await expectStored(registry, SMALL);
+    const before = registry.requests.length;
+    await upload(client, OTHER);
+    expect(kindsOf(registry, before)).toEqual(["POST", "PATCH", "PUT"]);
+    await expectStored(registry, OTHER);
+  });
+
+  test("gets them from the next process as well", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await start("container-registry");
+    await upload(clientOf(registry, { memoryDirectory: folder.path }), SMALL);
+    const before = registry.requests.length;
+    const next = await connect(connectOptions(registry, folder.path), clientOf(registry));
+    await upload(clientAt(next), OTHER);
+    expect(registry.requests.slice(before).map(({ method }) => method)).toEqual([
+      "GET",
+      "POST",
+      "PATCH",
+      "PUT",
+    ]);
+  });
+
+  test("is not suspected after one 500", async () => {
+    await using registry = await start("distribution-3", {
+      intercept: faultAt("close-upload", [1], answering(500)),
+    });
+    const client = clientOf(registry);
+    await upload(client, SMALL);
+    expect(registry.recorded("patch")).toEqual([]);
+    expect(client.registry.learned.emptyPuts).toBeUndefined();
+  });
+
+  test("is none where chunks are refused, too: the refusal is final", async () => {
+    await using registry = await start("distribution-3", {
+      intercept: (_, kind) =>
+        kind === "close-upload" || kind === "patch" ? new Response(null, { status: 405 }) : undefined,
+    });
+    const error = await rejection(upload(clientOf(registry), SMALL));
+    expect(error).toMatchObject({ answer: { status: 405 } });
+    expect(registry.requests.length).toBeLessThan(10);
   });
 });

@@ -21,8 +21,13 @@ export function learnFromRefusal(registry: Registry, upload: Upload, size: numbe
   // A registry that advertises a maximum takes chunks, and no larger body.
   const mayBeWhole = limits.maxBytes === undefined;
   // Google Artifact Registry takes no chunks, GHCR only small ones: https://github.com/orgs/community/discussions/26299
-  if (!isWhole && mayBeWhole && refusesChunks(error)) {
+  if (!isWhole && mayBeWhole && isUnsupported(error)) {
     learned.wholePuts = "only";
+    return true;
+  }
+  // Some registries take no body with a PUT.
+  if (isWhole && learned.wholePuts !== "only" && !learned.emptyPuts && isUnsupported(error)) {
+    learned.emptyPuts = true;
     return true;
   }
   if (!isSizeRefused(error)) return false;
@@ -69,7 +74,7 @@ function isSizeRefused(error: unknown): boolean {
   return statusOf(error) === 416 && sessionFromRefusal(error) === undefined && !isUploadRefused(error);
 }
 
-function refusesChunks(error: unknown): boolean {
+function isUnsupported(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   const { status, specCodes } = error.answer;
   return status === 405 || status === 501 || (status < 500 && specCodes.includes("UNSUPPORTED"));

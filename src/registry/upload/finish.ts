@@ -13,6 +13,7 @@ import {
   askUpload,
   closeUpload,
   giveUp,
+  isServerlessRegistry,
   sendChunk,
   sessionFromRefusal,
   startUpload,
@@ -63,6 +64,8 @@ function workOn(at: Repository, blob: Outgoing, upload: Upload, options: FinishO
     restarts: 0,
     /** Whether the last request was the closing PUT. */
     isClosing: false,
+    /** Whether the blob goes up in a PATCH even if it fits one chunk. */
+    isSplit: at.registry.learned.emptyPuts,
     /** Closing PUTs of this session that failed as if it were dead. */
     closeFailures: 0,
     deaths: 0,
@@ -92,7 +95,9 @@ export async function finishUpload(
   const work = workOn(at, blob, upload, options, turn);
   for (;;) {
     try {
-      return await sendRest(work);
+      const descriptor = await sendRest(work);
+      if (work.isSplit) at.registry.learned.emptyPuts = true;
+      return descriptor;
     } catch (error) {
       options.signal.throwIfAborted();
       const mayGoOn = work.failures.count < retries.count && isPassing(error);
@@ -114,7 +119,7 @@ async function sendRest(work: Work): Promise<Descriptor> {
   while (work.descriptor === undefined || upload.session.offset < work.descriptor.size) {
     const { session } = upload;
     const chunk = await readChunk(work);
-    if (session.offset === 0 && chunk.size === work.descriptor?.size)
+    if (session.offset === 0 && chunk.size === work.descriptor?.size && !work.isSplit)
       return close(work, work.descriptor, chunk);
     if (chunk.size === 0) break;
     const next = await sendInTurn(work, session.offset, (onPiece) =>
@@ -198,6 +203,7 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
   const { at, upload, options } = work;
   if (!work.isClosing) work.stuck++;
   else if (maySessionBeDead(error)) work.closeFailures++;
+  work.isSplit ||= isBodyRefused(work, error);
   const current = sessionFromRefusal(error) ?? (await askUpload(at, upload.session, options));
   const sizeBytes = work.descriptor?.size ?? work.reach;
   const hasNothing = work.furthest === 0 && !current?.offset;
@@ -232,4 +238,10 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
   const started = await startUpload(at, options);
   upload.isRecalled = false;
   await moveTo(work, started);
+}
+
+/** Tells whether PUTs with a body may fail for it: the Rust registry answers 500 to each, in a new session as well. */
+function isBodyRefused({ at, upload, furthest, isClosing, deaths }: Work, error: unknown): boolean {
+  if (!isClosing || furthest > 0 || deaths === 0 || statusOf(error) !== 500) return false;
+  return at.registry.learned.wholePuts !== "only" && !isServerlessRegistry(upload.session);
 }

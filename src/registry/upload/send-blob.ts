@@ -56,6 +56,7 @@ export async function sendUpload(
   let upload = begun;
   let resumedBytes = upload.session.offset;
   let refusals = 0;
+  const tookBodies = registry.learned.emptyPuts;
   let { descriptor } = blob;
   // Its failure reaches us through `slice`.
   blob.end.then((end) => (descriptor = end)).catch(() => undefined);
@@ -66,7 +67,7 @@ export async function sendUpload(
       await forgetUpload(registry.notes, uploadKey(at, sent.digest));
       // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
       const hasNews = options.chunkBytes === undefined && registry.link.takeNews();
-      if (refusals > 0 || hasNews) await noteLimits(registry);
+      if (refusals > 0 || hasNews || registry.learned.emptyPuts !== tookBodies) await noteLimits(registry);
       return { descriptor: sent, sentBytes: sent.size - resumedBytes, resumedBytes };
     } catch (error) {
       // The same command resumes what was interrupted or broke off.
@@ -87,10 +88,11 @@ export async function sendUpload(
 
 /** Notes what worked where something else was refused, and how fast it went. */
 async function noteLimits({ notes, origin, learned, link }: Registry): Promise<void> {
-  const { maxBodyBytes, wholePuts } = learned;
+  const { maxBodyBytes, wholePuts, emptyPuts } = learned;
   await rememberLimits(notes, origin, {
     maxBodyBytes,
     wholePuts: wholePuts === "refused" ? undefined : wholePuts,
+    emptyPuts,
     bytesPerSecond: link.bytesPerSecond(),
   });
 }
