@@ -1,6 +1,6 @@
 /** Uploads to registries that keep them in another way than serverless-registry does. */
 import { describe, expect, test } from "bun:test";
-import { rm } from "node:fs/promises";
+import { appendFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Moment, reset } from "../../dev/faults/fault.ts";
 import { faultAt as planAt } from "../../dev/faults/plan.ts";
@@ -10,9 +10,11 @@ import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PROFILES, type ProfileName } from "../../dev/registry/profiles.ts";
 import { PushError } from "../../src/errors.ts";
 import { connect } from "../../src/registry/connect.ts";
+import { noteUpload } from "../../src/registry/upload/begin.ts";
+import { askUpload, startUpload } from "../../src/registry/upload/session.ts";
 import { answering, faultAt } from "../support/faults.ts";
 import { growingBlob } from "../support/growing-blob.ts";
-import { blobOf, clientAt, clientOf, connectOptions, upload } from "../support/registry-client.ts";
+import { blobOf, clientAt, clientOf, connectOptions, ensure, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -265,4 +267,73 @@ describe("a registry that takes no PUT with a body", () => {
     expect(error).toMatchObject({ answer: { status: 405 } });
     expect(registry.requests.length).toBeLessThan(10);
   });
+});
+
+describe("a PATCH of a dead process that is still being delivered", () => {
+  test("is waited for: nothing is sent until the upload stands still", async () => {
+    await using folder = await temporaryFolder();
+    let grow = async () => {};
+    let toCome = 3;
+    await using registry = await start("distribution-3", {
+      intercept: async (_, kind, answer) => {
+        if (kind !== "upload-status" || toCome-- <= 0) return undefined;
+        const told = await answer();
+        await grow();
+        return told;
+      },
+    });
+    const client = clientOf(registry, { memoryDirectory: folder.path });
+    const { descriptor } = FOUR_CHUNKS;
+    const { limits, ...session } = await startUpload(client, client);
+    await noteUpload(client, descriptor, { session, limits, chunkBytes: CHUNK_BYTES });
+    const [uuid = ""] = /[^/]+$/.exec(session.location.pathname) ?? [];
+    const file = join(registry.directory, "objects", "team", "app", "_uploads", uuid, "part-0");
+    let bytes = 0;
+    grow = async () => {
+      await appendFile(file, await FOUR_CHUNKS.content.slice(bytes, bytes + 20_000).bytes());
+      bytes += 20_000;
+    };
+    await grow();
+    const { resumedBytes } = await upload(client, FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
+    expect(resumedBytes).toBe(80_000);
+    expect(registry.recorded("patch").map(({ status }) => status)).toEqual([202, 202, 202]);
+    await expectStored(registry);
+  });
+
+  test("is waited for a limited time", async () => {
+    let bytes = 0;
+    const intercept: Intercept = async (_, kind, answer) => {
+      if (kind !== "upload-status") return undefined;
+      const { headers } = await answer();
+      return new Response(null, {
+        status: 204,
+        headers: { location: headers.get("location") ?? "", range: `0-${++bytes}` },
+      });
+    };
+    await using registry = await start("distribution-3", { intercept });
+    const client = clientOf(registry);
+    const session = await startUpload(client, client);
+    await askUpload(client, session, client);
+    expect(registry.recorded("upload-status").length).toBeLessThan(100);
+  });
+
+  test.each(["DIGEST_INVALID", "BLOB_UPLOAD_INVALID"])(
+    "and ruins the upload makes the blob be sent once more from its start: %s",
+    async (code) => {
+      let ruined: string | undefined;
+      await using registry = await start("distribution-3", {
+        intercept: (request, kind, answer) => {
+          if (kind !== "close-upload") return undefined;
+          const { pathname } = new URL(request.url);
+          ruined ??= pathname;
+          if (pathname !== ruined) return undefined;
+          return answering(400, {}, JSON.stringify({ errors: [{ code }] }))(request, kind, answer);
+        },
+      });
+      const sent = await ensure(clientOf(registry), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
+      expect(sent.how).toBe("sent");
+      expect(registry.recorded("start-upload")).toHaveLength(2);
+      await expectStored(registry);
+    },
+  );
 });

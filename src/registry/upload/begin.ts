@@ -84,7 +84,10 @@ export async function resumeUpload(
   const location = new URL(saved.location);
   const { offset, chunkBytes, minBytes, maxBytes } = saved;
   const mostBytes = Math.min(options.chunkBytes ?? chunkBytes, learned.maxBodyBytes ?? chunkBytes);
-  const current = isUploadOf(at, location) ? await askUpload(at, { location, offset }, options) : undefined;
+  const chunkEnd = Math.min(offset + chunkBytes, size);
+  const current = isUploadOf(at, location)
+    ? await askUpload(at, { location, offset }, options, chunkEnd)
+    : undefined;
   if (current !== undefined && chunkBytes <= mostBytes && current.offset <= size) {
     return { session: current, isRecalled: true, chunkBytes, limits: { minBytes, maxBytes } };
   }

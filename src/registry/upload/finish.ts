@@ -204,8 +204,9 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
   if (!work.isClosing) work.stuck++;
   else if (maySessionBeDead(error)) work.closeFailures++;
   work.isSplit ||= isBodyRefused(work, error);
-  const current = sessionFromRefusal(error) ?? (await askUpload(at, upload.session, options));
   const sizeBytes = work.descriptor?.size ?? work.reach;
+  const chunkEnd = Math.min(upload.session.offset + upload.chunkBytes, sizeBytes);
+  const current = sessionFromRefusal(error) ?? (await askUpload(at, upload.session, options, chunkEnd));
   const hasNothing = work.furthest === 0 && !current?.offset;
   const bodyBytes = Math.min(upload.chunkBytes, sizeBytes);
   work.cuts = isCut(error) && hasNothing ? work.cuts + 1 : 0;

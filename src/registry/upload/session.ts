@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { PushError, RegistryError } from "../../errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { pullScope } from "../auth/scope.ts";
@@ -10,6 +11,9 @@ import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 
 /** Few: the next PATCH tells as well where an upload stands. */
 const STATUS_RETRIES = 2;
+
+/** How often an upload that moves by itself is asked for again. */
+const MAX_STATUS_WAITS = 30;
 
 /** The place of an upload. */
 export type UploadSession = {
@@ -126,10 +130,29 @@ export async function closeUpload(
 }
 
 /**
- * GET: asks where an upload stands. Undefined if the server has forgotten it. If the server does not say, for want of
- * rights or because it fails at the question, the session stays as it was, and the next PATCH tells.
+ * GET: asks where an upload stands, until it stands still: a proxy may still deliver the PATCH of a broken connection.
+ * Undefined if the server has forgotten it. If the server does not say, for want of rights or because it fails at the
+ * question, the session stays as it was, and the next PATCH tells.
+ *
+ * @param chunkEnd the offset after the chunk that was sent last. No more can come then
  */
 export async function askUpload(
+  at: Repository,
+  session: UploadSession,
+  call: Call,
+  chunkEnd?: number,
+): Promise<UploadSession | undefined> {
+  let known = session;
+  for (let waits = 0; ; waits++) {
+    const current = await askOnce(at, known, call);
+    const stands = current === undefined || current.offset <= known.offset || current.offset === chunkEnd;
+    if (stands || waits >= MAX_STATUS_WAITS) return current;
+    known = current;
+    await sleep(at.registry.retries.baseDelayMs, undefined, call).catch(() => call.signal.throwIfAborted());
+  }
+}
+
+async function askOnce(
   at: Repository,
   session: UploadSession,
   call: Call,
