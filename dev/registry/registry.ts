@@ -10,6 +10,7 @@ import { R2_MAX_PARTS } from "./part-rules.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
 import type { Route } from "./route.ts";
 import { refuseWithoutToken, type TokenAuthority } from "./token-auth.ts";
+import { forgetUploads } from "./upload-state.ts";
 
 export type StrictRegistryOptions = {
   /** Where blobs, uploads and manifests live. A registry started on it later goes on from there. */
@@ -21,7 +22,7 @@ export type StrictRegistryOptions = {
   /** Without them nobody is asked who they are. */
   credentials?: Credentials;
   /** Tokens are wanted, which this one gives away. */
-  tokens?: TokenAuthority;
+  tokens?: TokenAuthority | undefined;
   /** Announced as OCI-Chunk-Min-Length. @default 5242880 */
   minChunkBytes?: number;
   /** Announced as OCI-Chunk-Max-Length. @default 100000000 */
@@ -69,6 +70,7 @@ export async function startStrictRegistry(options: StrictRegistryOptions): Promi
     profile: options.profile && PROFILES[options.profile],
     lock: createKeyedLock(),
   };
+  if (context.profile?.forgetful) await forgetUploads(context.disk);
   const requests: RequestRecord[] = [];
   const underWay = new Set<Promise<unknown>>();
 
