@@ -323,6 +323,56 @@ describe("a registry that is mistaken about what it has", () => {
   });
 });
 
+describe("a registry that has lost blobs when the manifest comes", () => {
+  const image = dockerArchive([SMALL, LARGE, OTHER]);
+
+  /** Loses the blobs with these sizes before the first manifest, as a garbage collection does. */
+  async function setUpLosing(isLost: (sizeBytes: number) => boolean) {
+    let folder = "";
+    const lose: Intercept = async () => {
+      const blobs = join(folder, "objects", "team", "app", "_blobs");
+      for (const name of await readdir(blobs)) {
+        const file = Bun.file(join(blobs, name));
+        if (isLost(file.size)) await file.delete();
+      }
+      return undefined;
+    };
+    const setup = await setUp(image, { intercept: faultAt("put-manifest", [1], lose) });
+    folder = setup.registry.directory;
+    return setup;
+  }
+
+  test.each<[string, (sizeBytes: number) => boolean, number]>([
+    ["a layer", (size) => size > 100_000, 1],
+    ["each blob", () => true, 4],
+  ])("gets %s once more, and no other", async (_, isLost, count) => {
+    await using setup = await setUpLosing(isLost);
+    const { code, stderr } = await setup.run();
+    expect(code, stderr).toBe(0);
+    await expectPulled(setup.registry, image);
+    expect(setup.registry.recorded("start-upload")).toHaveLength(4 + count);
+    // It names the first one that it lacks.
+    expect(setup.registry.recorded("put-manifest")).toHaveLength(1 + count);
+  });
+
+  test("gets each blob once more, and not for ever", async () => {
+    const digests: string[] = [];
+    await using setup = await setUp(image, {
+      intercept: async (request, kind) => {
+        if (kind === "close-upload") digests.push(new URL(request.url).searchParams.get("digest") ?? "");
+        if (kind !== "put-manifest") return undefined;
+        const body = JSON.stringify({ errors: [{ code: "BLOB_UNKNOWN", message: digests.join() }] });
+        return new Response(body, { status: 400, headers: { "content-type": "application/json" } });
+      },
+    });
+    const { code, stderr } = await setup.run();
+    expect(code).toBe(1);
+    expect(stderr).toContain("BLOB_UNKNOWN");
+    expect(setup.registry.recorded("start-upload")).toHaveLength(8);
+    expect(setup.registry.recorded("put-manifest")).toHaveLength(2);
+  });
+});
+
 describe("a damaged cache", () => {
   const image = dockerArchive([LARGE]);
   const pointerPath = join(".cache", `${hexOf(digestOf(LARGE.raw))}-ptr`);

@@ -52,6 +52,7 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
       toldBodyBytes: noted.maxBodyBytes,
       toldAtMs: noted.toldAtMs,
       wholePuts: noted.wholePuts,
+      emptyPuts: noted.emptyPuts,
     },
     link: linkRate(noted.bytesPerSecond),
   };

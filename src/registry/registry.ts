@@ -21,6 +21,8 @@ type Learned = {
    * be tiny, `refused` where that does not work either.
    */
   wholePuts: "only" | "preferred" | "refused" | undefined;
+  /** Whether a PUT must have no body, so that each blob goes up in a PATCH at least. */
+  emptyPuts: boolean | undefined;
 };
 
 /** A registry, and how to talk to it. It knows no repository and no single request. */

@@ -19,6 +19,7 @@ const LIMITS = object({
   maxBodyBytes: v.optional(SIZE),
   wholePuts: v.optional(v.picklist(["only", "preferred"])),
   toldAtMs: v.optional(SIZE),
+  emptyPuts: v.optional(v.boolean()),
   bytesPerSecond: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0))),
 });
 
@@ -53,9 +54,9 @@ export async function forgetUpload(notes: NoteFolder, key: UploadKey): Promise<v
  * week ago, or nobody knows when, is tried again.
  */
 export async function recallLimits(notes: NoteFolder, origin: string): Promise<LimitNote> {
-  const { bytesPerSecond, ...told } = (await readNote(notes, limitName(origin), LIMITS)) ?? {};
+  const { bytesPerSecond, emptyPuts, ...told } = (await readNote(notes, limitName(origin), LIMITS)) ?? {};
   const ageMs = Date.now() - (told.toldAtMs ?? 0);
-  return { ...(ageMs >= 0 && ageMs < LIMITS_AGE_MS && told), bytesPerSecond };
+  return { ...(ageMs >= 0 && ageMs < LIMITS_AGE_MS && told), emptyPuts, bytesPerSecond };
 }
 
 export async function rememberLimits(notes: NoteFolder, origin: string, note: LimitNote): Promise<void> {

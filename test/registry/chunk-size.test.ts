@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { chooseChunkSize, readChunkLimits } from "../../src/registry/upload/chunk-size.ts";
+import { chooseChunkSize, readChunkLimits, shrinkChunk } from "../../src/registry/upload/chunk-size.ts";
 
 const NO_LIMITS = { minBytes: undefined, maxBytes: undefined };
 const CLOUDFLARE = { minBytes: 5_242_880, maxBytes: 100_000_000 };
@@ -60,6 +60,26 @@ describe("the chunk size", () => {
 
   test("is no less than 64 KiB, whatever a note says of what passed", () => {
     expect(chooseChunkSize(3e9, undefined, NO_LIMITS, 1)).toBe(65_536);
+  });
+
+  test.each([
+    ["smaller chunks than were wished", 20_000_001, 5_000_000, NO_LIMITS, 4_000_001],
+    ["smaller chunks than the maximum", 200_000_001, undefined, CLOUDFLARE, 66_666_667],
+    ["as few as one chunk more", 100_001_023, undefined, CLOUDFLARE, 50_000_512],
+    ["larger chunks, at the registry's minimum", 10_485_761, 5_242_880, CLOUDFLARE, 5_242_881],
+    ["what was wished, for a tail of 1 KiB", 20_001_024, 5_000_000, NO_LIMITS, 5_000_000],
+    ["what was wished, without a tail", 20_000_000, 5_000_000, NO_LIMITS, 5_000_000],
+  ])("leaves no tail below 1 KiB: %s", (_, blobBytes, wish, limits, expected) => {
+    expect(chooseChunkSize(blobBytes, wish, limits, undefined, 1e9)).toBe(expected);
+  });
+
+  test("is left with a small tail where the registry allows one size alone", () => {
+    const limits = { minBytes: 70_000, maxBytes: 70_000 };
+    expect(chooseChunkSize(140_001, undefined, limits)).toBe(70_000);
+  });
+
+  test("is halved upwards, so that two chunks are enough", () => {
+    expect(shrinkChunk(1_500_001)).toBe(750_001);
   });
 
   test("of an empty blob is no zero", () => {

@@ -113,7 +113,7 @@ describe("chunks on a slow link", () => {
     expect(wishing.link.bytesPerSecond()).not.toBe(noted);
     const next = await connect(options, call);
     expect(next.link.bytesPerSecond()).toBe(noted);
-    await upload(clientAt(next));
+    await upload(clientAt(next), blobOf(seededBytes(12 * MIB + 5000, 54)));
     expect(chunksOf(registry)[0]).toBe(4 * noted);
   });
 });

@@ -8,10 +8,11 @@ import type { Call, Repository } from "../registry.ts";
 import { assertChunkLimits, chooseChunkSize } from "./chunk-size.ts";
 import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 import type { NamedBlob, Outgoing } from "./outgoing.ts";
-import { goesWhole, isServerlessRegistry, planChunks, R2_MAX_BLOB_BYTES } from "./plan-chunks.ts";
+import { goesWhole, planChunks, R2_MAX_BLOB_BYTES } from "./plan-chunks.ts";
 import {
   askUpload,
   cancelUpload,
+  isServerlessRegistry,
   mountBlob,
   type StartedUpload,
   startUpload,
@@ -85,7 +86,10 @@ export async function resumeUpload(
   // As for a new upload: the server's minimum is stronger than a wish.
   const wishBytes = options.chunkBytes ?? chunkBytes;
   const mostBytes = chooseChunkSize(size, wishBytes, limits, learned.maxBodyBytes);
-  const current = isUploadOf(at, location) ? await askUpload(at, { location, offset }, options) : undefined;
+  const chunkEnd = Math.min(offset + chunkBytes, size);
+  const current = isUploadOf(at, location)
+    ? await askUpload(at, { location, offset }, options, chunkEnd)
+    : undefined;
   const isFree = !isServerlessRegistry({ location, offset });
   if (current !== undefined && current.offset <= size && (isFree || chunkBytes <= mostBytes)) {
     return { session: current, isRecalled: true, chunkBytes: Math.min(chunkBytes, mostBytes), limits };

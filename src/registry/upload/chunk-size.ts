@@ -23,6 +23,9 @@ const MAX_CHUNKS = 10_000;
 /** `Range: 0-0` means one byte or none, so a first chunk of one byte could not be told from a lost one. */
 const MIN_CHUNK_BYTES = 2;
 
+/** Registries read the range of a single byte in different ways. */
+const LEAST_TAIL_BYTES = 1024;
+
 /** The limits that a registry advertises when an upload begins. */
 export type ChunkLimits = {
   /** `OCI-Chunk-Min-Length`. Only the last chunk may be smaller. */
@@ -85,10 +88,19 @@ export function chooseChunkSize(
   );
   const wanted =
     wishBytes ?? Math.min(linkChunk(limits, bytesPerSecond), limits.maxBytes ?? DEFAULT_CHUNK_BYTES);
-  return Math.min(
-    Math.max(wanted, limits.minBytes ?? 0, MIN_CHUNK_BYTES, Math.ceil(blobBytes / MAX_CHUNKS)),
-    maxBytes,
-  );
+  const leastBytes = Math.max(limits.minBytes ?? 0, MIN_CHUNK_BYTES, Math.ceil(blobBytes / MAX_CHUNKS));
+  return withoutTail(blobBytes, Math.min(Math.max(wanted, leastBytes), maxBytes), leastBytes, maxBytes);
+}
+
+/** Avoids a last chunk of a few bytes, if possible by smaller chunks: a limit that nobody announced may be exact. */
+function withoutTail(blobBytes: number, chunkBytes: number, leastBytes: number, maxBytes: number): number {
+  const tailBytes = blobBytes % chunkBytes;
+  if (blobBytes <= chunkBytes || tailBytes === 0 || tailBytes >= LEAST_TAIL_BYTES) return chunkBytes;
+  const fullChunks = Math.floor(blobBytes / chunkBytes);
+  const smaller = Math.ceil(blobBytes / (fullChunks + 1));
+  if (smaller >= leastBytes) return smaller;
+  const larger = Math.ceil(blobBytes / fullChunks);
+  return larger <= maxBytes ? larger : chunkBytes;
 }
 
 function linkChunk({ minBytes = LEAST_LINK_BYTES }: ChunkLimits, bytesPerSecond: number | undefined): number {
@@ -98,12 +110,12 @@ function linkChunk({ minBytes = LEAST_LINK_BYTES }: ChunkLimits, bytesPerSecond:
 }
 
 /**
- * Returns the size to try after a body was refused: what the refusal advertises, at most half. Undefined at the
+ * Returns the size to try after a body was refused: what the refusal advertises, at most half, rounded up. Undefined at the
  * server's minimum, or at 64 KiB.
  */
 export function shrinkChunk(refusedBytes: number, minBytes = 0, refusal?: Headers): number | undefined {
   const leastBytes = Math.max(minBytes, LEAST_CHUNK_BYTES);
   if (refusedBytes <= leastBytes) return undefined;
   const advertised = refusal && readChunkLimits(refusal).maxBytes;
-  return Math.max(Math.min(advertised ?? refusedBytes, Math.floor(refusedBytes / 2)), leastBytes);
+  return Math.max(Math.min(advertised ?? refusedBytes, Math.ceil(refusedBytes / 2)), leastBytes);
 }

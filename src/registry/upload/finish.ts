@@ -1,13 +1,12 @@
-import { PushError, RegistryError } from "../../errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { backOff, NO_FAILURES } from "../../retry.ts";
-import { findBlob } from "../find-blob.ts";
-import { isTransient, retryAfterMs } from "../http/transient.ts";
+import { retryAfterMs } from "../http/transient.ts";
 import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
 import { assertSize, type BeginOptions, noteUpload } from "./begin.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
+import { isCut, isPassing, isThere, maySessionBeDead, statusOf } from "./failures.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { adaptChunks, planChunks } from "./plan-chunks.ts";
 import { sendInTurn, type TurnOptions } from "./send-in-turn.ts";
@@ -15,6 +14,7 @@ import {
   askUpload,
   closeUpload,
   giveUp,
+  isServerlessRegistry,
   sendChunk,
   sessionFromRefusal,
   startUpload,
@@ -27,6 +27,9 @@ const CLOSE_MS_PER_MB = 300;
 
 /** How often a blob is sent again because the server has all of it, and cannot put it together. */
 const MAX_DEATHS = 2;
+
+/** Failures of one chunk at one place, the last a 500, after which the session is left. */
+const MAX_STUCK = 3;
 
 /** Progress in smaller steps earns no retries: a 416 might move the offset by a byte at a time. */
 const LEAST_PROGRESS_BYTES = 1024 * 1024;
@@ -59,9 +62,13 @@ function workOn(at: Repository, blob: Outgoing, upload: Upload, options: FinishO
     restarts: 0,
     /** Whether the last request was the closing PUT. */
     isClosing: false,
+    /** Whether the blob goes up in a PATCH even if it fits one chunk. */
+    isSplit: at.registry.learned.emptyPuts,
     /** Closing PUTs of this session that failed as if it were dead. */
     closeFailures: 0,
     deaths: 0,
+    /** Failures of the chunk at this place. */
+    stuck: 0,
     /** Connections in a row that broke before anything was there. */
     cuts: 0,
   };
@@ -86,14 +93,17 @@ export async function finishUpload(
   const work = workOn(at, blob, upload, options, turn);
   for (;;) {
     try {
-      return await sendRest(work);
+      const descriptor = await sendRest(work);
+      if (work.isSplit) at.registry.learned.emptyPuts = true;
+      return descriptor;
     } catch (error) {
       options.signal.throwIfAborted();
-      if (work.failures.count >= retries.count || !mayGoOn(error)) throw error;
-      work.failures = await backOff(retries, work.failures, error, retryAfterMs(error), options);
-      if (work.isClosing && work.descriptor !== undefined) {
-        if ((await findBlob(at, work.descriptor.digest, options)) !== undefined) return work.descriptor;
-      }
+      const mayGoOn = work.failures.count < retries.count && isPassing(error);
+      if (mayGoOn) work.failures = await backOff(retries, work.failures, error, retryAfterMs(error), options);
+      const { descriptor } = work;
+      if (work.isClosing && descriptor && (await isThere(at, descriptor.digest, error, mayGoOn, options)))
+        return descriptor;
+      if (!mayGoOn) throw error;
       await findPlace(work, error);
     }
   }
@@ -108,7 +118,7 @@ async function sendRest(work: Work): Promise<Descriptor> {
       await beginAnew(work, upload.session);
     const { session } = upload;
     const chunk = await readChunk(work);
-    if (session.offset === 0 && chunk.size === work.descriptor?.size)
+    if (session.offset === 0 && chunk.size === work.descriptor?.size && !work.isSplit)
       return close(work, work.descriptor, chunk);
     if (chunk.size === 0) break;
     const next = await sendInTurn(work, session.offset, chunk.size, (onPiece, call) =>
@@ -155,6 +165,7 @@ async function moveTo(work: Work, session: UploadSession): Promise<void> {
   if (gainedBytes > 0 && gainedBytes >= Math.min(upload.chunkBytes, LEAST_PROGRESS_BYTES, missingBytes)) {
     work.secured = work.furthest;
     work.failures = NO_FAILURES;
+    work.stuck = 0;
   }
   if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
 }
@@ -162,9 +173,12 @@ async function moveTo(work: Work, session: UploadSession): Promise<void> {
 /** Asks after a failure where the upload stands. Begins it anew where it is gone, dead, or in too large chunks. */
 async function findPlace(work: Work, error: unknown): Promise<void> {
   const { at, upload, options } = work;
-  if (work.isClosing && maySessionBeDead(error)) work.closeFailures++;
-  const current = sessionFromRefusal(error) ?? (await askUpload(at, upload.session, options));
+  if (!work.isClosing) work.stuck++;
+  else if (maySessionBeDead(error)) work.closeFailures++;
+  work.isSplit ||= isBodyRefused(work, error);
   const sizeBytes = work.descriptor?.size ?? work.reach;
+  const chunkEnd = Math.min(upload.session.offset + upload.chunkBytes, sizeBytes);
+  const current = sessionFromRefusal(error) ?? (await askUpload(at, upload.session, options, chunkEnd));
   const hasNothing = work.furthest === 0 && !current?.offset;
   const bodyBytes = Math.min(upload.chunkBytes, sizeBytes);
   work.cuts = isCut(error) && hasNothing ? work.cuts + 1 : 0;
@@ -173,7 +187,9 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
   const isTooLarge = hasNothing && plannedBytes * SHRINK_FACTOR <= bodyBytes;
   // After a failed close, serverless-registry still tells of a session that is dead for good.
   const isDead = work.closeFailures > 1;
-  if (current !== undefined && current.offset <= sizeBytes && !isDead && !isTooLarge) {
+  // Gitea's session is, too, once a body was cut.
+  const isStuck = statusOf(error) === 500 && work.stuck >= Math.min(MAX_STUCK, at.registry.retries.count);
+  if (current !== undefined && current.offset <= sizeBytes && !isDead && !isStuck && !isTooLarge) {
     await moveTo(work, current);
     return;
   }
@@ -196,26 +212,15 @@ async function beginAnew(work: Work, current: UploadSession | undefined): Promis
   work.furthest = 0;
   work.secured = 0;
   work.closeFailures = 0;
+  work.stuck = 0;
   if (current !== undefined) await giveUp(at, { ...upload, session: current }, options);
   const started = await startUpload(at, options);
   upload.isRecalled = false;
   await moveTo(work, started);
 }
 
-/** Tells whether an upload may resume: after a transient failure, a wrong offset, or a forgotten session. */
-function mayGoOn(error: unknown): boolean {
-  if (!(error instanceof RegistryError)) return isTransient(error);
-  const { status } = error.answer;
-  if (status === 416) return sessionFromRefusal(error) !== undefined;
-  // 501, not implemented, is final although it is a 5xx.
-  return status === 404 || (status !== 501 && isTransient(error));
-}
-
-/** serverless-registry answers 500 to the closing PUT of a dead session. A 503, 52x or lost answer tells nothing. */
-function maySessionBeDead(error: unknown): boolean {
-  return error instanceof RegistryError && (error.answer.status === 500 || error.answer.status === 404);
-}
-
-function isCut(error: unknown): boolean {
-  return error instanceof PushError && error.code === "CONNECTION_LOST";
+/** Tells whether PUTs with a body may fail for it: the Rust registry answers 500 to each, in a new session as well. */
+function isBodyRefused({ at, upload, furthest, isClosing, deaths }: Work, error: unknown): boolean {
+  if (!isClosing || furthest > 0 || deaths === 0 || statusOf(error) !== 500) return false;
+  return at.registry.learned.wholePuts !== "only" && !isServerlessRegistry(upload.session);
 }

@@ -1,6 +1,6 @@
 import type { Registry } from "../registry.ts";
 import { type ChunkLimits, chooseChunkSize, LAST_CHUNK_MS } from "./chunk-size.ts";
-import type { Upload, UploadSession } from "./session.ts";
+import { isServerlessRegistry, type Upload } from "./session.ts";
 
 /** R2 cannot put together a larger blob: https://developers.cloudflare.com/r2/platform/limits/ */
 export const R2_MAX_BLOB_BYTES = 5 * 1024 ** 3;
@@ -68,9 +68,4 @@ export function fitWidth({ link, sending, learned }: Registry, limits: ChunkLimi
 /** Tells whether blobs go up in one PUT, however large. */
 export function goesWhole({ learned: { wholePuts } }: Registry): boolean {
   return wholePuts === "only" || wholePuts === "preferred";
-}
-
-/** Only serverless-registry's upload addresses carry a hash of the upload's state. */
-export function isServerlessRegistry({ location }: UploadSession): boolean {
-  return location.searchParams.has("_stateHash");
 }

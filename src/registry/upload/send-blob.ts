@@ -56,6 +56,7 @@ export async function sendUpload(
   let upload = begun;
   let resumedBytes = upload.session.offset;
   let refusals = 0;
+  const tookBodies = registry.learned.emptyPuts;
   let { descriptor } = blob;
   // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
   const hasNews = () => options.chunkBytes === undefined && registry.link.takeNews();
@@ -67,7 +68,8 @@ export async function sendUpload(
       using _probe = await awaitRate(at, blob, upload, options);
       const sent = await finishUpload(at, blob, upload, options, turn);
       await forgetUpload(registry.notes, uploadKey(at, sent.digest));
-      if (refusals > 0 || hasNews()) await noteLimits(registry);
+      const hasLearned = refusals > 0 || registry.learned.emptyPuts !== tookBodies;
+      if (hasNews() || hasLearned) await noteLimits(registry);
       return { descriptor: sent, sentBytes: sent.size - resumedBytes, resumedBytes };
     } catch (error) {
       // The same command resumes what was interrupted or broke off.
@@ -91,11 +93,12 @@ export async function sendUpload(
 
 /** Notes what worked where something else was refused, and how fast it went. */
 async function noteLimits({ notes, origin, learned, link }: Registry): Promise<void> {
-  const { toldBodyBytes, toldAtMs, wholePuts } = learned;
+  const { toldBodyBytes, toldAtMs, wholePuts, emptyPuts } = learned;
   await rememberLimits(notes, origin, {
     maxBodyBytes: toldBodyBytes,
     toldAtMs,
     wholePuts: wholePuts === "refused" ? undefined : wholePuts,
+    emptyPuts,
     bytesPerSecond: link.bytesPerSecond(),
   });
 }
