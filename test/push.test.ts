@@ -12,11 +12,12 @@ import type { PushEvent } from "../src/report/events.ts";
 import { dockerArchive, type TestImage, type TestLayer } from "./support/docker-archive.ts";
 import { answering, faultAlways, faultAt, unavailable } from "./support/faults.ts";
 import { rejection } from "./support/rejection.ts";
-import { type CliOptions, runCli, startCli } from "./support/run-cli.ts";
+import { type CliOptions, runCli } from "./support/run-cli.ts";
 import { seededBytes } from "./support/seeded-bytes.ts";
 import { tarBytes } from "./support/tar-fixture.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "./support/test-registry.ts";
+import { startWatchedPush } from "./support/watched-push.ts";
 
 // Whole processes, several at a time: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
@@ -335,6 +336,56 @@ describe("a registry that is mistaken about what it has", () => {
   });
 });
 
+describe("a registry that has lost blobs when the manifest comes", () => {
+  const image = dockerArchive([SMALL, LARGE, OTHER]);
+
+  /** Loses the blobs with these sizes before the first manifest, as a garbage collection does. */
+  async function setUpLosing(isLost: (sizeBytes: number) => boolean) {
+    let folder = "";
+    const lose: Intercept = async () => {
+      const blobs = join(folder, "objects", "team", "app", "_blobs");
+      for (const name of await readdir(blobs)) {
+        const file = Bun.file(join(blobs, name));
+        if (isLost(file.size)) await file.delete();
+      }
+      return undefined;
+    };
+    const setup = await setUp(image, { intercept: faultAt("put-manifest", [1], lose) });
+    folder = setup.registry.directory;
+    return setup;
+  }
+
+  test.each<[string, (sizeBytes: number) => boolean, number]>([
+    ["a layer", (size) => size > 100_000, 1],
+    ["each blob", () => true, 4],
+  ])("gets %s once more, and no other", async (_, isLost, count) => {
+    await using setup = await setUpLosing(isLost);
+    const { code, stderr } = await setup.run();
+    expect(code, stderr).toBe(0);
+    await expectPulled(setup.registry, image);
+    expect(setup.registry.recorded("start-upload")).toHaveLength(4 + count);
+    // It names the first one that it lacks.
+    expect(setup.registry.recorded("put-manifest")).toHaveLength(1 + count);
+  });
+
+  test("gets each blob once more, and not for ever", async () => {
+    const digests: string[] = [];
+    await using setup = await setUp(image, {
+      intercept: async (request, kind) => {
+        if (kind === "close-upload") digests.push(new URL(request.url).searchParams.get("digest") ?? "");
+        if (kind !== "put-manifest") return undefined;
+        const body = JSON.stringify({ errors: [{ code: "BLOB_UNKNOWN", message: digests.join() }] });
+        return new Response(body, { status: 400, headers: { "content-type": "application/json" } });
+      },
+    });
+    const { code, stderr } = await setup.run();
+    expect(code).toBe(1);
+    expect(stderr).toContain("BLOB_UNKNOWN");
+    expect(setup.registry.recorded("start-upload")).toHaveLength(8);
+    expect(setup.registry.recorded("put-manifest")).toHaveLength(2);
+  });
+});
+
 describe("a damaged cache", () => {
   const image = dockerArchive([LARGE]);
   const pointerPath = join(".cache", `${hexOf(digestOf(LARGE.raw))}-ptr`);
@@ -452,31 +503,52 @@ describe("uploads at a time", () => {
 });
 
 describe("an interruption", () => {
-  test.each(["SIGINT", "SIGTERM"] as const)("by %s in the middle of an upload", async (signal) => {
+  /** Sends a signal to a push when its first chunk is at the registry, which then waits. */
+  async function signalled(signal: "SIGINT" | "SIGTERM", answers: Promise<unknown>) {
     const image = dockerArchive([SMALL, LARGE]);
     const { promise: uploading, resolve } = Promise.withResolvers<void>();
-    let isFirst = true;
-    await using setup = await setUp(image, {
-      intercept: (_, kind) => {
-        if (kind !== "patch" || !isFirst) return undefined;
-        isFirst = false;
+    const setup = await setUp(image, {
+      intercept: faultAt("patch", [1], async () => {
         resolve();
-        return new Promise(() => {});
-      },
+        await answers;
+        return undefined;
+      }),
     });
-    const child = startCli([setup.target], { cwd: setup.folder });
+    const child = startWatchedPush([setup.target], { cwd: setup.folder });
     await uploading;
-    child.kill(signal);
-    const [stdout, stderr, code] = await Promise.all([
-      child.stdout.text(),
-      child.stderr.text(),
-      child.exited,
-    ]);
+    process.kill(child.pid, signal);
+    await child.says("Running chunks may end");
+    return { image, setup, child };
+  }
+
+  test("lets the running chunk end, says what was kept, and the same command sends the rest alone", async () => {
+    const { promise: answers, resolve: answer } = Promise.withResolvers<void>();
+    const { image, setup, child } = await signalled("SIGINT", answers);
+    await using _setup = setup;
+    answer();
+    const { code, stdout, stderr } = await child.ended;
     expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
-    expect(stderr).toContain("Interrupted");
-    expect(stderr).toContain("The same command goes on");
-    expect(stderr).not.toContain("bug");
+    // The small layer may be there, too.
+    expect(stderr).toMatch(/^Kept 6[56]\.\d kB of /m);
+    expect(stderr).toContain("Interrupted. Run the same command to resume.");
+    const { registry } = setup;
+    expect(registry.recorded("patch").map(({ status }) => status)).toEqual([202]);
     expect((await setup.cached()).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+    await expectNothingTagged(setup);
+
+    expect((await setup.run()).code).toBe(0);
+    const { manifest } = await expectPulled(registry, image);
+    const sentBytes = registry.recorded("patch").reduce((bytes, { bodyBytes }) => bytes + bodyBytes, 0);
+    expect(sentBytes).toBe(manifest.layers[1]?.size ?? 0);
+  });
+
+  test.each(["SIGINT", "SIGTERM"] as const)("by %s twice ends at once", async (signal) => {
+    const { image, setup, child } = await signalled(signal, new Promise(() => {}));
+    await using _setup = setup;
+    process.kill(child.pid, signal);
+    const { code, stdout, stderr } = await child.ended;
+    expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
+    expect(stderr).not.toContain("bug");
     await expectNothingTagged(setup);
 
     expect((await setup.run()).code).toBe(0);

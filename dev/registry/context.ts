@@ -1,5 +1,6 @@
 import type { Disk } from "./disk.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
+import type { Profile } from "./profiles.ts";
 
 type Limits = {
   minChunkBytes: number;
@@ -12,6 +13,8 @@ export type RegistryContext = {
   disk: Disk;
   limits: Limits;
   chunkHints: boolean;
+  /** Undefined: serverless-registry. */
+  profile: Profile | undefined;
   /** Serialises the state changes of one upload session; the key is its UUID. */
   lock: KeyedLock;
 };

@@ -4,12 +4,21 @@ import { closeUpload } from "./close-upload.ts";
 import type { RegistryContext } from "./context.ts";
 import type { IncomingBody } from "./incoming-body.ts";
 import { isReference } from "./manifest-store.ts";
+import { answerPlainUpload } from "./plain-uploads.ts";
 import { putManifest } from "./put-manifest.ts";
 import { getBlob, headBlob } from "./read-blob.ts";
 import { readManifest } from "./read-manifest.ts";
-import { isRepositoryName, type Route } from "./route.ts";
+import { isRepositoryName, type RequestKind, type Route } from "./route.ts";
 import { startUpload, uploadStatus } from "./start-upload.ts";
 import { deleteUpload, readUpload } from "./upload-state.ts";
+
+/** What registries other than serverless-registry answer in their own way. */
+const PLAIN_UPLOAD: ReadonlySet<RequestKind> = new Set([
+  "patch",
+  "close-upload",
+  "upload-status",
+  "cancel-upload",
+]);
 
 /** The Worker's router: one handler for each kind of request. */
 export async function dispatch(
@@ -20,6 +29,10 @@ export async function dispatch(
 ): Promise<Response> {
   const invalid = refuseNames(route);
   if (invalid !== undefined) return invalid;
+  const { profile } = context;
+  if (profile !== undefined && PLAIN_UPLOAD.has(route.kind)) {
+    return answerPlainUpload({ context, profile, route, request }, body);
+  }
   switch (route.kind) {
     case "ping":
       return new Response(null);

@@ -7,8 +7,10 @@ import { dispatch } from "./dispatch.ts";
 import type { IncomingBody } from "./incoming-body.ts";
 import { createKeyedLock } from "./keyed-lock.ts";
 import { R2_MAX_PARTS } from "./part-rules.ts";
+import { PROFILES, type ProfileName } from "./profiles.ts";
 import type { Route } from "./route.ts";
 import { refuseWithoutToken, type TokenAuthority } from "./token-auth.ts";
+import { forgetUploads } from "./upload-state.ts";
 
 export type StrictRegistryOptions = {
   /** Where blobs, uploads and manifests live. A registry started on it later goes on from there. */
@@ -20,7 +22,7 @@ export type StrictRegistryOptions = {
   /** Without them nobody is asked who they are. */
   credentials?: Credentials;
   /** Tokens are wanted, which this one gives away. */
-  tokens?: TokenAuthority;
+  tokens?: TokenAuthority | undefined;
   /** Announced as OCI-Chunk-Min-Length. @default 5242880 */
   minChunkBytes?: number;
   /** Announced as OCI-Chunk-Max-Length. @default 100000000 */
@@ -31,6 +33,8 @@ export type StrictRegistryOptions = {
   maxParts?: number;
   /** Whether to send the OCI-Chunk-* headers. @default true */
   chunkHints?: boolean;
+  /** Keeps uploads as another registry does. @default serverless-registry's */
+  profile?: ProfileName | undefined;
   tls?: { key: string; cert: string };
   /** Called with every finished request, right before its answer leaves. */
   onRequest?: (record: RequestRecord) => void;
@@ -63,8 +67,10 @@ export async function startStrictRegistry(options: StrictRegistryOptions): Promi
       maxParts: options.maxParts ?? R2_MAX_PARTS,
     },
     chunkHints: options.chunkHints ?? true,
+    profile: options.profile && PROFILES[options.profile],
     lock: createKeyedLock(),
   };
+  if (context.profile?.forgetful) await forgetUploads(context.disk);
   const requests: RequestRecord[] = [];
   const underWay = new Set<Promise<unknown>>();
 

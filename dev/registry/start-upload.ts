@@ -2,6 +2,7 @@ import { storedRange, uploadLocation } from "./answers.ts";
 import { mountBlob } from "./blob-store.ts";
 import type { RegistryContext } from "./context.ts";
 import { isDigest } from "./digest.ts";
+import { startPlainUpload } from "./plain-uploads.ts";
 import type { Route } from "./route.ts";
 import { createUpload, type UploadState } from "./upload-state.ts";
 
@@ -11,7 +12,11 @@ export async function startUpload(
   route: Route,
   request: Request,
 ): Promise<Response> {
-  return (await mountRequested(context, route, request)) ?? (await newSession(context, route.repository));
+  const mounted = await mountRequested(context, route, request);
+  if (mounted !== undefined) return mounted;
+  const { profile } = context;
+  if (profile !== undefined) return startPlainUpload({ context, profile, route, request });
+  return newSession(context, route.repository);
 }
 
 async function mountRequested(

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import * as v from "valibot";
 import { type Disk, readText, writeText } from "./disk.ts";
@@ -58,6 +59,15 @@ export async function saveUpload(disk: Disk, state: UploadState): Promise<void> 
 
 export async function deleteUpload(disk: Disk, state: UploadState): Promise<void> {
   await rm(disk.path(state.repository, "_uploads", state.uuid), { recursive: true, force: true });
+}
+
+/** Ends all uploads, as a restart does where they are in memory. */
+export async function forgetUploads(disk: Disk): Promise<void> {
+  const objects = disk.path();
+  if (!existsSync(objects)) return;
+  for await (const uploads of new Bun.Glob("**/_uploads").scan({ cwd: objects, onlyFiles: false })) {
+    await rm(disk.path(uploads), { recursive: true, force: true });
+  }
 }
 
 export function partPath(disk: Disk, state: UploadState, index: number): string {

@@ -22,7 +22,7 @@ export async function runPush(
   command: PushCommand,
   push: Push,
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
-  signal: AbortSignal,
+  stop: AbortSignal,
 ): Promise<void> {
   const { source, target, username, password, passwordStdin, skipAuth, debug, ...options } = command;
   using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
@@ -37,14 +37,14 @@ export async function runPush(
     login: () =>
       readCredentials(command, {
         environment: env,
-        signal,
+        signal: stop,
         onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
       }),
     proxy: proxyFrom(env),
     engineEnvironment: env,
     cacheOwners: ownersUnderSudo(env),
     report,
-    signal,
+    stop,
   });
   stdout.write(`${reference}@${digest}\n`);
 }

@@ -1,14 +1,15 @@
 import packageJson from "../../package.json" with { type: "json" };
 import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
+import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
 import { runCache } from "./cache-command.ts";
 import { settleEnvironment } from "./env-files.ts";
 import { parseInvocation } from "./invocation.ts";
 import { type Push, runPush } from "./push-command.ts";
 import { assertRuntime } from "./runtime.ts";
 
-/** An interrupted push has this long to clean up. */
-const FAREWELL_MS = 1500;
+/** An interrupted push has this long to let chunks end, and to clean up. */
+const FAREWELL_MS = LAST_CHUNK_MS + 1500;
 
 /** More lines hide the message above them. */
 const SHOWN_DETAILS = 50;
@@ -40,14 +41,12 @@ export async function runCommand(
   }
 }
 
-/** Aborts at the first SIGINT, SIGTERM or SIGHUP. A second one, or a slow cleanup, exits at once. */
+/** Stops at the first SIGINT, SIGTERM or SIGHUP. A second one, or a slow end, exits at once. */
 function interruptOf(process: NodeJS.Process): AbortSignal {
   const interrupt = new AbortController();
   const onSignal = () => {
     if (interrupt.signal.aborted) process.exit(130);
-    interrupt.abort(
-      new PushError("INTERRUPTED", "Interrupted. The same command goes on with what is in the cache."),
-    );
+    interrupt.abort(new PushError("INTERRUPTED", "Interrupted. Run the same command to resume."));
     setTimeout(() => process.exit(130), FAREWELL_MS).unref();
   };
   // SIGHUP: the terminal was closed, or its connection was lost.

@@ -28,7 +28,9 @@ export function guardBlob(
 
   async function hashRest(): Promise<void> {
     const rest = content.slice(hashedBytes);
-    const found = await hashBlob(rest, signal, undefined, hasher).catch((cause: unknown) => {
+    // The last chunk of a stopped push may end, unless there is more to read for it.
+    const hashing = hashedBytes === size ? hasher.digest() : hashBlob(rest, signal, undefined, hasher);
+    const found = await Promise.resolve(hashing).catch((cause: unknown) => {
       throw fileError(cause, `read the layer "${name}"`);
     });
     if (found !== digest) throw damagedLayer(name, digest, found);

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { type CompressPool, startCompressPool } from "../layers/compress/pool.ts";
+import type { Digest } from "../oci/digest.ts";
 import type { Call } from "../registry/registry.ts";
 import { type Slots, slots } from "../registry/slots.ts";
 import type { BlobState, BlobTitle, Report } from "../report/events.ts";
@@ -17,10 +18,14 @@ export type Job = AsyncDisposable & {
   readonly pool: CompressPool | undefined;
   /** Prepares stored layers one at a time, each on all cores, the largest first. */
   readonly making: Slots;
-  /** Aborted by the caller, by the first failure, and at the end. */
+  /** Aborted or stopped by the caller, by the first failure, and at the end. */
   readonly signal: AbortSignal;
+  /** The same, but for a stop by the caller, which lets running chunks end. */
+  readonly abort: AbortSignal;
   readonly report: Report;
   readonly count: { sentBytes: number; presentBytes: number };
+  /** What the registry has of the blobs that have been ready to be sent. */
+  readonly kept: Map<Digest, { readonly keptBytes: number; readonly totalBytes: number }>;
   /** Uploads that have begun. The job does not end before they do. */
   readonly uploads: Set<Promise<unknown>>;
   /** Disposes of a resource at the end of the job. */
@@ -36,7 +41,11 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const options = completeOptions(given);
   const { report, cacheDirectory, compression } = options;
   const failure = new AbortController();
-  const signal = AbortSignal.any([failure.signal, ...(given.signal === undefined ? [] : [given.signal])]);
+  const { stop } = given;
+  const abort = AbortSignal.any([failure.signal, ...(given.signal === undefined ? [] : [given.signal])]);
+  const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
+  // After a stop, all but the running chunks has ended.
+  const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
   const login = typeof given.login === "function" ? await given.login() : given.login;
   const cache = await openCache(options);
   const locks = openLocks(cacheDirectory, signal, (reason) =>
@@ -47,6 +56,15 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
   const uploads = new Set<Promise<unknown>>();
+  const kept: Job["kept"] = new Map();
+  const tellKept = (code: "STOPPING" | "STOPPED") => {
+    const all = [...kept.values()];
+    const keptBytes = all.reduce((sum, each) => sum + each.keptBytes, 0);
+    const totalBytes = all.reduce((sum, each) => sum + each.totalBytes, 0);
+    if (totalBytes > 0) report({ type: "notice", code, keptBytes, totalBytes });
+  };
+  const onStop = () => tellKept("STOPPING");
+  stop?.addEventListener("abort", onStop);
   resources.use(inUse);
   if (pool !== undefined) resources.use(pool);
   return {
@@ -57,7 +75,9 @@ export async function openJob(given: PushOptions): Promise<Job> {
     pool,
     making: slots(1, () => setImmediate()),
     signal,
+    abort,
     report,
+    kept,
     count: { sentBytes: 0, presentBytes: 0 },
     uploads,
     use: (resource) => resources.use(resource),
@@ -65,15 +85,17 @@ export async function openJob(given: PushOptions): Promise<Job> {
       try {
         return await Promise.all(work);
       } catch (error) {
-        failure.abort(error);
+        fail(error);
         await Promise.allSettled(work);
         throw error;
       }
     },
     async [Symbol.asyncDispose]() {
       // Ends early uploads of blobs that are not in the pushed image.
-      failure.abort(new Error("The push has ended."));
+      fail(new Error("The push has ended."));
       await Promise.allSettled(uploads);
+      stop?.removeEventListener("abort", onStop);
+      if (stop?.aborted) tellKept("STOPPED");
       await resources.disposeAsync();
     },
   };

@@ -50,7 +50,9 @@ export type PushOptions = {
   readonly engineEnvironment?: Readonly<Record<string, string | undefined>>;
   /** Called with every event. */
   readonly report?: Report;
-  /** Ends the push. What is at the registry and in the cache stays, and the next push goes on from there. */
+  /** Ends the push, but lets chunks that are on their way end first, for some seconds at most. */
+  readonly stop?: AbortSignal;
+  /** Ends the push at once. What is at the registry and in the cache stays, and the next push goes on from there. */
   readonly signal?: AbortSignal;
 };
 
@@ -73,7 +75,7 @@ export const DEFAULTS = {
   report: () => {},
 } as const satisfies Partial<PushOptions>;
 
-export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "signal">> & {
+export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "signal" | "stop">> & {
   readonly target: Reference;
 };
 

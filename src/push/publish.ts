@@ -33,20 +33,7 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
   for (const [i, layer] of [...blobs.layers.keys()].entries()) brought.set(layer, layers[i] as Brought);
 
   const { at } = plan.target;
-  let manifest = manifestOf(plan, brought);
-  try {
-    await putManifest(at, reference.tag, manifest, callOf(job));
-  } catch (error) {
-    const doubtful = [...brought].filter(([, { how }]) => how !== "sent");
-    const digests = doubtful.map(([, { descriptor }]) => descriptor.digest);
-    const missing = missingBlobs(error, digests) ?? [];
-    const wanted = doubtful.filter(([, { descriptor }]) => missing.includes(descriptor.digest));
-    if (wanted.length === 0) throw error;
-    const sent = await job.all(wanted.map(([blob]) => blobs.sendAgain(blob)));
-    for (const [i, [blob]] of wanted.entries()) brought.set(blob, sent[i] as Brought);
-    manifest = manifestOf(plan, brought);
-    await putManifest(at, reference.tag, manifest, callOf(job));
-  }
+  const manifest = await putUntilComplete(plan, blobs, brought, job);
   await rememberRepository(
     at.registry.notes,
     at.registry.origin,
@@ -56,6 +43,42 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
   const pushed = { reference: formatReference(reference), digest: manifest.digest, ...job.count };
   job.report({ type: "pushed", ...pushed });
   return pushed;
+}
+
+/**
+ * Publishes the manifest, and sends blobs again that the registry lacks, each once. A registry may name one at a time.
+ *
+ * @param brought changes with every blob that is sent again
+ */
+async function putUntilComplete(
+  plan: Plan,
+  blobs: BroughtBlobs,
+  brought: Map<PlannedBlob, Brought>,
+  job: Job,
+): Promise<Manifest> {
+  const sentAgain = new Set<PlannedBlob>();
+  for (;;) {
+    const manifest = manifestOf(plan, brought);
+    try {
+      await putManifest(plan.target.at, job.options.target.tag, manifest, callOf(job));
+      return manifest;
+    } catch (error) {
+      const digests = [...brought.values()].map(({ descriptor }) => descriptor.digest);
+      const named = missingBlobs(error, digests);
+      if (named === undefined) throw error;
+      const isMissing = ({ descriptor, how }: Brought) =>
+        named.length > 0 ? named.includes(descriptor.digest) : how !== "sent";
+      const wanted = [...brought.keys()].filter(
+        (blob) => !sentAgain.has(blob) && isMissing(brought.get(blob) as Brought),
+      );
+      if (wanted.length === 0) throw error;
+      const sent = await job.all(wanted.map((blob) => blobs.sendAgain(blob)));
+      for (const [i, blob] of wanted.entries()) {
+        brought.set(blob, sent[i] as Brought);
+        sentAgain.add(blob);
+      }
+    }
+  }
 }
 
 /** Returns the source's manifest if every blob is unchanged, else a new one. */

@@ -42,30 +42,41 @@ export async function sendReady(
 ): Promise<Brought> {
   const { descriptor } = blob;
   const { chunkBytes, allowOversize, cacheFrom } = job.options;
+  keep(descriptor, 0, job);
   const ensured = await ensureBlob(at, outgoingBlob(blob, guard), {
     ...callOf(job, name.title),
+    abort: job.abort,
     ...options,
     locks: job.locks,
     onWaiting: () => reportBlob(job, name, { state: "awaiting-upload" }),
     chunkBytes,
     allowOversize,
     mountFrom: cacheFrom.map(({ repository }) => repository),
-    onProgress: (doneBytes) =>
-      reportBlob(job, name, { state: "uploading", doneBytes, totalBytes: descriptor.size }),
+    onProgress(doneBytes, keptBytes) {
+      keep(descriptor, keptBytes, job);
+      reportBlob(job, name, { state: "uploading", doneBytes, totalBytes: descriptor.size });
+    },
     onRefused: (bodyBytes) => job.report({ type: "notice", code: "BODY_REFUSED", ...name, bodyBytes }),
   });
   if (ensured.how !== "sent")
     return present(descriptor, name, job, ensured.how === "mounted" ? ensured.from : undefined);
   const { sentBytes, resumedBytes } = ensured;
+  keep(descriptor, descriptor.size, job);
   reportBlob(job, name, { state: "done", how: "sent", sizeBytes: descriptor.size, sentBytes });
   job.count.sentBytes += sentBytes;
   job.count.presentBytes += resumedBytes;
   return { descriptor, how: "sent" };
 }
 
+/** Notes how much of a blob the registry has. */
+function keep({ digest, size }: Descriptor, keptBytes: number, { kept }: Job): void {
+  kept.set(digest, { keptBytes, totalBytes: size });
+}
+
 /** Counts and reports a blob that the registry has. */
 export function present(descriptor: Descriptor, name: BlobTitle, job: Job, from?: string): Brought {
   const sizeBytes = descriptor.size;
+  keep(descriptor, sizeBytes, job);
   job.count.presentBytes += sizeBytes;
   if (from === undefined) reportBlob(job, name, { state: "done", how: "present", sizeBytes });
   else reportBlob(job, name, { state: "done", how: "mounted", sizeBytes, from });

@@ -47,7 +47,13 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
     stallTimeoutMs,
     notes,
     ...registrySlots(options.parallel),
-    learned: { maxBodyBytes: noted.maxBodyBytes, wholePuts: noted.wholePuts },
+    learned: {
+      maxBodyBytes: noted.maxBodyBytes,
+      toldBodyBytes: noted.maxBodyBytes,
+      toldAtMs: noted.toldAtMs,
+      wholePuts: noted.wholePuts,
+      emptyPuts: noted.emptyPuts,
+    },
     link: linkRate(noted.bytesPerSecond),
   };
   const registry: Registry = { ...address, auth: authenticate(address, credentials) };

@@ -12,8 +12,8 @@ import { type Call, manifestUrl, type Repository } from "./registry.ts";
 const READ_RETRIES = 2;
 
 /**
- * Returns which of some digests a registry lacks, if it refused a manifest for that reason; all of them if it does not
- * say which. Undefined for any other failure.
+ * Returns which of some digests a registry names as missing, if it refused a manifest for that reason. Undefined for any
+ * other failure.
  */
 export function missingBlobs(error: unknown, digests: readonly Digest[]): Digest[] | undefined {
   if (!(error instanceof RegistryError)) return undefined;
@@ -21,8 +21,7 @@ export function missingBlobs(error: unknown, digests: readonly Digest[]): Digest
   // The spec's code, and that of Docker's older registries.
   if (!specCodes.some((code) => code === "BLOB_UNKNOWN" || code === "MANIFEST_BLOB_UNKNOWN"))
     return undefined;
-  const named = digests.filter((digest) => namedDigests.includes(digest));
-  return named.length > 0 ? named : [...digests];
+  return digests.filter((digest) => namedDigests.includes(digest));
 }
 
 /**

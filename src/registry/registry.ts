@@ -12,11 +12,17 @@ export type { Call } from "../retry.ts";
 type Learned = {
   /** The size of the largest body. */
   maxBodyBytes: number | undefined;
+  /** The same, as far as answers said so: broken connections are a guess. Only this is noted. */
+  toldBodyBytes?: number | undefined;
+  /** When the registry last answered so, in milliseconds since 1970. */
+  toldAtMs?: number | undefined;
   /**
    * Whether a blob goes up in one PUT, however large: `only` where chunks are refused, `preferred` where they have to
    * be tiny, `refused` where that does not work either.
    */
   wholePuts: "only" | "preferred" | "refused" | undefined;
+  /** Whether a PUT must have no body, so that each blob goes up in a PATCH at least. */
+  emptyPuts: boolean | undefined;
 };
 
 /** A registry, and how to talk to it. It knows no repository and no single request. */

@@ -4,9 +4,13 @@ import { setImmediate } from "node:timers/promises";
 export type Slots = {
   /** Runs work when there is room. The waiting work with the highest priority is next, then the oldest. */
   run<T>(priority: number, work: (turn: Turn) => Promise<T>): Promise<T>;
+  /** Returns how much work runs at a time, now that so much is under way or waits. */
+  busy(): number;
+  /** Allows at most so much work at a time from now on, at least one, and never more than there are slots. */
+  allow(count: number): void;
   /** Reports that the server is overloaded. From the second time in a row on, that halves the width. */
   overloaded(): void;
-  /** Reports a success: the width grows by one, up to the most. */
+  /** Reports a success: the width grows by one, up to what is allowed. */
   recovered(): void;
 };
 
@@ -28,6 +32,7 @@ export function slots(most: number, settled: () => Promise<unknown> = async () =
   const waiting: { readonly priority: number; readonly start: () => Promise<void> }[] = [];
   /** Work that has begun, and waits in `pass`. It goes on before other work begins. */
   const paused: (() => void)[] = [];
+  let allowed = most;
   let width = most;
   let overloads = 0;
   let taken = 0;
@@ -74,12 +79,17 @@ export function slots(most: number, settled: () => Promise<unknown> = async () =
         waiting.push({ priority, start: () => Promise.try(work, turn).then(resolve, reject) });
         fill();
       }),
+    busy: () => Math.max(1, Math.min(width, taken + paused.length + waiting.length)),
+    allow(count) {
+      allowed = Math.max(1, Math.min(count, most));
+      width = Math.min(width, allowed);
+    },
     overloaded() {
       if (++overloads >= OVERLOADS_BEFORE_SLOWING) width = Math.max(1, Math.floor(width / 2));
     },
     recovered() {
       overloads = 0;
-      width = Math.min(width + 1, most);
+      width = Math.min(width + 1, allowed);
       fill();
     },
   };

@@ -51,7 +51,14 @@ export type Notice =
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
   /** The registry refused a body for its size. The blob starts again in bodies of this size. */
-  | ({ readonly code: "BODY_REFUSED"; readonly bodyBytes: number } & BlobTitle);
+  | ({ readonly code: "BODY_REFUSED"; readonly bodyBytes: number } & BlobTitle)
+  /** The caller stops the push. Chunks that are on their way may end: `STOPPED` tells what is kept then. */
+  | {
+      readonly code: "STOPPING" | "STOPPED";
+      /** Bytes that the registry has confirmed, of all blobs that were ready to be sent. */
+      readonly keptBytes: number;
+      readonly totalBytes: number;
+    };
 
 /** Something that happens during a push. */
 export type PushEvent =

@@ -4,8 +4,7 @@ import type { ImageOrigin } from "../oci/image.ts";
 import type { BlobId, PushEvent, Report } from "./events.ts";
 
 /** How often progress is printed. */
-const TERMINAL_INTERVAL_MS = 2_000;
-const LOG_INTERVAL_MS = 10_000;
+const INTERVAL_MS = { terminal: 2_000, log: 10_000 };
 
 /** An image may have thousands of names. */
 const SHOWN_NAMES = 10;
@@ -34,12 +33,10 @@ export type PlainReport = Disposable & { readonly report: Report };
 export function plainReport(writeLine: (line: string) => unknown, options: PlainOptions): PlainReport {
   const running = new Map<BlobId, RunningWork>();
   let startedMs = performance.now();
-  const timer = setInterval(
-    () => {
-      for (const work of running.values()) writeLine(progressLine(work));
-    },
-    options.isTerminal ? TERMINAL_INTERVAL_MS : LOG_INTERVAL_MS,
-  );
+  const intervalMs = options.isTerminal ? INTERVAL_MS.terminal : INTERVAL_MS.log;
+  const timer = setInterval(() => {
+    for (const work of running.values()) writeLine(progressLine(work));
+  }, intervalMs);
   // The timer must not keep the process alive.
   timer.unref();
 
@@ -130,6 +127,10 @@ function describeNotice(event: Extract<PushEvent, { type: "notice" }>): string {
     }
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
+    case "STOPPING":
+      return "Running chunks may end, within seconds. Press Ctrl-C again to stop at once.";
+    case "STOPPED":
+      return `Kept ${formatBytes(event.keptBytes)} of ${formatBytes(event.totalBytes)} at the registry.`;
   }
 }
 
@@ -187,8 +188,8 @@ function describeRead(
   { how, doneBytes }: Extract<PushEvent, { type: "reading" }>,
   elapsedMs: number,
 ): string {
-  const rate = formatRate(doneBytes, elapsedMs);
-  return how === "save" ? `saved from the engine, ${formatBytes(doneBytes)} (${rate})` : `unpacked (${rate})`;
+  const rate = `(${formatRate(doneBytes, elapsedMs)})`;
+  return how === "save" ? `saved from the engine, ${formatBytes(doneBytes)} ${rate}` : `unpacked ${rate}`;
 }
 
 function describeBlob(event: Extract<PushEvent, { type: "blob" }>, elapsedMs: number): string[] {

@@ -18,8 +18,13 @@ const UPLOAD = object({
 const LIMITS = object({
   maxBodyBytes: v.optional(SIZE),
   wholePuts: v.optional(v.picklist(["only", "preferred"])),
+  toldAtMs: v.optional(SIZE),
+  emptyPuts: v.optional(v.boolean()),
   bytesPerSecond: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0))),
 });
+
+/** A registry, or a proxy in front of it, may take larger bodies by then. */
+const LIMITS_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 
 /** The state of a blob's upload: the session's address and offset, its chunk size, and the registry's limits. */
 export type UploadNote = v.InferOutput<typeof UPLOAD>;
@@ -44,9 +49,14 @@ export async function forgetUpload(notes: NoteFolder, key: UploadKey): Promise<v
   await removeNote(notes, uploadName(key));
 }
 
-/** Reads what earlier processes learned about a registry's limits. Nothing in it may be set. */
+/**
+ * Reads what earlier processes learned about a registry's limits. Nothing in it may be set. What it refused longer than a
+ * week ago, or nobody knows when, is tried again.
+ */
 export async function recallLimits(notes: NoteFolder, origin: string): Promise<LimitNote> {
-  return (await readNote(notes, limitName(origin), LIMITS)) ?? {};
+  const { bytesPerSecond, emptyPuts, ...told } = (await readNote(notes, limitName(origin), LIMITS)) ?? {};
+  const ageMs = Date.now() - (told.toldAtMs ?? 0);
+  return { ...(ageMs >= 0 && ageMs < LIMITS_AGE_MS && told), emptyPuts, bytesPerSecond };
 }
 
 export async function rememberLimits(notes: NoteFolder, origin: string, note: LimitNote): Promise<void> {

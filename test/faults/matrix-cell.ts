@@ -36,7 +36,7 @@ export async function runCell(
   const sentBytes = proxy.requests.reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
   const layerBytes = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
   const againBytes = target.resumes && !row.restartsBlob ? CHUNK_BYTES : layerBytes;
-  const allowedBytes = image.sentBytes + faulty.length * againBytes;
+  const allowedBytes = image.sentBytes + faulty.length * againBytes + (target.refusedBytes ?? 0);
   return sentBytes <= allowedBytes ? "ok" : `ok, but ${sentBytes} bytes of ${allowedBytes}`;
 }
 

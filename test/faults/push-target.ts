@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { type Fault, passAfter, unauthorized } from "../../dev/faults/fault.ts";
 import type { RequestKind } from "../../dev/faults/request-kind.ts";
-import { startStrictRegistry } from "../../dev/registry/registry.ts";
+import type { ProfileName } from "../../dev/registry/profiles.ts";
+import { type StrictRegistryOptions, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { startDockerRegistry } from "../e2e/docker-registry.ts";
 import { pulledImage } from "../e2e/read-back.ts";
@@ -15,6 +16,8 @@ export type PushTarget = AsyncDisposable & {
   readonly upstreamHost: (kind?: RequestKind) => string;
   /** Whether an upload goes on after the answer to a PATCH was lost. */
   readonly resumes: boolean;
+  /** What it refuses, besides, before a blob begins anew. */
+  readonly refusedBytes?: number;
   /** Breaks every connection, and goes on from what is on the disk. */
   restart(): Promise<void>;
   /** Who may push. Undefined: everybody. */
@@ -42,16 +45,20 @@ function readerHeaders({ issue }: TokenServer): PushTarget["readerHeaders"] {
   return (repository) => ({ authorization: `Bearer ${issue([`repository:${repository}:pull`])}` });
 }
 
-export async function strictTarget(): Promise<PushTarget> {
-  const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry();
-  return { ...OPEN, upstreamHost: host, resumes: true, restart, [Symbol.asyncDispose]: dispose };
+/** @param profile keeps uploads as another registry does, which may begin them anew */
+export async function strictTarget(profile?: ProfileName): Promise<PushTarget> {
+  const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry({ profile });
+  const resumes = profile === undefined;
+  // A session that a cut has broken shows by two refusals more.
+  const refusedBytes = profile === "gitea" ? 2 * CHUNK_BYTES : 0;
+  return { ...OPEN, upstreamHost: host, resumes, refusedBytes, restart, [Symbol.asyncDispose]: dispose };
 }
 
 /** The strict registry with a token server beside it. */
 export async function tokenTarget(): Promise<PushTarget> {
   const tokens = startTokenServer({ credentials: ME });
   const authority = { ...tokens };
-  const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry(authority);
+  const { host, restart, [Symbol.asyncDispose]: dispose } = await strictRegistry({ tokens: authority });
   return {
     upstreamHost: (kind) => (kind === "token" ? new URL(tokens.realm).host : host()),
     resumes: true,
@@ -69,10 +76,10 @@ export async function tokenTarget(): Promise<PushTarget> {
   };
 }
 
-async function strictRegistry(tokens?: Parameters<typeof startStrictRegistry>[0]["tokens"]) {
+async function strictRegistry(options: Pick<StrictRegistryOptions, "tokens" | "profile">) {
   const { path: directory, [Symbol.asyncDispose]: removeFolder } = await temporaryFolder();
   const chunks = { minChunkBytes: CHUNK_BYTES / 2, maxChunkBytes: CHUNK_BYTES };
-  const start = () => startStrictRegistry({ directory, ...chunks, ...(tokens && { tokens }) });
+  const start = () => startStrictRegistry({ directory, ...chunks, ...options });
   let registry = await start();
   return {
     host: () => registry.host,

@@ -29,6 +29,14 @@ describe("a guard over a blob", () => {
     await guard.verify();
   });
 
+  test("lets the last piece pass after an interruption, if it saw all before", async () => {
+    const interrupt = new AbortController();
+    const guard = guardBlob({ descriptor, content: unreadable }, "abc/layer.tar", interrupt.signal);
+    await show(guard, [0, 60_000]);
+    interrupt.abort(new Error("Stop."));
+    await show(guard, [60_000, 100_000]);
+  });
+
   test("takes no byte twice when pieces come again, in other sizes", async () => {
     const guard = guardOver(unreadable);
     await show(guard, [0, 30_000], [0, 20_000], [10_000, 60_000], [0, 60_000], [50_000, 100_000]);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { RegistryError } from "../../src/errors.ts";
 import { connect } from "../../src/registry/connect.ts";
+import { recallLimits, rememberLimits } from "../../src/store/upload-notes.ts";
 import { answering, faultAlways } from "../support/faults.ts";
 import {
   blobOf,
@@ -66,6 +67,37 @@ describe("a body limit that nobody announced", () => {
     expect(
       (await connect({ ...options, chunkBytes: 1_000_000 }, client)).learned.maxBodyBytes,
     ).toBeUndefined();
+  });
+
+  const DAY_MS = 24 * 60 * 60 * 1000;
+  test.each([
+    ["is kept for a week", 6, LIMIT],
+    ["is tried again after a week", 8, undefined],
+    ["is tried again where its date is ahead", -1, undefined],
+    ["is tried again where nobody knows how old it is", undefined, undefined],
+  ])("%s", async (_, days, expected) => {
+    await using folder = await temporaryFolder();
+    await using registry = await startLimited();
+    const note = { maxBodyBytes: LIMIT, wholePuts: "only", bytesPerSecond: 5e6 } as const;
+    const toldAtMs = days === undefined ? undefined : Date.now() - days * DAY_MS;
+    await rememberLimits({ directory: folder.path }, registry.url, { ...note, toldAtMs });
+    const { learned, link } = await connect(connectOptions(registry, folder.path), clientOf(registry));
+    expect(learned.maxBodyBytes).toBe(expected);
+    expect(learned.wholePuts).toBe(expected === undefined ? undefined : note.wholePuts);
+    expect(link.bytesPerSecond()).toBe(note.bytesPerSecond);
+  });
+
+  test("gets no younger by a note of the link's rate", async () => {
+    await using folder = await temporaryFolder();
+    const notes = { directory: folder.path };
+    await using registry = await startTestRegistry({ chunkHints: false, maxChunkBytes: 10_000_000 });
+    const told = { maxBodyBytes: 2_000_000, toldAtMs: Date.now() - 6 * DAY_MS };
+    await rememberLimits(notes, registry.url, { ...told, bytesPerSecond: 1 });
+    const client = clientAt(await connect(connectOptions(registry, folder.path), clientOf(registry)));
+    await upload(client, blobOf(seededBytes(1_048_576, 43)));
+    const { bytesPerSecond, ...noted } = await recallLimits(notes, registry.url);
+    expect(noted).toEqual(told);
+    expect(bytesPerSecond).not.toBe(1);
   });
 
   test("is taken from the refusal where it says one", async () => {

@@ -1,13 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { chooseChunkSize, readChunkLimits } from "../../src/registry/upload/chunk-size.ts";
+import { chooseChunkSize, readChunkLimits, shrinkChunk } from "../../src/registry/upload/chunk-size.ts";
 
 const NO_LIMITS = { minBytes: undefined, maxBytes: undefined };
 const CLOUDFLARE = { minBytes: 5_242_880, maxBytes: 100_000_000 };
 
 describe("the chunk size", () => {
   test.each([
-    ["the registry's maximum", undefined, CLOUDFLARE, 100_000_000],
-    ["Cloudflare's limit where the registry says nothing", undefined, NO_LIMITS, 100_000_000],
     ["the minimum, where only that is known and is larger", undefined, { ...NO_LIMITS, minBytes: 2e8 }, 2e8],
     ["the user's wish", 20_000_000, CLOUDFLARE, 20_000_000],
     ["the user's wish above the default where the registry says nothing", 4e8, NO_LIMITS, 4e8],
@@ -37,19 +35,15 @@ describe("the chunk size", () => {
 
   const FIVE_MIB = 5 * 1024 * 1024;
   test.each([
-    ["what a slow link takes in ten seconds", 2e6, NO_LIMITS, 20_000_000],
+    ["what a slow link takes in four seconds", 2e6, NO_LIMITS, 8_000_000],
     ["never less than 5 MiB on the slowest one", 10_000, NO_LIMITS, FIVE_MIB],
-    ["less where the registry says that it takes less", 200_000, { ...NO_LIMITS, minBytes: 10 }, 2_000_000],
+    ["less where the registry says that it takes less", 400_000, { ...NO_LIMITS, minBytes: 10 }, 1_600_000],
     ["never less than what can be timed", 10_000, { ...NO_LIMITS, minBytes: 10 }, 1024 * 1024],
     ["the registry's minimum, on the slowest one", 10_000, { ...NO_LIMITS, minBytes: 2e7 }, 2e7],
-    ["the default on a fast one", 1e9, NO_LIMITS, 100_000_000],
+    ["Cloudflare's limit on a fast one, where the registry says nothing", 1e9, NO_LIMITS, 100_000_000],
     ["the registry's maximum on a fast one", 1e9, { ...NO_LIMITS, maxBytes: 4e8 }, 4e8],
-    [
-      "the default where it could be more, on an unknown one",
-      undefined,
-      { ...NO_LIMITS, maxBytes: 4e8 },
-      1e8,
-    ],
+    ["5 MiB on an unknown one", undefined, NO_LIMITS, FIVE_MIB],
+    ["the registry's minimum on an unknown one", undefined, { ...NO_LIMITS, minBytes: 2e7 }, 2e7],
     ["the registry's maximum on an unknown one", undefined, { ...NO_LIMITS, maxBytes: 70_000 }, 70_000],
   ])("is %s", (_, bytesPerSecond, limits, expected) => {
     expect(chooseChunkSize(3_000_000_000, undefined, limits, undefined, bytesPerSecond)).toBe(expected);
@@ -66,6 +60,26 @@ describe("the chunk size", () => {
 
   test("is no less than 64 KiB, whatever a note says of what passed", () => {
     expect(chooseChunkSize(3e9, undefined, NO_LIMITS, 1)).toBe(65_536);
+  });
+
+  test.each([
+    ["smaller chunks than were wished", 20_000_001, 5_000_000, NO_LIMITS, 4_000_001],
+    ["smaller chunks than the maximum", 200_000_001, undefined, CLOUDFLARE, 66_666_667],
+    ["as few as one chunk more", 100_001_023, undefined, CLOUDFLARE, 50_000_512],
+    ["larger chunks, at the registry's minimum", 10_485_761, 5_242_880, CLOUDFLARE, 5_242_881],
+    ["what was wished, for a tail of 1 KiB", 20_001_024, 5_000_000, NO_LIMITS, 5_000_000],
+    ["what was wished, without a tail", 20_000_000, 5_000_000, NO_LIMITS, 5_000_000],
+  ])("leaves no tail below 1 KiB: %s", (_, blobBytes, wish, limits, expected) => {
+    expect(chooseChunkSize(blobBytes, wish, limits, undefined, 1e9)).toBe(expected);
+  });
+
+  test("is left with a small tail where the registry allows one size alone", () => {
+    const limits = { minBytes: 70_000, maxBytes: 70_000 };
+    expect(chooseChunkSize(140_001, undefined, limits)).toBe(70_000);
+  });
+
+  test("is halved upwards, so that two chunks are enough", () => {
+    expect(shrinkChunk(1_500_001)).toBe(750_001);
   });
 
   test("of an empty blob is no zero", () => {

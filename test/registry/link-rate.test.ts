@@ -52,6 +52,25 @@ describe("the rate of a link", () => {
     expect(link.bytesPerSecond()).toBe(2 * MB);
   });
 
+  test("is that of all bodies together", async () => {
+    let ms = 0;
+    const link = linkRate(undefined, () => ms);
+    const end = Promise.withResolvers<void>();
+    const other = link.timed(async (moved) => {
+      moved(4 * MB);
+      await end.promise;
+      moved(10 * MB);
+    });
+    await link.timed(async (moved) => {
+      ms += 1000;
+      moved(2 * MB);
+      end.resolve();
+      await other;
+    });
+    // The other one moved 10 MB in the same second, this one 2 MB, and 6 MB of the other's were in its time.
+    expect(link.bytesPerSecond()).toBe(((12 / 2 + 8) * MB) / 1.5);
+  });
+
   test("is not drawn from small bodies", async () => {
     const link = startLink();
     await link.send(1_000_000, 20);

@@ -104,6 +104,31 @@ describe("an upload that another process began", () => {
     await expectStored(registry);
   });
 
+  test("goes on although its chunks are larger than the wish: the registry takes no smaller ones", async () => {
+    await using folder = await temporaryFolder();
+    const minChunkBytes = MAX_CHUNK / 2;
+    let kills = 0;
+    let client: TestClient | undefined;
+    await using registry = await startTestRegistry({
+      minChunkBytes,
+      intercept: faultAt("patch", [2, 4, 6], async (_request, _kind, answer) => {
+        kills++;
+        const response = await answer();
+        client?.abort.abort(new PushError("INTERRUPTED", "Interrupted."));
+        return response;
+      }),
+    });
+    for (let pushes = 0; pushes < 4; pushes++) {
+      client = laterClient(registry, folder);
+      await upload(client, 1).catch(() => undefined);
+    }
+    expect(kills).toBe(3);
+    expect(registry.recorded("start-upload")).toHaveLength(1);
+    const sentBytes = registry.recorded("patch").reduce((bytes, { bodyBytes }) => bytes + bodyBytes, 0);
+    expect(sentBytes).toBe(size);
+    await expectStored(registry);
+  });
+
   test.each([
     ["text", "nonsense"],
     ["an address that is none", '{"location":"file:///etc/passwd","offset":0,"chunkBytes":4096}'],

@@ -95,6 +95,23 @@ describe("slots", () => {
     expect(await limit.run(0, async () => "next")).toBe("next");
   });
 
+  test("tell how much work runs at a time", async () => {
+    const limit = slots(3);
+    expect(limit.busy()).toBe(1);
+    const log = startLog();
+    const all = ["1", "2", "3", "4"].map((name, i) => {
+      const end = limit.run(0, log.work(name));
+      expect(limit.busy()).toBe(Math.min(i + 1, 3));
+      return end;
+    });
+    for (const name of ["1", "2", "3", "4"]) {
+      await tick();
+      log.end(name);
+    }
+    await Promise.all(all);
+    expect(limit.busy()).toBe(1);
+  });
+
   test("are half as many after a repeated overload, never none, and one more after each success", async () => {
     const limit = slots(8);
     limit.overloaded();
@@ -107,6 +124,18 @@ describe("slots", () => {
     expect(await widthOf(limit)).toBe(2);
     for (let i = 0; i < 20; i++) limit.recovered();
     expect(await widthOf(limit)).toBe(8);
+  });
+
+  test("are fewer where only so many are allowed, and grow again after that", async () => {
+    const limit = slots(4);
+    limit.allow(2);
+    limit.recovered();
+    expect(await widthOf(limit)).toBe(2);
+    limit.allow(0);
+    expect(await widthOf(limit)).toBe(1);
+    limit.allow(99);
+    for (let i = 0; i < 9; i++) limit.recovered();
+    expect(await widthOf(limit)).toBe(4);
   });
 
   test("are not halved by overloads with a success in between", async () => {

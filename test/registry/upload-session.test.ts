@@ -85,6 +85,22 @@ describe("sendChunk", () => {
     expect(next.location.href).toBe(`${server.url}/upload?token=a`);
   });
 
+  test.each([
+    ["/upload?_stateHash=a", "ab", "100-101"],
+    ["/upload?_stateHash=a", "a", null],
+    ["/upload?_state=a", "a", "100-100"],
+    ["/upload", "a", "100-100"],
+  ])("tells %s the range of %j as %j", async (path, chunk, range) => {
+    let told: string | null | undefined;
+    await using server = startHttpServer((request) => {
+      told = request.headers.get("content-range");
+      return new Response(null, { status: 202 });
+    });
+    const session = { location: new URL(server.url + path), offset: 100 };
+    await patch(clientOf(server), session, new Blob([chunk]));
+    expect(told).toBe(range);
+  });
+
   test("is one try", async () => {
     await using registry = await startTestRegistry({ intercept: faultAlways("patch", answering(503)) });
     const client = clientOf(registry);

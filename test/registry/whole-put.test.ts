@@ -2,9 +2,16 @@
 import { describe, expect, test } from "bun:test";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError, RegistryError } from "../../src/errors.ts";
+import { connect } from "../../src/registry/connect.ts";
 import { recallLimits } from "../../src/store/upload-notes.ts";
 import { answering, faultAlways, faultAt } from "../support/faults.ts";
-import { blobOf, clientOf, upload as send, type TestClient } from "../support/registry-client.ts";
+import {
+  blobOf,
+  clientOf,
+  connectOptions,
+  upload as send,
+  type TestClient,
+} from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -136,6 +143,14 @@ describe("a connection that breaks in the first body", () => {
     await upload(client);
     await expectStored(registry);
     expect(client.registry.learned.maxBodyBytes).toBe(100_000);
+  });
+
+  test("is a guess, which the next process does not take for a fact", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await start(hangUp(100_000));
+    await upload(clientOf(registry, { retries: 3, memoryDirectory: folder.path }));
+    const next = await connect(connectOptions(registry, folder.path), clientOf(registry));
+    expect(next.learned.maxBodyBytes).toBeUndefined();
   });
 
   test("once is bad luck", async () => {

@@ -244,6 +244,16 @@ describe("the plain report", () => {
       ["  layer 1/2 sha256:0123456789ab: trying again in 1 min 15 s (1 of 5): It broke."],
     ],
     [
+      "says that a stopped push waits for its chunks",
+      notice({ code: "STOPPING", keptBytes: 0, totalBytes: 1000 }),
+      ["Running chunks may end, within seconds. Press Ctrl-C again to stop at once."],
+    ],
+    [
+      "says what a stopped push has kept",
+      notice({ code: "STOPPED", keptBytes: 34_000_000, totalBytes: 120_000_000 }),
+      ["Kept 34.0 MB of 120 MB at the registry."],
+    ],
+    [
       "shows that the registry refused a body, and the size of the next ones",
       notice({ code: "BODY_REFUSED", ...LAYER, bodyBytes: 50_000_000 }),
       [

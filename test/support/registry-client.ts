@@ -52,7 +52,7 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
     proxy: () => undefined,
     notes: { directory: options.memoryDirectory ?? memoryDirectory },
     ...registrySlots(3),
-    learned: { maxBodyBytes: undefined, wholePuts: undefined },
+    learned: { maxBodyBytes: undefined, wholePuts: undefined, emptyPuts: undefined },
     link: options.link ?? linkRate(),
   };
   const auth =

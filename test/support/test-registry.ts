@@ -12,6 +12,8 @@ export const MIN_CHUNK = 1024;
 export const MAX_CHUNK = 64 * 1024;
 
 export type TestRegistry = StrictRegistry & {
+  /** Where it keeps everything. */
+  directory: string;
   /** The requests of one kind, in the order in which they finished. */
   recorded(kind: RequestKind): RequestRecord[];
   /** What is stored under a digest, read back over HTTP. */
@@ -39,6 +41,7 @@ export async function startTestRegistry(options: Partial<StrictRegistryOptions> 
   };
   return {
     ...registry,
+    directory: folder.path,
     recorded: (kind) => registry.requests.filter((record) => record.kind === kind),
     async pullBlob(repository, digest) {
       const response = await pull(`/v2/${repository}/blobs/${digest}`);

@@ -4,21 +4,21 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { forgetUpload, recallUpload, rememberUpload, type UploadKey } from "../../store/upload-notes.ts";
 import { unlessAborted } from "../http/unless-aborted.ts";
-import type { Call, Registry, Repository } from "../registry.ts";
-import { assertChunkLimits, type ChunkLimits, chooseChunkSize } from "./chunk-size.ts";
+import type { Call, Repository } from "../registry.ts";
+import { assertChunkLimits, chooseChunkSize } from "./chunk-size.ts";
+import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 import type { NamedBlob, Outgoing } from "./outgoing.ts";
+import { goesWhole, planChunks, R2_MAX_BLOB_BYTES } from "./plan-chunks.ts";
 import {
   askUpload,
   cancelUpload,
+  isServerlessRegistry,
   mountBlob,
   type StartedUpload,
   startUpload,
   type Upload,
   type UploadSession,
 } from "./session.ts";
-
-/** R2 cannot put together a larger blob: https://developers.cloudflare.com/r2/platform/limits/ */
-const R2_MAX_BLOB_BYTES = 5 * 1024 ** 3;
 
 export type BeginOptions = Call & {
   /** The wanted chunk size. The server's maximum is stronger. Undefined: the server's choice. */
@@ -68,8 +68,8 @@ export async function mountOrBeginUpload(
 }
 
 /**
- * Returns the upload that an earlier process left, if the server still knows it and its chunks are not too large. One
- * that does not fit is left to expire.
+ * Returns the upload that an earlier process left, if the server still knows it. One with too large chunks is left to
+ * expire where R2 wants them equal.
  */
 export async function resumeUpload(
   at: Repository,
@@ -82,10 +82,17 @@ export async function resumeUpload(
   if (saved === undefined) return undefined;
   const location = new URL(saved.location);
   const { offset, chunkBytes, minBytes, maxBytes } = saved;
-  const mostBytes = Math.min(options.chunkBytes ?? chunkBytes, learned.maxBodyBytes ?? chunkBytes);
-  const current = isUploadOf(at, location) ? await askUpload(at, { location, offset }, options) : undefined;
-  if (current !== undefined && chunkBytes <= mostBytes && current.offset <= size) {
-    return { session: current, isRecalled: true, chunkBytes, limits: { minBytes, maxBytes } };
+  const limits = { minBytes, maxBytes };
+  // As for a new upload: the server's minimum is stronger than a wish.
+  const wishBytes = options.chunkBytes ?? chunkBytes;
+  const mostBytes = chooseChunkSize(size, wishBytes, limits, learned.maxBodyBytes);
+  const chunkEnd = Math.min(offset + chunkBytes, size);
+  const current = isUploadOf(at, location)
+    ? await askUpload(at, { location, offset }, options, chunkEnd)
+    : undefined;
+  const isFree = !isServerlessRegistry({ location, offset });
+  if (current !== undefined && current.offset <= size && (isFree || chunkBytes <= mostBytes)) {
+    return { session: current, isRecalled: true, chunkBytes: Math.min(chunkBytes, mostBytes), limits };
   }
   await forgetUpload(notes, key);
   return undefined;
@@ -163,29 +170,29 @@ export function uploadKey({ registry, name }: Repository, digest: Digest): Uploa
 }
 
 /**
- * Chooses the chunk size of an upload that begins now, in bytes, from all that is known of the registry and of the
- * link.
+ * Lets the first upload over an unknown link measure it with its first chunk, while others wait, and chooses the chunk
+ * size then. An upload that fits one chunk does not wait.
  *
- * @param blobBytes undefined while the blob grows: it may become as large as R2 takes
- * @param wishBytes the user's wish
+ * @returns what ends the measuring, if this upload does it
  */
-export function planChunks(
-  registry: Registry,
-  blobBytes: number | undefined,
-  wishBytes: number | undefined,
-  limits: ChunkLimits,
-): number {
-  const { learned, link } = registry;
-  const mostBytes = blobBytes ?? R2_MAX_BLOB_BYTES;
-  if (goesWhole(registry)) return Math.max(mostBytes, 1);
-  return chooseChunkSize(mostBytes, wishBytes, limits, learned.maxBodyBytes, link.bytesPerSecond());
-}
-
-function goesWhole({ learned: { wholePuts } }: Registry): boolean {
-  return wholePuts === "only" || wholePuts === "preferred";
-}
-
-/** Only serverless-registry's upload addresses carry a hash of the upload's state. */
-function isServerlessRegistry({ location }: UploadSession): boolean {
-  return location.searchParams.has("_stateHash");
+export async function awaitRate(
+  at: Repository,
+  blob: Outgoing,
+  upload: Upload,
+  options: BeginOptions,
+): Promise<Disposable | undefined> {
+  const { registry } = at;
+  const size = blob.descriptor?.size;
+  if (options.chunkBytes !== undefined || upload.session.offset > 0 || upload.isRecalled) return undefined;
+  while (registry.link.bytesPerSecond() === undefined && !goesWhole(registry)) {
+    const isMeasurable = upload.chunkBytes >= LEAST_TIMED_BYTES;
+    if (!isMeasurable || (size !== undefined && size <= upload.chunkBytes)) return undefined;
+    const probe = registry.link.probe();
+    if (!(probe instanceof Promise)) return probe;
+    await unlessAborted(probe, options.signal);
+    upload.chunkBytes = planChunks(registry, size, undefined, upload.limits);
+    // Before a byte goes up: R2 wants all chunks equal, and the server may have the next one when we are killed.
+    if (blob.descriptor !== undefined) await noteUpload(at, blob.descriptor, upload);
+  }
+  return undefined;
 }

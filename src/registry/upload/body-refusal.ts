@@ -2,6 +2,7 @@ import { PushError, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import type { Registry } from "../registry.ts";
 import { shrinkChunk } from "./chunk-size.ts";
+import { isUploadRefused, statusOf } from "./failures.ts";
 import { sessionFromRefusal, type Upload } from "./session.ts";
 
 /** A connection that breaks once during the first chunk is bad luck. Twice may be a proxy's limit. */
@@ -14,14 +15,28 @@ const CUTS_OF_A_LIMIT = 2;
  * @returns whether the blob may start again in another way
  */
 export function learnFromRefusal(registry: Registry, upload: Upload, size: number, error: unknown): boolean {
-  const { learned } = registry;
+  const hasLearned = learn(registry, upload, size, error);
+  if (hasLearned && error instanceof RegistryError) {
+    const { learned } = registry;
+    learned.toldBodyBytes = learned.maxBodyBytes;
+    learned.toldAtMs = Date.now();
+  }
+  return hasLearned;
+}
+
+function learn({ learned }: Registry, upload: Upload, size: number, error: unknown): boolean {
   const { chunkBytes, limits } = upload;
   const isWhole = size <= chunkBytes;
   // A registry that advertises a maximum takes chunks, and no larger body.
   const mayBeWhole = limits.maxBytes === undefined;
   // Google Artifact Registry takes no chunks, GHCR only small ones: https://github.com/orgs/community/discussions/26299
-  if (!isWhole && mayBeWhole && refusesChunks(error)) {
+  if (!isWhole && mayBeWhole && isUnsupported(error)) {
     learned.wholePuts = "only";
+    return true;
+  }
+  // Some registries take no body with a PUT.
+  if (isWhole && learned.wholePuts !== "only" && !learned.emptyPuts && isUnsupported(error)) {
+    learned.emptyPuts = true;
     return true;
   }
   if (!isSizeRefused(error)) return false;
@@ -64,17 +79,12 @@ export function suspectBodyLimit(
 /** Recognizes a 413, and GHCR's 416, which is about the size and names no offset. */
 function isSizeRefused(error: unknown): boolean {
   if (!(error instanceof PushError)) return false;
-  return (
-    error.code === "BODY_TOO_LARGE" || (statusOf(error) === 416 && sessionFromRefusal(error) === undefined)
-  );
+  if (error.code === "BODY_TOO_LARGE") return true;
+  return statusOf(error) === 416 && sessionFromRefusal(error) === undefined && !isUploadRefused(error);
 }
 
-function refusesChunks(error: unknown): boolean {
+function isUnsupported(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   const { status, specCodes } = error.answer;
   return status === 405 || status === 501 || (status < 500 && specCodes.includes("UNSUPPORTED"));
-}
-
-function statusOf(error: unknown): number | undefined {
-  return error instanceof RegistryError ? error.answer.status : undefined;
 }

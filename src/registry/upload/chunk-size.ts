@@ -5,10 +5,16 @@ import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 /** Cloudflare's body limit for the smaller plans. serverless-registry advertises it. */
 const DEFAULT_CHUNK_BYTES = 100_000_000;
 
-/** A lost chunk should cost under 15 s. The rate varies, and was perhaps measured on an idle link: hence less. */
-const CHUNK_SECONDS = 10;
+/**
+ * A chunk should end in the time that a stop leaves it, and a lost one should cost under 15 s. The rate varies, and other
+ * uploads join: hence less. serverless-registry writes its state to R2 after each, which takes one write a second.
+ */
+const CHUNK_SECONDS = 4;
 
-/** The smallest part of S3 and R2. Used on the slowest links if the server names no minimum. */
+/** A request with a chunk that is on its way when a push is stopped may take this long to end. */
+export const LAST_CHUNK_MS = 6000;
+
+/** The smallest part of S3 and R2. Used on the slowest and on unknown links if the server names no minimum. */
 const LEAST_LINK_BYTES = 5 * 1024 * 1024;
 
 /** R2's greatest number of parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
@@ -16,6 +22,9 @@ const MAX_CHUNKS = 10_000;
 
 /** `Range: 0-0` means one byte or none, so a first chunk of one byte could not be told from a lost one. */
 const MIN_CHUNK_BYTES = 2;
+
+/** Registries read the range of a single byte in different ways. */
+const LEAST_TAIL_BYTES = 1024;
 
 /** The limits that a registry advertises when an upload begins. */
 export type ChunkLimits = {
@@ -61,10 +70,10 @@ export function assertChunkLimits({ maxBytes }: ChunkLimits, origin: string): vo
 /**
  * Chooses the one chunk size of an upload, in bytes: R2 wants all chunks equal. It never exceeds the server's maximum.
  * It is at least the server's minimum, and large enough for R2's number of parts. Within that it is the user's wish, or
- * what the link moves in some seconds.
+ * what the link moves in some seconds, or a small chunk on an unknown link.
  *
  * @param bodyLimitBytes the size that passed after a larger body was refused
- * @param bytesPerSecond the rate of one body, if known
+ * @param bytesPerSecond the rate of one body beside the others, if known
  */
 export function chooseChunkSize(
   blobBytes: number,
@@ -79,25 +88,34 @@ export function chooseChunkSize(
   );
   const wanted =
     wishBytes ?? Math.min(linkChunk(limits, bytesPerSecond), limits.maxBytes ?? DEFAULT_CHUNK_BYTES);
-  return Math.min(
-    Math.max(wanted, limits.minBytes ?? 0, MIN_CHUNK_BYTES, Math.ceil(blobBytes / MAX_CHUNKS)),
-    maxBytes,
-  );
+  const leastBytes = Math.max(limits.minBytes ?? 0, MIN_CHUNK_BYTES, Math.ceil(blobBytes / MAX_CHUNKS));
+  return withoutTail(blobBytes, Math.min(Math.max(wanted, leastBytes), maxBytes), leastBytes, maxBytes);
+}
+
+/** Avoids a last chunk of a few bytes, if possible by smaller chunks: a limit that nobody announced may be exact. */
+function withoutTail(blobBytes: number, chunkBytes: number, leastBytes: number, maxBytes: number): number {
+  const tailBytes = blobBytes % chunkBytes;
+  if (blobBytes <= chunkBytes || tailBytes === 0 || tailBytes >= LEAST_TAIL_BYTES) return chunkBytes;
+  const fullChunks = Math.floor(blobBytes / chunkBytes);
+  const smaller = Math.ceil(blobBytes / (fullChunks + 1));
+  if (smaller >= leastBytes) return smaller;
+  const larger = Math.ceil(blobBytes / fullChunks);
+  return larger <= maxBytes ? larger : chunkBytes;
 }
 
 function linkChunk({ minBytes = LEAST_LINK_BYTES }: ChunkLimits, bytesPerSecond: number | undefined): number {
-  if (bytesPerSecond === undefined) return DEFAULT_CHUNK_BYTES;
+  if (bytesPerSecond === undefined) return Math.max(LEAST_LINK_BYTES, minBytes);
   // Chunks too small to be timed would never show that the link has become faster.
   return Math.max(Math.floor(bytesPerSecond * CHUNK_SECONDS), minBytes, LEAST_TIMED_BYTES);
 }
 
 /**
- * Returns the size to try after a body was refused: what the refusal advertises, at most half. Undefined at the
+ * Returns the size to try after a body was refused: what the refusal advertises, at most half, rounded up. Undefined at the
  * server's minimum, or at 64 KiB.
  */
 export function shrinkChunk(refusedBytes: number, minBytes = 0, refusal?: Headers): number | undefined {
   const leastBytes = Math.max(minBytes, LEAST_CHUNK_BYTES);
   if (refusedBytes <= leastBytes) return undefined;
   const advertised = refusal && readChunkLimits(refusal).maxBytes;
-  return Math.max(Math.min(advertised ?? refusedBytes, Math.floor(refusedBytes / 2)), leastBytes);
+  return Math.max(Math.min(advertised ?? refusedBytes, Math.ceil(refusedBytes / 2)), leastBytes);
 }

@@ -1,19 +1,20 @@
-import { PushError, RegistryError } from "../../errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { backOff, NO_FAILURES } from "../../retry.ts";
-import { findBlob } from "../find-blob.ts";
-import type { OnPiece } from "../http/file-body.ts";
-import { isOverload, isTransient, retryAfterMs } from "../http/transient.ts";
+import { retryAfterMs } from "../http/transient.ts";
 import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
-import { assertSize, type BeginOptions, noteUpload, planChunks } from "./begin.ts";
+import { assertSize, type BeginOptions, noteUpload } from "./begin.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
+import { isCut, isPassing, isThere, maySessionBeDead, statusOf } from "./failures.ts";
 import type { Outgoing } from "./outgoing.ts";
+import { adaptChunks, planChunks } from "./plan-chunks.ts";
+import { sendInTurn, type TurnOptions } from "./send-in-turn.ts";
 import {
   askUpload,
   closeUpload,
   giveUp,
+  isServerlessRegistry,
   sendChunk,
   sessionFromRefusal,
   startUpload,
@@ -27,16 +28,16 @@ const CLOSE_MS_PER_MB = 300;
 /** How often a blob is sent again because the server has all of it, and cannot put it together. */
 const MAX_DEATHS = 2;
 
+/** Failures of one chunk at one place, the last a 500, after which the session is left. */
+const MAX_STUCK = 3;
+
 /** Progress in smaller steps earns no retries: a 416 might move the offset by a byte at a time. */
 const LEAST_PROGRESS_BYTES = 1024 * 1024;
 
 /** A chunk size that is smaller by less is not worth a new upload. */
 const SHRINK_FACTOR = 2;
 
-export type FinishOptions = BeginOptions & {
-  /** Called with how much of the blob is at the server or on its way. Goes back where the server has lost bytes. */
-  readonly onProgress: (sentBytes: number) => void;
-};
+export type FinishOptions = BeginOptions & TurnOptions;
 
 type Work = ReturnType<typeof workOn>;
 
@@ -61,9 +62,13 @@ function workOn(at: Repository, blob: Outgoing, upload: Upload, options: FinishO
     restarts: 0,
     /** Whether the last request was the closing PUT. */
     isClosing: false,
+    /** Whether the blob goes up in a PATCH even if it fits one chunk. */
+    isSplit: at.registry.learned.emptyPuts,
     /** Closing PUTs of this session that failed as if it were dead. */
     closeFailures: 0,
     deaths: 0,
+    /** Failures of the chunk at this place. */
+    stuck: 0,
     /** Connections in a row that broke before anything was there. */
     cuts: 0,
   };
@@ -88,32 +93,36 @@ export async function finishUpload(
   const work = workOn(at, blob, upload, options, turn);
   for (;;) {
     try {
-      return await sendRest(work);
+      const descriptor = await sendRest(work);
+      if (work.isSplit) at.registry.learned.emptyPuts = true;
+      return descriptor;
     } catch (error) {
       options.signal.throwIfAborted();
-      if (work.failures.count >= retries.count || !mayGoOn(error)) throw error;
-      work.failures = await backOff(retries, work.failures, error, retryAfterMs(error), options);
-      if (work.isClosing && work.descriptor !== undefined) {
-        if ((await findBlob(at, work.descriptor.digest, options)) !== undefined) return work.descriptor;
-      }
+      const mayGoOn = work.failures.count < retries.count && isPassing(error);
+      if (mayGoOn) work.failures = await backOff(retries, work.failures, error, retryAfterMs(error), options);
+      const { descriptor } = work;
+      if (work.isClosing && descriptor && (await isThere(at, descriptor.digest, error, mayGoOn, options)))
+        return descriptor;
+      if (!mayGoOn) throw error;
       await findPlace(work, error);
-      options.onProgress(upload.session.offset);
     }
   }
 }
 
 /** Sends all chunks from the session's offset on, and closes. A blob that fits one chunk goes up in one PUT. */
 async function sendRest(work: Work): Promise<Descriptor> {
-  const { at, upload, options } = work;
+  const { at, upload } = work;
   work.isClosing = false;
   while (work.descriptor === undefined || upload.session.offset < work.descriptor.size) {
+    if (adaptChunks(at.registry, upload, work.descriptor?.size, work.options.chunkBytes))
+      await beginAnew(work, upload.session);
     const { session } = upload;
     const chunk = await readChunk(work);
-    if (session.offset === 0 && chunk.size === work.descriptor?.size)
+    if (session.offset === 0 && chunk.size === work.descriptor?.size && !work.isSplit)
       return close(work, work.descriptor, chunk);
     if (chunk.size === 0) break;
-    const next = await sendInTurn(work, session.offset, (onPiece) =>
-      sendChunk(at, session, chunk, onPiece, options),
+    const next = await sendInTurn(work, session.offset, chunk.size, (onPiece, call) =>
+      sendChunk(at, session, chunk, onPiece, call),
     );
     await moveTo(work, next);
   }
@@ -135,54 +144,28 @@ async function readChunk(work: Work): Promise<Blob> {
 
 /** PUT: closes the upload, with the whole blob or after all of its chunks. */
 async function close(work: Work, descriptor: Descriptor, content?: Blob): Promise<Descriptor> {
-  const { at, upload, options } = work;
+  const { at, upload } = work;
   const { digest, size } = descriptor;
   const timeoutMs = at.registry.stallTimeoutMs + (size / 1_000_000) * CLOSE_MS_PER_MB;
   work.isClosing = true;
-  await sendInTurn(work, 0, (onPiece) =>
-    closeUpload(at, upload.session, digest, timeoutMs, options, content && { content, onPiece }),
+  await sendInTurn(work, 0, content?.size ?? 0, (onPiece, call) =>
+    closeUpload(at, upload.session, digest, timeoutMs, call, content && { content, onPiece }),
   );
   return descriptor;
 }
 
-/**
- * Waits for its turn among all blobs, and sends a request whose body, if any, begins at an offset of the blob. Times
- * the body, and reports how the request went: an overloaded server gets fewer at a time.
- */
-async function sendInTurn<T>(
-  { at, blob, turn, options }: Work,
-  offset: number,
-  send: (onPiece: OnPiece) => Promise<T>,
-): Promise<T> {
-  const { link, sending } = at.registry;
-  await turn.pass();
-  options.signal.throwIfAborted();
-  try {
-    const result = await link.timed((moved) =>
-      send(async (end, piece) => {
-        await blob.guard?.pass(offset + end, piece);
-        moved(end);
-        options.onProgress(offset + end);
-      }),
-    );
-    sending.recovered();
-    return result;
-  } catch (error) {
-    if (isOverload(error)) sending.overloaded();
-    throw error;
-  }
-}
-
 /** Takes a new place of the upload. Only bytes that were never there before count as progress. */
 async function moveTo(work: Work, session: UploadSession): Promise<void> {
-  const { at, upload, descriptor } = work;
+  const { at, upload, descriptor, options } = work;
   upload.session = session;
+  options.onProgress(session.offset, session.offset);
   work.furthest = Math.max(work.furthest, session.offset);
   const gainedBytes = work.furthest - work.secured;
   const missingBytes = (descriptor?.size ?? Number.POSITIVE_INFINITY) - work.secured;
   if (gainedBytes > 0 && gainedBytes >= Math.min(upload.chunkBytes, LEAST_PROGRESS_BYTES, missingBytes)) {
     work.secured = work.furthest;
     work.failures = NO_FAILURES;
+    work.stuck = 0;
   }
   if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
 }
@@ -190,9 +173,12 @@ async function moveTo(work: Work, session: UploadSession): Promise<void> {
 /** Asks after a failure where the upload stands. Begins it anew where it is gone, dead, or in too large chunks. */
 async function findPlace(work: Work, error: unknown): Promise<void> {
   const { at, upload, options } = work;
-  if (work.isClosing && maySessionBeDead(error)) work.closeFailures++;
-  const current = sessionFromRefusal(error) ?? (await askUpload(at, upload.session, options));
+  if (!work.isClosing) work.stuck++;
+  else if (maySessionBeDead(error)) work.closeFailures++;
+  work.isSplit ||= isBodyRefused(work, error);
   const sizeBytes = work.descriptor?.size ?? work.reach;
+  const chunkEnd = Math.min(upload.session.offset + upload.chunkBytes, sizeBytes);
+  const current = sessionFromRefusal(error) ?? (await askUpload(at, upload.session, options, chunkEnd));
   const hasNothing = work.furthest === 0 && !current?.offset;
   const bodyBytes = Math.min(upload.chunkBytes, sizeBytes);
   work.cuts = isCut(error) && hasNothing ? work.cuts + 1 : 0;
@@ -201,7 +187,9 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
   const isTooLarge = hasNothing && plannedBytes * SHRINK_FACTOR <= bodyBytes;
   // After a failed close, serverless-registry still tells of a session that is dead for good.
   const isDead = work.closeFailures > 1;
-  if (current !== undefined && current.offset <= sizeBytes && !isDead && !isTooLarge) {
+  // Gitea's session is, too, once a body was cut.
+  const isStuck = statusOf(error) === 500 && work.stuck >= Math.min(MAX_STUCK, at.registry.retries.count);
+  if (current !== undefined && current.offset <= sizeBytes && !isDead && !isStuck && !isTooLarge) {
     await moveTo(work, current);
     return;
   }
@@ -210,34 +198,29 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
     ? ++work.deaths > MAX_DEATHS
     : work.furthest > 0 && ++work.restarts > at.registry.retries.count;
   if (isOver) throw error;
-  work.furthest = 0;
-  work.secured = 0;
-  work.closeFailures = 0;
-  if (current !== undefined) await giveUp(at, { ...upload, session: current }, options);
   if (isTooLarge) {
     // Not in the same session: a chunk may be there after all, and R2 wants all of them equal.
     upload.chunkBytes = plannedBytes;
     work.cuts = 0;
   }
+  await beginAnew(work, current);
+}
+
+/** Gives the session up, unless the server has forgotten it, and begins another. */
+async function beginAnew(work: Work, current: UploadSession | undefined): Promise<void> {
+  const { at, upload, options } = work;
+  work.furthest = 0;
+  work.secured = 0;
+  work.closeFailures = 0;
+  work.stuck = 0;
+  if (current !== undefined) await giveUp(at, { ...upload, session: current }, options);
   const started = await startUpload(at, options);
   upload.isRecalled = false;
   await moveTo(work, started);
 }
 
-/** Tells whether an upload may resume: after a transient failure, a wrong offset, or a forgotten session. */
-function mayGoOn(error: unknown): boolean {
-  if (!(error instanceof RegistryError)) return isTransient(error);
-  const { status } = error.answer;
-  if (status === 416) return sessionFromRefusal(error) !== undefined;
-  // 501, not implemented, is final although it is a 5xx.
-  return status === 404 || (status !== 501 && isTransient(error));
-}
-
-/** serverless-registry answers 500 to the closing PUT of a dead session. A 503, 52x or lost answer tells nothing. */
-function maySessionBeDead(error: unknown): boolean {
-  return error instanceof RegistryError && (error.answer.status === 500 || error.answer.status === 404);
-}
-
-function isCut(error: unknown): boolean {
-  return error instanceof PushError && error.code === "CONNECTION_LOST";
+/** Tells whether PUTs with a body may fail for it: the Rust registry answers 500 to each, in a new session as well. */
+function isBodyRefused({ at, upload, furthest, isClosing, deaths }: Work, error: unknown): boolean {
+  if (!isClosing || furthest > 0 || deaths === 0 || statusOf(error) !== 500) return false;
+  return at.registry.learned.wholePuts !== "only" && !isServerlessRegistry(upload.session);
 }

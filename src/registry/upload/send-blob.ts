@@ -3,7 +3,7 @@ import { forgetUpload, rememberLimits } from "../../store/upload-notes.ts";
 import { isTransient } from "../http/transient.ts";
 import type { Registry, Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
-import { beginUpload, resumeUpload, uploadKey } from "./begin.ts";
+import { awaitRate, beginUpload, resumeUpload, uploadKey } from "./begin.ts";
 import { learnFromRefusal } from "./body-refusal.ts";
 import { type FinishOptions, finishUpload } from "./finish.ts";
 import type { Outgoing } from "./outgoing.ts";
@@ -56,21 +56,27 @@ export async function sendUpload(
   let upload = begun;
   let resumedBytes = upload.session.offset;
   let refusals = 0;
+  const tookBodies = registry.learned.emptyPuts;
   let { descriptor } = blob;
+  // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
+  const hasNews = () => options.chunkBytes === undefined && registry.link.takeNews();
   // Its failure reaches us through `slice`.
   blob.end.then((end) => (descriptor = end)).catch(() => undefined);
-  if (resumedBytes > 0) options.onProgress(resumedBytes);
+  if (resumedBytes > 0) options.onProgress(resumedBytes, resumedBytes);
   for (;;) {
     try {
+      using _probe = await awaitRate(at, blob, upload, options);
       const sent = await finishUpload(at, blob, upload, options, turn);
       await forgetUpload(registry.notes, uploadKey(at, sent.digest));
-      // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
-      const hasNews = options.chunkBytes === undefined && registry.link.takeNews();
-      if (refusals > 0 || hasNews) await noteLimits(registry);
+      const hasLearned = refusals > 0 || registry.learned.emptyPuts !== tookBodies;
+      if (hasNews() || hasLearned) await noteLimits(registry);
       return { descriptor: sent, sentBytes: sent.size - resumedBytes, resumedBytes };
     } catch (error) {
       // The same command resumes what was interrupted or broke off.
-      if (options.signal.aborted) throw error;
+      if (options.signal.aborted) {
+        if (hasNews()) await noteLimits(registry);
+        throw error;
+      }
       const sizeBytes = descriptor?.size ?? Number.POSITIVE_INFINITY;
       const hasOtherWay = learnFromRefusal(registry, upload, sizeBytes, error) && ++refusals <= MAX_REFUSALS;
       if (!hasOtherWay && isTransient(error) && descriptor !== undefined) throw error;
@@ -79,7 +85,7 @@ export async function sendUpload(
       if (!hasOtherWay) throw error;
       resumedBytes = 0;
       upload = await beginUpload(at, blob, options);
-      options.onProgress(0);
+      options.onProgress(0, 0);
       options.onRefused?.(Math.min(upload.chunkBytes, sizeBytes));
     }
   }
@@ -87,10 +93,12 @@ export async function sendUpload(
 
 /** Notes what worked where something else was refused, and how fast it went. */
 async function noteLimits({ notes, origin, learned, link }: Registry): Promise<void> {
-  const { maxBodyBytes, wholePuts } = learned;
+  const { toldBodyBytes, toldAtMs, wholePuts, emptyPuts } = learned;
   await rememberLimits(notes, origin, {
-    maxBodyBytes,
+    maxBodyBytes: toldBodyBytes,
+    toldAtMs,
     wholePuts: wholePuts === "refused" ? undefined : wholePuts,
+    emptyPuts,
     bytesPerSecond: link.bytesPerSecond(),
   });
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { PushError, RegistryError } from "../../errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { pullScope } from "../auth/scope.ts";
@@ -10,6 +11,9 @@ import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 
 /** Few: the next PATCH tells as well where an upload stands. */
 const STATUS_RETRIES = 2;
+
+/** How often an upload that moves by itself is asked for again. */
+const MAX_STATUS_WAITS = 30;
 
 /** The place of an upload. */
 export type UploadSession = {
@@ -88,8 +92,10 @@ export async function sendChunk(
     headers: {
       "content-type": "application/octet-stream",
       // Bare, as in the distribution spec: serverless-registry answers 416 to RFC 9110's form, and to a range of one
-      // byte, which it takes without this header.
-      ...(chunk.size > 1 && { "content-range": `${session.offset}-${end - 1}` }),
+      // byte, which it takes without this header. Gitea and go-containerregistry's need it.
+      ...((chunk.size > 1 || !isServerlessRegistry(session)) && {
+        "content-range": `${session.offset}-${end - 1}`,
+      }),
     },
     body: chunk,
     onPiece,
@@ -124,10 +130,29 @@ export async function closeUpload(
 }
 
 /**
- * GET: asks where an upload stands. Undefined if the server has forgotten it. If the server does not say, for want of
- * rights or because it fails at the question, the session stays as it was, and the next PATCH tells.
+ * GET: asks where an upload stands, until it stands still: a proxy may still deliver the PATCH of a broken connection.
+ * Undefined if the server has forgotten it. If the server does not say, for want of rights or because it fails at the
+ * question, the session stays as it was, and the next PATCH tells.
+ *
+ * @param chunkEnd the offset after the chunk that was sent last. No more can come then
  */
 export async function askUpload(
+  at: Repository,
+  session: UploadSession,
+  call: Call,
+  chunkEnd?: number,
+): Promise<UploadSession | undefined> {
+  let known = session;
+  for (let waits = 0; ; waits++) {
+    const current = await askOnce(at, known, call);
+    const stands = current === undefined || current.offset <= known.offset || current.offset === chunkEnd;
+    if (stands || waits >= MAX_STATUS_WAITS) return current;
+    known = current;
+    await sleep(at.registry.retries.baseDelayMs, undefined, call).catch(() => call.signal.throwIfAborted());
+  }
+}
+
+async function askOnce(
   at: Repository,
   session: UploadSession,
   call: Call,
@@ -137,8 +162,9 @@ export async function askUpload(
   const isRetryable = (error: unknown) =>
     isTransient(error) && (!(error instanceof RegistryError) || ++refusals <= STATUS_RETRIES);
   try {
-    const answer = await exchangePersistently(at, request, [204, 200, 202, 404], call, isRetryable);
-    if (answer.status === 404) return undefined;
+    // 400: olareg has forgotten it, and go-containerregistry's registry tells of no upload.
+    const answer = await exchangePersistently(at, request, [204, 200, 202, 400, 404], call, isRetryable);
+    if (answer.status === 400 || answer.status === 404) return undefined;
     return {
       location: nextLocation(answer, session),
       offset: offsetAfter(answer.headers) ?? session.offset,
@@ -170,6 +196,11 @@ export function sessionFromRefusal(error: unknown): UploadSession | undefined {
   const offset = offsetAfter(headers);
   if (location === null || offset === undefined) return undefined;
   return { location: resolveLocation(location, new URL(url)), offset };
+}
+
+/** Only serverless-registry's upload addresses carry a hash of the upload's state. */
+export function isServerlessRegistry({ location }: UploadSession): boolean {
+  return location.searchParams.has("_stateHash");
 }
 
 function nextLocation({ headers, url }: Answer, session: UploadSession): URL {

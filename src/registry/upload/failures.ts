@@ -1,0 +1,59 @@
+import { PushError, RegistryError } from "../../errors.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { findBlob } from "../find-blob.ts";
+import { isTransient } from "../http/transient.ts";
+import type { Call, Repository } from "../registry.ts";
+import { sessionFromRefusal } from "./session.ts";
+
+/** The codes of an upload that is forgotten, or stands elsewhere. olareg and others send them with 400. */
+const UPLOAD_CODES = new Set(["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID"]);
+
+/** Tells whether a registry refused a request for the state of its upload. */
+export function isUploadRefused(error: unknown): boolean {
+  if (!(error instanceof RegistryError)) return false;
+  const { status, specCodes } = error.answer;
+  return [400, 404, 416].includes(status) && specCodes.some((code) => UPLOAD_CODES.has(code));
+}
+
+/**
+ * Tells whether the blob is there although its closing PUT failed. Bun may send a request without a body twice where a
+ * kept connection breaks, and the second answer tells of an upload that is gone.
+ *
+ * @param mayGoOn if not, the failure stays what it is whatever the registry answers
+ */
+export async function isThere(
+  at: Repository,
+  digest: Digest,
+  failure: unknown,
+  mayGoOn: boolean,
+  call: Call,
+): Promise<boolean> {
+  if (mayGoOn) return (await findBlob(at, digest, call)) !== undefined;
+  if (!maySessionBeDead(failure)) return false;
+  const found = await findBlob(at, digest, call).catch(() => undefined);
+  call.signal.throwIfAborted();
+  return found !== undefined;
+}
+
+/** Tells whether an upload may resume: after a transient failure, a wrong offset, or a forgotten session. */
+export function isPassing(error: unknown): boolean {
+  if (!(error instanceof RegistryError)) return isTransient(error);
+  if (isUploadRefused(error)) return true;
+  const { status } = error.answer;
+  if (status === 416) return sessionFromRefusal(error) !== undefined;
+  // 501, not implemented, is final although it is a 5xx.
+  return status === 404 || (status !== 501 && isTransient(error));
+}
+
+/** serverless-registry answers 500 to the closing PUT of a dead session, others 400. A 503, 52x or lost answer tells nothing. */
+export function maySessionBeDead(error: unknown): boolean {
+  return error instanceof RegistryError && [400, 404, 500].includes(error.answer.status);
+}
+
+export function isCut(error: unknown): boolean {
+  return error instanceof PushError && error.code === "CONNECTION_LOST";
+}
+
+export function statusOf(error: unknown): number | undefined {
+  return error instanceof RegistryError ? error.answer.status : undefined;
+}
