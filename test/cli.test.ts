@@ -30,6 +30,7 @@ describe("positionals", () => {
       password: undefined,
       passwordStdin: false,
       skipAuth: false,
+      headers: {},
       insecure: false,
       parallel: 3,
       retries: 8,
@@ -376,7 +377,7 @@ describe("help and version", () => {
     expect(names.length).toBeGreaterThanOrEqual(8);
     for (const name of names) expect(help).toContain(name);
     const flags = [
-      ...(await Bun.file(join(import.meta.dir, "../src/cli/invocation.ts")).text()).matchAll(
+      ...(await Bun.file(join(import.meta.dir, "../src/cli/push-program.ts")).text()).matchAll(
         /"(?:-\w, )?(--[a-z-]+)/g,
       ),
     ];

@@ -2,6 +2,7 @@ import { PushError } from "../errors.ts";
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials } from "../registry/auth/credentials.ts";
+import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 
@@ -20,6 +21,11 @@ export type PushOptions = {
   readonly target: string | Reference;
   /** Credentials, or a function that returns them. Undefined for an anonymous push. */
   readonly login?: PushLogin | (() => Promise<PushLogin | undefined>) | undefined;
+  /**
+   * Headers for what stands in front of the registry, by name. They go to the registry's own origin alone, and are
+   * kept out of messages as a password is. Headers that chunkpush sets itself are refused.
+   */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Plain HTTP, unless the target names a scheme. Loopback registries need no such word. @default false */
   readonly insecure?: boolean;
   /** PEM files with authorities to trust besides those of this machine. */
@@ -56,6 +62,7 @@ export type PushOptions = {
 
 /** The default options. */
 export const DEFAULTS = {
+  headers: {},
   insecure: false,
   caFiles: [],
   skipVerify: false,
@@ -94,6 +101,7 @@ export function completeOptions(options: PushOptions): CompleteOptions {
     ...DEFAULTS,
     ...given,
     target: typeof target === "string" ? parseReference(target) : target,
+    headers: checkHeaders(options.headers ?? {}),
   };
   for (const [name, least] of LEAST) {
     const value: number | undefined = complete[name];

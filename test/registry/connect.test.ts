@@ -18,6 +18,7 @@ function options(target: string, overrides: Partial<ConnectOptions> = {}): Conne
   const { retries, stallTimeoutMs, notes, proxy } = clientOf({ url: "" }).registry;
   return {
     stallTimeoutMs,
+    headers: {},
     trust: { ca: [] },
     proxy,
     parallel: 3,

@@ -1,5 +1,6 @@
 import { PushError } from "../../errors.ts";
 import type { Call } from "../../retry.ts";
+import { secretsOfHeaders } from "../http/extra-headers.ts";
 import { sendOnce } from "../http/send-once.ts";
 import type { Registry } from "../registry.ts";
 import type { Authenticator } from "./authenticator.ts";
@@ -21,7 +22,7 @@ function stateOf(registry: Omit<Registry, "auth">, credentials: Credentials | un
     now,
     /** The Basic header. Undefined: the push is anonymous. */
     basic: basicAuthorization(credentials),
-    secrets: new Set(secretsOf(credentials)),
+    secrets: new Set([...secretsOf(credentials), ...secretsOfHeaders(registry.headers, registry.origin)]),
     /** Tokens by their scopes. */
     tokens: new Map<string, { readonly authorization: string; readonly renewAtMs: number }>(),
     /** Token requests that are not answered yet. */

@@ -5,6 +5,7 @@ import { isLinkLocal } from "../../oci/address.ts";
 import type { Call } from "../../retry.ts";
 import type { Registry } from "../registry.ts";
 import { connectionError } from "./connection-error.ts";
+import type { ExtraHeaders } from "./extra-headers.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
 import { type StallTimer, stallTimer } from "./stall-timer.ts";
 import { tlsOptions } from "./trust.ts";
@@ -60,7 +61,7 @@ export function describe({ method, url }: Pick<RegistryRequest, "method" | "url"
 }
 
 /** The part of a registry that a request needs. */
-type Server = Pick<Registry, "origin" | "stallTimeoutMs" | "trust" | "proxy">;
+type Server = Pick<Registry, "origin" | "headers" | "stallTimeoutMs" | "trust" | "proxy">;
 
 /** Sends one request, once, and reads the answer. Throws as `openResponse` does. */
 export async function sendOnce(
@@ -104,7 +105,7 @@ export async function openResponse(
   try {
     const answering = fetch(url, {
       method: request.method,
-      headers: headersOf(request, authorization),
+      headers: headersOf(request, url.origin === registry.origin ? registry.headers : {}, authorization),
       redirect: "manual",
       signal,
       decompress: false,
@@ -147,8 +148,12 @@ function assertReachable(url: URL, origin: string): void {
   );
 }
 
-function headersOf({ method, headers, body }: RegistryRequest, authorization: string | undefined): Headers {
-  const all = new Headers(headers);
+function headersOf(
+  { method, headers, body }: RegistryRequest,
+  extra: ExtraHeaders,
+  authorization: string | undefined,
+): Headers {
+  const all = new Headers({ ...extra, ...headers });
   all.set("user-agent", "chunkpush");
   all.set("accept-encoding", "identity");
   if (authorization !== undefined) all.set("authorization", authorization);
