@@ -41,6 +41,7 @@ describe("positionals", () => {
       debug: false,
       cacheFrom: [],
       caFiles: [],
+      clientCertificate: undefined,
       skipVerify: false,
       cacheDirectory: ".cache",
     });

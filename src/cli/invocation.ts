@@ -3,6 +3,7 @@ import { PushError } from "../errors.ts";
 import type { LayerCompression } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import { DEFAULTS } from "../push/options.ts";
+import type { ClientCertificate } from "../registry/http/trust.ts";
 import { type CacheCommand, parseCacheCommand } from "./cache-command.ts";
 import { layerCompression } from "./compression.ts";
 import { headersOf } from "./headers.ts";
@@ -42,6 +43,8 @@ export type PushCommand = {
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
   /** PEM files with authorities to trust. */
   readonly caFiles: readonly string[];
+  /** Shown to the registry. */
+  readonly clientCertificate: ClientCertificate | undefined;
   readonly skipVerify: boolean;
   readonly cacheDirectory: string;
   /** Shows what other programs said when they failed. */
@@ -83,6 +86,11 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
   assertNotEmpty(flags.username, "--username");
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   assertNotEmpty(flags.caFile, "--ca-file");
+  assertNotEmpty(flags.cert, "--cert");
+  assertNotEmpty(flags.key, "--key");
+  if (flags.key !== undefined && flags.cert === undefined) {
+    throw new PushError("USAGE", "--key was given without a certificate.", { hint: "Add --cert." });
+  }
   const variable = (name: string) => env[name] || undefined;
   const password = variable("REGISTRY_JWT_TOKEN");
   const username = flags.username ?? variable("USERNAME_REGISTRY") ?? (password && TOKEN_USERNAME);
@@ -125,6 +133,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     debug: flags.debug ?? false,
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(destination, text)),
     caFiles: [flags.caFile, variable("SSL_CERT_FILE")].filter((path) => path !== undefined),
+    clientCertificate: flags.cert === undefined ? undefined : { certFile: flags.cert, keyFile: flags.key },
     skipVerify: flags.insecureSkipVerify ?? false,
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };

@@ -63,6 +63,8 @@ const FLAGS: readonly (readonly [flag: string, description: string])[] = [
     `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
   ],
   ["--ca-file <file>", "trust the certificate authorities in this PEM file, too"],
+  ["--cert <file>", "show this client certificate to the registry (PEM)"],
+  ["--key <file>", "the key of the client certificate (PEM; default: the file of --cert)"],
   ["--insecure-skip-verify", "do not check the registry's certificate at all"],
   ["--debug", "show what a credential helper said when it failed"],
   ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
@@ -97,6 +99,8 @@ export type Flags = {
   readonly cacheFrom?: string[];
   readonly header?: string[];
   readonly caFile?: string;
+  readonly cert?: string;
+  readonly key?: string;
   readonly insecureSkipVerify?: true;
 };
 

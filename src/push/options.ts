@@ -3,6 +3,7 @@ import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.t
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials } from "../registry/auth/credentials.ts";
 import { checkHeaders } from "../registry/http/extra-headers.ts";
+import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 
@@ -32,6 +33,8 @@ export type PushOptions = {
   readonly caFiles?: readonly string[];
   /** Accepts any certificate of the registry's own host. Other hosts are verified. @default false */
   readonly skipVerify?: boolean;
+  /** Proves to the registry's own origin who connects (mutual TLS). @default none */
+  readonly clientCertificate?: ClientCertificate | undefined;
   /** Gives the proxy for a request, if there is one. @default none */
   readonly proxy?: (url: URL) => string | undefined;
   /** Uploads at a time. @default 3 */
@@ -66,6 +69,7 @@ export const DEFAULTS = {
   insecure: false,
   caFiles: [],
   skipVerify: false,
+  clientCertificate: undefined,
   proxy: () => undefined,
   parallel: 3,
   retries: 8,

@@ -24,13 +24,13 @@ export type Target = {
 /** Connects to the registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
 export async function connectTarget(job: Job): Promise<Target> {
   const { options, login, report, cache } = job;
-  const { target, headers, caFiles, skipVerify, retries, cacheDirectory } = options;
+  const { target, headers, caFiles, skipVerify, clientCertificate, retries, cacheDirectory } = options;
   let isTold = false;
   const registry = await connect(
     {
       ...options,
       credentials: login?.credentials,
-      trust: await readTrust({ caFiles, skipVerify }),
+      trust: await readTrust({ caFiles, skipVerify, clientCertificate }),
       retries: { count: retries, baseDelayMs: RETRY_DELAY_MS },
       notes: {
         ...cache,
