@@ -4,6 +4,7 @@ import { PushError } from "../../errors.ts";
 import { isLinkLocal } from "../../oci/address.ts";
 import type { Call } from "../../retry.ts";
 import type { Registry } from "../registry.ts";
+import { assertPastAccess } from "./access-login.ts";
 import { connectionError } from "./connection-error.ts";
 import type { ExtraHeaders } from "./extra-headers.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
@@ -63,7 +64,7 @@ export function describe({ method, url }: Pick<RegistryRequest, "method" | "url"
 /** The part of a registry that a request needs. */
 type Server = Pick<Registry, "origin" | "headers" | "stallTimeoutMs" | "trust" | "proxy">;
 
-/** Sends one request, once, and reads the answer. Throws as `openResponse` does. */
+/** Sends one request, once, and reads the answer. Throws as `openResponse` does, and for the login page of a gate. */
 export async function sendOnce(
   registry: Server,
   request: RegistryRequest,
@@ -73,7 +74,9 @@ export async function sendOnce(
 ): Promise<Answer> {
   const { body, ...response } = await openResponse(registry, request, url, authorization, call);
   const bytes = await readStart(body);
-  return { ...response, bytes, text: new TextDecoder().decode(bytes) };
+  const answer = { ...response, bytes, text: new TextDecoder().decode(bytes) };
+  if (url.origin === registry.origin) assertPastAccess(answer, registry.headers);
+  return answer;
 }
 
 /**
