@@ -170,3 +170,32 @@ describe("connect", () => {
     expect(registry.recorded("ping").map(({ status }) => status)).toEqual([0, 0, 200]);
   });
 });
+
+describe("a registry that decodes Basic in the URL-safe alphabet alone", () => {
+  const password = "a?~>";
+  /** As serverless-registry: https://github.com/cloudflare/serverless-registry */
+  const strict = {
+    credentials: { username: "me", password },
+    intercept: ({ headers }: Request) =>
+      /[+/]/.test(headers.get("authorization") ?? "")
+        ? new Response(null, { status: 401, headers: { "www-authenticate": 'Basic realm="Registry"' } })
+        : undefined,
+  };
+
+  test("gets a password in it after one refusal, and from then on", async () => {
+    await using registry = await startTestRegistry(strict);
+    const credentials = { username: "me", password };
+    const connected = await connect(options(`${registry.host}/team/app:v1`, { credentials }));
+    const client = clientAt(connected);
+    await findBlob(client, blobOf(seededBytes(5, 5)).descriptor.digest, client);
+    expect(registry.requests.map(({ status }) => status)).toEqual([401, 200, 404]);
+  });
+
+  test("refuses a wrong password after two requests", async () => {
+    await using registry = await startTestRegistry(strict);
+    const credentials = { username: "me", password: "b?~>" };
+    const work = connect(options(`${registry.host}/team/app:v1`, { credentials }));
+    expect((await rejection(work)).code).toBe("UNAUTHORIZED");
+    expect(registry.requests.map(({ status }) => status)).toEqual([401, 401]);
+  });
+});
