@@ -61,7 +61,13 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
   const isRetryable = (error: unknown) =>
     error instanceof RegistryError ? isTransient(error) : isBroken(error) && ++breaks <= GREETING_BREAKS;
   // 404: a registry that serves its repositories, but not this path. The first blob shows everything else.
-  await exchangePersistently(at, request, [200, 404], call, isRetryable);
+  const onRetry: Call["onRetry"] = (retry) =>
+    call.onRetry(
+      isBroken(retry.error)
+        ? { ...retry, attempt: breaks, retries: Math.min(GREETING_BREAKS, retry.retries) }
+        : retry,
+    );
+  await exchangePersistently(at, request, [200, 404], { ...call, onRetry }, isRetryable);
   return registry;
 }
 

@@ -92,11 +92,12 @@ async function verifyStored(at: Repository, manifest: Manifest, call: Call): Pro
 async function readManifest(at: Repository, manifest: Manifest, call: Call): Promise<Answer | undefined> {
   const url = manifestUrl(at, manifest.digest);
   const request = { method: "GET", url, headers: { accept: manifest.mediaType } } as const;
-  let failures = 0;
-  const isRetryable = (error: unknown) =>
-    (isMissing(error) || isTransient(error)) && ++failures <= READ_RETRIES;
+  const { retries } = at.registry;
+  const few = { ...retries, count: Math.min(retries.count, READ_RETRIES) };
+  const place = { ...at, registry: { ...at.registry, retries: few } };
+  const isRetryable = (error: unknown) => isMissing(error) || isTransient(error);
   try {
-    return await exchangePersistently(at, request, [200], call, isRetryable);
+    return await exchangePersistently(place, request, [200], call, isRetryable);
   } catch (error) {
     if (call.signal.aborted || !(error instanceof PushError)) throw error;
     if (!isMissing(error)) return undefined;

@@ -166,8 +166,14 @@ describe("connect", () => {
     await using registry = await startTestRegistry({
       intercept: faultAt("ping", [1, 2], () => "drop" as const),
     });
-    await connect(options(`${registry.host}/team/app:v1`));
+    const client = clientOf({ url: "" });
+    await connect(options(`${registry.host}/team/app:v1`), client);
     expect(registry.recorded("ping").map(({ status }) => status)).toEqual([0, 0, 200]);
+    // As many as there would be, not as many as for other requests.
+    expect(client.seenRetries).toMatchObject([
+      { attempt: 1, retries: 2 },
+      { attempt: 2, retries: 2 },
+    ]);
   });
 });
 

@@ -136,8 +136,13 @@ describe("putManifest", () => {
     const missing = [answering(404), answering(404)];
     await using registry = await silent((...request) => missing.shift()?.(...request));
     await uploadAll(clientOf(registry));
-    await tag(clientOf(registry));
+    const client = clientOf(registry);
+    await tag(client);
     expect(registry.recorded("get-manifest").map(({ status }) => status)).toEqual([404, 404, 200]);
+    expect(client.seenRetries).toMatchObject([
+      { attempt: 1, retries: 2 },
+      { attempt: 2, retries: 2 },
+    ]);
   });
 
   test.each<[string, Intercept]>([
