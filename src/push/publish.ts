@@ -42,6 +42,8 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
     const missing = missingBlobs(error, digests) ?? [];
     const wanted = doubtful.filter(([, { descriptor }]) => missing.includes(descriptor.digest));
     if (wanted.length === 0) throw error;
+    // They were counted as present.
+    for (const [, { descriptor }] of wanted) job.count.presentBytes -= descriptor.size;
     const sent = await job.all(wanted.map(([blob]) => blobs.sendAgain(blob)));
     for (const [i, [blob]] of wanted.entries()) brought.set(blob, sent[i] as Brought);
     manifest = manifestOf(plan, brought);
