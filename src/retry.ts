@@ -10,7 +10,13 @@ export type Retries = {
   readonly baseDelayMs: number;
 };
 
-export type Retry = { readonly error: unknown; readonly attempt: number; readonly delayMs: number };
+export type Retry = {
+  readonly error: unknown;
+  readonly attempt: number;
+  /** The most attempts for this question. Fewer than the user's where the answer matters less. */
+  readonly retries: number;
+  readonly delayMs: number;
+};
 
 /** The part of a request's options that does not belong to the registry. */
 export type Call = {
@@ -80,7 +86,7 @@ export async function backOff(
     );
   }
   const delayMs = Math.max(requestedMs, Math.round(ceiling * (0.5 + Math.random() / 2)));
-  onRetry({ error, attempt: all.count, delayMs });
+  onRetry({ error, attempt: all.count, retries: retries.count, delayMs });
   await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   return all;
 }

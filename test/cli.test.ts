@@ -30,6 +30,7 @@ describe("positionals", () => {
       password: undefined,
       passwordStdin: false,
       skipAuth: false,
+      headers: {},
       insecure: false,
       parallel: 3,
       retries: 8,
@@ -40,6 +41,7 @@ describe("positionals", () => {
       debug: false,
       cacheFrom: [],
       caFiles: [],
+      clientCertificate: undefined,
       skipVerify: false,
       cacheDirectory: ".cache",
     });
@@ -376,7 +378,7 @@ describe("help and version", () => {
     expect(names.length).toBeGreaterThanOrEqual(8);
     for (const name of names) expect(help).toContain(name);
     const flags = [
-      ...(await Bun.file(join(import.meta.dir, "../src/cli/invocation.ts")).text()).matchAll(
+      ...(await Bun.file(join(import.meta.dir, "../src/cli/push-program.ts")).text()).matchAll(
         /"(?:-\w, )?(--[a-z-]+)/g,
       ),
     ];

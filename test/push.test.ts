@@ -225,7 +225,7 @@ describe("a push", () => {
       env: { INSECURE_HTTP_PUSH: "true", HTTP_PROXY: setup.registry.url, USERNAME_REGISTRY: "me" },
       input: "hush\n",
     });
-    expect(stderr).toContain("Warning: the password goes over plain HTTP");
+    expect(stderr).toContain("Warning: credentials go over plain HTTP");
     expect(stdout).toStartWith(`${host}/team/app:v1@sha256:`);
     expect(code).toBe(0);
     expect(setup.registry.requests.map(({ status }) => status)).not.toContain(401);

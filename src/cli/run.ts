@@ -38,7 +38,14 @@ export async function runCommand(
   } catch (error) {
     stderr.write(`${describeError(error, isDebug)}\n`);
     return exitCodeOf(error);
+  } finally {
+    await Promise.all([flushed(stdout), flushed(stderr)]);
   }
+}
+
+/** Waits until the reader of a pipe has everything, or has gone: what is still queued at the exit is lost. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.end(() => resolve()));
 }
 
 /** Stops at the first SIGINT, SIGTERM or SIGHUP. A second one, or a slow end, exits at once. */

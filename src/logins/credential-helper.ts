@@ -43,9 +43,11 @@ export async function askHelper(
   if (file === null) {
     throw failure(`${namedBy} names the helper ${program}, which is not on PATH.`, "Install it");
   }
+  // The registry's alone.
+  const { CHUNKPUSH_HEADERS: _, ...env } = variables;
   const child = Bun.spawn([file, "get"], {
     // Bun's default has what `.env` files say, and what was removed since.
-    env: variables,
+    env,
     stdin: new Blob([server]),
     stdout: "pipe",
     stderr: "pipe",

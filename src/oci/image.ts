@@ -21,7 +21,7 @@ export type Layer = {
 export type Image = {
   readonly config: RegistryBlob;
   readonly layers: readonly Layer[];
-  /** Set if the source has a manifest that a registry accepts. */
+  /** Set if the source has an OCI or Docker manifest. */
   readonly manifest: SourceManifest | undefined;
   /** The image's names in the source, such as `my/app:v1`. May be empty. */
   readonly names: readonly string[];

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { type Descriptor, MEDIA_TYPE } from "./descriptor.ts";
 import { type Digest, digestOf, parseDigest } from "./digest.ts";
-import { object, parseJson } from "./json-schema.ts";
+import { object, parseJson, record } from "./json-schema.ts";
 
 /** A manifest as it is published, byte for byte. */
 export type Manifest = {
@@ -11,25 +11,49 @@ export type Manifest = {
 };
 
 /** A source's own manifest, with the blobs that it references. */
-export type SourceManifest = Manifest & { readonly config: Content; readonly layers: readonly Content[] };
+export type SourceManifest = Omit<Manifest, "mediaType"> &
+  Extras & {
+    /** Undefined if no registry accepts the manifest as it is. */
+    readonly mediaType?: string | undefined;
+    readonly config: Content;
+    readonly layers: readonly Content[];
+  };
 
-type Content = Pick<Descriptor, "digest" | "size">;
+type Content = Pick<Descriptor, "digest" | "size"> & Pick<Extras, "annotations">;
+
+/** The parts of a manifest that are not about its blobs. */
+type Extras = {
+  readonly artifactType?: string | undefined;
+  readonly subject?:
+    | { readonly mediaType: string; readonly digest: string; readonly size: number }
+    | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+};
 
 /**
  * Chooses the manifest to publish. Returns the source's own, byte for byte, if all its blobs were pushed unchanged, so
- * that its digest, annotations and signatures stay valid. Otherwise creates a new one.
+ * that its digest and signatures stay valid. Otherwise creates a new one, which keeps its annotations, subject and
+ * artifact type. Annotations of a blob stay where the blob is the same: they may be about its bytes.
  */
 export function manifestFor(
   source: SourceManifest | undefined,
   config: Descriptor,
   layers: readonly Descriptor[],
 ): Manifest {
+  if (source === undefined) return imageManifest(config, layers);
+  const { mediaType, digest, bytes } = source;
   const isUnchanged =
-    source !== undefined &&
     source.layers.length === layers.length &&
     isSameContent(source.config, config) &&
     layers.every((layer, i) => isSameContent(source.layers[i], layer));
-  return isUnchanged ? source : imageManifest(config, layers);
+  if (isUnchanged && mediaType !== undefined) return { mediaType, digest, bytes };
+  const annotated = (blob: Descriptor, original: Content | undefined) =>
+    isSameContent(original, blob) ? { ...blob, annotations: original?.annotations } : blob;
+  return imageManifest(
+    annotated(config, source.config),
+    layers.map((layer, i) => annotated(layer, source.layers[i])),
+    source,
+  );
 }
 
 function isSameContent(a: Content | undefined, b: Content): boolean {
@@ -40,10 +64,22 @@ function isSameContent(a: Content | undefined, b: Content): boolean {
  * Creates an image manifest. Layers are ordered base first.
  * https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md
  */
-export function imageManifest(config: Descriptor, layers: readonly Descriptor[]): Manifest {
+export function imageManifest(
+  config: Descriptor,
+  layers: readonly Descriptor[],
+  { artifactType, subject, annotations }: Extras = {},
+): Manifest {
   const bytes = new TextEncoder().encode(
     // The spec only recommends mediaType, but serverless-registry rejects a manifest without it.
-    JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.manifest, config, layers }),
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPE.manifest,
+      artifactType,
+      config,
+      layers,
+      subject,
+      annotations,
+    }),
   );
   return { mediaType: MEDIA_TYPE.manifest, digest: digestOf(bytes), bytes };
 }
@@ -51,27 +87,42 @@ export function imageManifest(config: Descriptor, layers: readonly Descriptor[])
 /** A manifest's descriptor of a config or layer. A size of -1 stands for a missing one and equals no real size. */
 export type ManifestEntry = Content & { readonly mediaType: string | undefined };
 
+// What is invalid in these fields is dropped from new manifests. It does not keep an image from being pushed.
+const ANNOTATIONS = v.fallback(v.optional(record(v.string(), v.string())), undefined);
 const ENTRY = object({
   mediaType: v.optional(v.string()),
   digest: v.string(),
   size: v.optional(v.pipe(v.number(), v.finite("it is too large"))),
+  annotations: ANNOTATIONS,
+});
+const SUBJECT = object({
+  mediaType: v.string(),
+  digest: v.pipe(v.string(), v.regex(/^[a-z0-9+._-]{1,32}:[a-zA-Z0-9=_-]{1,128}$/)),
+  size: v.pipe(v.number(), v.safeInteger()),
 });
 const MANIFEST = object({
   mediaType: v.optional(v.string()),
   config: ENTRY,
   layers: v.nullish(v.array(ENTRY)),
+  artifactType: v.fallback(v.optional(v.string()), undefined),
+  subject: v.fallback(v.optional(SUBJECT), undefined),
+  annotations: ANNOTATIONS,
 });
 
 /** Parses an OCI or Docker image manifest. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
 export function parseManifest(bytes: Uint8Array, name: string) {
-  const { mediaType, config, layers } = parseJson(bytes, MANIFEST, name);
-  const entry = ({ mediaType, digest, size = -1 }: v.InferOutput<typeof ENTRY>, field: string) => ({
+  const { config, layers, ...rest } = parseJson(bytes, MANIFEST, name);
+  const entry = (
+    { mediaType, digest, size = -1, annotations }: v.InferOutput<typeof ENTRY>,
+    field: string,
+  ) => ({
     mediaType,
+    annotations,
     digest: parseDigest(digest, `${field} of ${name}`),
     size,
   });
   return {
-    mediaType,
+    ...rest,
     config: entry(config, "config.digest"),
     layers: (layers ?? []).map((layer, i): ManifestEntry => entry(layer, `layers.${i}.digest`)),
   };

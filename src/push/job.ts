@@ -119,9 +119,9 @@ export function reportBlob({ report }: Job, { id, title }: BlobTitle, state: Blo
 }
 
 /** Returns the signal and the retry report for a request. @param title the blob's title, for retry messages */
-export function callOf({ signal, options, report }: Job, title?: string): Call {
+export function callOf({ signal, report }: Job, title?: string): Call {
   return {
     signal,
-    onRetry: (retry) => report({ type: "retry", title, retries: options.retries, ...retry }),
+    onRetry: (retry) => report({ type: "retry", title, ...retry }),
   };
 }

@@ -2,6 +2,8 @@ import { PushError } from "../errors.ts";
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials } from "../registry/auth/credentials.ts";
+import { checkHeaders } from "../registry/http/extra-headers.ts";
+import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 
@@ -20,12 +22,19 @@ export type PushOptions = {
   readonly target: string | Reference;
   /** Credentials, or a function that returns them. Undefined for an anonymous push. */
   readonly login?: PushLogin | (() => Promise<PushLogin | undefined>) | undefined;
+  /**
+   * Headers for what stands in front of the registry, by name. They go to the registry's own origin alone, and are
+   * kept out of messages as a password is. Headers that chunkpush sets itself are refused.
+   */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Plain HTTP, unless the target names a scheme. Loopback registries need no such word. @default false */
   readonly insecure?: boolean;
   /** PEM files with authorities to trust besides those of this machine. */
   readonly caFiles?: readonly string[];
   /** Accepts any certificate of the registry's own host. Other hosts are verified. @default false */
   readonly skipVerify?: boolean;
+  /** Proves to the registry's own origin who connects (mutual TLS). @default none */
+  readonly clientCertificate?: ClientCertificate | undefined;
   /** Gives the proxy for a request, if there is one. @default none */
   readonly proxy?: (url: URL) => string | undefined;
   /** Uploads at a time. @default 3 */
@@ -58,9 +67,11 @@ export type PushOptions = {
 
 /** The default options. */
 export const DEFAULTS = {
+  headers: {},
   insecure: false,
   caFiles: [],
   skipVerify: false,
+  clientCertificate: undefined,
   proxy: () => undefined,
   parallel: 3,
   retries: 8,
@@ -96,6 +107,7 @@ export function completeOptions(options: PushOptions): CompleteOptions {
     ...DEFAULTS,
     ...given,
     target: typeof target === "string" ? parseReference(target) : target,
+    headers: checkHeaders(options.headers ?? {}),
   };
   for (const [name, least] of LEAST) {
     const value: number | undefined = complete[name];

@@ -72,6 +72,11 @@ async function putUntilComplete(
         (blob) => !sentAgain.has(blob) && isMissing(brought.get(blob) as Brought),
       );
       if (wanted.length === 0) throw error;
+      for (const blob of wanted) {
+        const { how, descriptor } = brought.get(blob) as Brought;
+        // What was not sent was counted as present.
+        if (how !== "sent") job.count.presentBytes -= descriptor.size;
+      }
       const sent = await job.all(wanted.map((blob) => blobs.sendAgain(blob)));
       for (const [i, blob] of wanted.entries()) {
         brought.set(blob, sent[i] as Brought);

@@ -24,13 +24,13 @@ export type Target = {
 /** Connects to the registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
 export async function connectTarget(job: Job): Promise<Target> {
   const { options, login, report, cache } = job;
-  const { target, caFiles, skipVerify, retries, cacheDirectory } = options;
+  const { target, headers, caFiles, skipVerify, clientCertificate, retries, cacheDirectory } = options;
   let isTold = false;
   const registry = await connect(
     {
       ...options,
       credentials: login?.credentials,
-      trust: await readTrust({ caFiles, skipVerify }),
+      trust: await readTrust({ caFiles, skipVerify, clientCertificate }),
       retries: { count: retries, baseDelayMs: RETRY_DELAY_MS },
       notes: {
         ...cache,
@@ -47,7 +47,10 @@ export async function connectTarget(job: Job): Promise<Target> {
           origin,
           username: login && usernameOf(login.credentials),
           credentialsFrom: login?.from,
-          isExposed: login !== undefined && origin.startsWith("http:") && !isLoopback(new URL(origin)),
+          isExposed:
+            (login !== undefined || Object.keys(headers).length > 0) &&
+            origin.startsWith("http:") &&
+            !isLoopback(new URL(origin)),
           isUnverified: skipVerify && origin.startsWith("https:"),
         }),
     },

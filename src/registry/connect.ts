@@ -13,7 +13,10 @@ import { linkRate } from "./upload/link-rate.ts";
 /** A greeting that breaks off more often is probably meant for another server. */
 const GREETING_BREAKS = 2;
 
-export type ConnectOptions = Pick<Registry, "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes"> & {
+export type ConnectOptions = Pick<
+  Registry,
+  "headers" | "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes"
+> & {
   /** Its repository's scope is asked for in the greeting, so that one token serves the push. */
   readonly target: Reference;
   readonly credentials: Credentials | undefined;
@@ -33,7 +36,7 @@ export type ConnectOptions = Pick<Registry, "trust" | "proxy" | "retries" | "sta
  * cause may be a mistake in the command.
  */
 export async function connect(options: ConnectOptions, call: Call): Promise<Registry> {
-  const { target, credentials, trust, proxy, retries, stallTimeoutMs, notes } = options;
+  const { target, credentials, headers, trust, proxy, retries, stallTimeoutMs, notes } = options;
   // A URL drops the default port, and writes an address in one form.
   const { origin } = new URL(`${schemeOf(options)}://${apiHost(target)}`);
   options.onAddressed?.(origin);
@@ -41,6 +44,7 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
   const noted = options.chunkBytes === undefined ? await recallLimits(notes, origin) : {};
   const address = {
     origin,
+    headers,
     trust,
     proxy,
     retries,
@@ -63,7 +67,13 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
   const isRetryable = (error: unknown) =>
     error instanceof RegistryError ? isTransient(error) : isBroken(error) && ++breaks <= GREETING_BREAKS;
   // 404: a registry that serves its repositories, but not this path. The first blob shows everything else.
-  await exchangePersistently(at, request, [200, 404], call, isRetryable);
+  const onRetry: Call["onRetry"] = (retry) =>
+    call.onRetry(
+      isBroken(retry.error)
+        ? { ...retry, attempt: breaks, retries: Math.min(GREETING_BREAKS, retry.retries) }
+        : retry,
+    );
+  await exchangePersistently(at, request, [200, 404], { ...call, onRetry }, isRetryable);
   return registry;
 }
 

@@ -43,7 +43,9 @@ export async function putManifest(
     headers: { "content-type": manifest.mediaType },
     body: new Blob([manifest.bytes]),
   } as const;
-  const { headers } = await exchangePersistently(at, request, [201], call);
+  const { headers } = await exchangePersistently(at, request, [201], call).catch((error: unknown) => {
+    throw aboutSubject(error, manifest);
+  });
   const stored = headers.get("docker-content-digest");
   if (stored === null) return verifyStored(at, manifest, call);
   if (stored !== manifest.digest) {
@@ -52,6 +54,24 @@ export async function putManifest(
       `The registry stored the manifest as ${printable(stored, at.registry.auth.secrets())}, but it is ${manifest.digest}.`,
     );
   }
+}
+
+/**
+ * Says so where a manifest was probably refused for its subject: serverless-registry wants that to be there first, though
+ * the specification does not.
+ */
+function aboutSubject(error: unknown, manifest: Manifest): unknown {
+  if (!(error instanceof RegistryError)) return error;
+  const { status, specCodes, namedDigests } = error.answer;
+  const { subject } = parseManifest(manifest.bytes, "the manifest");
+  if (subject === undefined || (status !== 400 && status !== 404)) return error;
+  const isBlobMissing = specCodes.some((code) => code.endsWith("BLOB_UNKNOWN"));
+  if (isBlobMissing && !namedDigests.includes(subject.digest)) return error;
+  return new PushError(
+    error.code,
+    `${error.message} The manifest has a subject, ${subject.digest}, which some registries want to have first.`,
+    { hint: "Push the subject to the same repository, then this image again.", cause: error },
+  );
 }
 
 /** Compares what a registry has with what it confirmed. One that does not let this user read is believed. */
@@ -71,11 +91,12 @@ async function verifyStored(at: Repository, manifest: Manifest, call: Call): Pro
 async function readManifest(at: Repository, manifest: Manifest, call: Call): Promise<Answer | undefined> {
   const url = manifestUrl(at, manifest.digest);
   const request = { method: "GET", url, headers: { accept: manifest.mediaType } } as const;
-  let failures = 0;
-  const isRetryable = (error: unknown) =>
-    (isMissing(error) || isTransient(error)) && ++failures <= READ_RETRIES;
+  const { retries } = at.registry;
+  const few = { ...retries, count: Math.min(retries.count, READ_RETRIES) };
+  const place = { ...at, registry: { ...at.registry, retries: few } };
+  const isRetryable = (error: unknown) => isMissing(error) || isTransient(error);
   try {
-    return await exchangePersistently(at, request, [200], call, isRetryable);
+    return await exchangePersistently(place, request, [200], call, isRetryable);
   } catch (error) {
     if (call.signal.aborted || !(error instanceof PushError)) throw error;
     if (!isMissing(error)) return undefined;

@@ -2,6 +2,7 @@ import type { Digest } from "../oci/digest.ts";
 import type { Retries } from "../retry.ts";
 import type { NoteFolder } from "../store/notes.ts";
 import type { Authenticator } from "./auth/authenticator.ts";
+import type { ExtraHeaders } from "./http/extra-headers.ts";
 import type { Trust } from "./http/trust.ts";
 import type { Slots } from "./slots.ts";
 import type { LinkRate } from "./upload/link-rate.ts";
@@ -30,6 +31,8 @@ export type Registry = {
   /** `https://registry.example.com`: credentials go to this origin and to its token server only. */
   readonly origin: string;
   readonly auth: Authenticator;
+  /** Sent with every request to the origin, and as secret as a password. */
+  readonly headers: ExtraHeaders;
   readonly retries: Retries;
   /** Keeps notes on uploads, on places of blobs and on limits from process to process. */
   readonly notes: NoteFolder;

@@ -139,7 +139,7 @@ function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): stri
   const from = credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`;
   return [
     `Registry: ${origin}, ${username === undefined ? "without a user" : `as ${username}${from}`}`,
-    ...(isExposed ? ["Warning: the password goes over plain HTTP, where others can read it."] : []),
+    ...(isExposed ? ["Warning: credentials go over plain HTTP, where others can read them."] : []),
     ...(isUnverified
       ? [
           "Warning: the registry's certificate is not checked: somebody in between can read and change everything.",

@@ -1,6 +1,7 @@
 import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { CACHE_IN_USE, type Lock, tryLock } from "./locks.ts";
 import { PRIVATE_FILE } from "./own-file.ts";
 
 /** A file that is removed on disposal. */
@@ -47,13 +48,30 @@ export async function unlessNameTaken<T>(renamed: Promise<T>): Promise<T | undef
   });
 }
 
-/** Removes temporary files of killed processes of this machine. */
+/**
+ * Removes temporary files of killed processes of this machine, unless a push uses the cache: in another container with
+ * this host name, its process looks dead from here.
+ */
 export async function sweepTemporaryFiles(directory: string): Promise<void> {
-  for (const name of await readdir(directory)) {
+  const left = (await readdir(directory)).filter((name) => {
     const [, host, pid] = /^[a-z]+-(\w+)-(\d+)-[0-9a-f-]{36}\.tmp$/.exec(name) ?? [];
+    return host === HOST && !isAlive(Number(pid));
+  });
+  if (left.length === 0) return;
+  using alone = lockWhole(directory);
+  if (alone === undefined) return;
+  for (const name of left) {
     // What cannot be removed, such as a folder of that name, is in nobody's way.
-    if (host === HOST && !isAlive(Number(pid)))
-      await rm(join(directory, name), { force: true }).catch(() => undefined);
+    await rm(join(directory, name), { force: true }).catch(() => undefined);
+  }
+}
+
+/** Undefined if others use the cache, or if locking is unavailable. */
+function lockWhole(directory: string): Lock | undefined {
+  try {
+    return tryLock(directory, CACHE_IN_USE, "exclusive");
+  } catch {
+    return undefined;
   }
 }
 

@@ -77,6 +77,8 @@ export async function runSecretCase(
 
   const password = randomSecret(`password ${seed}`);
   const identityToken = randomSecret(`identity ${seed}`);
+  // Headers are ASCII.
+  const serviceToken = Buffer.from(randomSecret(`header ${seed}`)).toString("hex");
   const credentials = { username: USERNAME, password };
   const foreign = resources.use(startForeignServer());
   const tokens = resources.use(startTokenServer({ credentials, identityToken, ...options.tokenServer }));
@@ -130,6 +132,7 @@ export async function runSecretCase(
       HOME: at("home"),
       TMPDIR: at("tmp"),
       RECORD: at("record"),
+      CHUNKPUSH_HEADERS: `CF-Access-Client-Secret: ${serviceToken}`,
       PATH: `${at("home/bin")}:${process.env["PATH"]}`,
       ...(way !== "login file" && way !== "helper" && { USERNAME_REGISTRY: USERNAME }),
       ...(way === "variable" && { REGISTRY_JWT_TOKEN: password }),
@@ -145,6 +148,7 @@ export async function runSecretCase(
     ["the password", password],
     ["the Authorization header", basic(USERNAME, password).slice("Basic ".length)],
     ["the identity token", identityToken],
+    ["the header of the user", serviceToken],
     ...tokens.tokens.map((token, i) => [`token ${i + 1}`, token] as const),
   ]);
   const ours = [...Object.values(files), IMAGE.archive].map((content) => Bun.hash(content));

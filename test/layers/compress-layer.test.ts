@@ -6,6 +6,7 @@ import { BLOCK_BYTES, startCompressPool } from "../../src/layers/compress/pool.t
 import { COMPRESSION_LEVELS, type CompressionForm, DEFAULT_COMPRESSION } from "../../src/oci/compression.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { readPieces } from "../../src/oci/read-pieces.ts";
+import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -189,6 +190,45 @@ describe("reading", () => {
 });
 
 describe("the pool", () => {
+  /** Starts a pool of one worker, and keeps the workers that it makes. */
+  function watchedPool() {
+    const Original = globalThis.Worker;
+    const workers: Worker[] = [];
+    globalThis.Worker = class extends Original {
+      constructor(...args: ConstructorParameters<typeof Worker>) {
+        super(...args);
+        workers.push(this);
+      }
+    };
+    const pool = startCompressPool({ kind: "gzip", level: 1 }, 1);
+    const restore = () => {
+      pool[Symbol.dispose]();
+      globalThis.Worker = Original;
+    };
+    return { pool, workers, [Symbol.dispose]: restore };
+  }
+
+  test("fails the blocks of a worker that ends, and starts another for the next", async () => {
+    using watched = watchedPool();
+    const { pool, workers } = watched;
+    const lost = [pool.compress(layerBytes(BLOCK, 7)), pool.compress(layerBytes(BLOCK, 8))];
+    workers[0]?.terminate();
+    for (const work of lost) expect((await rejection(work)).code).toBe("COMPRESSION_FAILED");
+    const raw = layerBytes(1000, 9);
+    expect(Buffer.from(gunzipSync(await pool.compress(raw.slice())))).toEqual(Buffer.from(raw));
+    expect(workers).toHaveLength(2);
+  });
+
+  test("answers for a block with its own bytes, after another that could not be handed over", async () => {
+    using watched = watchedPool();
+    const { pool } = watched;
+    const gone = new Uint8Array(10);
+    gone.buffer.transfer(0);
+    expect(() => pool.compress(gone)).toThrow();
+    const raw = layerBytes(1000, 9);
+    expect(Buffer.from(gunzipSync(await pool.compress(raw.slice())))).toEqual(Buffer.from(raw));
+  });
+
   test.each([DEFAULT_COMPRESSION, ZSTD])("answers many questions, each with its own: %j", async (form) => {
     using pool = startCompressPool(form, 3);
     const blocks = Array.from({ length: 40 }, (_, i) => layerBytes(1 + i * 1000, i));

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import * as v from "valibot";
 import { type Descriptor, MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { digestOf, parseDigest } from "../../src/oci/digest.ts";
-import { imageManifest, manifestFor, type SourceManifest } from "../../src/oci/manifest.ts";
+import { imageManifest, manifestFor, parseManifest, type SourceManifest } from "../../src/oci/manifest.ts";
 
 const config = descriptor(MEDIA_TYPE.config, "c", 1234);
 const gzip = descriptor(MEDIA_TYPE.layer.gzip, "a", 7_000_000_000);
@@ -85,6 +85,49 @@ describe("manifestFor", () => {
   ];
   test.each(changes)("writes a new one where %s", (_, from, layers, usedConfig) => {
     expect(manifestFor(from, usedConfig, layers)).toEqual(imageManifest(usedConfig, layers));
+  });
+});
+
+describe("a new manifest in place of the source's", () => {
+  const subject = { mediaType: MEDIA_TYPE.manifest, digest: gzip.digest, size: 7 };
+  const more = { artifactType: "application/x.example", subject, annotations: { title: "ä" } };
+  const parsed = (source: object) => {
+    const bytes = new TextEncoder().encode(JSON.stringify(source));
+    return { ...parseManifest(bytes, "it"), digest: digestOf(bytes), bytes };
+  };
+  const read = ({ bytes }: { bytes: Uint8Array }) => JSON.parse(new TextDecoder().decode(bytes)) as unknown;
+
+  test("keeps annotations, subject and artifact type, and the annotations of the blobs that are the same", () => {
+    const annotated = (blob: Descriptor) => ({ ...blob, annotations: { of: blob.mediaType } });
+    const raw = { ...annotated(zstd), digest: config.digest };
+    const mediaType = MEDIA_TYPE.manifest;
+    const source = parsed({ mediaType, config: annotated(config), layers: [annotated(gzip), raw], ...more });
+    expect(read(manifestFor(source, config, [gzip, zstd]))).toEqual({
+      schemaVersion: 2,
+      mediaType,
+      config: annotated(config),
+      layers: [annotated(gzip), zstd],
+      ...more,
+    });
+  });
+
+  test("keeps them, too, where the source's own has no media type and would be refused for it", () => {
+    const source = parsed({ config, layers: [gzip], ...more });
+    expect(read(manifestFor(source, config, [gzip]))).toMatchObject({
+      mediaType: MEDIA_TYPE.manifest,
+      ...more,
+    });
+  });
+
+  test("leaves out what is invalid there, and is written all the same", () => {
+    for (const invalid of [
+      { annotations: { a: 1 }, subject: { digest: "x" }, artifactType: [] },
+      { annotations: "a", subject: "x", artifactType: null },
+      { annotations: null, subject: { ...subject, digest: "sha256:a b\u001b[31m" }, artifactType: {} },
+    ]) {
+      const source = parsed({ config, layers: [{ ...gzip, annotations: 7 }], ...invalid });
+      expect(manifestFor(source, config, [gzip])).toEqual(imageManifest(config, [gzip]));
+    }
   });
 });
 

@@ -187,6 +187,18 @@ describe("the events of a push", () => {
     });
   });
 
+  test("count a blob as sent alone, where the registry was mistaken that it had it", async () => {
+    await using place = await workplace();
+    const other = await place.registry();
+    const first = await place.push(other);
+    const mistaken = faultAt("head-blob", [1], ({ url }) =>
+      fetch(other.url + new URL(url).pathname, { method: "HEAD" }),
+    );
+    const { pushed } = await place.push(await place.registry({ intercept: mistaken }));
+    const { sentBytes, presentBytes, digest } = first.pushed;
+    expect(pushed).toMatchObject({ sentBytes, presentBytes, digest });
+  });
+
   test("carry their facts in fields, and words for people in titles alone", async () => {
     await using place = await workplace();
     const events: PushEvent[] = [];

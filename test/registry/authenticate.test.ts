@@ -70,6 +70,26 @@ describe("before a token is asked for", () => {
     expect(await setup.auth.renew(new Headers(), undefined)).toBeUndefined();
   });
 
+  test("a 401 to a Basic value whose alphabet matters is answered once in the other, which then stays", async () => {
+    // serverless-registry decodes the URL-safe alphabet alone.
+    const auth = ownAuth({ credentials: { username: "me", password: "a?~>" } });
+    const headers = new Headers({ "www-authenticate": 'Basic realm="Registry"' });
+    const usual = (await auth.authorization()) ?? "";
+    expect(usual).toMatch(/[+/]/);
+    const safe = usual.replaceAll("+", "-").replaceAll("/", "_");
+    // Two requests were under way at once.
+    expect(await Promise.all([auth.renew(headers, usual), auth.renew(headers, usual)])).toEqual([safe, safe]);
+    expect(await auth.authorization()).toBe(safe);
+    expect(auth.secrets()).toContain(safe.slice("Basic ".length));
+  });
+
+  test("a 403 changes no alphabet", async () => {
+    const auth = ownAuth({ credentials: { username: "me", password: "a?~>" } });
+    const usual = await auth.authorization();
+    await auth.renew(new Headers({ "www-authenticate": "Negotiate" }), usual);
+    expect(await auth.authorization()).toBe(usual);
+  });
+
   test("a token that is denied without a challenge is final, and nobody is asked for one", async () => {
     await using setup = setUp();
     expect(await setup.auth.renew(new Headers(), "Bearer token")).toBeUndefined();

@@ -18,6 +18,7 @@ function options(target: string, overrides: Partial<ConnectOptions> = {}): Conne
   const { retries, stallTimeoutMs, notes, proxy } = clientOf({ url: "" }).registry;
   return {
     stallTimeoutMs,
+    headers: {},
     trust: { ca: [] },
     proxy,
     parallel: 3,
@@ -165,7 +166,42 @@ describe("connect", () => {
     await using registry = await startTestRegistry({
       intercept: faultAt("ping", [1, 2], () => "drop" as const),
     });
-    await connect(options(`${registry.host}/team/app:v1`));
+    const client = clientOf({ url: "" });
+    await connect(options(`${registry.host}/team/app:v1`), client);
     expect(registry.recorded("ping").map(({ status }) => status)).toEqual([0, 0, 200]);
+    // As many as there would be, not as many as for other requests.
+    expect(client.seenRetries).toMatchObject([
+      { attempt: 1, retries: 2 },
+      { attempt: 2, retries: 2 },
+    ]);
+  });
+});
+
+describe("a registry that decodes Basic in the URL-safe alphabet alone", () => {
+  const password = "a?~>";
+  /** As serverless-registry: https://github.com/cloudflare/serverless-registry */
+  const strict = {
+    credentials: { username: "me", password },
+    intercept: ({ headers }: Request) =>
+      /[+/]/.test(headers.get("authorization") ?? "")
+        ? new Response(null, { status: 401, headers: { "www-authenticate": 'Basic realm="Registry"' } })
+        : undefined,
+  };
+
+  test("gets a password in it after one refusal, and from then on", async () => {
+    await using registry = await startTestRegistry(strict);
+    const credentials = { username: "me", password };
+    const connected = await connect(options(`${registry.host}/team/app:v1`, { credentials }));
+    const client = clientAt(connected);
+    await findBlob(client, blobOf(seededBytes(5, 5)).descriptor.digest, client);
+    expect(registry.requests.map(({ status }) => status)).toEqual([401, 200, 404]);
+  });
+
+  test("refuses a wrong password after two requests", async () => {
+    await using registry = await startTestRegistry(strict);
+    const credentials = { username: "me", password: "b?~>" };
+    const work = connect(options(`${registry.host}/team/app:v1`, { credentials }));
+    expect((await rejection(work)).code).toBe("UNAUTHORIZED");
+    expect(registry.requests.map(({ status }) => status)).toEqual([401, 401]);
   });
 });

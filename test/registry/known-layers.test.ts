@@ -189,6 +189,7 @@ describe("nothing is known of", () => {
       expect(known).toEqual([]);
       expect(asked.length).toBeLessThanOrEqual(3);
       expect(retries.length).toBeLessThanOrEqual(2);
+      for (const retry of retries) expect(retry.retries).toBe(2);
     },
   );
 });

@@ -3,7 +3,7 @@ import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { RegistryError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { imageManifest } from "../../src/oci/manifest.ts";
-import { putManifest } from "../../src/registry/put-manifest.ts";
+import { missingBlobs, putManifest } from "../../src/registry/put-manifest.ts";
 import { answering, answerLost, faultAlways } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { blobOf, clientOf, type TestClient, upload } from "../support/registry-client.ts";
@@ -136,8 +136,13 @@ describe("putManifest", () => {
     const missing = [answering(404), answering(404)];
     await using registry = await silent((...request) => missing.shift()?.(...request));
     await uploadAll(clientOf(registry));
-    await tag(clientOf(registry));
+    const client = clientOf(registry);
+    await tag(client);
     expect(registry.recorded("get-manifest").map(({ status }) => status)).toEqual([404, 404, 200]);
+    expect(client.seenRetries).toMatchObject([
+      { attempt: 1, retries: 2 },
+      { attempt: 2, retries: 2 },
+    ]);
   });
 
   test.each<[string, Intercept]>([
@@ -181,5 +186,41 @@ describe("putManifest", () => {
     });
     expect((await rejection(tag(clientOf(registry)))).code).toBe("REGISTRY_FAILED");
     expect(registry.requests).toHaveLength(1);
+  });
+});
+
+describe("a manifest with a subject", () => {
+  const subject = {
+    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    digest: `sha256:${"5".repeat(64)}`,
+    size: 9,
+  };
+  const manifest = imageManifest(CONFIG.descriptor, [LAYER.descriptor], { subject });
+  const refusal = (status: number, code: string, message: string) => () =>
+    Response.json({ errors: [{ code, message }] }, { status });
+
+  test.each([
+    [400, "BLOB_UNKNOWN", `unknown manifest ${subject.digest}`],
+    [404, "MANIFEST_UNKNOWN", "manifest unknown"],
+    [400, "MANIFEST_INVALID", "subject"],
+  ] as const)(
+    "that is refused with %d %s names its subject, and no blob is sent again for it",
+    async (status, code, message) => {
+      await using server = startHttpServer(refusal(status, code, message));
+      const client = clientOf(server, { retries: 0 });
+      const error = await rejection(putManifest(client, "v1", manifest, client));
+      expect(error.code).toBe("REGISTRY_FAILED");
+      expect(error.message).toContain(subject.digest);
+      expect(error.hint).toContain("subject");
+      expect(missingBlobs(error, [LAYER.descriptor.digest])).toBeUndefined();
+    },
+  );
+
+  test("that lacks a blob is refused for that alone", async () => {
+    const { digest } = LAYER.descriptor;
+    await using server = startHttpServer(refusal(400, "BLOB_UNKNOWN", `unknown blob ${digest}`));
+    const client = clientOf(server, { retries: 0 });
+    const error = await rejection(putManifest(client, "v1", manifest, client));
+    expect(missingBlobs(error, [digest])).toEqual([digest]);
   });
 });

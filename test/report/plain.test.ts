@@ -124,11 +124,11 @@ describe("the plain report", () => {
       ["Registry: https://r.example, without a user"],
     ],
     [
-      "warns of a password that goes over plain HTTP",
+      "warns of credentials that go over plain HTTP",
       registry({ origin: "http://r.example", isExposed: true }),
       [
         "Registry: http://r.example, as me",
-        "Warning: the password goes over plain HTTP, where others can read it.",
+        "Warning: credentials go over plain HTTP, where others can read them.",
       ],
     ],
     [

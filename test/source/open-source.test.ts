@@ -390,7 +390,7 @@ describe("a command in the working folder", () => {
     await Bun.write(
       join(bin, "docker"),
       `#!/bin/sh
-echo "$* token=$REGISTRY_JWT_TOKEN" >> '${folder}/asked'
+echo "$* token=$REGISTRY_JWT_TOKEN$CHUNKPUSH_HEADERS" >> '${folder}/asked'
 if [ -n "$DOCKER_FAILURE" ]; then echo "$DOCKER_FAILURE" >&2; exit 1; fi
 case "$1 $2" in
   "image inspect")
@@ -435,7 +435,11 @@ esac
 
   test("gives docker no password, and tells of the nearest names, of no engine, and of no docker", async () => {
     await using place = await workplace();
-    const docker = { ...(await installDocker(place.path)), REGISTRY_JWT_TOKEN: "s3cret" };
+    const docker = {
+      ...(await installDocker(place.path)),
+      REGISTRY_JWT_TOKEN: "s3cret",
+      CHUNKPUSH_HEADERS: "a: s3cret",
+    };
     const open = (source: string, env: Record<string, string>) =>
       openIn(place.path, [source, "localhost/app:v1"], env);
 

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { CACHE_IN_USE, tryLock } from "../../src/store/locks.ts";
 import { sweepTemporaryFiles, temporaryFile } from "../../src/store/temporary-file.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -47,4 +48,29 @@ test("what a killed process left is swept away, and nothing else", async () => {
   for (const name of kept) await Bun.write(join(folder.path, name), "");
   await sweepTemporaryFiles(folder.path);
   expect((await readdir(folder.path)).sort()).toEqual(kept.sort());
+});
+
+test("while a push uses the cache nothing is swept: in another container of this host name its process looks dead", async () => {
+  await using folder = await temporaryFolder();
+  const host = hostname().replace(/[^A-Za-z0-9]+/g, "_");
+  const name = `layer-${host}-999999999-${crypto.randomUUID()}.tmp`;
+  await Bun.write(join(folder.path, name), "of the other container");
+  {
+    using _other = tryLock(folder.path, CACHE_IN_USE, "shared");
+    await sweepTemporaryFiles(folder.path);
+    expect(await readdir(folder.path)).toContain(name);
+  }
+  await sweepTemporaryFiles(folder.path);
+  expect(await readdir(folder.path)).not.toContain(name);
+});
+
+test("where no locks work nothing is swept, and nothing fails", async () => {
+  await using folder = await temporaryFolder();
+  const host = hostname().replace(/[^A-Za-z0-9]+/g, "_");
+  const name = `layer-${host}-999999999-${crypto.randomUUID()}.tmp`;
+  await Bun.write(join(folder.path, name), "");
+  // Something else is in the lock's place.
+  await Bun.write(join(folder.path, `${CACHE_IN_USE}.lock`, "x"), "");
+  await sweepTemporaryFiles(folder.path);
+  expect(await readdir(folder.path)).toContain(name);
 });

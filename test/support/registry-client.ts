@@ -30,6 +30,7 @@ export type TestClientOptions = {
   readonly credentials?: Credentials;
   /** The clock by which tokens expire. */
   readonly now?: () => number;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly stallTimeoutMs?: number;
   readonly memoryDirectory?: string;
   readonly link?: LinkRate;
@@ -48,6 +49,7 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
     origin: url,
     retries: { count: options.retries ?? 5, baseDelayMs: 1 },
     stallTimeoutMs: options.stallTimeoutMs ?? 60_000,
+    headers: options.headers ?? {},
     trust: { ca: [] },
     proxy: () => undefined,
     notes: { directory: options.memoryDirectory ?? memoryDirectory },
@@ -127,6 +129,7 @@ export function connectOptions(registry: { host: string }, memoryDirectory: stri
     target: parseReference(`${registry.host}/team/app:v1`),
     credentials: undefined,
     insecure: false,
+    headers: {},
     trust: { ca: [] },
     proxy: () => undefined,
     retries,

@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { PushError } from "../../errors.ts";
 import type { CompressionForm } from "../../oci/compression.ts";
 
 /** More workers need more memory, and compress faster than disks and links take the result. */
@@ -19,7 +20,7 @@ export type CompressPool = Disposable & {
   readonly blockBytes: number;
   /** The number of blocks to keep in progress, so that every worker is busy although some blocks take longer. */
   readonly depth: number;
-  /** Compresses a block into a gzip member or a zstd frame. Takes over the block's buffer. */
+  /** Compresses a block into a gzip member or a zstd frame. Takes over the block's buffer. Throws `COMPRESSION_FAILED`. */
   compress(block: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
 };
 
@@ -27,6 +28,7 @@ type WorkerSlot = {
   readonly worker: Worker;
   /** A worker replies in the order of its questions. */
   readonly pending: PromiseWithResolvers<Uint8Array<ArrayBuffer>>[];
+  hasEnded: boolean;
 };
 type WorkerQuestion = CompressionForm & { readonly block: Uint8Array<ArrayBuffer> };
 type WorkerReply = { readonly member: Uint8Array<ArrayBuffer> } | { readonly error: string };
@@ -86,30 +88,46 @@ export function startCompressPool(
     blockBytes: BLOCK_BYTES[form.kind],
     depth: workers * 3,
     compress(block) {
-      const slot = slots[next] ?? startWorker(source);
+      const running = slots[next];
+      const slot = running === undefined || running.hasEnded ? startWorker(source) : running;
       slots[next] = slot;
       next = (next + 1) % workers;
       const pending = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
-      slot.pending.push(pending);
       slot.worker.postMessage({ ...form, block } satisfies WorkerQuestion, [block.buffer]);
+      slot.pending.push(pending);
       return pending.promise;
     },
     [Symbol.dispose]() {
-      for (const { worker } of slots) worker.terminate();
+      for (const { worker, pending } of slots) {
+        pending.length = 0;
+        worker.terminate();
+      }
       URL.revokeObjectURL(source);
     },
   };
 }
 
 function startWorker(source: string): WorkerSlot {
-  const slot: WorkerSlot = { worker: new Worker(source), pending: [] };
+  const slot: WorkerSlot = { worker: new Worker(source), pending: [], hasEnded: false };
   slot.worker.onmessage = ({ data }: MessageEvent<WorkerReply>) => {
     const pending = slot.pending.shift();
-    if ("error" in data) pending?.reject(new Error(`compressing worker: ${data.error}`));
+    if ("error" in data) pending?.reject(compressionError(data.error));
     else pending?.resolve(data.member);
   };
+  // A worker may end without an error.
+  let reason = "it ended";
   slot.worker.onerror = ({ message }) => {
-    for (const pending of slot.pending.splice(0)) pending.reject(new Error(`compressing worker: ${message}`));
+    reason = message;
   };
+  slot.worker.addEventListener("close", () => {
+    slot.hasEnded = true;
+    for (const pending of slot.pending.splice(0)) pending.reject(compressionError(reason));
+  });
   return slot;
+}
+
+function compressionError(reason: string): PushError {
+  return new PushError("COMPRESSION_FAILED", `A thread that compresses layers failed: ${reason}`, {
+    hint: "Run the same command again. If this machine is short of memory, --compression none needs the least.",
+  });
 }

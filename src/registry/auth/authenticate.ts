@@ -1,10 +1,18 @@
 import { PushError } from "../../errors.ts";
 import type { Call } from "../../retry.ts";
+import { secretsOfHeaders } from "../http/extra-headers.ts";
 import { sendOnce } from "../http/send-once.ts";
 import type { Registry } from "../registry.ts";
 import type { Authenticator } from "./authenticator.ts";
 import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
-import { basicAuthorization, type Credentials, formsOf, repeatsSecret, secretsOf } from "./credentials.ts";
+import {
+  basicAuthorization,
+  type Credentials,
+  formsOf,
+  otherAlphabet,
+  repeatsSecret,
+  secretsOf,
+} from "./credentials.ts";
 import { isCovered } from "./scope.ts";
 import { fetchToken } from "./token.ts";
 
@@ -21,7 +29,7 @@ function stateOf(registry: Omit<Registry, "auth">, credentials: Credentials | un
     now,
     /** The Basic header. Undefined: the push is anonymous. */
     basic: basicAuthorization(credentials),
-    secrets: new Set(secretsOf(credentials)),
+    secrets: new Set([...secretsOf(credentials), ...secretsOfHeaders(registry.headers, registry.origin)]),
     /** Tokens by their scopes. */
     tokens: new Map<string, { readonly authorization: string; readonly renewAtMs: number }>(),
     /** Token requests that are not answered yet. */
@@ -66,6 +74,8 @@ async function renew(
   scopes: readonly string[],
   call: Call,
 ): Promise<string | undefined> {
+  const basic = otherBasic(state, headers, refused);
+  if (basic !== undefined) return basic;
   const asked = bearerChallenge(headers) ?? (await hiddenChallenge(state, headers, refused, call));
   if (asked === undefined) return undefined;
   const { realm, service = "" } = asked;
@@ -85,6 +95,22 @@ async function renew(
   const isReplaced = token !== undefined && token.authorization !== refused;
   if (wanted.length === 0 && isReplaced) return authorize(state, scopes, call);
   return newToken(state, asked, scopes, wanted, call);
+}
+
+/**
+ * Returns Basic in the other alphabet, which then stays. serverless-registry decodes the URL-safe one alone, and refuses
+ * the right password where its value has a "+" or a "/". Undefined where the alphabet makes no difference.
+ */
+function otherBasic(state: State, headers: Headers, refused: string | undefined): string | undefined {
+  const { basic } = state;
+  const isBasicAsked = /\bbasic\b/i.test(headers.get("www-authenticate") ?? "");
+  if (basic === undefined || !isBasicAsked || bearerChallenge(headers) !== undefined) return undefined;
+  const other = otherAlphabet(basic);
+  // Another request was refused before, and has changed the alphabet.
+  if (other === refused && basic !== refused) return basic;
+  if (basic !== refused || other === basic) return undefined;
+  state.basic = other;
+  return other;
 }
 
 /**

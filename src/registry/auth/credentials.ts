@@ -27,12 +27,18 @@ export function basicAuthorization(credentials: Credentials | undefined): string
   return `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
 }
 
+/** Changes a Basic header between Base64's usual alphabet and the URL-safe one, which differ in two characters. */
+export function otherAlphabet(basic: string): string {
+  const others: Readonly<Record<string, string>> = { "+": "-", "/": "_", "-": "+", _: "/" };
+  return basic.replace(/[-+/_]/g, (character) => others[character] ?? character);
+}
+
 /** Returns the credentials in all forms in which a server might repeat them. */
 export function secretsOf(credentials: Credentials | undefined): string[] {
   if (credentials === undefined) return [];
   const secret = "identityToken" in credentials ? credentials.identityToken : credentials.password;
   const basic = basicAuthorization(credentials)?.slice("Basic ".length) ?? "";
-  return [secret, basic].filter(Boolean).flatMap(formsOf);
+  return [secret, basic, otherAlphabet(basic)].filter(Boolean).flatMap(formsOf);
 }
 
 /** Returns a secret as it is, encoded for a URL, a form and JSON, and as a header's bytes read as Latin-1. */

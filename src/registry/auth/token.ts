@@ -3,6 +3,7 @@ import { PushError, RegistryError } from "../../errors.ts";
 import { isLoopback } from "../../oci/address.ts";
 import { object } from "../../oci/json-schema.ts";
 import type { Call } from "../../retry.ts";
+import { secretsOfHeaders } from "../http/extra-headers.ts";
 import { type Answer, describe, type RegistryRequest, sendOnce } from "../http/send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
 import { isTransient } from "../http/transient.ts";
@@ -119,7 +120,7 @@ function refusal(
   credentials: Credentials | undefined,
 ): PushError {
   const server = `The token server of ${registry.origin}`;
-  const secrets = secretsOf(credentials);
+  const secrets = [...secretsOf(credentials), ...secretsOfHeaders(registry.headers, registry.origin)];
   const said = quoteErrors(readSpecErrors(text), secrets);
   const answered = `${printable(describe(request), secrets)} answered ${status}${said}.`;
   const passing = new RegistryError("TOKEN_FAILED", `${server} gave no token. ${answered}`, {

@@ -49,7 +49,7 @@ export async function connectionError(cause: unknown, method: string, url: URL):
     return failure(
       "TLS_EXPECTED",
       `Cannot connect to ${url.origin}: no TLS is spoken there.`,
-      'If the registry is a plain HTTP one, say so with --insecure or "http://" in front of the target.',
+      'If the registry is a plain HTTP one, say so with --insecure or "http://" in front of the target. If it asks for a client certificate, name it with --cert and --key.',
     );
   }
   // Bun appends advice for programmers.

@@ -46,6 +46,17 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
       hint: "Leave --insecure and INSECURE_HTTP_PUSH out, or put https:// in front of the target.",
     };
   }
+  // nginx: ssl_verify_client
+  if (
+    status === 400 &&
+    /<title>400 (?:No required SSL certificate was sent|The SSL certificate error)/i.test(text)
+  ) {
+    return {
+      code: "TLS_UNTRUSTED",
+      reason: `${url.origin} wants a client certificate that it trusts.`,
+      hint: "Name the files of the certificate and its key: --cert client.pem --key client-key.pem",
+    };
+  }
   if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized({ registry, name }, answer) };
   if (status === 403) {
     return {

@@ -4,7 +4,9 @@ import { PushError } from "../../errors.ts";
 import { isLinkLocal } from "../../oci/address.ts";
 import type { Call } from "../../retry.ts";
 import type { Registry } from "../registry.ts";
+import { assertPastAccess } from "./access-login.ts";
 import { connectionError } from "./connection-error.ts";
+import type { ExtraHeaders } from "./extra-headers.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
 import { type StallTimer, stallTimer } from "./stall-timer.ts";
 import { tlsOptions } from "./trust.ts";
@@ -60,9 +62,9 @@ export function describe({ method, url }: Pick<RegistryRequest, "method" | "url"
 }
 
 /** The part of a registry that a request needs. */
-type Server = Pick<Registry, "origin" | "stallTimeoutMs" | "trust" | "proxy">;
+type Server = Pick<Registry, "origin" | "headers" | "stallTimeoutMs" | "trust" | "proxy">;
 
-/** Sends one request, once, and reads the answer. Throws as `openResponse` does. */
+/** Sends one request, once, and reads the answer. Throws as `openResponse` does, and for the login page of a gate. */
 export async function sendOnce(
   registry: Server,
   request: RegistryRequest,
@@ -72,7 +74,9 @@ export async function sendOnce(
 ): Promise<Answer> {
   const { body, ...response } = await openResponse(registry, request, url, authorization, call);
   const bytes = await readStart(body);
-  return { ...response, bytes, text: new TextDecoder().decode(bytes) };
+  const answer = { ...response, bytes, text: new TextDecoder().decode(bytes) };
+  if (url.origin === registry.origin) assertPastAccess(answer, registry.headers);
+  return answer;
 }
 
 /**
@@ -104,7 +108,7 @@ export async function openResponse(
   try {
     const answering = fetch(url, {
       method: request.method,
-      headers: headersOf(request, authorization),
+      headers: headersOf(request, url.origin === registry.origin ? registry.headers : {}, authorization),
       redirect: "manual",
       signal,
       decompress: false,
@@ -147,8 +151,12 @@ function assertReachable(url: URL, origin: string): void {
   );
 }
 
-function headersOf({ method, headers, body }: RegistryRequest, authorization: string | undefined): Headers {
-  const all = new Headers(headers);
+function headersOf(
+  { method, headers, body }: RegistryRequest,
+  extra: ExtraHeaders,
+  authorization: string | undefined,
+): Headers {
+  const all = new Headers({ ...extra, ...headers });
   all.set("user-agent", "chunkpush");
   all.set("accept-encoding", "identity");
   if (authorization !== undefined) all.set("authorization", authorization);

@@ -124,7 +124,7 @@ function startDocker(args: readonly string[], { environment, signal }: Engine) {
     );
   }
   // Neither docker nor its plugins need the registry's password.
-  const { REGISTRY_JWT_TOKEN: _, ...env } = environment;
+  const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...env } = environment;
   return Bun.spawn([command, ...args], { env, stdin: "ignore", stdout: "pipe", stderr: "pipe", signal });
 }
 

@@ -83,7 +83,7 @@ async function loadImage(files: ImageFiles, digest: Digest, names: readonly stri
   const isAccepted = mediaType !== undefined && MANIFEST_TYPES.includes(mediaType);
   return {
     ...(await openImage(files, config, layerPaths, title)),
-    manifest: isAccepted ? { mediaType, digest, bytes, ...contents } : undefined,
+    manifest: { ...contents, mediaType: isAccepted ? mediaType : undefined, digest, bytes },
     names,
   };
 }

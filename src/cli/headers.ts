@@ -1,0 +1,14 @@
+import { PushError } from "../errors.ts";
+
+/** Reads `Name: value` of flags and of a variable's lines. A flag counts before a line. Throws `USAGE`, and quotes none. */
+export function headersOf(flags: readonly string[] = [], lines = ""): Record<string, string> {
+  const given = [...lines.split(/\r?\n/).filter((line) => line.trim() !== ""), ...flags];
+  const headers = given.map((line) => {
+    const colon = line.indexOf(":");
+    if (colon > 0) return [line.slice(0, colon).trim().toLowerCase(), line.slice(colon + 1)] as const;
+    throw new PushError("USAGE", "A header has no name and colon.", {
+      hint: "Write it so: --header 'CF-Access-Client-Id: …', or in CHUNKPUSH_HEADERS, a line each.",
+    });
+  });
+  return Object.fromEntries(headers);
+}
