@@ -79,6 +79,18 @@ describe("expectStatus", () => {
     expect(shown(error)).not.toContain("inside");
   });
 
+  test.each([
+    ['Basic realm="http://registry.example/v2/"', true],
+    ['Basic realm="Registry Realm"', false],
+    ['Basic realm="https://login.example/"', false],
+    ["Basic", false],
+  ])("tells after a 401 with %s about tokens of serverless-registry: %p", async (challenge, isTold) => {
+    const headers = { "www-authenticate": challenge };
+    const { hint } = await refusal(401, { headers, authorization: "Basic bWU6aHVzaA==" });
+    expect(hint?.includes("REGISTRY_JWT_TOKEN") ?? false).toBe(isTold);
+    expect(hint).toContain("Check USERNAME_REGISTRY");
+  });
+
   test("names the repository that may not be pushed to", async () => {
     expect((await refusal(403)).message).toContain('"team/app"');
   });

@@ -35,6 +35,9 @@ export function expectStatus(
   );
 }
 
+const JWT_HINT =
+  "A serverless-registry with a JWT public key takes tokens alone: pass one in REGISTRY_JWT_TOKEN, without a user name.";
+
 type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
 
 function explain({ registry, name }: Repository, request: RegistryRequest, answer: Answer): Explanation {
@@ -107,8 +110,12 @@ function explainUnauthorized(
       hint: "Check the user's rights, and the name of the repository.",
     };
   }
+  // serverless-registry's realm is the address that was asked for. With a JWT public key it ignores passwords.
+  const isServerlessRegistry = /^Basic realm="https?:\/\/[^"]*\/v2\//i.test(
+    headers.get("www-authenticate") ?? "",
+  );
   return {
     reason: `${registry.origin} does not accept this user name and password.`,
-    hint: "Check USERNAME_REGISTRY, and what is piped in: a variable that is not set gives an empty password. Or log in again, where they come from docker login.",
+    hint: `Check USERNAME_REGISTRY, and what is piped in: a variable that is not set gives an empty password. Or log in again, where they come from docker login.${isServerlessRegistry ? ` ${JWT_HINT}` : ""}`,
   };
 }
