@@ -57,7 +57,7 @@ async function filledCache(owners: readonly number[] = []) {
   await storeLayer(cache, diffId, form, { path: join(directory, "x.tmp"), digest, sizeBytes: bytes.length });
   await storeDocuments(cache, new Map([[digestOf(document), document]]));
   await rememberUpload(cache, key, { location, offset: 5, chunkBytes: 10 });
-  await rememberLimits(cache, origin, { maxBodyBytes: 4096 });
+  await rememberLimits(cache, origin, { bytesPerSecond: 4096 });
   await rememberRepository(cache, origin, "team/app", [digest]);
   return {
     open,
@@ -92,7 +92,7 @@ const kinds: [kind: string, name: (at: Filled) => Promise<string>, find: (at: Fi
     [
       "note of limits",
       (at) => nameOf(at, "limit-"),
-      async ({ cache }) => (await recallLimits(cache, origin)).maxBodyBytes,
+      async ({ cache }) => (await recallLimits(cache, origin)).bytesPerSecond,
     ],
   ];
 
