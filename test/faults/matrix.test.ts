@@ -6,7 +6,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import pLimit from "p-limit";
 import { passAfter } from "../../dev/faults/fault.ts";
-import { PROFILES, type ProfileName } from "../../dev/registry/profiles.ts";
 import { requireParts } from "../e2e/parts.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { runCell } from "./matrix-cell.ts";
@@ -17,6 +16,7 @@ import { layerOfChunks, type PreparedImage, prepareImage } from "./prepared-imag
 import {
   dockerTarget,
   dockerTokenTarget,
+  PROFILE_NAMES,
   type PushTarget,
   restartingDockerTarget,
   strictTarget,
@@ -99,10 +99,6 @@ const PROFILE_ROWS = MATRIX_ROWS.filter((row) =>
 const BODIES = ["first-patch", "middle-patch", "last-patch", "closing-put", "whole-put"];
 const PROFILE_COLUMNS = COLUMNS.filter(({ kind }) => kind !== "token" && (isWhole || BODIES.includes(kind)));
 
-// The Rust registry puts no two chunks together.
-const PROFILE_NAMES = (Object.keys(PROFILES) as ProfileName[]).filter(
-  (name) => name !== "container-registry",
-);
 for (const profile of PROFILE_NAMES) {
   describe.concurrent(`a push to a registry like ${profile}`, () => {
     matrix(`like ${profile}`, PROFILE_ROWS, PROFILE_COLUMNS, async (_, run) => {

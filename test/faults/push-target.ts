@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type Fault, passAfter, unauthorized } from "../../dev/faults/fault.ts";
 import type { RequestKind } from "../../dev/faults/request-kind.ts";
-import type { ProfileName } from "../../dev/registry/profiles.ts";
+import { PROFILES, type ProfileName } from "../../dev/registry/profiles.ts";
 import { type StrictRegistryOptions, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { startDockerRegistry } from "../e2e/docker-registry.ts";
@@ -44,6 +44,11 @@ const MY_ENV = { USERNAME_REGISTRY: ME.username, REGISTRY_JWT_TOKEN: ME.password
 function readerHeaders({ issue }: TokenServer): PushTarget["readerHeaders"] {
   return (repository) => ({ authorization: `Bearer ${issue([`repository:${repository}:pull`])}` });
 }
+
+/** The registries that the strict one plays, and that put chunks together: the Rust one does not. */
+export const PROFILE_NAMES = (Object.keys(PROFILES) as ProfileName[]).filter(
+  (name) => name !== "container-registry",
+);
 
 /** @param profile keeps uploads as another registry does, which may begin them anew */
 export async function strictTarget(profile?: ProfileName): Promise<PushTarget> {
