@@ -44,7 +44,7 @@ export class PushError extends Error {
   readonly hint: string | undefined;
   /** A list to print below the message, one item per line, such as the images to choose from. */
   readonly details: readonly string[];
-  /** What another program said. It may hold a secret, and is printed with `--debug` alone. */
+  /** Output of another program, printed only with `--debug` because it may contain a secret. */
   readonly said: string | undefined;
 
   constructor(
@@ -82,6 +82,11 @@ export class RegistryError extends PushError {
     this.name = "RegistryError";
     this.answer = answer;
   }
+}
+
+/** Returns the status of a registry's answer. Undefined for any other failure. */
+export function statusOf(error: unknown): number | undefined {
+  return error instanceof RegistryError ? error.answer.status : undefined;
 }
 
 /** Maps an error to an exit code: 1 failed; 2 wrong usage; 130 interrupted (128 + SIGINT, as in shells). */

@@ -16,7 +16,7 @@ type EnvFile = { readonly name: string; readonly values: ReadonlyMap<string, str
 
 /**
  * Removes from `process.env` what only a `.env` file of the working folder sets, except our own harmless settings. Adds
- * those if Bun was told to read no such files. Whoever wrote the folder may be a stranger, and Bun's fetch, its TLS and
+ * those if Bun was told to read no such files. A stranger may have written the folder, and Bun's fetch, its TLS and
  * the programs that we start obey the variables.
  *
  * @returns a warning for each file that would have decided whom the push trusts

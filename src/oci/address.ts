@@ -7,7 +7,7 @@ const LOOPBACK = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])\.?$/;
 
 const LINK_LOCAL = /^(?:169\.254(?:\.\d+){2}|\[fe[89ab][\da-f]:.*\])$/;
 
-/** Where clouds hand out credentials of a machine, besides 169.254.169.254: Alibaba, AWS and Google. */
+/** Metadata services of Alibaba, AWS and Google, which give a machine its credentials. 169.254.169.254 is link-local. */
 const METADATA = /^(?:100\.100\.100\.200|\[fd00:ec2::254\]|\[fd20:ce::254\]|metadata\.google\.internal\.?)$/;
 
 /** Reports whether an address is on this machine. Docker, too, uses plain HTTP for those by default. */

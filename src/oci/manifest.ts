@@ -87,7 +87,7 @@ export function imageManifest(
 /** A manifest's descriptor of a config or layer. A size of -1 stands for a missing one and equals no real size. */
 export type ManifestEntry = Content & { readonly mediaType: string | undefined };
 
-// What is invalid in these fields is dropped from new manifests. It does not keep an image from being pushed.
+// Invalid values of these fields are left out of a new manifest. They do not fail the push.
 const ANNOTATIONS = v.fallback(v.optional(record(v.string(), v.string())), undefined);
 const ENTRY = object({
   mediaType: v.optional(v.string()),

@@ -33,7 +33,7 @@ export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   };
 }
 
-/** What is left to do for a layer, now that its mount has been tried. */
+/** The remaining work for a layer after its mount was tried. */
 type Begun = { readonly step: "done"; readonly brought: Brought } | Extract<Step, { step: "send" | "make" }>;
 
 async function beginLayer(layer: PlannedLayer, { target }: Plan, job: Job): Promise<Begun> {

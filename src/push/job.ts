@@ -24,7 +24,7 @@ export type Job = AsyncDisposable & {
   readonly abort: AbortSignal;
   readonly report: Report;
   readonly count: { sentBytes: number; presentBytes: number };
-  /** What the registry has of the blobs that have been ready to be sent. */
+  /** The bytes at the registry, for each blob that was ready to be sent. */
   readonly kept: Map<Digest, { readonly keptBytes: number; readonly totalBytes: number }>;
   /** Uploads that have begun. The job does not end before they do. */
   readonly uploads: Set<Promise<unknown>>;

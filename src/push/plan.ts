@@ -14,7 +14,7 @@ import { callOf, type Job, reportBlob } from "./job.ts";
 import type { BringOptions } from "./send.ts";
 import type { Target } from "./target.ts";
 
-/** What a push will do for a blob. */
+/** The action that is planned for a blob. */
 export type Step =
   /** Nothing: the repository has it. */
   | { readonly step: "present"; readonly descriptor: Descriptor }

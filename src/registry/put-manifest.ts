@@ -1,4 +1,4 @@
-import { PushError, RegistryError } from "../errors.ts";
+import { PushError, RegistryError, statusOf } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type Manifest, parseManifest } from "../oci/manifest.ts";
 import { findBlob } from "./find-blob.ts";
@@ -112,5 +112,5 @@ async function readManifest(at: Repository, manifest: Manifest, call: Call): Pro
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof RegistryError && error.answer.status === 404;
+  return statusOf(error) === 404;
 }

@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 
-// Whoever may write to a cache chooses what is pushed: a pointer names the blob of a layer. So a push follows no link in
-// it, and reads no file that somebody else may have written.
+// A user who can write to a cache can choose what is pushed: a pointer names the blob of a layer. So a push follows no
+// link in it, and reads no file that somebody else may have written.
 
 /** Why something in a cache is not read: it belongs to another user, or everybody may write to it. */
 export type Distrust = "owner" | "writable";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { truncate } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
-import { PushError, RegistryError } from "../../src/errors.ts";
+import { PushError, statusOf } from "../../src/errors.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import {
   answering,
@@ -35,10 +35,6 @@ async function upload(client: TestClient, blob: RegistryBlob, chunkBytes?: numbe
   const progress: number[] = [];
   await send(client, blob, { chunkBytes, onProgress: (sentBytes) => progress.push(sentBytes) });
   return progress;
-}
-
-function statusOf(error: PushError): number | undefined {
-  return error instanceof RegistryError ? error.answer.status : undefined;
 }
 
 /** The blob is at the registry, byte for byte. */

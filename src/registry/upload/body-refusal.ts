@@ -1,8 +1,8 @@
-import { PushError, RegistryError } from "../../errors.ts";
+import { PushError, RegistryError, statusOf } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import type { Registry } from "../registry.ts";
 import { shrinkChunk } from "./chunk-size.ts";
-import { isUploadRefused, statusOf } from "./failures.ts";
+import { isUploadRefused } from "./failures.ts";
 import { sessionFromRefusal, type Upload } from "./session.ts";
 
 /** A connection that breaks once during the first chunk is bad luck. Twice may be a proxy's limit. */

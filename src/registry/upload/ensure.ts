@@ -1,4 +1,4 @@
-import { RegistryError } from "../../errors.ts";
+import { RegistryError, statusOf } from "../../errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { recallRepository } from "../../store/blob-places.ts";
 import { uploadName } from "../../store/file-names.ts";
@@ -72,7 +72,7 @@ function isWrongContent(error: unknown): boolean {
 
 /** The same, or perhaps: serverless-registry answers a bare 500 to wrong content. */
 export function mayBeWrongContent(error: unknown): boolean {
-  return isWrongContent(error) || (error instanceof RegistryError && error.answer.status === 500);
+  return isWrongContent(error) || statusOf(error) === 500;
 }
 
 async function mountOrSend(

@@ -1,4 +1,4 @@
-import { PushError, RegistryError } from "../../errors.ts";
+import { PushError, RegistryError, statusOf } from "../../errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { findBlob } from "../find-blob.ts";
 import { isTransient } from "../http/transient.ts";
@@ -47,13 +47,9 @@ export function isPassing(error: unknown): boolean {
 
 /** serverless-registry answers 500 to the closing PUT of a dead session, others 400. A 503, 52x or lost answer tells nothing. */
 export function maySessionBeDead(error: unknown): boolean {
-  return error instanceof RegistryError && [400, 404, 500].includes(error.answer.status);
+  return [400, 404, 500].includes(statusOf(error) ?? 0);
 }
 
 export function isCut(error: unknown): boolean {
   return error instanceof PushError && error.code === "CONNECTION_LOST";
-}
-
-export function statusOf(error: unknown): number | undefined {
-  return error instanceof RegistryError ? error.answer.status : undefined;
 }

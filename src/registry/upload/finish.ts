@@ -1,12 +1,13 @@
+import { statusOf } from "../../errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { backOff, NO_FAILURES } from "../../retry.ts";
 import { retryAfterMs } from "../http/transient.ts";
 import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
-import { assertSize, type BeginOptions, noteUpload } from "./begin.ts";
+import { assertSize, noteUpload } from "./begin.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
-import { isCut, isPassing, isThere, maySessionBeDead, statusOf } from "./failures.ts";
+import { isCut, isPassing, isThere, maySessionBeDead } from "./failures.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { adaptChunks, planChunks } from "./plan-chunks.ts";
 import { sendInTurn, type TurnOptions } from "./send-in-turn.ts";
@@ -37,12 +38,10 @@ const LEAST_PROGRESS_BYTES = 1024 * 1024;
 /** A chunk size that is smaller by less is not worth a new upload. */
 const SHRINK_FACTOR = 2;
 
-export type FinishOptions = BeginOptions & TurnOptions;
-
 type Work = ReturnType<typeof workOn>;
 
 /** The state of `finishUpload`. */
-function workOn(at: Repository, blob: Outgoing, upload: Upload, options: FinishOptions, turn: Turn) {
+function workOn(at: Repository, blob: Outgoing, upload: Upload, options: TurnOptions, turn: Turn) {
   return {
     at,
     blob,
@@ -86,7 +85,7 @@ export async function finishUpload(
   at: Repository,
   blob: Outgoing,
   upload: Upload,
-  options: FinishOptions,
+  options: TurnOptions,
   turn: Turn,
 ): Promise<Descriptor> {
   const { retries } = at.registry;

@@ -5,14 +5,15 @@ import type { Registry, Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
 import { awaitRate, beginUpload, resumeUpload, uploadKey } from "./begin.ts";
 import { learnFromRefusal } from "./body-refusal.ts";
-import { type FinishOptions, finishUpload } from "./finish.ts";
+import { finishUpload } from "./finish.ts";
 import type { Outgoing } from "./outgoing.ts";
+import type { TurnOptions } from "./send-in-turn.ts";
 import { giveUp, type Upload } from "./session.ts";
 
 /** Halving leads from the largest blob to 64 KiB in fewer steps. */
 const MAX_REFUSALS = 20;
 
-export type SendOptions = FinishOptions & {
+export type SendOptions = TurnOptions & {
   /**
    * Called when the registry did not take the blob as it was sent, with the size of the bodies in which it starts
    * again.

@@ -3,16 +3,15 @@ import type { OnPiece } from "../http/file-body.ts";
 import { isOverload } from "../http/transient.ts";
 import type { Call, Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
+import type { BeginOptions } from "./begin.ts";
 import { LAST_CHUNK_MS } from "./chunk-size.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { fitWidth } from "./plan-chunks.ts";
 import type { Upload } from "./session.ts";
 
-export type TurnOptions = Call & {
+export type TurnOptions = BeginOptions & {
   /** Ends a request with a chunk at once, while `signal` lets it end if it can. @default `signal` ends it at once */
   readonly abort?: AbortSignal | undefined;
-  /** The wanted chunk size. The server's maximum is stronger. Undefined: the server's choice. */
-  readonly chunkBytes: number | undefined;
   /**
    * Called with how much of the blob is at the server or on its way, and with how much the server has confirmed. Goes
    * back where the server has lost bytes.
