@@ -12,7 +12,17 @@ type Sources = ReadonlyMap<string, string>;
 /** The ground floor: small files that import no room. */
 const GROUND = ["src/errors.ts", "src/retry.ts", "src/format.ts"];
 
-type Room = "oci" | "store" | "source" | "layers" | "registry" | "logins" | "push" | "report" | "cli";
+type Room =
+  | "oci"
+  | "store"
+  | "source"
+  | "layers"
+  | "registry"
+  | "logins"
+  | "push"
+  | "proxy"
+  | "report"
+  | "cli";
 
 /** Rooms that each room may import, besides itself and the ground floor. */
 const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
@@ -25,7 +35,9 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   report: ["oci", "store"],
   // The only room that knows source, layers and registry together.
   push: ["oci", "store", "source", "layers", "registry", "report"],
-  cli: ["oci", "store", "registry", "logins", "push", "report"],
+  // A registry for other clients. It knows no source and no layer.
+  proxy: ["oci", "store", "registry", "report"],
+  cli: ["oci", "store", "registry", "logins", "push", "proxy", "report"],
 };
 
 /** The library's entry. Commands are loaded when the script runs. */

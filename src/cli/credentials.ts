@@ -1,9 +1,10 @@
 import { homedir } from "node:os";
 import { PushError } from "../errors.ts";
 import { findLogin } from "../logins/find-login.ts";
+import type { Reference } from "../oci/reference.ts";
 import type { PushLogin } from "../push/options.ts";
 import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
-import type { PushCommand } from "./invocation.ts";
+import type { RegistryCommand } from "./registry-flags.ts";
 import type { Environment } from "./values.ts";
 
 /** Longer input is not a password, and was piped in by mistake. */
@@ -11,6 +12,10 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 
 /** A piped password arrives at once. After this time the user is told what the push waits for. */
 const SILENT_WAIT_MS = 1000;
+
+type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
+  readonly target: Pick<Reference, "host" | "repository">;
+};
 
 export type CredentialsOptions = {
   readonly environment: Environment;
@@ -26,7 +31,7 @@ export type CredentialsOptions = {
  * Throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
  */
 export async function readCredentials(
-  command: PushCommand,
+  command: LoginCommand,
   options: CredentialsOptions,
 ): Promise<PushLogin | undefined> {
   if (command.skipAuth) return undefined;
@@ -46,7 +51,7 @@ export async function readCredentials(
  * user name, standard input is not read.
  */
 async function givenCredentials(
-  { username, password, passwordStdin, target }: PushCommand,
+  { username, password, passwordStdin, target }: LoginCommand,
   options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
   if (username === undefined) return undefined;

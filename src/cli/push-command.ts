@@ -7,6 +7,7 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
 import { readCredentials } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
+import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
 
 export type Push = (options: PushOptions) => Promise<Pushed>;
@@ -47,11 +48,6 @@ export async function runPush(
     stop,
   });
   stdout.write(`${reference}@${digest}\n`);
-}
-
-/** Under sudo, the cache is the one of the user who called. */
-function ownersUnderSudo({ SUDO_UID = "" }: Environment): number[] {
-  return process.geteuid?.() === 0 && /^\d{1,10}$/.test(SUDO_UID) ? [Number(SUDO_UID)] : [];
 }
 
 /** An archive or folder in the working folder, or else the engine's image of the target's name. */

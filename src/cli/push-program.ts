@@ -1,8 +1,12 @@
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
-import { DEFAULTS } from "../push/options.ts";
-
-const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
+import {
+  addFlags,
+  addRegistryFlags,
+  type FlagHelp,
+  type RegistryFlags,
+  repeatable,
+} from "./registry-flags.ts";
 
 const EXAMPLES = `
 The target says where the image goes, as docker push has it; the tag is "latest" unless named:
@@ -35,17 +39,7 @@ Environment only:
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.`;
 
-/** The flags of a push, as help shows them. */
-const FLAGS: readonly (readonly [flag: string, description: string])[] = [
-  ["-u, --username <name>", "the user (env: USERNAME_REGISTRY)"],
-  ["--password-stdin", "read the password from standard input, whatever else is set"],
-  ["--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"],
-  ["--parallel <n>", `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`],
-  ["--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
-  [
-    "--chunk-size <size>",
-    "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: as the link is, up to that)",
-  ],
+const COMPRESSION: readonly FlagHelp[] = [
   [
     "--compression <kind>",
     "gzip, zstd or none; layers that come compressed stay as they are (env: CHUNKPUSH_COMPRESSION; default: gzip)",
@@ -54,54 +48,18 @@ const FLAGS: readonly (readonly [flag: string, description: string])[] = [
     "--compression-level <n>",
     `gzip: ${rangeOf(LEVELS.gzip)}; zstd: ${rangeOf(LEVELS.zstd)} (env: CHUNKPUSH_COMPRESSION_LEVEL)`,
   ],
-  [
-    "--cache-dir <folder>",
-    `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
-  ],
-  [
-    "--stall-timeout <seconds>",
-    `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
-  ],
-  ["--ca-file <file>", "trust the certificate authorities in this PEM file, too"],
-  ["--cert <file>", "show this client certificate to the registry (PEM)"],
-  ["--key <file>", "the key of the client certificate (PEM; default: the file of --cert)"],
-  ["--insecure-skip-verify", "do not check the certificate of the registry's own host"],
-  ["--debug", "show what a credential helper said when it failed"],
-  ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
 ];
 
-/** Flags that may be repeated. */
-const REPEATABLE: typeof FLAGS = [
-  [
-    "--cache-from <image>",
-    "reuse layers of this image of the same registry, which you trust: registry/repo:main, or main for a tag of the target's repository; may be repeated",
-  ],
-  [
-    "--header <'name: value'>",
-    "send this to the registry, such as 'CF-Access-Client-Id: …'; may be repeated (env: CHUNKPUSH_HEADERS, a line each)",
-  ],
+const CACHE_FROM: FlagHelp = [
+  "--cache-from <image>",
+  "reuse layers of this image of the same registry, which you trust: registry/repo:main, or main for a tag of the target's repository; may be repeated",
 ];
 
 /** The values of the flags, as they were written. */
-export type Flags = {
-  readonly username?: string;
-  readonly passwordStdin?: true;
-  readonly insecure?: true;
-  readonly parallel?: string;
-  readonly retries?: string;
-  readonly chunkSize?: string;
+export type Flags = RegistryFlags & {
   readonly compression?: string;
   readonly compressionLevel?: string;
-  readonly cacheDir?: string;
-  readonly stallTimeout?: string;
-  readonly allowOversize?: true;
-  readonly debug?: true;
   readonly cacheFrom?: string[];
-  readonly header?: string[];
-  readonly caFile?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly insecureSkipVerify?: true;
 };
 
 /** Makes the parser of a push's arguments, which also writes the help. */
@@ -110,12 +68,8 @@ export function pushProgram(version: string): Command {
     .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
     .argument("[source]", "an archive, a folder, or an image of the Docker engine")
     .argument("<target>", "where it goes: registry/repository:tag");
-  for (const [flag, description] of FLAGS) program.addOption(new Option(flag, description));
-  for (const [flag, description] of REPEATABLE) {
-    const collect = (value: string, before: readonly string[] = []) => [...before, value];
-    program.addOption(new Option(flag, description).argParser(collect));
-  }
-  program
+  addFlags(program, COMPRESSION);
+  addRegistryFlags(program.addOption(repeatable(CACHE_FROM)))
     .version(version, "-V, --version")
     .addHelpText("after", EXAMPLES)
     .exitOverride()

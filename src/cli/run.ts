@@ -5,6 +5,7 @@ import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
 import { runCache } from "./cache-command.ts";
 import { settleEnvironment } from "./env-files.ts";
 import { parseInvocation } from "./invocation.ts";
+import type { ProxyCommand } from "./proxy-program.ts";
 import { type Push, runPush } from "./push-command.ts";
 import { assertRuntime } from "./runtime.ts";
 
@@ -27,11 +28,12 @@ export async function runCommand(
     assertRuntime(Bun.version);
     const warnings = settleEnvironment(process);
     const invocation = parseInvocation(args, env, packageJson.version);
-    isDebug = invocation.kind === "push" && invocation.push.debug;
+    isDebug = "push" in invocation ? invocation.push.debug : "proxy" in invocation && invocation.proxy.debug;
     if (invocation.kind === "text") stdout.write(invocation.text);
     else if (invocation.kind === "cache") await runCache(invocation.cache, (text) => stdout.write(text));
     else {
       for (const warning of warnings) stderr.write(`${toPrintable(warning)}\n`);
+      if (invocation.kind === "proxy") return await runProxyCommand(invocation.proxy, process, interrupt);
       await runPush(invocation.push, push, process, interrupt);
     }
     return 0;
@@ -41,6 +43,16 @@ export async function runCommand(
   } finally {
     await Promise.all([flushed(stdout), flushed(stderr)]);
   }
+}
+
+/** Loads the proxy only where it is wanted: a push starts faster without. */
+async function runProxyCommand(
+  command: ProxyCommand,
+  process: NodeJS.Process,
+  stop: AbortSignal,
+): Promise<number> {
+  const { runProxy } = await import("./proxy-command.ts");
+  return runProxy(command, process, stop);
 }
 
 /** Waits until the reader of a pipe has everything, or has gone: what is still queued at the exit is lost. */

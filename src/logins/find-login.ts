@@ -5,6 +5,9 @@ import { entryCredentials, type LoginFile, readLoginFile } from "./login-file.ts
 import { displayPath, type LoginEnvironment, loginPlaces } from "./login-places.ts";
 import { matchingKeys, serverAddress } from "./server-key.ts";
 
+/** What a login is for. The repository is empty for a whole registry. */
+type LoginTarget = Pick<Reference, "host" | "repository">;
+
 /** Credentials that `docker login` or `podman login` saved, and where: `~/.docker/config.json`. */
 type Login = { readonly credentials: Credentials; readonly from: string };
 
@@ -16,7 +19,7 @@ type Login = { readonly credentials: Credentials; readonly from: string };
  * which would confuse a user who has logged in.
  */
 export async function findLogin(
-  target: Reference,
+  target: LoginTarget,
   environment: LoginEnvironment,
   signal: AbortSignal,
 ): Promise<Login | undefined> {
@@ -31,7 +34,7 @@ export async function findLogin(
 
 async function loginOfHelper(
   file: LoginFile,
-  target: Reference,
+  target: LoginTarget,
   { variables }: LoginEnvironment,
   signal: AbortSignal,
 ): Promise<Login | undefined> {
@@ -43,7 +46,7 @@ async function loginOfHelper(
   return credentials && { credentials, from: `docker-credential-${helper}, named by ${file.name}` };
 }
 
-function writtenLogin(file: LoginFile, target: Reference): Login | undefined {
+function writtenLogin(file: LoginFile, target: LoginTarget): Login | undefined {
   for (const key of matchingKeys(Object.keys(file.entries), target)) {
     const credentials = entryCredentials(file, key);
     if (credentials !== undefined) return { credentials, from: file.name };

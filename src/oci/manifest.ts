@@ -127,3 +127,36 @@ export function parseManifest(bytes: Uint8Array, name: string) {
     layers: (layers ?? []).map((layer, i): ManifestEntry => entry(layer, `layers.${i}.digest`)),
   };
 }
+
+const NAMED = object({ digest: v.string(), mediaType: v.fallback(v.optional(v.string()), undefined) });
+const REFERENCES = object({
+  mediaType: v.fallback(v.optional(v.string()), undefined),
+  artifactType: v.fallback(v.optional(v.string()), undefined),
+  annotations: ANNOTATIONS,
+  config: v.nullish(NAMED),
+  layers: v.nullish(v.array(NAMED)),
+  // OCI's artifact manifest, which is no longer in the specification.
+  blobs: v.nullish(v.array(NAMED)),
+  subject: v.fallback(v.nullish(NAMED), undefined),
+});
+
+/** What a manifest of any kind says of itself, and names. */
+export type References = Pick<Extras, "artifactType" | "annotations"> & {
+  readonly mediaType?: string | undefined;
+  readonly configType: string | undefined;
+  /** Its config and layers. An index has none. */
+  readonly blobs: readonly Digest[];
+  readonly subject: Digest | undefined;
+};
+
+/** Reads what an image manifest, an index or the manifest of an artifact names. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
+export function referencesOf(bytes: Uint8Array, name: string): References {
+  const { config, layers, blobs, subject, ...rest } = parseJson(bytes, REFERENCES, name);
+  const all = [...(config ? [config] : []), ...(layers ?? []), ...(blobs ?? [])];
+  return {
+    ...rest,
+    configType: config?.mediaType,
+    blobs: all.map(({ digest }) => parseDigest(digest, `a digest of ${name}`)),
+    subject: subject ? parseDigest(subject.digest, `subject.digest of ${name}`) : undefined,
+  };
+}

@@ -10,6 +10,9 @@ export type Reference = {
   readonly tag: string;
 };
 
+/** A registry: `[scheme://]host[:port]`. */
+export type Registry = Pick<Reference, "scheme" | "host">;
+
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
 const ALPHANUMERIC = "[a-z0-9]+";
 const SEPARATOR = "(?:\\.|_|__|-+)";
@@ -74,10 +77,21 @@ export function parseReference(text: string): Reference {
   return { scheme: scheme as Reference["scheme"], ...canonicalName(host.toLowerCase(), repository), tag };
 }
 
-/** Expands Docker Hub names as Docker does: `docker.io/alpine` becomes `docker.io/library/alpine`. */
+/** Parses a registry's name. Throws `REFERENCE_INVALID`. */
+export function parseRegistry(text: string): Registry {
+  // The name of any repository will do.
+  const { scheme, host } = parseReference(`${text.replace(/\/$/, "")}/app`);
+  return { scheme, host };
+}
+
 function canonicalName(host: string, repository: string): Pick<Reference, "host" | "repository"> {
-  if (host !== DOCKER_HUB && host !== DOCKER_HUB_ALIAS) return { host, repository };
-  return { host: DOCKER_HUB, repository: repository.includes("/") ? repository : `library/${repository}` };
+  const name = host === DOCKER_HUB_ALIAS ? DOCKER_HUB : host;
+  return { host: name, repository: canonicalRepository(name, repository) };
+}
+
+/** Expands Docker Hub names as Docker does: `docker.io/alpine` becomes `docker.io/library/alpine`. */
+export function canonicalRepository(host: string, repository: string): string {
+  return host !== DOCKER_HUB || repository.includes("/") ? repository : `library/${repository}`;
 }
 
 /** Returns the host of the registry's API. Docker Hub's differs from the host in the reference. */

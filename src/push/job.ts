@@ -4,8 +4,9 @@ import type { Digest } from "../oci/digest.ts";
 import type { Call } from "../registry/registry.ts";
 import { type Slots, slots } from "../registry/slots.ts";
 import type { BlobState, BlobTitle, Report } from "../report/events.ts";
-import { type LayerCache, openLayerCache } from "../store/layers.ts";
-import { CACHE_IN_USE, type Locks, openLocks } from "../store/locks.ts";
+import type { LayerCache } from "../store/layers.ts";
+import type { Locks } from "../store/locks.ts";
+import { useCache } from "./open-cache.ts";
 import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions } from "./options.ts";
 
 /** The settings and resources that the parts of one push share, until it is disposed of. */
@@ -23,6 +24,8 @@ export type Job = AsyncDisposable & {
   /** The same, but for a stop by the caller, which lets running chunks end. */
   readonly abort: AbortSignal;
   readonly report: Report;
+  /** When the credentials were known, in milliseconds of `performance.now()`: a prompt takes its time. */
+  readonly startedMs: number;
   readonly count: { sentBytes: number; presentBytes: number };
   /** The bytes at the registry, for each blob that was ready to be sent. */
   readonly kept: Map<Digest, { readonly keptBytes: number; readonly totalBytes: number }>;
@@ -39,7 +42,7 @@ export type Job = AsyncDisposable & {
 /** Asks for the credentials and opens the cache. Throws `REFERENCE_INVALID`, `FILE_FAILED`, and what asking throws. */
 export async function openJob(given: PushOptions): Promise<Job> {
   const options = completeOptions(given);
-  const { report, cacheDirectory, compression } = options;
+  const { report, compression } = options;
   const failure = new AbortController();
   const { stop } = given;
   const abort = AbortSignal.any([failure.signal, ...(given.signal === undefined ? [] : [given.signal])]);
@@ -47,12 +50,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
   // After a stop, all but the running chunks has ended.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
   const login = typeof given.login === "function" ? await given.login() : given.login;
-  const cache = await openCache(options);
-  const locks = openLocks(cacheDirectory, signal, (reason) =>
-    report({ type: "notice", code: "LOCKS_UNAVAILABLE", directory: cacheDirectory, reason }),
-  );
-  const onWaiting = () => report({ type: "notice", code: "CACHE_AWAITED" });
-  const inUse = await locks.take(CACHE_IN_USE, onWaiting, "shared");
+  const { cache, locks, inUse } = await useCache(options, signal);
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
   const uploads = new Set<Promise<unknown>>();
@@ -77,6 +75,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
     signal,
     abort,
     report,
+    startedMs: performance.now(),
     kept,
     count: { sentBytes: 0, presentBytes: 0 },
     uploads,
@@ -99,18 +98,6 @@ export async function openJob(given: PushOptions): Promise<Job> {
       await resources.disposeAsync();
     },
   };
-}
-
-/** Opens the cache. If others may have written to it, this is reported once. */
-function openCache({ cacheDirectory, cacheOwners, report }: CompleteOptions): Promise<LayerCache> {
-  let isTold = false;
-  return openLayerCache(cacheDirectory, {
-    owners: cacheOwners,
-    onDistrust(path, why) {
-      if (!isTold) report({ type: "notice", code: "CACHE_DISTRUSTED", path, why });
-      isTold = true;
-    },
-  });
 }
 
 /** Reports the state of a blob. */

@@ -41,7 +41,7 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
     [...brought.values()].map(({ descriptor }) => descriptor.digest),
   );
   const pushed = { reference: formatReference(reference), digest: manifest.digest, ...job.count };
-  job.report({ type: "pushed", ...pushed });
+  job.report({ type: "pushed", ...pushed, durationMs: performance.now() - job.startedMs });
   return pushed;
 }
 

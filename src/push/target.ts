@@ -2,11 +2,13 @@ import { isLoopback } from "../oci/address.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { usernameOf } from "../registry/auth/credentials.ts";
-import { connect } from "../registry/connect.ts";
+import { type ConnectOptions, connect } from "../registry/connect.ts";
 import { readTrust } from "../registry/http/trust.ts";
-import type { Repository } from "../registry/registry.ts";
+import type { Call, Registry, Repository } from "../registry/registry.ts";
 import type { BlobId } from "../report/events.ts";
+import type { LayerCache } from "../store/layers.ts";
 import { callOf, type Job } from "./job.ts";
+import type { CompleteOptions, PushLogin } from "./options.ts";
 
 /** The first retry waits up to a second. Each wait doubles. */
 const RETRY_DELAY_MS = 1000;
@@ -21,12 +23,38 @@ export type Target = {
   readonly brought: Map<Digest, { readonly id: BlobId; readonly upload: Promise<Brought> }>;
 };
 
-/** Connects to the registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
+/** Connects to the target's registry. Throws what `connectRegistry` throws. */
 export async function connectTarget(job: Job): Promise<Target> {
-  const { options, login, report, cache } = job;
-  const { target, headers, caFiles, skipVerify, clientCertificate, retries, cacheDirectory } = options;
+  const { options, login, cache } = job;
+  const registry = await connectRegistry({ ...options, login }, cache, callOf(job));
+  return { at: { registry, name: options.target.repository }, brought: new Map() };
+}
+
+export type RegistryOptions = Pick<
+  CompleteOptions,
+  | "headers"
+  | "caFiles"
+  | "skipVerify"
+  | "clientCertificate"
+  | "retries"
+  | "insecure"
+  | "parallel"
+  | "chunkBytes"
+  | "stallTimeoutMs"
+  | "proxy"
+  | "report"
+> &
+  Pick<ConnectOptions, "target"> & { readonly login: PushLogin | undefined };
+
+/** Connects to a registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
+export async function connectRegistry(
+  options: RegistryOptions,
+  cache: LayerCache,
+  call: Call,
+): Promise<Registry> {
+  const { login, report, headers, caFiles, skipVerify, clientCertificate, retries } = options;
   let isTold = false;
-  const registry = await connect(
+  return connect(
     {
       ...options,
       credentials: login?.credentials,
@@ -36,8 +64,8 @@ export async function connectTarget(job: Job): Promise<Target> {
         ...cache,
         // If one note fails, all will: warn once.
         onFailure(reason) {
-          if (!isTold)
-            report({ type: "notice", code: "PROGRESS_NOT_SAVED", directory: cacheDirectory, reason });
+          const { directory } = cache;
+          if (!isTold) report({ type: "notice", code: "PROGRESS_NOT_SAVED", directory, reason });
           isTold = true;
         },
       },
@@ -54,7 +82,6 @@ export async function connectTarget(job: Job): Promise<Target> {
           isUnverified: skipVerify && origin.startsWith("https:"),
         }),
     },
-    callOf(job),
+    call,
   );
-  return { at: { registry, name: target.repository }, brought: new Map() };
 }

@@ -4,6 +4,7 @@ import { apiHost, type Reference } from "../oci/reference.ts";
 import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import type { Credentials } from "./auth/credentials.ts";
+import { pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { isTransient } from "./http/transient.ts";
 import type { Call, Registry } from "./registry.ts";
@@ -17,8 +18,8 @@ export type ConnectOptions = Pick<
   Registry,
   "headers" | "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes"
 > & {
-  /** Its repository's scope is asked for in the greeting, so that one token serves the push. */
-  readonly target: Reference;
+  /** The scope of its repository, if it names one, is asked for in the greeting, so that one token serves the push. */
+  readonly target: Pick<Reference, "scheme" | "host"> & { readonly repository?: string };
   readonly credentials: Credentials | undefined;
   /** Uses plain HTTP unless the target says otherwise. */
   readonly insecure: boolean;
@@ -61,8 +62,9 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
     link: linkRate(noted.bytesPerSecond),
   };
   const registry: Registry = { ...address, auth: authenticate(address, credentials) };
-  const at = { registry, name: target.repository };
-  const request = { method: "GET", url: new URL(`${origin}/v2/`) } as const;
+  const { repository: name = "" } = target;
+  const scopes = name === "" ? [] : [pushScope(name)];
+  const request = { method: "GET", url: new URL(`${origin}/v2/`), scopes } as const;
   let breaks = 0;
   const isRetryable = (error: unknown) =>
     error instanceof RegistryError ? isTransient(error) : isBroken(error) && ++breaks <= GREETING_BREAKS;
@@ -73,7 +75,7 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
         ? { ...retry, attempt: breaks, retries: Math.min(GREETING_BREAKS, retry.retries) }
         : retry,
     );
-  await exchangePersistently(at, request, [200, 404], { ...call, onRetry }, isRetryable);
+  await exchangePersistently({ registry, name }, request, [200, 404], { ...call, onRetry }, isRetryable);
   return registry;
 }
 

@@ -10,7 +10,7 @@ import {
 import { type DiffId, type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { assertLayerCount, parseImageConfig } from "../oci/image.ts";
 import { object, parseJson } from "../oci/json-schema.ts";
-import { pullScope } from "./auth/scope.ts";
+import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { blobUrl, type Call, manifestUrl, type Repository } from "./registry.ts";
 
@@ -102,7 +102,7 @@ async function read(
   const retries = { ...registry.retries, count: Math.min(registry.retries.count, MAX_RETRIES) };
   const at = { registry: { ...registry, retries }, name };
   // The token of the push serves a mount from there, too.
-  const scopes = repository === name ? [] : [pullScope(repository)];
+  const scopes = [pushScope(name), ...(repository === name ? [] : [pullScope(repository)])];
   const request = { method: "GET", url, headers: ACCEPT, scopes } as const;
   const { status, bytes } = await exchangePersistently(at, request, [200, 404], call);
   return status === 200 ? bytes : undefined;

@@ -1,6 +1,6 @@
 import { PushError, RegistryError, statusOf } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
-import { type Manifest, parseManifest } from "../oci/manifest.ts";
+import { type Manifest, referencesOf } from "../oci/manifest.ts";
 import { findBlob } from "./find-blob.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { type Answer, MAX_ANSWER_BYTES } from "./http/send-once.ts";
@@ -30,13 +30,14 @@ export function missingBlobs(error: unknown, digests: readonly Digest[]): Digest
  * `CONTENT_MISMATCH` for another one.
  *
  * @param reference a tag or a digest
+ * @returns the subject that the registry has noted: it lists what refers to that
  */
 export async function putManifest(
   at: Repository,
   reference: string,
   manifest: Manifest,
   call: Call,
-): Promise<void> {
+): Promise<{ readonly subject: string | undefined }> {
   const request = {
     method: "PUT",
     url: manifestUrl(at, reference),
@@ -47,13 +48,14 @@ export async function putManifest(
     throw aboutSubject(error, manifest);
   });
   const stored = headers.get("docker-content-digest");
-  if (stored === null) return verifyStored(at, manifest, call);
-  if (stored !== manifest.digest) {
+  if (stored === null) await verifyStored(at, manifest, call);
+  else if (stored !== manifest.digest) {
     throw new PushError(
       "CONTENT_MISMATCH",
       `The registry stored the manifest as ${printable(stored, at.registry.auth.secrets())}, but it is ${manifest.digest}.`,
     );
   }
+  return { subject: headers.get("oci-subject") ?? undefined };
 }
 
 /**
@@ -63,13 +65,13 @@ export async function putManifest(
 function aboutSubject(error: unknown, manifest: Manifest): unknown {
   if (!(error instanceof RegistryError)) return error;
   const { status, specCodes, namedDigests } = error.answer;
-  const { subject } = parseManifest(manifest.bytes, "the manifest");
+  const { subject } = referencesOf(manifest.bytes, "the manifest");
   if (subject === undefined || (status !== 400 && status !== 404)) return error;
   const isBlobMissing = specCodes.some((code) => code.endsWith("BLOB_UNKNOWN"));
-  if (isBlobMissing && !namedDigests.includes(subject.digest)) return error;
+  if (isBlobMissing && !namedDigests.includes(subject)) return error;
   return new PushError(
     error.code,
-    `${error.message} The manifest has a subject, ${subject.digest}, which some registries want to have first.`,
+    `${error.message} The manifest has a subject, ${subject}, which some registries want to have first.`,
     { hint: "Push the subject to the same repository, then this image again.", cause: error },
   );
 }
@@ -101,8 +103,8 @@ async function readManifest(at: Repository, manifest: Manifest, call: Call): Pro
     if (call.signal.aborted || !(error instanceof PushError)) throw error;
     if (!isMissing(error)) return undefined;
     // Some registries answer 404, too, where a user has no right to read.
-    const { config } = parseManifest(manifest.bytes, "the manifest");
-    const found = await findBlob(at, config.digest, call).catch(() => undefined);
+    const [config] = referencesOf(manifest.bytes, "the manifest").blobs;
+    const found = config && (await findBlob(at, config, call).catch(() => undefined));
     if (found === undefined) return undefined;
     throw new PushError(
       "CONTENT_MISMATCH",

@@ -59,6 +59,11 @@ export function blobUrl({ registry, name }: Repository, digest: Digest): URL {
   return new URL(`${registry.origin}/v2/${name}/blobs/${digest}`);
 }
 
+/** Returns the address of what a repository lists: its tags, or what refers to a manifest of it. */
+export function listUrl({ registry, name }: Repository, list: "tags/list" | `referrers/${Digest}`): URL {
+  return new URL(`${registry.origin}/v2/${name}/${list}`);
+}
+
 /** Returns the address where uploads begin. */
 export function uploadsUrl({ registry, name }: Repository): URL {
   return new URL(`${registry.origin}/v2/${name}/blobs/uploads/`);

@@ -18,6 +18,8 @@ export type Slots = {
 export type Turn = {
   /** Waits between two requests while more work is under way than there are slots. */
   pass(): Promise<void>;
+  /** Waits for something, and leaves the slot to others meanwhile. */
+  idle<T>(work: Promise<T>): Promise<T>;
 };
 
 /** One overload may be a coincidence. */
@@ -62,14 +64,27 @@ export function slots(most: number, settled: () => Promise<unknown> = async () =
     }
   }
 
+  function queue(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    paused.push(resolve);
+    taken--;
+    fill();
+    return promise;
+  }
+
   const turn: Turn = {
     async pass() {
-      if (taken + paused.length <= width) return;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      paused.push(resolve);
+      if (taken + paused.length > width) await queue();
+    },
+    async idle(work) {
       taken--;
       fill();
-      await promise;
+      try {
+        return await work;
+      } finally {
+        taken++;
+        if (taken > width) await queue();
+      }
     },
   };
 

@@ -24,7 +24,8 @@ export type BlobState =
   | {
       readonly state: "compressing" | "verifying" | "uploading";
       readonly doneBytes: number;
-      readonly totalBytes: number;
+      /** Undefined while the blob is still coming, from a client of the proxy. */
+      readonly totalBytes: number | undefined;
     }
   | {
       readonly state: "ready";
@@ -35,7 +36,12 @@ export type BlobState =
       readonly sizeBytes: number;
     }
   | { readonly state: "done"; readonly how: "present"; readonly sizeBytes: number }
-  | { readonly state: "done"; readonly how: "mounted"; readonly sizeBytes: number; readonly from: string }
+  | {
+      readonly state: "done";
+      readonly how: "mounted";
+      readonly sizeBytes: number | undefined;
+      readonly from: string;
+    }
   | { readonly state: "done"; readonly how: "sent"; readonly sizeBytes: number; readonly sentBytes: number };
 
 /** A warning or note. The push continues. */
@@ -113,6 +119,7 @@ export type PushEvent =
       readonly digest: Digest;
       readonly sentBytes: number;
       readonly presentBytes: number;
+      readonly durationMs: number;
     };
 
 /** Receives events. Must not throw. */

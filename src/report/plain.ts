@@ -32,7 +32,6 @@ export type PlainReport = Disposable & { readonly report: Report };
 /** Shows events as plain lines and, from time to time, how far the running work is. */
 export function plainReport(writeLine: (line: string) => unknown, options: PlainOptions): PlainReport {
   const running = new Map<BlobId, RunningWork>();
-  let startedMs = performance.now();
   const intervalMs = options.isTerminal ? INTERVAL_MS.terminal : INTERVAL_MS.log;
   const timer = setInterval(() => {
     for (const work of running.values()) writeLine(progressLine(work));
@@ -42,9 +41,7 @@ export function plainReport(writeLine: (line: string) => unknown, options: Plain
 
   return {
     report(event) {
-      // Do not count the time of the password prompt.
-      if (event.type === "registry") startedMs = performance.now();
-      const elapsedMs = noteWork(running, event) ?? performance.now() - startedMs;
+      const elapsedMs = noteWork(running, event) ?? 0;
       for (const line of linesOf(event, elapsedMs, options)) writeLine(line);
     },
     [Symbol.dispose]: () => clearInterval(timer),
@@ -96,7 +93,7 @@ function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): st
       return [describeNotice(event)];
     case "pushed":
       return [
-        `Pushed ${event.reference} in ${formatDuration(elapsedMs)}: ${formatBytes(event.sentBytes)} sent, ${formatBytes(event.presentBytes)} were there already`,
+        `Pushed ${event.reference} in ${formatDuration(event.durationMs)}: ${formatBytes(event.sentBytes)} sent, ${formatBytes(event.presentBytes)} were there already`,
       ];
     case "planned":
       return [];
@@ -201,7 +198,8 @@ function describeBlob(event: Extract<PushEvent, { type: "blob" }>, elapsedMs: nu
     case "ready":
       return [describeReady(event, elapsedMs)];
     case "done": {
-      const size = formatBytes(event.sizeBytes);
+      const { sizeBytes } = event;
+      const size = sizeBytes === undefined ? "unknown size" : formatBytes(sizeBytes);
       if (event.how === "present") return [`is there already (${size})`];
       if (event.how === "mounted") return [`taken over from ${event.from} (${size})`];
       // Exclude bytes that an earlier push sent.

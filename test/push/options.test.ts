@@ -165,7 +165,7 @@ describe("the events of a push", () => {
       digest: digestOf(Buffer.from(text)),
     };
     expect(pushed).toMatchObject({ reference, digest, presentBytes: 0 });
-    expect(events.at(-1)).toEqual({ type: "pushed", ...pushed });
+    expect(events.at(-1)).toMatchObject({ type: "pushed", ...pushed });
     const sent = blobEvents(events).map((event) =>
       event.state === "done" && event.how === "sent" ? event.sentBytes : 0,
     );

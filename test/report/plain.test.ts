@@ -268,6 +268,7 @@ describe("the plain report", () => {
         digest: digestOf(new Uint8Array()),
         sentBytes: 1500,
         presentBytes: 0,
+        durationMs: 2300,
       },
       ["Pushed r.example/a:b in TIME: 1.5 kB sent, 0 B were there already"],
     ],

@@ -24,6 +24,9 @@ export function growingBlob(): GrowingBlob {
   const pieces: Uint8Array[] = [];
   return {
     end: end.promise,
+    get grows() {
+      return !isOver;
+    },
     async slice(from, to) {
       while (content.size < to && !isOver) await Promise.race([changed.promise, end.promise]);
       return content.slice(from, to);

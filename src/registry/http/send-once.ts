@@ -31,7 +31,7 @@ export type RegistryRequest = {
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Blob;
-  /** Rights that it needs besides pushing to the repository, as token servers write them. */
+  /** The rights that it needs, as token servers write them. @default to push to the repository */
   readonly scopes?: readonly string[];
   readonly onPiece?: OnPiece;
   /** Replaces the registry's stall timeout, for what a server does long after it has all bytes. */
@@ -72,10 +72,17 @@ export async function sendOnce(
   authorization: string | undefined,
   call: Call,
 ): Promise<Answer> {
-  const { body, ...response } = await openResponse(registry, request, url, authorization, call);
+  return readAnswer(registry, await openResponse(registry, request, url, authorization, call));
+}
+
+/** Reads the start of a response's body. Throws `UNAUTHORIZED` for the login page of a gate. */
+export async function readAnswer(
+  registry: Pick<Server, "origin" | "headers">,
+  { body, ...response }: RegistryResponse,
+): Promise<Answer> {
   const bytes = await readStart(body);
   const answer = { ...response, bytes, text: new TextDecoder().decode(bytes) };
-  if (url.origin === registry.origin) assertPastAccess(answer, registry.headers);
+  if (response.url.origin === registry.origin) assertPastAccess(answer, registry.headers);
   return answer;
 }
 

@@ -4,7 +4,14 @@ import { repeatsSecret } from "../auth/credentials.ts";
 import { pushScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
 import { expectStatus } from "./expect-status.ts";
-import { type Answer, describe, type RegistryRequest, sendOnce } from "./send-once.ts";
+import {
+  type Answer,
+  describe,
+  openResponse,
+  type RegistryRequest,
+  type RegistryResponse,
+  readAnswer,
+} from "./send-once.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 
 const MAX_REDIRECTS = 5;
@@ -14,17 +21,23 @@ const MAX_REDIRECTS = 5;
  * are some. Returns the last answer, whatever its status; throws a `PushError` where none came.
  */
 export async function send(at: Repository, request: RegistryRequest, call: Call): Promise<Answer> {
+  return readAnswer(at.registry, await open(at, request, call));
+}
+
+/** Does the same, and leaves the body to the caller. */
+export async function open(at: Repository, request: RegistryRequest, call: Call): Promise<RegistryResponse> {
   let url = request.url;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const answer = await sendAuthorized(at, request, url, call);
-    const location = answer.headers.get("location");
+    const response = await openAuthorized(at, request, url, call);
+    const location = response.headers.get("location");
     if (location !== null && repeatsSecret(location, at.registry.auth.secrets())) {
       throw new PushError(
         "REDIRECT_REFUSED",
         `${url.origin} sent a Location that repeats the password or the token.`,
       );
     }
-    if (!isRedirect(answer.status, request) || location === null) return answer;
+    if (!isRedirect(response.status, request) || location === null) return response;
+    await readAnswer(at.registry, response);
     url = resolveLocation(location, url);
   }
   throw new PushError(
@@ -81,18 +94,20 @@ export function resolveLocation(location: string, base: URL): URL {
   return url;
 }
 
-async function sendAuthorized(
+async function openAuthorized(
   { registry, name }: Repository,
   request: RegistryRequest,
   url: URL,
   call: Call,
-): Promise<Answer> {
+): Promise<RegistryResponse> {
   // Storage behind a registry has credentials of its own, and must not see the registry's.
-  if (url.origin !== registry.origin) return sendOnce(registry, request, url, undefined, call);
-  const scopes = [pushScope(name), ...(request.scopes ?? [])];
+  if (url.origin !== registry.origin) return openResponse(registry, request, url, undefined, call);
+  const scopes = request.scopes ?? [pushScope(name)];
   const authorization = await registry.auth.authorization(scopes, call);
-  const answer = await sendOnce(registry, request, url, authorization, call);
-  if (answer.status !== 401 && answer.status !== 403) return answer;
-  const renewed = await registry.auth.renew(answer.headers, authorization, scopes, call);
-  return renewed === undefined ? answer : sendOnce(registry, request, url, renewed, call);
+  const response = await openResponse(registry, request, url, authorization, call);
+  if (response.status !== 401 && response.status !== 403) return response;
+  const refusal = await readAnswer(registry, response);
+  const renewed = await registry.auth.renew(refusal.headers, authorization, scopes, call);
+  if (renewed !== undefined) return openResponse(registry, request, url, renewed, call);
+  return { ...response, body: new Blob([refusal.bytes]).stream() };
 }

@@ -5,6 +5,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { forgetUpload, recallUpload, rememberUpload, type UploadKey } from "../../store/upload-notes.ts";
 import { unlessAborted } from "../http/unless-aborted.ts";
 import type { Call, Repository } from "../registry.ts";
+import type { Turn } from "../slots.ts";
 import { assertChunkLimits, chooseChunkSize } from "./chunk-size.ts";
 import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 import type { NamedBlob, Outgoing } from "./outgoing.ts";
@@ -28,7 +29,14 @@ export type BeginOptions = Call & {
 };
 
 /** POST, and the choice of the one chunk size. Throws `BLOB_TOO_LARGE` before a byte goes up in vain. */
-export async function beginUpload(at: Repository, blob: Outgoing, options: BeginOptions): Promise<Upload> {
+export async function beginUpload(
+  at: Repository,
+  blob: Outgoing,
+  options: BeginOptions,
+  turn: Turn,
+): Promise<Upload> {
+  // One PUT needs the blob's length.
+  if (goesWhole(at.registry) && blob.grows) await turn.idle(unlessAborted(blob.end, options.signal));
   return planUpload(at, blob, await startUpload(at, options), options);
 }
 
@@ -109,10 +117,7 @@ async function planUpload(
   try {
     assertChunkLimits(limits, registry.origin);
     if (descriptor !== undefined) assertSize(descriptor, session, options);
-    let known = descriptor;
-    // One PUT needs the blob's length.
-    if (goesWhole(registry)) known ??= await unlessAborted(blob.end, options.signal);
-    const chunkBytes = planChunks(registry, known?.size, options.chunkBytes, limits);
+    const chunkBytes = planChunks(registry, descriptor?.size, options.chunkBytes, limits);
     const upload = { session, chunkBytes, limits };
     if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
     return upload;
@@ -171,7 +176,7 @@ export function uploadKey({ registry, name }: Repository, digest: Digest): Uploa
 
 /**
  * Lets the first upload over an unknown link measure it with its first chunk, while others wait, and chooses the chunk
- * size then. An upload that fits one chunk does not wait.
+ * size then. An upload that fits one chunk does not wait, nor does one that waits for its own bytes.
  *
  * @returns what ends the measuring, if this upload does it
  */
@@ -183,7 +188,8 @@ export async function awaitRate(
 ): Promise<Disposable | undefined> {
   const { registry } = at;
   const size = blob.descriptor?.size;
-  if (options.chunkBytes !== undefined || upload.session.offset > 0 || upload.isRecalled) return undefined;
+  if (options.chunkBytes !== undefined || blob.grows) return undefined;
+  if (upload.session.offset > 0 || upload.isRecalled) return undefined;
   while (registry.link.bytesPerSecond() === undefined && !goesWhole(registry)) {
     const isMeasurable = upload.chunkBytes >= LEAST_TIMED_BYTES;
     if (!isMeasurable || (size !== undefined && size <= upload.chunkBytes)) return undefined;

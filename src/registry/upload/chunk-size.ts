@@ -11,11 +11,17 @@ const DEFAULT_CHUNK_BYTES = 100_000_000;
  */
 const CHUNK_SECONDS = 4;
 
+/** The same while a blob grows: its last bytes wait until a chunk is full. */
+const GROWING_SECONDS = 1;
+
+/** A chunk of a growing blob, where the link does not want another size. */
+const GROWING_BYTES = 8 * 1024 * 1024;
+
 /** A request with a chunk that is on its way when a push is stopped may take this long to end. */
 export const LAST_CHUNK_MS = 6000;
 
 /** The smallest part of S3 and R2. Used on the slowest and on unknown links if the server names no minimum. */
-const LEAST_LINK_BYTES = 5 * 1024 * 1024;
+export const LEAST_LINK_BYTES = 5 * 1024 * 1024;
 
 /** R2's greatest number of parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
 const MAX_CHUNKS = 10_000;
@@ -74,6 +80,7 @@ export function assertChunkLimits({ maxBytes }: ChunkLimits, origin: string): vo
  *
  * @param bodyLimitBytes the size that passed after a larger body was refused
  * @param bytesPerSecond the rate of one body beside the others, if known
+ * @param grows the blob's last bytes are still to come
  */
 export function chooseChunkSize(
   blobBytes: number,
@@ -81,13 +88,14 @@ export function chooseChunkSize(
   limits: ChunkLimits,
   bodyLimitBytes = Number.POSITIVE_INFINITY,
   bytesPerSecond?: number,
+  grows = false,
 ): number {
   const maxBytes = Math.min(
     limits.maxBytes ?? Number.POSITIVE_INFINITY,
     Math.max(bodyLimitBytes, LEAST_CHUNK_BYTES),
   );
   const wanted =
-    wishBytes ?? Math.min(linkChunk(limits, bytesPerSecond), limits.maxBytes ?? DEFAULT_CHUNK_BYTES);
+    wishBytes ?? Math.min(linkChunk(limits, bytesPerSecond, grows), limits.maxBytes ?? DEFAULT_CHUNK_BYTES);
   const leastBytes = Math.max(limits.minBytes ?? 0, MIN_CHUNK_BYTES, Math.ceil(blobBytes / MAX_CHUNKS));
   return withoutTail(blobBytes, Math.min(Math.max(wanted, leastBytes), maxBytes), leastBytes, maxBytes);
 }
@@ -103,10 +111,18 @@ function withoutTail(blobBytes: number, chunkBytes: number, leastBytes: number, 
   return larger <= maxBytes ? larger : chunkBytes;
 }
 
-function linkChunk({ minBytes = LEAST_LINK_BYTES }: ChunkLimits, bytesPerSecond: number | undefined): number {
+function linkChunk(
+  { minBytes = LEAST_LINK_BYTES }: ChunkLimits,
+  bytesPerSecond: number | undefined,
+  grows: boolean,
+): number {
   if (bytesPerSecond === undefined) return Math.max(LEAST_LINK_BYTES, minBytes);
+  const mostBytes = grows
+    ? Math.max(GROWING_BYTES, bytesPerSecond * GROWING_SECONDS)
+    : Number.POSITIVE_INFINITY;
+  const wanted = Math.floor(Math.min(bytesPerSecond * CHUNK_SECONDS, mostBytes));
   // Chunks too small to be timed would never show that the link has become faster.
-  return Math.max(Math.floor(bytesPerSecond * CHUNK_SECONDS), minBytes, LEAST_TIMED_BYTES);
+  return Math.max(wanted, minBytes, LEAST_TIMED_BYTES);
 }
 
 /**

@@ -7,9 +7,10 @@ import type { Repository } from "../registry.ts";
 import type { Turn } from "../slots.ts";
 import { assertSize, noteUpload } from "./begin.ts";
 import { suspectBodyLimit } from "./body-refusal.ts";
+import { LEAST_LINK_BYTES } from "./chunk-size.ts";
 import { isCut, isPassing, isThere, maySessionBeDead } from "./failures.ts";
 import type { Outgoing } from "./outgoing.ts";
-import { adaptChunks, planChunks } from "./plan-chunks.ts";
+import { adaptChunks, goesWhole, planChunks } from "./plan-chunks.ts";
 import { sendInTurn, type TurnOptions } from "./send-in-turn.ts";
 import {
   askUpload,
@@ -131,14 +132,24 @@ async function sendRest(work: Work): Promise<Descriptor> {
 
 /** Reads the chunk at the session's offset. Sets the descriptor if it is the last one. */
 async function readChunk(work: Work): Promise<Blob> {
-  const { blob, upload, options } = work;
+  const { at, blob, upload, options, turn } = work;
   const { offset } = upload.session;
+  const wholeBytes = upload.chunkBytes;
+  const isFixed = isServerlessRegistry(upload.session) || goesWhole(at.registry);
+  const { minBytes = 0 } = upload.limits;
+  const leastBytes = isFixed ? wholeBytes : Math.min(wholeBytes, Math.max(LEAST_LINK_BYTES, minBytes));
   // One byte more tells whether this chunk is the last one.
-  const ahead = await unlessAborted(blob.slice(offset, offset + upload.chunkBytes + 1), options.signal);
-  if (ahead.size <= upload.chunkBytes) work.descriptor ??= await unlessAborted(blob.end, options.signal);
-  work.reach = Math.max(work.reach, offset + Math.min(ahead.size, upload.chunkBytes));
+  const slice = blob.slice(offset, offset + wholeBytes + 1, offset + leastBytes + 1);
+  const reading = unlessAborted(slice, options.signal);
+  const ahead = blob.grows ? await turn.idle(reading) : await reading;
+  if (ahead.size <= leastBytes) work.descriptor ??= await unlessAborted(blob.end, options.signal);
+  const chunk = ahead.slice(0, wholeBytes);
+  work.reach = Math.max(work.reach, offset + chunk.size);
   if (blob.descriptor === undefined) assertSize({ size: work.reach }, upload.session, options);
-  return ahead.slice(0, upload.chunkBytes);
+  const isLast = work.reach === work.descriptor?.size;
+  // A refusal is about the body that was sent.
+  if (!isFixed && !isLast && chunk.size > 0) upload.chunkBytes = chunk.size;
+  return chunk;
 }
 
 /** PUT: closes the upload, with the whole blob or after all of its chunks. */

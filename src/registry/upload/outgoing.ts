@@ -11,12 +11,19 @@ export type UploadGuard = {
 
 /** A blob on its way out. It may still grow. What was there once can be read again until it is committed. */
 export type Outgoing = {
-  /** Set from the start, unless bytes still come. */
-  readonly descriptor?: Descriptor;
+  /** Undefined while it is unknown: bytes still come. */
+  readonly descriptor?: Descriptor | undefined;
   /** Settles when the last byte is there. */
   readonly end: Promise<Descriptor>;
-  /** Waits until the bytes from `from` to `to` are there. Returns fewer only at the blob's end. */
-  slice(from: number, to: number): Promise<Blob>;
+  /** Set while bytes may still come. */
+  readonly grows?: boolean;
+  /**
+   * Waits until the bytes from `from` to `least` are there, and returns what is there, up to `to`. Returns fewer only at
+   * the blob's end.
+   *
+   * @param least @default `to`
+   */
+  slice(from: number, to: number, least?: number): Promise<Blob>;
   /** Set while the content is unverified. */
   readonly guard?: UploadGuard | undefined;
 };

@@ -26,7 +26,14 @@ export function planChunks(
   if (goesWhole(registry)) return Math.max(mostBytes, 1);
   const rate = link.bytesPerSecond();
   const bodyRate = rate && rate / sending.busy();
-  return chooseChunkSize(mostBytes, wishBytes, limits, learned.maxBodyBytes, bodyRate);
+  return chooseChunkSize(
+    mostBytes,
+    wishBytes,
+    limits,
+    learned.maxBodyBytes,
+    bodyRate,
+    blobBytes === undefined,
+  );
 }
 
 /**
@@ -45,7 +52,7 @@ export function adaptChunks(
   if (session.offset === 0 || goesWhole(registry)) return false;
   const leftBytes = (size ?? R2_MAX_BLOB_BYTES) - session.offset;
   if (!isServerlessRegistry(session)) {
-    upload.chunkBytes = planChunks(registry, leftBytes, wishBytes, limits);
+    upload.chunkBytes = planChunks(registry, size && leftBytes, wishBytes, limits);
     return false;
   }
   const plannedBytes = planChunks(registry, size, wishBytes, limits);

@@ -42,7 +42,7 @@ export async function sendBlob(
   turn: Turn,
 ): Promise<Sent> {
   const resumed = blob.descriptor && (await resumeUpload(at, blob.descriptor, options));
-  return sendUpload(at, blob, resumed ?? (await beginUpload(at, blob, options)), options, turn);
+  return sendUpload(at, blob, resumed ?? (await beginUpload(at, blob, options, turn)), options, turn);
 }
 
 /** Sends the rest of a blob's upload that was begun. */
@@ -85,7 +85,7 @@ export async function sendUpload(
       if (descriptor !== undefined) await forgetUpload(registry.notes, uploadKey(at, descriptor.digest));
       if (!hasOtherWay) throw error;
       resumedBytes = 0;
-      upload = await beginUpload(at, blob, options);
+      upload = await beginUpload(at, blob, options, turn);
       options.onProgress(0, 0);
       options.onRefused?.(Math.min(upload.chunkBytes, sizeBytes));
     }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { PushError, RegistryError } from "../../errors.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { pullScope } from "../auth/scope.ts";
+import { pullScope, pushScope } from "../auth/scope.ts";
 import type { OnPiece } from "../http/file-body.ts";
 import { exchange, exchangePersistently, resolveLocation } from "../http/send.ts";
 import type { Answer } from "../http/send-once.ts";
@@ -55,7 +55,7 @@ export async function mountBlob(
   const url = uploadsUrl(at);
   url.searchParams.set("mount", digest);
   url.searchParams.set("from", fromRepository);
-  const request = { method: "POST", url, scopes: [pullScope(fromRepository)] } as const;
+  const request = { method: "POST", url, scopes: [pushScope(at.name), pullScope(fromRepository)] } as const;
   try {
     const answer = await exchangePersistently(at, request, [201, 202], call);
     return answer.status === 201 ? "mounted" : readStart(at, answer);

@@ -1,0 +1,137 @@
+import { mkdir } from "node:fs/promises";
+import { constants } from "node:os";
+import { exitCodeOf, fileError, messageOf, PushError } from "../errors.ts";
+import { toPrintable } from "../format.ts";
+import { canonicalRepository } from "../oci/reference.ts";
+import { type ProxyServer, startProxy } from "../proxy/proxy.ts";
+import { useCache } from "../push/open-cache.ts";
+import { connectRegistry } from "../push/target.ts";
+import { proxyFrom } from "../registry/http/proxy.ts";
+import type { Report } from "../report/events.ts";
+import { plainReport } from "../report/plain.ts";
+import type { Retry } from "../retry.ts";
+import { PRIVATE_FOLDER } from "../store/own-file.ts";
+import { readCredentials } from "./credentials.ts";
+import { ownersUnderSudo } from "./owners.ts";
+import type { ProxyCommand } from "./proxy-program.ts";
+import type { Environment } from "./values.ts";
+
+const DEFAULT_PORT = 5050;
+
+/** What a terminal shows besides the output of a command. */
+const BESIDE_A_COMMAND = ["retry", "notice", "pushed"];
+
+/**
+ * Runs a proxy until it is stopped, or as long as a command runs. Throws what connecting and listening throw.
+ *
+ * @returns the exit code: the command's, unless a blob that it pushed was lost
+ */
+export async function runProxy(
+  command: ProxyCommand,
+  { stderr, env }: Pick<NodeJS.Process, "stderr"> & { readonly env: Environment },
+  stop: AbortSignal,
+): Promise<number> {
+  const isTerminal = stderr.isTTY === true;
+  const writeLine = (line: string) => stderr.write(`${toPrintable(line)}\n`);
+  using lines = plainReport(writeLine, { isTerminal });
+  const isBeside = command.command.length > 0 && isTerminal;
+  const report: Report = (event) => {
+    if (!isBeside || BESIDE_A_COMMAND.includes(event.type)) lines.report(event);
+  };
+  await using proxy = await openProxy(command, env, report, stop);
+  if (command.command.length === 0) {
+    for (const line of greeting(proxy.port, command.target.host, process.platform)) writeLine(line);
+    await aborted(stop);
+    return 0;
+  }
+  const exitCode = await runBeside(command.command, proxy, env, stop);
+  const failures = stop.aborted ? [] : await proxy.settled();
+  for (const failure of failures) writeLine(`Error: ${messageOf(failure)}`);
+  return exitCode === 0 && failures.length > 0 ? exitCodeOf(failures[0]) : exitCode;
+}
+
+async function openProxy(
+  command: ProxyCommand,
+  env: Environment,
+  report: Report,
+  signal: AbortSignal,
+): Promise<ProxyServer> {
+  const { target, allow, cacheDirectory, spoolDirectory = cacheDirectory } = command;
+  const login = await readCredentials(
+    { ...command, target: { host: target.host, repository: "" } },
+    { environment: env, signal, onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }) },
+  );
+  const options = {
+    ...command,
+    login,
+    cacheOwners: ownersUnderSudo(env),
+    proxy: proxyFrom(env),
+    report,
+  };
+  const { cache, locks, inUse } = await useCache(options, signal);
+  const onRetry = (retry: Retry) => report({ type: "retry", title: undefined, ...retry });
+  const registry = await connectRegistry(options, cache, { signal, onRetry });
+  await mkdir(spoolDirectory, { recursive: true, mode: PRIVATE_FOLDER }).catch((cause: unknown) => {
+    throw fileError(cause, `use the spool "${spoolDirectory}"`, "or choose another folder with --spool-dir");
+  });
+  const isAllowed = (name: string) =>
+    allow.length === 0 ||
+    allow.some((prefix) => name === prefix || name.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`));
+  const proxy = startProxy({
+    ...options,
+    registry,
+    host: target.host,
+    locks,
+    repositoryOf: (name) => (isAllowed(name) ? canonicalRepository(target.host, name) : undefined),
+    spoolDirectory,
+    port: command.port ?? (command.command.length > 0 ? 0 : DEFAULT_PORT),
+    signal,
+  });
+  return {
+    ...proxy,
+    async [Symbol.asyncDispose]() {
+      await proxy[Symbol.asyncDispose]();
+      inUse[Symbol.dispose]();
+    },
+  };
+}
+
+/** Says what to type next. The engine of Docker Desktop runs in a machine of its own, which has another name for this one. */
+function greeting(port: number, host: string, platform: string): string[] {
+  const name = platform === "linux" ? "localhost" : "host.docker.internal";
+  return [
+    `Listening on 127.0.0.1:${port} for ${host}. Push with: docker push ${name}:${port}/my/app:v1`,
+    ...(platform === "linux"
+      ? []
+      : [`Docker Desktop wants "${name}:${port}" in "insecure-registries" of its engine's settings.`]),
+  ];
+}
+
+/** Runs a command beside the proxy, whose address replaces `{}`. @returns its exit code */
+async function runBeside(
+  command: readonly string[],
+  { port }: ProxyServer,
+  env: Environment,
+  stop: AbortSignal,
+): Promise<number> {
+  const [name = "", ...args] = command.map((part) => part.replaceAll("{}", `localhost:${port}`));
+  const path = Bun.which(name, { PATH: env["PATH"] ?? "" });
+  if (path === null) throw new PushError("USAGE", `There is no command "${name}".`);
+  // The command needs no password of the registry: the proxy has it.
+  const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...rest } = env;
+  const child = Bun.spawn([path, ...args], { env: rest, stdio: ["inherit", "inherit", "inherit"] });
+  // At a terminal, Ctrl-C reaches the command by itself. It may take its time to end.
+  const onStop = () => child.kill("SIGTERM");
+  stop.addEventListener("abort", onStop);
+  await child.exited;
+  stop.removeEventListener("abort", onStop);
+  const { exitCode, signalCode } = child;
+  return exitCode ?? 128 + (constants.signals[signalCode as NodeJS.Signals] ?? 0);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,142 @@
+import { Command, CommanderError, Option } from "commander";
+import { PushError } from "../errors.ts";
+import { isRepository, parseRegistry, type Registry } from "../oci/reference.ts";
+import {
+  addRegistryFlags,
+  type RegistryCommand,
+  type RegistryFlags,
+  registryCommand,
+} from "./registry-flags.ts";
+import { usageError } from "./usage-error.ts";
+import { assertNotEmpty, bytes, type Environment, integer } from "./values.ts";
+
+/** The command `proxy`. */
+export type ProxyCommand = RegistryCommand & {
+  readonly target: Registry;
+  /** Undefined: 5050, or any free port for a command. */
+  readonly port: number | undefined;
+  readonly readOnly: boolean;
+  /** Beginnings of repositories that clients may use. None: all. */
+  readonly allow: readonly string[];
+  /** Undefined: the cache. */
+  readonly spoolDirectory: string | undefined;
+  readonly spoolLimitBytes: number;
+  /** A command that the proxy lives as long as, with its arguments. Empty: until it is interrupted. */
+  readonly command: readonly string[];
+};
+
+type Flags = RegistryFlags & {
+  readonly port?: string;
+  readonly readOnly?: true;
+  readonly allow?: string[];
+  readonly spoolDir?: string;
+  readonly spoolLimit?: string;
+};
+
+const DEFAULT_SPOOL = "10GB";
+const MAX_PORT = 65_535;
+
+const NOTES = `
+Docker, Podman, Buildah, skopeo, crane, Helm and others push to localhost as to any registry, without a login; layers
+of any size go on to the registry in chunks, resumed and retried. Pulls go through as well.
+
+  bun run index.ts proxy registry.example.com
+  docker push localhost:5050/my/app:v1
+  podman push --tls-verify=false my/app:v1 localhost:5050/my/app:v1
+
+After "--" comes a command that the proxy lives as long as. It gets a free port; {} stands for its address:
+  bun run index.ts proxy registry.example.com -- docker push {}/my/app:v1
+
+USERNAME_REGISTRY, REGISTRY_JWT_TOKEN and the other variables are those of a push.`;
+
+/**
+ * Reads the command `proxy`, or returns its help text. Undefined: it is a push, perhaps of the engine's image "proxy".
+ * Throws `USAGE` and `REFERENCE_INVALID`.
+ */
+export function parseProxyCommand(
+  args: readonly string[],
+  env: Environment,
+): ProxyCommand | string | undefined {
+  if (args[0] !== "proxy") return undefined;
+  const dashes = args.indexOf("--");
+  const own = dashes < 0 ? args.slice(1) : args.slice(1, dashes);
+  const command = dashes < 0 ? [] : args.slice(dashes + 1);
+  let text = "";
+  const program = proxyProgram((out) => {
+    text += out;
+  });
+  try {
+    program.parse([...own], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return text;
+    throw usageError(error);
+  }
+  const [target = ""] = program.args;
+  // No registry has a path.
+  if (dashes < 0 && /^(?:https?:\/\/)?[^/]+\/./.test(target)) return undefined;
+  if (dashes >= 0 && command.length === 0)
+    throw new PushError("USAGE", "No command follows the dashes.", { hint: "See proxy --help." });
+  return proxyCommand(target, command, program.opts(), env);
+}
+
+function proxyProgram(writeOut: (text: string) => void): Command {
+  const program = new Command("chunkpush proxy")
+    .description(
+      "Listens on this machine as a registry, and passes everything on to another one, layers in chunks.",
+    )
+    .argument("<registry>", "the registry's host, such as registry.example.com")
+    .addOption(
+      new Option("--port <n>", "where to listen on 127.0.0.1 (default: 5050; with a command, any free one)"),
+    )
+    .addOption(new Option("--read-only", "refuse everything but pulls"))
+    .addOption(
+      new Option(
+        "--allow <prefix>",
+        "serve repositories that begin so alone, such as team/; may be repeated",
+      ).argParser((value: string, before: readonly string[] = []) => [...before, value]),
+    )
+    .addOption(
+      new Option(
+        "--spool-dir <folder>",
+        "where layers wait until the registry has them (default: the cache)",
+      ),
+    )
+    .addOption(
+      new Option(
+        "--spool-limit <size>",
+        `slow clients down where more waits there (default: ${DEFAULT_SPOOL})`,
+      ),
+    );
+  return addRegistryFlags(program)
+    .addHelpText("after", NOTES)
+    .exitOverride()
+    .usage("[options] <registry> [-- command …]")
+    .configureOutput({ writeOut, writeErr: () => {} });
+}
+
+function proxyCommand(
+  target: string,
+  command: readonly string[],
+  flags: Flags,
+  env: Environment,
+): ProxyCommand {
+  assertNotEmpty(flags.spoolDir, "--spool-dir");
+  const allow = flags.allow ?? [];
+  for (const prefix of allow) {
+    if (isRepository(prefix.replace(/\/$/, ""))) continue;
+    throw new PushError("USAGE", `--allow is "${prefix}", which begins no repository.`, {
+      hint: "Write it like team/ or team/app.",
+    });
+  }
+  return {
+    ...registryCommand(flags, env),
+    target: parseRegistry(target),
+    port: integer({ name: "--port", text: flags.port }, 1, MAX_PORT),
+    readOnly: flags.readOnly ?? false,
+    allow,
+    spoolDirectory: flags.spoolDir,
+    spoolLimitBytes: bytes({ name: "--spool-limit", text: flags.spoolLimit ?? DEFAULT_SPOOL }) ?? 0,
+    command,
+  };
+}

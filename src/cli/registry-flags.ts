@@ -1,0 +1,157 @@
+import { type Command, Option } from "commander";
+import { PushError } from "../errors.ts";
+import { DEFAULTS } from "../push/options.ts";
+import type { ClientCertificate } from "../registry/http/trust.ts";
+import { headersOf } from "./headers.ts";
+import { assertNotEmpty, bytes, type Environment, integer, setting } from "./values.ts";
+
+/** How to reach a registry, and how to send to it. */
+export type RegistryCommand = {
+  readonly username: string | undefined;
+  /** The password of the environment. */
+  readonly password: string | undefined;
+  /** The password comes from standard input, even if the environment has one. */
+  readonly passwordStdin: boolean;
+  readonly skipAuth: boolean;
+  /** Headers for what stands in front of the registry. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly insecure: boolean;
+  readonly parallel: number;
+  readonly retries: number;
+  readonly chunkBytes: number | undefined;
+  readonly stallTimeoutMs: number;
+  readonly allowOversize: boolean;
+  /** PEM files with authorities to trust. */
+  readonly caFiles: readonly string[];
+  /** Shown to the registry. */
+  readonly clientCertificate: ClientCertificate | undefined;
+  readonly skipVerify: boolean;
+  readonly cacheDirectory: string;
+  /** Shows what other programs said when they failed. */
+  readonly debug: boolean;
+};
+
+const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
+const MAX_STALL_SECONDS = 86_400;
+
+/** The user name in serverless-registry's own tokens. The registry looks at the token alone. */
+const TOKEN_USERNAME = "v0";
+
+/** A flag, and what help says of it. */
+export type FlagHelp = readonly [flag: string, description: string];
+
+const FLAGS: readonly FlagHelp[] = [
+  ["-u, --username <name>", "the user (env: USERNAME_REGISTRY)"],
+  ["--password-stdin", "read the password from standard input, whatever else is set"],
+  ["--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"],
+  ["--parallel <n>", `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`],
+  ["--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
+  [
+    "--chunk-size <size>",
+    "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: as the link is, up to that)",
+  ],
+  [
+    "--cache-dir <folder>",
+    `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+  ],
+  [
+    "--stall-timeout <seconds>",
+    `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
+  ],
+  ["--ca-file <file>", "trust the certificate authorities in this PEM file, too"],
+  ["--cert <file>", "show this client certificate to the registry (PEM)"],
+  ["--key <file>", "the key of the client certificate (PEM; default: the file of --cert)"],
+  ["--insecure-skip-verify", "do not check the certificate of the registry's own host"],
+  ["--debug", "show what a credential helper said when it failed"],
+  ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
+];
+
+const HEADER: FlagHelp = [
+  "--header <'name: value'>",
+  "send this to the registry, such as 'CF-Access-Client-Id: …'; may be repeated (env: CHUNKPUSH_HEADERS, a line each)",
+];
+
+/** The values of the flags, as they were written. */
+export type RegistryFlags = {
+  readonly username?: string;
+  readonly passwordStdin?: true;
+  readonly insecure?: true;
+  readonly parallel?: string;
+  readonly retries?: string;
+  readonly chunkSize?: string;
+  readonly cacheDir?: string;
+  readonly stallTimeout?: string;
+  readonly allowOversize?: true;
+  readonly debug?: true;
+  readonly header?: string[];
+  readonly caFile?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly insecureSkipVerify?: true;
+};
+
+/** Adds the flags to a command's parser. */
+export function addRegistryFlags(program: Command): Command {
+  addFlags(program, FLAGS);
+  return program.addOption(repeatable(HEADER));
+}
+
+export function addFlags(program: Command, flags: readonly FlagHelp[]): void {
+  for (const [flag, description] of flags) program.addOption(new Option(flag, description));
+}
+
+/** Makes a flag that may be repeated. */
+export function repeatable([flag, description]: FlagHelp): Option {
+  const collect = (value: string, before: readonly string[] = []) => [...before, value];
+  return new Option(flag, description).argParser(collect);
+}
+
+/** Reads flags and variables. Flags override variables. Throws `USAGE`. */
+export function registryCommand(flags: RegistryFlags, env: Environment): RegistryCommand {
+  assertNotEmpty(flags.username, "--username");
+  assertNotEmpty(flags.cacheDir, "--cache-dir");
+  assertNotEmpty(flags.caFile, "--ca-file");
+  assertNotEmpty(flags.cert, "--cert");
+  assertNotEmpty(flags.key, "--key");
+  if (flags.key !== undefined && flags.cert === undefined) {
+    throw new PushError("USAGE", "--key was given without a certificate.", { hint: "Add --cert." });
+  }
+  const variable = (name: string) => env[name] || undefined;
+  const password = variable("REGISTRY_JWT_TOKEN");
+  const username = flags.username ?? variable("USERNAME_REGISTRY") ?? (password && TOKEN_USERNAME);
+  if (username?.includes(":")) {
+    throw new PushError(
+      "USAGE",
+      "The user name contains a colon, which Basic authentication does not allow.",
+    );
+  }
+  if (flags.passwordStdin && username === undefined) {
+    throw new PushError("USAGE", "--password-stdin was given without a user name.", {
+      hint: "Add --username or set USERNAME_REGISTRY.",
+    });
+  }
+  return {
+    username,
+    password,
+    passwordStdin: flags.passwordStdin ?? false,
+    skipAuth: variable("SKIP_AUTH") !== undefined,
+    headers: headersOf(flags.header, env["CHUNKPUSH_HEADERS"]),
+    insecure: flags.insecure ?? /^(?:true|1|yes|on)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
+    parallel:
+      integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS", env), 1) ?? DEFAULTS.parallel,
+    retries: integer(setting("--retries", flags.retries, "MAX_RETRIES", env), 0) ?? DEFAULTS.retries,
+    chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE", env)),
+    stallTimeoutMs:
+      (integer(
+        setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT", env),
+        1,
+        MAX_STALL_SECONDS,
+      ) ?? STALL_SECONDS) * 1000,
+    allowOversize: flags.allowOversize ?? false,
+    debug: flags.debug ?? false,
+    caFiles: [flags.caFile, variable("SSL_CERT_FILE")].filter((path) => path !== undefined),
+    clientCertificate: flags.cert === undefined ? undefined : { certFile: flags.cert, keyFile: flags.key },
+    skipVerify: flags.insecureSkipVerify ?? false,
+    cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
+  };
+}

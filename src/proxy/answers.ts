@@ -1,0 +1,93 @@
+import { messageOf, PushError, RegistryError } from "../errors.ts";
+import { toPrintable } from "../format.ts";
+
+const COMMON = { "docker-distribution-api-version": "registry/2.0" };
+
+/** Answers a client. */
+export function respond(
+  status: number,
+  headers: Readonly<Record<string, string>> = {},
+  body: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | string | null = null,
+): Response {
+  return new Response(body, { status, headers: { ...COMMON, ...headers } });
+}
+
+/**
+ * Refuses a request with an error of the distribution spec:
+ * https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
+ */
+export function refuse(
+  status: number,
+  code: string,
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  const body = JSON.stringify({ errors: [{ code, message }] });
+  return respond(status, { "content-type": "application/json", ...headers }, body);
+}
+
+/** Tells a client why its request failed. Throws an error that is a bug. */
+export function refuseFor(error: unknown): Response {
+  if (!(error instanceof PushError)) throw error;
+  const { status, code } = placeOf(error);
+  const message = [error.message, error.hint].filter(Boolean).join(" ");
+  return refuse(status, code, toPrintable(message));
+}
+
+/** Statuses of the registry that mean the same for the client. */
+const PASSED_ON: Readonly<Record<number, string>> = {
+  400: "UNKNOWN",
+  403: "DENIED",
+  404: "NAME_UNKNOWN",
+  405: "UNSUPPORTED",
+  413: "SIZE_INVALID",
+  415: "MANIFEST_INVALID",
+};
+
+function placeOf(error: PushError): { readonly status: number; readonly code: string } {
+  if (error instanceof RegistryError) {
+    const { status, specCodes } = error.answer;
+    // The client has no credentials to try again with.
+    if (status === 401) return { status: 403, code: "DENIED" };
+    const usual = PASSED_ON[status];
+    if (usual !== undefined) return { status, code: specCodes[0] ?? usual };
+  }
+  switch (error.code) {
+    case "CONTENT_MISMATCH":
+      return { status: 400, code: "DIGEST_INVALID" };
+    case "BLOB_TOO_LARGE":
+      return { status: 413, code: "SIZE_INVALID" };
+    case "IMAGE_INVALID":
+    case "DIGEST_INVALID":
+      return { status: 400, code: "MANIFEST_INVALID" };
+    case "UNAUTHORIZED":
+    case "DENIED":
+      return { status: 403, code: "DENIED" };
+    case "FILE_FAILED":
+      return { status: 507, code: "UNAVAILABLE" };
+    default:
+      // Not 429: Docker's classic store and skopeo give up at the first.
+      return { status: 503, code: "UNAVAILABLE" };
+  }
+}
+
+/**
+ * Waits for work, but not for longer than a client waits. Undefined if it takes longer; the work goes on.
+ *
+ * @param ms infinite: as long as it takes
+ */
+export async function within<T>(ms: number, work: Promise<T>): Promise<{ readonly value: T } | undefined> {
+  const done = work.then((value) => ({ value }));
+  if (!Number.isFinite(ms)) return done;
+  let timer: Timer | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  try {
+    return await Promise.race([done, late]);
+  } finally {
+    clearTimeout(timer);
+    // Its failure is told elsewhere.
+    done.catch(messageOf);
+  }
+}

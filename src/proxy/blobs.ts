@@ -1,0 +1,87 @@
+import type { Digest } from "../oci/digest.ts";
+import { isRepository } from "../oci/reference.ts";
+import { unlessAborted } from "../registry/http/unless-aborted.ts";
+import { blobUrl, type Call, type Repository } from "../registry/registry.ts";
+import { tryMount } from "../registry/upload/begin.ts";
+import { refuse, respond } from "./answers.ts";
+import type { Context } from "./context.ts";
+import { relay } from "./relay.ts";
+import { isSha256 } from "./route.ts";
+import { MEDIA_TYPE } from "./spool.ts";
+
+/** HEAD, GET: a blob, which may still be on its way to the registry. */
+export async function readBlob(
+  context: Context,
+  at: Repository,
+  digest: string,
+  request: Request,
+  call: Call,
+): Promise<Response> {
+  const url = blobUrl(at, digest as Digest);
+  if (!isSha256(digest)) return relay(at, url, request, call);
+  const commit = context.commits.find(at.name, digest);
+  if (commit !== undefined && commit.failure === undefined) {
+    if (request.method === "HEAD") return found(digest, commit.descriptor.size);
+    await unlessAborted(commit.done, call.signal);
+  }
+  if (request.method !== "HEAD") return relay(at, url, request, call);
+  if (context.commits.isLacking(at.name, digest))
+    return refuse(404, "BLOB_UNKNOWN", "The registry has refused to know this blob: send it.");
+  const response = await relay(at, url, request, call);
+  const size = await sizeOf(at, url, digest, response, call);
+  if (size !== undefined) context.activity.present(at.name, { digest, size });
+  return size === undefined ? response : found(digest, size);
+}
+
+function found(digest: Digest, size: number): Response {
+  return respond(200, {
+    "content-length": String(size),
+    "content-type": MEDIA_TYPE,
+    "docker-content-digest": digest,
+    "accept-ranges": "bytes",
+  });
+}
+
+/**
+ * Returns a blob's size, which clients write into manifests. For a mounted blob, serverless-registry's HEAD tells size
+ * and digest of something else; its GET tells the right ones.
+ */
+async function sizeOf(
+  at: Repository,
+  url: URL,
+  digest: Digest,
+  { headers }: Response,
+  call: Call,
+): Promise<number | undefined> {
+  const said = headers.get("docker-content-digest");
+  let length = headers.get("content-length");
+  if (said !== null && said !== digest) {
+    const whole = await relay(at, url, new Request(url.href), call);
+    length = whole.headers.get("content-length");
+    await whole.body?.cancel();
+  }
+  return length === null ? undefined : Number(length);
+}
+
+/**
+ * POST with `mount`: has the registry take a blob from another repository. Undefined: it has not.
+ * https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#mounting-a-blob-from-another-repository
+ */
+export async function mount(
+  context: Context,
+  at: Repository,
+  { searchParams }: URL,
+  call: Call,
+): Promise<Digest | undefined> {
+  const digest = searchParams.get("mount") ?? "";
+  const name = searchParams.get("from") ?? "";
+  const from = isRepository(name) ? context.repositoryOf(name) : undefined;
+  if (!isSha256(digest) || from === undefined) return undefined;
+  const commit = context.commits.find(from, digest);
+  // The mount waits for a blob that is still on its way. Without it, the client sends the blob.
+  if (commit !== undefined) await unlessAborted(commit.done, call.signal).catch(() => undefined);
+  if (call.signal.aborted || !(await tryMount(at, { mediaType: MEDIA_TYPE, digest, size: 0 }, from, call)))
+    return undefined;
+  context.activity.mounted(at.name, digest, from);
+  return digest;
+}

@@ -1,0 +1,69 @@
+import type { Descriptor } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/digest.ts";
+
+/** A blob of which a client has sent all bytes, on its way to the registry. */
+export type Commit = {
+  readonly descriptor: Descriptor;
+  /** Resolves when the registry has the blob. */
+  readonly done: Promise<unknown>;
+  /** Set if that has failed. */
+  failure: unknown;
+};
+
+/** What is known of a registry's blobs besides its own answers. */
+export type Commits = {
+  /** Notes a blob on its way. */
+  add(repository: string, descriptor: Descriptor, done: Promise<unknown>): Commit;
+  /** Returns a blob that is on its way, or has failed. */
+  find(repository: string, digest: Digest): Commit | undefined;
+  /** Forgets failures, which the client has been told. */
+  forget(repository: string, digests: readonly Digest[]): void;
+  /** Notes blobs that the registry reports as present and refuses to know: the next client has to send them. */
+  lack(repository: string, digests: readonly Digest[]): void;
+  isLacking(repository: string, digest: Digest): boolean;
+  /** Waits until none is on its way. @returns the failures that no client was told of */
+  settled(): Promise<unknown[]>;
+};
+
+/** Failures and missing blobs are few; a hostile client must not make them many. */
+const MAX_NOTED = 1000;
+
+export function noteCommits(): Commits {
+  const commits = new Map<string, Commit>();
+  const lacking = new Set<string>();
+  const keyOf = (repository: string, digest: Digest) => `${repository}@${digest}`;
+
+  return {
+    add(repository, descriptor, done) {
+      const key = keyOf(repository, descriptor.digest);
+      const commit: Commit = { descriptor, done, failure: undefined };
+      commits.set(key, commit);
+      lacking.delete(key);
+      done.then(
+        () => commits.get(key) === commit && commits.delete(key),
+        (error: unknown) => {
+          commit.failure = error;
+          const failed = [...commits].filter(([, { failure }]) => failure !== undefined);
+          for (const [old] of failed.slice(0, -MAX_NOTED)) commits.delete(old);
+        },
+      );
+      return commit;
+    },
+    find: (repository, digest) => commits.get(keyOf(repository, digest)),
+    forget(repository, digests) {
+      for (const digest of digests) {
+        const key = keyOf(repository, digest);
+        if (commits.get(key)?.failure !== undefined) commits.delete(key);
+      }
+    },
+    lack(repository, digests) {
+      for (const digest of digests) lacking.add(keyOf(repository, digest));
+      for (const old of [...lacking].slice(0, -MAX_NOTED)) lacking.delete(old);
+    },
+    isLacking: (repository, digest) => lacking.has(keyOf(repository, digest)),
+    async settled() {
+      await Promise.allSettled([...commits.values()].map(({ done }) => done));
+      return [...commits.values()].map(({ failure }) => failure).filter((failure) => failure !== undefined);
+    },
+  };
+}

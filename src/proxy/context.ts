@@ -1,0 +1,55 @@
+import type { Reference } from "../oci/reference.ts";
+import type { Call, Registry, Repository } from "../registry/registry.ts";
+import type { SendOptions } from "../registry/upload/send-blob.ts";
+import type { Report } from "../report/events.ts";
+import type { Locks } from "../store/locks.ts";
+import type { Activity } from "./activity.ts";
+import type { Commits } from "./commits.ts";
+import type { Session } from "./sessions.ts";
+import type { Spool } from "./spool.ts";
+
+export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOversize">> & {
+  readonly registry: Registry;
+  /** The registry's host, as references have it. */
+  readonly host: Reference["host"];
+  readonly locks: Locks;
+  /** Returns the registry's repository for a client's name. Undefined: the client may not use it. */
+  readonly repositoryOf: (name: string) => string | undefined;
+  /** Refuses everything but reading. */
+  readonly readOnly: boolean;
+  /** The folder where blobs wait for the registry. It must exist. */
+  readonly spoolDirectory: string;
+  readonly spoolLimitBytes: number;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly report: Report;
+  /** Ends all work at once. */
+  readonly signal: AbortSignal;
+  /** A request is answered this long after its last byte: clients give up after 30 s. @default 25000 */
+  readonly answerMs?: number;
+  /** An upload that no client goes on with is dropped after this long. @default 120000 */
+  readonly idleMs?: number;
+};
+
+/** What the requests to one proxy share. */
+export type Context = Required<Omit<ProxyOptions, "port">> & {
+  readonly spool: Spool;
+  /** Uploads that clients have begun, by their ID. */
+  readonly sessions: Map<string, Session>;
+  readonly commits: Commits;
+  readonly activity: Activity;
+};
+
+/** Returns a repository of the registry. */
+export function repositoryAt({ registry }: Context, name: string): Repository {
+  return { registry, name };
+}
+
+/**
+ * Returns the options of requests to the registry.
+ *
+ * @param title the blob's, for messages
+ */
+export function callOf({ report, signal }: Context, title?: string): Call {
+  return { signal, onRetry: (retry) => report({ type: "retry", title, ...retry }) };
+}

@@ -1,0 +1,199 @@
+import { PushError } from "../errors.ts";
+import type { Digest } from "../oci/digest.ts";
+import { pullScope } from "../registry/auth/scope.ts";
+import { blobUrl, type Call, listUrl } from "../registry/registry.ts";
+import { reportActivity } from "./activity.ts";
+import { refuseStranger } from "./admit.ts";
+import { refuse, refuseFor, respond } from "./answers.ts";
+import { mount, readBlob } from "./blobs.ts";
+import { noteCommits } from "./commits.ts";
+import { type Context, callOf, type ProxyOptions, repositoryAt } from "./context.ts";
+import { readList } from "./lists.ts";
+import { deleteManifest, readManifest, writeManifest } from "./manifests.ts";
+import { readReferrers } from "./referrers.ts";
+import { relayDelete } from "./relay.ts";
+import { isSha256, type Route, routeOf } from "./route.ts";
+import {
+  addBytes,
+  beginSession,
+  closeSession,
+  created,
+  dropSession,
+  progressOf,
+  takeWhole,
+} from "./sessions.ts";
+import { openSpool } from "./spool.ts";
+
+/** A registry on this machine that passes everything on to another one, blobs in chunks. Disposal ends it. */
+export type ProxyServer = AsyncDisposable & {
+  readonly port: number;
+  /** Waits until the registry has every blob. @returns the failures that no client was told of */
+  settled(): Promise<unknown[]>;
+};
+
+/** Registries accept this right for a list of their repositories: https://distribution.github.io/distribution/spec/auth/scope/ */
+const CATALOG_SCOPE = "registry:catalog:*";
+
+/** Starts to listen on loopback. Throws `USAGE` for a port that is taken. */
+export function startProxy(given: ProxyOptions): ProxyServer {
+  const ending = new AbortController();
+  const context: Context = {
+    answerMs: 25_000,
+    idleMs: 120_000,
+    ...given,
+    signal: AbortSignal.any([given.signal, ending.signal]),
+    spool: openSpool(given.spoolDirectory, given.spoolLimitBytes),
+    sessions: new Map(),
+    commits: noteCommits(),
+    activity: reportActivity(given.report),
+  };
+  const server = listen(given.port, (request, port) => answer(context, request, port));
+  const port = server.port ?? given.port;
+  return {
+    port,
+    settled: () => context.commits.settled(),
+    async [Symbol.asyncDispose]() {
+      await server.stop(true);
+      ending.abort(new PushError("INTERRUPTED", "The proxy has ended."));
+      for (const session of context.sessions.values()) dropSession(context, session);
+      await context.commits.settled();
+    },
+  };
+}
+
+function listen(port: number, answer: (request: Request, port: number) => Promise<Response>) {
+  try {
+    return Bun.serve({
+      hostname: "127.0.0.1",
+      port,
+      // A layer may have any size, and a client may take its time.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      idleTimeout: 0,
+      development: false,
+      fetch: (request, server) => answer(request, server.port ?? port),
+    });
+  } catch (cause) {
+    if (!(cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE")) throw cause;
+    throw new PushError("USAGE", `Cannot listen on port ${port}: another program does.`, {
+      hint: "Name another one: --port 5051",
+      cause,
+    });
+  }
+}
+
+async function answer(context: Context, request: Request, port: number): Promise<Response> {
+  const refusal = refuseStranger(request, port);
+  if (refusal !== undefined) return refusal;
+  const url = new URL(request.url);
+  const route = routeOf(url.pathname);
+  if (route === undefined) return refuse(404, "UNSUPPORTED", "The distribution API has no such address.");
+  try {
+    return await dispatch(context, route, url, request);
+  } catch (error) {
+    // Nobody reads the answer.
+    if (request.signal.aborted) return refuse(499, "UNKNOWN", "The client has gone.");
+    return refuseFor(error);
+  }
+}
+
+async function dispatch(context: Context, route: Route, url: URL, request: Request): Promise<Response> {
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  if (context.readOnly && !isRead) return refuse(403, "DENIED", "This proxy only reads.");
+  if (route.kind === "ping") return respond(200, { "content-type": "application/json" }, "{}");
+  if (route.kind === "catalog") {
+    const at = repositoryAt(context, "");
+    const list = new URL(`${context.registry.origin}/v2/_catalog`);
+    const isShown = (name: string) => context.repositoryOf(name) !== undefined;
+    return inTime(context, request, (call) => readList(at, list, url, [CATALOG_SCOPE], call, isShown));
+  }
+  const { name } = route;
+  const repository = context.repositoryOf(name);
+  if (repository === undefined) return refuse(403, "DENIED", `This proxy does not serve "${name}".`);
+  const at = repositoryAt(context, repository);
+  const { method } = request;
+  switch (route.kind) {
+    case "tags":
+      if (!isRead) break;
+      return inTime(context, request, (call) =>
+        readList(at, listUrl(at, "tags/list"), url, [pullScope(repository)], call),
+      );
+    case "referrers": {
+      const { digest } = route;
+      if (!isRead || !isSha256(digest)) break;
+      return inTime(context, request, (call) => readReferrers(at, digest, url, call));
+    }
+    case "blob":
+      if (isRead)
+        return inTime(context, request, (call) => readBlob(context, at, route.digest, request, call));
+      if (method !== "DELETE") break;
+      return inTime(context, request, (call) => relayDelete(at, blobUrl(at, route.digest as Digest), call));
+    case "manifest": {
+      const { reference } = route;
+      if (isRead) return inTime(context, request, (call) => readManifest(at, reference, request, call));
+      if (method === "PUT") return writeManifest(context, name, at, reference, request);
+      if (method !== "DELETE") break;
+      return inTime(context, request, (call) => deleteManifest(context, at, reference, call));
+    }
+    case "uploads":
+      if (method === "POST") return begin(context, route.name, repository, url, request);
+      break;
+    case "upload": {
+      const session = context.sessions.get(route.id);
+      if (session === undefined || session.name !== name)
+        return refuse(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload, or it was given up.");
+      if (isRead) return progressOf(session, 204);
+      if (method === "PATCH") return addBytes(context, session, request);
+      if (method === "DELETE") {
+        dropSession(context, session);
+        return respond(204);
+      }
+      const digest = url.searchParams.get("digest") ?? "";
+      if (method !== "PUT") break;
+      if (!isSha256(digest)) return refuseDigest(digest);
+      return closeSession(context, session, digest, request);
+    }
+  }
+  return refuse(405, "UNSUPPORTED", `The distribution API has no ${method} for this address.`);
+}
+
+/** POST: begins an upload, takes a whole blob, or mounts one. */
+async function begin(
+  context: Context,
+  name: string,
+  repository: string,
+  url: URL,
+  request: Request,
+): Promise<Response> {
+  const at = repositoryAt(context, repository);
+  const digest = url.searchParams.get("digest");
+  if (digest !== null && !isSha256(digest)) return refuseDigest(digest);
+  if (digest !== null) return takeWhole(context, name, at, digest, request);
+  const mounted = url.searchParams.has("mount")
+    ? await inTime(context, request, (call) => mount(context, at, url, call))
+    : undefined;
+  return mounted === undefined ? beginSession(context, name, at) : created(name, { digest: mounted });
+}
+
+function refuseDigest(digest: string): Response {
+  return refuse(400, "DIGEST_INVALID", `"${digest.slice(0, 100)}" is no sha256 digest.`);
+}
+
+/** Lets a request to the registry take as long as clients wait for its answer. The body of an answer may take longer. */
+async function inTime<T>(
+  context: Context,
+  { signal }: Request,
+  work: (call: Call) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController();
+  const { origin } = context.registry;
+  const timer = setTimeout(
+    () => late.abort(new PushError("STALLED", `${origin} has not answered in time.`)),
+    context.answerMs,
+  );
+  try {
+    const call = callOf(context);
+    return await work({ ...call, signal: AbortSignal.any([call.signal, late.signal, signal]) });
+  } finally {
+    clearTimeout(timer);
+  }
+}

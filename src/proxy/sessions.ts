@@ -1,0 +1,203 @@
+import { PushError } from "../errors.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { Repository } from "../registry/registry.ts";
+import type { NamedBlob } from "../registry/upload/outgoing.ts";
+import { refuse, respond, within } from "./answers.ts";
+import type { Context } from "./context.ts";
+import { MEDIA_TYPE, openSpoolFile, type SpoolFile } from "./spool.ts";
+import { sendGrowing, sendNamed } from "./transfer.ts";
+
+/** An upload of a client: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs */
+export type Session = {
+  readonly id: string;
+  /** The client's name for the repository. */
+  readonly name: string;
+  readonly at: Repository;
+  readonly file: SpoolFile;
+  /** The upload to the registry, once it has begun. */
+  transfer: Promise<Descriptor> | undefined;
+  /** Ends a transfer so that the same blob resumes it. */
+  readonly abandon: AbortController;
+  /** A request adds bytes. */
+  isBusy: boolean;
+  /** Set when the session is over. */
+  isOver: boolean;
+  idle: Timer | undefined;
+};
+
+/** More uploads at a time are an accident, or an attack. */
+const MAX_SESSIONS = 1000;
+
+/** A smaller blob is sent when it is whole: one request does, and its digest is known. */
+const LEAST_GROWING_BYTES = 5 * 1024 * 1024;
+
+/** Begins an upload of a client. A descriptor is given where the client has said it. */
+export async function openSession(
+  context: Context,
+  name: string,
+  at: Repository,
+  declared?: Descriptor,
+): Promise<Session | Response> {
+  if (context.sessions.size >= MAX_SESSIONS)
+    return refuse(503, "TOOMANYREQUESTS", "Too many uploads are under way.");
+  const session: Session = {
+    id: crypto.randomUUID(),
+    name,
+    at,
+    file: await openSpoolFile(context.spool, declared),
+    transfer: undefined,
+    abandon: new AbortController(),
+    isBusy: false,
+    isOver: false,
+    idle: undefined,
+  };
+  context.sessions.set(session.id, session);
+  if (declared !== undefined) beginNamed(context, session);
+  rest(context, session);
+  return session;
+}
+
+/** POST without a digest. */
+export async function beginSession(context: Context, name: string, at: Repository): Promise<Response> {
+  const session = await openSession(context, name, at);
+  return session instanceof Response ? session : progressOf(session, 202);
+}
+
+/** POST or PUT with a digest: takes the whole blob in one request. */
+export async function takeWhole(
+  context: Context,
+  name: string,
+  at: Repository,
+  digest: Digest,
+  request: Request,
+): Promise<Response> {
+  const size = lengthOf(request);
+  const declared = size === undefined ? undefined : { mediaType: MEDIA_TYPE, digest, size };
+  const session = await openSession(context, name, at, declared);
+  return session instanceof Response ? session : closeSession(context, session, digest, request);
+}
+
+/** PATCH: adds bytes, of which the client need not say the number. */
+export async function addBytes(context: Context, session: Session, request: Request): Promise<Response> {
+  if (isElsewhere(session, request)) return refuseRange(session);
+  await receive(context, session, request);
+  return progressOf(session, 202);
+}
+
+/** PUT: adds the last bytes, if there are some, and closes the upload. */
+export async function closeSession(
+  context: Context,
+  session: Session,
+  digest: Digest,
+  request: Request,
+): Promise<Response> {
+  const { file, name } = session;
+  if (isElsewhere(session, request)) return refuseRange(session);
+  await receive(context, session, request);
+  const descriptor = await file.finish(digest).catch((error: unknown) => {
+    dropSession(context, session);
+    throw error;
+  });
+  end(context, session);
+  if (session.transfer === undefined) beginNamed(context, session);
+  const commit = context.commits.add(session.at.name, descriptor, session.transfer as Promise<Descriptor>);
+  commit.done.then(disposeOf(session), disposeOf(session));
+  // What it comes to later is told with the manifest.
+  await within(context.answerMs, commit.done);
+  return created(name, descriptor);
+}
+
+/** Tells whether a request's bytes do not follow those that the upload has. */
+function isElsewhere({ isBusy, file }: Session, { headers }: Request): boolean {
+  const range = headers.get("content-range");
+  const [, first] = /^(?:bytes[= ])?(\d{1,15})-\d{1,15}(?:\/.*)?$/.exec(range ?? "") ?? [];
+  return isBusy || (range !== null && Number(first) !== file.sizeBytes);
+}
+
+function refuseRange(session: Session): Response {
+  return refuse(416, "BLOB_UPLOAD_INVALID", "The upload stands elsewhere.", progressHeaders(session));
+}
+
+/** GET: tells how much of an upload has come. */
+export function progressOf(session: Session, status: number): Response {
+  return respond(status, progressHeaders(session));
+}
+
+function progressHeaders({ id, name, file }: Session): Record<string, string> {
+  return {
+    location: `/v2/${name}/blobs/uploads/${id}`,
+    range: `0-${Math.max(0, file.sizeBytes - 1)}`,
+    "docker-upload-uuid": id,
+  };
+}
+
+/** Answers that the registry has a blob. */
+export function created(name: string, { digest }: Pick<Descriptor, "digest">): Response {
+  const location = `/v2/${name}/blobs/${digest}`;
+  return respond(201, { location, "docker-content-digest": digest });
+}
+
+/** Ends an upload that is not wanted any more. The registry forgets what it got of a blob without a name. */
+export function dropSession(context: Context, session: Session): void {
+  end(context, session);
+  const reason = new PushError("INTERRUPTED", "The client has given this upload up.");
+  session.abandon.abort(reason);
+  session.file.fail(reason);
+  const dispose = disposeOf(session);
+  if (session.transfer === undefined) void dispose();
+  else session.transfer.then(dispose, dispose);
+}
+
+function end(context: Context, session: Session): void {
+  session.isOver = true;
+  clearTimeout(session.idle);
+  context.sessions.delete(session.id);
+}
+
+function disposeOf({ file }: Session): () => Promise<void> {
+  return async () => file[Symbol.asyncDispose]();
+}
+
+/** Takes the bytes of a request. Where a client breaks off, what has come stays: it may go on from there. */
+async function receive(context: Context, session: Session, request: Request): Promise<void> {
+  const { file } = session;
+  session.isBusy = true;
+  clearTimeout(session.idle);
+  try {
+    for await (const piece of request.body ?? []) {
+      await file.append(piece);
+      if (session.transfer === undefined && file.sizeBytes >= LEAST_GROWING_BYTES)
+        begin(session, sendGrowing(context, session.at, file));
+    }
+  } catch (error) {
+    const mayGoOn = request.signal.aborted && file.descriptor === undefined;
+    if (!mayGoOn) dropSession(context, session);
+    throw error;
+  } finally {
+    session.isBusy = false;
+    if (!session.isOver) rest(context, session);
+  }
+}
+
+function rest(context: Context, session: Session): void {
+  session.idle = setTimeout(() => dropSession(context, session), context.idleMs);
+}
+
+function beginNamed(context: Context, session: Session): void {
+  const { at, file, abandon } = session;
+  const signal = AbortSignal.any([context.signal, abandon.signal]);
+  begin(session, sendNamed(context, at, file as SpoolFile & NamedBlob, signal));
+}
+
+/** Notes a transfer. Its failure ends the client's request as well. */
+function begin(session: Session, transfer: Promise<Descriptor>): void {
+  session.transfer = transfer;
+  transfer.catch((error: unknown) => session.file.fail(error as Error));
+}
+
+/** The exact length of a request's body, if the client says it. */
+function lengthOf({ headers }: Request): number | undefined {
+  const text = headers.get("content-length") ?? "";
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
