@@ -11,8 +11,12 @@ import { type Context, callOf } from "./context.ts";
 import { addReferrer, removeReferrer } from "./referrers.ts";
 import { relay, relayDelete } from "./relay.ts";
 
-/** These clients give up after 30 s, and try again after a 429. The others wait, and give up at the first 429. */
-const IMPATIENT = /^(?:containerd|buildkit)\//i;
+/**
+ * Docker's containerd store, containerd and BuildKit. Newer ones give up 30 s after the last byte, and try a request
+ * again at once after a 429, six times in all. Other clients wait, and Docker's classic store and skopeo give up at the
+ * first 429.
+ */
+const IMPATIENT = /\b(?:containerd|buildkit)\b/i;
 
 /** HEAD, GET */
 export function readManifest(
