@@ -8,6 +8,7 @@ import { bringBlobs } from "./src/push/bring.ts";
 import { openJob } from "./src/push/job.ts";
 import { openPushed, reportSource } from "./src/push/open-source.ts";
 import type { PushOptions } from "./src/push/options.ts";
+import { passOn } from "./src/push/pass-on.ts";
 import { startPlan } from "./src/push/plan.ts";
 import { type Pushed, publish } from "./src/push/publish.ts";
 import { connectTarget } from "./src/push/target.ts";
@@ -18,7 +19,8 @@ export type { Pushed } from "./src/push/publish.ts";
 export type { PushEvent, Report } from "./src/report/events.ts";
 
 /**
- * Pushes an image. Layers are compressed and uploaded side by side. The manifest goes last, when the registry has every
+ * Pushes an image. Layers are compressed and uploaded side by side; an engine that keeps them compressed pushes them itself,
+ * to a registry of ours that passes them on. The manifest goes last, when the registry has every
  * blob: a push that fails tags nothing. Throws `PushError`.
  *
  * @example
@@ -43,6 +45,8 @@ export async function push(options: PushOptions): Promise<Pushed> {
   });
   const [target, source] = await job.all([connectTarget(job), openPushed(job)]);
   reportSource(source, job);
+  const passed = await passOn(source, target, job);
+  if (passed !== undefined) return passed;
   const plan = startPlan(source, target, job);
   job.report({
     type: "planned",

@@ -34,7 +34,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   logins: ["oci", "registry"],
   report: ["oci", "store"],
   // The only room that knows source, layers and registry together.
-  push: ["oci", "store", "source", "layers", "registry", "report"],
+  push: ["oci", "store", "source", "layers", "registry", "proxy", "report"],
   // A registry for other clients. It knows no source and no layer.
   proxy: ["oci", "store", "registry", "report"],
   cli: ["oci", "store", "registry", "logins", "push", "proxy", "report"],

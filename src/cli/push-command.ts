@@ -29,6 +29,7 @@ export async function runPush(
   using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
     isTerminal: stderr.isTTY === true,
     isSourceNamed: source !== undefined,
+    isDebug: debug,
   });
   const { report } = lines;
   const { reference, digest } = await push({

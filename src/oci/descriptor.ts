@@ -12,6 +12,14 @@ export const MEDIA_TYPE = {
   },
 } as const;
 
+/** Every type that a manifest or an index has, for what is pulled as it is. */
+export const MANIFEST_TYPES: readonly string[] = [
+  MEDIA_TYPE.index,
+  MEDIA_TYPE.manifest,
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+];
+
 /** The compression of a layer's bytes. */
 export type Compression = "none" | "gzip" | "zstd";
 

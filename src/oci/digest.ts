@@ -11,9 +11,14 @@ export type DiffId = `sha256:${string}` & { readonly [brand]: "DiffId" };
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests
 const SHA256 = /^sha256:[0-9a-f]{64}$/;
 
+/** Tells whether text is a sha256 digest. */
+export function isDigest(text: string): text is Digest {
+  return SHA256.test(text);
+}
+
 /** Parses a digest. Throws `DIGEST_INVALID`; `where` names the source in its message. */
 export function parseDigest(text: string, where: string): Digest {
-  if (SHA256.test(text)) return text as Digest;
+  if (isDigest(text)) return text;
   throw new PushError(
     "DIGEST_INVALID",
     `Cannot read ${where}: "${text.slice(0, 100)}" is not a sha256 digest.`,

@@ -20,6 +20,8 @@ export type Commits = {
   forget(repository: string, digests: readonly Digest[]): void;
   /** Notes blobs that the registry reports as present and refuses to know: the next client has to send them. */
   lack(repository: string, digests: readonly Digest[]): void;
+  /** Tells whether blobs are on their way. */
+  isBusy(): boolean;
   isLacking(repository: string, digest: Digest): boolean;
   /** Waits until none is on its way. @returns the failures that no client was told of */
   settled(): Promise<unknown[]>;
@@ -61,6 +63,7 @@ export function noteCommits(): Commits {
       for (const old of [...lacking].slice(0, -MAX_NOTED)) lacking.delete(old);
     },
     isLacking: (repository, digest) => lacking.has(keyOf(repository, digest)),
+    isBusy: () => [...commits.values()].some(({ failure }) => failure === undefined),
     async settled() {
       await Promise.allSettled([...commits.values()].map(({ done }) => done));
       return [...commits.values()].map(({ failure }) => failure).filter((failure) => failure !== undefined);

@@ -23,8 +23,10 @@ export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOvers
   /** 0: any free one. */
   readonly port: number;
   readonly report: Report;
-  /** Ends all work at once. */
+  /** Ends all work. */
   readonly signal: AbortSignal;
+  /** Ends a request with a chunk at once, while `signal` lets it end. @default `signal` ends it at once */
+  readonly abort?: AbortSignal | undefined;
   /** A request is answered this long after its last byte: clients give up after 30 s. @default 25000 */
   readonly answerMs?: number;
   /** An upload that no client goes on with is dropped after this long. @default 120000 */
@@ -32,12 +34,16 @@ export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOvers
 };
 
 /** What the requests to one proxy share. */
-export type Context = Required<Omit<ProxyOptions, "port">> & {
+export type Context = Required<Omit<ProxyOptions, "port" | "abort">> & {
+  readonly abort: AbortSignal | undefined;
+
   readonly spool: Spool;
   /** Uploads that clients have begun, by their ID. */
   readonly sessions: Map<string, Session>;
   readonly commits: Commits;
   readonly activity: Activity;
+  /** What clients were told. */
+  readonly told: { isAsked: boolean; refusal: unknown };
 };
 
 /** Returns a repository of the registry. */

@@ -11,7 +11,7 @@ import { type Context, callOf, type ProxyOptions, repositoryAt } from "./context
 import { readList } from "./lists.ts";
 import { deleteManifest, readManifest, writeManifest } from "./manifests.ts";
 import { readReferrers } from "./referrers.ts";
-import { relayDelete } from "./relay.ts";
+import { isMissing, relayDelete } from "./relay.ts";
 import { isSha256, type Route, routeOf } from "./route.ts";
 import {
   addBytes,
@@ -29,6 +29,17 @@ export type ProxyServer = AsyncDisposable & {
   readonly port: number;
   /** Waits until the registry has every blob. @returns the failures that no client was told of */
   settled(): Promise<unknown[]>;
+  /** Returns what clients were told. */
+  told(): Told;
+};
+
+export type Told = {
+  /** A client has asked for something that is served. */
+  readonly isAsked: boolean;
+  /** The last failure, other than that something is missing. */
+  readonly refusal: unknown;
+  /** Blobs are on their way to the registry. */
+  readonly isBusy: boolean;
 };
 
 /** Registries accept this right for a list of their repositories: https://distribution.github.io/distribution/spec/auth/scope/ */
@@ -41,17 +52,20 @@ export function startProxy(given: ProxyOptions): ProxyServer {
     answerMs: 25_000,
     idleMs: 120_000,
     ...given,
+    abort: given.abort && AbortSignal.any([given.abort, ending.signal]),
     signal: AbortSignal.any([given.signal, ending.signal]),
     spool: openSpool(given.spoolDirectory, given.spoolLimitBytes),
     sessions: new Map(),
     commits: noteCommits(),
     activity: reportActivity(given.report),
+    told: { isAsked: false, refusal: undefined },
   };
   const server = listen(given.port, (request, port) => answer(context, request, port));
   const port = server.port ?? given.port;
   return {
     port,
     settled: () => context.commits.settled(),
+    told: () => ({ ...context.told, isBusy: context.commits.isBusy() }),
     async [Symbol.asyncDispose]() {
       await server.stop(true);
       ending.abort(new PushError("INTERRUPTED", "The proxy has ended."));
@@ -92,6 +106,7 @@ async function answer(context: Context, request: Request, port: number): Promise
   } catch (error) {
     // Nobody reads the answer.
     if (request.signal.aborted) return refuse(499, "UNKNOWN", "The client has gone.");
+    if (!isMissing(error)) context.told.refusal = error;
     return refuseFor(error);
   }
 }
@@ -109,6 +124,7 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
   const { name } = route;
   const repository = context.repositoryOf(name);
   if (repository === undefined) return refuse(403, "DENIED", `This proxy does not serve "${name}".`);
+  context.told.isAsked = true;
   const at = repositoryAt(context, repository);
   const { method } = request;
   switch (route.kind) {

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { MEDIA_TYPE } from "../oci/descriptor.ts";
+import { MANIFEST_TYPES, MEDIA_TYPE } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { checkJson, looseObject } from "../oci/json-schema.ts";
 import { type Manifest, referencesOf } from "../oci/manifest.ts";
@@ -23,9 +23,7 @@ const REFERRERS = looseObject({ manifests: v.array(looseObject({ digest: v.strin
 type Referrers = v.InferOutput<typeof REFERRERS>;
 
 /** A manifest that is to be deleted may be of any kind. */
-const ACCEPT = {
-  accept: `${MEDIA_TYPE.index}, ${MEDIA_TYPE.manifest}, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, */*`,
-};
+const ACCEPT = { accept: [...MANIFEST_TYPES, "*/*"].join(", ") };
 
 /** GET: what refers to a manifest. Registries without this list may have it under a tag. */
 export async function readReferrers(

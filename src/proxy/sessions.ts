@@ -85,7 +85,7 @@ export async function addBytes(context: Context, session: Session, request: Requ
   return progressOf(session, 202);
 }
 
-/** PUT: adds the last bytes, if there are some, and closes the upload. */
+/** PUT: adds the last bytes, if there are some, and closes the upload. With the whole blob, that is as if it began here. */
 export async function closeSession(
   context: Context,
   session: Session,
@@ -94,6 +94,11 @@ export async function closeSession(
 ): Promise<Response> {
   const { file, name } = session;
   if (isElsewhere(session, request)) return refuseRange(session);
+  const isNew = file.sizeBytes === 0 && session.transfer === undefined;
+  if (isNew && file.descriptor === undefined && lengthOf(request) !== undefined) {
+    dropSession(context, session);
+    return takeWhole(context, name, session.at, digest, request);
+  }
   await receive(context, session, request);
   const descriptor = await file.finish(digest).catch((error: unknown) => {
     dropSession(context, session);

@@ -52,6 +52,7 @@ function optionsOf(context: Context, blob: BlobTitle, file: SpoolFile, signal: A
   return {
     ...callOf(context, blob.title),
     signal,
+    abort: context.abort,
     chunkBytes,
     allowOversize,
     onProgress: (doneBytes) =>

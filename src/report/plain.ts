@@ -24,6 +24,8 @@ export type PlainOptions = {
   readonly isTerminal: boolean;
   /** Suppresses the note about other names: the user chose the source. @default false */
   readonly isSourceNamed?: boolean;
+  /** Shows what only explains how the push goes. @default false */
+  readonly isDebug?: boolean;
 };
 
 /** A line-based report. Disposal stops its timer. */
@@ -90,7 +92,7 @@ function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): st
         `  ${event.title === undefined ? "Trying again" : `${event.title}: trying again`} in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${messageOf(event.error)}`,
       ];
     case "notice":
-      return [describeNotice(event)];
+      return isDetail(event) && !options.isDebug ? [] : [describeNotice(event)];
     case "pushed":
       return [
         `Pushed ${event.reference} in ${formatDuration(event.durationMs)}: ${formatBytes(event.sentBytes)} sent, ${formatBytes(event.presentBytes)} were there already`,
@@ -98,6 +100,11 @@ function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): st
     case "planned":
       return [];
   }
+}
+
+/** Tells whether a notice explains only what happens inside. */
+function isDetail({ code }: Extract<PushEvent, { type: "notice" }>): boolean {
+  return code === "ENGINE_PUSHES" || code === "ENGINE_SAVES";
 }
 
 function describeNotice(event: Extract<PushEvent, { type: "notice" }>): string {
@@ -124,6 +131,10 @@ function describeNotice(event: Extract<PushEvent, { type: "notice" }>): string {
     }
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
+    case "ENGINE_PUSHES":
+      return "The engine pushes the image itself, to a registry of chunkpush on this machine.";
+    case "ENGINE_SAVES":
+      return `The engine saves the image: ${event.reason}`;
     case "STOPPING":
       return "Running chunks may end, within seconds. Press Ctrl-C again to stop at once.";
     case "STOPPED":

@@ -2,7 +2,13 @@ import { stat } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
 import type { Image, ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
-import { type EngineImage, type Environment, inspectEngineImage, saveEngineImage } from "./engine/docker.ts";
+import {
+  type Engine,
+  type EngineImage,
+  type Environment,
+  inspectEngineImage,
+  saveEngineImage,
+} from "./engine/docker.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { readDockerArchive } from "./files/docker-archive.ts";
 import { openFolderFiles } from "./files/folder.ts";
@@ -29,6 +35,7 @@ export type StreamSource = {
   readonly access: "once";
   readonly origin: ImageOrigin;
   readonly image: EngineImage;
+  readonly engine: Engine;
   /**
    * Has the engine save the image. Each call is one more save. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
    *
@@ -99,6 +106,7 @@ async function openEngineImage(
     access: "once",
     origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
     image,
+    engine,
     read: (onProgress) =>
       readSavedStream(
         countBytes(saveEngineImage(image, name, engine), onProgress),

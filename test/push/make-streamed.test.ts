@@ -80,12 +80,14 @@ async function workshop(
       id: parseDigest(imageId, "a test"),
       names: [],
       created: "",
+      isContainerd: false,
       sizeBytes: 1,
       platform: undefined,
       diffIds: of.diffIds.map((text) => parseDiffId(text, "a test")),
     };
     return {
       access: "once",
+    engine: { environment: {}, signal: new AbortController().signal },
       origin: { kind: "engine", name: "my/app:v1", date: undefined, sizeBytes: undefined },
       image: inspected,
       async *read(onProgress) {

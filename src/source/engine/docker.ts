@@ -6,6 +6,7 @@ import { DIFF_IDS } from "../../oci/image.ts";
 import { platformName } from "../../oci/image-index.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
 import type { InspectedImage } from "../resolve-image.ts";
+import { isOwnName } from "./own-names.ts";
 
 const SUGGESTIONS = 3;
 
@@ -27,6 +28,8 @@ export type EngineImage = InspectedImage & {
   readonly created: string;
   /** The approximate size of a save. Undefined: unknown. */
   readonly sizeBytes: number | undefined;
+  /** It is in containerd's store, which has it as registries have it: its ID is the digest of an index or a manifest. */
+  readonly isContainerd: boolean;
 };
 
 const INSPECTED = v.strictTuple([
@@ -36,8 +39,10 @@ const INSPECTED = v.strictTuple([
     RepoTags: v.nullish(v.array(v.string())),
     Created: v.fallback(v.string(), ""),
     Size: v.fallback(v.optional(v.pipe(v.number(), v.finite(), v.minValue(0))), undefined),
-    // Only containerd stores set it. Their size counts unpacked content as well from engine 29 on.
+    // Only containerd stores set it, from engine 28 on. Their size counts unpacked content as well from engine 29 on.
     Descriptor: v.nullish(v.unknown()),
+    // That of a containerd store is named for its snapshotter.
+    GraphDriver: v.fallback(v.nullish(object({ Name: v.string() })), undefined),
     Os: v.nullish(v.string()),
     Architecture: v.nullish(v.string()),
     Variant: v.nullish(v.string()),
@@ -50,7 +55,7 @@ const INSPECTED = v.strictTuple([
  * Throws `ENGINE_MISSING`, `ENGINE_UNREACHABLE`, or `IMAGE_NOT_FOUND` with the nearest names.
  */
 export async function inspectEngineImage(name: string, engine: Engine): Promise<EngineImage> {
-  const inspected = await docker(["image", "inspect", name], engine);
+  const inspected = await runDocker(["image", "inspect", name], engine);
   if (inspected.exitCode !== 0) {
     // Podman's command says "image not known".
     if (!/no such image|image not known/i.test(inspected.stderr))
@@ -61,9 +66,10 @@ export async function inspectEngineImage(name: string, engine: Engine): Promise<
   const [image] = parseJson(new TextEncoder().encode(inspected.stdout), INSPECTED, title);
   return {
     id: parseDigest(`sha256:${image.Id.replace("sha256:", "")}`, `Id in ${title}`),
-    names: image.RepoTags ?? [],
+    names: (image.RepoTags ?? []).filter((each) => !isOwnName(each)),
     created: image.Created,
     sizeBytes: image.Descriptor == null ? image.Size : undefined,
+    isContainerd: image.Descriptor != null || image.GraphDriver?.Name === "overlayfs",
     platform: platformName({ os: image.Os, architecture: image.Architecture, variant: image.Variant }),
     diffIds: image.RootFS.Layers.map((id) => parseDiffId(id, `RootFS.Layers in ${title}`)),
   };
@@ -93,7 +99,8 @@ export async function* saveEngineImage(
   if (exitCode !== 0) throw engineFailure(await stderr, `save "${name}"`, exitCode);
 }
 
-async function docker(args: readonly string[], engine: Engine) {
+/** Runs a docker command to its end. Throws `ENGINE_MISSING`, `INTERRUPTED`, and the signal's reason. */
+export async function runDocker(args: readonly string[], engine: Engine) {
   const child = startDocker(args, engine);
   const [stdout, stderr, exitCode] = await Promise.all([
     child.stdout.text(),
@@ -161,7 +168,7 @@ function engineFailure(stderr: string, action: string, exitCode: number): PushEr
 }
 
 async function imageNotFound(name: string, engine: Engine): Promise<PushError> {
-  const listed = await docker(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], engine);
+  const listed = await runDocker(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], engine);
   const nearest = nearestNames(
     name,
     listed.stdout.split("\n").filter((line) => line !== "" && !line.includes("<none>")),
