@@ -1,5 +1,6 @@
 import type { Reference } from "../oci/reference.ts";
 import type { Call, Registry, Repository } from "../registry/registry.ts";
+import type { Slots } from "../registry/slots.ts";
 import type { SendOptions } from "../registry/upload/send-blob.ts";
 import type { Report } from "../report/events.ts";
 import type { Locks } from "../store/locks.ts";
@@ -23,6 +24,8 @@ export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOvers
   /** 0: any free one. */
   readonly port: number;
   readonly report: Report;
+  /** Sees the first bytes of each blob that comes. @default nobody does */
+  readonly onBlob?: (start: Uint8Array) => void;
   /** Ends all work. */
   readonly signal: AbortSignal;
   /** Ends a request with a chunk at once, while `signal` lets it end. @default `signal` ends it at once */
@@ -42,6 +45,8 @@ export type Context = Required<Omit<ProxyOptions, "port" | "abort">> & {
   readonly sessions: Map<string, Session>;
   readonly commits: Commits;
   readonly activity: Activity;
+  /** Lets notes on blobs be changed one after the other. */
+  readonly noting: Slots;
   /** What clients were told. */
   readonly told: { isAsked: boolean; refusal: unknown };
 };

@@ -67,7 +67,8 @@ export async function writeManifest(
   });
   if (subject !== undefined && noted === undefined) await addReferrer(context, at, subject, manifest, call);
   const { registry } = at;
-  await rememberRepository(registry.notes, registry.origin, at.name, blobs);
+  // An index's children come at once.
+  await context.noting.run(0, () => rememberRepository(registry.notes, registry.origin, at.name, blobs));
   if (isTag(reference)) context.activity.pushed(at.name, `${context.host}/${at.name}:${reference}`, digest);
   return respond(201, {
     location: `/v2/${name}/manifests/${reference}`,

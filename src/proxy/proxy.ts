@@ -2,6 +2,7 @@ import { PushError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { pullScope } from "../registry/auth/scope.ts";
 import { blobUrl, type Call, listUrl } from "../registry/registry.ts";
+import { slots } from "../registry/slots.ts";
 import { reportActivity } from "./activity.ts";
 import { refuseStranger } from "./admit.ts";
 import { refuse, refuseFor, respond } from "./answers.ts";
@@ -51,6 +52,7 @@ export function startProxy(given: ProxyOptions): ProxyServer {
   const context: Context = {
     answerMs: 25_000,
     idleMs: 120_000,
+    onBlob: () => {},
     ...given,
     abort: given.abort && AbortSignal.any([given.abort, ending.signal]),
     signal: AbortSignal.any([given.signal, ending.signal]),
@@ -58,6 +60,7 @@ export function startProxy(given: ProxyOptions): ProxyServer {
     sessions: new Map(),
     commits: noteCommits(),
     activity: reportActivity(given.report),
+    noting: slots(1),
     told: { isAsked: false, refusal: undefined },
   };
   const server = listen(given.port, (request, port) => answer(context, request, port));

@@ -3,9 +3,11 @@ import type { Digest } from "../oci/digest.ts";
 import { formatReference } from "../oci/reference.ts";
 import type { ProxyServer } from "../proxy/proxy.ts";
 import { findManifest } from "../registry/find-manifest.ts";
+import type { Engine, EngineImage } from "../source/engine/docker.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
 import type { Source, StreamSource } from "../source/open.ts";
+import { findCachedDocument } from "../store/documents.ts";
 import { callOf, type Job } from "./job.ts";
 import type { Pushed } from "./publish.ts";
 import type { Target } from "./target.ts";
@@ -23,7 +25,7 @@ const MAX_PUSHES = 5;
  */
 export async function passOn(source: Source, target: Target, job: Job): Promise<Pushed | undefined> {
   if (source.access !== "once") return undefined;
-  const reason = await whyNot(source);
+  const reason = await whyNot(source, job);
   if (reason !== undefined) return saves(job, reason);
   const { image } = source;
   const { tag } = job.options.target;
@@ -31,24 +33,36 @@ export async function passOn(source: Source, target: Target, job: Job): Promise<
   if (found === image.id) return passed(image.id, job);
 
   job.report({ type: "notice", code: "ENGINE_PUSHES" });
+  const raw = new AbortController();
+  const onBlob = (start: Uint8Array) => {
+    if (job.pool !== undefined && isTar(start)) raw.abort(new Error("A layer is not compressed."));
+  };
   const repository = unguessableName();
-  await using server = await listen(repository, target, job);
-  const [{ digest, said }] = await job.all([
-    pushPatiently(source, `127.0.0.1:${server.port}/${repository}:${tag}`, server),
-    removeLeftovers(source.engine),
-  ]);
-  if (digest !== undefined) return passed(digest, job);
+  await using server = await listen(repository, onBlob, target, job);
+  const engine = { ...source.engine, signal: AbortSignal.any([source.engine.signal, raw.signal]) };
+  const name = `127.0.0.1:${server.port}/${repository}:${tag}`;
+  const pushing = pushPatiently(image, name, engine, server).catch((error: unknown) => {
+    if (error !== raw.signal.reason) throw error;
+  });
+  const [push] = await job.all([pushing, removeLeftovers(source.engine)]);
+  if (push === undefined) return saves(job, "a layer is not compressed, and chunkpush does that.");
+  if (push.digest !== undefined) return passed(push.digest, job);
   const { refusal, isAsked } = server.told();
   if (refusal !== undefined) throw refusal;
-  const why = isAsked ? said.trim() : "it does not reach this process.";
-  return saves(job, why);
+  return saves(job, isAsked ? push.said.trim() : "it does not reach this process.");
+}
+
+/** Tells whether a blob is an uncompressed layer. */
+function isTar(start: Uint8Array): boolean {
+  return Buffer.from(start.subarray(257, 262)).toString("latin1") === "ustar";
 }
 
 /** Says why an image has to be saved. */
-async function whyNot({ image, engine }: StreamSource): Promise<string | undefined> {
+async function whyNot({ image, engine }: StreamSource, { cache }: Job): Promise<string | undefined> {
   if (!image.isContainerd) return "its store has layers uncompressed, and chunkpush compresses faster.";
   // It would lose its only name, and with it the image.
   if (image.names.length === 0) return "the image has no name.";
+  if ((await findCachedDocument(cache, image.id)) !== undefined) return "an earlier push has saved it.";
   return (await isEngineNear(engine)) ? undefined : "the engine is on another machine.";
 }
 
@@ -56,7 +70,12 @@ function saves(job: Job, reason: string): undefined {
   job.report({ type: "notice", code: "ENGINE_SAVES", reason });
 }
 
-async function listen(repository: string, { at }: Target, job: Job): Promise<ProxyServer> {
+async function listen(
+  repository: string,
+  onBlob: (start: Uint8Array) => void,
+  { at }: Target,
+  job: Job,
+): Promise<ProxyServer> {
   const { target, chunkBytes, allowOversize } = job.options;
   // Other pushes start faster without.
   const { startProxy } = await import("../proxy/proxy.ts");
@@ -66,6 +85,7 @@ async function listen(repository: string, { at }: Target, job: Job): Promise<Pro
     locks: job.locks,
     repositoryOf: (name) => (name === repository ? at.name : undefined),
     readOnly: false,
+    onBlob,
     spoolDirectory: job.cache.directory,
     spoolLimitBytes: SPOOL_BYTES,
     port: 0,
@@ -86,8 +106,9 @@ async function listen(repository: string, { at }: Target, job: Job): Promise<Pro
 
 /** Has the engine push again where it has given up while its blobs were still on their way. */
 async function pushPatiently(
-  { image, engine }: StreamSource,
+  image: EngineImage,
   name: string,
+  engine: Engine,
   server: ProxyServer,
 ): Promise<EnginePush> {
   for (let pushes = 1; ; pushes++) {

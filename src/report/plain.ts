@@ -2,12 +2,11 @@ import { messageOf } from "../errors.ts";
 import { cutName, formatAge, formatBytes, formatDuration } from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { BlobId, PushEvent, Report } from "./events.ts";
+import { countOf, listNames } from "./names.ts";
+import { describeNotice, isDetail } from "./notices.ts";
 
 /** How often progress is printed. */
 const INTERVAL_MS = { terminal: 2_000, log: 10_000 };
-
-/** An image may have thousands of names. */
-const SHOWN_NAMES = 10;
 
 type Work = "saving" | "unpacking" | "compressing" | "verifying" | "uploading";
 
@@ -102,46 +101,6 @@ function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): st
   }
 }
 
-/** Tells whether a notice explains only what happens inside. */
-function isDetail({ code }: Extract<PushEvent, { type: "notice" }>): boolean {
-  return code === "ENGINE_PUSHES" || code === "ENGINE_SAVES";
-}
-
-function describeNotice(event: Extract<PushEvent, { type: "notice" }>): string {
-  switch (event.code) {
-    case "PASSWORD_AWAITED":
-      return "Waiting for the password on standard input …";
-    case "CACHE_AWAITED":
-      return "Waiting until the cache is pruned …";
-    case "LOCKS_UNAVAILABLE":
-      return `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`;
-    case "PROGRESS_NOT_SAVED":
-      return `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`;
-    case "CACHE_DISTRUSTED": {
-      const isOwned = event.why === "owner";
-      return `Warning: "${event.path}" ${isOwned ? "belongs to another user" : "may be written to by everybody"}: what others may have put into the cache is not used, but made anew. If you trust it, use ${isOwned ? "chown" : "chmod o-w"}.`;
-    }
-    case "INDEX_REDUCED": {
-      const { platform = "one image", platforms, attestations } = event;
-      const left = [
-        ...(platforms.length > 0 ? [listNames(platforms)] : []),
-        ...(attestations > 0 ? [countOf(attestations, "attestation")] : []),
-      ];
-      return `Note: pushing ${cutName(platform)} alone. Left out of the image's index: ${left.join(", ")}.`;
-    }
-    case "BODY_REFUSED":
-      return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
-    case "ENGINE_PUSHES":
-      return "The engine pushes the image itself, to a registry of chunkpush on this machine.";
-    case "ENGINE_SAVES":
-      return `The engine saves the image: ${event.reason}`;
-    case "STOPPING":
-      return "Running chunks may end, within seconds. Press Ctrl-C again to stop at once.";
-    case "STOPPED":
-      return `Kept ${formatBytes(event.keptBytes)} of ${formatBytes(event.totalBytes)} at the registry.`;
-  }
-}
-
 function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): string[] {
   const { origin, username, credentialsFrom, isExposed, isUnverified } = event;
   const from = credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`;
@@ -170,17 +129,6 @@ function describeSource(event: Extract<PushEvent, { type: "source" }>, options: 
       ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
       : []),
   ];
-}
-
-/** Lists the first names, each cut, and counts the others. */
-function listNames(names: readonly string[]): string {
-  const shown = names.slice(0, SHOWN_NAMES).map(cutName);
-  const more = names.length - shown.length;
-  return [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join(", ");
-}
-
-function countOf(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {

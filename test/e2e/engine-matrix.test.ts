@@ -78,13 +78,23 @@ function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
     return pulled;
   }
 
-  async function expectColdAndWarm(name: string): Promise<PulledImage> {
+  /** The digest of what a tag stands for: an index, perhaps. */
+  async function taggedDigest(to: string): Promise<string | null> {
+    const [repository, tag] = to.split(":");
+    const url = `${registry.url}/v2/${repository}/manifests/${tag}`;
+    return (await fetch(url, { method: "HEAD" })).headers.get("docker-content-digest");
+  }
+
+  /** Containerd's stores push the image themselves, as long as its layers are compressed. */
+  const usualSaves = identity === "manifest" ? 0 : 1;
+
+  async function expectColdAndWarm(name: string, wantedSaves = usualSaves): Promise<PulledImage> {
     await using cwd = await newFolder();
     const repository = newRepository();
     const { digest, saves } = await pushWell(cwd, name, `${repository}:v1`);
-    expect(saves).toBe(1);
+    expect(saves).toBe(wantedSaves);
     const pulled = await expectImage(`${repository}:v1`, name);
-    expect(pulled.manifestDigest).toBe(digest);
+    expect(await taggedDigest(`${repository}:v1`)).toBe(digest);
     const warm: Record<string, unknown> = {};
     for (const to of [`${repository}:v1`, `${repository}:v2`, `${newRepository()}:v1`])
       warm[to] = await pushWell(cwd, name, to);
@@ -139,16 +149,16 @@ function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
 
   test("an image that was loaded with raw layers is pushed compressed, and saved once", async () => {
     await loadImage(engine, "team/raw:v1", smallFiles(3));
-    const { mediaTypes } = await expectColdAndWarm("team/raw:v1");
+    const { mediaTypes } = await expectColdAndWarm("team/raw:v1", 1);
     expect(new Set(mediaTypes)).toEqual(new Set(["application/vnd.oci.image.layer.v1.tar+gzip"]));
   });
 
-  test("an image with equal and with empty layers is pushed with each in its place, and saved once", async () => {
+  test("an image with equal and with empty layers is pushed with each in its place", async () => {
     await buildImage(engine, "team/twice:v1", ["small", "empty", "lines", "small", "empty"]);
     await expectColdAndWarm("team/twice:v1");
   });
 
-  test(`an image of ${manyLayers} layers is pushed in order, and saved once`, async () => {
+  test(`an image of ${manyLayers} layers is pushed in order`, async () => {
     // Loaded layers are raw, and built ones compressed, which only the containerd store keeps.
     if (identity === "manifest") await buildImageOfManyLayers(engine, "team/many:v1", manyLayers);
     else await loadImage(engine, "team/many:v1", smallFiles(manyLayers));
@@ -158,7 +168,7 @@ function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
 
   // Other stores keep layers unpacked, without a compression of their own, and no provenance.
   if (identity === "manifest") {
-    test("layers in zstd go up as they are, and are saved once", async () => {
+    test("layers in zstd go up as they are", async () => {
       const name = "team/zstd:v1";
       const output = `type=image,name=${name},compression=zstd,force-compression=true,oci-mediatypes=true`;
       await buildImage(engine, name, ["small", "lines"], ["--provenance=false", "--output", output]);
@@ -167,9 +177,10 @@ function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
       expect(mediaTypes).toEqual(await savedLayerTypes(engine, name));
     });
 
-    test("an image without provenance is pushed whole, and saved once", async () => {
+    test("an image without provenance is pushed whole", async () => {
       const name = "team/plain:v1";
-      await buildImage(engine, name, ["small", "lines"], ["--provenance=false", "--tag", name]);
+      // Not the layers above: the build would reuse them in zstd, under a Docker type that skopeo refuses.
+      await buildImage(engine, name, ["large"], ["--provenance=false", "--tag", name]);
       await expectColdAndWarm(name);
     });
   }

@@ -1,0 +1,46 @@
+import { cutName, formatBytes } from "../format.ts";
+import type { PushEvent } from "./events.ts";
+import { countOf, listNames } from "./names.ts";
+
+type NoticeEvent = Extract<PushEvent, { type: "notice" }>;
+
+/** Tells whether a notice explains only what happens inside. */
+export function isDetail({ code }: NoticeEvent): boolean {
+  return code === "ENGINE_PUSHES" || code === "ENGINE_SAVES";
+}
+
+/** Describes a warning or note in a line. */
+export function describeNotice(event: NoticeEvent): string {
+  switch (event.code) {
+    case "PASSWORD_AWAITED":
+      return "Waiting for the password on standard input …";
+    case "CACHE_AWAITED":
+      return "Waiting until the cache is pruned …";
+    case "LOCKS_UNAVAILABLE":
+      return `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`;
+    case "PROGRESS_NOT_SAVED":
+      return `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`;
+    case "CACHE_DISTRUSTED": {
+      const isOwned = event.why === "owner";
+      return `Warning: "${event.path}" ${isOwned ? "belongs to another user" : "may be written to by everybody"}: what others may have put into the cache is not used, but made anew. If you trust it, use ${isOwned ? "chown" : "chmod o-w"}.`;
+    }
+    case "INDEX_REDUCED": {
+      const { platform = "one image", platforms, attestations } = event;
+      const left = [
+        ...(platforms.length > 0 ? [listNames(platforms)] : []),
+        ...(attestations > 0 ? [countOf(attestations, "attestation")] : []),
+      ];
+      return `Note: pushing ${cutName(platform)} alone. Left out of the image's index: ${left.join(", ")}.`;
+    }
+    case "BODY_REFUSED":
+      return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
+    case "ENGINE_PUSHES":
+      return "The engine pushes the image itself, to a registry of chunkpush on this machine.";
+    case "ENGINE_SAVES":
+      return `The engine saves the image: ${event.reason}`;
+    case "STOPPING":
+      return "Running chunks may end, within seconds. Press Ctrl-C again to stop at once.";
+    case "STOPPED":
+      return `Kept ${formatBytes(event.keptBytes)} of ${formatBytes(event.totalBytes)} at the registry.`;
+  }
+}
