@@ -34,7 +34,7 @@ export type ProxyServer = AsyncDisposable & {
   told(): Told;
 };
 
-export type Told = {
+type Told = {
   /** A client has asked for something that is served. */
   readonly isAsked: boolean;
   /** The last failure, other than that something is missing. */

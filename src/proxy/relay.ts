@@ -23,7 +23,7 @@ const ANSWERED = [
 ];
 
 /** Asks the registry until it answers, in one of the wanted ways or with a refusal. Leaves the body to the caller. */
-export async function ask(
+async function ask(
   at: Repository,
   request: RegistryRequest,
   wanted: readonly number[],

@@ -33,7 +33,7 @@ const MAX_SESSIONS = 1000;
 const LEAST_GROWING_BYTES = 5 * 1024 * 1024;
 
 /** Begins an upload of a client. A descriptor is given where the client has said it. */
-export async function openSession(
+async function openSession(
   context: Context,
   name: string,
   at: Repository,

@@ -1,3 +1,4 @@
+import { RegistryError } from "../errors.ts";
 import { MANIFEST_TYPES } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { formatReference } from "../oci/reference.ts";
@@ -48,8 +49,16 @@ export async function passOn(source: Source, target: Target, job: Job): Promise<
   if (push === undefined) return saves(job, "a layer is not compressed, and chunkpush does that.");
   if (push.digest !== undefined) return passed(push.digest, job);
   const { refusal, isAsked } = server.told();
+  if (isManifestRefused(refusal)) return saves(job, "the registry refuses the manifest of the engine.");
   if (refusal !== undefined) throw refusal;
   return saves(job, isAsked ? push.said.trim() : "it does not reach this process.");
+}
+
+/** Tells whether a registry takes OCI's manifests alone: zot answers 415 to Docker's. A save is pushed with an OCI manifest. */
+function isManifestRefused(refusal: unknown): boolean {
+  if (!(refusal instanceof RegistryError)) return false;
+  const { status, specCodes } = refusal.answer;
+  return status === 415 || (status === 400 && specCodes.includes("MANIFEST_INVALID"));
 }
 
 /** Tells whether a blob is an uncompressed layer. */

@@ -8,7 +8,11 @@ import { sha256 } from "./sha256.ts";
 const DESCRIPTOR = v.object({ mediaType: v.string(), digest: v.string(), size: v.number() });
 export const MANIFEST = v.object({
   schemaVersion: v.literal(2),
-  mediaType: v.literal("application/vnd.oci.image.manifest.v1+json"),
+  // Docker's type comes from engines that push an image as they have it.
+  mediaType: v.picklist([
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+  ]),
   config: DESCRIPTOR,
   layers: v.array(DESCRIPTOR),
 });
