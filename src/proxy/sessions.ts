@@ -32,6 +32,8 @@ const MAX_SESSIONS = 1000;
 /** A smaller blob is sent when it is whole: one request does, and its digest is known. */
 const LEAST_GROWING_BYTES = 5 * 1024 * 1024;
 
+const WRITE_BYTES = 256 * 1024;
+
 /** Begins an upload of a client. A descriptor is given where the client has said it. */
 async function openSession(
   context: Context,
@@ -170,9 +172,9 @@ async function receive(context: Context, session: Session, request: Request): Pr
   session.isBusy = true;
   clearTimeout(session.idle);
   try {
-    for await (const piece of request.body ?? []) {
-      if (file.sizeBytes === 0) context.onBlob(piece);
-      await file.append(piece);
+    for await (const pieces of gather(request.body)) {
+      if (file.sizeBytes === 0) context.onBlob(Buffer.concat(pieces));
+      await file.append(pieces);
       if (session.transfer === undefined && file.sizeBytes >= LEAST_GROWING_BYTES)
         begin(session, sendGrowing(context, session.at, file));
     }
@@ -184,6 +186,21 @@ async function receive(context: Context, session: Session, request: Request): Pr
     session.isBusy = false;
     if (!session.isOver) rest(context, session);
   }
+}
+
+/** Gathers the pieces of a body, which have some 64 KiB: each write to the spool has its price. */
+async function* gather(body: Request["body"]): AsyncGenerator<Uint8Array[]> {
+  let pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of body ?? []) {
+    pieces.push(piece);
+    size += piece.length;
+    if (size < WRITE_BYTES) continue;
+    yield pieces;
+    pieces = [];
+    size = 0;
+  }
+  if (size > 0) yield pieces;
 }
 
 function rest(context: Context, session: Session): void {

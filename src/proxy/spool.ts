@@ -25,7 +25,7 @@ export type SpoolFile = Outgoing &
   AsyncDisposable & {
     readonly sizeBytes: number;
     /** Waits for room, and adds bytes. Throws `FILE_FAILED`, and what the file was failed with. */
-    append(piece: Uint8Array): Promise<void>;
+    append(pieces: readonly Uint8Array[]): Promise<void>;
     /** Ends the blob. Throws `CONTENT_MISMATCH`, which also fails the file, for another digest. */
     finish(digest: Digest): Promise<Descriptor>;
     /** Waits for another upload of the same blob, which may itself wait for room. */
@@ -104,17 +104,26 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
       const thereBytes = isComplete ? sizeBytes : Math.min(sizeBytes, mostBytes);
       return Bun.file(place.path).slice(from, Math.max(from, Math.min(to, thereBytes)));
     },
-    async append(piece) {
+    async append(pieces) {
       await awaitRoom(spool, file, () => failure);
       if (failure !== undefined) throw failure;
-      hasher.update(piece);
-      await handle.write(piece).catch((cause: unknown) => {
-        const error = failed(cause);
-        if (error instanceof Error) file.fail(error);
-        throw error;
-      });
-      sizeBytes += piece.length;
-      spool.usedBytes += piece.length;
+      let size = 0;
+      for (const piece of pieces) {
+        hasher.update(piece);
+        size += piece.length;
+      }
+      await handle
+        .writev(pieces)
+        .then(({ bytesWritten }) => {
+          if (bytesWritten < size) throw new PushError("FILE_FAILED", "The spool's disk is full.");
+        })
+        .catch((cause: unknown) => {
+          const error = failed(cause);
+          if (error instanceof Error) file.fail(error);
+          throw error;
+        });
+      sizeBytes += size;
+      spool.usedBytes += size;
       wake();
     },
     async finish(digest) {
