@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { checkJson, object } from "../oci/json-schema.ts";
+import { repeatsSecret } from "../registry/auth/credentials.ts";
 import type { RegistryRequest } from "../registry/http/send-once.ts";
 import type { Call, Repository } from "../registry/registry.ts";
 import { respond } from "./answers.ts";
@@ -36,7 +37,7 @@ export async function readList(
     throw new PushError("REGISTRY_FAILED", `${url.origin} answered with a list that is none.`);
   const { tags, repositories, ...rest } = page.output;
   const items = tags ?? repositories ?? [];
-  const next = items.length === 0 ? undefined : nextPage(headers, url, client);
+  const next = items.length === 0 ? undefined : nextPage(at, headers, url, client);
   const shown = {
     ...rest,
     ...(tags && { tags }),
@@ -46,11 +47,19 @@ export async function readList(
   return respond(200, { "content-type": "application/json", ...link }, JSON.stringify(shown));
 }
 
-/** Returns where the next page is. Undefined if there is none, or it would be the same or the first page. */
-export function nextPage(headers: Headers, url: URL, client: URL): string | undefined {
+/**
+ * Returns where the next page is. Undefined if there is none, or it would be the same or the first page. Throws
+ * `REDIRECT_REFUSED` for an address that repeats a secret.
+ */
+export function nextPage(at: Repository, headers: Headers, url: URL, client: URL): string | undefined {
   const [, bracketed, bare] = /^\s*(?:<([^>]*)>|([^;,\s]+))\s*;/.exec(headers.get("link") ?? "") ?? [];
   const next = URL.parse(bracketed ?? bare ?? "", url.href);
   if (next === null || (bracketed ?? bare) === undefined) return undefined;
+  if (repeatsSecret(next.search, at.registry.auth.secrets()))
+    throw new PushError(
+      "REDIRECT_REFUSED",
+      `${url.origin} sent a Link that repeats the password or the token.`,
+    );
   const last = next.searchParams.get("last");
   if (next.search === url.search || last === "" || (last !== null && last === url.searchParams.get("last")))
     return undefined;

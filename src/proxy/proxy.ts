@@ -106,13 +106,14 @@ async function answer(context: Context, request: Request, port: number): Promise
 async function dispatch(context: Context, route: Route, url: URL, request: Request): Promise<Response> {
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (context.readOnly && !isRead) return refuse(403, "DENIED", "This proxy only reads.");
-  if (route.kind === "ping") return respond(200, { "content-type": "application/json" }, "{}");
-  if (route.kind === "catalog") {
+  if (route.kind === "ping" && isRead) return respond(200, { "content-type": "application/json" }, "{}");
+  if (route.kind === "catalog" && isRead) {
     const at = repositoryAt(context, "");
     const list = new URL(`${context.registry.origin}/v2/_catalog`);
     const isShown = (name: string) => context.repositoryOf(name) !== undefined;
     return inTime(context, request, (call) => readList(at, list, url, [CATALOG_SCOPE], call, isShown));
   }
+  if (!("name" in route)) return refuseMethod(request);
   const { name } = route;
   const repository = context.repositoryOf(name);
   if (repository === undefined) return refuse(403, "DENIED", `This proxy does not serve "${name}".`);
@@ -160,6 +161,10 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
       return closeSession(context, session, digest, request);
     }
   }
+  return refuseMethod(request);
+}
+
+function refuseMethod({ method }: Request): Response {
   return refuse(405, "UNSUPPORTED", `The distribution API has no ${method} for this address.`);
 }
 
