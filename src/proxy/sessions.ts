@@ -103,8 +103,13 @@ export async function closeSession(
   if (session.transfer === undefined) beginNamed(context, session);
   const commit = context.commits.add(session.at.name, descriptor, session.transfer as Promise<Descriptor>);
   commit.done.then(disposeOf(session), disposeOf(session));
+  try {
+    await within(context.answerMs, commit.done);
+  } catch (error) {
+    if (!request.signal.aborted) context.commits.forget(session.at.name, [digest]);
+    throw error;
+  }
   // What it comes to later is told with the manifest.
-  await within(context.answerMs, commit.done);
   return created(name, descriptor);
 }
 

@@ -12,6 +12,7 @@ export type Spool = {
   /** Clients are slowed where the spool has more. One blob may exceed it: it has to be whole to begin again. */
   readonly limitBytes: number;
   usedBytes: number;
+  readonly files: Set<SpoolFile>;
   /** Complete files from which room is to come: the registry is about to confirm them. */
   readonly leaving: Set<SpoolFile>;
   /** The one file that grows beyond the limit. */
@@ -42,6 +43,7 @@ export function openSpool(directory: string, limitBytes: number): Spool {
     directory,
     limitBytes,
     usedBytes: 0,
+    files: new Set(),
     leaving: new Set(),
     favoured: undefined,
     changed: Promise.withResolvers(),
@@ -149,13 +151,20 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
     async [Symbol.asyncDispose]() {
       await close();
       await place[Symbol.asyncDispose]();
+      spool.files.delete(file);
       spool.leaving.delete(file);
       spool.usedBytes -= sizeBytes;
       sizeBytes = 0;
       announce(spool);
     },
   };
+  spool.files.add(file);
   return file;
+}
+
+/** Removes what is left, at the end. */
+export async function removeAll({ files }: Spool): Promise<void> {
+  await Promise.all([...files].map((file) => file[Symbol.asyncDispose]()));
 }
 
 const OTHER_SPOOL = "or choose another folder with --spool-dir";
