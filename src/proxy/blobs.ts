@@ -29,8 +29,11 @@ export async function readBlob(
     return refuse(404, "BLOB_UNKNOWN", "The registry has refused to know this blob: send it.");
   const response = await relay(at, url, request, call);
   const size = await sizeOf(at, url, digest, response, call);
-  if (size !== undefined) context.activity.present(at.name, { digest, size });
-  return size === undefined ? response : found(digest, size);
+  if (size === undefined) return response;
+  // Somebody has brought what failed here.
+  context.commits.forget(at.name, [digest]);
+  context.activity.present(at.name, { digest, size });
+  return found(digest, size);
 }
 
 function found(digest: Digest, size: number): Response {
@@ -82,6 +85,7 @@ export async function mount(
   if (commit !== undefined) await unlessAborted(commit.done, call.signal).catch(() => undefined);
   if (call.signal.aborted || !(await tryMount(at, { mediaType: MEDIA_TYPE, digest, size: 0 }, from, call)))
     return undefined;
+  context.commits.forget(at.name, [digest]);
   context.activity.mounted(at.name, digest, from);
   return digest;
 }
