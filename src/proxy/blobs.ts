@@ -81,10 +81,15 @@ export async function mount(
   const from = isRepository(name) ? context.repositoryOf(name) : undefined;
   if (!isSha256(digest) || from === undefined) return undefined;
   const commit = context.commits.find(from, digest);
-  // The mount waits for a blob that is still on its way. Without it, the client sends the blob.
-  if (commit !== undefined) await unlessAborted(commit.done, call.signal).catch(() => undefined);
-  if (call.signal.aborted || !(await tryMount(at, { mediaType: MEDIA_TYPE, digest, size: 0 }, from, call)))
-    return undefined;
+  // The mount waits for a blob that is still on its way.
+  const arrived = commit?.done.catch(() => undefined) ?? Promise.resolve();
+  const mounting = arrived.then(() => tryMount(at, { mediaType: MEDIA_TYPE, digest, size: 0 }, from, call));
+  // Without the mount, the client sends the blob.
+  const isMounted = await unlessAborted(mounting, call.signal).catch((error: unknown) => {
+    if (call.signal.aborted) return false;
+    throw error;
+  });
+  if (!isMounted) return undefined;
   context.commits.forget(at.name, [digest]);
   context.activity.mounted(at.name, digest, from);
   return digest;
