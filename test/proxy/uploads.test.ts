@@ -405,7 +405,9 @@ describe("a mount", () => {
     await using proxy = await startTestProxy(registry, { parallel: 1, answerMs: 20 });
     const bytes = seededBytes(3000, 42);
     expect((await pushBlob(proxy, bytes)).status).toBe(201);
-    expect((await mount(proxy, `sha256:${"1".repeat(64)}`, "team/app")).status).toBe(202);
+    const begun = await mount(proxy, `sha256:${"1".repeat(64)}`, "team/app");
+    expect(begun.status).toBe(202);
+    await proxy.request(begun.headers.get("location") ?? "", { method: "DELETE" });
     gate.resolve();
     await expectArrived(registry, proxy, bytes);
   });
