@@ -122,8 +122,9 @@ async function pushPatiently(
 ): Promise<EnginePush> {
   for (let pushes = 1; ; pushes++) {
     const push = await pushEngineImage(image, name, engine);
-    const { refusal, isBusy } = server.told();
-    if (push.digest !== undefined || refusal !== undefined || !isBusy || pushes >= MAX_PUSHES) return push;
+    const { refusal } = server.told();
+    if (push.digest !== undefined || refusal !== undefined || !server.isBusy() || pushes >= MAX_PUSHES)
+      return push;
     await server.settled();
   }
 }
