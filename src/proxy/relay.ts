@@ -1,4 +1,3 @@
-import { PushError, statusOf } from "../errors.ts";
 import { pullScope } from "../registry/auth/scope.ts";
 import { expectStatus } from "../registry/http/expect-status.ts";
 import { open } from "../registry/http/send.ts";
@@ -64,15 +63,10 @@ export function pick(headers: Headers, names: readonly string[]): Record<string,
   return Object.fromEntries(found.filter((each): each is [string, string] => each[1] !== null));
 }
 
-/** Tells whether a registry does not have what was asked for. */
-export function isMissing(error: unknown): boolean {
-  return statusOf(error) === 404;
-}
-
 /** A list may be longer than an answer to a push. */
 const MAX_LIST_BYTES = 16 * 1024 * 1024;
 
-/** GET: reads a document. Throws `REGISTRY_FAILED` for one that is no JSON, or too long. */
+/** GET: reads a document. `value` is undefined for one that is no JSON, or too long. */
 export async function readJson(at: Repository, request: RegistryRequest, call: Call) {
   const { body, headers } = await ask(at, request, [200], call);
   const pieces: Uint8Array[] = [];
@@ -83,15 +77,13 @@ export async function readJson(at: Repository, request: RegistryRequest, call: C
     pieces.push(piece);
   }
   const bytes = Buffer.concat(pieces);
+  return { headers, bytes, value: parsed(bytes) };
+}
+
+function parsed(bytes: Buffer): unknown {
   try {
-    return { headers, bytes, value: JSON.parse(bytes.toString()) as unknown };
-  } catch (cause) {
-    throw new PushError(
-      "REGISTRY_FAILED",
-      `${request.url.origin} answered ${request.url.pathname} without JSON.`,
-      {
-        cause,
-      },
-    );
+    return JSON.parse(bytes.toString());
+  } catch {
+    return undefined;
   }
 }
