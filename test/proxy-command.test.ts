@@ -249,6 +249,22 @@ describe("a proxy beside a command", () => {
     expect(JSON.parse(stdout)).toEqual([null, null, "kept"]);
   });
 
+  test.each([
+    ["team", "team,team/app", "teamwork,teamwork/x,other,tea"],
+    ["team/", "team/app,team/a/b", "team,teamwork/x"],
+    ["team/app", "team/app,team/app/x", "team,team/app2"],
+  ])("serves with --allow %s only what begins so, part by part", async (prefix, allowed, refused) => {
+    await using setup = await setUp();
+    const code = `
+      for (const name of process.argv.slice(2).join(",").split(","))
+        console.log(name, (await fetch("http://" + process.argv[1] + "/v2/" + name + "/manifests/v1")).status);`;
+    const { stdout } = await setup.run(["--allow", prefix, ...script(code, "{}", allowed, refused)]);
+    expect(stdout.trim().split("\n")).toEqual([
+      ...allowed.split(",").map((name) => `${name} 404`),
+      ...refused.split(",").map((name) => `${name} 403`),
+    ]);
+  });
+
   test("gives the command what is left of standard input", async () => {
     await using setup = await setUp();
     const { stdout } = await setup.run(script("console.log(await Bun.stdin.text())"), { input: "given" });

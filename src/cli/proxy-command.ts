@@ -81,15 +81,18 @@ async function openProxy(
   await mkdir(spoolDirectory, { recursive: true, mode: PRIVATE_FOLDER }).catch((cause: unknown) => {
     throw fileError(cause, `use the spool "${spoolDirectory}"`, "or choose another folder with --spool-dir");
   });
-  const isAllowed = (name: string) =>
-    allow.length === 0 ||
-    allow.some((prefix) => name === prefix || name.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`));
+  const repositoryOf = (name: string) => {
+    const repository = canonicalRepository(target.host, name);
+    const isAllowed =
+      allow.length === 0 || allow.some((prefix) => isWithin(prefix, name) || isWithin(prefix, repository));
+    return isAllowed ? repository : undefined;
+  };
   const proxy = startProxy({
     ...options,
     registry,
     host: target.host,
     locks,
-    repositoryOf: (name) => (isAllowed(name) ? canonicalRepository(target.host, name) : undefined),
+    repositoryOf,
     spoolDirectory,
     port: command.port ?? (command.command.length > 0 ? 0 : DEFAULT_PORT),
     signal,
@@ -101,6 +104,11 @@ async function openProxy(
       inUse[Symbol.dispose]();
     },
   };
+}
+
+/** Tells whether a repository is `team/app`, or begins with `team/app/`. The slash may be left out. */
+function isWithin(prefix: string, repository: string): boolean {
+  return repository === prefix || repository.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`);
 }
 
 /** Says what to type next. The engine of Docker Desktop runs in a machine of its own, which has another name for this one. */
