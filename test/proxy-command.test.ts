@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { parseInvocation } from "../src/cli/invocation.ts";
+import { servedRepository } from "../src/cli/proxy-command.ts";
 import type { ProxyCommand } from "../src/cli/proxy-program.ts";
 import { exitCodeOf, PushError } from "../src/errors.ts";
 import { digestOf } from "../src/oci/digest.ts";
@@ -216,6 +217,14 @@ const LEAVE = `
   // By the second answer, the proxy has seen that the connection was closed.
   for (const _ of [1, 2]) await isThere();
   console.log("gone");`;
+
+test("Docker Hub's images are allowed by either name, and asked for by the long one", () => {
+  for (const prefix of ["alpine", "library/alpine", "library/", "library"])
+    expect(servedRepository("docker.io", [prefix], "alpine")).toBe("library/alpine");
+  expect(servedRepository("docker.io", ["library/"], "me/app")).toBeUndefined();
+  expect(servedRepository("docker.io", [], "alpine")).toBe("library/alpine");
+  expect(servedRepository("registry.example.com", ["library"], "alpine")).toBeUndefined();
+});
 
 describe("a proxy beside a command", () => {
   test("puts its address in every argument, on a free port, and lets the command push", async () => {

@@ -81,18 +81,12 @@ async function openProxy(
   await mkdir(spoolDirectory, { recursive: true, mode: PRIVATE_FOLDER }).catch((cause: unknown) => {
     throw fileError(cause, `use the spool "${spoolDirectory}"`, "or choose another folder with --spool-dir");
   });
-  const repositoryOf = (name: string) => {
-    const repository = canonicalRepository(target.host, name);
-    const isAllowed =
-      allow.length === 0 || allow.some((prefix) => isWithin(prefix, name) || isWithin(prefix, repository));
-    return isAllowed ? repository : undefined;
-  };
   const proxy = startProxy({
     ...options,
     registry,
     host: target.host,
     locks,
-    repositoryOf,
+    repositoryOf: (name) => servedRepository(target.host, allow, name),
     spoolDirectory,
     port: command.port ?? (command.command.length > 0 ? 0 : DEFAULT_PORT),
     signal,
@@ -106,9 +100,17 @@ async function openProxy(
   };
 }
 
-/** Tells whether a repository is `team/app`, or begins with `team/app/`. The slash may be left out. */
-function isWithin(prefix: string, repository: string): boolean {
-  return repository === prefix || repository.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`);
+/**
+ * Returns the registry's repository for a client's name. Undefined if it begins with none of the prefixes, of which there
+ * are some. Docker Hub's `alpine` and `library/alpine` are one.
+ */
+export function servedRepository(host: string, allow: readonly string[], name: string): string | undefined {
+  const repository = canonicalRepository(host, name);
+  const begins = (prefix: string) => (each: string) =>
+    each === prefix || each.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`);
+  return allow.length === 0 || allow.some((prefix) => [name, repository].some(begins(prefix)))
+    ? repository
+    : undefined;
 }
 
 /** Says what to type next. The engine of Docker Desktop runs in a machine of its own, which has another name for this one. */
