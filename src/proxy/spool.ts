@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestHasher } from "../oci/digest.ts";
+import { LEAST_TAIL_BYTES } from "../registry/upload/chunk-size.ts";
 import type { Outgoing } from "../registry/upload/outgoing.ts";
 import { PRIVATE_FILE } from "../store/own-file.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
@@ -25,6 +26,8 @@ export type Spool = {
 export type SpoolFile = Outgoing &
   AsyncDisposable & {
     readonly sizeBytes: number;
+    /** Notes what the client says of the blob that it is about to send. The end is given out once that is verified. */
+    declare(said: Descriptor): void;
     /** Waits for room, and adds bytes. Throws `FILE_FAILED`, and what the file was failed with. */
     append(piece: Uint8Array): Promise<void>;
     /** Ends the blob. Throws `CONTENT_MISMATCH`, which also fails the file, for another digest. */
@@ -50,12 +53,8 @@ export function openSpool(directory: string, limitBytes: number): Spool {
   };
 }
 
-/**
- * Opens a file in the spool. Throws `FILE_FAILED`.
- *
- * @param declared what the client says of the blob. Its last bytes are given out when they have been verified
- */
-export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promise<SpoolFile> {
+/** Opens a file in the spool. Throws `FILE_FAILED`. */
+export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
   const place = temporaryFile(spool.directory, "spool");
   const failed = (cause: unknown) => fileError(cause, `write to the spool "${spool.directory}"`, OTHER_SPOOL);
   const handle = await open(place.path, "wx", PRIVATE_FILE).catch((cause: unknown) => {
@@ -64,7 +63,7 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
   const hasher = digestHasher();
   const end = Promise.withResolvers<Descriptor>();
   end.promise.catch(() => undefined);
-  let descriptor = declared;
+  let descriptor: Descriptor | undefined;
   let sizeBytes = 0;
   let failure: Error | undefined;
   let isComplete = false;
@@ -96,8 +95,11 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
     get sizeBytes() {
       return sizeBytes;
     },
+    declare(said) {
+      descriptor = said;
+    },
     async slice(from, to, least = to) {
-      const mostBytes = declared === undefined ? Number.POSITIVE_INFINITY : declared.size - 1;
+      const mostBytes = (descriptor?.size ?? Number.POSITIVE_INFINITY) - LEAST_TAIL_BYTES;
       while (!isComplete && (sizeBytes < least || least > mostBytes)) {
         if (failure !== undefined) throw failure;
         await grown.promise;
@@ -110,11 +112,8 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
       await awaitRoom(spool, file, () => failure);
       if (failure !== undefined) throw failure;
       hasher.update(piece);
-      await handle.write(piece).catch((cause: unknown) => {
-        const error = failed(cause);
-        if (error instanceof Error) file.fail(error);
-        throw error;
-      });
+      await handle.appendFile(piece).catch((cause: unknown) => file.fail(failed(cause) as Error));
+      if (failure !== undefined) throw failure;
       sizeBytes += piece.length;
       spool.usedBytes += piece.length;
       wake();
@@ -123,7 +122,7 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
       if (failure !== undefined) throw failure;
       const actual = hasher.digest();
       await close();
-      if (actual !== digest || (declared !== undefined && declared.size !== sizeBytes)) {
+      if (actual !== digest) {
         const error = new PushError(
           "CONTENT_MISMATCH",
           `The blob was sent as ${digest}, but its ${sizeBytes} bytes are ${actual}.`,
