@@ -1,4 +1,4 @@
-import { pullScope } from "../registry/auth/scope.ts";
+import { deleteScope, pullScope } from "../registry/auth/scope.ts";
 import { expectStatus } from "../registry/http/expect-status.ts";
 import { open } from "../registry/http/send.ts";
 import { type RegistryRequest, type RegistryResponse, readAnswer } from "../registry/http/send-once.ts";
@@ -53,7 +53,12 @@ export async function relay(at: Repository, url: URL, client: Request, call: Cal
 
 /** Passes on a request to delete something. */
 export async function relayDelete(at: Repository, url: URL, call: Call): Promise<Response> {
-  const response = await ask(at, { method: "DELETE", url }, [200, 202, 204], call);
+  const response = await ask(
+    at,
+    { method: "DELETE", url, scopes: [deleteScope(at.name)] },
+    [200, 202, 204],
+    call,
+  );
   await readAnswer(at.registry, response);
   return respond(202);
 }
