@@ -1,6 +1,7 @@
 /** The command `proxy`: its arguments, and whole processes. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { parseInvocation } from "../src/cli/invocation.ts";
 import { servedRepository } from "../src/cli/proxy-command.ts";
@@ -490,6 +491,20 @@ describe("a proxy without a command", () => {
     expect(stderr).toContain("does not accept this user name and password");
     expect(stderr).not.toContain("Listening");
     expect(stderr).not.toContain("wrong-password");
+  });
+
+  test("removes from the spool what a killed proxy left there", async () => {
+    await using setup = await setUp();
+    const dead = Bun.spawnSync(["true"]).pid;
+    const host = hostname().replace(/[^A-Za-z0-9]+/g, "_");
+    const spool = join(setup.cwd, "spool");
+    const id = crypto.randomUUID();
+    const names = [`spool-${host}-${dead}-${id}.tmp`, `spool-${host}-${process.pid}-${id}.tmp`, "theirs"];
+    for (const name of names) await Bun.write(join(spool, name), "bytes");
+    const { code } = await setup.run(["--spool-dir", "spool", ...script("")]);
+    expect(code).toBe(0);
+    const left = await readdir(spool);
+    expect(names.filter((name) => left.includes(name))).toEqual(names.slice(1));
   });
 
   test("refuses a spool that is no folder", async () => {

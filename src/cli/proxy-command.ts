@@ -10,7 +10,9 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import type { Report } from "../report/events.ts";
 import { plainReport } from "../report/plain.ts";
 import type { Retry } from "../retry.ts";
+import { CACHE_IN_USE, type Lock, openLocks } from "../store/locks.ts";
 import { PRIVATE_FOLDER } from "../store/own-file.ts";
+import { sweepTemporaryFiles } from "../store/temporary-file.ts";
 import { readCredentials } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { ProxyCommand } from "./proxy-program.ts";
@@ -78,9 +80,7 @@ async function openProxy(
   const { cache, locks, inUse } = await useCache(options, signal);
   const onRetry = (retry: Retry) => report({ type: "retry", title: undefined, ...retry });
   const registry = await connectRegistry(options, cache, { signal, onRetry });
-  await mkdir(spoolDirectory, { recursive: true, mode: PRIVATE_FOLDER }).catch((cause: unknown) => {
-    throw fileError(cause, `use the spool "${spoolDirectory}"`, "or choose another folder with --spool-dir");
-  });
+  const spoolInUse = await useSpool(spoolDirectory, signal);
   const proxy = startProxy({
     ...options,
     registry,
@@ -95,9 +95,22 @@ async function openProxy(
     ...proxy,
     async [Symbol.asyncDispose]() {
       await proxy[Symbol.asyncDispose]();
+      spoolInUse[Symbol.dispose]();
       inUse[Symbol.dispose]();
     },
   };
+}
+
+/** Opens the spool, and removes what killed processes have left there. Throws `FILE_FAILED`. */
+async function useSpool(directory: string, signal: AbortSignal): Promise<Lock> {
+  try {
+    await mkdir(directory, { recursive: true, mode: PRIVATE_FOLDER });
+    await sweepTemporaryFiles(directory);
+  } catch (cause) {
+    throw fileError(cause, `use the spool "${directory}"`, "or choose another folder with --spool-dir");
+  }
+  // Without locks, nobody sweeps.
+  return openLocks(directory, signal, () => {}).take(CACHE_IN_USE, () => {}, "shared");
 }
 
 /**
