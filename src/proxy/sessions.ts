@@ -164,7 +164,8 @@ async function receive(context: Context, session: Session, request: Request): Pr
     }
   } catch (error) {
     const mayGoOn = request.signal.aborted && file.descriptor === undefined;
-    if (!mayGoOn) dropSession(context, session);
+    if (mayGoOn) file.pause();
+    else dropSession(context, session);
     throw error;
   } finally {
     session.isBusy = false;

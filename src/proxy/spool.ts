@@ -34,6 +34,8 @@ export type SpoolFile = Outgoing &
     finish(digest: Digest): Promise<Descriptor>;
     /** Waits for another upload of the same blob, which may itself wait for room. */
     wait(): void;
+    /** Lets another file grow beyond the limit: no client goes on with this one for now. */
+    pause(): void;
     /** Breaks the blob off, for its reader and its writer. */
     fail(error: Error): void;
   };
@@ -77,7 +79,7 @@ export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
     announce(spool);
   };
   const close = async () => {
-    if (spool.favoured === file) spool.favoured = undefined;
+    file.pause();
     if (!isClosed) {
       isClosed = true;
       await handle.close();
@@ -142,9 +144,14 @@ export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
       spool.leaving.delete(file);
       announce(spool);
     },
+    pause() {
+      if (spool.favoured === file) spool.favoured = undefined;
+      announce(spool);
+    },
     fail(error) {
       failure ??= error;
       end.reject(error);
+      file.pause();
       wake();
     },
     async [Symbol.asyncDispose]() {

@@ -355,6 +355,64 @@ describe("a client that vanishes", () => {
   });
 });
 
+describe("a mount", () => {
+  const mount = (proxy: TestProxy, digest: string, from?: string) =>
+    proxy.request(
+      `/v2/team/other/blobs/uploads/?mount=${digest}${from === undefined ? "" : `&from=${from}`}`,
+      { method: "POST" },
+    );
+
+  test("takes a blob from another repository, which is found there afterwards", async () => {
+    await using registry = await startTestRegistry();
+    await using proxy = await startTestProxy(registry);
+    const bytes = seededBytes(3000, 40);
+    await pushBlob(proxy, bytes);
+    const mounted = await mount(proxy, digestOf(bytes), "team/app");
+    const { headers } = mounted;
+    const location = `/v2/team/other/blobs/${digestOf(bytes)}`;
+    expect([mounted.status, headers.get("location")]).toEqual([201, location]);
+    expect(headers.get("docker-content-digest")).toBe(digestOf(bytes));
+    await expectArrived(registry, proxy, bytes, "team/other");
+    expect(registry.recorded("close-upload").length).toBe(1);
+  });
+
+  test.each([
+    ["that is not there", `sha256:${"1".repeat(64)}`, "team/app"],
+    ["from nowhere", `sha256:${"1".repeat(64)}`, undefined],
+    ["from what is no repository", `sha256:${"1".repeat(64)}`, "../Team"],
+    ["of what is no digest", "sha256:1", "team/app"],
+  ])("of a blob %s begins an upload", async (_, digest, from) => {
+    await using registry = await startTestRegistry();
+    await using proxy = await startTestProxy(registry);
+    const begun = await mount(proxy, digest, from);
+    expect(begun.status).toBe(202);
+    const bytes = seededBytes(3000, 41);
+    const place = begun.headers.get("location") ?? "";
+    expect((await close(proxy, place, digestOf(bytes), bytes)).status).toBe(201);
+    await expectArrived(registry, proxy, bytes, "team/other");
+    // The upload that the registry began for the mount is gone.
+    const begunThere = registry.recorded("start-upload").length;
+    expect(registry.recorded("cancel-upload").length).toBe(begunThere - 1);
+  });
+
+  test("does not wait for other uploads longer than its client", async () => {
+    const gate = Promise.withResolvers<void>();
+    const intercept: Intercept = async (_, kind) => {
+      if (kind === "close-upload") await gate.promise;
+      return undefined;
+    };
+    await using registry = await startTestRegistry({ intercept });
+    await using proxy = await startTestProxy(registry, { parallel: 1, answerMs: 20 });
+    const bytes = seededBytes(3000, 42);
+    expect((await pushBlob(proxy, bytes)).status).toBe(201);
+    const begun = await mount(proxy, `sha256:${"1".repeat(64)}`, "team/app");
+    expect(begun.status).toBe(202);
+    await proxy.request(begun.headers.get("location") ?? "", { method: "DELETE" });
+    gate.resolve();
+    await expectArrived(registry, proxy, bytes);
+  });
+});
+
 describe("a registry that refuses", () => {
   test.each<[string, Intercept, number, string]>([
     ["the rights", faultAlways("start-upload", answering(403)), 403, "DENIED"],
