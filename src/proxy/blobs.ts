@@ -1,4 +1,4 @@
-import type { Digest } from "../oci/digest.ts";
+import { type Digest, isDigest } from "../oci/digest.ts";
 import { isRepository } from "../oci/reference.ts";
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { blobUrl, type Call, type Repository } from "../registry/registry.ts";
@@ -6,7 +6,6 @@ import { tryMount } from "../registry/upload/begin.ts";
 import { refuse, respond } from "./answers.ts";
 import type { Context } from "./context.ts";
 import { relay } from "./relay.ts";
-import { isSha256 } from "./route.ts";
 import { MEDIA_TYPE } from "./spool.ts";
 
 /** HEAD, GET: a blob, which may still be on its way to the registry. */
@@ -18,7 +17,7 @@ export async function readBlob(
   call: Call,
 ): Promise<Response> {
   const url = blobUrl(at, digest as Digest);
-  if (!isSha256(digest)) return relay(at, url, request, call);
+  if (!isDigest(digest)) return relay(at, url, request, call);
   const commit = context.commits.find(at.name, digest);
   if (commit !== undefined && commit.failure === undefined) {
     if (request.method === "HEAD") return found(digest, commit.descriptor.size);
@@ -79,7 +78,7 @@ export async function mount(
   const digest = searchParams.get("mount") ?? "";
   const name = searchParams.get("from") ?? "";
   const from = isRepository(name) ? context.repositoryOf(name) : undefined;
-  if (!isSha256(digest) || from === undefined) return undefined;
+  if (!isDigest(digest) || from === undefined) return undefined;
   const commit = context.commits.find(from, digest);
   // The mount waits for a blob that is still on its way.
   const arrived = commit?.done.catch(() => undefined) ?? Promise.resolve();

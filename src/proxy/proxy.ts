@@ -1,5 +1,5 @@
-import { messageOf, PushError } from "../errors.ts";
-import type { Digest } from "../oci/digest.ts";
+import { messageOf, PushError, statusOf } from "../errors.ts";
+import { type Digest, isDigest } from "../oci/digest.ts";
 import { pullScope } from "../registry/auth/scope.ts";
 import { blobUrl, type Call, listUrl } from "../registry/registry.ts";
 import { slots } from "../registry/slots.ts";
@@ -12,8 +12,8 @@ import { type Context, callOf, type ProxyOptions, repositoryAt } from "./context
 import { readList } from "./lists.ts";
 import { deleteManifest, readManifest, writeManifest } from "./manifests.ts";
 import { readReferrers } from "./referrers.ts";
-import { isMissing, relayDelete } from "./relay.ts";
-import { isSha256, type Route, routeOf } from "./route.ts";
+import { relayDelete } from "./relay.ts";
+import { type Route, routeOf } from "./route.ts";
 import {
   addBytes,
   beginSession,
@@ -114,7 +114,7 @@ async function answer(context: Context, request: Request, port: number): Promise
   } catch (error) {
     // Nobody reads the answer.
     if (request.signal.aborted) return refuse(499, "UNKNOWN", "The client has gone.");
-    if (!isMissing(error)) context.told.refusal = error;
+    if (statusOf(error) !== 404) context.told.refusal = error;
     return refuseFor(error);
   }
 }
@@ -144,7 +144,7 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
       );
     case "referrers": {
       const { digest } = route;
-      if (!isRead || !isSha256(digest)) break;
+      if (!isRead || !isDigest(digest)) break;
       return inTime(context, request, (call) => readReferrers(at, digest, url, call));
     }
     case "blob":
@@ -174,7 +174,7 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
       }
       const digest = url.searchParams.get("digest") ?? "";
       if (method !== "PUT") break;
-      if (!isSha256(digest)) return refuseDigest(digest);
+      if (!isDigest(digest)) return refuseDigest(digest);
       return closeSession(context, session, digest, request);
     }
   }
@@ -195,7 +195,7 @@ async function begin(
 ): Promise<Response> {
   const at = repositoryAt(context, repository);
   const digest = url.searchParams.get("digest");
-  if (digest !== null && !isSha256(digest)) return refuseDigest(digest);
+  if (digest !== null && !isDigest(digest)) return refuseDigest(digest);
   if (digest !== null) return takeWhole(context, name, at, digest, request);
   const mounted = url.searchParams.has("mount")
     ? await inTime(context, request, (call) => mount(context, at, url, call))

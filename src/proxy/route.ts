@@ -1,4 +1,3 @@
-import type { Digest } from "../oci/digest.ts";
 import { isRepository, isTag } from "../oci/reference.ts";
 
 /** What a request of the distribution API is about. */
@@ -14,8 +13,6 @@ export type Route =
 
 /** Longer than any algorithm's: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests */
 const DIGEST = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{1,200}$/;
-
-const SHA256 = /^sha256:[0-9a-f]{64}$/;
 
 /**
  * Reads the path of a request. Undefined for a path that the API does not have.
@@ -43,9 +40,4 @@ function routeIn(name: string, rest: string): Route | undefined {
   if ((kind === "blobs" || kind === "referrers") && DIGEST.test(last))
     return { kind: kind === "blobs" ? "blob" : "referrers", name, digest: last };
   return undefined;
-}
-
-/** Tells whether text is a digest that can be checked here. */
-export function isSha256(text: string): text is Digest {
-  return SHA256.test(text);
 }

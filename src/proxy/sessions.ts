@@ -4,35 +4,15 @@ import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../registry/registry.ts";
 import type { NamedBlob } from "../registry/upload/outgoing.ts";
 import { refuse, respond, within } from "./answers.ts";
-import type { Context } from "./context.ts";
+import type { Context, Session } from "./context.ts";
 import { MEDIA_TYPE, openSpoolFile, type SpoolFile } from "./spool.ts";
 import { sendGrowing, sendNamed } from "./transfer.ts";
-
-/** An upload of a client: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs */
-export type Session = {
-  readonly id: string;
-  /** The client's name for the repository. */
-  readonly name: string;
-  readonly at: Repository;
-  readonly file: SpoolFile;
-  /** The upload to the registry, once it has begun. */
-  transfer: Promise<Descriptor> | undefined;
-  /** Ends a transfer so that the same blob resumes it. */
-  readonly abandon: AbortController;
-  /** A request adds bytes. */
-  isBusy: boolean;
-  /** Set when the session is over. */
-  isOver: boolean;
-  idle: Timer | undefined;
-};
 
 /** More uploads at a time are an accident, or an attack. */
 const MAX_SESSIONS = 1000;
 
 /** A smaller blob is sent when it is whole: one request does, and its digest is known. */
 const LEAST_GROWING_BYTES = 5 * 1024 * 1024;
-
-const WRITE_BYTES = 256 * 1024;
 
 /** Begins an upload of a client. */
 async function openSession(context: Context, name: string, at: Repository): Promise<Session | Response> {
@@ -177,9 +157,9 @@ async function receive(context: Context, session: Session, request: Request): Pr
   session.isBusy = true;
   clearTimeout(session.idle);
   try {
-    for await (const pieces of gather(request.body)) {
-      if (file.sizeBytes === 0) context.onBlob(Buffer.concat(pieces));
-      await file.append(pieces);
+    for await (const piece of request.body ?? []) {
+      if (file.sizeBytes === 0) context.onBlob(piece);
+      await file.append(piece);
       if (session.transfer === undefined && file.sizeBytes >= LEAST_GROWING_BYTES)
         begin(session, sendGrowing(context, session.at, file));
     }
@@ -192,21 +172,6 @@ async function receive(context: Context, session: Session, request: Request): Pr
     session.isBusy = false;
     if (!session.isOver) rest(context, session);
   }
-}
-
-/** Gathers the pieces of a body, which have some 64 KiB: each write to the spool has its price. */
-async function* gather(body: Request["body"]): AsyncGenerator<Uint8Array[]> {
-  let pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of body ?? []) {
-    pieces.push(piece);
-    size += piece.length;
-    if (size < WRITE_BYTES) continue;
-    yield pieces;
-    pieces = [];
-    size = 0;
-  }
-  if (size > 0) yield pieces;
 }
 
 function rest(context: Context, session: Session): void {

@@ -29,7 +29,7 @@ export type SpoolFile = Outgoing &
     /** Notes what the client says of the blob that it is about to send. The end is given out once that is verified. */
     declare(said: Descriptor): void;
     /** Waits for room, and adds bytes. Throws `FILE_FAILED`, and what the file was failed with. */
-    append(pieces: readonly Uint8Array[]): Promise<void>;
+    append(piece: Uint8Array): Promise<void>;
     /** Ends the blob. Throws `CONTENT_MISMATCH`, which also fails the file, for another digest. */
     finish(digest: Digest): Promise<Descriptor>;
     /** Waits for another upload of the same blob, which may itself wait for room. */
@@ -73,11 +73,6 @@ export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
   let isWaiting = false;
   let grown = Promise.withResolvers<void>();
 
-  const write = async (pieces: readonly Uint8Array[], size: number) => {
-    const { bytesWritten } = await handle.writev(pieces);
-    // A full disk takes a part, and says so at the next try.
-    if (bytesWritten < size) await handle.appendFile(Buffer.concat(pieces).subarray(bytesWritten));
-  };
   const wake = () => {
     grown.resolve();
     grown = Promise.withResolvers();
@@ -115,15 +110,14 @@ export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
       const thereBytes = isComplete ? sizeBytes : Math.min(sizeBytes, mostBytes);
       return Bun.file(place.path).slice(from, Math.max(from, Math.min(to, thereBytes)));
     },
-    async append(pieces) {
+    async append(piece) {
       await awaitRoom(spool, file, () => failure);
       if (failure !== undefined) throw failure;
-      for (const piece of pieces) hasher.update(piece);
-      const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      await write(pieces, size).catch((cause: unknown) => file.fail(failed(cause) as Error));
+      hasher.update(piece);
+      await handle.appendFile(piece).catch((cause: unknown) => file.fail(failed(cause) as Error));
       if (failure !== undefined) throw failure;
-      sizeBytes += size;
-      spool.usedBytes += size;
+      sizeBytes += piece.length;
+      spool.usedBytes += piece.length;
       wake();
     },
     async finish(digest) {

@@ -128,7 +128,7 @@ describe("a file in the spool", () => {
     const bytes = seededBytes(10_000, 8);
     await using file = await openSpoolFile(openSpool(folder.path, MIB));
     file.declare({ mediaType: "a/b", digest: digestOf(bytes), size: bytes.length });
-    await file.append([bytes]);
+    await file.append(bytes);
     expect((await file.slice(0, 10_001, 5000)).size).toBe(10_000 - 1024);
     const end = file.slice(0, 10_001);
     await file.finish(digestOf(bytes));
@@ -140,7 +140,7 @@ describe("a file in the spool", () => {
     const bytes = seededBytes(10_000, 9);
     await using file = await openSpoolFile(openSpool(folder.path, MIB));
     file.declare({ mediaType: "a/b", digest: digestOf(seededBytes(10_000, 10)), size: bytes.length });
-    await file.append([bytes]);
+    await file.append(bytes);
     const end = rejection(file.slice(0, 10_001));
     expect(await rejection(file.finish(digestOf(bytes.slice(1))))).toMatchObject({
       code: "CONTENT_MISMATCH",
@@ -169,8 +169,8 @@ describe("a disk", () => {
     await using disk = await smallDisk(40_960);
     const file = await openSpoolFile(openSpool(disk.path, MIB));
     await using _file = file;
-    await file.append([new Uint8Array(38_000)]);
-    expect(await rejection(file.append([new Uint8Array(10_000)]))).toMatchObject({ code: "FILE_FAILED" });
+    await file.append(new Uint8Array(38_000));
+    expect(await rejection(file.append(new Uint8Array(10_000)))).toMatchObject({ code: "FILE_FAILED" });
     await rejection(file.finish(digestOf(new Uint8Array(48_000))));
   });
 
