@@ -74,7 +74,7 @@ export function parseProxyCommand(
   }
   const [target = ""] = program.args;
   // No registry has a path.
-  if (dashes < 0 && /^(?:https?:\/\/)?[^/]+\/./.test(target)) return undefined;
+  if (dashes < 0 && /^[^/]+\/./.test(target.replace(/^https?:\/\//, ""))) return undefined;
   if (dashes >= 0 && command.length === 0)
     throw new PushError("USAGE", "No command follows the dashes.", { hint: "See proxy --help." });
   return proxyCommand(target, command, program.opts(), env);
