@@ -8,8 +8,8 @@ import { handmadeImage } from "./handmade-image.ts";
 import { requireParts } from "./parts.ts";
 import { THIS_MACHINE } from "./place.ts";
 import { CLIENTS, type Client, type ClientRole, skopeo } from "./proxy-clients.ts";
-import { type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
-import { SLOW_UPSTREAMS, UPSTREAMS, type Upstream, type UpstreamRole } from "./proxy-upstreams.ts";
+import { startProxyProcess } from "./proxy-process.ts";
+import { SLOW_UPSTREAMS, UPSTREAMS, type UpstreamRole } from "./proxy-upstreams.ts";
 import { readPushed } from "./pushed-image.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 
@@ -25,22 +25,16 @@ const image = handmadeImage(
   LAYER_BYTES.map((bytes) => seededBytes(`proxy ${bytes}`, bytes)),
 );
 
-/** Clients push to one proxy after the other, as to one registry that everybody uses. */
-const lines: { readonly role: UpstreamRole; upstream?: Upstream; proxy?: ProxyProcess }[] = [
-  ...UPSTREAMS,
-  ...(isWhole ? SLOW_UPSTREAMS : []),
-].map((role) => ({ role }));
+const upstreams = [...UPSTREAMS, ...(isWhole ? SLOW_UPSTREAMS : [])];
 
-const resources = new AsyncDisposableStack();
-beforeAll(async () => {
-  for (const line of lines) {
-    line.upstream = resources.use(await line.role.start());
-    line.proxy = resources.use(await startProxyProcess(line.upstream.registry, line.upstream.env));
-  }
-});
-afterAll(() => resources.disposeAsync());
-
-let repositories = 0;
+/** Starts a registry that nobody has used, from which nothing can be mounted, and a proxy before it. */
+async function openLine(role: UpstreamRole) {
+  await using resources = new AsyncDisposableStack();
+  const upstream = resources.use(await role.start());
+  const proxy = resources.use(await startProxyProcess(upstream.registry, upstream.env));
+  const owned = resources.move();
+  return { upstream, proxy, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
 
 const AT_ONCE = 10;
 
@@ -53,15 +47,15 @@ function testClient({ start, keepsLayers }: ClientRole): void {
   });
   afterAll(() => client[Symbol.asyncDispose]());
 
-  for (const line of lines) {
-    test(`an image goes through the proxy to ${line.role.title}, and comes back the same`, async () => {
-      const { upstream, proxy } = line as Required<typeof line>;
-      const name = `clients/number-${++repositories}`;
-      const reference = `${proxy.host}/${name}:v1`;
+  for (const role of upstreams) {
+    test(`an image goes through the proxy to ${role.title}, and comes back the same`, async () => {
+      await using line = await openLine(role);
+      const { upstream, proxy } = line;
+      const reference = `${proxy.host}/team/app:v1`;
       const pushed = await client.push(reference).catch(async (error) => {
         throw new Error(`${error}\nThe proxy said:\n${await proxy.log()}`);
       });
-      const { digest, diffIds } = await readPushed(`${upstream.direct}/v2/${name}`, "v1");
+      const { digest, diffIds } = await readPushed(`${upstream.direct}/v2/team/app`, "v1");
       expect(pushed).toBe(digest);
       if (keepsLayers) expect(diffIds).toEqual([image.diffIds]);
       expect(await client.pull(reference)).toBe(digest);
@@ -71,9 +65,10 @@ function testClient({ start, keepsLayers }: ClientRole): void {
 }
 
 const hasSkopeo = requireParts("skopeo");
-for (const line of lines.filter(() => hasSkopeo && isWhole)) {
-  test(`${AT_ONCE} images go through the proxy to ${line.role.title} at once`, async () => {
-    const { upstream, proxy } = line as Required<typeof line>;
+for (const role of upstreams.filter(() => hasSkopeo && isWhole)) {
+  test(`${AT_ONCE} images go through the proxy to ${role.title} at once`, async () => {
+    await using line = await openLine(role);
+    const { upstream, proxy } = line;
     const push = async (_: unknown, i: number) => {
       const layers = [seededBytes(`large ${i}`, 12_000_000), seededBytes(`small ${i}`, 3000)];
       const one = handmadeImage("team/app:v1", layers);
