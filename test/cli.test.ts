@@ -377,13 +377,16 @@ describe("help and version", () => {
     const names = await environmentNames();
     expect(names.length).toBeGreaterThanOrEqual(8);
     for (const name of names) expect(help).toContain(name);
-    const flags = [
-      ...(await Bun.file(join(import.meta.dir, "../src/cli/push-program.ts")).text()).matchAll(
-        /"(?:-\w, )?(--[a-z-]+)/g,
-      ),
-    ];
-    expect(flags.length).toBeGreaterThanOrEqual(8);
+    const files = ["push-program.ts", "registry-flags.ts"].map((name) =>
+      Bun.file(join(import.meta.dir, "../src/cli", name)).text(),
+    );
+    const flags = [...(await Promise.all(files)).join("").matchAll(/"(?:-\w, )?(--[a-z-]+)/g)];
+    expect(flags.length).toBeGreaterThanOrEqual(15);
     for (const [, flag = "?"] of flags) expect(help).toContain(flag);
+  });
+
+  test("the help names the other commands", () => {
+    for (const command of ["cache", "proxy"]) expect(textOf(["--help"])).toContain(`index.ts ${command} `);
   });
 
   test("the examples in the help are valid", () => {
@@ -534,7 +537,12 @@ describe("the program", () => {
 /** The variables that the program reads, by its own text, and the one that Bun reads for it. */
 async function environmentNames(): Promise<string[]> {
   const names = new Set<string>(["NODE_EXTRA_CA_CERTS"]);
-  for (const file of ["index.ts", "src/cli/invocation.ts", "src/cli/credentials.ts"]) {
+  for (const file of [
+    "index.ts",
+    "src/cli/invocation.ts",
+    "src/cli/registry-flags.ts",
+    "src/cli/credentials.ts",
+  ]) {
     const text = await Bun.file(join(import.meta.dir, "..", file)).text();
     const reads =
       /(?:variable\(|\benv\[|process\.env\[|setting\("--[a-z-]+", flags\.\w+,)\s*"([A-Z_]+)"|process\.env\.([A-Z_]+)/g;

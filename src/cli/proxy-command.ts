@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { constants } from "node:os";
-import { exitCodeOf, fileError, messageOf, PushError } from "../errors.ts";
+import { fileError, messageOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { canonicalRepository } from "../oci/reference.ts";
 import { type ProxyServer, startProxy } from "../proxy/proxy.ts";
@@ -22,9 +22,10 @@ const DEFAULT_PORT = 5050;
 const BESIDE_A_COMMAND = ["retry", "notice", "pushed"];
 
 /**
- * Runs a proxy until it is stopped, or as long as a command runs. Throws what connecting and listening throw.
+ * Runs a proxy until it is stopped, or as long as a command runs. Throws what connecting and listening throw, and
+ * `INTERRUPTED` where that cuts off a push.
  *
- * @returns the exit code: the command's, unless a blob that it pushed was lost
+ * @returns the exit code: the command's, unless a blob was lost
  */
 export async function runProxy(
   command: ProxyCommand,
@@ -39,15 +40,21 @@ export async function runProxy(
     if (!isBeside || BESIDE_A_COMMAND.includes(event.type)) lines.report(event);
   };
   await using proxy = await openProxy(command, env, report, stop);
-  if (command.command.length === 0) {
+  let isCutOff = false;
+  stop.addEventListener("abort", () => {
+    isCutOff = proxy.isBusy();
+  });
+  let exitCode = 0;
+  if (command.command.length > 0) exitCode = await runBeside(command.command, proxy, env, stop);
+  else {
     for (const line of greeting(proxy.port, command.target.host, process.platform)) writeLine(line);
     await aborted(stop);
-    return 0;
   }
-  const exitCode = await runBeside(command.command, proxy, env, stop);
-  const failures = stop.aborted ? [] : await proxy.settled();
-  for (const failure of failures) writeLine(`Error: ${messageOf(failure)}`);
-  return exitCode === 0 && failures.length > 0 ? exitCodeOf(failures[0]) : exitCode;
+  const failures = await proxy.settled();
+  for (const { message } of failures) writeLine(`Error: ${message}`);
+  if (exitCode !== 0) return exitCode;
+  if (isCutOff) throw stop.reason;
+  return failures.length > 0 ? 1 : 0;
 }
 
 async function openProxy(
@@ -119,7 +126,7 @@ async function runBeside(
   if (path === null) throw new PushError("USAGE", `There is no command "${name}".`);
   // The command needs no password of the registry: the proxy has it.
   const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...rest } = env;
-  const child = Bun.spawn([path, ...args], { env: rest, stdio: ["inherit", "inherit", "inherit"] });
+  const child = spawn([path, ...args], name, rest);
   // At a terminal, Ctrl-C reaches the command by itself. It may take its time to end.
   const onStop = () => child.kill("SIGTERM");
   stop.addEventListener("abort", onStop);
@@ -127,6 +134,14 @@ async function runBeside(
   stop.removeEventListener("abort", onStop);
   const { exitCode, signalCode } = child;
   return exitCode ?? 128 + (constants.signals[signalCode as NodeJS.Signals] ?? 0);
+}
+
+function spawn(command: readonly string[], name: string, env: Environment) {
+  try {
+    return Bun.spawn([...command], { env, stdio: ["inherit", "inherit", "inherit"] });
+  } catch (cause) {
+    throw new PushError("USAGE", `The command "${name}" cannot be run: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

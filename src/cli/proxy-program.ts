@@ -65,19 +65,39 @@ export function parseProxyCommand(
   const program = proxyProgram((out) => {
     text += out;
   });
+  let failure: CommanderError | undefined;
   try {
     program.parse([...own], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return text;
-    throw usageError(error);
+    failure = error;
   }
-  const [target = ""] = program.args;
-  // No registry has a path.
-  if (dashes < 0 && /^[^/]+\/./.test(target.replace(/^https?:\/\//, ""))) return undefined;
+  // No registry has a path. The flags may be a push's.
+  const isCommand = dashes >= 0 || failure?.code === "commander.excessArguments";
+  if (!isCommand && program.args.some(hasRepository)) return undefined;
+  if (failure !== undefined) throw explain(failure);
   if (dashes >= 0 && command.length === 0)
     throw new PushError("USAGE", "No command follows the dashes.", { hint: "See proxy --help." });
-  return proxyCommand(target, command, program.opts(), env);
+  return proxyCommand(program.args[0] ?? "", command, program.opts(), env);
+}
+
+function hasRepository(target: string): boolean {
+  return /^[^/]+\/./.test(target.replace(/^https?:\/\//, ""));
+}
+
+function explain(error: CommanderError): PushError {
+  if (error.code === "commander.missingArgument") {
+    return new PushError("USAGE", "No registry was named.", {
+      hint: "Name the one to pass everything on to: bun run index.ts proxy registry.example.com",
+    });
+  }
+  if (error.code === "commander.excessArguments") {
+    return new PushError("USAGE", "There are more arguments than a registry.", {
+      hint: "Write two dashes before a command: proxy registry.example.com -- docker push {}/my/app:v1",
+    });
+  }
+  return usageError(error);
 }
 
 function proxyProgram(writeOut: (text: string) => void): Command {

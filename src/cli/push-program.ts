@@ -27,6 +27,10 @@ What earlier pushes left in the cache, and how it is pruned:
   bun run index.ts cache prune --older-than 30d
   bun run index.ts cache --help
 
+A registry on this machine for docker push and others, which sends their layers on in chunks:
+  bun run index.ts proxy registry.example.com
+  bun run index.ts proxy --help
+
 Environment only:
   REGISTRY_JWT_TOKEN   the password, or a token in its place; without it, the password is read from standard input
   SKIP_AUTH            any value: push without user and password

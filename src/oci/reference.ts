@@ -79,14 +79,24 @@ export function parseReference(text: string): Reference {
 
 /** Parses a registry's name. Throws `REFERENCE_INVALID`. */
 export function parseRegistry(text: string): Registry {
-  // The name of any repository will do.
-  const { scheme, host } = parseReference(`${text.replace(/\/$/, "")}/app`);
-  return { scheme, host };
+  const [, scheme, host = ""] = /^(?:(https?):\/\/)?([^/]*)\/?$/.exec(text) ?? [];
+  if ((scheme === undefined && !looksLikeHost(host)) || !isHost(host)) {
+    // A text with an @ may contain a password.
+    const shown = text.includes("@") ? "What you named" : `"${text}"`;
+    throw new PushError("REFERENCE_INVALID", `${shown} is no registry.`, {
+      hint: 'Write its host alone: "registry.example.com" or "localhost:5000".',
+    });
+  }
+  return { scheme: scheme as Reference["scheme"], host: canonicalHost(host.toLowerCase()) };
 }
 
-function canonicalName(host: string, repository: string): Pick<Reference, "host" | "repository"> {
-  const name = host === DOCKER_HUB_ALIAS ? DOCKER_HUB : host;
-  return { host: name, repository: canonicalRepository(name, repository) };
+function canonicalName(text: string, repository: string): Pick<Reference, "host" | "repository"> {
+  const host = canonicalHost(text);
+  return { host, repository: canonicalRepository(host, repository) };
+}
+
+function canonicalHost(host: string): string {
+  return host === DOCKER_HUB_ALIAS ? DOCKER_HUB : host;
 }
 
 /** Expands Docker Hub names as Docker does: `docker.io/alpine` becomes `docker.io/library/alpine`. */
@@ -109,9 +119,13 @@ function looksLikeHost(text: string): boolean {
   return text.includes(".") || text.includes(":") || text.toLowerCase() === "localhost";
 }
 
+function isHost(text: string): boolean {
+  const [host, port = "443"] = HOST.exec(text) ?? [];
+  return host !== undefined && Number(port) > 0 && URL.canParse(`https://${host}/`);
+}
+
 function assertHost(host: string, text: string): void {
-  const [isHost, port = "443"] = HOST.exec(host) ?? [];
-  if (isHost && Number(port) > 0 && URL.canParse(`https://${host}/`)) return;
+  if (isHost(host)) return;
   throw invalid(text, `has "${host}" for a registry, which is no host name.`, `Write it like "${EXAMPLE}".`);
 }
 

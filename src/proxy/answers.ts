@@ -1,5 +1,6 @@
 import { messageOf, PushError, RegistryError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
+import { isTransient } from "../registry/http/transient.ts";
 
 const COMMON = { "docker-distribution-api-version": "registry/2.0" };
 
@@ -34,9 +35,8 @@ export function refuseFor(error: unknown): Response {
   return refuse(status, code, toPrintable(message));
 }
 
-/** Statuses of the registry that mean the same for the client. */
-const PASSED_ON: Readonly<Record<number, string>> = {
-  400: "UNKNOWN",
+/** Codes for refusals of the registry that have none. */
+const USUAL_CODES: Readonly<Record<number, string>> = {
   403: "DENIED",
   404: "NAME_UNKNOWN",
   405: "UNSUPPORTED",
@@ -48,9 +48,10 @@ function placeOf(error: PushError): { readonly status: number; readonly code: st
   if (error instanceof RegistryError) {
     const { status, specCodes } = error.answer;
     // The client has no credentials to try again with.
-    if (status === 401) return { status: 403, code: "DENIED" };
-    const usual = PASSED_ON[status];
-    if (usual !== undefined) return { status, code: specCodes[0] ?? usual };
+    if (status === 401 || status === 407) return { status: 403, code: "DENIED" };
+    const said = specCodes.find((code) => /^[A-Z_]{1,40}$/.test(code));
+    if (status >= 400 && status < 500 && !isTransient(error))
+      return { status, code: said ?? USUAL_CODES[status] ?? "UNKNOWN" };
   }
   switch (error.code) {
     case "CONTENT_MISMATCH":

@@ -29,8 +29,11 @@ export async function readBlob(
     return refuse(404, "BLOB_UNKNOWN", "The registry has refused to know this blob: send it.");
   const response = await relay(at, url, request, call);
   const size = await sizeOf(at, url, digest, response, call);
-  if (size !== undefined) context.activity.present(at.name, { digest, size });
-  return size === undefined ? response : found(digest, size);
+  if (size === undefined) return response;
+  // Somebody has brought what failed here.
+  context.commits.forget(at.name, [digest]);
+  context.activity.present(at.name, { digest, size });
+  return found(digest, size);
 }
 
 function found(digest: Digest, size: number): Response {
@@ -78,10 +81,16 @@ export async function mount(
   const from = isRepository(name) ? context.repositoryOf(name) : undefined;
   if (!isSha256(digest) || from === undefined) return undefined;
   const commit = context.commits.find(from, digest);
-  // The mount waits for a blob that is still on its way. Without it, the client sends the blob.
-  if (commit !== undefined) await unlessAborted(commit.done, call.signal).catch(() => undefined);
-  if (call.signal.aborted || !(await tryMount(at, { mediaType: MEDIA_TYPE, digest, size: 0 }, from, call)))
-    return undefined;
+  // The mount waits for a blob that is still on its way.
+  const arrived = commit?.done.catch(() => undefined) ?? Promise.resolve();
+  const mounting = arrived.then(() => tryMount(at, { mediaType: MEDIA_TYPE, digest, size: 0 }, from, call));
+  // Without the mount, the client sends the blob.
+  const isMounted = await unlessAborted(mounting, call.signal).catch((error: unknown) => {
+    if (call.signal.aborted) return false;
+    throw error;
+  });
+  if (!isMounted) return undefined;
+  context.commits.forget(at.name, [digest]);
   context.activity.mounted(at.name, digest, from);
   return digest;
 }

@@ -1,3 +1,4 @@
+import { messageOf, PushError } from "../errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 
@@ -21,8 +22,10 @@ export type Commits = {
   /** Notes blobs that the registry reports as present and refuses to know: the next client has to send them. */
   lack(repository: string, digests: readonly Digest[]): void;
   isLacking(repository: string, digest: Digest): boolean;
+  /** Tells whether one is on its way. */
+  isWaiting(): boolean;
   /** Waits until none is on its way. @returns the failures that no client was told of */
-  settled(): Promise<unknown[]>;
+  settled(): Promise<PushError[]>;
 };
 
 /** Failures and missing blobs are few; a hostile client must not make them many. */
@@ -61,9 +64,21 @@ export function noteCommits(): Commits {
       for (const old of [...lacking].slice(0, -MAX_NOTED)) lacking.delete(old);
     },
     isLacking: (repository, digest) => lacking.has(keyOf(repository, digest)),
+    isWaiting: () => [...commits.values()].some(({ failure }) => failure === undefined),
     async settled() {
       await Promise.allSettled([...commits.values()].map(({ done }) => done));
-      return [...commits.values()].map(({ failure }) => failure).filter((failure) => failure !== undefined);
+      return [...commits].flatMap(([blob, { failure }]) =>
+        failure === undefined ? [] : [lost(blob, failure)],
+      );
     },
   };
+}
+
+function lost(blob: string, cause: unknown): PushError {
+  const { code, hint } =
+    cause instanceof PushError ? cause : { code: "REGISTRY_FAILED" as const, hint: undefined };
+  return new PushError(code, `The blob ${blob} has not reached the registry. ${messageOf(cause)}`, {
+    ...(hint !== undefined && { hint }),
+    cause,
+  });
 }

@@ -1,13 +1,12 @@
 import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { checkJson, object } from "../oci/json-schema.ts";
-import type { RegistryRequest } from "../registry/http/send-once.ts";
+import { repeatsSecret } from "../registry/auth/credentials.ts";
 import type { Call, Repository } from "../registry/registry.ts";
 import { respond } from "./answers.ts";
 import { readJson } from "./relay.ts";
 
 const LIST = object({
-  name: v.optional(v.string()),
   tags: v.nullish(v.array(v.string())),
   repositories: v.nullish(v.array(v.string())),
 });
@@ -26,33 +25,47 @@ export async function readList(
   client: URL,
   scopes: readonly string[],
   call: Call,
-  isShown: (repository: string) => boolean = () => true,
+  isShown?: (repository: string) => boolean,
 ): Promise<Response> {
   url.search = client.search;
-  const request: RegistryRequest = { method: "GET", url, scopes };
-  const { headers, value } = await readJson(at, request, call);
+  const { headers, bytes, value } = await readJson(at, { method: "GET", url, scopes }, call);
   const page = checkJson(LIST, value);
   if (!("output" in page))
     throw new PushError("REGISTRY_FAILED", `${url.origin} answered with a list that is none.`);
-  const { tags, repositories, ...rest } = page.output;
-  const items = tags ?? repositories ?? [];
-  const next = items.length === 0 ? undefined : nextPage(headers, url, client);
-  const shown = {
-    ...rest,
-    ...(tags && { tags }),
-    ...(repositories && { repositories: repositories.filter(isShown) }),
-  };
-  const link = next && { link: `<${next}>; rel="next"` };
-  return respond(200, { "content-type": "application/json", ...link }, JSON.stringify(shown));
+  const { tags, repositories } = page.output;
+  const next = (tags ?? repositories ?? []).length === 0 ? undefined : nextPage(at, headers, url, client);
+  return respond(
+    200,
+    { "content-type": "application/json", ...(next && { link: `<${next}>; rel="next"` }) },
+    isShown === undefined ? bytes : JSON.stringify({ repositories: (repositories ?? []).filter(isShown) }),
+  );
 }
 
-/** Returns where the next page is. Undefined if there is none, or it would be the same or the first page. */
-export function nextPage(headers: Headers, url: URL, client: URL): string | undefined {
-  const [, bracketed, bare] = /^\s*(?:<([^>]*)>|([^;,\s]+))\s*;/.exec(headers.get("link") ?? "") ?? [];
-  const next = URL.parse(bracketed ?? bare ?? "", url.href);
-  if (next === null || (bracketed ?? bare) === undefined) return undefined;
+/**
+ * Returns where the next page is. Undefined if there is none, or it would be the same or the first page. Throws
+ * `REDIRECT_REFUSED` for an address that repeats a secret.
+ */
+export function nextPage(at: Repository, headers: Headers, url: URL, client: URL): string | undefined {
+  const next = URL.parse(nextLink(headers.get("link") ?? "") ?? "", url.href);
+  if (next === null || next.search === "" || next.search === url.search) return undefined;
   const last = next.searchParams.get("last");
-  if (next.search === url.search || last === "" || (last !== null && last === url.searchParams.get("last")))
-    return undefined;
+  if (last === "" || (last !== null && last === url.searchParams.get("last"))) return undefined;
+  if (repeatsSecret(next.search, at.registry.auth.secrets())) {
+    throw new PushError(
+      "REDIRECT_REFUSED",
+      `${url.origin} sent a Link that repeats the password or the token.`,
+    );
+  }
   return `${client.pathname}${next.search}`;
+}
+
+/** Finds the address of the next page: https://www.rfc-editor.org/rfc/rfc8288#section-3 */
+function nextLink(header: string): string | undefined {
+  for (const [, bracketed, bare, parameters = ""] of header.matchAll(
+    /(?:<([^>]*)>|([^;,\s]+))\s*((?:;[^,;]*)*)(?:,|$)/g,
+  )) {
+    const [, relation = "next"] = /;\s*rel\s*=\s*"?([^";\s]*)/i.exec(parameters) ?? [];
+    if (relation === "next") return bracketed ?? bare;
+  }
+  return undefined;
 }

@@ -3,6 +3,7 @@ import { type Digest, digestOf } from "../oci/digest.ts";
 import { MAX_JSON_BYTES } from "../oci/json-schema.ts";
 import { type Manifest, referencesOf } from "../oci/manifest.ts";
 import { isTag } from "../oci/reference.ts";
+import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { missingBlobs, putManifest } from "../registry/put-manifest.ts";
 import { type Call, manifestUrl, type Repository } from "../registry/registry.ts";
 import { rememberRepository } from "../store/blob-places.ts";
@@ -104,7 +105,8 @@ async function awaitBlobs(
     .map((digest) => context.commits.find(at.name, digest))
     .filter((each) => each !== undefined);
   const isImpatient = IMPATIENT.test(request.headers.get("user-agent") ?? "");
-  const all = Promise.allSettled(commits.map(({ done }) => done));
+  // Nobody waits for a manifest that its client has given up.
+  const all = unlessAborted(Promise.allSettled(commits.map(({ done }) => done)), request.signal);
   const settled = await within(isImpatient ? context.answerMs : Number.POSITIVE_INFINITY, all);
   if (settled === undefined)
     return refuse(429, "TOOMANYREQUESTS", "Blobs of this manifest are still on their way.", {

@@ -1,4 +1,4 @@
-import { PushError } from "../errors.ts";
+import { messageOf, PushError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { pullScope } from "../registry/auth/scope.ts";
 import { blobUrl, type Call, listUrl } from "../registry/registry.ts";
@@ -22,19 +22,21 @@ import {
   progressOf,
   takeWhole,
 } from "./sessions.ts";
-import { openSpool } from "./spool.ts";
+import { openSpool, removeAll } from "./spool.ts";
 
 /** A registry on this machine that passes everything on to another one, blobs in chunks. Disposal ends it. */
 export type ProxyServer = AsyncDisposable & {
   readonly port: number;
+  /** Tells whether a client sends a blob, or the registry does not have one yet. */
+  isBusy(): boolean;
   /** Waits until the registry has every blob. @returns the failures that no client was told of */
-  settled(): Promise<unknown[]>;
+  settled(): Promise<PushError[]>;
 };
 
 /** Registries accept this right for a list of their repositories: https://distribution.github.io/distribution/spec/auth/scope/ */
 const CATALOG_SCOPE = "registry:catalog:*";
 
-/** Starts to listen on loopback. Throws `USAGE` for a port that is taken. */
+/** Starts to listen on loopback. Throws `USAGE` for a port that cannot be had. */
 export function startProxy(given: ProxyOptions): ProxyServer {
   const ending = new AbortController();
   const context: Context = {
@@ -51,12 +53,14 @@ export function startProxy(given: ProxyOptions): ProxyServer {
   const port = server.port ?? given.port;
   return {
     port,
+    isBusy: () => context.sessions.size > 0 || context.commits.isWaiting(),
     settled: () => context.commits.settled(),
     async [Symbol.asyncDispose]() {
       await server.stop(true);
       ending.abort(new PushError("INTERRUPTED", "The proxy has ended."));
       for (const session of context.sessions.values()) dropSession(context, session);
       await context.commits.settled();
+      await removeAll(context.spool);
     },
   };
 }
@@ -69,12 +73,15 @@ function listen(port: number, answer: (request: Request, port: number) => Promis
       // A layer may have any size, and a client may take its time.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       idleTimeout: 0,
+      // Answers to our mistakes show no code. But then Bun lets several processes listen on one port.
       development: false,
+      reusePort: false,
       fetch: (request, server) => answer(request, server.port ?? port),
     });
   } catch (cause) {
-    if (!(cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE")) throw cause;
-    throw new PushError("USAGE", `Cannot listen on port ${port}: another program does.`, {
+    const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+    const reason = isTaken ? "another program does" : messageOf(cause);
+    throw new PushError("USAGE", `Cannot listen on port ${port}: ${reason}.`, {
       hint: "Name another one: --port 5051",
       cause,
     });
@@ -99,13 +106,14 @@ async function answer(context: Context, request: Request, port: number): Promise
 async function dispatch(context: Context, route: Route, url: URL, request: Request): Promise<Response> {
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (context.readOnly && !isRead) return refuse(403, "DENIED", "This proxy only reads.");
-  if (route.kind === "ping") return respond(200, { "content-type": "application/json" }, "{}");
-  if (route.kind === "catalog") {
+  if (route.kind === "ping" && isRead) return respond(200, { "content-type": "application/json" }, "{}");
+  if (route.kind === "catalog" && isRead) {
     const at = repositoryAt(context, "");
     const list = new URL(`${context.registry.origin}/v2/_catalog`);
     const isShown = (name: string) => context.repositoryOf(name) !== undefined;
     return inTime(context, request, (call) => readList(at, list, url, [CATALOG_SCOPE], call, isShown));
   }
+  if (!("name" in route)) return refuseMethod(request);
   const { name } = route;
   const repository = context.repositoryOf(name);
   if (repository === undefined) return refuse(403, "DENIED", `This proxy does not serve "${name}".`);
@@ -153,6 +161,10 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
       return closeSession(context, session, digest, request);
     }
   }
+  return refuseMethod(request);
+}
+
+function refuseMethod({ method }: Request): Response {
   return refuse(405, "UNSUPPORTED", `The distribution API has no ${method} for this address.`);
 }
 

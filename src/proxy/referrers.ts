@@ -38,7 +38,7 @@ export async function readReferrers(
   url.search = client.search;
   const listed = await readUnlessMissing(at, url, call);
   if (listed !== undefined) {
-    const link = nextPage(listed.headers, url, client);
+    const link = nextPage(at, listed.headers, url, client);
     const headers = {
       ...pick(listed.headers, ["oci-filters-applied"]),
       ...(link && { link: `<${link}>; rel="next"` }),

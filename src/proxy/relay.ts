@@ -8,12 +8,13 @@ import type { Call, Repository } from "../registry/registry.ts";
 import { retry } from "../retry.ts";
 import { respond } from "./answers.ts";
 
-/** Headers of a request that a registry needs to know. */
-const ASKED = ["accept", "range", "if-range", "if-none-match"];
+/** Headers of a request that a registry needs to know. The answer to a HEAD is about the whole. */
+const ASKED = { HEAD: ["accept", "if-none-match"], GET: ["accept", "if-none-match", "range", "if-range"] };
 
 /** Headers of an answer that mean the same to the client. */
 const ANSWERED = [
   "accept-ranges",
+  "content-encoding",
   "content-length",
   "content-range",
   "content-type",
@@ -23,7 +24,7 @@ const ANSWERED = [
 ];
 
 /** Asks the registry until it answers, in one of the wanted ways or with a refusal. Leaves the body to the caller. */
-export async function ask(
+async function ask(
   at: Repository,
   request: RegistryRequest,
   wanted: readonly number[],
@@ -44,7 +45,7 @@ export async function relay(at: Repository, url: URL, client: Request, call: Cal
   const request = {
     method,
     url,
-    headers: pick(client.headers, ASKED),
+    headers: pick(client.headers, ASKED[method]),
     scopes: [pullScope(at.name)],
   } as const;
   const response = await ask(at, request, [200, 206, 304, 416], call);

@@ -32,20 +32,19 @@ const MAX_SESSIONS = 1000;
 /** A smaller blob is sent when it is whole: one request does, and its digest is known. */
 const LEAST_GROWING_BYTES = 5 * 1024 * 1024;
 
-/** Begins an upload of a client. A descriptor is given where the client has said it. */
-export async function openSession(
-  context: Context,
-  name: string,
-  at: Repository,
-  declared?: Descriptor,
-): Promise<Session | Response> {
-  if (context.sessions.size >= MAX_SESSIONS)
+/** Begins an upload of a client. */
+async function openSession(context: Context, name: string, at: Repository): Promise<Session | Response> {
+  const file = await openSpoolFile(context.spool);
+  // Asked when the file is there: many requests may wait for theirs.
+  if (context.sessions.size >= MAX_SESSIONS) {
+    await file[Symbol.asyncDispose]();
     return refuse(503, "TOOMANYREQUESTS", "Too many uploads are under way.");
+  }
   const session: Session = {
     id: crypto.randomUUID(),
     name,
     at,
-    file: await openSpoolFile(context.spool, declared),
+    file,
     transfer: undefined,
     abandon: new AbortController(),
     isBusy: false,
@@ -53,7 +52,6 @@ export async function openSession(
     idle: undefined,
   };
   context.sessions.set(session.id, session);
-  if (declared !== undefined) beginNamed(context, session);
   rest(context, session);
   return session;
 }
@@ -64,7 +62,7 @@ export async function beginSession(context: Context, name: string, at: Repositor
   return session instanceof Response ? session : progressOf(session, 202);
 }
 
-/** POST or PUT with a digest: takes the whole blob in one request. */
+/** POST with a digest: takes the whole blob. */
 export async function takeWhole(
   context: Context,
   name: string,
@@ -72,9 +70,7 @@ export async function takeWhole(
   digest: Digest,
   request: Request,
 ): Promise<Response> {
-  const size = lengthOf(request);
-  const declared = size === undefined ? undefined : { mediaType: MEDIA_TYPE, digest, size };
-  const session = await openSession(context, name, at, declared);
+  const session = await openSession(context, name, at);
   return session instanceof Response ? session : closeSession(context, session, digest, request);
 }
 
@@ -92,19 +88,31 @@ export async function closeSession(
   digest: Digest,
   request: Request,
 ): Promise<Response> {
-  const { file, name } = session;
+  const { file, name, at } = session;
   if (isElsewhere(session, request)) return refuseRange(session);
+  const size = lengthOf(request);
+  // The whole blob, which the same one resumes.
+  if (file.sizeBytes === 0 && size) {
+    file.declare({ mediaType: MEDIA_TYPE, digest, size });
+    beginNamed(context, session);
+  }
   await receive(context, session, request);
+  // Nobody else closes it meanwhile.
+  end(context, session);
   const descriptor = await file.finish(digest).catch((error: unknown) => {
-    dropSession(context, session);
+    release(session);
     throw error;
   });
-  end(context, session);
   if (session.transfer === undefined) beginNamed(context, session);
-  const commit = context.commits.add(session.at.name, descriptor, session.transfer as Promise<Descriptor>);
-  commit.done.then(disposeOf(session), disposeOf(session));
+  const commit = context.commits.add(at.name, descriptor, session.transfer as Promise<Descriptor>);
+  release(session);
+  try {
+    await within(context.answerMs, commit.done);
+  } catch (error) {
+    if (!request.signal.aborted) context.commits.forget(at.name, [digest]);
+    throw error;
+  }
   // What it comes to later is told with the manifest.
-  await within(context.answerMs, commit.done);
   return created(name, descriptor);
 }
 
@@ -138,15 +146,16 @@ export function created(name: string, { digest }: Pick<Descriptor, "digest">): R
   return respond(201, { location, "docker-content-digest": digest });
 }
 
-/** Ends an upload that is not wanted any more. The registry forgets what it got of a blob without a name. */
+/**
+ * Ends an upload that is not wanted any more. The registry forgets what it got of a blob without a name; the same named
+ * one resumes it.
+ */
 export function dropSession(context: Context, session: Session): void {
   end(context, session);
   const reason = new PushError("INTERRUPTED", "The client has given this upload up.");
   session.abandon.abort(reason);
   session.file.fail(reason);
-  const dispose = disposeOf(session);
-  if (session.transfer === undefined) void dispose();
-  else session.transfer.then(dispose, dispose);
+  release(session);
 }
 
 function end(context: Context, session: Session): void {
@@ -155,8 +164,9 @@ function end(context: Context, session: Session): void {
   context.sessions.delete(session.id);
 }
 
-function disposeOf({ file }: Session): () => Promise<void> {
-  return async () => file[Symbol.asyncDispose]();
+/** Removes the file once nothing reads it. */
+function release({ file, transfer }: Session): void {
+  void Promise.allSettled([transfer]).then(() => file[Symbol.asyncDispose]());
 }
 
 /** Takes the bytes of a request. Where a client breaks off, what has come stays: it may go on from there. */
@@ -172,7 +182,8 @@ async function receive(context: Context, session: Session, request: Request): Pr
     }
   } catch (error) {
     const mayGoOn = request.signal.aborted && file.descriptor === undefined;
-    if (!mayGoOn) dropSession(context, session);
+    if (mayGoOn) file.pause();
+    else dropSession(context, session);
     throw error;
   } finally {
     session.isBusy = false;
@@ -198,6 +209,6 @@ function begin(session: Session, transfer: Promise<Descriptor>): void {
 
 /** The exact length of a request's body, if the client says it. */
 function lengthOf({ headers }: Request): number | undefined {
-  const text = headers.get("content-length") ?? "";
+  const text = headers.has("transfer-encoding") ? "" : (headers.get("content-length") ?? "");
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }

@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestHasher } from "../oci/digest.ts";
+import { LEAST_TAIL_BYTES } from "../registry/upload/chunk-size.ts";
 import type { Outgoing } from "../registry/upload/outgoing.ts";
 import { PRIVATE_FILE } from "../store/own-file.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
@@ -12,6 +13,7 @@ export type Spool = {
   /** Clients are slowed where the spool has more. One blob may exceed it: it has to be whole to begin again. */
   readonly limitBytes: number;
   usedBytes: number;
+  readonly files: Set<SpoolFile>;
   /** Complete files from which room is to come: the registry is about to confirm them. */
   readonly leaving: Set<SpoolFile>;
   /** The one file that grows beyond the limit. */
@@ -24,12 +26,16 @@ export type Spool = {
 export type SpoolFile = Outgoing &
   AsyncDisposable & {
     readonly sizeBytes: number;
+    /** Notes what the client says of the blob that it is about to send. The end is given out once that is verified. */
+    declare(said: Descriptor): void;
     /** Waits for room, and adds bytes. Throws `FILE_FAILED`, and what the file was failed with. */
     append(piece: Uint8Array): Promise<void>;
     /** Ends the blob. Throws `CONTENT_MISMATCH`, which also fails the file, for another digest. */
     finish(digest: Digest): Promise<Descriptor>;
     /** Waits for another upload of the same blob, which may itself wait for room. */
     wait(): void;
+    /** Lets another file grow beyond the limit: no client goes on with this one for now. */
+    pause(): void;
     /** Breaks the blob off, for its reader and its writer. */
     fail(error: Error): void;
   };
@@ -42,18 +48,15 @@ export function openSpool(directory: string, limitBytes: number): Spool {
     directory,
     limitBytes,
     usedBytes: 0,
+    files: new Set(),
     leaving: new Set(),
     favoured: undefined,
     changed: Promise.withResolvers(),
   };
 }
 
-/**
- * Opens a file in the spool. Throws `FILE_FAILED`.
- *
- * @param declared what the client says of the blob. Its last bytes are given out when they have been verified
- */
-export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promise<SpoolFile> {
+/** Opens a file in the spool. Throws `FILE_FAILED`. */
+export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
   const place = temporaryFile(spool.directory, "spool");
   const failed = (cause: unknown) => fileError(cause, `write to the spool "${spool.directory}"`, OTHER_SPOOL);
   const handle = await open(place.path, "wx", PRIVATE_FILE).catch((cause: unknown) => {
@@ -62,7 +65,7 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
   const hasher = digestHasher();
   const end = Promise.withResolvers<Descriptor>();
   end.promise.catch(() => undefined);
-  let descriptor = declared;
+  let descriptor: Descriptor | undefined;
   let sizeBytes = 0;
   let failure: Error | undefined;
   let isComplete = false;
@@ -76,7 +79,7 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
     announce(spool);
   };
   const close = async () => {
-    if (spool.favoured === file) spool.favoured = undefined;
+    file.pause();
     if (!isClosed) {
       isClosed = true;
       await handle.close();
@@ -94,8 +97,11 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
     get sizeBytes() {
       return sizeBytes;
     },
+    declare(said) {
+      descriptor = said;
+    },
     async slice(from, to, least = to) {
-      const mostBytes = declared === undefined ? Number.POSITIVE_INFINITY : declared.size - 1;
+      const mostBytes = (descriptor?.size ?? Number.POSITIVE_INFINITY) - LEAST_TAIL_BYTES;
       while (!isComplete && (sizeBytes < least || least > mostBytes)) {
         if (failure !== undefined) throw failure;
         await grown.promise;
@@ -108,11 +114,8 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
       await awaitRoom(spool, file, () => failure);
       if (failure !== undefined) throw failure;
       hasher.update(piece);
-      await handle.write(piece).catch((cause: unknown) => {
-        const error = failed(cause);
-        if (error instanceof Error) file.fail(error);
-        throw error;
-      });
+      await handle.appendFile(piece).catch((cause: unknown) => file.fail(failed(cause) as Error));
+      if (failure !== undefined) throw failure;
       sizeBytes += piece.length;
       spool.usedBytes += piece.length;
       wake();
@@ -121,7 +124,7 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
       if (failure !== undefined) throw failure;
       const actual = hasher.digest();
       await close();
-      if (actual !== digest || (declared !== undefined && declared.size !== sizeBytes)) {
+      if (actual !== digest) {
         const error = new PushError(
           "CONTENT_MISMATCH",
           `The blob was sent as ${digest}, but its ${sizeBytes} bytes are ${actual}.`,
@@ -141,21 +144,33 @@ export async function openSpoolFile(spool: Spool, declared?: Descriptor): Promis
       spool.leaving.delete(file);
       announce(spool);
     },
+    pause() {
+      if (spool.favoured === file) spool.favoured = undefined;
+      announce(spool);
+    },
     fail(error) {
       failure ??= error;
       end.reject(error);
+      file.pause();
       wake();
     },
     async [Symbol.asyncDispose]() {
       await close();
       await place[Symbol.asyncDispose]();
+      spool.files.delete(file);
       spool.leaving.delete(file);
       spool.usedBytes -= sizeBytes;
       sizeBytes = 0;
       announce(spool);
     },
   };
+  spool.files.add(file);
   return file;
+}
+
+/** Removes what is left, at the end. */
+export async function removeAll({ files }: Spool): Promise<void> {
+  await Promise.all([...files].map((file) => file[Symbol.asyncDispose]()));
 }
 
 const OTHER_SPOOL = "or choose another folder with --spool-dir";

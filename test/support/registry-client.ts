@@ -34,6 +34,8 @@ export type TestClientOptions = {
   readonly stallTimeoutMs?: number;
   readonly memoryDirectory?: string;
   readonly link?: LinkRate;
+  /** Blobs on their way at a time. @default 3 */
+  readonly parallel?: number;
   readonly onRetry?: Call["onRetry"];
 };
 
@@ -53,7 +55,7 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
     trust: { ca: [] },
     proxy: () => undefined,
     notes: { directory: options.memoryDirectory ?? memoryDirectory },
-    ...registrySlots(3),
+    ...registrySlots(options.parallel ?? 3),
     learned: { maxBodyBytes: undefined, wholePuts: undefined, emptyPuts: undefined },
     link: options.link ?? linkRate(),
   };

@@ -1,6 +1,7 @@
 import { type ErrorCode, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import { bearerChallenge } from "../auth/challenge.ts";
+import { pullScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
 import { type Answer, describe, type RegistryRequest } from "./send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "./spec-errors.ts";
@@ -38,6 +39,11 @@ export function expectStatus(
 const JWT_HINT =
   "A serverless-registry with a JWT public key takes tokens alone: pass one in REGISTRY_JWT_TOKEN, without a user name.";
 
+function deedOf(name: string, { scopes }: RegistryRequest): string {
+  if (name === "") return "do this";
+  return scopes?.includes(pullScope(name)) ? `read "${name}"` : `push to "${name}"`;
+}
+
 type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
 
 function explain({ registry, name }: Repository, request: RegistryRequest, answer: Answer): Explanation {
@@ -60,11 +66,12 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
       hint: "Name the files of the certificate and its key: --cert client.pem --key client-key.pem",
     };
   }
-  if (status === 401) return { code: "UNAUTHORIZED", ...explainUnauthorized({ registry, name }, answer) };
+  if (status === 401)
+    return { code: "UNAUTHORIZED", ...explainUnauthorized({ registry, name }, request, answer) };
   if (status === 403) {
     return {
       code: "DENIED",
-      reason: `The registry refuses to let this user push to "${name}".`,
+      reason: `The registry refuses to let this user ${deedOf(name, request)}.`,
       hint: "Check the user's rights, and the name of the repository.",
     };
   }
@@ -89,6 +96,7 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
 
 function explainUnauthorized(
   { registry, name }: Repository,
+  request: RegistryRequest,
   { url, headers }: Answer,
 ): Omit<Explanation, "code"> {
   if (url.origin !== registry.origin) {
@@ -106,7 +114,7 @@ function explainUnauthorized(
   // The token is fresh, so the user is known. Token servers leave out the rights that a user does not have.
   if (bearerChallenge(headers) !== undefined) {
     return {
-      reason: `${registry.origin} does not let this user push to "${name}": a new token was refused, too.`,
+      reason: `${registry.origin} does not let this user ${deedOf(name, request)}: a new token was refused, too.`,
       hint: "Check the user's rights, and the name of the repository.",
     };
   }

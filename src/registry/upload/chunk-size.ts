@@ -30,7 +30,7 @@ const MAX_CHUNKS = 10_000;
 const MIN_CHUNK_BYTES = 2;
 
 /** Registries read the range of a single byte in different ways. */
-const LEAST_TAIL_BYTES = 1024;
+export const LEAST_TAIL_BYTES = 1024;
 
 /** The limits that a registry advertises when an upload begins. */
 export type ChunkLimits = {
