@@ -370,7 +370,7 @@ async function startProxyCommand(registry: TestRegistry, cwd: string, args: read
   return {
     url: `http://localhost:${port}`,
     port,
-    async stop(signal: "SIGINT" | "SIGTERM") {
+    async stop(signal: "SIGINT" | "SIGTERM" | "SIGKILL") {
       child.kill(signal);
       const code = await child.exited;
       await ended;
@@ -437,6 +437,23 @@ describe("a proxy without a command", () => {
     expect(code).toBe(130);
     expect(stderr).toContain("Interrupted");
     expect(await setup.spooled()).toEqual([]);
+  });
+
+  test.each([
+    ["the cache", ".cache", []],
+    ["a folder of its own", "spool", ["--spool-dir", "spool"]],
+  ] as const)("removes what a killed one has left in %s", async (_, spool, flags) => {
+    await using setup = await setUp();
+    const spooled = async () =>
+      (await readdir(join(setup.cwd, spool))).filter((name) => name.startsWith("spool-"));
+    const killed = await startProxyCommand(setup.registry, setup.cwd, flags);
+    const begun = await fetch(`${killed.url}/v2/team/app/blobs/uploads/`, { method: "POST" });
+    await fetch(`${killed.url}${begun.headers.get("location")}`, { method: "PATCH", body: BLOB });
+    await killed.stop("SIGKILL");
+    expect(await spooled()).toHaveLength(1);
+    const next = await startProxyCommand(setup.registry, setup.cwd, flags);
+    expect(await spooled()).toEqual([]);
+    await next.stop("SIGINT");
   });
 
   test("listens on loopback alone", async () => {

@@ -10,7 +10,9 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import type { Report } from "../report/events.ts";
 import { plainReport } from "../report/plain.ts";
 import type { Retry } from "../retry.ts";
+import { CACHE_IN_USE, openLocks } from "../store/locks.ts";
 import { PRIVATE_FOLDER } from "../store/own-file.ts";
+import { sweepTemporaryFiles } from "../store/temporary-file.ts";
 import { readCredentials } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { ProxyCommand } from "./proxy-program.ts";
@@ -78,9 +80,17 @@ async function openProxy(
   const { cache, locks, inUse } = await useCache(options, signal);
   const onRetry = (retry: Retry) => report({ type: "retry", title: undefined, ...retry });
   const registry = await connectRegistry(options, cache, { signal, onRetry });
-  await mkdir(spoolDirectory, { recursive: true, mode: PRIVATE_FOLDER }).catch((cause: unknown) => {
-    throw fileError(cause, `use the spool "${spoolDirectory}"`, "or choose another folder with --spool-dir");
-  });
+  await mkdir(spoolDirectory, { recursive: true, mode: PRIVATE_FOLDER })
+    .then(() => sweepTemporaryFiles(spoolDirectory))
+    .catch((cause: unknown) => {
+      throw fileError(
+        cause,
+        `use the spool "${spoolDirectory}"`,
+        "or choose another folder with --spool-dir",
+      );
+    });
+  // The next proxy then takes no file of this one for left over.
+  const spoolInUse = await openLocks(spoolDirectory, signal, () => {}).take(CACHE_IN_USE, () => {}, "shared");
   const isAllowed = (name: string) =>
     allow.length === 0 ||
     allow.some((prefix) => name === prefix || name.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`));
@@ -98,6 +108,7 @@ async function openProxy(
     ...proxy,
     async [Symbol.asyncDispose]() {
       await proxy[Symbol.asyncDispose]();
+      spoolInUse[Symbol.dispose]();
       inUse[Symbol.dispose]();
     },
   };

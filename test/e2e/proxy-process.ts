@@ -45,7 +45,7 @@ export async function startProxyProcess(
     host,
     pid: daemon.pid,
     log,
-    spooled: () => readdir(at("spool")),
+    spooled: async () => (await readdir(at("spool"))).filter((name) => name.startsWith("spool-")),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
