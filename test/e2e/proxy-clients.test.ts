@@ -1,7 +1,7 @@
 /**
  * Real clients push through `chunkpush proxy`, and pull what they pushed:
  *
- *     CHUNKPUSH_PROXY_MATRIX=all   at registries that fail and that take their time as well; some 40 minutes
+ *     CHUNKPUSH_PROXY_MATRIX=all   at registries that fail and that take their time as well; half an hour
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { handmadeImage } from "./handmade-image.ts";
