@@ -1,8 +1,10 @@
 /** The command `proxy`: its arguments, and whole processes. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { parseInvocation } from "../src/cli/invocation.ts";
+import { servedRepository } from "../src/cli/proxy-command.ts";
 import type { ProxyCommand } from "../src/cli/proxy-program.ts";
 import { exitCodeOf, PushError } from "../src/errors.ts";
 import { digestOf } from "../src/oci/digest.ts";
@@ -217,6 +219,14 @@ const LEAVE = `
   for (const _ of [1, 2]) await isThere();
   console.log("gone");`;
 
+test("Docker Hub's images are allowed by either name, and asked for by the long one", () => {
+  for (const prefix of ["alpine", "library/alpine", "library/", "library"])
+    expect(servedRepository("docker.io", [prefix], "alpine")).toBe("library/alpine");
+  expect(servedRepository("docker.io", ["library/"], "me/app")).toBeUndefined();
+  expect(servedRepository("docker.io", [], "alpine")).toBe("library/alpine");
+  expect(servedRepository("registry.example.com", ["library"], "alpine")).toBeUndefined();
+});
+
 describe("a proxy beside a command", () => {
   test("puts its address in every argument, on a free port, and lets the command push", async () => {
     await using setup = await setUp();
@@ -247,6 +257,22 @@ describe("a proxy beside a command", () => {
     const env = { REGISTRY_JWT_TOKEN: "s3cret", CHUNKPUSH_HEADERS: "x-a: s3cret", KEPT: "kept" };
     const { stdout } = await setup.run(script(code), { env });
     expect(JSON.parse(stdout)).toEqual([null, null, "kept"]);
+  });
+
+  test.each([
+    ["team", "team,team/app", "teamwork,teamwork/x,other,tea"],
+    ["team/", "team/app,team/a/b", "team,teamwork/x"],
+    ["team/app", "team/app,team/app/x", "team,team/app2"],
+  ])("serves with --allow %s only what begins so, part by part", async (prefix, allowed, refused) => {
+    await using setup = await setUp();
+    const code = `
+      for (const name of process.argv.slice(2).join(",").split(","))
+        console.log(name, (await fetch("http://" + process.argv[1] + "/v2/" + name + "/manifests/v1")).status);`;
+    const { stdout } = await setup.run(["--allow", prefix, ...script(code, "{}", allowed, refused)]);
+    expect(stdout.trim().split("\n")).toEqual([
+      ...allowed.split(",").map((name) => `${name} 404`),
+      ...refused.split(",").map((name) => `${name} 403`),
+    ]);
   });
 
   test("gives the command what is left of standard input", async () => {
@@ -465,6 +491,20 @@ describe("a proxy without a command", () => {
     expect(stderr).toContain("does not accept this user name and password");
     expect(stderr).not.toContain("Listening");
     expect(stderr).not.toContain("wrong-password");
+  });
+
+  test("removes from the spool what a killed proxy left there", async () => {
+    await using setup = await setUp();
+    const dead = Bun.spawnSync(["true"]).pid;
+    const host = hostname().replace(/[^A-Za-z0-9]+/g, "_");
+    const spool = join(setup.cwd, "spool");
+    const id = crypto.randomUUID();
+    const names = [`spool-${host}-${dead}-${id}.tmp`, `spool-${host}-${process.pid}-${id}.tmp`, "theirs"];
+    for (const name of names) await Bun.write(join(spool, name), "bytes");
+    const { code } = await setup.run(["--spool-dir", "spool", ...script("")]);
+    expect(code).toBe(0);
+    const left = await readdir(spool);
+    expect(names.filter((name) => left.includes(name))).toEqual(names.slice(1));
   });
 
   test("refuses a spool that is no folder", async () => {

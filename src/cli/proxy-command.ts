@@ -10,7 +10,9 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import type { Report } from "../report/events.ts";
 import { plainReport } from "../report/plain.ts";
 import type { Retry } from "../retry.ts";
+import { CACHE_IN_USE, type Lock, openLocks } from "../store/locks.ts";
 import { PRIVATE_FOLDER } from "../store/own-file.ts";
+import { sweepTemporaryFiles } from "../store/temporary-file.ts";
 import { readCredentials } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { ProxyCommand } from "./proxy-program.ts";
@@ -78,18 +80,13 @@ async function openProxy(
   const { cache, locks, inUse } = await useCache(options, signal);
   const onRetry = (retry: Retry) => report({ type: "retry", title: undefined, ...retry });
   const registry = await connectRegistry(options, cache, { signal, onRetry });
-  await mkdir(spoolDirectory, { recursive: true, mode: PRIVATE_FOLDER }).catch((cause: unknown) => {
-    throw fileError(cause, `use the spool "${spoolDirectory}"`, "or choose another folder with --spool-dir");
-  });
-  const isAllowed = (name: string) =>
-    allow.length === 0 ||
-    allow.some((prefix) => name === prefix || name.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`));
+  const spoolInUse = await useSpool(spoolDirectory, signal);
   const proxy = startProxy({
     ...options,
     registry,
     host: target.host,
     locks,
-    repositoryOf: (name) => (isAllowed(name) ? canonicalRepository(target.host, name) : undefined),
+    repositoryOf: (name) => servedRepository(target.host, allow, name),
     spoolDirectory,
     port: command.port ?? (command.command.length > 0 ? 0 : DEFAULT_PORT),
     signal,
@@ -98,9 +95,35 @@ async function openProxy(
     ...proxy,
     async [Symbol.asyncDispose]() {
       await proxy[Symbol.asyncDispose]();
+      spoolInUse[Symbol.dispose]();
       inUse[Symbol.dispose]();
     },
   };
+}
+
+/** Opens the spool, and removes what killed processes have left there. Throws `FILE_FAILED`. */
+async function useSpool(directory: string, signal: AbortSignal): Promise<Lock> {
+  try {
+    await mkdir(directory, { recursive: true, mode: PRIVATE_FOLDER });
+    await sweepTemporaryFiles(directory);
+  } catch (cause) {
+    throw fileError(cause, `use the spool "${directory}"`, "or choose another folder with --spool-dir");
+  }
+  // Without locks, nobody sweeps.
+  return openLocks(directory, signal, () => {}).take(CACHE_IN_USE, () => {}, "shared");
+}
+
+/**
+ * Returns the registry's repository for a client's name. Undefined if it begins with none of the prefixes, of which there
+ * are some. Docker Hub's `alpine` and `library/alpine` are one.
+ */
+export function servedRepository(host: string, allow: readonly string[], name: string): string | undefined {
+  const repository = canonicalRepository(host, name);
+  const begins = (prefix: string) => (each: string) =>
+    each === prefix || each.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`);
+  return allow.length === 0 || allow.some((prefix) => [name, repository].some(begins(prefix)))
+    ? repository
+    : undefined;
 }
 
 /** Says what to type next. The engine of Docker Desktop runs in a machine of its own, which has another name for this one. */

@@ -1,5 +1,4 @@
-import { PushError, statusOf } from "../errors.ts";
-import { pullScope } from "../registry/auth/scope.ts";
+import { deleteScope, pullScope } from "../registry/auth/scope.ts";
 import { expectStatus } from "../registry/http/expect-status.ts";
 import { open } from "../registry/http/send.ts";
 import { type RegistryRequest, type RegistryResponse, readAnswer } from "../registry/http/send-once.ts";
@@ -54,7 +53,12 @@ export async function relay(at: Repository, url: URL, client: Request, call: Cal
 
 /** Passes on a request to delete something. */
 export async function relayDelete(at: Repository, url: URL, call: Call): Promise<Response> {
-  const response = await ask(at, { method: "DELETE", url }, [200, 202, 204], call);
+  const response = await ask(
+    at,
+    { method: "DELETE", url, scopes: [deleteScope(at.name)] },
+    [200, 202, 204],
+    call,
+  );
   await readAnswer(at.registry, response);
   return respond(202);
 }
@@ -64,15 +68,10 @@ export function pick(headers: Headers, names: readonly string[]): Record<string,
   return Object.fromEntries(found.filter((each): each is [string, string] => each[1] !== null));
 }
 
-/** Tells whether a registry does not have what was asked for. */
-export function isMissing(error: unknown): boolean {
-  return statusOf(error) === 404;
-}
-
 /** A list may be longer than an answer to a push. */
 const MAX_LIST_BYTES = 16 * 1024 * 1024;
 
-/** GET: reads a document. Throws `REGISTRY_FAILED` for one that is no JSON, or too long. */
+/** GET: reads a document. `value` is undefined for one that is no JSON, or too long. */
 export async function readJson(at: Repository, request: RegistryRequest, call: Call) {
   const { body, headers } = await ask(at, request, [200], call);
   const pieces: Uint8Array[] = [];
@@ -83,15 +82,13 @@ export async function readJson(at: Repository, request: RegistryRequest, call: C
     pieces.push(piece);
   }
   const bytes = Buffer.concat(pieces);
+  return { headers, bytes, value: parsed(bytes) };
+}
+
+function parsed(bytes: Buffer): unknown {
   try {
-    return { headers, bytes, value: JSON.parse(bytes.toString()) as unknown };
-  } catch (cause) {
-    throw new PushError(
-      "REGISTRY_FAILED",
-      `${request.url.origin} answered ${request.url.pathname} without JSON.`,
-      {
-        cause,
-      },
-    );
+    return JSON.parse(bytes.toString());
+  } catch {
+    return undefined;
   }
 }

@@ -338,4 +338,28 @@ describe("a registry with tokens", () => {
     const text = JSON.stringify([...response.headers]);
     for (const token of tokens.tokens) expect(text).not.toContain(token);
   });
+
+  test("gives them for a delete and for the catalog, which want rights of their own", async () => {
+    await using tokens = startTokenServer({ credentials: CREDENTIALS });
+    await using upstream = startHttpServer((request) => {
+      const isCatalog = request.url.endsWith("/v2/_catalog");
+      const wanted = isCatalog
+        ? { type: "registry", name: "catalog", actions: ["*"] }
+        : {
+            type: "repository",
+            name: "team/app",
+            actions: [request.method === "DELETE" ? "delete" : "pull"],
+          };
+      if (tokens.allows(request.headers.get("authorization"), wanted))
+        return Response.json({ repositories: ["team/app"] }, { status: isCatalog ? 200 : 202 });
+      const scope = `${wanted.type}:${wanted.name}:${wanted.actions}`;
+      const challenge = `Bearer realm="${tokens.realm}",service="${tokens.service}",scope="${scope}"`;
+      return new Response(null, { status: 401, headers: { "www-authenticate": challenge } });
+    });
+    await using proxy = await startTestProxy(upstream, { retries: 0, credentials: CREDENTIALS });
+    for (const path of ["/v2/team/app/manifests/v1", BLOB])
+      expect((await proxy.request(path, { method: "DELETE" })).status).toBe(202);
+    const catalog = await proxy.request("/v2/_catalog");
+    expect([catalog.status, await catalog.json()]).toEqual([200, { repositories: ["team/app"] }]);
+  });
 });
