@@ -55,7 +55,11 @@ export async function runProxy(
   const failures = await proxy.settled();
   for (const { message } of failures) writeLine(`Error: ${message}`);
   if (exitCode !== 0) return exitCode;
-  if (isCutOff) throw stop.reason;
+  if (isCutOff)
+    throw new PushError(
+      "INTERRUPTED",
+      "Interrupted in the middle of a push. Start the proxy again, and repeat it.",
+    );
   return failures.length > 0 ? 1 : 0;
 }
 
