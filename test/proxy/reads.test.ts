@@ -322,6 +322,15 @@ describe("the registry", () => {
     await ended.promise;
   });
 
+  test("that fails again and again is quoted when the time of clients is over", async () => {
+    const body = JSON.stringify({ errors: [{ code: "UNKNOWN", message: "the bucket is gone" }] });
+    await using upstream = startHttpServer(() => new Response(body, { status: 500 }));
+    await using proxy = await startTestProxy(upstream, { answerMs: 100, retries: 1000 });
+    const response = await proxy.request(BLOB);
+    const error = await errorOf(response);
+    expect([response.status, error?.message]).toEqual([503, expect.stringContaining("the bucket is gone")]);
+  });
+
   test("that repeats a secret gives it away neither in a message nor in an address", async () => {
     const { password } = CREDENTIALS;
     const secrets = [password, btoa(`${CREDENTIALS.username}:${password}`)];

@@ -75,6 +75,8 @@ describe("a path is read as", () => {
     `/v2/app/manifests/${"v".repeat(129)}`,
     "/v2/app/manifests/",
     "/v2/app/manifests/sha256:",
+    "/v2/app/manifests/sha256:totallywrong",
+    `/v2/app/blobs/${SHA256.replace("0", "A")}`,
     "/v2/app/manifests/sha256:a/../../b",
     "/v2/app/manifests/sha256:a%00",
     `/v2/app/blobs/sha256:${"0".repeat(201)}`,
