@@ -127,7 +127,8 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
       );
     case "referrers": {
       const { digest } = route;
-      if (!isRead || !isSha256(digest)) break;
+      if (!isRead) break;
+      if (!isSha256(digest)) return refuseDigest(digest);
       return inTime(context, request, (call) => readReferrers(at, digest, url, call));
     }
     case "blob":

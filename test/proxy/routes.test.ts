@@ -149,6 +149,7 @@ describe("what a client asks for", () => {
       ["POST", "/v2/", 405],
       ["GET", "/v2/app/blobs/uploads/", 405],
       ["PUT", `/v2/app/referrers/${SHA256}`, 405],
+      ["GET", `/v2/app/referrers/${SHA512}`, 400],
       ["GET", "/v2/app/blobs/uploads/00000000-0000-0000-0000-000000000000", 404],
     ] as const) {
       const response = await proxy.request(path, { method });
