@@ -1,8 +1,10 @@
 /** The command `proxy`: its arguments, and whole processes. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { parseInvocation } from "../src/cli/invocation.ts";
+import { servedRepository } from "../src/cli/proxy-command.ts";
 import type { ProxyCommand } from "../src/cli/proxy-program.ts";
 import { exitCodeOf, PushError } from "../src/errors.ts";
 import { digestOf } from "../src/oci/digest.ts";
@@ -217,6 +219,14 @@ const LEAVE = `
   for (const _ of [1, 2]) await isThere();
   console.log("gone");`;
 
+test("Docker Hub's images are allowed by either name, and asked for by the long one", () => {
+  for (const prefix of ["alpine", "library/alpine", "library/", "library"])
+    expect(servedRepository("docker.io", [prefix], "alpine")).toBe("library/alpine");
+  expect(servedRepository("docker.io", ["library/"], "me/app")).toBeUndefined();
+  expect(servedRepository("docker.io", [], "alpine")).toBe("library/alpine");
+  expect(servedRepository("registry.example.com", ["library"], "alpine")).toBeUndefined();
+});
+
 describe("a proxy beside a command", () => {
   test("puts its address in every argument, on a free port, and lets the command push", async () => {
     await using setup = await setUp();
@@ -247,6 +257,22 @@ describe("a proxy beside a command", () => {
     const env = { REGISTRY_JWT_TOKEN: "s3cret", CHUNKPUSH_HEADERS: "x-a: s3cret", KEPT: "kept" };
     const { stdout } = await setup.run(script(code), { env });
     expect(JSON.parse(stdout)).toEqual([null, null, "kept"]);
+  });
+
+  test.each([
+    ["team", "team,team/app", "teamwork,teamwork/x,other,tea"],
+    ["team/", "team/app,team/a/b", "team,teamwork/x"],
+    ["team/app", "team/app,team/app/x", "team,team/app2"],
+  ])("serves with --allow %s only what begins so, part by part", async (prefix, allowed, refused) => {
+    await using setup = await setUp();
+    const code = `
+      for (const name of process.argv.slice(2).join(",").split(","))
+        console.log(name, (await fetch("http://" + process.argv[1] + "/v2/" + name + "/manifests/v1")).status);`;
+    const { stdout } = await setup.run(["--allow", prefix, ...script(code, "{}", allowed, refused)]);
+    expect(stdout.trim().split("\n")).toEqual([
+      ...allowed.split(",").map((name) => `${name} 404`),
+      ...refused.split(",").map((name) => `${name} 403`),
+    ]);
   });
 
   test("gives the command what is left of standard input", async () => {
@@ -319,14 +345,20 @@ describe("a proxy beside a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test("ends the command when it is interrupted", async () => {
+  test.each([
+    ["SIGINT", 6],
+    ["SIGTERM", 5],
+  ] as const)("passes %s on to the command, and ends as that does", async (signal, expected) => {
     await using setup = await setUp();
-    const code =
-      "process.on('SIGTERM', () => process.exit(5)); console.log('ready'); await Bun.sleep(60_000)";
+    const code = `
+      process.on("SIGINT", () => process.exit(6));
+      process.on("SIGTERM", () => process.exit(5));
+      console.log("ready");
+      await Bun.sleep(60_000);`;
     const child = startCli(["proxy", setup.registry.host, ...script(code)], { cwd: setup.cwd });
     for await (const piece of child.stdout) if (Buffer.from(piece).toString().includes("ready")) break;
-    child.kill("SIGTERM");
-    expect(await child.exited).toBe(5);
+    child.kill(signal);
+    expect(await child.exited).toBe(expected);
   });
 
   test("does not call a push done that an interrupt has cut off, whatever the command says", async () => {
@@ -370,7 +402,7 @@ async function startProxyCommand(registry: TestRegistry, cwd: string, args: read
   return {
     url: `http://localhost:${port}`,
     port,
-    async stop(signal: "SIGINT" | "SIGTERM" | "SIGKILL") {
+    async stop(signal: "SIGINT" | "SIGTERM") {
       child.kill(signal);
       const code = await child.exited;
       await ended;
@@ -439,23 +471,6 @@ describe("a proxy without a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test.each([
-    ["the cache", ".cache", []],
-    ["a folder of its own", "spool", ["--spool-dir", "spool"]],
-  ] as const)("removes what a killed one has left in %s", async (_, spool, flags) => {
-    await using setup = await setUp();
-    const spooled = async () =>
-      (await readdir(join(setup.cwd, spool))).filter((name) => name.startsWith("spool-"));
-    const killed = await startProxyCommand(setup.registry, setup.cwd, flags);
-    const begun = await fetch(`${killed.url}/v2/team/app/blobs/uploads/`, { method: "POST" });
-    await fetch(`${killed.url}${begun.headers.get("location")}`, { method: "PATCH", body: BLOB });
-    await killed.stop("SIGKILL");
-    expect(await spooled()).toHaveLength(1);
-    const next = await startProxyCommand(setup.registry, setup.cwd, flags);
-    expect(await spooled()).toEqual([]);
-    await next.stop("SIGINT");
-  });
-
   test("listens on loopback alone", async () => {
     await using setup = await setUp();
     const proxy = await startProxyCommand(setup.registry, setup.cwd);
@@ -482,6 +497,20 @@ describe("a proxy without a command", () => {
     expect(stderr).toContain("does not accept this user name and password");
     expect(stderr).not.toContain("Listening");
     expect(stderr).not.toContain("wrong-password");
+  });
+
+  test("removes from the spool what a killed proxy left there", async () => {
+    await using setup = await setUp();
+    const dead = Bun.spawnSync(["true"]).pid;
+    const host = hostname().replace(/[^A-Za-z0-9]+/g, "_");
+    const spool = join(setup.cwd, "spool");
+    const id = crypto.randomUUID();
+    const names = [`spool-${host}-${dead}-${id}.tmp`, `spool-${host}-${process.pid}-${id}.tmp`, "theirs"];
+    for (const name of names) await Bun.write(join(spool, name), "bytes");
+    const { code } = await setup.run(["--spool-dir", "spool", ...script("")]);
+    expect(code).toBe(0);
+    const left = await readdir(spool);
+    expect(names.filter((name) => left.includes(name))).toEqual(names.slice(1));
   });
 
   test("refuses a spool that is no folder", async () => {

@@ -10,7 +10,7 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import type { Report } from "../report/events.ts";
 import { plainReport } from "../report/plain.ts";
 import type { Retry } from "../retry.ts";
-import { CACHE_IN_USE, openLocks } from "../store/locks.ts";
+import { CACHE_IN_USE, type Lock, openLocks } from "../store/locks.ts";
 import { PRIVATE_FOLDER } from "../store/own-file.ts";
 import { sweepTemporaryFiles } from "../store/temporary-file.ts";
 import { readCredentials } from "./credentials.ts";
@@ -21,7 +21,7 @@ import type { Environment } from "./values.ts";
 const DEFAULT_PORT = 5050;
 
 /** What a terminal shows besides the output of a command. */
-const BESIDE_A_COMMAND = ["retry", "notice", "pushed"];
+const BESIDE_A_COMMAND = ["registry", "retry", "notice", "pushed"];
 
 /**
  * Runs a proxy until it is stopped, or as long as a command runs. Throws what connecting and listening throw, and
@@ -47,7 +47,7 @@ export async function runProxy(
     isCutOff = proxy.isBusy();
   });
   let exitCode = 0;
-  if (command.command.length > 0) exitCode = await runBeside(command.command, proxy, env, stop);
+  if (command.command.length > 0) exitCode = await runBeside(command.command, proxy, env, isTerminal, stop);
   else {
     for (const line of greeting(proxy.port, command.target.host, process.platform)) writeLine(line);
     await aborted(stop);
@@ -55,7 +55,11 @@ export async function runProxy(
   const failures = await proxy.settled();
   for (const { message } of failures) writeLine(`Error: ${message}`);
   if (exitCode !== 0) return exitCode;
-  if (isCutOff) throw stop.reason;
+  if (isCutOff)
+    throw new PushError(
+      "INTERRUPTED",
+      "Interrupted in the middle of a push. Start the proxy again, and repeat it.",
+    );
   return failures.length > 0 ? 1 : 0;
 }
 
@@ -80,26 +84,13 @@ async function openProxy(
   const { cache, locks, inUse } = await useCache(options, signal);
   const onRetry = (retry: Retry) => report({ type: "retry", title: undefined, ...retry });
   const registry = await connectRegistry(options, cache, { signal, onRetry });
-  await mkdir(spoolDirectory, { recursive: true, mode: PRIVATE_FOLDER })
-    .then(() => sweepTemporaryFiles(spoolDirectory))
-    .catch((cause: unknown) => {
-      throw fileError(
-        cause,
-        `use the spool "${spoolDirectory}"`,
-        "or choose another folder with --spool-dir",
-      );
-    });
-  // The next proxy then takes no file of this one for left over.
-  const spoolInUse = await openLocks(spoolDirectory, signal, () => {}).take(CACHE_IN_USE, () => {}, "shared");
-  const isAllowed = (name: string) =>
-    allow.length === 0 ||
-    allow.some((prefix) => name === prefix || name.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`));
+  const spoolInUse = await useSpool(spoolDirectory, signal);
   const proxy = startProxy({
     ...options,
     registry,
     host: target.host,
     locks,
-    repositoryOf: (name) => (isAllowed(name) ? canonicalRepository(target.host, name) : undefined),
+    repositoryOf: (name) => servedRepository(target.host, allow, name),
     spoolDirectory,
     port: command.port ?? (command.command.length > 0 ? 0 : DEFAULT_PORT),
     signal,
@@ -112,6 +103,31 @@ async function openProxy(
       inUse[Symbol.dispose]();
     },
   };
+}
+
+/** Opens the spool, and removes what killed processes have left there. Throws `FILE_FAILED`. */
+async function useSpool(directory: string, signal: AbortSignal): Promise<Lock> {
+  try {
+    await mkdir(directory, { recursive: true, mode: PRIVATE_FOLDER });
+    await sweepTemporaryFiles(directory);
+  } catch (cause) {
+    throw fileError(cause, `use the spool "${directory}"`, "or choose another folder with --spool-dir");
+  }
+  // Without locks, nobody sweeps.
+  return openLocks(directory, signal, () => {}).take(CACHE_IN_USE, () => {}, "shared");
+}
+
+/**
+ * Returns the registry's repository for a client's name. Undefined if it begins with none of the prefixes, of which there
+ * are some. Docker Hub's `alpine` and `library/alpine` are one.
+ */
+export function servedRepository(host: string, allow: readonly string[], name: string): string | undefined {
+  const repository = canonicalRepository(host, name);
+  const begins = (prefix: string) => (each: string) =>
+    each === prefix || each.startsWith(prefix.endsWith("/") ? prefix : `${prefix}/`);
+  return allow.length === 0 || allow.some((prefix) => [name, repository].some(begins(prefix)))
+    ? repository
+    : undefined;
 }
 
 /** Says what to type next. The engine of Docker Desktop runs in a machine of its own, which has another name for this one. */
@@ -130,6 +146,7 @@ async function runBeside(
   command: readonly string[],
   { port }: ProxyServer,
   env: Environment,
+  isTerminal: boolean,
   stop: AbortSignal,
 ): Promise<number> {
   const [name = "", ...args] = command.map((part) => part.replaceAll("{}", `localhost:${port}`));
@@ -138,8 +155,11 @@ async function runBeside(
   // The command needs no password of the registry: the proxy has it.
   const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...rest } = env;
   const child = spawn([path, ...args], name, rest);
-  // At a terminal, Ctrl-C reaches the command by itself. It may take its time to end.
-  const onStop = () => child.kill("SIGTERM");
+  const onStop = () => {
+    const signal = stop.reason.cause as NodeJS.Signals;
+    // At a terminal, Ctrl-C reaches the command by itself. A second signal may end it too soon.
+    if (!isTerminal || signal !== "SIGINT") child.kill(signal);
+  };
   stop.addEventListener("abort", onStop);
   await child.exited;
   stop.removeEventListener("abort", onStop);

@@ -3,7 +3,7 @@ import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 
 /** A blob of which a client has sent all bytes, on its way to the registry. */
-export type Commit = {
+type Commit = {
   readonly descriptor: Descriptor;
   /** Resolves when the registry has the blob. */
   readonly done: Promise<unknown>;

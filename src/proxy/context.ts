@@ -1,3 +1,4 @@
+import type { Descriptor } from "../oci/descriptor.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { Call, Registry, Repository } from "../registry/registry.ts";
 import type { SendOptions } from "../registry/upload/send-blob.ts";
@@ -5,8 +6,7 @@ import type { Report } from "../report/events.ts";
 import type { Locks } from "../store/locks.ts";
 import type { Activity } from "./activity.ts";
 import type { Commits } from "./commits.ts";
-import type { Session } from "./sessions.ts";
-import type { Spool } from "./spool.ts";
+import type { Spool, SpoolFile } from "./spool.ts";
 
 export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOversize">> & {
   readonly registry: Registry;
@@ -29,6 +29,24 @@ export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOvers
   readonly answerMs?: number;
   /** An upload that no client goes on with is dropped after this long. @default 120000 */
   readonly idleMs?: number;
+};
+
+/** An upload of a client: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs */
+export type Session = {
+  readonly id: string;
+  /** The client's name for the repository. */
+  readonly name: string;
+  readonly at: Repository;
+  readonly file: SpoolFile;
+  /** The upload to the registry, once it has begun. */
+  transfer: Promise<Descriptor> | undefined;
+  /** Ends a transfer so that the same blob resumes it. */
+  readonly abandon: AbortController;
+  /** A request adds bytes. */
+  isBusy: boolean;
+  /** Set when the session is over. */
+  isOver: boolean;
+  idle: Timer | undefined;
 };
 
 /** What the requests to one proxy share. */

@@ -127,7 +127,8 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
       );
     case "referrers": {
       const { digest } = route;
-      if (!isRead || !isSha256(digest)) break;
+      if (!isRead) break;
+      if (!isSha256(digest)) return refuseDigest(digest);
       return inTime(context, request, (call) => readReferrers(at, digest, url, call));
     }
     case "blob":
@@ -197,14 +198,17 @@ async function inTime<T>(
   work: (call: Call) => Promise<T>,
 ): Promise<T> {
   const late = new AbortController();
-  const { origin } = context.registry;
-  const timer = setTimeout(
-    () => late.abort(new PushError("STALLED", `${origin} has not answered in time.`)),
-    context.answerMs,
-  );
+  const { onRetry, ...call } = callOf(context);
+  let reason: unknown = new PushError("STALLED", `${context.registry.origin} has not answered in time.`);
+  const timer = setTimeout(() => late.abort(reason), context.answerMs);
   try {
-    const call = callOf(context);
-    return await work({ ...call, signal: AbortSignal.any([call.signal, late.signal, signal]) });
+    return await work({
+      signal: AbortSignal.any([call.signal, late.signal, signal]),
+      onRetry(retry) {
+        reason = retry.error;
+        onRetry(retry);
+      },
+    });
   } finally {
     clearTimeout(timer);
   }

@@ -1,7 +1,8 @@
 import * as v from "valibot";
+import { PushError, statusOf } from "../errors.ts";
 import { MEDIA_TYPE } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
-import { checkJson, looseObject } from "../oci/json-schema.ts";
+import { checkJson, looseObject, object } from "../oci/json-schema.ts";
 import { type Manifest, referencesOf } from "../oci/manifest.ts";
 import { pullScope } from "../registry/auth/scope.ts";
 import { putManifest } from "../registry/put-manifest.ts";
@@ -11,16 +12,26 @@ import { uploadName } from "../store/file-names.ts";
 import { respond } from "./answers.ts";
 import type { Context } from "./context.ts";
 import { nextPage } from "./lists.ts";
-import { isMissing, pick, readJson } from "./relay.ts";
+import { pick, readJson } from "./relay.ts";
+import { isSha256 } from "./route.ts";
 
 // For registries without a list of referrers, clients keep one under a tag:
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#unavailable-referrers-api
 // As this proxy answers for them, they leave that to it.
 
 /** The list of what refers to a manifest: an index. */
-const REFERRERS = looseObject({ manifests: v.array(looseObject({ digest: v.string() })) });
+const REFERRERS = looseObject({ manifests: v.nullable(v.array(looseObject({ digest: v.string() })), []) });
 
 type Referrers = v.InferOutput<typeof REFERRERS>;
+
+const EMPTY: Referrers = { manifests: [] };
+
+const WITH_SUBJECT = object({ subject: object({ digest: v.string() }) });
+
+const MISSING = [404];
+
+/** What registries answer at an address that they do not have. */
+const NO_ADDRESS = [400, 404, 405, 406];
 
 /** A manifest that is to be deleted may be of any kind. */
 const ACCEPT = {
@@ -34,18 +45,16 @@ export async function readReferrers(
   client: URL,
   call: Call,
 ): Promise<Response> {
-  const url = listUrl(at, `referrers/${subject}`);
-  url.search = client.search;
-  const listed = await readUnlessMissing(at, url, call);
+  const listed = await readListed(at, subject, call, client.search);
   if (listed !== undefined) {
-    const link = nextPage(at, listed.headers, url, client);
+    const link = nextPage(at, listed.headers, listed.url, client);
     const headers = {
       ...pick(listed.headers, ["oci-filters-applied"]),
       ...(link && { link: `<${link}>; rel="next"` }),
     };
     return respondIndex(listed.bytes, headers);
   }
-  const { manifests } = await readFallback(at, subject, call);
+  const { manifests } = (await readFallback(at, subject, call)) ?? EMPTY;
   const type = client.searchParams.get("artifactType");
   if (type === null) return respondIndex(indexOf(manifests).bytes);
   const filtered = manifests.filter(({ ["artifactType"]: each }) => each === type);
@@ -60,7 +69,7 @@ export async function addReferrer(
   manifest: Manifest,
   call: Call,
 ): Promise<void> {
-  if ((await readUnlessMissing(at, listUrl(at, `referrers/${subject}`), call)) !== undefined) return;
+  if ((await readListed(at, subject, call)) !== undefined) return;
   const { artifactType, annotations, configType } = referencesOf(manifest.bytes, "the manifest");
   await change(context, at, subject, call, (manifests) => [
     ...manifests.filter(({ digest }) => digest !== manifest.digest),
@@ -81,12 +90,12 @@ export async function removeReferrer(
   digest: Digest,
   call: Call,
 ): Promise<void> {
-  const manifest = await readUnlessMissing(at, manifestUrl(at, digest), call);
-  const subject = manifest && referencesOf(manifest.bytes, "the manifest").subject;
-  if (subject === undefined) return;
-  if ((await readUnlessMissing(at, listUrl(at, `referrers/${subject}`), call)) !== undefined) return;
-  const { manifests } = await readFallback(at, subject, call);
-  if (!manifests.some((each) => each.digest === digest)) return;
+  const manifest = await readUnless(MISSING, at, manifestUrl(at, digest), call);
+  const named = checkJson(WITH_SUBJECT, manifest?.value);
+  const subject = "output" in named ? named.output.subject.digest : "";
+  if (!isSha256(subject) || (await readListed(at, subject, call)) !== undefined) return;
+  const listed = await readFallback(at, subject, call);
+  if (!listed?.manifests.some((each) => each.digest === digest)) return;
   await change(context, at, subject, call, (all) => all.filter((each) => each.digest !== digest));
 }
 
@@ -99,14 +108,26 @@ async function change(
   edit: (manifests: Referrers["manifests"]) => Referrers["manifests"],
 ): Promise<void> {
   using _lock = await locks.take(uploadName(uploadKey(at, subject)), () => {});
-  const { manifests } = await readFallback(at, subject, call);
-  await putManifest(at, tagOf(subject), indexOf(edit(manifests)), call);
+  const listed = await readFallback(at, subject, call);
+  if (listed === undefined)
+    throw new PushError("REGISTRY_FAILED", `The tag ${tagOf(subject)} is no list of referrers.`);
+  await putManifest(at, tagOf(subject), indexOf(edit(listed.manifests)), call);
 }
 
-async function readFallback(at: Repository, subject: Digest, call: Call): Promise<Referrers> {
-  const found = await readUnlessMissing(at, manifestUrl(at, tagOf(subject)), call);
-  const index = found && checkJson(REFERRERS, found.value);
-  return index !== undefined && "output" in index ? index.output : { manifests: [] };
+/** Reads the list of a registry that has one. Others refuse its address, or show a page for people. */
+async function readListed(at: Repository, subject: Digest, call: Call, search = "") {
+  const url = listUrl(at, `referrers/${subject}`);
+  url.search = search;
+  const listed = await readUnless(NO_ADDRESS, at, url, call);
+  return "output" in checkJson(REFERRERS, listed?.value) ? listed && { ...listed, url } : undefined;
+}
+
+/** Reads the list under a subject's tag. Undefined if something else is there. */
+async function readFallback(at: Repository, subject: Digest, call: Call): Promise<Referrers | undefined> {
+  const found = await readUnless(MISSING, at, manifestUrl(at, tagOf(subject)), call);
+  if (found === undefined) return EMPTY;
+  const index = checkJson(REFERRERS, found.value);
+  return "output" in index ? index.output : undefined;
 }
 
 /** Returns the tag that lists what refers to a manifest. */
@@ -114,12 +135,12 @@ function tagOf(subject: Digest): string {
   return subject.replace(":", "-");
 }
 
-async function readUnlessMissing(at: Repository, url: URL, call: Call) {
+async function readUnless(statuses: readonly number[], at: Repository, url: URL, call: Call) {
   const request = { method: "GET", url, headers: ACCEPT, scopes: [pullScope(at.name)] } as const;
   try {
     return await readJson(at, request, call);
   } catch (error) {
-    if (isMissing(error)) return undefined;
+    if (statuses.includes(statusOf(error) ?? 0)) return undefined;
     throw error;
   }
 }

@@ -38,11 +38,15 @@ function routeIn(name: string, rest: string): Route | undefined {
   if (rest === "blobs/uploads/" || rest === "blobs/uploads") return { kind: "uploads", name };
   const [, kind, last = ""] = /^(blobs\/uploads|blobs|manifests|referrers)\/([^/]+)$/.exec(rest) ?? [];
   if (kind === "blobs/uploads") return { kind: "upload", name, id: last };
-  if (kind === "manifests" && (isTag(last) || DIGEST.test(last)))
+  if (kind === "manifests" && (isTag(last) || isDigest(last)))
     return { kind: "manifest", name, reference: last };
-  if ((kind === "blobs" || kind === "referrers") && DIGEST.test(last))
+  if ((kind === "blobs" || kind === "referrers") && isDigest(last))
     return { kind: kind === "blobs" ? "blob" : "referrers", name, digest: last };
   return undefined;
+}
+
+function isDigest(text: string): boolean {
+  return text.startsWith("sha256:") ? isSha256(text) : DIGEST.test(text);
 }
 
 /** Tells whether text is a digest that can be checked here. */

@@ -4,27 +4,9 @@ import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../registry/registry.ts";
 import type { NamedBlob } from "../registry/upload/outgoing.ts";
 import { refuse, respond, within } from "./answers.ts";
-import type { Context } from "./context.ts";
+import type { Context, Session } from "./context.ts";
 import { MEDIA_TYPE, openSpoolFile, type SpoolFile } from "./spool.ts";
 import { sendGrowing, sendNamed } from "./transfer.ts";
-
-/** An upload of a client: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs */
-export type Session = {
-  readonly id: string;
-  /** The client's name for the repository. */
-  readonly name: string;
-  readonly at: Repository;
-  readonly file: SpoolFile;
-  /** The upload to the registry, once it has begun. */
-  transfer: Promise<Descriptor> | undefined;
-  /** Ends a transfer so that the same blob resumes it. */
-  readonly abandon: AbortController;
-  /** A request adds bytes. */
-  isBusy: boolean;
-  /** Set when the session is over. */
-  isOver: boolean;
-  idle: Timer | undefined;
-};
 
 /** More uploads at a time are an accident, or an attack. */
 const MAX_SESSIONS = 1000;
@@ -176,7 +158,7 @@ async function receive(context: Context, session: Session, request: Request): Pr
   clearTimeout(session.idle);
   try {
     for await (const piece of request.body ?? []) {
-      await file.append(piece);
+      await file.append(piece, request.signal);
       if (session.transfer === undefined && file.sizeBytes >= LEAST_GROWING_BYTES)
         begin(session, sendGrowing(context, session.at, file));
     }

@@ -44,9 +44,13 @@ export async function putManifest(
     headers: { "content-type": manifest.mediaType },
     body: new Blob([manifest.bytes]),
   } as const;
-  const { headers } = await exchangePersistently(at, request, [201], call).catch((error: unknown) => {
-    throw aboutSubject(error, manifest);
-  });
+  // distribution 2.8 answers 500 where it does not have the blobs.
+  const isRetryable = (error: unknown) => isTransient(error) && missingBlobs(error, []) === undefined;
+  const { headers } = await exchangePersistently(at, request, [201], call, isRetryable).catch(
+    (error: unknown) => {
+      throw aboutSubject(error, manifest);
+    },
+  );
   const stored = headers.get("docker-content-digest");
   if (stored === null) await verifyStored(at, manifest, call);
   else if (stored !== manifest.digest) {

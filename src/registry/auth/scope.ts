@@ -5,6 +5,11 @@ export function pushScope(repository: string): string {
   return `repository:${repository}:pull,push`;
 }
 
+/** The right to delete from a repository. Some registries ask for that to push instead. */
+export function deleteScope(repository: string): string {
+  return `${pushScope(repository)},delete`;
+}
+
 /** The right to read from a repository. */
 export function pullScope(repository: string): string {
   return `repository:${repository}:pull`;
