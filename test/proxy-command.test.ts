@@ -345,14 +345,20 @@ describe("a proxy beside a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test("ends the command when it is interrupted", async () => {
+  test.each([
+    ["SIGINT", 6],
+    ["SIGTERM", 5],
+  ] as const)("passes %s on to the command, and ends as that does", async (signal, expected) => {
     await using setup = await setUp();
-    const code =
-      "process.on('SIGTERM', () => process.exit(5)); console.log('ready'); await Bun.sleep(60_000)";
+    const code = `
+      process.on("SIGINT", () => process.exit(6));
+      process.on("SIGTERM", () => process.exit(5));
+      console.log("ready");
+      await Bun.sleep(60_000);`;
     const child = startCli(["proxy", setup.registry.host, ...script(code)], { cwd: setup.cwd });
     for await (const piece of child.stdout) if (Buffer.from(piece).toString().includes("ready")) break;
-    child.kill("SIGTERM");
-    expect(await child.exited).toBe(5);
+    child.kill(signal);
+    expect(await child.exited).toBe(expected);
   });
 
   test("does not call a push done that an interrupt has cut off, whatever the command says", async () => {

@@ -21,7 +21,7 @@ import type { Environment } from "./values.ts";
 const DEFAULT_PORT = 5050;
 
 /** What a terminal shows besides the output of a command. */
-const BESIDE_A_COMMAND = ["retry", "notice", "pushed"];
+const BESIDE_A_COMMAND = ["registry", "retry", "notice", "pushed"];
 
 /**
  * Runs a proxy until it is stopped, or as long as a command runs. Throws what connecting and listening throw, and
@@ -47,7 +47,7 @@ export async function runProxy(
     isCutOff = proxy.isBusy();
   });
   let exitCode = 0;
-  if (command.command.length > 0) exitCode = await runBeside(command.command, proxy, env, stop);
+  if (command.command.length > 0) exitCode = await runBeside(command.command, proxy, env, isTerminal, stop);
   else {
     for (const line of greeting(proxy.port, command.target.host, process.platform)) writeLine(line);
     await aborted(stop);
@@ -55,7 +55,11 @@ export async function runProxy(
   const failures = await proxy.settled();
   for (const { message } of failures) writeLine(`Error: ${message}`);
   if (exitCode !== 0) return exitCode;
-  if (isCutOff) throw stop.reason;
+  if (isCutOff)
+    throw new PushError(
+      "INTERRUPTED",
+      "Interrupted in the middle of a push. Start the proxy again, and repeat it.",
+    );
   return failures.length > 0 ? 1 : 0;
 }
 
@@ -142,6 +146,7 @@ async function runBeside(
   command: readonly string[],
   { port }: ProxyServer,
   env: Environment,
+  isTerminal: boolean,
   stop: AbortSignal,
 ): Promise<number> {
   const [name = "", ...args] = command.map((part) => part.replaceAll("{}", `localhost:${port}`));
@@ -150,8 +155,11 @@ async function runBeside(
   // The command needs no password of the registry: the proxy has it.
   const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...rest } = env;
   const child = spawn([path, ...args], name, rest);
-  // At a terminal, Ctrl-C reaches the command by itself. It may take its time to end.
-  const onStop = () => child.kill("SIGTERM");
+  const onStop = () => {
+    const signal = stop.reason.cause as NodeJS.Signals;
+    // At a terminal, Ctrl-C reaches the command by itself. A second signal may end it too soon.
+    if (!isTerminal || signal !== "SIGINT") child.kill(signal);
+  };
   stop.addEventListener("abort", onStop);
   await child.exited;
   stop.removeEventListener("abort", onStop);

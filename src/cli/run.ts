@@ -60,12 +60,12 @@ function flushed(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => stream.end(() => resolve()));
 }
 
-/** Stops at the first SIGINT, SIGTERM or SIGHUP. A second one, or a slow end, exits at once. */
+/** Stops at the first SIGINT, SIGTERM or SIGHUP, which is the cause of the reason. A second one, or a slow end, exits at once. */
 function interruptOf(process: NodeJS.Process): AbortSignal {
   const interrupt = new AbortController();
-  const onSignal = () => {
+  const onSignal = (cause: NodeJS.Signals) => {
     if (interrupt.signal.aborted) process.exit(130);
-    interrupt.abort(new PushError("INTERRUPTED", "Interrupted. Run the same command to resume."));
+    interrupt.abort(new PushError("INTERRUPTED", "Interrupted. Run the same command to resume.", { cause }));
     setTimeout(() => process.exit(130), FAREWELL_MS).unref();
   };
   // SIGHUP: the terminal was closed, or its connection was lost.

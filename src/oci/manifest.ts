@@ -135,6 +135,7 @@ const REFERENCES = object({
   annotations: ANNOTATIONS,
   config: v.nullish(NAMED),
   layers: v.nullish(v.array(NAMED)),
+  manifests: v.fallback(v.nullish(v.array(NAMED)), undefined),
   // OCI's artifact manifest, which is no longer in the specification.
   blobs: v.nullish(v.array(NAMED)),
   subject: v.fallback(v.nullish(NAMED), undefined),
@@ -146,17 +147,20 @@ export type References = Pick<Extras, "artifactType" | "annotations"> & {
   readonly configType: string | undefined;
   /** Its config and layers. An index has none. */
   readonly blobs: readonly Digest[];
+  /** The digests of an index's manifests, unchecked. */
+  readonly manifests: readonly string[];
   readonly subject: Digest | undefined;
 };
 
 /** Reads what an image manifest, an index or the manifest of an artifact names. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
 export function referencesOf(bytes: Uint8Array, name: string): References {
-  const { config, layers, blobs, subject, ...rest } = parseJson(bytes, REFERENCES, name);
+  const { config, layers, manifests, blobs, subject, ...rest } = parseJson(bytes, REFERENCES, name);
   const all = [...(config ? [config] : []), ...(layers ?? []), ...(blobs ?? [])];
   return {
     ...rest,
     configType: config?.mediaType,
     blobs: all.map(({ digest }) => parseDigest(digest, `a digest of ${name}`)),
+    manifests: (manifests ?? []).map(({ digest }) => digest),
     subject: subject ? parseDigest(subject.digest, `subject.digest of ${name}`) : undefined,
   };
 }

@@ -4,74 +4,84 @@ import { shortDigest } from "../oci/digest.ts";
 import type { Sent } from "../registry/upload/send-blob.ts";
 import type { BlobTitle, Report } from "../report/events.ts";
 
-/** Reports what clients do, as pushes of one image after the other in each repository. */
+/** Reports what clients do, as pushes of images. */
 export type Activity = {
-  /** Names a blob. @param digest undefined: the client has not said it yet */
+  /** Names a blob that begins to come. @param digest undefined: the client has not said it yet */
   title(repository: string, digest?: Digest): BlobTitle;
   /** Counts and reports a blob that the registry has. */
   present(repository: string, descriptor: Pick<Descriptor, "digest" | "size">): void;
   mounted(repository: string, digest: Digest, from: string): void;
   sent(repository: string, blob: BlobTitle, sent: Sent): void;
-  /** Ends the push of a tag. */
-  pushed(repository: string, reference: string, digest: Digest): void;
+  /**
+   * Counts what came for a manifest, and reports the push of a tag.
+   *
+   * @param parts what the manifest names
+   * @param reference undefined: it has no tag, and an index may name it
+   */
+  pushed(repository: string, digest: Digest, parts: readonly string[], reference: string | undefined): void;
 };
 
-type RunningPush = {
-  readonly startedMs: number;
-  sentBytes: number;
-  /** Blobs that were there, in bytes. A client may ask for each more than once. */
-  readonly present: Map<Digest, number>;
-};
+/** What came of a blob, or of a manifest with everything that it names. */
+type Arrival = { readonly sinceMs: number; readonly sentBytes: number; readonly presentBytes: number };
 
-/** More blobs than a push has are not counted. */
-const MAX_COUNTED = 10_000;
+/** A client may ask for blobs, and never push what names them. */
+const MAX_ARRIVALS = 10_000;
 
 export function reportActivity(report: Report): Activity {
-  const pushes = new Map<string, RunningPush>();
+  /** What no tag was pushed for yet, by repository and digest, the oldest first. */
+  const arrivals = new Map<string, Arrival>();
+  const startedMs = new WeakMap<BlobTitle, number>();
   let count = 0;
-
-  function pushOf(repository: string): RunningPush {
-    const push = pushes.get(repository) ?? {
-      startedMs: performance.now(),
-      sentBytes: 0,
-      present: new Map(),
-    };
-    pushes.set(repository, push);
-    return push;
-  }
 
   const blobOf = (repository: string, digest: Digest) =>
     ({ type: "blob", id: String(++count), title: titleOf(repository, digest) }) as const;
 
+  function note(repository: string, digest: Digest, arrival: Arrival): void {
+    arrivals.set(keyOf(repository, digest), arrival);
+    const [oldest] = arrivals.keys();
+    if (arrivals.size > MAX_ARRIVALS && oldest !== undefined) arrivals.delete(oldest);
+  }
+
   return {
     title(repository, digest) {
-      pushOf(repository);
       const id = String(++count);
-      return { id, title: digest === undefined ? `${repository} blob ${id}` : titleOf(repository, digest) };
+      const title = digest === undefined ? `${repository} blob ${id}` : titleOf(repository, digest);
+      const blob = { id, title };
+      startedMs.set(blob, performance.now());
+      return blob;
     },
     present(repository, { digest, size }) {
-      const { present } = pushOf(repository);
-      if (present.has(digest) || present.size >= MAX_COUNTED) return;
-      present.set(digest, size);
+      // A client may ask for each more than once.
+      if (arrivals.has(keyOf(repository, digest))) return;
+      note(repository, digest, { sinceMs: performance.now(), sentBytes: 0, presentBytes: size });
       report({ ...blobOf(repository, digest), state: "done", how: "present", sizeBytes: size });
     },
     mounted(repository, digest, from) {
       report({ ...blobOf(repository, digest), state: "done", how: "mounted", sizeBytes: undefined, from });
     },
-    sent(repository, { id }, { descriptor, sentBytes }) {
+    sent(repository, blob, { descriptor, sentBytes }) {
       const { digest, size } = descriptor;
-      pushOf(repository).sentBytes += sentBytes;
+      const sinceMs = startedMs.get(blob) ?? performance.now();
+      note(repository, digest, { sinceMs, sentBytes, presentBytes: 0 });
       const title = titleOf(repository, digest);
-      report({ type: "blob", id, title, state: "done", how: "sent", sizeBytes: size, sentBytes });
+      report({ type: "blob", id: blob.id, title, state: "done", how: "sent", sizeBytes: size, sentBytes });
     },
-    pushed(repository, reference, digest) {
-      const { startedMs, sentBytes, present } = pushOf(repository);
-      pushes.delete(repository);
-      const presentBytes = [...present.values()].reduce((sum, size) => sum + size, 0);
-      const durationMs = performance.now() - startedMs;
+    pushed(repository, digest, parts, reference) {
+      const keys = [digest, ...parts].map((part) => keyOf(repository, part));
+      const came = keys.flatMap((key) => arrivals.get(key) ?? []);
+      for (const key of keys) arrivals.delete(key);
+      const sinceMs = Math.min(performance.now(), ...came.map((each) => each.sinceMs));
+      const sentBytes = came.reduce((sum, each) => sum + each.sentBytes, 0);
+      const presentBytes = came.reduce((sum, each) => sum + each.presentBytes, 0);
+      if (reference === undefined) return note(repository, digest, { sinceMs, sentBytes, presentBytes });
+      const durationMs = performance.now() - sinceMs;
       report({ type: "pushed", reference, digest, sentBytes, presentBytes, durationMs });
     },
   };
+}
+
+function keyOf(repository: string, digest: string): string {
+  return `${repository}@${digest}`;
 }
 
 function titleOf(repository: string, digest: Digest): string {

@@ -57,7 +57,7 @@ export async function writeManifest(
   const { digest } = manifest;
   if (!isTag(reference) && reference !== digest)
     return refuse(400, "DIGEST_INVALID", `The manifest was sent as ${reference}, but is ${digest}.`);
-  const { blobs, subject } = referencesOf(manifest.bytes, "the manifest");
+  const { blobs, manifests, subject } = referencesOf(manifest.bytes, "the manifest");
   const refusal = await awaitBlobs(context, at, blobs, request);
   if (refusal !== undefined) return refusal;
 
@@ -70,7 +70,8 @@ export async function writeManifest(
   const { registry } = at;
   // An index's children come at once.
   await context.noting.run(0, () => rememberRepository(registry.notes, registry.origin, at.name, blobs));
-  if (isTag(reference)) context.activity.pushed(at.name, `${context.host}/${at.name}:${reference}`, digest);
+  const tagged = isTag(reference) ? `${context.host}/${at.name}:${reference}` : undefined;
+  context.activity.pushed(at.name, digest, [...blobs, ...manifests], tagged);
   return respond(201, {
     location: `/v2/${name}/manifests/${reference}`,
     "docker-content-digest": digest,

@@ -144,7 +144,8 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
       );
     case "referrers": {
       const { digest } = route;
-      if (!isRead || !isDigest(digest)) break;
+      if (!isRead) break;
+      if (!isDigest(digest)) return refuseDigest(digest);
       return inTime(context, request, (call) => readReferrers(at, digest, url, call));
     }
     case "blob":
@@ -214,14 +215,17 @@ async function inTime<T>(
   work: (call: Call) => Promise<T>,
 ): Promise<T> {
   const late = new AbortController();
-  const { origin } = context.registry;
-  const timer = setTimeout(
-    () => late.abort(new PushError("STALLED", `${origin} has not answered in time.`)),
-    context.answerMs,
-  );
+  const { onRetry, ...call } = callOf(context);
+  let reason: unknown = new PushError("STALLED", `${context.registry.origin} has not answered in time.`);
+  const timer = setTimeout(() => late.abort(reason), context.answerMs);
   try {
-    const call = callOf(context);
-    return await work({ ...call, signal: AbortSignal.any([call.signal, late.signal, signal]) });
+    return await work({
+      signal: AbortSignal.any([call.signal, late.signal, signal]),
+      onRetry(retry) {
+        reason = retry.error;
+        onRetry(retry);
+      },
+    });
   } finally {
     clearTimeout(timer);
   }

@@ -1,7 +1,13 @@
+import { MAX_JSON_BYTES } from "../oci/json-schema.ts";
 import { deleteScope, pullScope } from "../registry/auth/scope.ts";
 import { expectStatus } from "../registry/http/expect-status.ts";
 import { open } from "../registry/http/send.ts";
-import { type RegistryRequest, type RegistryResponse, readAnswer } from "../registry/http/send-once.ts";
+import {
+  type Answer,
+  type RegistryRequest,
+  type RegistryResponse,
+  readAnswer,
+} from "../registry/http/send-once.ts";
 import { isTransient, retryAfterMs } from "../registry/http/transient.ts";
 import type { Call, Repository } from "../registry/registry.ts";
 import { retry } from "../retry.ts";
@@ -22,44 +28,53 @@ const ANSWERED = [
   "oci-filters-applied",
 ];
 
-/** Asks the registry until it answers, in one of the wanted ways or with a refusal. Leaves the body to the caller. */
+/** A body of at most so many bytes is passed on whole: Bun tells the length of no other, and a cut one is asked for again. */
+const MAX_WHOLE_BYTES = MAX_JSON_BYTES;
+
+/** A list may be longer than an answer to a push. */
+const MAX_LIST_BYTES = 16 * 1024 * 1024;
+
+/** Asks the registry until it answers, in one of the wanted ways or with a refusal. Small bodies are read. */
 async function ask(
   at: Repository,
   request: RegistryRequest,
   wanted: readonly number[],
   call: Call,
-): Promise<RegistryResponse> {
+): Promise<RegistryResponse | Answer> {
   const attempt = async () => {
     const response = await open(at, request, call);
     if (!wanted.includes(response.status))
       expectStatus(at, request, await readAnswer(at.registry, response), wanted);
-    return response;
+    const length = response.headers.get("content-length");
+    const isSmall = length !== null && Number(length) <= MAX_WHOLE_BYTES;
+    return isSmall ? readAnswer(at.registry, response, MAX_WHOLE_BYTES + 1) : response;
   };
   return retry(at.registry.retries, isTransient, retryAfterMs, attempt, call);
 }
 
-/** Passes on a request to read something. The body is passed on as it comes. */
+async function askWhole(
+  at: Repository,
+  request: RegistryRequest,
+  wanted: readonly number[],
+  call: Call,
+): Promise<Answer> {
+  const answer = await ask(at, request, wanted, call);
+  return "bytes" in answer ? answer : readAnswer(at.registry, answer, MAX_LIST_BYTES);
+}
+
+/** Passes on a request to read something. A large body is passed on as it comes. */
 export async function relay(at: Repository, url: URL, client: Request, call: Call): Promise<Response> {
   const method = client.method === "HEAD" ? "HEAD" : "GET";
-  const request = {
-    method,
-    url,
-    headers: pick(client.headers, ASKED[method]),
-    scopes: [pullScope(at.name)],
-  } as const;
-  const response = await ask(at, request, [200, 206, 304, 416], call);
-  return respond(response.status, pick(response.headers, ANSWERED), method === "HEAD" ? null : response.body);
+  const headers = pick(client.headers, ASKED[method]);
+  const request = { method, url, headers, scopes: [pullScope(at.name)] } as const;
+  const { status, headers: said, ...answer } = await ask(at, request, [200, 206, 304, 416], call);
+  const body = "bytes" in answer ? answer.bytes : answer.body;
+  return respond(status, pick(said, ANSWERED), method === "HEAD" || status === 304 ? null : body);
 }
 
 /** Passes on a request to delete something. */
 export async function relayDelete(at: Repository, url: URL, call: Call): Promise<Response> {
-  const response = await ask(
-    at,
-    { method: "DELETE", url, scopes: [deleteScope(at.name)] },
-    [200, 202, 204],
-    call,
-  );
-  await readAnswer(at.registry, response);
+  await askWhole(at, { method: "DELETE", url, scopes: [deleteScope(at.name)] }, [200, 202, 204], call);
   return respond(202);
 }
 
@@ -68,26 +83,15 @@ export function pick(headers: Headers, names: readonly string[]): Record<string,
   return Object.fromEntries(found.filter((each): each is [string, string] => each[1] !== null));
 }
 
-/** A list may be longer than an answer to a push. */
-const MAX_LIST_BYTES = 16 * 1024 * 1024;
-
 /** GET: reads a document. `value` is undefined for one that is no JSON, or too long. */
 export async function readJson(at: Repository, request: RegistryRequest, call: Call) {
-  const { body, headers } = await ask(at, request, [200], call);
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of body ?? []) {
-    size += piece.length;
-    if (size > MAX_LIST_BYTES) break;
-    pieces.push(piece);
-  }
-  const bytes = Buffer.concat(pieces);
-  return { headers, bytes, value: parsed(bytes) };
+  const { headers, bytes, text } = await askWhole(at, request, [200], call);
+  return { headers, bytes, value: parsed(text) };
 }
 
-function parsed(bytes: Buffer): unknown {
+function parsed(text: string): unknown {
   try {
-    return JSON.parse(bytes.toString());
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

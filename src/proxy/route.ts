@@ -1,3 +1,4 @@
+import { isDigest } from "../oci/digest.ts";
 import { isRepository, isTag } from "../oci/reference.ts";
 
 /** What a request of the distribution API is about. */
@@ -35,9 +36,13 @@ function routeIn(name: string, rest: string): Route | undefined {
   if (rest === "blobs/uploads/" || rest === "blobs/uploads") return { kind: "uploads", name };
   const [, kind, last = ""] = /^(blobs\/uploads|blobs|manifests|referrers)\/([^/]+)$/.exec(rest) ?? [];
   if (kind === "blobs/uploads") return { kind: "upload", name, id: last };
-  if (kind === "manifests" && (isTag(last) || DIGEST.test(last)))
+  if (kind === "manifests" && (isTag(last) || isAnyDigest(last)))
     return { kind: "manifest", name, reference: last };
-  if ((kind === "blobs" || kind === "referrers") && DIGEST.test(last))
+  if ((kind === "blobs" || kind === "referrers") && isAnyDigest(last))
     return { kind: kind === "blobs" ? "blob" : "referrers", name, digest: last };
   return undefined;
+}
+
+function isAnyDigest(text: string): boolean {
+  return text.startsWith("sha256:") ? isDigest(text) : DIGEST.test(text);
 }

@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestHasher } from "../oci/digest.ts";
+import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { LEAST_TAIL_BYTES } from "../registry/upload/chunk-size.ts";
 import type { Outgoing } from "../registry/upload/outgoing.ts";
 import { PRIVATE_FILE } from "../store/own-file.ts";
@@ -28,8 +29,12 @@ export type SpoolFile = Outgoing &
     readonly sizeBytes: number;
     /** Notes what the client says of the blob that it is about to send. The end is given out once that is verified. */
     declare(said: Descriptor): void;
-    /** Waits for room, and adds bytes. Throws `FILE_FAILED`, and what the file was failed with. */
-    append(piece: Uint8Array): Promise<void>;
+    /**
+     * Waits for room, and adds bytes. Throws `FILE_FAILED`, and what the file was failed with.
+     *
+     * @param signal ends the wait: its reason is thrown
+     */
+    append(piece: Uint8Array, signal: AbortSignal): Promise<void>;
     /** Ends the blob. Throws `CONTENT_MISMATCH`, which also fails the file, for another digest. */
     finish(digest: Digest): Promise<Descriptor>;
     /** Waits for another upload of the same blob, which may itself wait for room. */
@@ -110,8 +115,8 @@ export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
       const thereBytes = isComplete ? sizeBytes : Math.min(sizeBytes, mostBytes);
       return Bun.file(place.path).slice(from, Math.max(from, Math.min(to, thereBytes)));
     },
-    async append(piece) {
-      await awaitRoom(spool, file, () => failure);
+    async append(piece, signal) {
+      await awaitRoom(spool, file, () => failure, signal);
       if (failure !== undefined) throw failure;
       hasher.update(piece);
       await handle.appendFile(piece).catch((cause: unknown) => file.fail(failed(cause) as Error));
@@ -185,9 +190,14 @@ function announce(spool: Spool): void {
  * Waits until a file may grow. Beyond the limit one file alone grows, and only where no room is to come: without it,
  * blobs that fill the spool together would wait for each other.
  */
-async function awaitRoom(spool: Spool, file: SpoolFile, failure: () => Error | undefined): Promise<void> {
+async function awaitRoom(
+  spool: Spool,
+  file: SpoolFile,
+  failure: () => Error | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   while (spool.usedBytes >= spool.limitBytes && spool.favoured !== file && failure() === undefined) {
     if (spool.favoured === undefined && spool.leaving.size === 0) spool.favoured = file;
-    else await spool.changed.promise;
+    else await unlessAborted(spool.changed.promise, signal);
   }
 }

@@ -66,8 +66,8 @@ http {
   return { host, authority: at("trusted/authority.crt"), [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** nginx, unlike others, cannot choose one itself. */
-function freePort(): number {
+/** nginx and our proxy cannot choose one themselves. */
+export function freePort(): number {
   using server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
   return server.port;
 }

@@ -2,7 +2,13 @@ import { describe, expect, test } from "bun:test";
 import * as v from "valibot";
 import { type Descriptor, MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { digestOf, parseDigest } from "../../src/oci/digest.ts";
-import { imageManifest, manifestFor, parseManifest, type SourceManifest } from "../../src/oci/manifest.ts";
+import {
+  imageManifest,
+  manifestFor,
+  parseManifest,
+  referencesOf,
+  type SourceManifest,
+} from "../../src/oci/manifest.ts";
 
 const config = descriptor(MEDIA_TYPE.config, "c", 1234);
 const gzip = descriptor(MEDIA_TYPE.layer.gzip, "a", 7_000_000_000);
@@ -128,6 +134,43 @@ describe("a new manifest in place of the source's", () => {
       const source = parsed({ config, layers: [{ ...gzip, annotations: 7 }], ...invalid });
       expect(manifestFor(source, config, [gzip])).toEqual(imageManifest(config, [gzip]));
     }
+  });
+});
+
+describe("what a manifest of any kind names", () => {
+  const read = (manifest: object) => referencesOf(new TextEncoder().encode(JSON.stringify(manifest)), "it");
+  const none = { blobs: [], manifests: [], subject: undefined, configType: undefined };
+
+  test("is an image's config and layers, an index's manifests, an artifact's blobs, and the subject of each", () => {
+    expect(read({ config, layers: [gzip, zstd], subject: gzip })).toMatchObject({
+      blobs: [config.digest, gzip.digest, zstd.digest],
+      manifests: [],
+      configType: config.mediaType,
+      subject: gzip.digest,
+    });
+    const named = { digest: "sha512:abc", size: 1 };
+    expect(read({ manifests: [gzip, named], annotations: { a: "b" }, artifactType: "x" })).toMatchObject({
+      ...none,
+      manifests: [gzip.digest, "sha512:abc"],
+      annotations: { a: "b" },
+      artifactType: "x",
+    });
+    expect(read({ blobs: [gzip] })).toMatchObject({ ...none, blobs: [gzip.digest] });
+  });
+
+  test("is nothing where it says nothing, or null", () => {
+    for (const manifest of [{}, { config: null, layers: null, manifests: null, blobs: null, subject: null }])
+      expect(read(manifest)).toMatchObject(none);
+  });
+
+  test.each([
+    ["IMAGE_INVALID", []],
+    ["IMAGE_INVALID", { layers: [{}] }],
+    ["IMAGE_INVALID", { config: "x" }],
+    ["DIGEST_INVALID", { layers: [{ digest: "sha256:x" }] }],
+    ["DIGEST_INVALID", { subject: { digest: "../x" } }],
+  ])("fails with %s for %j", (code, manifest) => {
+    expect(() => read(manifest)).toThrow(expect.objectContaining({ code }));
   });
 });
 

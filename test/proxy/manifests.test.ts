@@ -42,6 +42,22 @@ describe("a manifest", () => {
     }
   });
 
+  test("is given out with its length, as blobs of its size are", async () => {
+    await using registry = await startTestRegistry();
+    await using proxy = await startTestProxy(registry);
+    for (const bytes of [CONFIG, LAYER]) await pushBlob(proxy, bytes);
+    await putManifest(proxy, IMAGE);
+    for (const [path, bytes] of [
+      ["manifests/v1", IMAGE.bytes],
+      [`manifests/${IMAGE.digest}`, IMAGE.bytes],
+      [`blobs/${digestOf(LAYER)}`, LAYER],
+    ] as const) {
+      const response = await proxy.request(`/v2/team/app/${path}`);
+      expect(response.headers.get("content-length")).toBe(`${bytes.length}`);
+      expect(await response.bytes()).toEqual(new Uint8Array(bytes));
+    }
+  });
+
   test("of a kind without blobs, such as an index, is published", async () => {
     await using registry = await startTestRegistry();
     await using proxy = await startTestProxy(registry);

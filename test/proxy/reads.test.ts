@@ -145,22 +145,51 @@ describe("a blob", () => {
     expect(given).toBeLessThan(100);
   });
 
-  test("that the registry cuts is no whole one for the client", async () => {
-    const head = `HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nDocker-Content-Digest: ${DIGEST}\r\n\r\n`;
-    const chunked = `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n${"a".repeat(1000)}\r\n`;
-    for (const answer of [head + "a".repeat(1000), chunked]) {
-      await using upstream = startRawServer(answer);
-      await using proxy = await startTestProxy(upstream, { retries: 0 });
-      const outcome = await proxy.request(BLOB).then(
-        (response) =>
-          response.bytes().then(
-            (bytes) => bytes.length,
-            () => "broken",
-          ),
-        () => "broken",
-      );
-      expect(outcome).toBe("broken");
+  test.each([4999, 4 * 1024 * 1024 + 1])(
+    "that the registry cuts is no whole one for the client: of %d bytes",
+    async (length) => {
+      for (const answer of [
+        `Content-Length: ${length}\r\n\r\n${"a".repeat(1000)}`,
+        `Transfer-Encoding: chunked\r\n\r\n3e8\r\n${"a".repeat(1000)}\r\n`,
+      ]) {
+        await using upstream = startRawServer(`HTTP/1.1 200 OK\r\n${answer}`);
+        await using proxy = await startTestProxy(upstream, { retries: 0 });
+        const read = async () => {
+          const response = await proxy.request(BLOB);
+          await response.bytes();
+          return response.status;
+        };
+        const outcome = await read().catch(() => "broken");
+        expect(["broken", 503]).toContain(outcome);
+      }
+    },
+  );
+
+  test("that is small says its length, whole and in part", async () => {
+    await using upstream = startHttpServer(blobAnswer);
+    await using proxy = await startTestProxy(upstream);
+    for (const [range, status, length] of [
+      ["", 200, 5000],
+      ["bytes=0-9", 206, 10],
+    ] as const) {
+      const response = await proxy.request(BLOB, { headers: range === "" ? {} : { range } });
+      expect([response.status, response.headers.get("content-length")]).toEqual([status, `${length}`]);
+      expect(await response.bytes()).toEqual(BYTES.slice(0, length));
     }
+  });
+
+  test("that is small is asked for again where it is cut", async () => {
+    const answers = ["5\r\n\r\nhel", "5\r\n\r\n", "5\r\n\r\nhello"];
+    using upstream = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data: (socket) => void socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${answers.shift()}`),
+      },
+    });
+    await using proxy = await startTestProxy({ url: `http://127.0.0.1:${upstream.port}` });
+    const response = await proxy.request(BLOB);
+    expect([response.status, await response.text()]).toEqual([200, "hello"]);
   });
 
   test("is fetched from the storage that the registry names, which gets no credentials", async () => {
@@ -251,6 +280,18 @@ describe("the registry", () => {
     expect(error).toEqual({ code: "MANIFEST_UNKNOWN", message: expect.stringContaining("no such tag") });
   });
 
+  test("that is behind a login page for people does not give that to clients as what they asked for", async () => {
+    const page = "<title>Sign in ・ Cloudflare Access</title>";
+    await using upstream = startHttpServer(
+      () => new Response(page, { headers: { "content-type": "text/html" } }),
+    );
+    await using proxy = await startTestProxy(upstream);
+    for (const path of [BLOB, "/v2/team/app/manifests/v1", "/v2/team/app/tags/list"]) {
+      const response = await proxy.request(path);
+      expect([path, response.status, (await errorOf(response))?.code]).toEqual([path, 403, "DENIED"]);
+    }
+  });
+
   test("that refuses a reader is not said to refuse a push", async () => {
     await using upstream = startHttpServer(() => new Response(null, { status: 403 }));
     await using proxy = await startTestProxy(upstream);
@@ -279,6 +320,15 @@ describe("the registry", () => {
     const response = await proxy.request(BLOB);
     expect([response.status, (await errorOf(response))?.code]).toEqual([503, "UNAVAILABLE"]);
     await ended.promise;
+  });
+
+  test("that fails again and again is quoted when the time of clients is over", async () => {
+    const body = JSON.stringify({ errors: [{ code: "UNKNOWN", message: "the bucket is gone" }] });
+    await using upstream = startHttpServer(() => new Response(body, { status: 500 }));
+    await using proxy = await startTestProxy(upstream, { answerMs: 100, retries: 1000 });
+    const response = await proxy.request(BLOB);
+    const error = await errorOf(response);
+    expect([response.status, error?.message]).toEqual([503, expect.stringContaining("the bucket is gone")]);
   });
 
   test("that repeats a secret gives it away neither in a message nor in an address", async () => {

@@ -75,6 +75,8 @@ describe("a path is read as", () => {
     `/v2/app/manifests/${"v".repeat(129)}`,
     "/v2/app/manifests/",
     "/v2/app/manifests/sha256:",
+    "/v2/app/manifests/sha256:totallywrong",
+    `/v2/app/blobs/${SHA256.replace("0", "A")}`,
     "/v2/app/manifests/sha256:a/../../b",
     "/v2/app/manifests/sha256:a%00",
     `/v2/app/blobs/sha256:${"0".repeat(201)}`,
@@ -149,6 +151,7 @@ describe("what a client asks for", () => {
       ["POST", "/v2/", 405],
       ["GET", "/v2/app/blobs/uploads/", 405],
       ["PUT", `/v2/app/referrers/${SHA256}`, 405],
+      ["GET", `/v2/app/referrers/${SHA512}`, 400],
       ["GET", "/v2/app/blobs/uploads/00000000-0000-0000-0000-000000000000", 404],
     ] as const) {
       const response = await proxy.request(path, { method });

@@ -28,6 +28,9 @@ setDefaultTimeout(30_000);
 const MIB = 1024 * 1024;
 const LARGE = { minChunkBytes: MIB, maxChunkBytes: 8 * MIB };
 
+/** The signal of a client that does not go. */
+const ALWAYS = new AbortController().signal;
+
 /** A fault that holds requests of a kind until it is opened. */
 function gateAt(kind: Parameters<Intercept>[1]) {
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -122,13 +125,40 @@ describe("the spool's limit", () => {
   });
 });
 
+describe("a client that waits for room, and goes", () => {
+  test("leaves nothing behind", async () => {
+    const gate = gateAt("close-upload");
+    await using registry = await startTestRegistry({ ...LARGE, intercept: gate.intercept });
+    const options = { spoolLimitBytes: 2 * MIB, answerMs: 1, idleMs: 20 };
+    await using proxy = await startTestProxy(registry, options);
+    const bytes = seededBytes(3 * MIB, 15);
+    const place = await begin(proxy);
+    const open = [
+      openRequest(proxy, "PATCH", place),
+      openRequest(proxy, "PUT", `${await begin(proxy)}?digest=${digestOf(bytes)}`, bytes.length),
+    ];
+    for (const each of open) each.send(bytes.slice(0, 1000));
+    await until(async () => (await proxy.spooled()).bytes === 2000);
+    const first = seededBytes(2 * MIB, 14);
+    expect((await pushBlob(proxy, first)).status).toBe(201);
+    for (const each of open) each.send(bytes.slice(1000, MIB));
+    for (let i = 0; i < 20; i++) await proxy.request(place);
+    expect((await proxy.spooled()).bytes).toBe(first.length + 2000);
+    for (const each of open) each.cut();
+    await until(async () => (await proxy.request(place)).status === 404);
+    await until(async () => (await proxy.spooled()).count === 1);
+    gate.open();
+    await expectAll(registry, proxy, [first]);
+  });
+});
+
 describe("a file in the spool", () => {
   test("gives out its end when it is complete, if the client has said its digest before", async () => {
     await using folder = await temporaryFolder();
     const bytes = seededBytes(10_000, 8);
     await using file = await openSpoolFile(openSpool(folder.path, MIB));
     file.declare({ mediaType: "a/b", digest: digestOf(bytes), size: bytes.length });
-    await file.append(bytes);
+    await file.append(bytes, ALWAYS);
     expect((await file.slice(0, 10_001, 5000)).size).toBe(10_000 - 1024);
     const end = file.slice(0, 10_001);
     await file.finish(digestOf(bytes));
@@ -140,7 +170,7 @@ describe("a file in the spool", () => {
     const bytes = seededBytes(10_000, 9);
     await using file = await openSpoolFile(openSpool(folder.path, MIB));
     file.declare({ mediaType: "a/b", digest: digestOf(seededBytes(10_000, 10)), size: bytes.length });
-    await file.append(bytes);
+    await file.append(bytes, ALWAYS);
     const end = rejection(file.slice(0, 10_001));
     expect(await rejection(file.finish(digestOf(bytes.slice(1))))).toMatchObject({
       code: "CONTENT_MISMATCH",
@@ -169,8 +199,10 @@ describe("a disk", () => {
     await using disk = await smallDisk(40_960);
     const file = await openSpoolFile(openSpool(disk.path, MIB));
     await using _file = file;
-    await file.append(new Uint8Array(38_000));
-    expect(await rejection(file.append(new Uint8Array(10_000)))).toMatchObject({ code: "FILE_FAILED" });
+    await file.append(new Uint8Array(38_000), ALWAYS);
+    expect(await rejection(file.append(new Uint8Array(10_000), ALWAYS))).toMatchObject({
+      code: "FILE_FAILED",
+    });
     await rejection(file.finish(digestOf(new Uint8Array(48_000))));
   });
 

@@ -1,6 +1,8 @@
 /** Uploads of clients, in every form that the specification has. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readdir } from "node:fs/promises";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
+import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { answering, faultAlways } from "../support/faults.ts";
 import { startTestProxy, type TestProxy } from "../support/proxy.ts";
@@ -17,6 +19,7 @@ import {
   until,
 } from "../support/proxy-client.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
 
 setDefaultTimeout(20_000);
@@ -351,6 +354,68 @@ describe("a client that vanishes", () => {
     await until(() => isGone(proxy, place));
     open.cut();
     gate.resolve();
+    await expectArrived(registry, proxy, bytes);
+  });
+});
+
+describe("a proxy", () => {
+  test("that ends in the middle of a blob with a name leaves it to the next one to resume", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startTestRegistry({ minChunkBytes: MIB, maxChunkBytes: 2 * MIB });
+    const bytes = seededBytes(7 * MIB, 50);
+    const first = await startTestProxy(registry, { cache: folder.path });
+    const open = openRequest(first, "PUT", `${await begin(first)}?digest=${digestOf(bytes)}`, bytes.length);
+    open.send(bytes.slice(0, 5 * MIB));
+    const other = await begin(first);
+    await patch(first, other, seededBytes(6 * MIB, 51));
+    await until(() => registry.recorded("patch").length >= 4);
+    await first[Symbol.asyncDispose]();
+    await open.reply;
+    expect((await readdir(folder.path)).filter((name) => name.startsWith("spool-"))).toEqual([]);
+    const before = registry.recorded("patch").length;
+    await using second = await startTestProxy(registry, { cache: folder.path });
+    expect((await putBlob(second, bytes)).status).toBe(201);
+    const again = registry.recorded("patch").slice(before);
+    expect(again.reduce((sum, { bodyBytes }) => sum + bodyBytes, 0)).toBe(3 * MIB);
+    await expectArrived(registry, second, bytes);
+  });
+
+  test("gets a new token where one ends in the middle of a blob", async () => {
+    const me = { username: "me", password: "hush-Xq7" };
+    await using tokens = startTokenServer({ credentials: me });
+    let patches = 0;
+    const intercept: Intercept = (_, kind) => {
+      if (kind === "patch" && ++patches === 2) tokens.revokeAll();
+      return undefined;
+    };
+    const limits = { minChunkBytes: MIB, maxChunkBytes: 2 * MIB };
+    await using registry = await startTestRegistry({ ...limits, tokens, intercept });
+    await using proxy = await startTestProxy(registry, { credentials: me });
+    const bytes = seededBytes(7 * MIB, 52);
+    expect((await pushBlob(proxy, bytes)).status).toBe(201);
+    await expectArrived(registry, proxy, bytes);
+    expect(tokens.requests.length).toBe(2);
+  });
+
+  test("sends no few last bytes alone", async () => {
+    const gate = Promise.withResolvers<void>();
+    const intercept: Intercept = async (_, kind) => {
+      if (kind === "start-upload") await gate.promise;
+      return undefined;
+    };
+    const options = { maxBodyBytes: 100 * MIB, profile: "distribution-3", intercept } as const;
+    await using registry = await startTestRegistry(options);
+    await using proxy = await startTestProxy(registry, { chunkBytes: 8 * MIB });
+    const bytes = seededBytes(6 * MIB, 53);
+    const path = `${await begin(proxy)}?digest=${digestOf(bytes)}`;
+    const open = openRequest(proxy, "PUT", path, bytes.length);
+    open.send(bytes.slice(0, -1));
+    await until(async () => (await proxy.spooled()).bytes === bytes.length - 1);
+    gate.resolve();
+    await until(() => registry.recorded("patch").length === 1);
+    open.send(bytes.slice(-1));
+    expect(await open.reply).toStartWith("HTTP/1.1 201");
+    expect(registry.recorded("patch").map(({ bodyBytes }) => bodyBytes)).toEqual([6 * MIB - 1024, 1024]);
     await expectArrived(registry, proxy, bytes);
   });
 });

@@ -33,6 +33,18 @@ describe("the chunk size", () => {
     expect(chooseChunkSize(wish * 10_000 + 1, wish, CLOUDFLARE)).toBe(wish + 1);
   });
 
+  test.each([
+    ["5 MiB on an unknown link", undefined, NO_LIMITS, 5 * 1024 * 1024],
+    ["5 MiB on a slow one", 10_000, NO_LIMITS, 5 * 1024 * 1024],
+    ["8 MiB where the link does not want more", 6_000_000, NO_LIMITS, 8 * 1024 * 1024],
+    ["what a fast link takes in a second", 40_000_000, NO_LIMITS, 40_000_000],
+    ["the minimum, where that is larger", 6_000_000, { ...NO_LIMITS, minBytes: 2e7 }, 2e7],
+    ["never more than the maximum", 400_000_000, CLOUDFLARE, 100_000_000],
+  ])("is %s while the blob grows", (_, bytesPerSecond, limits, expected) => {
+    const size = chooseChunkSize(5 * 1024 ** 3, undefined, limits, undefined, bytesPerSecond, true);
+    expect(size).toBe(expected);
+  });
+
   const FIVE_MIB = 5 * 1024 * 1024;
   test.each([
     ["what a slow link takes in four seconds", 2e6, NO_LIMITS, 8_000_000],

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { parseReference } from "../../src/oci/reference.ts";
 import { type ConnectOptions, connect as connectBy } from "../../src/registry/connect.ts";
 import { findBlob } from "../../src/registry/find-blob.ts";
@@ -86,6 +87,20 @@ describe("connect", () => {
     const target = `https://${registry.host}/team/app:v1`;
     expect((await rejection(connect(options(target, { insecure: true })))).code).toBe("TLS_EXPECTED");
     expect(registry.requests).toEqual([]);
+  });
+
+  test("asks for no right where no repository is named yet, and tells nobody of a push", async () => {
+    await using tokens = startTokenServer({ credentials: ME });
+    await using registry = await startTestRegistry({ tokens });
+    const target = { scheme: undefined, host: registry.host };
+    await connect(options("localhost/a", { target, credentials: ME }));
+    expect(tokens.requests.map(({ scopes }) => scopes)).toEqual([[]]);
+
+    for (const status of [401, 403]) {
+      await using refusing = startHttpServer(() => new Response(null, { status }));
+      const to = options("localhost/a", { target: { scheme: "http", host: refusing.host }, credentials: ME });
+      expect((await rejection(connect(to))).message).not.toMatch(/push|""/);
+    }
   });
 
   test("is content with a registry that does not know /v2/", async () => {

@@ -3,6 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { PushError } from "../../src/errors.ts";
+import { linkRate } from "../../src/registry/upload/link-rate.ts";
+import { sendUpload } from "../../src/registry/upload/send-blob.ts";
 import {
   answering,
   answerLost,
@@ -14,7 +16,8 @@ import {
   unavailable,
 } from "../support/faults.ts";
 import { type GrowingBlob, growingBlob } from "../support/growing-blob.ts";
-import { clientOf, upload } from "../support/registry-client.ts";
+import { startHttpServer } from "../support/http-server.ts";
+import { blobOf, clientOf, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -175,6 +178,166 @@ describe("a growing blob survives", () => {
       expect(registry.requests.slice(before).map(({ method }) => method)).toEqual(requests);
       await expectStored(registry, descriptor.digest, bytes);
     }
+  });
+});
+
+describe("a growing blob in chunks of what is there", () => {
+  const MIB = 1024 * 1024;
+  const LEAST = 5 * MIB;
+  const FREE = { maxBodyBytes: 100 * MIB, profile: "distribution-3" } as const;
+  const sizes = (registry: TestRegistry) =>
+    registry.recorded("patch").map(({ contentLength }) => contentLength);
+
+  /** Adds steps of bytes, the next one when the chunk of the last one has arrived. */
+  async function sendInSteps(
+    registry: TestRegistry,
+    steps: readonly number[],
+    client = clientOf(registry, { link: linkRate(100 * MIB) }),
+  ) {
+    const total = steps.reduce((sum, step) => sum + step, 0);
+    const bytes = seededBytes(total, total);
+    const blob = growingBlob();
+    const sending = upload(client, blob);
+    let start = 0;
+    for (const [i, step] of steps.entries()) {
+      blob.add(bytes.slice(start, start + step));
+      start += step;
+      if (i < steps.length - 1) await waitFor(() => registry.recorded("patch").length === i + 1);
+    }
+    blob.finish();
+    const { descriptor, sentBytes } = await sending;
+    expect(sentBytes).toBe(total);
+    await expectStored(registry, descriptor.digest, bytes);
+  }
+
+  test("of 5 MiB at least, which a link that is fast wants no smaller", async () => {
+    await using registry = await startTestRegistry(FREE);
+    // A byte more tells that a chunk is not the last one.
+    await sendInSteps(registry, [6 * MIB, LEAST + 1, 7 * MIB, 3000]);
+    expect(sizes(registry)).toEqual([6 * MIB, LEAST + 1, 7 * MIB, 3000]);
+  });
+
+  test("goes in equal chunks to serverless-registry, whatever is there", async () => {
+    await using registry = await startTestRegistry({ minChunkBytes: LEAST, maxChunkBytes: 8 * MIB });
+    const bytes = seededBytes(20 * MIB, 86);
+    const blob = growingBlob();
+    const sending = upload(clientOf(registry, { link: linkRate(100 * MIB) }), blob);
+    for (let start = 0; start < bytes.length; start += 6 * MIB) {
+      blob.add(bytes.slice(start, start + 6 * MIB));
+      await Bun.sleep(1);
+    }
+    blob.finish();
+    const { descriptor } = await sending;
+    expect(sizes(registry)).toEqual([8 * MIB, 8 * MIB, 4 * MIB]);
+    await expectStored(registry, descriptor.digest, bytes);
+  });
+
+  test("survives a forgotten session in the middle: it begins anew from what is there", async () => {
+    await using registry = await startTestRegistry({
+      ...FREE,
+      intercept: faultAt("patch", [3], sessionDeleted),
+    });
+    const bytes = seededBytes(18 * MIB, 87);
+    const blob = growingBlob();
+    const sending = upload(clientOf(registry, { link: linkRate(100 * MIB) }), blob);
+    for (const [start, end] of [
+      [0, 6],
+      [6, 12],
+    ] as const) {
+      blob.add(bytes.slice(start * MIB, end * MIB));
+      await waitFor(() => registry.recorded("patch").length === end / 6);
+    }
+    blob.add(bytes.slice(12 * MIB));
+    await waitFor(() => registry.recorded("start-upload").length === 2);
+    blob.finish();
+    const { descriptor } = await sending;
+    await expectStored(registry, descriptor.digest, bytes);
+  });
+
+  test("survives a body limit that shows in the middle, in smaller chunks from the start", async () => {
+    const tooLarge = answering(413);
+    let patches = 0;
+    const intercept: Intercept = (request, kind, answer) => {
+      if (kind !== "patch" || ++patches === 1) return undefined;
+      const size = Number(request.headers.get("content-length"));
+      return size > 2 * MIB ? tooLarge(request, kind, answer) : undefined;
+    };
+    await using registry = await startTestRegistry({ ...FREE, intercept });
+    const bytes = seededBytes(14 * MIB, 88);
+    const blob = growingBlob();
+    const sending = upload(clientOf(registry, { link: linkRate(100 * MIB) }), blob);
+    blob.add(bytes.slice(0, 6 * MIB));
+    await waitFor(() => registry.recorded("patch").length === 1);
+    blob.add(bytes.slice(6 * MIB));
+    blob.finish();
+    const { descriptor } = await sending;
+    await expectStored(registry, descriptor.digest, bytes);
+    expect(
+      Math.max(
+        ...sizes(registry)
+          .slice(-3)
+          .map((size) => size ?? 0),
+      ),
+    ).toBeLessThanOrEqual(2 * MIB);
+  });
+
+  test("starts again although a blob that would measure the link waits for its slot", async () => {
+    const other = blobOf(seededBytes(6 * MIB, 89));
+    const bytes = seededBytes(6 * MIB, 90);
+    const blob = growingBlob();
+    const limits = { ...FREE, maxBodyBytes: 2 * MIB };
+    let posts = 0;
+    const intercept: Intercept = async (_, kind) => {
+      if (kind !== "start-upload" || ++posts !== 2) return undefined;
+      // The growing blob wants its slot back now.
+      blob.add(bytes);
+      blob.finish();
+      await Bun.sleep(20);
+      return undefined;
+    };
+    await using registry = await startTestRegistry({ ...limits, intercept });
+    const client = clientOf(registry, { parallel: 1 });
+    const growing = upload(client, blob);
+    await waitFor(() => registry.recorded("start-upload").length === 1);
+    await upload(client, other);
+    const { descriptor } = await growing;
+    await expectStored(registry, descriptor.digest, bytes);
+  }, 10_000);
+
+  test("is refused where serverless-registry could not put it together, before a byte too many", async () => {
+    const GIB = 1024 ** 3;
+    const requests: string[] = [];
+    await using server = startHttpServer((request) => {
+      requests.push(request.method);
+      return new Response(null, { status: 204 });
+    });
+    const client = clientOf(server);
+    const location = new URL(`${server.url}/v2/team/app/blobs/uploads/1?_stateHash=2`);
+    const begun = (offset: number) => ({
+      session: { location, offset },
+      chunkBytes: LEAST,
+      limits: { minBytes: LEAST, maxBytes: undefined },
+    });
+    // Its bytes before the offset are at the registry.
+    const blob = (offset: number) => {
+      const { slice, ...rest } = growingBlob();
+      return {
+        ...rest,
+        grows: true,
+        slice: async (from: number, to: number) => {
+          expect(from).toBe(offset);
+          return new Blob([new Uint8Array(to - from)]);
+        },
+      };
+    };
+    const { signal, onRetry } = client;
+    const options = { signal, onRetry, chunkBytes: undefined, onProgress: () => {} };
+    const offset = 5 * GIB - LEAST + 1;
+    const sending = client.registry.sending.run(0, (turn) =>
+      sendUpload(client, blob(offset), begun(offset), options, turn),
+    );
+    expect(await rejection(sending)).toMatchObject({ code: "BLOB_TOO_LARGE" });
+    expect(requests).toEqual(["DELETE"]);
   });
 });
 

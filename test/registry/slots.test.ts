@@ -255,6 +255,66 @@ describe("work between two requests", () => {
   });
 });
 
+describe("work that waits for something else than a slot", () => {
+  test("leaves its slot to others, and takes it back before other work begins", async () => {
+    const limit = slots(1);
+    const log = startLog();
+    const gate = Promise.withResolvers<string>();
+    const idle = limit.run(0, async (turn) => {
+      log.started.push(await turn.idle(gate.promise));
+      return "idle";
+    });
+    await tick();
+    const all = ["1", "2"].map((name) => limit.run(9, log.work(name)));
+    await tick();
+    expect(log.started).toEqual(["1"]);
+    gate.resolve("back");
+    await tick();
+    expect(log.started).toEqual(["1"]);
+    log.end("1");
+    await tick();
+    await tick();
+    expect(log.started).toEqual(["1", "back", "2"]);
+    log.end("2");
+    expect(await Promise.all([idle, ...all])).toEqual(["idle", "1", "2"]);
+    expect(limit.busy()).toBe(1);
+    expect(await widthOf(limit)).toBe(1);
+  });
+
+  test("fails with what it waits for, and frees its slot", async () => {
+    const limit = slots(2);
+    const failure = new Error("failed");
+    const all = [1, 2, 3].map(() => limit.run(0, (turn) => turn.idle(Promise.reject(failure))));
+    const reasons = (await Promise.allSettled(all)).map((end) => "reason" in end && end.reason);
+    expect(reasons).toEqual([failure, failure, failure]);
+    expect(await widthOf(limit)).toBe(2);
+  });
+
+  test("never runs with more at a time than there are slots, whoever comes back when", async () => {
+    const limit = slots(3);
+    let running = 0;
+    let most = 0;
+    const step = async () => {
+      most = Math.max(most, ++running);
+      await tick();
+      running--;
+    };
+    const all = Array.from({ length: 12 }, (_, i) =>
+      limit.run(i, async (turn) => {
+        for (let round = 0; round < 5; round++) {
+          await step();
+          await turn.idle(Bun.sleep(i % 3));
+          await turn.pass();
+        }
+        return i;
+      }),
+    );
+    expect(await Promise.all(all)).toEqual(Array.from({ length: 12 }, (_, i) => i));
+    expect(most).toBe(3);
+    expect(await widthOf(limit)).toBe(3);
+  });
+});
+
 describe("a registry's slots", () => {
   test("ask 16 questions at a time, beside as many uploads as allowed", async () => {
     const { asking, sending } = registrySlots(3);

@@ -27,8 +27,8 @@ export function growingBlob(): GrowingBlob {
     get grows() {
       return !isOver;
     },
-    async slice(from, to) {
-      while (content.size < to && !isOver) await Promise.race([changed.promise, end.promise]);
+    async slice(from, to, least = to) {
+      while (content.size < least && !isOver) await Promise.race([changed.promise, end.promise]);
       return content.slice(from, to);
     },
     add(bytes) {

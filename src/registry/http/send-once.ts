@@ -50,7 +50,7 @@ export type RegistryResponse = {
 
 /** A response whose body was read. */
 export type Answer = Omit<RegistryResponse, "body"> & {
-  /** The body as it came, at most 1 MiB of it. */
+  /** The body as it came, at most 1 MiB of it unless the caller wants more. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The same as text. */
   readonly text: string;
@@ -79,8 +79,9 @@ export async function sendOnce(
 export async function readAnswer(
   registry: Pick<Server, "origin" | "headers">,
   { body, ...response }: RegistryResponse,
+  mostBytes = MAX_ANSWER_BYTES,
 ): Promise<Answer> {
-  const bytes = await readStart(body);
+  const bytes = await readStart(body, mostBytes);
   const answer = { ...response, bytes, text: new TextDecoder().decode(bytes) };
   if (response.url.origin === registry.origin) assertPastAccess(answer, registry.headers);
   return answer;
@@ -204,15 +205,18 @@ function timed(
   );
 }
 
-/** Reads at most 1 MiB of a body. A longer one loses its connection; any other serves the next request. */
-async function readStart(body: RegistryResponse["body"]): Promise<Uint8Array<ArrayBuffer>> {
+/** Reads no more than the start of a body. A longer one loses its connection; any other serves the next request. */
+async function readStart(
+  body: RegistryResponse["body"],
+  mostBytes: number,
+): Promise<Uint8Array<ArrayBuffer>> {
   const pieces: Uint8Array[] = [];
   let readBytes = 0;
   for await (const piece of body ?? []) {
     pieces.push(piece);
     readBytes += piece.length;
     // Leaving the loop cancels the body.
-    if (readBytes >= MAX_ANSWER_BYTES) break;
+    if (readBytes >= mostBytes) break;
   }
   return Buffer.concat(pieces, readBytes);
 }

@@ -39,7 +39,8 @@ export async function sendInTurn<T>(
 ): Promise<T> {
   const { link, sending } = at.registry;
   if (options.chunkBytes === undefined) fitWidth(at.registry, upload.limits);
-  await turn.pass();
+  // All others may hold their slots until the link is measured.
+  if (link.bytesPerSecond() !== undefined) await turn.pass();
   options.signal.throwIfAborted();
   let leftBytes = bodyBytes;
   const msLeft = () =>

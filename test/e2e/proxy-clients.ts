@@ -1,0 +1,208 @@
+/** Programs that push an image and pull it, each as its users call it for a registry on localhost. */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import * as v from "valibot";
+import { runWell, temporaryFolder } from "./command.ts";
+import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
+import { findLab } from "./engine-lab.ts";
+import { requireParts } from "./parts.ts";
+import { type Place, THIS_MACHINE } from "./place.ts";
+import { openPodmanStore } from "./podman-store.ts";
+import { sha256 } from "./sha256.ts";
+
+/** A program that has the image. */
+export type Client = AsyncDisposable & {
+  /** Pushes the image. @returns the digest that the client names */
+  push(reference: string): Promise<string>;
+  /** Forgets the image, and pulls it. @returns the digest that the client names */
+  pull(reference: string): Promise<string>;
+};
+
+export type ClientRole = {
+  readonly title: string;
+  /** Pushes the layers of its archive. BuildKit makes layers of its own. */
+  readonly keepsLayers: boolean;
+  /** @param archive as `docker save` writes it */
+  start(archive: Uint8Array<ArrayBuffer>): Promise<Client>;
+};
+
+const NAME = "team/app:v1";
+
+const lab = findLab();
+
+/** Every client that is there. */
+export const CLIENTS: readonly ClientRole[] = [
+  ...(requireParts("dockerd", "mount") ? [docker("Docker of this machine", "vfs", THIS_MACHINE)] : []),
+  ...(requireParts("podman", "mount") ? [podman("Podman of this machine", THIS_MACHINE)] : []),
+  ...(requireParts("skopeo") ? [skopeo("skopeo of this machine", THIS_MACHINE)] : []),
+  ...(lab === undefined ? [] : clientsOfToday(lab)),
+];
+
+function clientsOfToday(place: Place): ClientRole[] {
+  return [
+    docker("Docker of today, classic store", "overlay2", place),
+    docker("Docker of today, containerd store", "overlayfs", place),
+    buildx("Buildx on the containerd store", "overlayfs", place),
+    podman("Podman of today", place),
+    buildah("Buildah of today", place),
+    skopeo("skopeo of today", place),
+  ];
+}
+
+/** The digest in what a client has said. */
+function digestIn(said: string): string {
+  return /sha256:[0-9a-f]{64}/.exec(said.slice(said.search(/digest: /i)))?.[0] ?? "";
+}
+
+/** Works in a folder that is the same in the place, with the archive in it. */
+async function openFolder(place: Place, archive: Uint8Array<ArrayBuffer>) {
+  const folder = await temporaryFolder(place.folder);
+  const at = (name: string) => join(folder.path, name);
+  await Bun.write(at("image.tar"), archive);
+  return { at, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+}
+
+function docker(title: string, driver: "vfs" | "overlay2" | "overlayfs", place: Place): ClientRole {
+  return {
+    title,
+    keepsLayers: true,
+    async start(archive) {
+      await using resources = new AsyncDisposableStack();
+      const { at } = resources.use(await openFolder(place, archive));
+      const engine = resources.use(await startDockerEngine(driver, place));
+      await engine.docker("load", "--input", at("image.tar"));
+      const owned = resources.move();
+      return {
+        async push(reference) {
+          await engine.docker("tag", NAME, reference);
+          return digestIn(await engine.docker("push", reference));
+        },
+        pull: (reference) => pullAnew(engine, reference),
+        [Symbol.asyncDispose]: () => owned.disposeAsync(),
+      };
+    },
+  };
+}
+
+async function pullAnew(engine: DockerEngine, reference: string): Promise<string> {
+  await engine.docker("image", "rm", "--force", NAME, reference);
+  const digest = digestIn(await engine.docker("pull", reference));
+  await engine.docker("tag", reference, NAME);
+  return digest;
+}
+
+const BUILT = v.object({ "containerimage.digest": v.string() });
+
+function buildx(title: string, driver: "overlayfs", place: Place): ClientRole {
+  return {
+    title,
+    keepsLayers: false,
+    async start(archive) {
+      await using resources = new AsyncDisposableStack();
+      const { at } = resources.use(await openFolder(place, archive));
+      const engine = resources.use(await startDockerEngine(driver, place));
+      await mkdir(at("context"));
+      await runWell(["tar", "-xf", at("image.tar"), "-C", at("context")]);
+      await Bun.write(at("context/Dockerfile"), "FROM scratch\nCOPY 0 /0\nCOPY 1 /1\nCOPY 2 /2\n");
+      const owned = resources.move();
+      return {
+        async push(reference) {
+          const flags = ["--push", "--tag", reference, "--metadata-file", at("metadata.json"), "--quiet"];
+          const command = [...engine.command, "buildx", "build", ...flags, at("context")];
+          await runWell(command, { env: engine.env });
+          return v.parse(BUILT, await Bun.file(at("metadata.json")).json())["containerimage.digest"];
+        },
+        async pull(reference) {
+          return digestIn(await engine.docker("pull", reference));
+        },
+        [Symbol.asyncDispose]: () => owned.disposeAsync(),
+      };
+    },
+  };
+}
+
+function podman(title: string, place: Place): ClientRole {
+  return {
+    title,
+    keepsLayers: true,
+    async start(archive) {
+      await using resources = new AsyncDisposableStack();
+      const { at } = resources.use(await openFolder(place, archive));
+      const store = resources.use(await openPodmanStore("overlay", place));
+      await store.podman("load", "--quiet", "--input", at("image.tar"));
+      const owned = resources.move();
+      return {
+        async push(reference) {
+          const flags = ["--quiet", "--tls-verify=false", "--digestfile", at("digest")];
+          await store.podman("push", ...flags, NAME, reference);
+          return await Bun.file(at("digest")).text();
+        },
+        async pull(reference) {
+          await store.podman("image", "rm", "--all", "--force");
+          await store.podman("pull", "--quiet", "--tls-verify=false", reference);
+          await store.podman("tag", reference, NAME);
+          return await store.podman("image", "inspect", "--format", "{{.Digest}}", reference);
+        },
+        [Symbol.asyncDispose]: () => owned.disposeAsync(),
+      };
+    },
+  };
+}
+
+function buildah(title: string, place: Place): ClientRole {
+  return {
+    title,
+    keepsLayers: true,
+    async start(archive) {
+      await using resources = new AsyncDisposableStack();
+      const { at } = resources.use(await openFolder(place, archive));
+      const options = ["--root", at("root"), "--runroot", at("run"), "--storage-driver=overlay"];
+      const command = (...args: readonly string[]) =>
+        runWell([...place.enter, "buildah", ...options, ...args], { env: { HOME: at("home") } });
+      await command("pull", "--quiet", `docker-archive:${at("image.tar")}`);
+      const owned = resources.move();
+      return {
+        async push(reference) {
+          const flags = ["--quiet", "--tls-verify=false", "--digestfile", at("digest")];
+          await command("push", ...flags, NAME, `docker://${reference}`);
+          return await Bun.file(at("digest")).text();
+        },
+        async pull(reference) {
+          await command("rmi", "--all", "--force");
+          await command("pull", "--quiet", "--tls-verify=false", reference);
+          await command("tag", reference, NAME);
+          return digestIn(await command("images", "--digests", "--format", "digest: {{.Digest}}", reference));
+        },
+        [Symbol.asyncDispose]: () => owned.disposeAsync(),
+      };
+    },
+  };
+}
+
+export function skopeo(title: string, place: Place): ClientRole {
+  return {
+    title,
+    keepsLayers: true,
+    async start(archive) {
+      await using resources = new AsyncDisposableStack();
+      const { at } = resources.use(await openFolder(place, archive));
+      const copy = (...args: readonly string[]) =>
+        runWell([...place.enter, "skopeo", "copy", "--insecure-policy", ...args], {
+          env: { HOME: at("home") },
+        });
+      const owned = resources.move();
+      return {
+        async push(reference) {
+          const flags = ["--dest-tls-verify=false", "--digestfile", at("digest")];
+          await copy(...flags, `docker-archive:${at("image.tar")}`, `docker://${reference}`);
+          return await Bun.file(at("digest")).text();
+        },
+        async pull(reference) {
+          await copy("--src-tls-verify=false", `docker://${reference}`, `dir:${at("pulled")}`);
+          return sha256(await Bun.file(at("pulled/manifest.json")).bytes());
+        },
+        [Symbol.asyncDispose]: () => owned.disposeAsync(),
+      };
+    },
+  };
+}
