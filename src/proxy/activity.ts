@@ -60,7 +60,10 @@ export function reportActivity(report: Report): Activity {
     },
     sent(repository, { id }, { descriptor, sentBytes }) {
       const { digest, size } = descriptor;
-      pushOf(repository).sentBytes += sentBytes;
+      const push = pushOf(repository);
+      push.sentBytes += sentBytes;
+      // A client may ask for it afterwards.
+      push.present.set(digest, 0);
       const title = titleOf(repository, digest);
       report({ type: "blob", id, title, state: "done", how: "sent", sizeBytes: size, sentBytes });
     },
