@@ -1,6 +1,6 @@
 /** An engine with containerd's store pushes the image itself, through a registry of this process. */
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdir, rm } from "node:fs/promises";
+import { chmod, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { answer as faultAnswer, reset, tooMany } from "../../dev/faults/fault.ts";
@@ -9,12 +9,14 @@ import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { MANIFEST_TYPES } from "../../src/oci/descriptor.ts";
+import { asNobody, canRunAsNobody } from "../support/nobody.ts";
 import { startWatchedPush } from "../support/watched-push.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type CommandResult, run, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { type CommandResult, runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
 import { buildImage, loadImage, smallFiles } from "./engine-images.ts";
 import { ENGINES, type Engine } from "./engines.ts";
+import { seededBytes } from "./seeded-bytes.ts";
 import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(60_000);
@@ -105,6 +107,15 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       pushes: calls.filter((call) => call.startsWith("push")),
       reason,
     };
+  }
+
+  /** Has lines of shell run before each docker command. @returns the PATH with it */
+  async function insteadOfDocker(folder: string, lines: string): Promise<string> {
+    const { PATH } = docker.env();
+    const command = join(folder, "docker");
+    await Bun.write(command, `#!/bin/sh\n${lines}\nPATH='${PATH}' exec docker "$@"\n`);
+    await chmod(command, 0o755);
+    return `${folder}:${PATH}`;
   }
 
   /** The digest that `docker push` brings by itself. */
@@ -415,13 +426,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
     for (const [what, script] of Object.entries(broken)) {
       test(`where docker ${what}`, async () => {
         await using folder = await temporaryFolder(engine.folder);
-        await Bun.write(
-          join(folder.path, "docker"),
-          `#!/bin/sh\n${script}\nPATH='${env()["PATH"]}' exec docker "$@"\n`,
-          { mode: 0o755 },
-        );
-        await run(["chmod", "755", join(folder.path, "docker")]);
-        const more = { PATH: `${folder.path}:${env()["PATH"]}` };
+        const more = { PATH: await insteadOfDocker(folder.path, script) };
         const { reason } = await pushSaved(NAME, `${newRepository()}:v1`, { more });
         const [, said] = /echo "(dial.*?|no names.*?)"/.exec(script) ?? [];
         expect(reason).toContain(said ?? "");
@@ -475,10 +480,44 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
     expect(await ownNames()).toEqual([]);
   });
 
-  test("is not told the password, and its listener serves nobody else", async () => {
+  test("sends little again of a blob whose push broke off", async () => {
+    const name = "team/huge:v1";
+    const [chunks, chunkBytes] = [5, 5 * 1024 * 1024];
+    await using context = await temporaryFolder(engine.folder);
+    await Bun.write(join(context.path, "huge"), seededBytes("huge", chunks * chunkBytes));
+    await Bun.write(join(context.path, "Dockerfile"), "FROM scratch\nCOPY huge /\n");
+    await engine.build(context.path, "--tag", name);
+    const reached = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    let patches = 0;
+    intercept = async (_, kind) => {
+      if (kind !== "patch" || ++patches < 4) return undefined;
+      reached.resolve();
+      await held.promise;
+      return undefined;
+    };
+    const repository = newRepository();
+    const args = ["--chunk-size", `${chunkBytes}`];
+    const pushing = startWatchedPush(["--debug", ...args, name, `${registry.host}/${repository}:v1`], {
+      cwd: cwd.path,
+      env: env(),
+    });
+    await reached.promise;
+    process.kill(pushing.pid, "SIGINT");
+    held.resolve();
+    const { code, stderr } = await pushing.ended;
+    expect(code, stderr).toBe(130);
+    expect(await ownNames()).toEqual([]);
+    await pushWell(name, `${repository}:v1`, { args });
+    expect(await expectWhole(repository, "v1")).toBe(3);
+    // What was on its way.
+    expect(sentBytes(repository)).toBeLessThan((chunks + 2) * chunkBytes);
+  });
+
+  test("is not told the password, and its listener serves no other program", async () => {
     await using folder = await temporaryFolder(engine.folder);
     const credentials = { username: "me", password: "correct horse" };
-    const asked: { path: string; status: number; text: string }[] = [];
+    const statuses: Record<string, string | number> = {};
     let isFirst = true;
     await using closed = await startStrictRegistry({
       directory: join(folder.path, "registry"),
@@ -487,43 +526,42 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
         if (kind !== "start-upload" || !isFirst) return undefined;
         isFirst = false;
         const [name = ""] = await ownNames();
-        const [, port, repository] = /^127\.0\.0\.1:(\d+)\/(.*):/.exec(name) ?? [];
-        const paths = [
-          "/v2/_catalog",
-          "/v2/team/app/tags/list",
-          "/v2/library/x/manifests/v1",
-          `/v2/${repository}x/tags/list`,
-        ];
-        for (const path of paths) {
-          // As another user, who has read the name in the list of processes.
-          const response = await fetch(`http://127.0.0.1:${port}${path}`);
-          asked.push({ path, status: response.status, text: await response.text() });
-        }
+        const [, origin, repository] = /^(127\.0\.0\.1:\d+)\/(.*):/.exec(name) ?? [];
+        for (const other of ["team/app", "library/x", `${repository}x`])
+          statuses[other === `${repository}x` ? "one more letter" : other] = (
+            await fetch(`http://${origin}/v2/${other}/tags/list`)
+          ).status;
+        const tags = `http://${origin}/v2/${repository}/tags/list`;
+        statuses["its own, by this user"] = (await fetch(tags)).status;
+        const script = `console.log((await fetch("${tags}")).status)`;
+        if (canRunAsNobody())
+          statuses["its own, by another user"] = Number(
+            await runWell(asNobody([process.execPath, "-e", script]), { cwd: "/" }),
+          );
         return undefined;
       },
     });
     const log = join(folder.path, "environment");
-    await Bun.write(
-      join(folder.path, "docker"),
-      `#!/bin/sh\nenv >> '${log}'; echo "$@" >> '${log}'\nPATH='${env()["PATH"]}' exec docker "$@"\n`,
-    );
-    await run(["chmod", "755", join(folder.path, "docker")]);
     const more = {
-      PATH: `${folder.path}:${env()["PATH"]}`,
+      PATH: await insteadOfDocker(folder.path, `{ env; echo "$@"; } >>'${log}'`),
       USERNAME_REGISTRY: credentials.username,
       REGISTRY_JWT_TOKEN: credentials.password,
     };
-    const result = await push(NAME, `team/app:v1`, { host: closed.host, more });
+    const result = await push(NAME, "team/app:v1", { host: closed.host, more });
     expect(result.code, result.stderr).toBe(0);
     expect(result.stderr).not.toContain("The engine saves");
     expect(await Bun.file(log).text()).not.toContain("correct");
-    expect(asked.map(({ status }) => status)).toEqual([403, 403, 403, 403]);
-    expect(asked.map(({ text }) => text).join()).not.toContain('team/app"]');
-    const wrong = await push(NAME, `team/app:v1`, {
-      host: closed.host,
-      more: { ...more, REGISTRY_JWT_TOKEN: "wrong" },
+    expect(statuses).toEqual({
+      "team/app": 403,
+      "library/x": 403,
+      "one more letter": 403,
+      // There are no tags yet.
+      "its own, by this user": 404,
+      ...(canRunAsNobody() && { "its own, by another user": 403 }),
     });
-    expect(wrong.code, wrong.stderr).toBe(1);
+    const wrong = { ...more, REGISTRY_JWT_TOKEN: "wrong" };
+    const refused = await push(NAME, "team/app:v1", { host: closed.host, more: wrong });
+    expect(refused.code, refused.stderr).toBe(1);
     expect(await ownNames()).toEqual([]);
   });
 });
