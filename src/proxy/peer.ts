@@ -15,10 +15,8 @@ export async function isFrom(users: readonly number[], from: number, to: number)
 
 /** Returns the users of the sockets that connect these ports: https://docs.kernel.org/networking/proc_net_tcp.html */
 function ownersOf(table: string, from: number, to: number): number[] {
-  const portOf = (address = "") => Number.parseInt(address.split(":")[1] ?? "", 16);
-  return table
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, local, remote]) => portOf(local) === from && portOf(remote) === to)
-    .map((fields) => Number(fields[7]));
+  const hex = (port: number) => port.toString(16).toUpperCase().padStart(4, "0");
+  // Addresses, state, queues, timer, retransmits, user.
+  const line = new RegExp(`:${hex(from)} [0-9A-F]{8}:${hex(to)}(?: +\\S+){4} +(\\d+)`, "g");
+  return Array.from(table.matchAll(line), ([, user]) => Number(user));
 }

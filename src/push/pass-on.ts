@@ -46,11 +46,14 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   const { image } = source;
   if ((await findCachedDocument(job.cache, image.id)) !== undefined)
     return saves(job, "an earlier push has saved it.");
-  if (!(await isEngineNear(source.engine))) return saves(job, "the engine is on another machine.");
   const { tag } = job.options.target;
+  const [isNear, tagged] = await job.all([
+    isEngineNear(source.engine),
+    readTagged(target.at, tag, image.id, callOf(job)),
+  ]);
+  if (!isNear) return saves(job, "the engine is on another machine.");
   const isRaw = (mediaType: string | undefined) =>
     job.pool !== undefined && compressionOfType(mediaType) === "none";
-  const tagged = await readTagged(target.at, tag, image.id, callOf(job));
   if (tagged !== undefined && !tagged.some(({ mediaType }) => isRaw(mediaType))) {
     for (const blob of tagged)
       present(blob, { id: blob.digest, title: `blob ${shortDigest(blob.digest)}` }, job);
