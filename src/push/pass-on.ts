@@ -81,14 +81,18 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   const { refusal, isAsked } = server.told();
   // Where the engine's loopback is another, it may have reached another registry.
   if (push.digest !== undefined && isAsked) return push.digest;
-  if (isManifestRefused(refusal)) return saves(job, "the registry refuses the manifest of the engine.");
-  if (refusal !== undefined) throw refusal;
+  if (refusal !== undefined && !maySave(refusal)) throw refusal;
+  if (refusal instanceof PushError) return saves(job, refusal.message);
   return saves(job, isAsked ? push.said : `it does not reach this process. ${push.said}`);
 }
 
-/** Tells whether a registry takes OCI's manifests alone: zot answers 415 to Docker's. A save is pushed with an OCI manifest. */
-function isManifestRefused(refusal: unknown): boolean {
-  if (!(refusal instanceof RegistryError)) return false;
+/**
+ * Tells whether a save may do better: zot answers 415 to Docker's manifests, and a save is pushed with an OCI manifest. Where
+ * the disk is full, a save says so better.
+ */
+function maySave(refusal: unknown): boolean {
+  if (!(refusal instanceof RegistryError))
+    return refusal instanceof PushError && refusal.code === "FILE_FAILED";
   const { status, specCodes } = refusal.answer;
   return status === 415 || (status === 400 && specCodes.includes("MANIFEST_INVALID"));
 }

@@ -10,6 +10,7 @@ import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { MANIFEST_TYPES } from "../../src/oci/descriptor.ts";
 import { asNobody, canRunAsNobody } from "../support/nobody.ts";
+import { smallDisk } from "../support/small-disk.ts";
 import { startWatchedPush } from "../support/watched-push.ts";
 import { chunkpush } from "./chunkpush.ts";
 import { type CommandResult, runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
@@ -314,6 +315,18 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       expect(code, stderr).toBe(1);
       expect(stderr).toContain("413");
       expect(await callsOf("image save")).toEqual([]);
+      expect(await ownNames()).toEqual([]);
+    });
+
+    test("where the disk has no room for what is on its way", async () => {
+      await using disk = await smallDisk(4096 * 128);
+      const result = await chunkpush(["--debug", NAME, `${registry.host}/${newRepository()}:v1`], {
+        cwd: disk.path,
+        env: env(),
+      });
+      expect(result.code, result.stderr).toBe(1);
+      expect(result.stderr).toContain("--cache-dir");
+      expect(result.stderr).not.toContain("Error: Cannot write to the spool");
       expect(await ownNames()).toEqual([]);
     });
 
