@@ -133,7 +133,9 @@ async function listen(
         job.count.sentBytes += sentBytes;
         job.count.presentBytes += Math.max(0, sizeBytes - sentBytes);
       }
-      job.report(event);
+      // A proxy names the repository as well.
+      const isTitled = "title" in event && event.title !== undefined;
+      job.report(isTitled ? { ...event, title: event.title.replace(`${at.name} `, "blob ") } : event);
     },
   });
 }

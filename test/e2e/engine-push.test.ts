@@ -250,7 +250,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       env: env(),
     });
     expect(stderr).not.toContain("The engine");
-    expect(stderr).toContain("uploaded");
+    expect(stderr).toMatch(/^ {2}blob sha256:[0-9a-f]{12}: uploaded, /m);
   });
 
   test("has small raw layers compressed by a machine without a cache as well", async () => {
