@@ -64,9 +64,10 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   const raw = new AbortController();
   const repository = unguessableName();
   const users = [0, process.getuid?.() ?? 0];
-  await using server = await listen(repository, target, job, async ({ method, headers }, client) => {
-    // The name can be seen in the list of processes.
-    if (!(await isFrom(users, client.fromPort, client.toPort))) return true;
+  await using server = await listen(repository, target, job, async ({ method, headers, url }, client) => {
+    // The name can be seen in the list of processes; an upload's cannot, and HEAD shows and changes nothing.
+    const isOpen = method === "HEAD" || /\/blobs\/uploads\/[^/?]+/.test(url);
+    if (!isOpen && !(await isFrom(users, client.fromPort, client.toPort))) return true;
     // Engines ask for a blob before they send it, and say of what type it is.
     if (method === "HEAD" && isRaw(headers.get("accept")?.split(",")[0]))
       raw.abort(new Error("A layer is not compressed."));
