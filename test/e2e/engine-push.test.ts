@@ -396,6 +396,22 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
     });
   });
 
+  test("pushes an image whole whose other names are removed meanwhile, and it is gone afterwards", async () => {
+    const name = "team/gone:v1";
+    await buildImage(engine, name, ["small"]);
+    let isFirst = true;
+    intercept = async (_, kind) => {
+      if (kind !== "start-upload" || !isFirst) return undefined;
+      isFirst = false;
+      await engine.docker("image", "rm", name);
+      return undefined;
+    };
+    const repository = newRepository();
+    await pushWell(name, `${repository}:v1`);
+    expect(await expectWhole(repository, "v1")).toBe(3);
+    await expect(engine.docker("image", "inspect", name)).rejects.toThrow();
+  });
+
   test("saves an image without a name, which is still there afterwards", async () => {
     const name = "team/again:v1";
     await buildImage(engine, name, ["small"]);
