@@ -14,9 +14,13 @@ import { smallDisk } from "../support/small-disk.ts";
 import { startWatchedPush } from "../support/watched-push.ts";
 import { chunkpush } from "./chunkpush.ts";
 import { type CommandResult, runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { startDockerEngine } from "./docker-engine.ts";
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
 import { buildImage, loadImage, smallFiles } from "./engine-images.ts";
+import { findLab } from "./engine-lab.ts";
 import { ENGINES, type Engine } from "./engines.ts";
+import { handmadeImage } from "./handmade-image.ts";
+import type { Place } from "./place.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 import { sha256 } from "./sha256.ts";
 
@@ -443,6 +447,25 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       const more = { DOCKER_HOST: `tcp://127.0.0.1:${relay.port}` };
       const { pushes } = await pushSaved("team/next:v1", `${newRepository()}:v1`, { more });
       expect(pushes).toEqual([]);
+    });
+
+    test("where its loopback is that of another network namespace", async () => {
+      const lab = findLab() as Place;
+      await using other = await startDockerEngine("overlayfs", {
+        ...lab,
+        enter: [...lab.enter, "unshare", "--net"],
+      });
+      await using folder = await temporaryFolder(lab.folder);
+      const archive = join(folder.path, "image.tar");
+      await Bun.write(archive, handmadeImage("team/far:v1", smallFiles(1)).archive);
+      await other.docker("load", "--input", archive);
+      const wrapper = await installDockerWrapper(folder.path, 0, other.command);
+      const result = await push("team/far:v1", `${newRepository()}:v1`, {
+        more: { ...other.env, ...wrapper.env() },
+      });
+      expect(result.code, result.stderr).toBe(0);
+      expect(result.stderr).toContain("it does not reach this process.");
+      expect(await other.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}")).toBe("team/far:v1");
     });
 
     const broken = {
