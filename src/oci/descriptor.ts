@@ -12,11 +12,15 @@ export const MEDIA_TYPE = {
   },
 } as const;
 
-/** Every type that a manifest or an index has, for what is pulled as it is. */
-export const MANIFEST_TYPES: readonly string[] = [
+/** The types of what lists manifests, OCI's and Docker's. */
+export const INDEX_TYPES: readonly string[] = [
   MEDIA_TYPE.index,
-  MEDIA_TYPE.manifest,
   "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+
+/** The types of image manifests. */
+export const MANIFEST_TYPES: readonly string[] = [
+  MEDIA_TYPE.manifest,
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
 

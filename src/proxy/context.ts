@@ -24,8 +24,10 @@ export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOvers
   /** 0: any free one. */
   readonly port: number;
   readonly report: Report;
-  /** Sees the first bytes of each blob that comes. @default nobody does */
-  readonly onBlob?: (start: Uint8Array) => void;
+  /** Repositories of the same registry from which blobs may be mounted. @default none */
+  readonly mountFrom?: readonly string[];
+  /** Tells whether a request is refused, before anything is done for it. @default none is */
+  readonly isRefused?: (request: Request, client: Client) => Promise<boolean>;
   /** Ends all work. */
   readonly signal: AbortSignal;
   /** Ends a request with a chunk at once, while `signal` lets it end. @default `signal` ends it at once */
@@ -53,6 +55,9 @@ export type Session = {
   isOver: boolean;
   idle: Timer | undefined;
 };
+
+/** The ports that a client's connection has. */
+export type Client = { readonly fromPort: number; readonly toPort: number };
 
 /** What the requests to one proxy share. */
 export type Context = Required<Omit<ProxyOptions, "port" | "abort">> & {

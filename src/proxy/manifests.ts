@@ -117,6 +117,7 @@ async function awaitBlobs(
   const failed = commits.find((_, i) => settled.value[i]?.status === "rejected");
   if (failed === undefined) return undefined;
   context.commits.forget(at.name, digests);
+  context.told.refusal = failed.failure;
   const answer = refuseFor(failed.failure);
   const { errors } = (await answer.json()) as { errors: { message: string }[] };
   return refuse(

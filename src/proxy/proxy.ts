@@ -8,7 +8,7 @@ import { refuseStranger } from "./admit.ts";
 import { refuse, refuseFor, respond } from "./answers.ts";
 import { mount, readBlob } from "./blobs.ts";
 import { noteCommits } from "./commits.ts";
-import { type Context, callOf, type ProxyOptions, repositoryAt } from "./context.ts";
+import { type Client, type Context, callOf, type ProxyOptions, repositoryAt } from "./context.ts";
 import { readList } from "./lists.ts";
 import { deleteManifest, readManifest, writeManifest } from "./manifests.ts";
 import { readReferrers } from "./referrers.ts";
@@ -52,7 +52,8 @@ export function startProxy(given: ProxyOptions): ProxyServer {
   const context: Context = {
     answerMs: 25_000,
     idleMs: 120_000,
-    onBlob: () => {},
+    mountFrom: [],
+    isRefused: async () => false,
     ...given,
     abort: given.abort && AbortSignal.any([given.abort, ending.signal]),
     signal: AbortSignal.any([given.signal, ending.signal]),
@@ -63,7 +64,7 @@ export function startProxy(given: ProxyOptions): ProxyServer {
     noting: slots(1),
     told: { isAsked: false, refusal: undefined },
   };
-  const server = listen(given.port, (request, port) => answer(context, request, port));
+  const server = listen(given.port, (...request) => answer(context, ...request));
   const port = server.port ?? given.port;
   return {
     port,
@@ -80,7 +81,7 @@ export function startProxy(given: ProxyOptions): ProxyServer {
   };
 }
 
-function listen(port: number, answer: (request: Request, port: number) => Promise<Response>) {
+function listen(port: number, answer: (request: Request, client: Client) => Promise<Response>) {
   try {
     return Bun.serve({
       hostname: "127.0.0.1",
@@ -91,7 +92,8 @@ function listen(port: number, answer: (request: Request, port: number) => Promis
       // Answers to our mistakes show no code. But then Bun lets several processes listen on one port.
       development: false,
       reusePort: false,
-      fetch: (request, server) => answer(request, server.port ?? port),
+      fetch: (request, server) =>
+        answer(request, { fromPort: server.requestIP(request)?.port ?? 0, toPort: server.port ?? port }),
     });
   } catch (cause) {
     const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
@@ -103,9 +105,10 @@ function listen(port: number, answer: (request: Request, port: number) => Promis
   }
 }
 
-async function answer(context: Context, request: Request, port: number): Promise<Response> {
-  const refusal = refuseStranger(request, port);
+async function answer(context: Context, request: Request, client: Client): Promise<Response> {
+  const refusal = refuseStranger(request, client.toPort);
   if (refusal !== undefined) return refusal;
+  if (await context.isRefused(request, client)) return refuse(403, "DENIED", "This is not served.");
   const url = new URL(request.url);
   const route = routeOf(url.pathname);
   if (route === undefined) return refuse(404, "UNSUPPORTED", "The distribution API has no such address.");

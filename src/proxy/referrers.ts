@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { PushError, statusOf } from "../errors.ts";
-import { MANIFEST_TYPES, MEDIA_TYPE } from "../oci/descriptor.ts";
+import { INDEX_TYPES, MANIFEST_TYPES, MEDIA_TYPE } from "../oci/descriptor.ts";
 import { type Digest, digestOf, isDigest } from "../oci/digest.ts";
 import { checkJson, looseObject, object } from "../oci/json-schema.ts";
 import { type Manifest, referencesOf } from "../oci/manifest.ts";
@@ -33,7 +33,7 @@ const MISSING = [404];
 const NO_ADDRESS = [400, 404, 405, 406];
 
 /** A manifest that is to be deleted may be of any kind. */
-const ACCEPT = { accept: [...MANIFEST_TYPES, "*/*"].join(", ") };
+const ACCEPT = { accept: [...INDEX_TYPES, ...MANIFEST_TYPES, "*/*"].join(", ") };
 
 /** GET: what refers to a manifest. Registries without this list may have it under a tag. */
 export async function readReferrers(

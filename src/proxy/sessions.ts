@@ -158,7 +158,6 @@ async function receive(context: Context, session: Session, request: Request): Pr
   clearTimeout(session.idle);
   try {
     for await (const piece of request.body ?? []) {
-      if (file.sizeBytes === 0) context.onBlob(piece);
       await file.append(piece, request.signal);
       if (session.transfer === undefined && file.sizeBytes >= LEAST_GROWING_BYTES)
         begin(session, sendGrowing(context, session.at, file));

@@ -37,6 +37,7 @@ export async function sendNamed(
       file.wait();
       context.report({ type: "blob", ...blob, state: "awaiting-upload" });
     },
+    mountFrom: context.mountFrom,
     mayMount: !isLacking,
   });
   // The registry may have the blob: what the client sends is checked all the same.

@@ -1,9 +1,11 @@
-import { RegistryError } from "../errors.ts";
-import { MANIFEST_TYPES } from "../oci/descriptor.ts";
-import type { Digest } from "../oci/digest.ts";
+import { PushError, RegistryError } from "../errors.ts";
+import { compressionOfType } from "../oci/descriptor.ts";
+import { type Digest, shortDigest } from "../oci/digest.ts";
 import { formatReference } from "../oci/reference.ts";
+import type { Client } from "../proxy/context.ts";
+import { isFrom } from "../proxy/peer.ts";
 import type { ProxyServer } from "../proxy/proxy.ts";
-import { findManifest } from "../registry/find-manifest.ts";
+import { readTagged } from "../registry/read-tagged.ts";
 import type { Engine, EngineImage } from "../source/engine/docker.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
@@ -11,6 +13,7 @@ import type { Source, StreamSource } from "../source/open.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { callOf, type Job } from "./job.ts";
 import type { Pushed } from "./publish.ts";
+import { present } from "./send.ts";
 import type { Target } from "./target.ts";
 
 /** The engine's blobs are sent as they come: what waits for the registry is little. */
@@ -26,66 +29,86 @@ const MAX_PUSHES = 5;
  */
 export async function passOn(source: Source, target: Target, job: Job): Promise<Pushed | undefined> {
   if (source.access !== "once") return undefined;
-  const reason = await whyNot(source, job);
-  if (reason !== undefined) return saves(job, reason);
+  const { image, engine } = source;
+  if (!image.isContainerd)
+    return saves(job, "its store has layers uncompressed, and chunkpush compresses faster.");
+  // It would lose its only name, and with it the image.
+  if (image.names.length === 0) return saves(job, "the image has no name.");
+  const [digest] = await job.all([engage(source, target, job), removeLeftovers(engine)]);
+  if (digest === undefined) return undefined;
+  const pushed = { reference: formatReference(job.options.target), digest, ...job.count };
+  job.report({ type: "pushed", ...pushed, durationMs: performance.now() - job.startedMs });
+  return pushed;
+}
+
+/** Returns the digest of what the registry has under the tag in the end. Undefined: the image has to be saved. */
+async function engage(source: StreamSource, target: Target, job: Job): Promise<Digest | undefined> {
   const { image } = source;
+  if ((await findCachedDocument(job.cache, image.id)) !== undefined)
+    return saves(job, "an earlier push has saved it.");
   const { tag } = job.options.target;
-  const found = await findManifest(target.at, tag, MANIFEST_TYPES, callOf(job));
-  if (found === image.id) return passed(image.id, job);
+  const [isNear, tagged] = await job.all([
+    isEngineNear(source.engine),
+    readTagged(target.at, tag, image.id, callOf(job)),
+  ]);
+  if (!isNear) return saves(job, "the engine is on another machine.");
+  const isRaw = (mediaType: string | undefined) =>
+    job.pool !== undefined && compressionOfType(mediaType) === "none";
+  if (tagged !== undefined && !tagged.some(({ mediaType }) => isRaw(mediaType))) {
+    for (const blob of tagged)
+      present(blob, { id: blob.digest, title: `blob ${shortDigest(blob.digest)}` }, job);
+    return image.id;
+  }
 
   job.report({ type: "notice", code: "ENGINE_PUSHES" });
   const raw = new AbortController();
-  const onBlob = (start: Uint8Array) => {
-    if (job.pool !== undefined && isTar(start)) raw.abort(new Error("A layer is not compressed."));
-  };
   const repository = unguessableName();
-  await using server = await listen(repository, onBlob, target, job);
+  const users = [0, process.getuid?.() ?? 0];
+  await using server = await listen(repository, target, job, async ({ method, headers, url }, client) => {
+    // The name can be seen in the list of processes; an upload's cannot, and HEAD shows and changes nothing.
+    const isOpen = method === "HEAD" || /\/blobs\/uploads\/[^/?]+/.test(url);
+    if (!isOpen && !(await isFrom(users, client.fromPort, client.toPort))) return true;
+    // Engines ask for a blob before they send it, and say of what type it is.
+    if (method === "HEAD" && isRaw(headers.get("accept")?.split(",")[0]))
+      raw.abort(new Error("A layer is not compressed."));
+    return raw.signal.aborted;
+  });
   const engine = { ...source.engine, signal: AbortSignal.any([source.engine.signal, raw.signal]) };
   const name = `127.0.0.1:${server.port}/${repository}:${tag}`;
-  const pushing = pushPatiently(image, name, engine, server).catch((error: unknown) => {
+  const push = await pushPatiently(image, name, engine, server).catch((error: unknown) => {
     if (error !== raw.signal.reason) throw error;
   });
-  const [push] = await job.all([pushing, removeLeftovers(source.engine)]);
   if (push === undefined) return saves(job, "a layer is not compressed, and chunkpush does that.");
-  if (push.digest !== undefined) return passed(push.digest, job);
   const { refusal, isAsked } = server.told();
-  if (isManifestRefused(refusal)) return saves(job, "the registry refuses the manifest of the engine.");
-  if (refusal !== undefined) throw refusal;
-  return saves(job, isAsked ? push.said.trim() : "it does not reach this process.");
+  // Where the engine's loopback is another, it may have reached another registry.
+  if (push.digest !== undefined && isAsked) return push.digest;
+  if (refusal !== undefined && !maySave(refusal)) throw refusal;
+  if (refusal instanceof PushError) return saves(job, refusal.message);
+  return saves(job, isAsked ? push.said : `it does not reach this process. ${push.said}`);
 }
 
-/** Tells whether a registry takes OCI's manifests alone: zot answers 415 to Docker's. A save is pushed with an OCI manifest. */
-function isManifestRefused(refusal: unknown): boolean {
-  if (!(refusal instanceof RegistryError)) return false;
+/**
+ * Tells whether a save may do better: zot answers 415 to Docker's manifests, and a save is pushed with an OCI manifest. Where
+ * the disk is full, a save says so better.
+ */
+function maySave(refusal: unknown): boolean {
+  if (!(refusal instanceof RegistryError))
+    return refusal instanceof PushError && refusal.code === "FILE_FAILED";
   const { status, specCodes } = refusal.answer;
   return status === 415 || (status === 400 && specCodes.includes("MANIFEST_INVALID"));
 }
 
-/** Tells whether a blob is an uncompressed layer. */
-function isTar(start: Uint8Array): boolean {
-  return Buffer.from(start.subarray(257, 262)).toString("latin1") === "ustar";
-}
-
-/** Says why an image has to be saved. */
-async function whyNot({ image, engine }: StreamSource, { cache }: Job): Promise<string | undefined> {
-  if (!image.isContainerd) return "its store has layers uncompressed, and chunkpush compresses faster.";
-  // It would lose its only name, and with it the image.
-  if (image.names.length === 0) return "the image has no name.";
-  if ((await findCachedDocument(cache, image.id)) !== undefined) return "an earlier push has saved it.";
-  return (await isEngineNear(engine)) ? undefined : "the engine is on another machine.";
-}
-
 function saves(job: Job, reason: string): undefined {
-  job.report({ type: "notice", code: "ENGINE_SAVES", reason });
+  job.report({ type: "notice", code: "ENGINE_SAVES", reason: reason.trim().replaceAll(/\s+/g, " ") });
 }
 
 async function listen(
   repository: string,
-  onBlob: (start: Uint8Array) => void,
   { at }: Target,
   job: Job,
+  isRefused: (request: Request, client: Client) => Promise<boolean>,
 ): Promise<ProxyServer> {
-  const { target, chunkBytes, allowOversize } = job.options;
+  const { target, chunkBytes, allowOversize, cacheFrom } = job.options;
   // Other pushes start faster without.
   const { startProxy } = await import("../proxy/proxy.ts");
   return startProxy({
@@ -94,7 +117,8 @@ async function listen(
     locks: job.locks,
     repositoryOf: (name) => (name === repository ? at.name : undefined),
     readOnly: false,
-    onBlob,
+    mountFrom: cacheFrom.map((image) => image.repository),
+    isRefused,
     spoolDirectory: job.cache.directory,
     spoolLimitBytes: SPOOL_BYTES,
     port: 0,
@@ -105,15 +129,19 @@ async function listen(
     report(event) {
       if (event.type === "pushed") return;
       if (event.type === "blob" && event.state === "done") {
-        if (event.how === "sent") job.count.sentBytes += event.sentBytes;
-        else job.count.presentBytes += event.sizeBytes ?? 0;
+        const { sizeBytes = 0 } = event;
+        const sentBytes = event.how === "sent" ? event.sentBytes : 0;
+        job.count.sentBytes += sentBytes;
+        job.count.presentBytes += Math.max(0, sizeBytes - sentBytes);
       }
-      job.report(event);
+      // A proxy names the repository as well.
+      const isTitled = "title" in event && event.title !== undefined;
+      job.report(isTitled ? { ...event, title: event.title.replace(`${at.name} `, "blob ") } : event);
     },
   });
 }
 
-/** Has the engine push again where it has given up while its blobs were still on their way. */
+/** Has the engine push again where it has given up while the registry was still at work. */
 async function pushPatiently(
   image: EngineImage,
   name: string,
@@ -123,14 +151,9 @@ async function pushPatiently(
   for (let pushes = 1; ; pushes++) {
     const push = await pushEngineImage(image, name, engine);
     const { refusal } = server.told();
-    if (push.digest !== undefined || refusal !== undefined || !server.isBusy() || pushes >= MAX_PUSHES)
-      return push;
+    const isSlow =
+      refusal === undefined ? server.isBusy() : refusal instanceof PushError && refusal.code === "STALLED";
+    if (push.digest !== undefined || !isSlow || pushes >= MAX_PUSHES) return push;
     await server.settled();
   }
-}
-
-function passed(digest: Digest, job: Job): Pushed {
-  const pushed = { reference: formatReference(job.options.target), digest, ...job.count };
-  job.report({ type: "pushed", ...pushed, durationMs: performance.now() - job.startedMs });
-  return pushed;
 }

@@ -56,10 +56,10 @@ export type Notice =
   | { readonly code: "CACHE_DISTRUSTED"; readonly path: string; readonly why: "owner" | "writable" }
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
-  /** The registry refused a body for its size. The blob starts again in bodies of this size. */
   /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }
+  /** The registry refused a body for its size. The blob starts again in bodies of this size. */
   | ({ readonly code: "BODY_REFUSED"; readonly bodyBytes: number } & BlobTitle)
   /** The caller stops the push. Chunks that are on their way may end: `STOPPED` tells what is kept then. */
   | {

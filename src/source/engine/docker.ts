@@ -171,7 +171,7 @@ async function imageNotFound(name: string, engine: Engine): Promise<PushError> {
   const listed = await runDocker(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], engine);
   const nearest = nearestNames(
     name,
-    listed.stdout.split("\n").filter((line) => line !== "" && !line.includes("<none>")),
+    listed.stdout.split("\n").filter((line) => line !== "" && !line.includes("<none>") && !isOwnName(line)),
   );
   const near = nearest[0] ?? "my/app:v1";
   return new PushError(

@@ -13,12 +13,12 @@ export function unguessableName(): string {
   return `${MARK}/${crypto.randomUUID().replaceAll("-", "")}`;
 }
 
-/** Tells whether a name is one of ours. */
+/** Tells whether a name was given by a push of this or another machine. */
 export function isOwnName(name: string): boolean {
-  return portOf(name) !== undefined;
+  return /^127\.0\.0\.1:\d{1,5}\/chunkpush-[0-9a-f]{8}\/[0-9a-f]{32}:/.test(name);
 }
 
-/** Returns the port in a name of ours. */
+/** Returns the port in a name that a push of this machine gave. */
 export function portOf(name: string): number | undefined {
   const [, port] = NAME.exec(name) ?? [];
   return port === undefined ? undefined : Number(port);

@@ -35,7 +35,8 @@ export async function pushEngineImage(
     const tagged = await runDocker(["tag", id, name], engine);
     if (tagged.exitCode !== 0) return { digest: undefined, said: tagged.stderr };
     const { stdout, stderr } = await runDocker(["push", name], engine);
-    const [, digest] = /\bdigest: (\S+) size: \d+\s*$/.exec(stdout) ?? [];
+    // A note follows where only a part of the image is there.
+    const [, digest] = /\bdigest: (\S+) size: \d+\s*$/m.exec(stdout) ?? [];
     return { digest: digest !== undefined && isDigest(digest) ? digest : undefined, said: stderr };
   } finally {
     await removeNames([name], engine);

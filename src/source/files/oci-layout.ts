@@ -1,5 +1,5 @@
 import { PushError } from "../../errors.ts";
-import { MEDIA_TYPE } from "../../oci/descriptor.ts";
+import { INDEX_TYPES, MANIFEST_TYPES } from "../../oci/descriptor.ts";
 import { blobPath, type Digest, digestOf } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
 import { type LeftOut, parseIndex } from "../../oci/image-index.ts";
@@ -15,16 +15,6 @@ const MAX_DEPTH = 4;
 const MAX_DOCUMENTS = 1000;
 /** What is read for a notice alone. */
 const MAX_NOTICE_BYTES = 64 * 1024 * 1024;
-
-const INDEX_TYPES: readonly string[] = [
-  MEDIA_TYPE.index,
-  "application/vnd.docker.distribution.manifest.list.v2+json",
-];
-
-const MANIFEST_TYPES: readonly string[] = [
-  MEDIA_TYPE.manifest,
-  "application/vnd.docker.distribution.manifest.v2+json",
-];
 
 /** containerd's annotation has the full name; OCI's often has only the tag. */
 const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
