@@ -111,6 +111,8 @@ async function answer(context: Context, request: Request, client: Client): Promi
   if (await context.isRefused(request, client)) return refuse(403, "DENIED", "This is not served.");
   const url = new URL(request.url);
   const route = routeOf(url.pathname);
+  if (route === undefined && request.method === "PUT" && /^\/v2\/.+\/manifests\/[^/]+$/.test(url.pathname))
+    return refuse(400, "MANIFEST_INVALID", "A manifest is published under a tag or its digest.");
   if (route === undefined) return refuse(404, "UNSUPPORTED", "The distribution API has no such address.");
   try {
     return await dispatch(context, route, url, request);

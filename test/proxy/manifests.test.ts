@@ -104,6 +104,14 @@ describe("a manifest", () => {
       "DIGEST_INVALID",
     ],
     [
+      "under what is no digest",
+      IMAGE.bytes,
+      "sha256:totallywrong",
+      { "content-type": IMAGE.mediaType },
+      400,
+      "MANIFEST_INVALID",
+    ],
+    [
       "under a digest of another kind",
       IMAGE.bytes,
       `sha512:${"0".repeat(128)}`,
