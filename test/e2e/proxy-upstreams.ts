@@ -10,7 +10,7 @@ import { startNginx } from "./nginx.ts";
 import { requireParts } from "./parts.ts";
 
 /** A running registry. */
-export type Upstream = AsyncDisposable & {
+type Upstream = AsyncDisposable & {
   /** What `chunkpush proxy` is told. */
   readonly registry: string;
   readonly env: Readonly<Record<string, string>>;
