@@ -92,3 +92,15 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<{ readonl
     done.catch(messageOf);
   }
 }
+
+/**
+ * Docker's containerd store, containerd and BuildKit. Newer ones give up 30 s after the last byte, and try a request
+ * again at once after a 429, six times in all. Other clients wait, and Docker's classic store and skopeo give up at the
+ * first 429.
+ */
+const IMPATIENT = /\b(?:containerd|buildkit)\b/i;
+
+/** Tells whether a client gives up after 30 s. */
+export function isImpatient({ headers }: Request): boolean {
+  return IMPATIENT.test(headers.get("user-agent") ?? "");
+}

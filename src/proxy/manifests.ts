@@ -7,17 +7,10 @@ import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { missingBlobs, putManifest } from "../registry/put-manifest.ts";
 import { type Call, manifestUrl, type Repository } from "../registry/registry.ts";
 import { rememberRepository } from "../store/blob-places.ts";
-import { refuse, refuseFor, respond, within } from "./answers.ts";
+import { isImpatient, refuse, refuseFor, respond, within } from "./answers.ts";
 import { type Context, callOf } from "./context.ts";
 import { addReferrer, removeReferrer } from "./referrers.ts";
 import { relay, relayDelete } from "./relay.ts";
-
-/**
- * Docker's containerd store, containerd and BuildKit. Newer ones give up 30 s after the last byte, and try a request
- * again at once after a 429, six times in all. Other clients wait, and Docker's classic store and skopeo give up at the
- * first 429.
- */
-const IMPATIENT = /\b(?:containerd|buildkit)\b/i;
 
 /** HEAD, GET */
 export function readManifest(
@@ -106,10 +99,9 @@ async function awaitBlobs(
   const commits = digests
     .map((digest) => context.commits.find(at.name, digest))
     .filter((each) => each !== undefined);
-  const isImpatient = IMPATIENT.test(request.headers.get("user-agent") ?? "");
   // Nobody waits for a manifest that its client has given up.
   const all = unlessAborted(Promise.allSettled(commits.map(({ done }) => done)), request.signal);
-  const settled = await within(isImpatient ? context.answerMs : Number.POSITIVE_INFINITY, all);
+  const settled = await within(isImpatient(request) ? context.answerMs : Number.POSITIVE_INFINITY, all);
   if (settled === undefined)
     return refuse(429, "TOOMANYREQUESTS", "Blobs of this manifest are still on their way.", {
       "retry-after": "1",

@@ -5,7 +5,7 @@ import { blobUrl, type Call, listUrl } from "../registry/registry.ts";
 import { slots } from "../registry/slots.ts";
 import { reportActivity } from "./activity.ts";
 import { refuseStranger } from "./admit.ts";
-import { refuse, refuseFor, respond } from "./answers.ts";
+import { isImpatient, refuse, refuseFor, respond } from "./answers.ts";
 import { mount, readBlob } from "./blobs.ts";
 import { noteCommits } from "./commits.ts";
 import { type Client, type Context, callOf, type ProxyOptions, repositoryAt } from "./context.ts";
@@ -204,7 +204,7 @@ async function begin(
   if (digest !== null && !isDigest(digest)) return refuseDigest(digest);
   if (digest !== null) return takeWhole(context, name, at, digest, request);
   const mounted = url.searchParams.has("mount")
-    ? await inTime(context, request, (call) => mount(context, at, url, call))
+    ? await inTime(context, request, (call) => mount(context, at, url, call), context.answerMs)
     : undefined;
   return mounted === undefined ? beginSession(context, name, at) : created(name, { digest: mounted });
 }
@@ -213,19 +213,26 @@ function refuseDigest(digest: string): Response {
   return refuse(400, "DIGEST_INVALID", `"${digest.slice(0, 100)}" is no sha256 digest.`);
 }
 
+/**
+ * Most clients were seen to wait 150 s. serverless-registry under wrangler answers nobody while it puts a blob together,
+ * and skopeo and Docker's classic store fail at the first 503.
+ */
+const PATIENCE = 6;
+
 /** Lets a request to the registry take as long as clients wait for its answer. The body of an answer may take longer. */
 async function inTime<T>(
   context: Context,
-  { signal }: Request,
+  request: Request,
   work: (call: Call) => Promise<T>,
+  ms = context.answerMs * (isImpatient(request) ? 1 : PATIENCE),
 ): Promise<T> {
   const late = new AbortController();
   const { onRetry, ...call } = callOf(context);
   let reason: unknown = new PushError("STALLED", `${context.registry.origin} has not answered in time.`);
-  const timer = setTimeout(() => late.abort(reason), context.answerMs);
+  const timer = setTimeout(() => late.abort(reason), ms);
   try {
     return await work({
-      signal: AbortSignal.any([call.signal, late.signal, signal]),
+      signal: AbortSignal.any([call.signal, late.signal, request.signal]),
       onRetry(retry) {
         reason = retry.error;
         onRetry(retry);

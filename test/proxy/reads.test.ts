@@ -322,6 +322,20 @@ describe("the registry", () => {
     await ended.promise;
   });
 
+  test("that is slow is waited for longer by clients that wait longer than containerd", async () => {
+    const slow = Promise.withResolvers<void>();
+    await using upstream = startHttpServer(async () => {
+      await slow.promise;
+      return new Response(null, { headers: { "content-length": "5" } });
+    });
+    await using proxy = await startTestProxy(upstream, { answerMs: 500 });
+    const ask = (agent: string) => proxy.request(BLOB, { method: "HEAD", headers: { "user-agent": agent } });
+    const patient = ask("skopeo/1.22.0");
+    expect((await ask("containerd/2.1.9+unknown")).status).toBe(503);
+    slow.resolve();
+    expect((await patient).status).toBe(200);
+  });
+
   test("that fails again and again is quoted when the time of clients is over", async () => {
     const body = JSON.stringify({ errors: [{ code: "UNKNOWN", message: "the bucket is gone" }] });
     await using upstream = startHttpServer(() => new Response(body, { status: 500 }));
