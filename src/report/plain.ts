@@ -197,6 +197,9 @@ function progressLine({ title, work, startedMs, doneBytes, totalBytes }: Running
   const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
   const rate = `${formatBytes(bytesPerMs * 1000)}/s`;
   const verb = work === "verifying" ? "checking" : work;
+  // serverless-registry gets the first chunk when it is full.
+  if (work === "uploading" && totalBytes === undefined && doneBytes === 0)
+    return `  ${title}: ${verb}, waiting for the client's bytes`;
   if (totalBytes === undefined) return `  ${title}: ${verb}, ${formatBytes(doneBytes)}, ${rate}`;
   if (work === "uploading" && doneBytes >= totalBytes && totalBytes > 0) {
     return `  ${title}: all ${formatBytes(totalBytes)} sent, the registry is putting it together`;

@@ -390,6 +390,15 @@ describe("running work", () => {
     ]);
   });
 
+  test("of which a client has not sent a whole chunk yet says what it waits for", () => {
+    jest.useFakeTimers();
+    const lines: string[] = [];
+    using plain = plainReport((line) => lines.push(line), { isTerminal: true });
+    plain.report(blob({ state: "uploading", doneBytes: 0, totalBytes: undefined }));
+    jest.advanceTimersByTime(2_000);
+    expect(lines).toEqual(["  layer 1/2 sha256:0123456789ab: uploading, waiting for the client's bytes"]);
+  });
+
   test("of unknown length shows its bytes and no percentage", () => {
     jest.useFakeTimers();
     const lines: string[] = [];
