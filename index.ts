@@ -19,9 +19,9 @@ export type { Pushed } from "./src/push/publish.ts";
 export type { PushEvent, Report } from "./src/report/events.ts";
 
 /**
- * Pushes an image. Layers are compressed and uploaded side by side; an engine that keeps them compressed pushes them itself,
- * to a registry of ours that passes them on. The manifest goes last, when the registry has every
- * blob: a push that fails tags nothing. Throws `PushError`.
+ * Pushes an image. Layers are compressed and uploaded side by side. An engine that keeps them compressed pushes them
+ * itself, to a registry of ours that passes them on. The manifest goes last, when the registry has every blob: a push
+ * that fails tags nothing. Throws `PushError`.
  *
  * @example
  * ```ts

@@ -20,7 +20,7 @@ import type { Environment } from "./values.ts";
 
 const DEFAULT_PORT = 5050;
 
-/** What a terminal shows besides the output of a command. */
+/** The events that are shown on a terminal while a command writes there, too. */
 const BESIDE_A_COMMAND = ["registry", "retry", "notice", "pushed"];
 
 /**

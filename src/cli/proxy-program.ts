@@ -1,11 +1,14 @@
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 import { isRepository, parseRegistry, type Registry } from "../oci/reference.ts";
 import {
+  addFlags,
   addRegistryFlags,
+  type FlagHelp,
   type RegistryCommand,
   type RegistryFlags,
   registryCommand,
+  repeatable,
 } from "./registry-flags.ts";
 import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, bytes, type Environment, integer } from "./values.ts";
@@ -35,6 +38,18 @@ type Flags = RegistryFlags & {
 
 const DEFAULT_SPOOL = "10GB";
 const MAX_PORT = 65_535;
+
+const FLAGS: readonly FlagHelp[] = [
+  ["--port <n>", "where to listen on 127.0.0.1 (default: 5050; with a command, any free one)"],
+  ["--read-only", "refuse everything but pulls"],
+  ["--spool-dir <folder>", "where layers wait until the registry has them (default: the cache)"],
+  ["--spool-limit <size>", `slow clients down where more waits there (default: ${DEFAULT_SPOOL})`],
+];
+
+const ALLOW: FlagHelp = [
+  "--allow <prefix>",
+  "serve repositories that begin so alone, such as team/; may be repeated",
+];
 
 const NOTES = `
 Docker, Podman, Buildah, skopeo, crane, Helm and others push to localhost as to any registry, without a login; layers
@@ -105,30 +120,9 @@ function proxyProgram(writeOut: (text: string) => void): Command {
     .description(
       "Listens on this machine as a registry, and passes everything on to another one, layers in chunks.",
     )
-    .argument("<registry>", "the registry's host, such as registry.example.com")
-    .addOption(
-      new Option("--port <n>", "where to listen on 127.0.0.1 (default: 5050; with a command, any free one)"),
-    )
-    .addOption(new Option("--read-only", "refuse everything but pulls"))
-    .addOption(
-      new Option(
-        "--allow <prefix>",
-        "serve repositories that begin so alone, such as team/; may be repeated",
-      ).argParser((value: string, before: readonly string[] = []) => [...before, value]),
-    )
-    .addOption(
-      new Option(
-        "--spool-dir <folder>",
-        "where layers wait until the registry has them (default: the cache)",
-      ),
-    )
-    .addOption(
-      new Option(
-        "--spool-limit <size>",
-        `slow clients down where more waits there (default: ${DEFAULT_SPOOL})`,
-      ),
-    );
-  return addRegistryFlags(program)
+    .argument("<registry>", "the registry's host, such as registry.example.com");
+  addFlags(program, FLAGS);
+  return addRegistryFlags(program.addOption(repeatable(ALLOW)))
     .addHelpText("after", NOTES)
     .exitOverride()
     .usage("[options] <registry> [-- command …]")

@@ -5,7 +5,7 @@ import { entryCredentials, type LoginFile, readLoginFile } from "./login-file.ts
 import { displayPath, type LoginEnvironment, loginPlaces } from "./login-places.ts";
 import { matchingKeys, serverAddress } from "./server-key.ts";
 
-/** What a login is for. The repository is empty for a whole registry. */
+/** The place to log in to. An empty repository stands for the whole registry. */
 type LoginTarget = Pick<Reference, "host" | "repository">;
 
 /** Credentials that `docker login` or `podman login` saved, and where: `~/.docker/config.json`. */

@@ -141,7 +141,7 @@ const REFERENCES = object({
   subject: v.fallback(v.nullish(NAMED), undefined),
 });
 
-/** What a manifest of any kind says of itself, and names. */
+/** The parts that manifests of every kind have: types, annotations, and the digests of other content. */
 export type References = Pick<Extras, "artifactType" | "annotations"> & {
   readonly mediaType?: string | undefined;
   readonly configType: string | undefined;

@@ -21,14 +21,14 @@ export type Activity = {
   pushed(repository: string, digest: Digest, parts: readonly string[], reference: string | undefined): void;
 };
 
-/** What came of a blob, or of a manifest with everything that it names. */
+/** Counts the bytes of a blob, or of a manifest and everything that it names. */
 type Arrival = { readonly sinceMs: number; readonly sentBytes: number; readonly presentBytes: number };
 
 /** A client may ask for blobs, and never push what names them. */
 const MAX_ARRIVALS = 10_000;
 
 export function reportActivity(report: Report): Activity {
-  /** What no tag was pushed for yet, by repository and digest, the oldest first. */
+  /** Arrivals that belong to no pushed tag yet, by repository and digest, the oldest first. */
   const arrivals = new Map<string, Arrival>();
   const startedMs = new WeakMap<BlobTitle, number>();
   let count = 0;

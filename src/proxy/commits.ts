@@ -11,7 +11,7 @@ type Commit = {
   failure: unknown;
 };
 
-/** What is known of a registry's blobs besides its own answers. */
+/** Tracks blobs on their way to the registry, and those that it wrongly reports as present. */
 export type Commits = {
   /** Notes a blob on its way. */
   add(repository: string, descriptor: Descriptor, done: Promise<unknown>): Commit;

@@ -21,7 +21,7 @@ export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOvers
   /** The folder where blobs wait for the registry. It must exist. */
   readonly spoolDirectory: string;
   readonly spoolLimitBytes: number;
-  /** 0: any free one. */
+  /** The port on 127.0.0.1. 0 takes any free one. */
   readonly port: number;
   readonly report: Report;
   /** Repositories of the same registry from which blobs may be mounted. @default none */
@@ -62,7 +62,6 @@ export type Client = { readonly fromPort: number; readonly toPort: number };
 /** What the requests to one proxy share. */
 export type Context = Required<Omit<ProxyOptions, "port" | "abort">> & {
   readonly abort: AbortSignal | undefined;
-
   readonly spool: Spool;
   /** Uploads that clients have begun, by their ID. */
   readonly sessions: Map<string, Session>;

@@ -12,7 +12,7 @@ import { assertLayerCount, parseImageConfig } from "../oci/image.ts";
 import { object, parseJson } from "../oci/json-schema.ts";
 import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
-import { blobUrl, type Call, manifestUrl, type Repository } from "./registry.ts";
+import { blobUrl, type Call, manifestUrl, type Repository, withRetries } from "./registry.ts";
 
 /** An image that the registry has, as far as its manifest and config tell. */
 export type KnownImage = {
@@ -94,16 +94,20 @@ async function readImage(
 
 /** GET: reads a document of a repository, at most its first MiB. Undefined if it is missing. */
 async function read(
-  { registry, name }: Repository,
+  at: Repository,
   repository: string,
   url: URL,
   call: Call,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const retries = { ...registry.retries, count: Math.min(registry.retries.count, MAX_RETRIES) };
-  const at = { registry: { ...registry, retries }, name };
+  const { name } = at;
   // The token of the push serves a mount from there, too.
   const scopes = [pushScope(name), ...(repository === name ? [] : [pullScope(repository)])];
   const request = { method: "GET", url, headers: ACCEPT, scopes } as const;
-  const { status, bytes } = await exchangePersistently(at, request, [200, 404], call);
+  const { status, bytes } = await exchangePersistently(
+    withRetries(at, MAX_RETRIES),
+    request,
+    [200, 404],
+    call,
+  );
   return status === 200 ? bytes : undefined;
 }

@@ -6,7 +6,7 @@ import { exchangePersistently } from "./http/send.ts";
 import { type Answer, MAX_ANSWER_BYTES } from "./http/send-once.ts";
 import { printable } from "./http/spec-errors.ts";
 import { isTransient } from "./http/transient.ts";
-import { type Call, manifestUrl, type Repository } from "./registry.ts";
+import { type Call, manifestUrl, type Repository, withRetries } from "./registry.ts";
 
 /** Few: the manifest was accepted, and most registries have said its digest. */
 const READ_RETRIES = 2;
@@ -97,12 +97,9 @@ async function verifyStored(at: Repository, manifest: Manifest, call: Call): Pro
 async function readManifest(at: Repository, manifest: Manifest, call: Call): Promise<Answer | undefined> {
   const url = manifestUrl(at, manifest.digest);
   const request = { method: "GET", url, headers: { accept: manifest.mediaType } } as const;
-  const { retries } = at.registry;
-  const few = { ...retries, count: Math.min(retries.count, READ_RETRIES) };
-  const place = { ...at, registry: { ...at.registry, retries: few } };
   const isRetryable = (error: unknown) => isMissing(error) || isTransient(error);
   try {
-    return await exchangePersistently(place, request, [200], call, isRetryable);
+    return await exchangePersistently(withRetries(at, READ_RETRIES), request, [200], call, isRetryable);
   } catch (error) {
     if (call.signal.aborted || !(error instanceof PushError)) throw error;
     if (!isMissing(error)) return undefined;

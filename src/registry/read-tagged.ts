@@ -5,7 +5,7 @@ import { type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { object, parseJson } from "../oci/json-schema.ts";
 import { pullScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
-import { type Call, manifestUrl, type Repository } from "./registry.ts";
+import { type Call, manifestUrl, type Repository, withRetries } from "./registry.ts";
 
 /** Few: without an answer, the image is pushed. */
 const MAX_RETRIES = 2;
@@ -33,9 +33,7 @@ export async function readTagged(
   digest: Digest,
   call: Call,
 ): Promise<Descriptor[] | undefined> {
-  const { registry } = at;
-  const retries = { ...registry.retries, count: Math.min(registry.retries.count, MAX_RETRIES) };
-  const place = { ...at, registry: { ...registry, retries } };
+  const place = withRetries(at, MAX_RETRIES);
   const blobs = new Map<Digest, Descriptor>();
   try {
     return (await collect(place, tag, digest, blobs, call)) ? [...blobs.values()] : undefined;

@@ -54,6 +54,12 @@ export type Registry = {
 /** A repository of a registry. */
 export type Repository = { readonly registry: Registry; readonly name: string };
 
+/** Returns the repository for requests whose answer matters less: they are retried a few times at most. */
+export function withRetries({ registry, name }: Repository, most: number): Repository {
+  const { retries } = registry;
+  return { registry: { ...registry, retries: { ...retries, count: Math.min(retries.count, most) } }, name };
+}
+
 /** Returns the address of a blob: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */
 export function blobUrl({ registry, name }: Repository, digest: Digest): URL {
   return new URL(`${registry.origin}/v2/${name}/blobs/${digest}`);

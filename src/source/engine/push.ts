@@ -1,4 +1,3 @@
-import { connect } from "node:net";
 import { type Digest, isDigest } from "../../oci/digest.ts";
 import { type Engine, type EngineImage, runDocker } from "./docker.ts";
 import { MARK, portOf } from "./own-names.ts";
@@ -63,13 +62,10 @@ async function removeNames(names: readonly string[], { environment }: Engine): P
   await runDocker(["image", "rm", ...names], patient).catch(() => undefined);
 }
 
-function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ port, host: "127.0.0.1" });
-    const settle = (isOpen: boolean) => {
-      socket.destroy();
-      resolve(isOpen);
-    };
-    socket.once("connect", () => settle(true)).once("error", () => settle(false));
-  });
+async function isListening(port: number): Promise<boolean> {
+  const socket = await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } }).catch(
+    () => undefined,
+  );
+  socket?.end();
+  return socket !== undefined;
 }
