@@ -1,23 +1,28 @@
 import { PushError } from "../errors.ts";
-import type { Image } from "../oci/image.ts";
+import type { Content } from "../oci/content.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { Missing } from "./files/content.ts";
 
-/** An image that a source lists. `load` reads it. */
-export type SavedImage = {
+/** What a source lists to be pushed: an image, an index, or another artifact. */
+export type Candidate = {
   readonly names: readonly string[];
-  /** Identifies the image for the user, beside its names. */
+  /** Identifies it for the user, beside its names. */
   readonly describe: string;
-  load(): Promise<Image>;
+  /** Undefined if the source has no manifest of it. */
+  readonly digest: Digest | undefined;
+  readonly platform: string | undefined;
+  read(): Promise<Content | Missing>;
 };
 
 /**
- * Selects the image to push: the only one, or the only one with a wanted name. Throws `SOURCE_AMBIGUOUS` with the
- * choices, and `IMAGE_INVALID` if there is no image.
+ * Selects what to push: the only candidate, or the only one with a wanted name. Throws `SOURCE_AMBIGUOUS` with the
+ * choices, and `IMAGE_INVALID` if there is none.
  */
 export function selectImage(
-  images: readonly SavedImage[],
+  images: readonly Candidate[],
   wanted: readonly string[],
   title: string,
-): SavedImage {
+): Candidate {
   const [first, ...others] = images;
   if (first === undefined)
     throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: it lists no image.`);
