@@ -1,6 +1,6 @@
 import type { RegistryBlob } from "./descriptor.ts";
 import type { Digest } from "./digest.ts";
-import type { Image } from "./image.ts";
+import type { Image, Layer } from "./image.ts";
 import type { IndexEntry } from "./image-index.ts";
 import type { Manifest } from "./manifest.ts";
 
@@ -49,17 +49,19 @@ export function manifestDigestsOf(content: Content): Digest[] {
   return [...(own === undefined ? [] : [own]), ...below];
 }
 
-/** The manifests and blobs that one tree shares are counted once. Bytes are those in the source. */
+/** Counts the layers of a tree, each once, and their bytes in the source as far as they are known. */
 export function sizeOf(content: Content): { readonly layers: number; readonly bytes: number } {
-  const layers = imagesOf(content).flatMap((image) => image.layers);
-  const distinct = new Map(
-    layers.map((layer) => [`${layer.diffId} ${layer.claimedDigest ?? layer.name}`, layer]),
-  );
-  return {
-    layers: content.kind === "image" ? content.layers.length : distinct.size,
-    bytes: [...(content.kind === "image" ? content.layers : distinct.values())].reduce(
-      (sum, layer) => sum + layer.content.size,
-      0,
-    ),
-  };
+  if (content.kind === "artifact") {
+    const bytes = content.blobs.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+    return { layers: content.blobs.length, bytes };
+  }
+  const all = imagesOf(content).flatMap(({ layers }) => layers);
+  const distinct = [...new Map(all.map((layer) => [identityOf(layer), layer])).values()];
+  const layers = content.kind === "image" ? all : distinct;
+  return { layers: layers.length, bytes: layers.reduce((sum, layer) => sum + (layer.content.size ?? 0), 0) };
+}
+
+/** Raw layers with the same diffID are the same blob. A layer can also be stored in several compressed forms. */
+export function identityOf({ diffId, compression, claimedDigest, name }: Layer): string {
+  return compression === "none" ? diffId : `${diffId} ${claimedDigest ?? name}`;
 }

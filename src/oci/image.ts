@@ -20,14 +20,14 @@ export type StoredBytes = Blob | StreamedBytes;
 /** A layer in a source, as stored there. */
 export type Layer = {
   readonly diffId: DiffId;
-  readonly compression: Compression;
   /** The digest of the stored bytes according to the source, not verified yet. Undefined if the source names none. */
   readonly claimedDigest: Digest | undefined;
-  /** Compressed content is a `Blob`. */
-  readonly content: StoredBytes;
   /** The path in the source, for messages. */
   readonly name: string;
-};
+} & (
+  | { readonly compression: "none"; readonly content: StoredBytes }
+  | { readonly compression: Exclude<Compression, "none">; readonly content: Blob }
+);
 
 /** An image in a source. Its layers are in the config's order, base first. */
 export type Image = {

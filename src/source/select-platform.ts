@@ -1,7 +1,7 @@
 import { PushError } from "../errors.ts";
 import type { Content, Index, IndexChild } from "../oci/content.ts";
 import { keepEntries, type LeftOut, leftOut } from "../oci/image-index.ts";
-import { matchesPlatform } from "../oci/platform.ts";
+import { ofPlatform } from "../oci/platform.ts";
 
 export type PlatformChoice = {
   /** Such as `linux/arm64`. Empty: everything that is there. */
@@ -43,7 +43,7 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
       hint: "Save it again, where the image is there.",
     });
   }
-  const own = others.length === 0 ? first : present.find(({ entry }) => entry.platform === OWN_PLATFORM);
+  const own = others.length === 0 ? first : ownOf(present);
   if (own !== undefined) return alone(content, own);
   throw new PushError("SOURCE_AMBIGUOUS", `The ${title} holds ${present.length} platforms, but not all of its index:`, {
     details: present.map(({ entry }) => entry.platform ?? entry.digest),
@@ -51,28 +51,30 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
   });
 }
 
+function ownOf(children: readonly IndexChild[]): IndexChild | undefined {
+  const listed = children.map((child) => ({ child, platform: child.entry.platform }));
+  return ofPlatform(listed, OWN_PLATFORM)[0]?.child;
+}
+
 function asWanted<T extends Content & { readonly kind: "image" }>(
   image: T,
   { platforms }: PlatformChoice,
   title: string,
 ): T {
-  const { platform } = image;
-  const isWanted = (wanted: string) => platform !== undefined && matchesPlatform(wanted, platform);
-  if (platforms.length === 0 || platforms.every(isWanted)) return image;
-  throw notThere(platforms, [platform], title);
+  if (platforms.every((wanted) => ofPlatform([image], wanted).length > 0)) return image;
+  throw notThere(platforms, [image.platform], title);
 }
 
 function selectWanted(index: Index, wanted: readonly string[], title: string): Selected {
-  const images = index.children.filter(
-    (child) => !child.entry.isAttestation && child.content !== undefined,
-  );
+  const images = index.children
+    .filter((child) => !child.entry.isAttestation && child.content !== undefined)
+    .map((child) => ({ child, platform: child.entry.platform }));
   const chosen = wanted.map((platform) => {
-    const fitting = images.filter(({ entry }) => entry.platform && matchesPlatform(platform, entry.platform));
-    const [best = fitting[0]] = fitting.filter(({ entry }) => entry.platform === platform);
-    if (best !== undefined) return best;
+    const [best] = ofPlatform(images, platform);
+    if (best !== undefined) return best.child;
     throw notThere(
       [platform],
-      images.map(({ entry }) => entry.platform),
+      images.map((each) => each.platform),
       title,
     );
   });

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { type Digest, isDigest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
 import type { Candidate } from "../select-image.ts";
@@ -32,8 +33,7 @@ export async function readDockerArchive(files: ImageFiles): Promise<ArchivedImag
   const entries = parseJson(await readDocument(files, MANIFEST_PATH), DOCKER_MANIFEST, title);
   return entries.map(({ Config: configPath, RepoTags: names, Layers }) => ({
     names,
-    describe: configPath,
-    digest: undefined,
+    digests: digestsOf(configPath),
     platform: undefined,
     configPath,
     async read(): Promise<Image> {
@@ -41,4 +41,11 @@ export async function readDockerArchive(files: ImageFiles): Promise<ArchivedImag
       return { ...image, manifest: undefined };
     },
   }));
+}
+
+/** The ID that engines give the image. */
+function digestsOf(configPath: string): Digest[] {
+  const [, hex] = /([0-9a-f]{64})(?:\.json)?$/.exec(configPath) ?? [];
+  const digest = `sha256:${hex}`;
+  return isDigest(digest) ? [digest] : [];
 }

@@ -42,16 +42,10 @@ async function openLayer(files: ImageFiles, path: string, diffId: DiffId): Promi
       hint: "Save the image again: an engine may leave layers out whose content it does not have.",
     });
   }
-  return {
-    diffId,
-    compression:
-      content instanceof Blob
-        ? await detectCompression(content).catch((cause: unknown) => {
-            throw fileError(cause, `read "${path}" in the ${files.title}`);
-          })
-        : "none",
-    claimedDigest: digestInPath(path),
-    content,
-    name: path,
-  };
+  const layer = { diffId, claimedDigest: digestInPath(path), name: path };
+  if (!(content instanceof Blob)) return { ...layer, compression: "none", content };
+  const compression = await detectCompression(content).catch((cause: unknown) => {
+    throw fileError(cause, `read "${path}" in the ${files.title}`);
+  });
+  return { ...layer, compression, content };
 }

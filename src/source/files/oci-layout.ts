@@ -59,7 +59,7 @@ export async function readOciLayout(files: ImageFiles, reader: ContentReader): P
     }
     const subject = listed.size > 1 && names.length === 0 ? await subjectOf(files, digest) : undefined;
     if (subject !== undefined) referrers.push({ subject, tag: undefined, read });
-    else candidates.push({ names, describe: [digest, platform].filter(Boolean).join(" "), digest, platform, read });
+    else candidates.push({ names, digests: [digest], platform, read });
   }
   return { candidates, referrers };
 }

@@ -26,5 +26,5 @@ export async function readSkopeoFolder(files: ImageFiles): Promise<Candidate[] |
     },
   };
   const reader = contentReader(named);
-  return [{ names: [], describe: root, digest: root, platform: undefined, read: () => reader.read(root) }];
+  return [{ names: [], digests: [root], platform: undefined, read: () => reader.read(root) }];
 }
