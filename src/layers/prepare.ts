@@ -122,19 +122,15 @@ function piecesOf({ content }: RawLayer, pieceBytes: number, signal: AbortSignal
 }
 
 /** Stores a raw layer that can only be read from its start, so that it can be sent in chunks. */
-async function keepRaw(
-  layer: RawLayer,
-  { cache, signal, onProgress }: PrepareOptions,
-): Promise<ReadyBlob> {
+async function keepRaw(layer: RawLayer, { cache, signal, onProgress }: PrepareOptions): Promise<ReadyBlob> {
   const cached = await findCachedLayer(cache, layer.diffId, undefined);
   if (cached !== undefined) return readyFromCache(cached, layer.name, signal);
   await using file = temporaryFile(cache.directory, "layer");
   try {
-    const { digest, writtenBytes } = await writeHashed(
-      piecesOf(layer, WRITE_BYTES, signal),
-      file.path,
-      { signal, onProgress },
-    );
+    const { digest, writtenBytes } = await writeHashed(piecesOf(layer, WRITE_BYTES, signal), file.path, {
+      signal,
+      onProgress,
+    });
     if (asDiffId(digest) !== layer.diffId) throw damagedLayer(layer.name, layer.diffId, digest);
     const descriptor = { mediaType: MEDIA_TYPE.layer.none, digest, size: writtenBytes };
     return { blob: await storePackedLayer(cache, file.path, descriptor), origin: "source" };

@@ -46,8 +46,8 @@ export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
   }));
 }
 
-/** A descriptor that takes an entry's place in an index. */
-type Replacement = Pick<Manifest, "mediaType" | "digest" | "bytes">;
+/** A manifest that takes an entry's place in an index. */
+type Replacement = Omit<Manifest, "mediaType"> & { readonly mediaType: string | undefined };
 
 /**
  * Creates an index with only those entries that are kept. Everything else in the index stays, and attestations go on
@@ -55,7 +55,10 @@ type Replacement = Pick<Manifest, "mediaType" | "digest" | "bytes">;
  *
  * @param kept by the digests of the entries. The manifests may be other ones, for layers that were compressed again
  */
-export function keepEntries({ mediaType, bytes }: Manifest, kept: ReadonlyMap<string, Replacement>): Manifest {
+export function keepEntries(
+  { mediaType, bytes }: Manifest,
+  kept: ReadonlyMap<string, Replacement>,
+): Manifest {
   const index = JSON.parse(new TextDecoder().decode(bytes)) as {
     manifests: { digest: string; annotations?: Record<string, string> }[];
   };
@@ -65,7 +68,7 @@ export function keepEntries({ mediaType, bytes }: Manifest, kept: ReadonlyMap<st
     const about = kept.get(entry.annotations?.[ABOUT] ?? "");
     return {
       ...entry,
-      mediaType: manifest.mediaType,
+      ...(manifest.mediaType && { mediaType: manifest.mediaType }),
       digest: manifest.digest,
       size: manifest.bytes.length,
       ...(about && { annotations: { ...entry.annotations, [ABOUT]: about.digest } }),

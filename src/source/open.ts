@@ -3,6 +3,7 @@ import { fileError, PushError } from "../errors.ts";
 import type { Content } from "../oci/content.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
+import { type Attached, attachedTo } from "./attached.ts";
 import {
   type Engine,
   type EngineImage,
@@ -10,7 +11,6 @@ import {
   inspectEngineImage,
   saveEngineImage,
 } from "./engine/docker.ts";
-import { type Attached, attachedTo } from "./attached.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { lacks } from "./files/content.ts";
 import { openFolderFiles } from "./files/folder.ts";
@@ -54,12 +54,13 @@ export type StreamSource = {
 /** Says what is to be pushed of a source that holds several images or platforms. */
 export type SourceChoice = ImageChoice & PlatformChoice;
 
-export type SourceOptions = UnpackOptions & SourceChoice & {
-  /** A path, or an image's name in the engine. */
-  readonly source: string;
-  /** Environment variables of the docker command. */
-  readonly engineEnvironment: Environment;
-};
+export type SourceOptions = UnpackOptions &
+  SourceChoice & {
+    /** A path, or an image's name in the engine. */
+    readonly source: string;
+    /** Environment variables of the docker command. */
+    readonly engineEnvironment: Environment;
+  };
 
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
 export async function openSource(options: SourceOptions): Promise<Source> {

@@ -45,10 +45,14 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
   }
   const own = others.length === 0 ? first : ownOf(present);
   if (own !== undefined) return alone(content, own);
-  throw new PushError("SOURCE_AMBIGUOUS", `The ${title} holds ${present.length} platforms, but not all of its index:`, {
-    details: present.map(({ entry }) => entry.platform ?? entry.digest),
-    hint: `Choose with --platform ${present.map(({ entry }) => entry.platform).join(" --platform ")}.`,
-  });
+  throw new PushError(
+    "SOURCE_AMBIGUOUS",
+    `The ${title} holds ${present.length} platforms, but not all of its index:`,
+    {
+      details: present.map(({ entry }) => entry.platform ?? entry.digest),
+      hint: `Choose with --platform ${present.map(({ entry }) => entry.platform).join(" --platform ")}.`,
+    },
+  );
 }
 
 function ownOf(children: readonly IndexChild[]): IndexChild | undefined {

@@ -40,7 +40,10 @@ export type Layout = { readonly candidates: readonly Candidate[]; readonly refer
 export async function readOciLayout(files: ImageFiles, reader: ContentReader): Promise<Layout | undefined> {
   if ((await files.open(INDEX_PATH)) === undefined) return undefined;
   const entries = parseIndex(await readDocument(files, INDEX_PATH), `"${INDEX_PATH}" in the ${files.title}`);
-  const listed = new Map<Digest, { names: string[]; mediaType: string | undefined; platform: string | undefined }>();
+  const listed = new Map<
+    Digest,
+    { names: string[]; mediaType: string | undefined; platform: string | undefined }
+  >();
   for (const { digest, annotations, mediaType, platform, isAttestation } of entries.slice(0, MAX_ENTRIES)) {
     // Engines that save one platform list others too, but leave their blobs out.
     if (isAttestation || (await files.open(blobPath(digest))) === undefined) continue;
