@@ -278,6 +278,8 @@ async function settleReady(
   job: Job,
 ): Promise<Step> {
   const { descriptor } = ready.blob;
+  // A stream's blobs are on their way before they are planned.
+  if (target.brought.has(descriptor.digest)) return { step: "send", ready };
   const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
   return found?.sizeBytes === descriptor.size
     ? { step: "present", descriptor }

@@ -95,10 +95,10 @@ export type PushEvent =
       /** The source has names, and the target's is not among them. */
       readonly isNamedOtherwise: boolean;
     }
-  /** An archive is unpacked, or an engine saves its image. */
+  /** An archive is unpacked or read as it comes, or an engine saves its image. */
   | {
       readonly type: "reading";
-      readonly how: "unpack" | "save";
+      readonly how: "unpack" | "read" | "save";
       readonly name: string;
       readonly doneBytes: number;
       /** Undefined if unknown. */
