@@ -56,6 +56,8 @@ export type Notice =
   | { readonly code: "CACHE_DISTRUSTED"; readonly path: string; readonly why: "owner" | "writable" }
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
+  /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */
+  | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
   /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }

@@ -32,6 +32,8 @@ export function describeNotice(event: NoticeEvent): string {
       ];
       return `Note: pushing ${cutName(platform)} alone. Left out of the image's index: ${left.join(", ")}.`;
     }
+    case "CACHE_FROM_MISSING":
+      return `Note: no layer of ${cutName(event.image)} (--cache-from) can be reused: ${event.reason}`;
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
     case "ENGINE_PUSHES":
