@@ -90,7 +90,14 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
         ? Promise.resolve(undefined)
         : resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest)),
     knownImages: () => {
-      known ??= readKnownImages(target.at, cacheFrom, compression.kind, callOf(job));
+      known ??= readKnownImages(target.at, cacheFrom, compression.kind, callOf(job), (image, reason) =>
+        job.report({
+          type: "notice",
+          code: "CACHE_FROM_MISSING",
+          image: `${image.repository}:${image.tag}`,
+          reason,
+        }),
+      );
       return known;
     },
   };

@@ -58,6 +58,8 @@ export type Notice =
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
   /** The registry does not take the source's manifest as it is. It gets another one, with the same blobs. */
   | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly error: unknown }
+  /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */
+  | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
   /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }
