@@ -10,6 +10,8 @@ export function imageAt(target: Reference, text: string): { repository: string; 
   assertNotEmpty(text, "--cache-from");
   if (isTag(text)) return { repository: target.repository, tag: text };
   const image = parseNamedReference("--cache-from", text);
+  if (image.tag === undefined || image.digest !== undefined)
+    throw new PushError("USAGE", "--cache-from names a digest.", { hint: "Name a tag, such as main." });
   if (image.host === target.host) return { repository: image.repository, tag: image.tag };
   throw new PushError(
     "USAGE",

@@ -1,7 +1,8 @@
+import { PushError } from "../errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type Manifest, manifestFor } from "../oci/manifest.ts";
-import { formatReference } from "../oci/reference.ts";
+import { formatReference, type Reference, tagOrDigest } from "../oci/reference.ts";
 import { missingBlobs, putManifest } from "../registry/put-manifest.ts";
 import { rememberRepository } from "../store/blob-places.ts";
 import type { BroughtBlobs } from "./bring.ts";
@@ -60,7 +61,8 @@ async function putUntilComplete(
   for (;;) {
     const manifest = manifestOf(plan, brought);
     try {
-      await putManifest(plan.target.at, job.options.target.tag, manifest, callOf(job));
+      assertPinned(job.options.target, manifest.digest);
+      await putManifest(plan.target.at, tagOrDigest(job.options.target), manifest, callOf(job));
       return manifest;
     } catch (error) {
       const digests = [...brought.values()].map(({ descriptor }) => descriptor.digest);
@@ -84,6 +86,14 @@ async function putUntilComplete(
       }
     }
   }
+}
+
+/** Refuses to publish anything but what the target names by its digest. Throws `CONTENT_MISMATCH`. */
+function assertPinned({ digest: wanted }: Reference, digest: Digest): void {
+  if (wanted === undefined || wanted === digest) return;
+  throw new PushError("CONTENT_MISMATCH", `The target names ${wanted}, but the image is ${digest}.`, {
+    hint: "Push the image that has this digest, or leave the digest out. An image whose layers chunkpush compresses gets a new one.",
+  });
 }
 
 /** Returns the source's manifest if every blob is unchanged, else a new one. */
