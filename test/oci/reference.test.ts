@@ -1,7 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { PushError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import { apiHost, formatPinned, formatReference, parseReference, tagOrDigest } from "../../src/oci/reference.ts";
+import {
+  apiHost,
+  formatPinned,
+  formatReference,
+  parseReference,
+  tagOrDigest,
+} from "../../src/oci/reference.ts";
 
 const DIGEST = digestOf("an image");
 
