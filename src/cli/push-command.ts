@@ -5,6 +5,7 @@ import type { PushOptions } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
+import { chooseImage, pausablePrinter } from "./choose.ts";
 import { credentialsReader } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
@@ -27,7 +28,8 @@ export async function runPush(
 ): Promise<void> {
   const { source, targets, username, password, passwordStdin, skipAuth, debug, ...options } = command;
   const [first] = targets;
-  using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
+  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
+  using lines = plainReport(printer.print, {
     isTerminal: stderr.isTTY === true,
     isSourceNamed: source !== undefined,
     isDebug: debug,
@@ -42,6 +44,10 @@ export async function runPush(
       signal: stop,
       onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
     }),
+    choose:
+      process.stdin.isTTY && stderr.isTTY
+        ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
+        : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     cacheOwners: ownersUnderSudo(env),

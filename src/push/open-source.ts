@@ -1,6 +1,6 @@
 import { imagesOf, sizeOf } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
-import { formatReference } from "../oci/reference.ts";
+import { formatPinned } from "../oci/reference.ts";
 import { openSource, type Source } from "../source/open.ts";
 import type { Job } from "./job.ts";
 
@@ -13,10 +13,10 @@ export async function openPushed(job: Job): Promise<Source> {
   const opened = await openSource({
     source,
     image,
-    targets: [formatReference(target)],
+    targets: [formatPinned(target)],
     platforms,
     allPlatforms,
-    choose,
+    choose: choose && ((choices) => choose(choices, signal)),
     temporaryDirectory: cache.directory,
     engineEnvironment,
     signal,
@@ -38,7 +38,7 @@ export function reportSource(source: Source, { options, report }: Job): void {
     origin,
     names,
     ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
-    isNamedOtherwise: isNamedOtherwise(names, [formatReference(options.target)]),
+    isNamedOtherwise: isNamedOtherwise(names, [formatPinned(options.target)]),
   });
 }
 

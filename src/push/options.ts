@@ -57,8 +57,10 @@ export type PushOptions = {
   readonly platforms?: readonly string[];
   /** Fails where a platform of the index is not in the source. @default false */
   readonly allPlatforms?: boolean;
-  /** Asks which of several images is meant. Returns its index, or undefined to fail. @default the push fails */
-  readonly choose?: ((choices: readonly string[]) => Promise<number | undefined>) | undefined;
+  /** Asks which of several images is meant. Returns its index, or undefined to fail. The signal ends the question. @default the push fails */
+  readonly choose?:
+    | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
+    | undefined;
   /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
   readonly forceCompression?: boolean;
   /** Images of the same registry whose layers need not be made or sent again. */
