@@ -75,7 +75,7 @@ describe.concurrent("of an archive with several images", () => {
     const { code, stdout, stderr } = await setup.run([setup.target]);
     expect([code, stdout]).toEqual([1, ""]);
     expect(await pushed(setup.registry)).toBeUndefined();
-    const flags = [...stderr.matchAll(/--image (.*)$/gm)].map(([, word = ""]) => word);
+    const flags = [...stderr.matchAll(/--image ('(?:[^']|'\\'')*'|[^\s,]+)/g)].map(([, word = ""]) => word);
     expect(flags).toHaveLength(3);
     for (const [i, word] of flags.entries()) {
       const shell = ["sh", "-c", `printf %s ${word}`];
