@@ -1,6 +1,15 @@
 import { expect, test } from "bun:test";
+import type { IndexChild } from "../../src/oci/content.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { choiceFlags } from "../../src/source/choice-flags.ts";
+import { selectPlatform } from "../../src/source/select-platform.ts";
+import { rejection } from "../support/rejection.ts";
+
+const MANIFEST = {
+  mediaType: "application/vnd.oci.image.index.v1+json",
+  digest: digestOf("{}"),
+  bytes: Buffer.from("{}"),
+};
 
 const image = (seed: string, names: readonly string[], platform?: string) => ({
   names,
@@ -45,4 +54,31 @@ test("a name that a terminal would not show as it is is none to be typed", () =>
 test("an image without anything to choose it by has no flags", () => {
   const images = [1, 2].map(() => ({ names: ["my/app:v1"], digests: [], platform: undefined }));
   expect(images.map((each) => choiceFlags(each, images))).toEqual([undefined, undefined]);
+});
+
+test("of an index that is not all there, each platform that could be pushed has its own flag", async () => {
+  const child = (platform: string | undefined, isThere: boolean): IndexChild => ({
+    entry: {
+      mediaType: undefined,
+      digest: digestOf(`${platform}`),
+      platform,
+      isAttestation: false,
+      about: undefined,
+      annotations: {},
+    },
+    content: isThere ? { kind: "artifact", manifest: MANIFEST, blobs: [] } : undefined,
+  });
+  const children = [
+    child("linux/mips", true),
+    child(undefined, true),
+    child("linux/s390x", true),
+    child("linux/386", false),
+  ];
+  const index = { kind: "index", manifest: MANIFEST, children } as const;
+  const choosing = async () => selectPlatform(index, { platforms: [], allPlatforms: false }, "archive");
+  const error = await rejection(choosing());
+  expect([error.code, error.hint]).toEqual([
+    "SOURCE_AMBIGUOUS",
+    "Choose one: --platform linux/mips, or --platform linux/s390x",
+  ]);
 });
