@@ -1,12 +1,13 @@
 import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import { formatReference, type Reference } from "../oci/reference.ts";
+import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import type { PushOptions, SourceStream } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
-import { readCredentials } from "./credentials.ts";
+import { chooseImage, pausablePrinter } from "./choose.ts";
+import { credentialsReader } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
@@ -26,8 +27,10 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { source, target, username, password, passwordStdin, skipAuth, debug, ...options } = command;
-  using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
+  const { source, targets, username, password, passwordStdin, skipAuth, debug, ...options } = command;
+  const [first] = targets;
+  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
+  using lines = plainReport(printer.print, {
     isTerminal: stderr.isTTY === true,
     isSourceNamed: source !== undefined,
     isDebug: debug,
@@ -35,14 +38,17 @@ export async function runPush(
   const { report } = lines;
   const { reference, digest } = await push({
     ...options,
-    target,
-    source: source === "-" ? standardInput() : (source ?? (await findSource(target))),
-    login: () =>
-      readCredentials(command, {
-        environment: env,
-        signal: stop,
-        onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
-      }),
+    target: first,
+    source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
+    login: credentialsReader(command, first.host, {
+      environment: env,
+      signal: stop,
+      onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+    }),
+    choose:
+      process.stdin.isTTY && stderr.isTTY
+        ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
+        : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     cacheOwners: ownersUnderSudo(env),
@@ -71,5 +77,6 @@ async function findSource(target: Reference): Promise<string> {
     );
     if (isThere) return path;
   }
-  return formatReference(target);
+  // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
+  return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

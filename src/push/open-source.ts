@@ -1,6 +1,6 @@
 import { imagesOf, sizeOf } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
-import { formatReference } from "../oci/reference.ts";
+import { formatPinned } from "../oci/reference.ts";
 import { type OpenedSource, openSource, type Source, type SourceChoice } from "../source/open.ts";
 import type { Job } from "./job.ts";
 
@@ -14,9 +14,15 @@ export async function openPushed(job: Job): Promise<OpenedSource> {
 }
 
 /** Says what is wanted of a source that holds several images or platforms. */
-export function choiceOf({ options }: Job): SourceChoice {
+export function choiceOf({ options, signal }: Job): SourceChoice {
   const { target, image, platforms, allPlatforms, choose } = options;
-  return { image, targets: [formatReference(target)], platforms, allPlatforms, choose };
+  return {
+    image,
+    targets: [formatPinned(target)],
+    platforms,
+    allPlatforms,
+    choose: choose && ((choices) => choose(choices, signal)),
+  };
 }
 
 /** Reports the source's origin, names and size. */
@@ -28,7 +34,7 @@ export function reportSource(source: Source, { options, report }: Job): void {
     origin,
     names,
     ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
-    isNamedOtherwise: isNamedOtherwise(names, [formatReference(options.target)]),
+    isNamedOtherwise: isNamedOtherwise(names, [formatPinned(options.target)]),
   });
 }
 

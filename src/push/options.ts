@@ -24,7 +24,7 @@ export type PushOptions = {
   /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. */
   readonly target: string | Reference;
   /** Credentials, or a function that returns them. Undefined for an anonymous push. */
-  readonly login?: PushLogin | (() => Promise<PushLogin | undefined>) | undefined;
+  readonly login?: PushLogin | ((target: Reference) => Promise<PushLogin | undefined>) | undefined;
   /**
    * Headers for what stands in front of the registry, by name. They go to the registry's own origin alone, and are
    * kept out of messages as a password is. Headers that chunkpush sets itself are refused.
@@ -60,8 +60,10 @@ export type PushOptions = {
   readonly platforms?: readonly string[];
   /** Fails where a platform of the index is not in the source. @default false */
   readonly allPlatforms?: boolean;
-  /** Asks which of several images is meant. Returns its index, or undefined to fail. @default the push fails */
-  readonly choose?: ((choices: readonly string[]) => Promise<number | undefined>) | undefined;
+  /** Asks which of several images is meant. Returns its index, or undefined to fail. The signal ends the question. @default the push fails */
+  readonly choose?:
+    | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
+    | undefined;
   /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
   readonly forceCompression?: boolean;
   /** Images of the same registry whose layers need not be made or sent again. */
