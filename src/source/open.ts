@@ -2,13 +2,11 @@ import { stat } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
 import type { Image, ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
-import {
-  type Engine,
-  type EngineImage,
-  type Environment,
-  inspectEngineImage,
-  saveEngineImage,
-} from "./engine/docker.ts";
+import type { Engine, Environment } from "./engine/command.ts";
+import type { Runtime } from "./engine/failures.ts";
+import { findEngineImage } from "./engine/find-image.ts";
+import type { EngineImage } from "./engine/inspect.ts";
+import { saveEngineImage } from "./engine/save.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { readDockerArchive } from "./files/docker-archive.ts";
 import { openFolderFiles } from "./files/folder.ts";
@@ -49,8 +47,10 @@ export type SourceOptions = UnpackOptions & {
   readonly source: string;
   /** The target's names, which select one of several images. */
   readonly wanted: readonly string[];
-  /** Environment variables of the docker command. */
+  /** Environment variables of the engines' commands. */
   readonly engineEnvironment: Environment;
+  /** The only engine to ask. Default: the first that has the image. */
+  readonly runtime?: Runtime | undefined;
 };
 
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
@@ -98,10 +98,9 @@ async function openPath(origin: ImageOrigin, options: SourceOptions): Promise<So
 
 async function openEngineImage(
   name: string,
-  { signal, engineEnvironment }: SourceOptions,
+  { signal, engineEnvironment, runtime }: SourceOptions,
 ): Promise<StreamSource & AsyncDisposable> {
-  const engine = { environment: engineEnvironment, signal };
-  const image = await inspectEngineImage(name, engine);
+  const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
   return {
     access: "once",
     origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
@@ -110,7 +109,7 @@ async function openEngineImage(
     read: (onProgress) =>
       readSavedStream(
         countBytes(saveEngineImage(image, name, engine), onProgress),
-        `archive that docker saved of "${name}"`,
+        `archive that ${engine.runtime} saved of "${name}"`,
         image,
       ),
     // A save ends with its reader, or with the signal.

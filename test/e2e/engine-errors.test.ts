@@ -67,10 +67,10 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     expect(puts()).toEqual([]);
   });
 
-  test("says that there is no docker command", async () => {
+  test("says that there is no command of an engine", async () => {
     const { code, stderr } = await push(["team/shop:v1", `${registry.host}/a:v1`], { PATH: cwd.path });
     expect(code).toBe(1);
-    expect(stderr).toContain("there is no docker command on this machine");
+    expect(stderr).toContain("there is no docker, podman or nerdctl command on this machine");
     expect(stderr).toContain("docker save my/app:v1 --output output.tar");
     expect(puts()).toEqual([]);
   });
