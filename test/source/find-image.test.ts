@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { ErrorCode } from "../../src/errors.ts";
 import { findEngineImage, nearestNames } from "../../src/source/engine/find-image.ts";
 import { saveEngineImage } from "../../src/source/engine/save.ts";
 import { rejection } from "../support/rejection.ts";
@@ -142,7 +143,7 @@ describe("the engine that has an image", () => {
     expect(await Bun.file(join(place.path, "told")).text()).toBe(" here\n".repeat(4));
   });
 
-  test.each<[string, Partial<Record<Runtime, string>>, Runtime | undefined, string, string[]]>([
+  test.each<[string, Partial<Record<Runtime, string>>, Runtime | undefined, ErrorCode, string[]]>([
     ["no command is there", {}, undefined, "ENGINE_MISSING", ["no docker, podman or nerdctl command"]],
     ["the named command is not there", all, "podman", "ENGINE_MISSING", ["no podman command", "podman save"]],
     [
