@@ -6,7 +6,8 @@ import type { Client } from "../proxy/context.ts";
 import { isFrom } from "../proxy/peer.ts";
 import type { ProxyServer } from "../proxy/proxy.ts";
 import { readTagged } from "../registry/read-tagged.ts";
-import type { Engine, EngineImage } from "../source/engine/docker.ts";
+import type { Engine } from "../source/engine/command.ts";
+import type { EngineImage } from "../source/engine/inspect.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
 import type { OpenedSource, StreamSource } from "../source/open.ts";
@@ -32,6 +33,7 @@ export async function passOn(source: OpenedSource, target: Target, job: Job): Pr
   const { image, engine } = source;
   if (!image.isContainerd)
     return saves(job, "its store has layers uncompressed, and chunkpush compresses faster.");
+  if (engine.runtime !== "docker") return saves(job, `${engine.runtime} is not asked to push.`);
   // It would lose its only name, and with it the image.
   if (image.names.length === 0) return saves(job, "the image has no name.");
   const [digest] = await job.all([engage(source, target, job), removeLeftovers(engine)]);

@@ -5,13 +5,11 @@ import type { Content } from "../oci/content.ts";
 import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import { type Attached, attachedTo } from "./attached.ts";
-import {
-  type Engine,
-  type EngineImage,
-  type Environment,
-  inspectEngineImage,
-  saveEngineImage,
-} from "./engine/docker.ts";
+import type { Engine, Environment } from "./engine/command.ts";
+import type { Runtime } from "./engine/failures.ts";
+import { findEngineImage } from "./engine/find-image.ts";
+import type { EngineImage } from "./engine/inspect.ts";
+import { saveEngineImage } from "./engine/save.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { lacks, type Missing } from "./files/content.ts";
 import { openFolderFiles } from "./files/folder.ts";
@@ -78,8 +76,10 @@ export type SourceChoice = ImageChoice & PlatformChoice;
 export type SourceOptions = SourceChoice & {
   /** A path, an image's name in the engine, or a stream. */
   readonly source: string | SourceStream;
-  /** Environment variables of the docker command. */
+  /** Environment variables of the engines' commands. */
   readonly engineEnvironment: Environment;
+  /** The only engine to ask. Default: the first that has the image. */
+  readonly runtime?: Runtime | undefined;
   readonly signal: AbortSignal;
 };
 
@@ -199,10 +199,9 @@ export async function openContent(
 
 async function openEngineImage(
   name: string,
-  { signal, engineEnvironment }: SourceOptions,
+  { signal, engineEnvironment, runtime }: SourceOptions,
 ): Promise<StreamSource & AsyncDisposable> {
-  const engine = { environment: engineEnvironment, signal };
-  const image = await inspectEngineImage(name, engine);
+  const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
   return {
     access: "once",
     origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
@@ -212,7 +211,7 @@ async function openEngineImage(
     read: (onProgress) =>
       readSavedStream(
         countBytes(saveEngineImage(image, name, engine), onProgress),
-        `archive that docker saved of "${name}"`,
+        `archive that ${engine.runtime} saved of "${name}"`,
         image,
       ),
     // A save ends with its reader, or with the signal.
