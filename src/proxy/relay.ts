@@ -1,7 +1,7 @@
 import { MAX_JSON_BYTES } from "../oci/json-schema.ts";
 import { deleteScope, pullScope } from "../registry/auth/scope.ts";
 import { expectStatus } from "../registry/http/expect-status.ts";
-import { open } from "../registry/http/send.ts";
+import { exchangePersistently, open } from "../registry/http/send.ts";
 import {
   type Answer,
   type RegistryRequest,
@@ -52,14 +52,14 @@ async function ask(
   return retry(at.registry.retries, isTransient, retryAfterMs, attempt, call);
 }
 
-async function askWhole(
+/** Reads an answer, and what it says within reason. */
+function askWhole(
   at: Repository,
   request: RegistryRequest,
   wanted: readonly number[],
   call: Call,
 ): Promise<Answer> {
-  const answer = await ask(at, request, wanted, call);
-  return "bytes" in answer ? answer : readAnswer(at.registry, answer, MAX_LIST_BYTES);
+  return exchangePersistently(at, { ...request, mostBytes: MAX_LIST_BYTES }, wanted, call);
 }
 
 /** Passes on a request to read something. A large body is passed on as it comes. */

@@ -17,8 +17,12 @@ export type GrowingFile = Outgoing &
     declare(said: Descriptor): void;
     /** Adds bytes. Throws `FILE_FAILED`, and what the file was failed with. */
     append(piece: Uint8Array): void;
-    /** Ends the blob. Throws `CONTENT_MISMATCH`, which also fails the file, for another digest. */
-    finish(digest: Digest): Promise<Descriptor>;
+    /**
+     * Ends the blob. Throws `CONTENT_MISMATCH`, which also fails the file, for another digest.
+     *
+     * @param subject what its message says of whom the blob is from. @default "The blob was sent"
+     */
+    finish(digest: Digest, subject?: string): Promise<Descriptor>;
     /** Breaks the blob off, for its reader and its writer. */
     fail(error: Error): void;
     /** Throws what the file was failed with. */
@@ -99,14 +103,14 @@ export async function growingFile(
       sizeBytes += piece.length;
       wake();
     },
-    async finish(digest) {
+    async finish(digest, subject = "The blob was sent") {
       file.throwIfFailed();
       const actual = hasher.digest();
       await close();
       if (actual !== digest) {
         const error = new PushError(
           "CONTENT_MISMATCH",
-          `The blob was sent as ${digest}, but its ${sizeBytes} bytes are ${actual}.`,
+          `${subject} as ${digest}, but its ${sizeBytes} bytes are ${actual}.`,
         );
         file.fail(error);
         throw error;
