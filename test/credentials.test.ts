@@ -1,5 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { credentialsReader } from "../src/cli/credentials.ts";
 import { dockerArchive } from "./support/docker-archive.ts";
 import { describeWith } from "./support/needs.ts";
 import { type CliResult, cliCommand, cliEnvironment, runCli, startCli } from "./support/run-cli.ts";
@@ -276,5 +277,43 @@ describeWith("python3", "at a terminal", () => {
     await using setup = await setUp("hush-Xq7");
     const { code } = await atTerminal(setup, [], { signal: "SIGTERM" });
     expect(code).toBe(130);
+  });
+});
+
+describe("several targets", () => {
+  const read = async (command: Partial<Parameters<typeof credentialsReader>[0]>, ...hosts: string[]) => {
+    await using folder = await temporaryFolder();
+    const auths = Object.fromEntries(hosts.map((host) => [host, { auth: btoa(`saved:at ${host}`) }]));
+    await Bun.write(join(folder.path, "config.json"), JSON.stringify({ auths }));
+    const reader = credentialsReader(
+      { username: undefined, password: undefined, passwordStdin: false, skipAuth: false, ...command },
+      "first.example.com",
+      {
+        environment: { DOCKER_CONFIG: folder.path },
+        signal: new AbortController().signal,
+        onWaiting: () => {},
+      },
+    );
+    return await Promise.all(hosts.map((host) => reader({ host, repository: "my/app" })));
+  };
+  const hosts = ["first.example.com", "second.example.com", "first.example.com:5000"];
+  const saved = (host: string) => ({ username: "saved", password: `at ${host}` });
+
+  test("the user and password that were given are for the first registry alone, the others have logins", async () => {
+    const logins = await read({ username: "me", password: "hush" }, ...hosts);
+    expect(logins.map((login) => login?.credentials)).toEqual([
+      { username: "me", password: "hush" },
+      ...hosts.slice(1).map(saved),
+    ]);
+    expect(logins.map((login) => login?.from !== undefined)).toEqual([false, true, true]);
+  });
+
+  test("without a user, each registry has its own login", async () => {
+    expect((await read({}, ...hosts)).map((login) => login?.credentials)).toEqual(hosts.map(saved));
+  });
+
+  test("SKIP_AUTH is for all of them", async () => {
+    const logins = await read({ username: "me", password: "hush", skipAuth: true }, ...hosts);
+    expect(logins).toEqual(hosts.map(() => undefined));
   });
 });

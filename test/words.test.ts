@@ -71,7 +71,11 @@ describe.concurrent("a wrong command", () => {
       ["registry.example.com/My/App:v1"],
       ["has upper-case letters in the repository", '"registry.example.com/my/app:v1"'],
     ],
-    ["a digest", [`registry.example.com/app@sha256:${"0".repeat(64)}`], ["names a digest", "a tag"]],
+    [
+      "a digest that is none",
+      ["registry.example.com/app@sha256:0123"],
+      ['has the digest "sha256:0123"', "64 lower-case hex digits"],
+    ],
     ["a tag that is none", ["registry.example.com/app:-v1"], ['has the tag "-v1"']],
     ["a port that is none", ["registry.example.com:http/app"], ["which is no host name"]],
     [

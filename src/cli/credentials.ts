@@ -13,9 +13,10 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 /** A piped password arrives at once. After this time the user is told what the push waits for. */
 const SILENT_WAIT_MS = 1000;
 
-type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
-  readonly target: Pick<Reference, "host" | "repository">;
-};
+type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth">;
+
+/** The place to log in to. An empty repository stands for the whole registry. */
+type LoginTarget = Pick<Reference, "host" | "repository">;
 
 export type CredentialsOptions = {
   readonly environment: Environment;
@@ -25,25 +26,32 @@ export type CredentialsOptions = {
 };
 
 /**
- * The credentials of a push, or undefined for an anonymous one: those of the command, or else those that `docker login` or
- * `podman login` left behind.
+ * Returns a function that reads the credentials for a target; undefined for an anonymous push. Those of the command are for
+ * the host alone, and read once. Everything else gets what `docker login` or `podman login` left behind.
  *
- * Throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
+ * The function throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
  */
-export async function readCredentials(
+export function credentialsReader(
   command: LoginCommand,
+  host: string,
   options: CredentialsOptions,
-): Promise<PushLogin | undefined> {
-  if (command.skipAuth) return undefined;
-  const credentials = await givenCredentials(command, options);
-  if (credentials !== undefined) return { credentials };
+): (target: LoginTarget) => Promise<PushLogin | undefined> {
+  let given: ReturnType<typeof givenCredentials> | undefined;
   const places = {
     variables: options.environment,
     home: homedir(),
     platform: process.platform,
     userId: process.getuid?.(),
   };
-  return findLogin(command.target, places, options.signal);
+  return async (target) => {
+    if (command.skipAuth) return undefined;
+    if (target.host === host) {
+      given ??= givenCredentials(command, host, options);
+      const credentials = await given;
+      if (credentials !== undefined) return { credentials };
+    }
+    return findLogin(target, places, options.signal);
+  };
 }
 
 /**
@@ -51,16 +59,15 @@ export async function readCredentials(
  * user name, standard input is not read.
  */
 async function givenCredentials(
-  { username, password, passwordStdin, target }: LoginCommand,
+  { username, password, passwordStdin }: LoginCommand,
+  host: string,
   options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
   if (username === undefined) return undefined;
   if (password !== undefined && !passwordStdin) return credentialsOf(username, password);
   return credentialsOf(
     username,
-    process.stdin.isTTY
-      ? await askForPassword(username, target.host, options.signal)
-      : await readPassword(options),
+    process.stdin.isTTY ? await askForPassword(username, host, options.signal) : await readPassword(options),
   );
 }
 

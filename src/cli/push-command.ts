@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
 import { toPrintable } from "../format.ts";
-import { formatReference, type Reference } from "../oci/reference.ts";
+import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
-import { readCredentials } from "./credentials.ts";
+import { credentialsReader } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
@@ -25,7 +25,8 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { source, target, username, password, passwordStdin, skipAuth, debug, ...options } = command;
+  const { source, targets, username, password, passwordStdin, skipAuth, debug, ...options } = command;
+  const [first] = targets;
   using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
     isTerminal: stderr.isTTY === true,
     isSourceNamed: source !== undefined,
@@ -34,14 +35,13 @@ export async function runPush(
   const { report } = lines;
   const { reference, digest } = await push({
     ...options,
-    target,
-    source: source ?? (await findSource(target)),
-    login: () =>
-      readCredentials(command, {
-        environment: env,
-        signal: stop,
-        onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
-      }),
+    target: first,
+    source: source ?? (await findSource(first)),
+    login: credentialsReader(command, first.host, {
+      environment: env,
+      signal: stop,
+      onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+    }),
     proxy: proxyFrom(env),
     engineEnvironment: env,
     cacheOwners: ownersUnderSudo(env),
@@ -61,5 +61,6 @@ async function findSource(target: Reference): Promise<string> {
     );
     if (isThere) return path;
   }
-  return formatReference(target);
+  // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
+  return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

@@ -49,7 +49,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
   // After a stop, all but the running chunks has ended.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
-  const login = typeof given.login === "function" ? await given.login() : given.login;
+  const login = typeof given.login === "function" ? await given.login(options.target) : given.login;
   const { cache, locks, inUse } = await useCache(options, signal);
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();

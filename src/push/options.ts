@@ -21,7 +21,7 @@ export type PushOptions = {
   /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. */
   readonly target: string | Reference;
   /** Credentials, or a function that returns them. Undefined for an anonymous push. */
-  readonly login?: PushLogin | (() => Promise<PushLogin | undefined>) | undefined;
+  readonly login?: PushLogin | ((target: Reference) => Promise<PushLogin | undefined>) | undefined;
   /**
    * Headers for what stands in front of the registry, by name. They go to the registry's own origin alone, and are
    * kept out of messages as a password is. Headers that chunkpush sets itself are refused.

@@ -1,7 +1,7 @@
 import { PushError, RegistryError } from "../errors.ts";
 import { compressionOfType } from "../oci/descriptor.ts";
 import { type Digest, shortDigest } from "../oci/digest.ts";
-import { formatReference } from "../oci/reference.ts";
+import { formatReference, tagOrDigest } from "../oci/reference.ts";
 import type { Client } from "../proxy/context.ts";
 import { isFrom } from "../proxy/peer.ts";
 import type { ProxyServer } from "../proxy/proxy.ts";
@@ -46,7 +46,10 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   const { image } = source;
   if ((await findCachedDocument(job.cache, image.id)) !== undefined)
     return saves(job, "an earlier push has saved it.");
-  const { tag } = job.options.target;
+  const { target: reference } = job.options;
+  // What an engine pushes may be a part of what it has, and gets its tag at once.
+  if (reference.digest !== undefined) return saves(job, "the target names a digest.");
+  const tag = tagOrDigest(reference);
   const [isNear, tagged] = await job.all([
     isEngineNear(source.engine),
     readTagged(target.at, tag, image.id, callOf(job)),

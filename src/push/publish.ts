@@ -1,8 +1,8 @@
-import { RegistryError } from "../errors.ts";
+import { PushError, RegistryError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { keepEntries } from "../oci/image-index.ts";
 import { type Manifest, manifestFor } from "../oci/manifest.ts";
-import { formatReference } from "../oci/reference.ts";
+import { formatReference, type Reference, tagOrDigest } from "../oci/reference.ts";
 import { missingBlobs, putManifest } from "../registry/put-manifest.ts";
 import { rememberRepository } from "../store/blob-places.ts";
 import type { BroughtBlobs } from "./bring.ts";
@@ -41,7 +41,7 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
   const all = await job.all([...blobs.all.values()]);
   const brought = new Map([...blobs.all.keys()].map((blob, i) => [blob, all[i] as Brought]));
   const publication = { plan, blobs, brought, job };
-  const manifest = await putContent(plan.root, reference.tag, publication);
+  const manifest = await putContent(plan.root, tagOrDigest(reference), publication);
   await rememberRepository(
     at.registry.notes,
     at.registry.origin,
@@ -53,7 +53,7 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
   return pushed;
 }
 
-/** @param reference a tag. Undefined: the manifest is published under its digest */
+/** @param reference what the target names. Undefined: an index lists the manifest, which is published under its digest */
 async function putContent(
   planned: PlannedContent,
   reference: string | undefined,
@@ -98,7 +98,8 @@ async function putImage(
     return await putUntilComplete(make(false), [config, ...order], reference, publication);
   } catch (error) {
     const { digest } = make(false)();
-    if (digest !== image?.manifest?.digest || !isRefusedForm(error)) throw error;
+    const isPinned = job.options.target.digest !== undefined;
+    if (isPinned || digest !== image?.manifest?.digest || !isRefusedForm(error)) throw error;
     job.report({ type: "notice", code: "MANIFEST_REFUSED", digest, error });
     return putUntilComplete(make(true), [config, ...order], reference, publication);
   }
@@ -124,6 +125,7 @@ async function putUntilComplete(
   for (;;) {
     const manifest = make();
     try {
+      if (reference !== undefined) assertPinned(job.options.target, manifest.digest);
       await putManifest(plan.target.at, reference ?? manifest.digest, manifest, callOf(job));
       return manifest;
     } catch (error) {
@@ -146,4 +148,12 @@ async function putUntilComplete(
       }
     }
   }
+}
+
+/** Refuses to publish anything but what the target names by its digest. Throws `CONTENT_MISMATCH`. */
+function assertPinned({ digest: wanted }: Reference, digest: Digest): void {
+  if (wanted === undefined || wanted === digest) return;
+  throw new PushError("CONTENT_MISMATCH", `The target names ${wanted}, but the image is ${digest}.`, {
+    hint: "Push the image that has this digest, or leave the digest out. An image whose layers chunkpush compresses gets a new one.",
+  });
 }

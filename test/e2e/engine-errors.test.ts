@@ -96,4 +96,30 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     });
     expect(byHost.code, byHost.stderr).toBe(0);
   });
+
+  test.each([
+    ["ghcr.io/team/tool:v1", "ghcr.io/team/tool:v1"],
+    ["ghcr.io/team/tool", "ghcr.io/team/tool:latest"],
+    ["registry.cloudflare.com/0123abcd/tool:v1", "registry.cloudflare.com/0123abcd/tool:v1"],
+    ["docker.io/library/tool:v2", "tool:v2"],
+    ["docker.io/tool:v3", "tool:v3"],
+    ["index.docker.io/team/tool:v4", "team/tool:v4"],
+    ["tool:v5", "docker.io/library/tool:v5"],
+  ])("takes %s as docker does, which has it as %s", async (name, tagged) => {
+    await engine.docker("tag", "shop:v1", tagged);
+    const { code, stderr } = await push([name, `${registry.host}/names:v1`]);
+    await engine.docker("rmi", tagged);
+    expect(code, stderr).toBe(0);
+  });
+
+  test("finds the image of the target's name, and no other registry's", async () => {
+    const target = `${registry.host}/team/tool:v1`;
+    await engine.docker("tag", "shop:v1", "ghcr.io/team/tool:v1");
+    const wrong = await push([target]);
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toContain(`bun run index.ts ghcr.io/team/tool:v1 ${target}`);
+    await engine.docker("tag", "ghcr.io/team/tool:v1", target);
+    const right = await push([target]);
+    expect(right.code, right.stderr).toBe(0);
+  });
 });
