@@ -1,13 +1,17 @@
-import { imagesOf, sizeOf } from "../oci/content.ts";
+import { platformsOf, sizeOf } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
 import { formatReference } from "../oci/reference.ts";
 import { openSource, type Source } from "../source/open.ts";
 import type { Job } from "./job.ts";
+import { openRegistryImage } from "./open-registry-image.ts";
+import { registryReference } from "./target.ts";
 
 /** Opens the source. The job disposes of it. Throws what `openSource` throws. */
 export async function openPushed(job: Job): Promise<Source> {
   const { options, cache, signal, report } = job;
   const { source, target, engineEnvironment, image, platforms, allPlatforms, choose } = options;
+  const reference = registryReference(source);
+  if (reference !== undefined) return openRegistryImage(reference, job);
   let unpacked: number | undefined;
   const reading = { type: "reading", how: "unpack", name: source } as const;
   const opened = await openSource({
@@ -48,7 +52,7 @@ function describeSaved({ image }: Extract<Source, { access: "once" }>) {
 }
 
 function describeStored({ content }: Extract<Source, { access: "any" }>) {
-  const platforms = imagesOf(content).map(({ platform }) => platform ?? "unknown platform");
+  const platforms = platformsOf(content).map((platform) => platform ?? "unknown platform");
   const { layers, bytes } = sizeOf(content);
   return {
     platform: platforms.length === 0 ? undefined : platforms.join(", "),

@@ -1,6 +1,7 @@
 import { isLoopback } from "../oci/address.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
+import { parseReference, type Reference } from "../oci/reference.ts";
 import { usernameOf } from "../registry/auth/credentials.ts";
 import { type ConnectOptions, connect } from "../registry/connect.ts";
 import { readTrust } from "../registry/http/trust.ts";
@@ -19,6 +20,8 @@ export type Brought = { readonly descriptor: Descriptor; readonly how: "present"
 /** The repository, and this push's uploads to it. */
 export type Target = {
   readonly at: Repository;
+  /** Repositories of the same registry that may have blobs. */
+  readonly mountFrom: readonly string[];
   /** Finished and running uploads, by digest. */
   readonly brought: Map<Digest, { readonly id: BlobId; readonly upload: Promise<Brought> }>;
 };
@@ -26,8 +29,15 @@ export type Target = {
 /** Connects to the target's registry. Throws what `connectRegistry` throws. */
 export async function connectTarget(job: Job): Promise<Target> {
   const { options, login, cache } = job;
+  const { target, source, cacheFrom } = options;
   const registry = await connectRegistry({ ...options, login }, cache, callOf(job));
-  return { at: { registry, name: options.target.repository }, brought: new Map() };
+  const from = registryReference(source);
+  const mountFrom = [...cacheFrom, ...(from?.host === target.host ? [from] : [])];
+  return {
+    at: { registry, name: target.repository },
+    mountFrom: mountFrom.map(({ repository }) => repository),
+    brought: new Map(),
+  };
 }
 
 export type RegistryOptions = Pick<
@@ -44,7 +54,13 @@ export type RegistryOptions = Pick<
   | "proxy"
   | "report"
 > &
-  Pick<ConnectOptions, "target"> & { readonly login: PushLogin | undefined };
+  Pick<ConnectOptions, "target" | "access"> & { readonly login: PushLogin | undefined };
+
+/** Returns the image at a registry that a source names. Undefined for sources of other kinds. Throws `REFERENCE_INVALID`. */
+export function registryReference(source: string): Reference | undefined {
+  const [, reference] = /^docker:\/\/(.*)$/s.exec(source) ?? [];
+  return reference === undefined ? undefined : parseReference(reference);
+}
 
 /** Connects to a registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
 export async function connectRegistry(
@@ -72,6 +88,7 @@ export async function connectRegistry(
       onAddressed: (origin) =>
         report({
           type: "registry",
+          isSource: options.access === "pull",
           origin,
           username: login && usernameOf(login.credentials),
           credentialsFrom: login?.from,

@@ -4,7 +4,8 @@ import { readdir } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
-import { pullBlob } from "../../src/registry/pull-blob.ts";
+import { readBlob } from "../../src/registry/read-blob.ts";
+import { streamedBlob } from "../../src/registry/upload/streamed-blob.ts";
 import { until } from "../support/proxy-client.ts";
 import { clientOf, ensure, type TestClient, type TestClientOptions } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
@@ -101,7 +102,9 @@ async function copy({ source, registry, mountFrom, from: options, client = clien
   const from = clientOf(source, { repository: "their/app", ...options });
   const descriptor = { mediaType: "a/b", digest: DIGEST, size: BYTES.length };
   try {
-    await using blob = await pullBlob(from, descriptor, folder.path, from);
+    const read = (signal: AbortSignal) => readBlob(from, descriptor, { ...from, signal });
+    const stored = { descriptor, content: { size: descriptor.size, read } };
+    await using blob = await streamedBlob(stored, folder.path, from.signal);
     const signal = AbortSignal.any([client.signal, blob.lost]);
     return await ensure(client, blob, { signal, mountFrom });
   } finally {
