@@ -35,9 +35,9 @@ export async function runPush(
     isDebug: debug,
   });
   const { report } = lines;
-  const { reference, digest } = await push({
+  const { others = [], ...pushed } = await push({
     ...options,
-    target: first,
+    target: targets,
     source: source ?? (await findSource(first)),
     login: credentialsReader(command, first.host, {
       environment: env,
@@ -54,7 +54,7 @@ export async function runPush(
     report,
     stop,
   });
-  stdout.write(`${reference}@${digest}\n`);
+  for (const { reference, digest } of [pushed, ...others]) stdout.write(`${reference}@${digest}\n`);
 }
 
 /** An archive or folder in the working folder, or else the engine's image of the target's name. */

@@ -7,13 +7,13 @@ import type { Job } from "./job.ts";
 /** Opens the source. The job disposes of it. Throws what `openSource` throws. */
 export async function openPushed(job: Job): Promise<Source> {
   const { options, cache, signal, report } = job;
-  const { source, target, engineEnvironment, image, platforms, allPlatforms, choose } = options;
+  const { source, targets, engineEnvironment, image, platforms, allPlatforms, choose } = options;
   let unpacked: number | undefined;
   const reading = { type: "reading", how: "unpack", name: source } as const;
   const opened = await openSource({
     source,
     image,
-    targets: [formatPinned(target)],
+    targets: targets.map(formatPinned),
     platforms,
     allPlatforms,
     choose: choose && ((choices) => choose(choices, signal)),
@@ -38,7 +38,7 @@ export function reportSource(source: Source, { options, report }: Job): void {
     origin,
     names,
     ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
-    isNamedOtherwise: isNamedOtherwise(names, [formatPinned(options.target)]),
+    isNamedOtherwise: isNamedOtherwise(names, options.targets.map(formatPinned)),
   });
 }
 
