@@ -5,7 +5,7 @@
  * This file is the script, the `bin` and the library: `push()` tells the whole story, `main()` runs a command.
  */
 import { openJob } from "./src/push/job.ts";
-import { openPushed, reportSource } from "./src/push/open-source.ts";
+import { openPushed } from "./src/push/open-source.ts";
 import type { PushOptions } from "./src/push/options.ts";
 import type { Pushed } from "./src/push/publish.ts";
 import { pushToAll } from "./src/push/push-to.ts";
@@ -41,9 +41,8 @@ export async function push(options: PushOptions): Promise<Pushed> {
     ...options,
     engineEnvironment: options.engineEnvironment ?? process.env,
   });
-  const [targets, source] = await job.all([connectTargets(job), openPushed(job)]);
-  reportSource(source, job);
-  return await pushToAll(targets, source);
+  const [targets, opened] = await job.all([connectTargets(job), openPushed(job)]);
+  return await pushToAll(targets, opened);
 }
 
 /** Runs the command of the arguments. @returns the exit code */

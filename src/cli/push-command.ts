@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
+import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
-import type { PushOptions } from "../push/options.ts";
+import type { PushOptions, SourceStream } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
@@ -38,7 +39,7 @@ export async function runPush(
   const { others = [], ...pushed } = await push({
     ...options,
     target: targets,
-    source: source ?? (await findSource(first)),
+    source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
     login: credentialsReader(command, first.host, {
       environment: env,
       signal: stop,
@@ -55,6 +56,15 @@ export async function runPush(
     stop,
   });
   for (const { reference, digest } of [pushed, ...others]) stdout.write(`${reference}@${digest}\n`);
+}
+
+function standardInput(): SourceStream {
+  if (process.stdin.isTTY) {
+    throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
+      hint: "Pipe an archive in: podman save my/app:v1 | bun run index.ts - TARGET",
+    });
+  }
+  return { name: "standard input", stream: Bun.stdin.stream() };
 }
 
 /** An archive or folder in the working folder, or else the engine's image of the target's name. */
