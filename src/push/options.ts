@@ -6,6 +6,7 @@ import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
+import type { Runtime } from "../source/engine/failures.ts";
 import type { SourceStream } from "../source/open.ts";
 
 export type { SourceStream };
@@ -52,6 +53,8 @@ export type PushOptions = {
   readonly stallTimeoutMs?: number;
   /** Tries blobs over 5 GiB at serverless-registry, where they are known to fail. @default false */
   readonly allowOversize?: boolean;
+  /** The engine to ask. @default the first of docker, podman and nerdctl that has the image */
+  readonly runtime?: Runtime | undefined;
   /** Which image of the source: a name as it has it, or a digest. @default the one whose name fits the target */
   readonly image?: string | undefined;
   /**
@@ -96,6 +99,7 @@ export const DEFAULTS = {
   compression: DEFAULT_COMPRESSION,
   stallTimeoutMs: 60_000,
   allowOversize: false,
+  runtime: undefined,
   image: undefined,
   platforms: [],
   allPlatforms: false,

@@ -4,7 +4,7 @@ import { apiHost, type Reference } from "../oci/reference.ts";
 import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import type { Credentials } from "./auth/credentials.ts";
-import { pushScope } from "./auth/scope.ts";
+import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { isTransient } from "./http/transient.ts";
 import type { Call, Registry } from "./registry.ts";
@@ -21,6 +21,8 @@ export type ConnectOptions = Pick<
   /** The scope of its repository, if it names one, is asked for in the greeting, so that one token serves the push. */
   readonly target: Pick<Reference, "scheme" | "host"> & { readonly repository?: string };
   readonly credentials: Credentials | undefined;
+  /** What is to be done there. @default "push" */
+  readonly access?: "pull" | "push" | undefined;
   /** Uses plain HTTP unless the target says otherwise. */
   readonly insecure: boolean;
   /** Blobs on their way at a time. */
@@ -63,7 +65,8 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
   };
   const registry: Registry = { ...address, auth: authenticate(address, credentials) };
   const { repository: name = "" } = target;
-  const scopes = name === "" ? [] : [pushScope(name)];
+  const scopeOf = options.access === "pull" ? pullScope : pushScope;
+  const scopes = name === "" ? [] : [scopeOf(name)];
   const request = { method: "GET", url: new URL(`${origin}/v2/`), scopes } as const;
   let breaks = 0;
   const isRetryable = (error: unknown) =>

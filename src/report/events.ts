@@ -77,6 +77,8 @@ export type Notice =
 export type PushEvent =
   | {
       readonly type: "registry";
+      /** The image is read from there. */
+      readonly isSource: boolean;
       readonly origin: string;
       readonly username: string | undefined;
       /** The place where the credentials were found, unless the caller gave them: `~/.docker/config.json`. */
