@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import { PushError } from "../errors.ts";
+import { askCommand } from "../logins/credential-command.ts";
 import { findLogin } from "../logins/find-login.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { PushLogin } from "../push/options.ts";
@@ -13,7 +14,10 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 /** A piped password arrives at once. After this time the user is told what the push waits for. */
 const SILENT_WAIT_MS = 1000;
 
-type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
+type LoginCommand = Pick<
+  RegistryCommand,
+  "username" | "password" | "passwordStdin" | "credentialCommand" | "skipAuth"
+> & {
   readonly target: Pick<Reference, "host" | "repository">;
 };
 
@@ -35,6 +39,12 @@ export async function readCredentials(
   options: CredentialsOptions,
 ): Promise<PushLogin | undefined> {
   if (command.skipAuth) return undefined;
+  const { username = "", credentialCommand } = command;
+  if (credentialCommand !== undefined) {
+    const renew = (signal: AbortSignal) =>
+      askCommand(credentialCommand, { username, variables: options.environment, signal });
+    return { credentials: await renew(options.signal), from: "the credential command", renew };
+  }
   const credentials = await givenCredentials(command, options);
   if (credentials !== undefined) return { credentials };
   const places = {

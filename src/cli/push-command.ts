@@ -25,7 +25,17 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { source, target, username, password, passwordStdin, skipAuth, debug, ...options } = command;
+  const {
+    source,
+    target,
+    username,
+    password,
+    passwordStdin,
+    credentialCommand,
+    skipAuth,
+    debug,
+    ...options
+  } = command;
   using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
     isTerminal: stderr.isTTY === true,
     isSourceNamed: source !== undefined,

@@ -3,7 +3,7 @@ import { isLoopback } from "../oci/address.ts";
 import { apiHost, type Reference } from "../oci/reference.ts";
 import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
-import type { Credentials } from "./auth/credentials.ts";
+import type { Credentials, RenewCredentials } from "./auth/credentials.ts";
 import { pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { isTransient } from "./http/transient.ts";
@@ -21,6 +21,8 @@ export type ConnectOptions = Pick<
   /** The scope of its repository, if it names one, is asked for in the greeting, so that one token serves the push. */
   readonly target: Pick<Reference, "scheme" | "host"> & { readonly repository?: string };
   readonly credentials: Credentials | undefined;
+  /** Gets new ones when they end. @default they are all there are */
+  readonly renewCredentials?: RenewCredentials | undefined;
   /** Uses plain HTTP unless the target says otherwise. */
   readonly insecure: boolean;
   /** Blobs on their way at a time. */
@@ -61,7 +63,8 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
     },
     link: linkRate(noted.bytesPerSecond),
   };
-  const registry: Registry = { ...address, auth: authenticate(address, credentials) };
+  const auth = authenticate(address, credentials, options.renewCredentials);
+  const registry: Registry = { ...address, auth };
   const { repository: name = "" } = target;
   const scopes = name === "" ? [] : [pushScope(name)];
   const request = { method: "GET", url: new URL(`${origin}/v2/`), scopes } as const;
