@@ -131,11 +131,16 @@ describe.concurrent("a wrong command", () => {
 });
 
 describe.concurrent("the source", () => {
-  test("there is no docker command", async () => {
+  test("there is no engine's command", async () => {
     await using registry = await startSecured();
     const env = { PATH: folder.path };
     const result = await run(["team/app:v1", `${registry.host}/team/app:v1`], { env });
-    expectWords(result, 1, "there is no docker command on this machine", "docker save my/app:v1");
+    expectWords(
+      result,
+      1,
+      "there is no docker, podman or nerdctl command on this machine",
+      "docker save my/app:v1",
+    );
   });
 
   test("there is no such file", async () => {

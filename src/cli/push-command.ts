@@ -1,10 +1,12 @@
 import { stat } from "node:fs/promises";
+import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
-import type { PushOptions } from "../push/options.ts";
+import type { PushOptions, SourceStream } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
+import { chooseImage, pausablePrinter } from "./choose.ts";
 import { credentialsReader } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
@@ -27,7 +29,8 @@ export async function runPush(
 ): Promise<void> {
   const { source, targets, username, password, passwordStdin, skipAuth, debug, ...options } = command;
   const [first] = targets;
-  using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
+  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
+  using lines = plainReport(printer.print, {
     isTerminal: stderr.isTTY === true,
     isSourceNamed: source !== undefined,
     isDebug: debug,
@@ -36,12 +39,16 @@ export async function runPush(
   const { reference, digest } = await push({
     ...options,
     target: first,
-    source: source ?? (await findSource(first)),
+    source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
     login: credentialsReader(command, first.host, {
       environment: env,
       signal: stop,
       onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
     }),
+    choose:
+      process.stdin.isTTY && stderr.isTTY
+        ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
+        : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     cacheOwners: ownersUnderSudo(env),
@@ -49,6 +56,15 @@ export async function runPush(
     stop,
   });
   stdout.write(`${reference}@${digest}\n`);
+}
+
+function standardInput(): SourceStream {
+  if (process.stdin.isTTY) {
+    throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
+      hint: "Pipe an archive in: podman save my/app:v1 | bun run index.ts - TARGET",
+    });
+  }
+  return { name: "standard input", stream: Bun.stdin.stream() };
 }
 
 /** An archive or folder in the working folder, or else the engine's image of the target's name. */

@@ -1,36 +1,34 @@
 import { platformsOf, sizeOf } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
-import { formatReference } from "../oci/reference.ts";
-import { openSource, type Source } from "../source/open.ts";
+import { formatPinned } from "../oci/reference.ts";
+import { type OpenedSource, openSource, type Source, type SourceChoice } from "../source/open.ts";
 import type { Job } from "./job.ts";
 import { openRegistryImage } from "./open-registry-image.ts";
 import { registryReference } from "./target.ts";
 
-/** Opens the source. The job disposes of it. Throws what `openSource` throws. */
-export async function openPushed(job: Job): Promise<Source> {
-  const { options, cache, signal, report } = job;
-  const { source, target, engineEnvironment, image, platforms, allPlatforms, choose } = options;
+/** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
+export async function openPushed(job: Job): Promise<OpenedSource> {
+  const { options, signal } = job;
+  const { source, engineEnvironment, runtime } = options;
   const reference = registryReference(source);
-  if (reference !== undefined) return openRegistryImage(reference, job);
-  let unpacked: number | undefined;
-  const reading = { type: "reading", how: "unpack", name: source } as const;
-  const opened = await openSource({
-    source,
+  const opened =
+    reference === undefined
+      ? await openSource({ ...choiceOf(job), source, engineEnvironment, runtime, signal })
+      : await openRegistryImage(reference, job);
+  if (opened.access !== "stream") reportSource(opened, job);
+  return job.use(opened);
+}
+
+/** Says what is wanted of a source that holds several images or platforms. */
+export function choiceOf({ options, signal }: Job): SourceChoice {
+  const { target, image, platforms, allPlatforms, choose } = options;
+  return {
     image,
-    targets: [formatReference(target)],
+    targets: [formatPinned(target)],
     platforms,
     allPlatforms,
-    choose,
-    temporaryDirectory: cache.directory,
-    engineEnvironment,
-    signal,
-    onUnpacking(doneBytes, totalBytes) {
-      unpacked = totalBytes;
-      report({ ...reading, doneBytes, totalBytes, isDone: false });
-    },
-  });
-  if (unpacked !== undefined) report({ ...reading, doneBytes: unpacked, totalBytes: unpacked, isDone: true });
-  return job.use(opened);
+    choose: choose && ((choices) => choose(choices, signal)),
+  };
 }
 
 /** Reports the source's origin, names and size. */
@@ -42,7 +40,7 @@ export function reportSource(source: Source, { options, report }: Job): void {
     origin,
     names,
     ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
-    isNamedOtherwise: isNamedOtherwise(names, [formatReference(options.target)]),
+    isNamedOtherwise: isNamedOtherwise(names, [formatPinned(options.target)]),
   });
 }
 

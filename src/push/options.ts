@@ -6,6 +6,10 @@ import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
+import type { Runtime } from "../source/engine/failures.ts";
+import type { SourceStream } from "../source/open.ts";
+
+export type { SourceStream };
 
 /** Credentials, and where they come from. */
 export type PushLogin = {
@@ -16,8 +20,8 @@ export type PushLogin = {
 
 /** The options of a push. A push reads no standard input and no other variables. */
 export type PushOptions = {
-  /** The path of an archive or a folder, or an image of the engine: `my/app:v1`. */
-  readonly source: string;
+  /** The path of an archive or a folder, an image of the engine such as `my/app:v1`, or an archive that comes as a stream. */
+  readonly source: string | SourceStream;
   /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. */
   readonly target: string | Reference;
   /** Credentials, or a function that returns them. Undefined for an anonymous push. */
@@ -49,6 +53,8 @@ export type PushOptions = {
   readonly stallTimeoutMs?: number;
   /** Tries blobs over 5 GiB at serverless-registry, where they are known to fail. @default false */
   readonly allowOversize?: boolean;
+  /** The engine to ask. @default the first of docker, podman and nerdctl that has the image */
+  readonly runtime?: Runtime | undefined;
   /** Which image of the source: a name as it has it, or a digest. @default the one whose name fits the target */
   readonly image?: string | undefined;
   /**
@@ -57,8 +63,10 @@ export type PushOptions = {
   readonly platforms?: readonly string[];
   /** Fails where a platform of the index is not in the source. @default false */
   readonly allPlatforms?: boolean;
-  /** Asks which of several images is meant. Returns its index, or undefined to fail. @default the push fails */
-  readonly choose?: ((choices: readonly string[]) => Promise<number | undefined>) | undefined;
+  /** Asks which of several images is meant. Returns its index, or undefined to fail. The signal ends the question. @default the push fails */
+  readonly choose?:
+    | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
+    | undefined;
   /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
   readonly forceCompression?: boolean;
   /** Images of the same registry whose layers need not be made or sent again. */
@@ -91,6 +99,7 @@ export const DEFAULTS = {
   compression: DEFAULT_COMPRESSION,
   stallTimeoutMs: 60_000,
   allowOversize: false,
+  runtime: undefined,
   image: undefined,
   platforms: [],
   allPlatforms: false,

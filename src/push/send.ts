@@ -5,6 +5,7 @@ import { type EnsureOptions, ensureBlob, mayBeWrongContent } from "../registry/u
 import { type NamedBlob, outgoingBlob } from "../registry/upload/outgoing.ts";
 import { streamedBlob } from "../registry/upload/streamed-blob.ts";
 import type { BlobTitle } from "../report/events.ts";
+import type { Source } from "../source/open.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { Brought, Target } from "./target.ts";
 
@@ -102,8 +103,15 @@ export function present(descriptor: Descriptor, name: BlobTitle, job: Job, from?
 }
 
 /** Tells whether an upload failed because the cached blob is damaged or unreadable. */
-export async function isDamaged(error: unknown, { blob, origin }: ReadyBlob, job: Job): Promise<boolean> {
-  if (origin === "source") return false;
-  if (mayBeWrongContent(error)) return !(await isIntact(blob, job.signal));
+export async function isDamaged(
+  error: unknown,
+  { blob, origin }: ReadyBlob,
+  source: Source,
+  job: Job,
+): Promise<boolean> {
+  if (origin === "source" && !(source.access === "any" && source.again)) return false;
+  const { descriptor, content } = blob;
+  if (!(content instanceof Blob)) return false;
+  if (mayBeWrongContent(error)) return !(await isIntact({ descriptor, content }, job.signal));
   return error instanceof PushError && (error.code === "CONTENT_MISMATCH" || error.code === "FILE_FAILED");
 }

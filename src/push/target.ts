@@ -7,9 +7,10 @@ import { type ConnectOptions, connect } from "../registry/connect.ts";
 import { readTrust } from "../registry/http/trust.ts";
 import type { Call, Registry, Repository } from "../registry/registry.ts";
 import type { BlobId } from "../report/events.ts";
+import { parseSource } from "../source/transport.ts";
 import type { LayerCache } from "../store/layers.ts";
 import { callOf, type Job } from "./job.ts";
-import type { CompleteOptions, PushLogin } from "./options.ts";
+import type { CompleteOptions, PushLogin, SourceStream } from "./options.ts";
 
 /** The first retry waits up to a second. Each wait doubles. */
 const RETRY_DELAY_MS = 1000;
@@ -57,9 +58,10 @@ export type RegistryOptions = Pick<
   Pick<ConnectOptions, "target" | "access"> & { readonly login: PushLogin | undefined };
 
 /** Returns the image at a registry that a source names. Undefined for sources of other kinds. Throws `REFERENCE_INVALID`. */
-export function registryReference(source: string): Reference | undefined {
-  const [, reference] = /^docker:\/\/(.*)$/s.exec(source) ?? [];
-  return reference === undefined ? undefined : parseReference(reference);
+export function registryReference(source: string | SourceStream): Reference | undefined {
+  if (typeof source !== "string") return undefined;
+  const place = parseSource(source);
+  return place.kind === "registry" ? parseReference(place.reference) : undefined;
 }
 
 /** Connects to a registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
