@@ -18,6 +18,8 @@ export type Pushed = {
   readonly sentBytes: number;
   /** Bytes that the registry already had. */
   readonly presentBytes: number;
+  /** The same for the other targets, if there are several, in their order. */
+  readonly others?: readonly Omit<Pushed, "others">[];
 };
 
 /**

@@ -8,7 +8,7 @@ import { type Attached, attachedTo } from "./attached.ts";
 import type { Engine, Environment } from "./engine/command.ts";
 import type { Runtime } from "./engine/failures.ts";
 import { findEngineImage } from "./engine/find-image.ts";
-import type { EngineImage } from "./engine/inspect.ts";
+import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
 import { saveEngineImage } from "./engine/save.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { lacks, type Missing } from "./files/content.ts";
@@ -218,18 +218,21 @@ export async function openContent(
 
 async function openEngineImage(
   name: string,
-  { signal, engineEnvironment, runtime }: SourceOptions,
+  options: SourceOptions,
 ): Promise<StreamSource & AsyncDisposable> {
+  const { signal, engineEnvironment, runtime, platforms } = options;
   const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
+  assertPlatforms(image, name, engine, platforms);
+  const save = () => saveEngineImage(image, name, engine, options);
   return {
     access: "once",
     origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
     image,
     engine,
-    save: () => saveEngineImage(image, name, engine),
+    save,
     read: (onProgress) =>
       readSavedStream(
-        countBytes(saveEngineImage(image, name, engine), onProgress),
+        countBytes(save(), onProgress),
         `archive that ${engine.runtime} saved of "${name}"`,
         image,
       ),
