@@ -1,14 +1,13 @@
 /** A layer may have any link in it, and whoever made it decides which path is read. */
-import { describe, expect, test } from "bun:test";
-import { closeSync, readdirSync, readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { closeSync, readFileSync } from "node:fs";
 import { mkdir, rename, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { openSafeFolder, type SafeFolder } from "../../src/source/storage/safe-open.ts";
 import { runWell } from "../e2e/command.ts";
+import { openFilesBelow } from "../support/open-files.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-
-const openFds = () => readdirSync("/proc/self/fd").length;
 
 /** A folder with files, beside a secret, and links of every kind that lead to it. */
 async function folderWithLinks() {
@@ -24,6 +23,7 @@ async function folderWithLinks() {
   await symlink("b", join(root, "a/inside"));
   await symlink("c", join(root, "a/b/beside"));
   await symlink("/proc/self/root", join(root, "a/magic"));
+  await Bun.write(join(root, `${"d/".repeat(129)}file`), "deep");
   await runWell(["mkfifo", join(root, "fifo")]);
   return { path: root, [Symbol.asyncDispose]: () => temporary[Symbol.asyncDispose]() };
 }
@@ -50,9 +50,13 @@ function refusal(work: () => unknown): PushError {
 }
 
 describe.skipIf(process.platform !== "linux")("a folder that is opened safely", () => {
+  let root: Awaited<ReturnType<typeof folderWithLinks>>;
+  beforeAll(async () => {
+    root = await folderWithLinks();
+  });
+  afterAll(() => root[Symbol.asyncDispose]());
+
   test("gives regular files, one after another, and leaves no descriptor open", async () => {
-    await using root = await folderWithLinks();
-    const before = openFds();
     {
       using folder = openSafeFolder(root.path);
       for (const [path, content] of [
@@ -65,41 +69,38 @@ describe.skipIf(process.platform !== "linux")("a folder that is opened safely", 
       ] as const)
         expect([path, read(folder, path)]).toEqual([path, content]);
     }
-    expect(openFds()).toBe(before);
+    expect(openFilesBelow(root.path)).toEqual([]);
   });
 
   test.each([
-    ["absolute", "a link to an absolute path"],
-    ["relative", "a link out of the folder"],
-    ["folder/file", "a link in the way"],
-    ["a/inside/c", "a link in the way that stays inside"],
-    ["a/b/beside", "a link to a file beside it"],
-    ["a/magic/etc/passwd", "a link of /proc in the way"],
-    ["../secret/file", "a way out"],
-    ["a/../../secret/file", "a way out through a folder"],
-    ["a/b/../d", "a way back that stays inside"],
-    ["a/..", "the folder itself"],
-    ["", "nothing"],
-    ["/", "nothing but a slash"],
-    ["a", "a folder"],
-    ["a/b/", "a folder with a slash"],
-    ["fifo", "a FIFO, without waiting for a writer"],
-    ["a/b/c/d", "a file below a file"],
-    ["absent", "a file that is not there"],
-    ["absent/file", "a file in a folder that is not there"],
-    ["a\0b", "a name with a zero byte"],
-    [`${"d/".repeat(129)}file`, "a path of too many folders"],
-    ["x".repeat(300), "a name that is too long"],
-  ])("refuses %.30j, which is %s", async (path) => {
-    await using root = await folderWithLinks();
-    await Bun.write(join(root.path, `${"d/".repeat(129)}file`), "deep");
-    const before = openFds();
+    ["a link to an absolute path", "absolute"],
+    ["a link out of the folder", "relative"],
+    ["a link in the way", "folder/file"],
+    ["a link in the way that stays inside", "a/inside/c"],
+    ["a link to a file beside it", "a/b/beside"],
+    ["a link of /proc in the way", "a/magic/etc/passwd"],
+    ["a way out", "../secret/file"],
+    ["a way out through a folder", "a/../../secret/file"],
+    ["a way back that stays inside", "a/b/../d"],
+    ["the folder itself", "a/.."],
+    ["nothing", ""],
+    ["nothing but a slash", "/"],
+    ["a folder", "a"],
+    ["a folder with a slash", "a/b/"],
+    ["a FIFO, without waiting for a writer", "fifo"],
+    ["a file below a file", "a/b/c/d"],
+    ["a file that is not there", "absent"],
+    ["a file in a folder that is not there", "absent/file"],
+    ["a name with a zero byte", "a\0b"],
+    ["a path of too many folders", `${"d/".repeat(129)}file`],
+    ["a name that is too long", "x".repeat(300)],
+  ])("refuses %s", async (_, path) => {
     {
       using folder = openSafeFolder(root.path);
       expect(refusal(() => folder.openFile(path)).code).toBe("FILE_FAILED");
       expect(read(folder, "a/b/c")).toBe("content");
     }
-    expect(openFds()).toBe(before);
+    expect(openFilesBelow(root.path)).toEqual([]);
   });
 
   test("refuses a device", () => {
@@ -125,7 +126,6 @@ describe.skipIf(process.platform !== "linux")("a folder that is opened safely", 
   });
 
   test("opens names that are not UTF-8 by their bytes", async () => {
-    await using root = await folderWithLinks();
     const name = Buffer.from("raw/\xe9/\xff", "latin1");
     await mkdir(join(root.path, "raw/é"), { recursive: true });
     await Bun.write(join(root.path, "raw/é/ÿ"), "UTF-8");
@@ -142,7 +142,6 @@ describe.skipIf(process.platform !== "linux")("a folder that is opened safely", 
   });
 
   test("reads small files, and refuses larger ones", async () => {
-    await using root = await folderWithLinks();
     using folder = openSafeFolder(root.path);
     expect(new TextDecoder().decode(folder.readFile("a/b/c", 7))).toBe("content");
     expect(refusal(() => folder.readFile("a/b/c", 6)).message).toContain("7 bytes");
@@ -150,7 +149,6 @@ describe.skipIf(process.platform !== "linux")("a folder that is opened safely", 
   });
 
   test("that is not there, or is a file, cannot be opened", async () => {
-    await using root = await folderWithLinks();
     for (const path of ["absent", "a/d"])
       expect(refusal(() => openSafeFolder(join(root.path, path))).code).toBe("FILE_FAILED");
   });

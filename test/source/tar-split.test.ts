@@ -1,12 +1,12 @@
 /** Layers that are put together from what an engine keeps of them: the same bytes, or a clear error. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readdirSync, readlinkSync } from "node:fs";
 import { rename, rm, symlink, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { openSplitLayer, type SplitLayer } from "../../src/source/storage/tar-split.ts";
 import { runWell } from "../e2e/command.ts";
 import { FUZZ_TIMEOUT, fuzz, HAS_MANY_CASES, type Random } from "../support/fuzz.ts";
+import { openFilesBelow } from "../support/open-files.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { packEntries, splitEntries, writeSplitLayer } from "../support/split-layer.ts";
@@ -99,27 +99,19 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
   test("is stopped by its signal, and closes its files when its reader stops", async () => {
     const layer = newLayer();
     await writeSplitLayer(layer, [{ path: "large", body: seededBytes(4 * MIB, 4) }]);
-    const openFiles = () =>
-      readdirSync("/proc/self/fd").filter((fd) => {
-        try {
-          return readlinkSync(`/proc/self/fd/${fd}`).startsWith(folder.path);
-        } catch {
-          return false;
-        }
-      });
     const stop = new AbortController();
     const content = await openSplitLayer(layer, stop.signal);
     for await (const piece of content.read(stop.signal)) {
       expect(piece.length).toBe(MIB);
       break;
     }
-    expect(openFiles()).toEqual([]);
+    expect(openFilesBelow(folder.path)).toEqual([]);
     const pieces = content.read(stop.signal);
     await pieces.next();
     stop.abort(new Error("stopped"));
     expect(pieces.next()).rejects.toThrow("stopped");
     expect(openSplitLayer(layer, stop.signal)).rejects.toThrow("stopped");
-    expect(openFiles()).toEqual([]);
+    expect(openFilesBelow(folder.path)).toEqual([]);
   });
 
   test.each([
@@ -164,7 +156,7 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
     ["not compressed", () => Buffer.from('{"type":2,"payload":""}\n')],
     ["damaged", (bytes: Buffer) => bytes.fill(0xff, 12, 20)],
     ["empty", () => Buffer.alloc(0)],
-  ] as const)("whose headers are %s is refused, or has the size of none", async (_, change) => {
+  ] as const)("whose headers are %s is refused", async (_, change) => {
     const layer = newLayer();
     await writeSplitLayer(layer, [FILE]);
     const path = join(folder.path, layer.headers);
@@ -246,7 +238,7 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
       let refused = 0;
       await fuzz(300, async (random, seed) => {
         const layer = newLayer();
-        const members = randomMembers(random, seed).slice(0, 3);
+        const members = randomMembers(random, seed, 1000).slice(0, 3);
         const lines = splitEntries(members).map((entry) => JSON.stringify(entry));
         const at = random.below(lines.length);
         lines[at] = mutatedJson(lines[at] ?? "", random);
@@ -273,13 +265,15 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
   });
 });
 
-function randomMembers(random: Random, seed: number): FixtureMember[] {
+function randomMembers(random: Random, seed: number, mostBytes = Number.POSITIVE_INFINITY): FixtureMember[] {
   return Array.from({ length: random.below(30) }, (_, i): FixtureMember => {
     const path = `${"d/".repeat(random.below(4))}e${random.below(3)}/${i}`;
     const flag = random.pick(["0", "0", "0", "0", "1", "2", "5", "L"]);
     if (flag === "L") return gnuLongMember("L", path);
     if (flag !== "0") return { path, flag, linkpath: flag === "5" ? "" : "/etc/passwd" };
-    const size = random.pick([0, 1, 511, 512, 513, 10_000, MIB - 512, MIB, MIB + 1]);
+    const size = random.pick(
+      [0, 1, 511, 512, 513, 10_000, MIB - 512, MIB, MIB + 1].filter((size) => size <= mostBytes),
+    );
     return { path, body: seededBytes(size, seed * 100 + i) };
   });
 }
