@@ -2,7 +2,7 @@
 import { runWell } from "./command.ts";
 import type { DockerEngine } from "./docker-engine.ts";
 import type { PodmanStore } from "./podman-store.ts";
-import { IMAGE, PLATFORMS_IMAGE, type Programs, SECOND_IMAGE } from "./source-programs.ts";
+import { IMAGE, PLATFORMS_IMAGE, type Programs, PULLED_IMAGE, SECOND_IMAGE } from "./source-programs.ts";
 
 export type SourceForm = {
   /** As the table has it: `Docker, containerd store`. */
@@ -47,6 +47,23 @@ const skopeo = (transport: string, suffix = "") => {
     lab(
       ...["skopeo", "copy", "--quiet", "--insecure-policy", "--all", "--preserve-digests"],
       ...["--dest-tls-verify=false", `${transport}:${path}${suffix}`, `docker://${reference}`],
+    );
+};
+
+/** The same, of one platform. */
+const skopeoPlatform = (architecture: string) => {
+  return ({ lab }: Programs, path: string, reference: string) =>
+    lab(
+      ...[
+        "skopeo",
+        "--override-arch",
+        architecture,
+        "copy",
+        "--quiet",
+        "--insecure-policy",
+        "--preserve-digests",
+      ],
+      ...["--dest-tls-verify=false", `oci-archive:${path}`, `docker://${reference}`],
     );
 };
 
@@ -151,6 +168,12 @@ export const SOURCE_FORMS: readonly SourceForm[] = [
     dockerPush("containerdDocker", SECOND_IMAGE),
     ["--image", SECOND_IMAGE],
   ),
+  archive(
+    "Docker, containerd store",
+    "docker save of one platform of two",
+    dockerSave("containerdDocker", PULLED_IMAGE),
+    dockerPush("containerdDocker", PULLED_IMAGE),
+  ),
   archive("Buildx", "type=oci", buildx("type=oci"), skopeo("oci-archive")),
   archive(
     "Buildx",
@@ -158,6 +181,10 @@ export const SOURCE_FORMS: readonly SourceForm[] = [
     buildx("type=oci", BOTH, "--provenance=mode=max"),
     skopeo("oci-archive"),
   ),
+  archive("Buildx", "type=oci, one platform of two", buildx("type=oci", BOTH), skopeoPlatform("arm64"), [
+    "--platform",
+    "linux/arm64",
+  ]),
   archive(
     "Buildx",
     "type=oci, annotations",
@@ -221,14 +248,9 @@ function podmanForms(store: PodmanName): SourceForm[] {
       program,
       "podman save --format oci-archive",
       podmanSave(store, "oci-archive", IMAGE),
-      podmanPush(store, IMAGE),
+      skopeo("oci-archive"),
     ),
-    folder(
-      program,
-      "podman save --format oci-dir",
-      podmanSave(store, "oci-dir", IMAGE),
-      podmanPush(store, IMAGE),
-    ),
+    folder(program, "podman save --format oci-dir", podmanSave(store, "oci-dir", IMAGE), skopeo("oci")),
     rawFolder(
       program,
       "podman save --format docker-dir",

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { runWell, temporaryFolder } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
+import { startDockerRegistry } from "./docker-registry.ts";
 import { tarOf } from "./handmade-image.ts";
 import { type Place, THIS_MACHINE } from "./place.ts";
 import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
@@ -28,6 +29,8 @@ export type Programs = AsyncDisposable & {
 export const IMAGE = "form/app:v1";
 export const SECOND_IMAGE = "form/second:v1";
 export const PLATFORMS_IMAGE = "form/platforms:v1";
+/** Of two platforms, of which the containerd store has one alone. */
+export const PULLED_IMAGE = "form/pulled:v1";
 
 export async function startPrograms(lab: Place): Promise<Programs> {
   await using resources = new AsyncDisposableStack();
@@ -81,6 +84,7 @@ export async function startPrograms(lab: Place): Promise<Programs> {
       context,
     ),
   ]);
+  await pullOnePlatform(podman, containerdDocker);
   const owned = resources.move();
   return {
     folder,
@@ -95,6 +99,15 @@ export async function startPrograms(lab: Place): Promise<Programs> {
     buildx,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+async function pullOnePlatform(podman: PodmanStore, docker: DockerEngine): Promise<void> {
+  await using registry = await startDockerRegistry();
+  const reference = `${registry.host}/${PULLED_IMAGE}`;
+  const flags = ["--quiet", "--all", "--tls-verify=false"];
+  await podman.podman("manifest", "push", ...flags, PLATFORMS_IMAGE, `docker://${reference}`);
+  await docker.docker("pull", "--quiet", reference);
+  await docker.docker("tag", reference, PULLED_IMAGE);
 }
 
 async function writeContext(context: string): Promise<void> {

@@ -9,11 +9,11 @@ const HEAD = [
   "Version",
   "Form",
   "Index",
-  "Manifest digest",
+  "Digest",
   "Attestations",
   "Annotations",
   "Config",
-  "Layers' bytes",
+  "Layers",
 ];
 
 /** The cells of a row, without the version, which differs from machine to machine. */
@@ -26,19 +26,24 @@ export function tableRow(
   ours: RegistryContent,
   own: RegistryContent,
 ): TableRow {
-  const pick = (of: (content: RegistryContent) => unknown) =>
-    compare(manifestsOf(ours).flatMap(of), manifestsOf(own).flatMap(of));
+  const tell = (of: (content: RegistryContent) => readonly unknown[], changed: string) => {
+    const [here, there] = [manifestsOf(ours).flatMap(of), manifestsOf(own).flatMap(of)];
+    if (there.length === 0) return "–";
+    if (here.length === 0) return "absent";
+    return Bun.deepEquals(here, there) ? "kept" : changed;
+  };
   const cells = [
     program,
     `\`${form}\``,
-    pick(({ children }) => children.map(({ digest }) => digest)),
-    compare([ours.digest], [own.digest]),
-    pick(({ children }) => children.filter(({ isAttestation }) => isAttestation).map(({ digest }) => digest)),
-    pick(({ annotations, layers }) =>
-      [annotations, ...layers.map((layer) => layer.annotations)].filter(hasAny),
+    tell(({ children }) => children.map(({ digest }) => digest), "changed"),
+    ours.digest === own.digest ? "kept" : "new",
+    tell(({ children }) => children.filter(({ isAttestation }) => isAttestation), "changed"),
+    tell(
+      ({ annotations, layers }) => [annotations, ...layers.map((layer) => layer.annotations)].filter(hasAny),
+      "changed",
     ),
-    pick(({ config }) => (config === undefined ? [] : [config])),
-    pick(({ layers }) => layers.map(({ digest }) => digest)),
+    tell(({ config }) => (config === undefined ? [] : [config]), "changed"),
+    tell(({ layers }) => layers.map(({ digest }) => digest), "compressed"),
   ];
   return { cells, version };
 }
@@ -64,11 +69,6 @@ export async function committedCells(): Promise<string[][]> {
       .map((cell) => cell.trim());
     return [program, ...rest];
   });
-}
-
-function compare(ours: readonly unknown[], own: readonly unknown[]): string {
-  if (own.length === 0) return ours.length === 0 ? "–" : "new";
-  return Bun.deepEquals(ours, own) ? "yes" : "no";
 }
 
 function hasAny(annotations: Readonly<Record<string, string>>): boolean {
