@@ -50,7 +50,7 @@ export async function push(options: PushOptions): Promise<Pushed> {
   const plan = startPlan(source, target, job);
   job.report({
     type: "planned",
-    blobs: [plan.config, ...plan.layers].map(({ id, title }) => ({ id, title })),
+    blobs: [...plan.others, ...plan.layers].map(({ id, title }) => ({ id, title })),
   });
   const blobs = bringBlobs(plan, job);
   return await publish(plan, blobs, job);

@@ -1,21 +1,13 @@
-import { open } from "node:fs/promises";
 import { fileError, OTHER_CACHE, PushError } from "../errors.ts";
 import { type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
-import {
-  asDiffId,
-  type DiffId,
-  type Digest,
-  digestHasher,
-  digestInPath,
-  shortDigest,
-} from "../oci/digest.ts";
+import { asDiffId, type DiffId, type Digest, digestInPath, shortDigest } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
 import { storeLayer, storePackedLayer } from "../store/layers.ts";
-import { PRIVATE_FILE } from "../store/own-file.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import { hashUnpacked } from "./hash.ts";
 import type { PrepareOptions, ReadyBlob } from "./prepare.ts";
+import { writeHashed } from "./write-hashed.ts";
 
 type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
@@ -83,23 +75,9 @@ async function writeAsItComes(
   path: string,
   bytes: Bytes,
   target: string,
-  { signal, onProgress }: Pick<PrepareOptions, "signal" | "onProgress">,
+  options: Pick<PrepareOptions, "signal" | "onProgress">,
 ): Promise<{ digest: Digest; writtenBytes: number }> {
-  const hasher = digestHasher();
-  let writtenBytes = 0;
-  const file = await open(target, "wx", PRIVATE_FILE);
-  try {
-    for await (const piece of bytes) {
-      signal.throwIfAborted();
-      hasher.update(piece);
-      await file.writeFile(piece);
-      writtenBytes += piece.length;
-      onProgress(writtenBytes);
-    }
-  } finally {
-    await file.close();
-  }
-  const digest = hasher.digest();
+  const { digest, writtenBytes } = await writeHashed(bytes, target, options);
   if (![digest, undefined].includes(digestInPath(path))) {
     throw new PushError(
       "CONTENT_MISMATCH",

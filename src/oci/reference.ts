@@ -30,7 +30,7 @@ const IPV6 = "\\[[0-9A-Fa-f:.]+\\]";
 const HOST = new RegExp(`^(?:${LABEL}(?:\\.${LABEL})*|${IPV6})(?::(\\d{1,5}))?$`);
 
 /** Docker Hub's name in references. Its API has another host, and its official images are in `library/`. */
-const DOCKER_HUB = "docker.io";
+export const DOCKER_HUB = "docker.io";
 const DOCKER_HUB_ALIAS = "index.docker.io";
 const DOCKER_HUB_API = "registry-1.docker.io";
 
@@ -90,7 +90,8 @@ export function parseRegistry(text: string): Registry {
   return { scheme: scheme as Reference["scheme"], host: canonicalHost(host.toLowerCase()) };
 }
 
-function canonicalName(text: string, repository: string): Pick<Reference, "host" | "repository"> {
+/** Writes a host and a repository in the one way that stands for all others. */
+export function canonicalName(text: string, repository: string): Pick<Reference, "host" | "repository"> {
   const host = canonicalHost(text);
   return { host, repository: canonicalRepository(host, repository) };
 }
@@ -115,7 +116,7 @@ export function formatReference({ host, repository, tag }: Reference): string {
 }
 
 /** Applies Docker's rule: the first component is a host if it has a dot or a port, or is `localhost`. */
-function looksLikeHost(text: string): boolean {
+export function looksLikeHost(text: string): boolean {
   return text.includes(".") || text.includes(":") || text.toLowerCase() === "localhost";
 }
 

@@ -38,8 +38,8 @@ export function startSaves(
   job: Job,
 ): Saves {
   const first = toMake.then(async (wanted) => {
-    const config = await plan.config.settled;
-    const isNeeded = wanted.length > 0 || config.step === "make";
+    const steps = await Promise.all(plan.others.map(({ settled }) => settled));
+    const isNeeded = wanted.length > 0 || steps.some(({ step }) => step === "make");
     return isNeeded ? startSave(source, plan, job, wanted, { isAgain: false }) : undefined;
   });
   const config = first.then((save) => {

@@ -1,3 +1,5 @@
+import { imagesOf, sizeOf } from "../oci/content.ts";
+import { isNamedOtherwise } from "../oci/image-name.ts";
 import { formatReference } from "../oci/reference.ts";
 import { openSource, type Source } from "../source/open.ts";
 import type { Job } from "./job.ts";
@@ -5,13 +7,16 @@ import type { Job } from "./job.ts";
 /** Opens the source. The job disposes of it. Throws what `openSource` throws. */
 export async function openPushed(job: Job): Promise<Source> {
   const { options, cache, signal, report } = job;
-  const { source, target, engineEnvironment } = options;
-  const names = [formatReference(target), `${target.repository}:${target.tag}`];
+  const { source, target, engineEnvironment, image, platforms, allPlatforms, choose } = options;
   let unpacked: number | undefined;
   const reading = { type: "reading", how: "unpack", name: source } as const;
   const opened = await openSource({
     source,
-    wanted: names,
+    image,
+    targets: [formatReference(target)],
+    platforms,
+    allPlatforms,
+    choose,
     temporaryDirectory: cache.directory,
     engineEnvironment,
     signal,
@@ -25,19 +30,29 @@ export async function openPushed(job: Job): Promise<Source> {
 }
 
 /** Reports the source's origin, names and size. */
-export function reportSource({ access, origin, image }: Source, { options, report }: Job): void {
-  const { target } = options;
-  const name = `${target.repository}:${target.tag}`;
-  // Engines omit Docker Hub's `library/`.
-  const wanted = [formatReference(target), name, name.replace(/^library\//, "")];
-  const isEngine = access === "once";
+export function reportSource(source: Source, { options, report }: Job): void {
+  const { origin } = source;
+  const names = source.access === "once" ? source.image.names : source.names;
   report({
     type: "source",
     origin,
-    names: image.names,
-    platform: image.platform,
-    layerCount: isEngine ? image.diffIds.length : image.layers.length,
-    layerBytes: isEngine ? image.sizeBytes : image.layers.reduce((sum, { content }) => sum + content.size, 0),
-    isNamedOtherwise: image.names.length > 0 && !image.names.some((each) => wanted.includes(each)),
+    names,
+    ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
+    isNamedOtherwise: isNamedOtherwise(names, [formatReference(options.target)]),
   });
+}
+
+function describeSaved({ image }: Extract<Source, { access: "once" }>) {
+  const { platform, diffIds, sizeBytes } = image;
+  return { platform, layerCount: diffIds.length, layerBytes: sizeBytes };
+}
+
+function describeStored({ content }: Extract<Source, { access: "any" }>) {
+  const platforms = imagesOf(content).map(({ platform }) => platform ?? "unknown platform");
+  const { layers, bytes } = sizeOf(content);
+  return {
+    platform: platforms.length === 0 ? undefined : platforms.join(", "),
+    layerCount: layers,
+    layerBytes: bytes,
+  };
 }

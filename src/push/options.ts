@@ -49,6 +49,18 @@ export type PushOptions = {
   readonly stallTimeoutMs?: number;
   /** Tries blobs over 5 GiB at serverless-registry, where they are known to fail. @default false */
   readonly allowOversize?: boolean;
+  /** Which image of the source: a name as it has it, or a digest. @default the one whose name fits the target */
+  readonly image?: string | undefined;
+  /**
+   * The platforms to push of an index, such as `linux/arm64`: one goes up as an image, several as an index. @default all
+   */
+  readonly platforms?: readonly string[];
+  /** Fails where a platform of the index is not in the source. @default false */
+  readonly allPlatforms?: boolean;
+  /** Asks which of several images is meant. Returns its index, or undefined to fail. @default the push fails */
+  readonly choose?: ((choices: readonly string[]) => Promise<number | undefined>) | undefined;
+  /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
+  readonly forceCompression?: boolean;
   /** Images of the same registry whose layers need not be made or sent again. */
   readonly cacheFrom?: readonly ImageName[];
   /** The folder that keeps compressed layers for the next push. @default ".cache" */
@@ -79,6 +91,11 @@ export const DEFAULTS = {
   compression: DEFAULT_COMPRESSION,
   stallTimeoutMs: 60_000,
   allowOversize: false,
+  image: undefined,
+  platforms: [],
+  allPlatforms: false,
+  choose: undefined,
+  forceCompression: false,
   cacheFrom: [],
   cacheDirectory: ".cache",
   cacheOwners: [],

@@ -56,6 +56,8 @@ export type Notice =
   | { readonly code: "CACHE_DISTRUSTED"; readonly path: string; readonly why: "owner" | "writable" }
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
+  /** The registry does not take the source's manifest as it is. It gets another one, with the same blobs. */
+  | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly error: unknown }
   /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }

@@ -1,3 +1,4 @@
+import { messageOf } from "../errors.ts";
 import { cutName, formatBytes } from "../format.ts";
 import type { PushEvent } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
@@ -32,6 +33,8 @@ export function describeNotice(event: NoticeEvent): string {
       ];
       return `Note: pushing ${cutName(platform)} alone. Left out of the image's index: ${left.join(", ")}.`;
     }
+    case "MANIFEST_REFUSED":
+      return `Note: the registry does not take the manifest ${event.digest} (${messageOf(event.error)}): pushing a new one, whose digest differs.`;
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
     case "ENGINE_PUSHES":

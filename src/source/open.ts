@@ -1,7 +1,9 @@
 import { stat } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
-import type { Image, ImageOrigin } from "../oci/image.ts";
+import type { Content } from "../oci/content.ts";
+import type { ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
+import { type Attached, attachedTo } from "./attached.ts";
 import {
   type Engine,
   type EngineImage,
@@ -10,24 +12,29 @@ import {
   saveEngineImage,
 } from "./engine/docker.ts";
 import { openArchiveFiles } from "./files/archive.ts";
-import { readDockerArchive } from "./files/docker-archive.ts";
+import { lacks } from "./files/content.ts";
 import { openFolderFiles } from "./files/folder.ts";
 import type { ImageFiles } from "./files/image-files.ts";
-import { findLeftOut, readOciLayout } from "./files/oci-layout.ts";
 import { decompressArchive, type UnpackOptions } from "./files/outer-compression.ts";
-import { selectImage } from "./select-image.ts";
+import { listImages } from "./list-images.ts";
+import { type ImageChoice, selectImage } from "./select-image.ts";
+import { type PlatformChoice, selectPlatform } from "./select-platform.ts";
 import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
 
 /** An opened source, until it is disposed of. `access` says how to read it. */
 export type Source = AsyncDisposable & (StoredSource | StreamSource);
 
-/** An image in files. Its layers can be read in any order, and again. */
-type StoredSource = {
+/** Content in files. It can be read in any order, and again. */
+export type StoredSource = {
   readonly access: "any";
   readonly origin: ImageOrigin;
-  readonly image: Image;
-  /** The other images and attestations in the source's index. */
+  readonly content: Content;
+  /** The names that the source has for it, such as `my/app:v1`. */
+  readonly names: readonly string[];
+  /** What its index lists, and is not pushed. */
   readonly leftOut: LeftOut | undefined;
+  /** Signatures, SBOMs and the like about it. */
+  readonly referrers: readonly Attached[];
 };
 
 /** An image that comes as a stream, in the stream's own order, while an engine saves it. */
@@ -44,14 +51,16 @@ export type StreamSource = {
   read(onProgress: (doneBytes: number) => void): AsyncGenerator<SavedPart>;
 };
 
-export type SourceOptions = UnpackOptions & {
-  /** A path, or an image's name in the engine. */
-  readonly source: string;
-  /** The target's names, which select one of several images. */
-  readonly wanted: readonly string[];
-  /** Environment variables of the docker command. */
-  readonly engineEnvironment: Environment;
-};
+/** Says what is to be pushed of a source that holds several images or platforms. */
+export type SourceChoice = ImageChoice & PlatformChoice;
+
+export type SourceOptions = UnpackOptions &
+  SourceChoice & {
+    /** A path, or an image's name in the engine. */
+    readonly source: string;
+    /** Environment variables of the docker command. */
+    readonly engineEnvironment: Environment;
+  };
 
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
 export async function openSource(options: SourceOptions): Promise<Source> {
@@ -90,10 +99,31 @@ async function openPath(origin: ImageOrigin, options: SourceOptions): Promise<So
     kind === "archive"
       ? await openArchiveFiles(unpacked?.path ?? path, title)
       : await openFolderFiles(path, title);
-  const image = await readImage(files, options.wanted);
-  const leftOut = await findLeftOut(files, image);
+  const source = await openFiles(files, origin, options);
   const owned = resources.move();
-  return { access: "any", origin, image, leftOut, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { ...source, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Opens what is to be pushed of an archive or folder. Throws what selecting and reading throws. */
+export async function openFiles(
+  files: ImageFiles,
+  origin: ImageOrigin,
+  choice: SourceChoice,
+): Promise<StoredSource> {
+  const { title } = files;
+  const { candidates, referrers } = await listImages(files);
+  const candidate = await selectImage(candidates, choice, title);
+  const whole = await candidate.read();
+  if (whole.kind === "missing") throw lacks(title, whole);
+  const { content, leftOut } = selectPlatform(whole, choice, title);
+  return {
+    access: "any",
+    origin,
+    content,
+    names: candidate.names,
+    leftOut,
+    referrers: await attachedTo(content, referrers),
+  };
 }
 
 async function openEngineImage(
@@ -130,18 +160,4 @@ async function* countBytes<T extends Uint8Array>(
     onProgress(doneBytes);
     yield piece;
   }
-}
-
-async function readImage(files: ImageFiles, wanted: readonly string[]): Promise<Image> {
-  const images = (await readDockerArchive(files)) ?? (await readOciLayout(files));
-  if (images === undefined) {
-    throw new PushError(
-      "IMAGE_INVALID",
-      `Cannot read the ${files.title}: it has neither manifest.json nor index.json.`,
-      {
-        hint: "It should be what docker save writes. The archive of a container's files (docker export) is not an image.",
-      },
-    );
-  }
-  return selectImage(images, wanted, files.title).load();
 }
