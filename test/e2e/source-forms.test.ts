@@ -206,8 +206,8 @@ async function skopeoDigests(folder: string, reference: string): Promise<string[
   return [...(await Promise.all(digests)), sha256(root)];
 }
 
-/** Podman finds what it pulls by its ID, and removes it so, whatever else is being pulled. */
-const podmanTurn = pLimit(1);
+/** An engine pulls one image at a time: equal ones are one image to it, which goes with the last of its names. */
+const turns = { old: pLimit(1), classic: pLimit(1), containerd: pLimit(1), podman: pLimit(1) };
 
 /** Pulls the image with every engine that can. The classic stores know it by its config, the other by its root. */
 async function pullEverywhere(
@@ -223,7 +223,8 @@ async function pullEverywhere(
   ) => {
     await engine.docker("pull", "--quiet", reference);
     const found = await engine.docker("image", "inspect", "--format", "{{.Id}}", reference);
-    await engine.docker("rmi", reference);
+    // Containerd's garbage collection takes what another pull has just fetched.
+    if (engine !== containerdDocker) await engine.docker("rmi", reference);
     return found === id;
   };
   const byPodman = async () => {
@@ -234,10 +235,10 @@ async function pullEverywhere(
   };
   const [old, classic, containerd, pulledByPodman] = await Promise.all([
     // Docker 20.10 knows no zstd.
-    isZstd || isDockerLike(oldDocker, image.config),
-    isDockerLike(classicDocker, image.config),
-    isDockerLike(containerdDocker, content.digest),
-    podmanTurn(byPodman),
+    isZstd || turns.old(() => isDockerLike(oldDocker, image.config)),
+    turns.classic(() => isDockerLike(classicDocker, image.config)),
+    turns.containerd(() => isDockerLike(containerdDocker, content.digest)),
+    turns.podman(byPodman),
   ]);
   return { old, classic, containerd, podman: pulledByPodman };
 }

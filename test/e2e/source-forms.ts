@@ -74,7 +74,6 @@ const dockerPush = (engine: DockerName, name: string) => {
   return async (programs: Programs, _: string, reference: string) => {
     await programs[engine].docker("tag", name, reference);
     await programs[engine].docker("push", "--quiet", reference);
-    await programs[engine].docker("rmi", reference);
   };
 };
 
@@ -92,21 +91,13 @@ const podmanSave = (store: PodmanName, format: string, ...names: string[]) => {
     programs[store].podman("save", "--quiet", "--format", format, "--output", path, ...names);
 };
 
-/** With a source that the containerd store saved, for it has everything: two platforms, their attestations. */
-const skopeoCopy = (to: string, suffix: string, ...flags: string[]) => {
+/** Copies an image of the containerd store, whose layers are compressed, with all that there is of it. */
+const skopeoCopy = (name: string, to: string, suffix = "") => {
   return async (programs: Programs, path: string) => {
     const from = `${path}.from`;
-    await dockerSave("containerdDocker", flags.length > 0 ? PLATFORMS_IMAGE : IMAGE)(programs, from);
-    const source = flags.length > 0 ? `oci-archive:${from}` : `docker-archive:${from}`;
-    await programs.lab(
-      "skopeo",
-      "copy",
-      "--quiet",
-      "--insecure-policy",
-      ...flags,
-      source,
-      `${to}:${path}${suffix}`,
-    );
+    await dockerSave("containerdDocker", name)(programs, from);
+    const command = ["skopeo", "copy", "--quiet", "--insecure-policy", "--all"];
+    await programs.lab(...command, `oci-archive:${from}`, `${to}:${path}${suffix}`);
   };
 };
 
@@ -225,16 +216,16 @@ export const SOURCE_FORMS: readonly SourceForm[] = [
   archive(
     "skopeo",
     "skopeo copy --all oci-archive:",
-    skopeoCopy("oci-archive", ":v1", "--all"),
+    skopeoCopy(PLATFORMS_IMAGE, "oci-archive", ":v1"),
     skopeo("oci-archive"),
   ),
-  folder("skopeo", "skopeo copy --all oci:", skopeoCopy("oci", ":v1", "--all"), skopeo("oci")),
-  folder("skopeo", "skopeo copy --all dir:", skopeoCopy("dir", "", "--all"), skopeo("dir")),
-  folder("skopeo", "skopeo copy dir:", skopeoCopy("dir", ""), skopeo("dir")),
+  folder("skopeo", "skopeo copy --all oci:", skopeoCopy(PLATFORMS_IMAGE, "oci", ":v1"), skopeo("oci")),
+  folder("skopeo", "skopeo copy --all dir:", skopeoCopy(PLATFORMS_IMAGE, "dir"), skopeo("dir")),
+  folder("skopeo", "skopeo copy dir:", skopeoCopy(SECOND_IMAGE, "dir"), skopeo("dir")),
   rawArchive(
     "skopeo",
     "skopeo copy docker-archive:",
-    skopeoCopy("docker-archive", `:${IMAGE}`),
+    skopeoCopy(SECOND_IMAGE, "docker-archive", `:${IMAGE}`),
     dockerPush("containerdDocker", SECOND_IMAGE),
   ),
   folder("umoci", "a layout with several tags", umociLayout, skopeo("oci", ":two"), ["--image", "two"]),
