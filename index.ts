@@ -6,11 +6,12 @@
  */
 import { bringBlobs } from "./src/push/bring.ts";
 import { openJob } from "./src/push/job.ts";
-import { openPushed, reportSource } from "./src/push/open-source.ts";
+import { openPushed } from "./src/push/open-source.ts";
 import type { PushOptions } from "./src/push/options.ts";
 import { passOn } from "./src/push/pass-on.ts";
 import { startPlan } from "./src/push/plan.ts";
 import { type Pushed, publish } from "./src/push/publish.ts";
+import { readStream } from "./src/push/read-stream.ts";
 import { connectTarget } from "./src/push/target.ts";
 
 export { type ErrorCode, PushError } from "./src/errors.ts";
@@ -43,10 +44,10 @@ export async function push(options: PushOptions): Promise<Pushed> {
     ...options,
     engineEnvironment: options.engineEnvironment ?? process.env,
   });
-  const [target, source] = await job.all([connectTarget(job), openPushed(job)]);
-  reportSource(source, job);
-  const passed = await passOn(source, target, job);
+  const [target, opened] = await job.all([connectTarget(job), openPushed(job)]);
+  const passed = await passOn(opened, target, job);
   if (passed !== undefined) return passed;
+  const source = await readStream(opened, target, job);
   const plan = startPlan(source, target, job);
   job.report({
     type: "planned",

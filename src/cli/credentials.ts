@@ -15,6 +15,8 @@ const SILENT_WAIT_MS = 1000;
 
 type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
   readonly target: Pick<Reference, "host" | "repository">;
+  /** If it is "-", standard input has the image. */
+  readonly source?: string | undefined;
 };
 
 export type CredentialsOptions = {
@@ -51,17 +53,38 @@ export async function readCredentials(
  * user name, standard input is not read.
  */
 async function givenCredentials(
-  { username, password, passwordStdin, target }: LoginCommand,
+  { username, password, passwordStdin, target, source }: LoginCommand,
   options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
   if (username === undefined) return undefined;
   if (password !== undefined && !passwordStdin) return credentialsOf(username, password);
-  return credentialsOf(
-    username,
-    process.stdin.isTTY
-      ? await askForPassword(username, target.host, options.signal)
-      : await readPassword(options),
-  );
+  const ask = (input?: NodeJS.ReadStream) => askForPassword(username, target.host, options.signal, input);
+  if (source === "-") return credentialsOf(username, await askAtTerminal(ask));
+  return credentialsOf(username, process.stdin.isTTY ? await ask() : await readPassword(options));
+}
+
+/** Asks the person at the terminal, whatever standard input is. */
+async function askAtTerminal(ask: (input: NodeJS.ReadStream) => Promise<string>): Promise<string> {
+  const { openSync } = await import("node:fs");
+  const { ReadStream } = await import("node:tty");
+  try {
+    using input = Object.assign(new ReadStream(openSync("/dev/tty", "r")), {
+      [Symbol.dispose](this: NodeJS.ReadStream) {
+        this.destroy();
+      },
+    });
+    return await ask(input);
+  } catch (cause) {
+    if (cause instanceof PushError) throw cause;
+    throw new PushError(
+      "PASSWORD_MISSING",
+      "Standard input has the image, and there is no terminal to ask for the password.",
+      {
+        hint: "Set REGISTRY_JWT_TOKEN, use docker login, or push with SKIP_AUTH=1.",
+        cause,
+      },
+    );
+  }
 }
 
 async function readPassword({ signal, onWaiting }: CredentialsOptions): Promise<string> {
@@ -100,11 +123,17 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
   );
 }
 
-async function askForPassword(username: string, host: string, signal: AbortSignal): Promise<string> {
+async function askForPassword(
+  username: string,
+  host: string,
+  signal: AbortSignal,
+  input: NodeJS.ReadStream = process.stdin,
+): Promise<string> {
   // Slow to load, and needed by few.
   const { isCancel, password } = await import("@clack/prompts");
   const answer = await password({
     message: `Password of ${username} at ${host}`,
+    input,
     output: process.stderr,
     // Do not show the length either.
     mask: "",

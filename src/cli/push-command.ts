@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
+import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
-import type { PushOptions } from "../push/options.ts";
+import type { PushOptions, SourceStream } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
@@ -35,7 +36,7 @@ export async function runPush(
   const { reference, digest } = await push({
     ...options,
     target,
-    source: source ?? (await findSource(target)),
+    source: source === "-" ? standardInput() : (source ?? (await findSource(target))),
     login: () =>
       readCredentials(command, {
         environment: env,
@@ -49,6 +50,15 @@ export async function runPush(
     stop,
   });
   stdout.write(`${reference}@${digest}\n`);
+}
+
+function standardInput(): SourceStream {
+  if (process.stdin.isTTY) {
+    throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
+      hint: "Pipe an archive in: podman save my/app:v1 | bun run index.ts - TARGET",
+    });
+  }
+  return { name: "standard input", stream: Bun.stdin.stream() };
 }
 
 /** An archive or folder in the working folder, or else the engine's image of the target's name. */

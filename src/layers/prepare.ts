@@ -16,7 +16,8 @@ import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import type { CompressPool } from "./compress/pool.ts";
 import { type BlobGuard, guardBlob } from "./guard.ts";
-import { damagedLayer, hashBlob, hashUnpacked } from "./hash.ts";
+import { damagedLayer, hashBlob, hashStream } from "./hash.ts";
+import { unpackLayer } from "./unpack.ts";
 import { writeHashed } from "./write-hashed.ts";
 
 const WRITE_BYTES = 1024 * 1024;
@@ -148,7 +149,7 @@ async function verifyByUnpacking(
   const digest = await hashBlob(content, signal, onProgress).catch((cause: unknown) => {
     throw fileError(cause, `read the layer "${name}"`);
   });
-  const unpacked = await hashUnpacked(content, compression, name, signal);
+  const unpacked = await hashStream(unpackLayer(content, compression, name, signal));
   if (asDiffId(unpacked) !== diffId) throw damagedLayer(name, diffId, unpacked);
   const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size: content.size };
   return { blob: { descriptor, content }, origin: "source" };

@@ -1,32 +1,22 @@
 import { imagesOf, sizeOf } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
 import { formatReference } from "../oci/reference.ts";
-import { openSource, type Source } from "../source/open.ts";
+import { type OpenedSource, openSource, type Source, type SourceChoice } from "../source/open.ts";
 import type { Job } from "./job.ts";
 
-/** Opens the source. The job disposes of it. Throws what `openSource` throws. */
-export async function openPushed(job: Job): Promise<Source> {
-  const { options, cache, signal, report } = job;
-  const { source, target, engineEnvironment, image, platforms, allPlatforms, choose } = options;
-  let unpacked: number | undefined;
-  const reading = { type: "reading", how: "unpack", name: source } as const;
-  const opened = await openSource({
-    source,
-    image,
-    targets: [formatReference(target)],
-    platforms,
-    allPlatforms,
-    choose,
-    temporaryDirectory: cache.directory,
-    engineEnvironment,
-    signal,
-    onUnpacking(doneBytes, totalBytes) {
-      unpacked = totalBytes;
-      report({ ...reading, doneBytes, totalBytes, isDone: false });
-    },
-  });
-  if (unpacked !== undefined) report({ ...reading, doneBytes: unpacked, totalBytes: unpacked, isDone: true });
-  return job.use(opened);
+/** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
+export async function openPushed(job: Job): Promise<OpenedSource> {
+  const { options, signal } = job;
+  const { source, engineEnvironment } = options;
+  const opened = job.use(await openSource({ ...choiceOf(job), source, engineEnvironment, signal }));
+  if (opened.access !== "stream") reportSource(opened, job);
+  return opened;
+}
+
+/** Says what is wanted of a source that holds several images or platforms. */
+export function choiceOf({ options }: Job): SourceChoice {
+  const { target, image, platforms, allPlatforms, choose } = options;
+  return { image, targets: [formatReference(target)], platforms, allPlatforms, choose };
 }
 
 /** Reports the source's origin, names and size. */

@@ -6,6 +6,9 @@ import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
+import type { SourceStream } from "../source/open.ts";
+
+export type { SourceStream };
 
 /** Credentials, and where they come from. */
 export type PushLogin = {
@@ -16,8 +19,8 @@ export type PushLogin = {
 
 /** The options of a push. A push reads no standard input and no other variables. */
 export type PushOptions = {
-  /** The path of an archive or a folder, or an image of the engine: `my/app:v1`. */
-  readonly source: string;
+  /** The path of an archive or a folder, an image of the engine such as `my/app:v1`, or an archive that comes as a stream. */
+  readonly source: string | SourceStream;
   /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. */
   readonly target: string | Reference;
   /** Credentials, or a function that returns them. Undefined for an anonymous push. */

@@ -9,7 +9,7 @@ import { readTagged } from "../registry/read-tagged.ts";
 import type { Engine, EngineImage } from "../source/engine/docker.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
-import type { Source, StreamSource } from "../source/open.ts";
+import type { OpenedSource, StreamSource } from "../source/open.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { callOf, type Job } from "./job.ts";
 import type { Pushed } from "./publish.ts";
@@ -27,7 +27,7 @@ const MAX_PUSHES = 5;
  * save, and brings the whole of an index with its attestations. Undefined: the image has to be saved. Throws what the
  * registry refused.
  */
-export async function passOn(source: Source, target: Target, job: Job): Promise<Pushed | undefined> {
+export async function passOn(source: OpenedSource, target: Target, job: Job): Promise<Pushed | undefined> {
   if (source.access !== "once") return undefined;
   const { image, engine } = source;
   if (!image.isContainerd)
@@ -46,6 +46,9 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   const { image } = source;
   if ((await findCachedDocument(job.cache, image.id)) !== undefined)
     return saves(job, "an earlier push has saved it.");
+  const { image: named, platforms, forceCompression } = job.options;
+  if (named !== undefined || platforms.length > 0 || forceCompression)
+    return saves(job, "only a part of it is pushed, or it is compressed again.");
   const { tag } = job.options.target;
   const [isNear, tagged] = await job.all([
     isEngineNear(source.engine),

@@ -90,7 +90,14 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
         ? Promise.resolve(undefined)
         : resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest)),
     knownImages: () => {
-      known ??= readKnownImages(target.at, cacheFrom, compression.kind, callOf(job));
+      known ??= readKnownImages(target.at, cacheFrom, compression.kind, callOf(job), (image, reason) =>
+        job.report({
+          type: "notice",
+          code: "CACHE_FROM_MISSING",
+          image: `${image.repository}:${image.tag}`,
+          reason,
+        }),
+      );
       return known;
     },
   };
@@ -278,6 +285,8 @@ async function settleReady(
   job: Job,
 ): Promise<Step> {
   const { descriptor } = ready.blob;
+  // A stream's blobs are on their way before they are planned.
+  if (target.brought.has(descriptor.digest)) return { step: "send", ready };
   const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
   return found?.sizeBytes === descriptor.size
     ? { step: "present", descriptor }

@@ -4,6 +4,7 @@ import type { Descriptor } from "../oci/descriptor.ts";
 import { type EnsureOptions, ensureBlob, mayBeWrongContent } from "../registry/upload/ensure.ts";
 import { outgoingBlob } from "../registry/upload/outgoing.ts";
 import type { BlobTitle } from "../report/events.ts";
+import type { Source } from "../source/open.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { Brought, Target } from "./target.ts";
 
@@ -84,8 +85,13 @@ export function present(descriptor: Descriptor, name: BlobTitle, job: Job, from?
 }
 
 /** Tells whether an upload failed because the cached blob is damaged or unreadable. */
-export async function isDamaged(error: unknown, { blob, origin }: ReadyBlob, job: Job): Promise<boolean> {
-  if (origin === "source") return false;
+export async function isDamaged(
+  error: unknown,
+  { blob, origin }: ReadyBlob,
+  source: Source,
+  job: Job,
+): Promise<boolean> {
+  if (origin === "source" && !(source.access === "any" && source.again)) return false;
   if (mayBeWrongContent(error)) return !(await isIntact(blob, job.signal));
   return error instanceof PushError && (error.code === "CONTENT_MISMATCH" || error.code === "FILE_FAILED");
 }

@@ -58,6 +58,8 @@ export type Notice =
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
   /** The registry does not take the source's manifest as it is. It gets another one, with the same blobs. */
   | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly error: unknown }
+  /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */
+  | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
   /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }
@@ -95,10 +97,10 @@ export type PushEvent =
       /** The source has names, and the target's is not among them. */
       readonly isNamedOtherwise: boolean;
     }
-  /** An archive is unpacked, or an engine saves its image. */
+  /** An archive is unpacked or read as it comes, or an engine saves its image. */
   | {
       readonly type: "reading";
-      readonly how: "unpack" | "save";
+      readonly how: "unpack" | "read" | "save";
       readonly name: string;
       readonly doneBytes: number;
       /** Undefined if unknown. */

@@ -8,7 +8,9 @@ import { describeNotice, isDetail } from "./notices.ts";
 /** How often progress is printed. */
 const INTERVAL_MS = { terminal: 2_000, log: 10_000 };
 
-type Work = "saving" | "unpacking" | "compressing" | "verifying" | "uploading";
+type Work = (typeof READING)["unpack" | "read" | "save"] | "compressing" | "verifying" | "uploading";
+
+const READING = { unpack: "unpacking", read: "reading", save: "saving" } as const;
 
 type RunningWork = {
   readonly title: string;
@@ -67,7 +69,7 @@ function noteWork(running: Map<BlobId, RunningWork>, event: PushEvent): number |
 function workOf(event: PushEvent): (Omit<RunningWork, "startedMs"> & { readonly id: BlobId }) | undefined {
   if (event.type === "reading" && !event.isDone) {
     const { how, name, doneBytes, totalBytes } = event;
-    return { id: how, title: name, work: how === "save" ? "saving" : "unpacking", doneBytes, totalBytes };
+    return { id: how, title: name, work: READING[how], doneBytes, totalBytes };
   }
   if (event.type !== "blob") return undefined;
   if (event.state !== "compressing" && event.state !== "verifying" && event.state !== "uploading")
@@ -136,8 +138,13 @@ function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {
   const facts =
     kind === "engine"
       ? ["image of the Docker engine", age && `built ${age}`]
-      : [kind, sizeBytes !== undefined && formatBytes(sizeBytes), age && `written ${age}`];
-  return `${name} (${facts.filter(Boolean).join(", ")})`;
+      : [
+          kind !== "stream" && kind,
+          sizeBytes !== undefined && formatBytes(sizeBytes),
+          age && `written ${age}`,
+        ];
+  const known = facts.filter(Boolean);
+  return known.length === 0 ? name : `${name} (${known.join(", ")})`;
 }
 
 function describeRead(
@@ -145,7 +152,8 @@ function describeRead(
   elapsedMs: number,
 ): string {
   const rate = `(${formatRate(doneBytes, elapsedMs)})`;
-  return how === "save" ? `saved from the engine, ${formatBytes(doneBytes)} ${rate}` : `unpacked ${rate}`;
+  if (how === "unpack") return `unpacked ${rate}`;
+  return `${how === "save" ? "saved from the engine" : "read"}, ${formatBytes(doneBytes)} ${rate}`;
 }
 
 function describeBlob(event: Extract<PushEvent, { type: "blob" }>, elapsedMs: number): string[] {

@@ -1,7 +1,8 @@
+import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
 import type { Content } from "../oci/content.ts";
-import type { ImageOrigin } from "../oci/image.ts";
+import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import { type Attached, attachedTo } from "./attached.ts";
 import {
@@ -12,17 +13,33 @@ import {
   saveEngineImage,
 } from "./engine/docker.ts";
 import { openArchiveFiles } from "./files/archive.ts";
-import { lacks } from "./files/content.ts";
+import { lacks, type Missing } from "./files/content.ts";
 import { openFolderFiles } from "./files/folder.ts";
 import type { ImageFiles } from "./files/image-files.ts";
-import { decompressArchive, type UnpackOptions } from "./files/outer-compression.ts";
+import type { Referrer } from "./files/oci-layout.ts";
 import { listImages } from "./list-images.ts";
 import { type ImageChoice, selectImage } from "./select-image.ts";
 import { type PlatformChoice, selectPlatform } from "./select-platform.ts";
 import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
 
+/** Files are opened when they are read. */
+const NOTHING_TO_CLOSE: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} };
+
+const READ_BYTES = 1024 * 1024;
+
 /** An opened source, until it is disposed of. `access` says how to read it. */
 export type Source = AsyncDisposable & (StoredSource | StreamSource);
+
+/** What a source is before it is read. */
+export type OpenedSource = AsyncDisposable & (StoredSource | StreamSource | ArchiveSource);
+
+/** An archive that comes as a stream, in the stream's own order. */
+export type ArchiveSource = {
+  readonly access: "stream";
+  readonly origin: ImageOrigin;
+  /** Reads it, once. @param onProgress told how many bytes have come, and how many are to come if that is known */
+  read(onProgress: (doneBytes: number, totalBytes?: number) => void): AsyncIterable<Uint8Array<ArrayBuffer>>;
+};
 
 /** Content in files. It can be read in any order, and again. */
 export type StoredSource = {
@@ -35,6 +52,8 @@ export type StoredSource = {
   readonly leftOut: LeftOut | undefined;
   /** Signatures, SBOMs and the like about it. */
   readonly referrers: readonly Attached[];
+  /** Reads content that was damaged in the cache again. Undefined if it does not come from there. */
+  readonly again?: (() => Promise<unknown>) | undefined;
 };
 
 /** An image that comes as a stream, in the stream's own order, while an engine saves it. */
@@ -43,6 +62,8 @@ export type StreamSource = {
   readonly origin: ImageOrigin;
   readonly image: EngineImage;
   readonly engine: Engine;
+  /** Has the engine save the image. Throws `ENGINE_FAILED`. */
+  save(): AsyncIterable<Uint8Array<ArrayBuffer>>;
   /**
    * Has the engine save the image. Each call is one more save. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
    *
@@ -54,17 +75,21 @@ export type StreamSource = {
 /** Says what is to be pushed of a source that holds several images or platforms. */
 export type SourceChoice = ImageChoice & PlatformChoice;
 
-export type SourceOptions = UnpackOptions &
-  SourceChoice & {
-    /** A path, or an image's name in the engine. */
-    readonly source: string;
-    /** Environment variables of the docker command. */
-    readonly engineEnvironment: Environment;
-  };
+export type SourceOptions = SourceChoice & {
+  /** A path, an image's name in the engine, or a stream. */
+  readonly source: string | SourceStream;
+  /** Environment variables of the docker command. */
+  readonly engineEnvironment: Environment;
+  readonly signal: AbortSignal;
+};
+
+/** An archive that another program writes. */
+export type SourceStream = { readonly name: string; readonly stream: AsyncIterable<Uint8Array> };
 
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
-export async function openSource(options: SourceOptions): Promise<Source> {
+export async function openSource(options: SourceOptions): Promise<OpenedSource> {
   const { source } = options;
+  if (typeof source !== "string") return openStream(source);
   const found = await describePath(source);
   if (found !== undefined) return openPath(found, options);
   if (/^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/.test(source)) {
@@ -83,25 +108,55 @@ async function describePath(path: string): Promise<ImageOrigin | undefined> {
     throw fileError(cause, `read "${path}"`);
   });
   if (found === undefined) return undefined;
-  if (found.isDirectory()) return { kind: "folder", name: path, date: found.mtime, sizeBytes: undefined };
-  if (found.isFile()) return { kind: "archive", name: path, date: found.mtime, sizeBytes: found.size };
-  throw new PushError("FILE_FAILED", `Cannot read "${path}": it is not a regular file.`, {
-    hint: "An archive is read in place, which a pipe does not allow: write it to a file first.",
-  });
+  const origin = { name: path, date: found.mtime, sizeBytes: undefined };
+  if (found.isDirectory()) return { ...origin, kind: "folder" };
+  if (found.isFile()) return { ...origin, kind: "archive", sizeBytes: found.size };
+  if (found.isFIFO() || found.isCharacterDevice()) return { ...origin, kind: "stream", date: undefined };
+  throw new PushError("FILE_FAILED", `Cannot read "${path}": it is neither a file nor a folder nor a pipe.`);
 }
 
-async function openPath(origin: ImageOrigin, options: SourceOptions): Promise<Source> {
+async function openPath(origin: ImageOrigin, options: SourceOptions): Promise<OpenedSource> {
   const { kind, name: path } = origin;
   const title = `${kind} "${path}"`;
-  await using resources = new AsyncDisposableStack();
-  const unpacked = resources.use(kind === "archive" ? await decompressArchive(path, options) : undefined);
-  const files =
-    kind === "archive"
-      ? await openArchiveFiles(unpacked?.path ?? path, title)
-      : await openFolderFiles(path, title);
-  const source = await openFiles(files, origin, options);
-  const owned = resources.move();
-  return { ...source, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  if (kind === "folder") return openFiles(await openFolderFiles(path, title), origin, options);
+  if (kind === "archive") {
+    const compression = await detectCompression(Bun.file(path)).catch((cause: unknown) => {
+      throw fileError(cause, `read "${path}"`);
+    });
+    if (compression === "none") return openFiles(await openArchiveFiles(path, title), origin, options);
+  }
+  return {
+    access: "stream",
+    origin,
+    async *read(onProgress) {
+      const file = createReadStream(path, { signal: options.signal, highWaterMark: READ_BYTES });
+      try {
+        for await (const piece of file) {
+          onProgress(file.bytesRead, origin.sizeBytes);
+          yield piece;
+        }
+      } catch (cause) {
+        throw fileError(cause, `read "${path}"`);
+      }
+    },
+    ...NOTHING_TO_CLOSE,
+  };
+}
+
+function openStream({ name, stream }: SourceStream): OpenedSource {
+  return {
+    access: "stream",
+    origin: { kind: "stream", name, date: undefined, sizeBytes: undefined },
+    async *read(onProgress) {
+      let doneBytes = 0;
+      for await (const piece of stream) {
+        doneBytes += piece.length;
+        onProgress(doneBytes);
+        yield new Uint8Array(piece.buffer as ArrayBuffer, piece.byteOffset, piece.length);
+      }
+    },
+    ...NOTHING_TO_CLOSE,
+  };
 }
 
 /** Opens what is to be pushed of an archive or folder. Throws what selecting and reading throws. */
@@ -109,20 +164,36 @@ export async function openFiles(
   files: ImageFiles,
   origin: ImageOrigin,
   choice: SourceChoice,
-): Promise<StoredSource> {
+): Promise<StoredSource & AsyncDisposable> {
   const { title } = files;
   const { candidates, referrers } = await listImages(files);
   const candidate = await selectImage(candidates, choice, title);
-  const whole = await candidate.read();
+  return openContent(await candidate.read(), { title, origin, names: candidate.names, referrers }, choice);
+}
+
+/** What is known of content beside its manifest. */
+export type About = Pick<StoredSource, "origin" | "names"> & {
+  /** For messages. */
+  readonly title: string;
+  readonly referrers: readonly Referrer[];
+};
+
+/** Opens what is to be pushed of content. Throws what selecting platforms throws, and `IMAGE_INVALID` for missing parts. */
+export async function openContent(
+  whole: Content | Missing,
+  { title, origin, names, referrers }: About,
+  choice: PlatformChoice,
+): Promise<StoredSource & AsyncDisposable> {
   if (whole.kind === "missing") throw lacks(title, whole);
   const { content, leftOut } = selectPlatform(whole, choice, title);
   return {
     access: "any",
     origin,
     content,
-    names: candidate.names,
+    names,
     leftOut,
     referrers: await attachedTo(content, referrers),
+    ...NOTHING_TO_CLOSE,
   };
 }
 
@@ -137,6 +208,7 @@ async function openEngineImage(
     origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
     image,
     engine,
+    save: () => saveEngineImage(image, name, engine),
     read: (onProgress) =>
       readSavedStream(
         countBytes(saveEngineImage(image, name, engine), onProgress),
@@ -144,7 +216,7 @@ async function openEngineImage(
         image,
       ),
     // A save ends with its reader, or with the signal.
-    [Symbol.asyncDispose]: async () => {},
+    ...NOTHING_TO_CLOSE,
   };
 }
 

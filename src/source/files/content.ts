@@ -52,6 +52,8 @@ export type ContentReader = {
 export function contentReader(files: ImageFiles): ContentReader {
   const { title } = files;
   const seen = new Map<Digest, Promise<Content | Missing>>();
+  /** The entries of indexes with those below them. The same one may be listed many times. */
+  const listedBy = new Map<Digest, number>();
   let documentsBytes = 0;
 
   function read(digest: Digest, mediaType: string | undefined, depth: number): Promise<Content | Missing> {
@@ -59,9 +61,9 @@ export function contentReader(files: ImageFiles): ContentReader {
       throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes go too deep.`);
     const known = seen.get(digest);
     if (known !== undefined) return known;
+    if (seen.size === MAX_DOCUMENTS) throw tooMuch(title);
     const content = readNew(digest, mediaType, depth);
     seen.set(digest, content);
-    if (seen.size > MAX_DOCUMENTS) throw tooMuch(title);
     return content;
   }
 
@@ -87,11 +89,15 @@ export function contentReader(files: ImageFiles): ContentReader {
 
   async function readIndex(manifest: Index["manifest"], name: string, depth: number): Promise<Index> {
     const children: Index["children"][number][] = [];
+    let listed = 0;
     // One after the other: a hostile index must not open all its files at once.
     for (const entry of parseIndex(manifest.bytes, name)) {
       const content = await read(entry.digest, entry.mediaType, depth + 1);
       children.push({ entry, content: content.kind === "missing" ? undefined : content });
+      listed += 1 + (listedBy.get(entry.digest) ?? 0);
+      if (listed > MAX_DOCUMENTS) throw tooMuch(title);
     }
+    listedBy.set(manifest.digest, listed);
     return { kind: "index", manifest, children };
   }
 
