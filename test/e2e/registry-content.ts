@@ -17,6 +17,7 @@ const DESCRIPTOR = v.looseObject({
   size: v.number(),
   annotations: ANNOTATIONS,
   urls: v.optional(v.array(v.string())),
+  platform: v.optional(v.looseObject({ os: v.string(), architecture: v.string() })),
 });
 const INDEX = v.looseObject({ manifests: v.array(DESCRIPTOR), annotations: ANNOTATIONS });
 const MANIFEST = v.looseObject({
@@ -32,7 +33,10 @@ export type RegistryContent = {
   readonly mediaType: string;
   readonly annotations: Readonly<Record<string, string>>;
   /** Of an index, in its order. */
-  readonly children: readonly (RegistryContent & { readonly isAttestation: boolean })[];
+  readonly children: readonly (RegistryContent & {
+    readonly architecture: string | undefined;
+    readonly isAttestation: boolean;
+  })[];
   /** Of a manifest. */
   readonly config: string | undefined;
   readonly layers: readonly {
@@ -58,6 +62,7 @@ export async function readContent(reference: string): Promise<RegistryContent> {
     const { manifests, annotations } = v.parse(INDEX, json);
     const children = manifests.map(async (child) => ({
       ...(await readContent(`${host}/${repository}@${child.digest}`)),
+      architecture: child.platform?.architecture,
       isAttestation: child.annotations?.["vnd.docker.reference.type"] === "attestation-manifest",
     }));
     return {

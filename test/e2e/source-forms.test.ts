@@ -29,6 +29,9 @@ const isWriting = Boolean(process.env["CHUNKPUSH_WRITE_TABLE"]);
 const lab = findLab();
 const hasParts = requireParts("dockerd", "docker-registry", "mount", "podman", "skopeo", "zstd");
 
+/** This machine's, as Go calls it. */
+const ARCHITECTURE = process.arch === "x64" ? "amd64" : process.arch;
+
 type Hosts = { readonly ours: string; readonly own: string; readonly strict: string };
 
 type Outcome = {
@@ -215,7 +218,8 @@ async function pullEverywhere(
   reference: string,
   content: RegistryContent,
 ): Promise<Record<string, boolean>> {
-  const image = content.children[0] ?? content;
+  const own = content.children.find(({ architecture }) => architecture === ARCHITECTURE);
+  const image = own ?? content;
   const isZstd = image.layers.some(({ mediaType }) => mediaType.endsWith("zstd"));
   const isDockerLike = async (
     engine: { docker(...args: string[]): Promise<string> },
