@@ -63,14 +63,12 @@ async function bringLayer(
 ): Promise<Brought> {
   const step = await begun;
   if (step.step === "done") return step.brought;
-  const made =
+  const ready =
     step.step === "send"
-      ? step
+      ? step.ready
       : saves === undefined
-        ? { ready: await makeStored(layer, job) }
+        ? await makeStored(layer, job)
         : await makeStreamed(saves, layer);
-  if ("there" in made) return made.there;
-  const { ready } = made;
   try {
     return await bringReady(ready, layer, plan.target, job, step.step === "send" ? step : {});
   } catch (error) {
@@ -104,7 +102,7 @@ async function bringOther(
 async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<ReadyBlob> {
   const layer = plan.layers.find((each) => each === blob);
   if (layer !== undefined) return remake(layer, saves, plan, job);
-  const config = blob.stored ?? (await findConfig(plan.layers, plan)) ?? (await (saves as Saves).config);
+  const config = blob.stored ?? (await findConfig(plan.layers, plan, job)) ?? (await (saves as Saves).config);
   return { blob: config, origin: "source" };
 }
 

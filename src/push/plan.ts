@@ -4,16 +4,14 @@ import { unpackLayer } from "../layers/unpack.ts";
 import { type Artifact, type Content, type Index, identityOf, type StoredBlob } from "../oci/content.ts";
 import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
-import type { Image, Layer } from "../oci/image.ts";
-import type { LeftOut } from "../oci/image-index.ts";
+import { type Image, type Layer, parseImageConfig } from "../oci/image.ts";
 import { askForBlob } from "../registry/find-blob.ts";
 import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
 import type { BlobTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
-import { type ResolvedImage, resolveImage } from "../source/resolve-image.ts";
-import type { Source, StreamSource } from "../source/source.ts";
+import type { Source, StoredSource, StreamSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
-import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
+import { findCachedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { BringOptions } from "./send.ts";
 import type { Target } from "./target.ts";
@@ -69,8 +67,6 @@ export type Plan = {
   readonly layers: readonly PlannedLayer[];
   /** The distinct configs and blobs of artifacts. */
   readonly others: readonly PlannedBlob[];
-  /** An engine's image, resolved from cached documents. */
-  readonly resolved: Promise<ResolvedImage | undefined>;
   /**
    * The images of `cacheFrom`, read when a layer is missing in the cache. No other image is believed: its manifest may pair
    * a diffID with any blob.
@@ -85,10 +81,6 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
   const context = {
     source,
     target,
-    resolved:
-      source.access === "any"
-        ? Promise.resolve(undefined)
-        : resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest)),
     knownImages: () => {
       known ??= readKnownImages(target.at, cacheFrom, compression.kind, callOf(job), (image, reason) =>
         job.report({
@@ -101,8 +93,7 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
       return known;
     },
   };
-  // A failure to resolve the image shows at its blobs.
-  reportLeftOut(source, context.resolved, job).catch(() => undefined);
+  if (source.access === "any") reportLeftOut(source, job);
   const blobs = { layers: new Map<string, PlannedLayer>(), others: new Map<string, PlannedBlob>() };
   const root =
     source.access === "any"
@@ -191,28 +182,16 @@ function planSaved(source: StreamSource, blobs: Blobs, context: Context, job: Jo
   return { kind: "image", image: undefined, order, config };
 }
 
-async function reportLeftOut(source: Source, resolved: Plan["resolved"], job: Job): Promise<void> {
-  if (source.access === "any") {
-    const { content, leftOut } = source;
-    return reportReduced(leftOut, content.kind === "image" ? content.platform : undefined, job);
-  }
-  const image = await resolved;
-  reportReduced(image?.leftOut, image?.config.platform, job);
-}
-
 /** Reports the index entries that are not pushed. */
-export function reportReduced(
-  leftOut: LeftOut | undefined,
-  platform: string | undefined,
-  { report }: Job,
-): void {
+function reportLeftOut({ content, leftOut }: StoredSource, { report }: Job): void {
+  const platform = content.kind === "image" ? content.platform : undefined;
   if (leftOut !== undefined) report({ type: "notice", code: "INDEX_REDUCED", platform, ...leftOut });
 }
 
 /** The ID of an engine's config, whose digest may be known late. */
 const CONFIG_ID = "config";
 
-type Context = Pick<Plan, "source" | "target" | "resolved" | "knownImages">;
+type Context = Pick<Plan, "source" | "target" | "knownImages">;
 
 function track<T extends object>(blob: T, settled: Promise<Step>) {
   // May reject before it is awaited. That must not count as unhandled.
@@ -254,7 +233,7 @@ async function settleLayer(part: Part, context: Context, job: Job): Promise<Step
     const ready = readyAsClaimed(layer, job.signal);
     return ready === undefined ? { step: "make" } : settleReady(ready, part, context, job);
   }
-  const cached = await findCached(diffId, context, job);
+  const cached = await findCachedLayer(job.cache, diffId, job.pool?.form);
   if (cached !== undefined) {
     reportBlob(job, part, cachedState(cached));
     return settleReady(readyFromCache(cached, part.title, job.signal), part, context, job);
@@ -267,19 +246,6 @@ async function settleLayer(part: Part, context: Context, job: Job): Promise<Step
 
 export function cachedState({ descriptor: { size } }: RegistryBlob) {
   return { state: "ready", how: "cached", totalBytes: size, sizeBytes: size } as const;
-}
-
-/** Finds a layer in the cache, in the engine's form or compressed by an earlier push. */
-export async function findCached(
-  diffId: DiffId,
-  { source, resolved }: Pick<Plan, "source" | "resolved">,
-  { cache, pool }: Job,
-): Promise<RegistryBlob | undefined> {
-  const { layers } = (await resolved) ?? {};
-  const place = source.access === "once" ? source.image.diffIds.indexOf(diffId) : -1;
-  const entry = layers?.[place];
-  const packed = entry && (await findPackedLayer(cache, entry.digest, pool !== undefined));
-  return packed ?? findCachedLayer(cache, diffId, pool?.form);
 }
 
 async function settleReady(
@@ -312,7 +278,7 @@ async function settleKnown(
 }
 
 async function settleConfig(layers: readonly PlannedLayer[], context: Context, job: Job): Promise<Step> {
-  const blob = await findConfig(layers, context);
+  const blob = await findConfig(layers, context, job);
   if (blob === undefined) return { step: "make" };
   const ready = { blob, origin: "source" } as const;
   return settleReady(ready, configName(blob), context, job);
@@ -326,17 +292,25 @@ export function configName({ descriptor }: Pick<RegistryBlob, "descriptor">): Bl
 /** Returns the config of an engine's image, or undefined if only the saved archive has it. */
 export async function findConfig(
   layers: readonly PlannedLayer[],
-  { source, resolved, knownImages }: Pick<Plan, "source" | "resolved" | "knownImages">,
+  { source, knownImages }: Pick<Plan, "source" | "knownImages">,
+  job: Job,
 ): Promise<RegistryBlob | undefined> {
   if (source.access === "any") return undefined;
-  const config = (await resolved)?.config;
-  if (config !== undefined) return config.blob;
+  const saved = await findSavedConfig(source.image, job);
+  if (saved !== undefined) return saved;
   const steps = await Promise.all(layers.map(({ settled }) => settled));
   if (steps.some(({ step }) => step === "make")) return undefined;
-  // An engine's ID of an image may be the digest of a config or manifest that the registry has.
+  // The ID of an engine's image is the digest of its config, which the registry may have.
   const { id } = source.image;
-  const image = (await knownImages()).find(({ digest, config }) =>
-    [digest, config.descriptor.digest].includes(id),
-  );
-  return image?.config;
+  return (await knownImages()).find(({ config }) => config.descriptor.digest === id)?.config;
+}
+
+/** Returns the config of an engine's image that an earlier push has left in the cache. */
+export async function findSavedConfig(
+  { id, diffIds }: StreamSource["image"],
+  { cache }: Job,
+): Promise<RegistryBlob | undefined> {
+  const bytes = await findCachedDocument(cache, id);
+  const config = bytes && parseImageConfig(bytes, id);
+  return config?.diffIds.join() === diffIds.join() ? config.blob : undefined;
 }
