@@ -5,8 +5,9 @@ import { dropCachedLayer } from "../store/layers.ts";
 import { callOf, type Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
-import { configName, findConfig, type Plan, type PlannedBlob, type PlannedLayer, type Step } from "./plan.ts";
+import type { Plan, PlannedBlob, PlannedLayer } from "./plan.ts";
 import { bringReady, isDamaged, present, sendReady } from "./send.ts";
+import { configName, findConfig, type Step } from "./settle.ts";
 import type { Brought } from "./target.ts";
 
 /** Configs and attestations are smaller. */

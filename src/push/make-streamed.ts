@@ -7,8 +7,9 @@ import { storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";
 import { dropCachedLayer, findCachedLayer } from "../store/layers.ts";
 import { type Job, reportBlob } from "./job.ts";
-import { cachedState, findSavedConfig, type Plan, type PlannedLayer } from "./plan.ts";
+import type { Plan, PlannedLayer } from "./plan.ts";
 import { readSave, type WantedLayers } from "./read-save.ts";
+import { cachedState, findSavedConfig } from "./settle.ts";
 
 /** The engine's saves of one image: one at a time, usually only one. */
 export type Saves = {

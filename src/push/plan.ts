@@ -1,31 +1,15 @@
 import { guardBlob } from "../layers/guard.ts";
-import { type ReadyBlob, readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
 import { unpackLayer } from "../layers/unpack.ts";
 import { type Artifact, type Content, type Index, identityOf, type StoredBlob } from "../oci/content.ts";
-import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
-import { type Image, type Layer, parseImageConfig } from "../oci/image.ts";
-import { askForBlob } from "../registry/find-blob.ts";
+import type { Image, Layer } from "../oci/image.ts";
 import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
 import type { BlobTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
 import type { Source, StoredSource, StreamSource } from "../source/source.ts";
-import { findCachedDocument } from "../store/documents.ts";
-import { findCachedLayer } from "../store/layers.ts";
-import { callOf, type Job, reportBlob } from "./job.ts";
-import type { BringOptions } from "./send.ts";
+import { callOf, type Job } from "./job.ts";
+import { CONFIG_ID, type Context, type Step, settleConfig, settleLayer, settleReady } from "./settle.ts";
 import type { Target } from "./target.ts";
-
-/** The action that is planned for a blob. */
-export type Step =
-  /** Nothing: the repository has it. */
-  | { readonly step: "present"; readonly descriptor: Descriptor }
-  /** Mount it from another repository of the registry. If that fails, make it. */
-  | { readonly step: "mount"; readonly descriptor: Descriptor; readonly from: string }
-  /** It is ready, and the registry lacks it. */
-  | ({ readonly step: "send"; readonly ready: ReadyBlob } & Pick<BringOptions, "answer">)
-  /** It has to be compressed, verified, or read from a stream first. */
-  | { readonly step: "make" };
 
 /** A blob of what is pushed. Its entry settles when the cache and the registry have answered. */
 export type PlannedBlob = BlobTitle & {
@@ -56,7 +40,7 @@ export type PlannedContent =
   | { readonly kind: "index"; readonly index: Index; readonly children: readonly PlannedContent[] };
 
 /** Content about other content, which goes up where that is published as it was. */
-export type PlannedAttached = Omit<Attached, "content"> & { readonly planned: PlannedContent };
+type PlannedAttached = Omit<Attached, "content"> & { readonly planned: PlannedContent };
 
 export type Plan = {
   readonly source: Source;
@@ -188,11 +172,6 @@ function reportLeftOut({ content, leftOut }: StoredSource, { report }: Job): voi
   if (leftOut !== undefined) report({ type: "notice", code: "INDEX_REDUCED", platform, ...leftOut });
 }
 
-/** The ID of an engine's config, whose digest may be known late. */
-const CONFIG_ID = "config";
-
-type Context = Pick<Plan, "source" | "target" | "knownImages">;
-
 function track<T extends object>(blob: T, settled: Promise<Step>) {
   // May reject before it is awaited. That must not count as unhandled.
   settled.catch(() => undefined);
@@ -225,92 +204,4 @@ function planStored(
   const planned = others.get(id) ?? track({ ...name, stored: blob }, settleReady(ready, name, context, job));
   others.set(id, planned);
   return planned;
-}
-
-async function settleLayer(part: Part, context: Context, job: Job): Promise<Step> {
-  const { layer, diffId } = part;
-  if (layer !== undefined && (layer.compression !== "none" || job.pool === undefined)) {
-    const ready = readyAsClaimed(layer, job.signal);
-    return ready === undefined ? { step: "make" } : settleReady(ready, part, context, job);
-  }
-  const cached = await findCachedLayer(job.cache, diffId, job.pool?.form);
-  if (cached !== undefined) {
-    reportBlob(job, part, cachedState(cached));
-    return settleReady(readyFromCache(cached, part.title, job.signal), part, context, job);
-  }
-  const image = (await context.knownImages()).find(({ layers }) => layers.has(diffId));
-  const descriptor = image?.layers.get(diffId);
-  if (image === undefined || descriptor === undefined) return { step: "make" };
-  return (await settleKnown(descriptor, image.repository, part, context, job)) ?? { step: "make" };
-}
-
-export function cachedState({ descriptor: { size } }: RegistryBlob) {
-  return { state: "ready", how: "cached", totalBytes: size, sizeBytes: size } as const;
-}
-
-async function settleReady(
-  ready: ReadyBlob,
-  { title }: BlobTitle,
-  { target }: Context,
-  job: Job,
-): Promise<Step> {
-  const { descriptor } = ready.blob;
-  // A stream's blobs are on their way before they are planned.
-  if (target.brought.has(descriptor.digest)) return { step: "send", ready };
-  const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
-  return found?.sizeBytes === descriptor.size
-    ? { step: "present", descriptor }
-    : { step: "send", ready, answer: { found } };
-}
-
-/** Finds a known layer in the target, or says where to mount it from. Undefined if there is no such place. */
-async function settleKnown(
-  descriptor: Descriptor,
-  from: string,
-  { title }: BlobTitle,
-  { target }: Context,
-  job: Job,
-): Promise<Step | undefined> {
-  // Registries may report a wrong size for mounted blobs. Only the status counts.
-  const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
-  if (found !== undefined) return { step: "present", descriptor };
-  return from === target.at.name ? undefined : { step: "mount", descriptor, from };
-}
-
-async function settleConfig(layers: readonly PlannedLayer[], context: Context, job: Job): Promise<Step> {
-  const blob = await findConfig(layers, context, job);
-  if (blob === undefined) return { step: "make" };
-  const ready = { blob, origin: "source" } as const;
-  return settleReady(ready, configName(blob), context, job);
-}
-
-/** Names the config of an engine's image, once it is known. */
-export function configName({ descriptor }: Pick<RegistryBlob, "descriptor">): BlobTitle {
-  return { id: CONFIG_ID, title: `config ${shortDigest(descriptor.digest)}` };
-}
-
-/** Returns the config of an engine's image, or undefined if only the saved archive has it. */
-export async function findConfig(
-  layers: readonly PlannedLayer[],
-  { source, knownImages }: Pick<Plan, "source" | "knownImages">,
-  job: Job,
-): Promise<RegistryBlob | undefined> {
-  if (source.access === "any") return undefined;
-  const saved = await findSavedConfig(source.image, job);
-  if (saved !== undefined) return saved;
-  const steps = await Promise.all(layers.map(({ settled }) => settled));
-  if (steps.some(({ step }) => step === "make")) return undefined;
-  // The ID of an engine's image is the digest of its config, which the registry may have.
-  const { id } = source.image;
-  return (await knownImages()).find(({ config }) => config.descriptor.digest === id)?.config;
-}
-
-/** Returns the config of an engine's image that an earlier push has left in the cache. */
-export async function findSavedConfig(
-  { id, diffIds }: StreamSource["image"],
-  { cache }: Job,
-): Promise<RegistryBlob | undefined> {
-  const bytes = await findCachedDocument(cache, id);
-  const config = bytes && parseImageConfig(bytes, id);
-  return config?.diffIds.join() === diffIds.join() ? config.blob : undefined;
 }
