@@ -47,7 +47,7 @@ export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
 }
 
 /** A manifest that takes an entry's place in an index. */
-type Replacement = Omit<Manifest, "mediaType"> & { readonly mediaType: string | undefined };
+export type Replacement = Omit<Manifest, "mediaType"> & { readonly mediaType: string | undefined };
 
 /**
  * Creates an index with only those entries that are kept. Everything else in the index stays, and attestations go on
