@@ -68,6 +68,8 @@ export function keepEntries(
     const about = kept.get(entry.annotations?.[ABOUT] ?? "");
     return {
       ...entry,
+      // A copy of the old manifest's bytes.
+      ...(manifest.digest !== entry.digest && { data: undefined }),
       ...(manifest.mediaType && { mediaType: manifest.mediaType }),
       digest: manifest.digest,
       size: manifest.bytes.length,
