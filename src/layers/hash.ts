@@ -1,8 +1,6 @@
 import { PushError } from "../errors.ts";
-import type { Compression } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, digestHasher, shortDigest } from "../oci/digest.ts";
 import { readPieces } from "../oci/read-pieces.ts";
-import { unpackLayer } from "./unpack.ts";
 
 /** Large enough that the overhead of a read call does not matter. */
 const READ_BYTES = 1024 * 1024;
@@ -18,24 +16,21 @@ export async function hashBlob(
   onProgress: (doneBytes: number) => void = () => {},
   hasher = digestHasher(),
 ): Promise<Digest> {
-  let doneBytes = 0;
-  for await (const bytes of readPieces(content, READ_BYTES, signal)) {
-    hasher.update(bytes);
-    doneBytes += bytes.length;
-    onProgress(doneBytes);
-  }
-  return hasher.digest();
+  return hashStream(readPieces(content, READ_BYTES, signal), onProgress, hasher);
 }
 
-/** Computes the digest of decompressed content. Throws as `unpackLayer` does. */
-export async function hashUnpacked(
-  content: Blob,
-  compression: Exclude<Compression, "none">,
-  name: string,
-  signal: AbortSignal,
+/** Computes the digest of bytes as they come. Throws what reading them throws. */
+export async function hashStream(
+  bytes: AsyncIterable<Uint8Array>,
+  onProgress: (doneBytes: number) => void = () => {},
+  hasher = digestHasher(),
 ): Promise<Digest> {
-  const hasher = digestHasher();
-  for await (const bytes of unpackLayer(content, compression, name, signal)) hasher.update(bytes);
+  let doneBytes = 0;
+  for await (const piece of bytes) {
+    hasher.update(piece);
+    doneBytes += piece.length;
+    onProgress(doneBytes);
+  }
   return hasher.digest();
 }
 

@@ -1,4 +1,5 @@
 import { fileError, OTHER_CACHE } from "../errors.ts";
+import type { StoredBlob } from "../oci/content.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { asDiffId, parseDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
@@ -16,19 +17,21 @@ import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import type { CompressPool } from "./compress/pool.ts";
 import { type BlobGuard, guardBlob } from "./guard.ts";
-import { damagedLayer, hashBlob, hashUnpacked } from "./hash.ts";
+import { damagedLayer, hashBlob, hashStream } from "./hash.ts";
+import { unpackLayer } from "./unpack.ts";
 import { writeHashed } from "./write-hashed.ts";
 
 const WRITE_BYTES = 1024 * 1024;
 
 /** A blob that is ready to upload. */
 export type ReadyBlob = {
-  readonly blob: RegistryBlob;
-  /** `cache`: made by an earlier push. `source`: uploaded unchanged. */
-  readonly origin: "compressed" | "cache" | "source";
   /** Set while the content is unverified. */
   readonly guard?: BlobGuard;
-};
+} & (
+  | { readonly origin: "compressed" | "cache"; readonly blob: RegistryBlob }
+  /** `source`: uploaded unchanged. */
+  | { readonly origin: "source"; readonly blob: StoredBlob }
+);
 
 export type PrepareOptions = {
   readonly cache: LayerCache;
@@ -148,7 +151,7 @@ async function verifyByUnpacking(
   const digest = await hashBlob(content, signal, onProgress).catch((cause: unknown) => {
     throw fileError(cause, `read the layer "${name}"`);
   });
-  const unpacked = await hashUnpacked(content, compression, name, signal);
+  const unpacked = await hashStream(unpackLayer(content, compression, name, signal));
   if (asDiffId(unpacked) !== diffId) throw damagedLayer(name, diffId, unpacked);
   const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size: content.size };
   return { blob: { descriptor, content }, origin: "source" };

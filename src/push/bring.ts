@@ -74,9 +74,9 @@ async function bringLayer(
   try {
     return await bringReady(ready, layer, plan.target, job, step.step === "send" ? step : {});
   } catch (error) {
-    if (!(await isDamaged(error, ready, job))) throw error;
+    if (!(await isDamaged(error, ready, plan.source, job))) throw error;
     await dropCachedLayer(job.cache, ready.blob);
-    return sendReady(await remake(layer, saves, job), layer, plan.target, job);
+    return sendReady(await remake(layer, saves, plan, job), layer, plan.target, job);
   }
 }
 
@@ -103,11 +103,18 @@ async function bringOther(
 /** Returns the content of a blob that the registry wrongly reported as present. */
 async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<ReadyBlob> {
   const layer = plan.layers.find((each) => each === blob);
-  if (layer !== undefined) return remake(layer, saves, job);
+  if (layer !== undefined) return remake(layer, saves, plan, job);
   const config = blob.stored ?? (await findConfig(plan.layers, plan)) ?? (await (saves as Saves).config);
   return { blob: config, origin: "source" };
 }
 
-function remake(layer: PlannedLayer, saves: Saves | undefined, job: Job): Promise<ReadyBlob> {
-  return saves === undefined ? remakeStored(layer, job) : remakeStreamed(saves, layer);
+async function remake(
+  layer: PlannedLayer,
+  saves: Saves | undefined,
+  { source }: Plan,
+  job: Job,
+): Promise<ReadyBlob> {
+  if (saves !== undefined) return remakeStreamed(saves, layer);
+  if (source.access === "any") await source.again?.();
+  return remakeStored(layer, job);
 }

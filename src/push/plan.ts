@@ -1,7 +1,7 @@
 import { guardBlob } from "../layers/guard.ts";
 import { type ReadyBlob, readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
 import { unpackLayer } from "../layers/unpack.ts";
-import { type Artifact, type Content, type Index, identityOf } from "../oci/content.ts";
+import { type Artifact, type Content, type Index, identityOf, type StoredBlob } from "../oci/content.ts";
 import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
 import type { Image, Layer } from "../oci/image.ts";
@@ -10,8 +10,8 @@ import { askForBlob } from "../registry/find-blob.ts";
 import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
 import type { BlobTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
-import type { Source, StreamSource } from "../source/open.ts";
 import { type ResolvedImage, resolveImage } from "../source/resolve-image.ts";
+import type { Source, StreamSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
@@ -33,7 +33,7 @@ export type Step =
 export type PlannedBlob = BlobTitle & {
   readonly settled: Promise<Step>;
   /** Set if it is ready from the beginning, and is not made. */
-  readonly stored: RegistryBlob | undefined;
+  readonly stored: StoredBlob | undefined;
 };
 
 /** A layer. Equal layers share one entry. */
@@ -90,7 +90,14 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
         ? Promise.resolve(undefined)
         : resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest)),
     knownImages: () => {
-      known ??= readKnownImages(target.at, cacheFrom, compression.kind, callOf(job));
+      known ??= readKnownImages(target.at, cacheFrom, compression.kind, callOf(job), (image, reason) =>
+        job.report({
+          type: "notice",
+          code: "CACHE_FROM_MISSING",
+          image: `${image.repository}:${image.tag}`,
+          reason,
+        }),
+      );
       return known;
     },
   };
@@ -223,7 +230,7 @@ function planLayer(part: Part, { layers }: Blobs, context: Context, job: Job): P
 
 /** Plans a blob that goes up as it is. */
 function planStored(
-  blob: RegistryBlob,
+  blob: StoredBlob,
   title: string,
   { others }: Blobs,
   context: Context,
@@ -231,7 +238,10 @@ function planStored(
 ): PlannedBlob {
   const id: string = blob.descriptor.digest;
   const name = { id, title };
-  const ready = { blob, origin: "source", guard: guardBlob(blob, title, job.signal) } as const;
+  const { descriptor, content } = blob;
+  // What comes as a stream is verified as it comes.
+  const guard = content instanceof Blob && guardBlob({ descriptor, content }, title, job.signal);
+  const ready = { blob, origin: "source", ...(guard && { guard }) } as const;
   const planned = others.get(id) ?? track({ ...name, stored: blob }, settleReady(ready, name, context, job));
   others.set(id, planned);
   return planned;
@@ -278,6 +288,8 @@ async function settleReady(
   job: Job,
 ): Promise<Step> {
   const { descriptor } = ready.blob;
+  // A stream's blobs are on their way before they are planned.
+  if (target.brought.has(descriptor.digest)) return { step: "send", ready };
   const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
   return found?.sizeBytes === descriptor.size
     ? { step: "present", descriptor }

@@ -52,7 +52,7 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
     `The ${title} holds ${present.length} platforms, but not all of its index:`,
     {
       details: present.map(({ entry }) => entry.platform ?? entry.digest),
-      hint: `Choose with --platform ${present.map(({ entry }) => entry.platform).join(" --platform ")}.`,
+      hint: `Choose one: ${platformFlags(present).join(", or ")}`,
     },
   );
 }
@@ -60,6 +60,11 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
 /** Lists the entries that are no indexes, of an index and those in it. */
 function leavesOf({ children }: Index): IndexChild[] {
   return children.flatMap((child) => (child.content?.kind === "index" ? leavesOf(child.content) : child));
+}
+
+function platformFlags(children: readonly IndexChild[]): string[] {
+  const platforms = children.flatMap(({ entry }) => entry.platform ?? []);
+  return [...new Set(platforms)].map((platform) => `--platform ${platform}`);
 }
 
 function ownOf(children: readonly IndexChild[]): IndexChild | undefined {

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { detectCompression } from "../../src/oci/image.ts";
 import { openJob } from "../../src/push/job.ts";
 import { openPushed } from "../../src/push/open-source.ts";
-import { openSource, type Source, type SourceOptions } from "../../src/source/open.ts";
+import { openSource } from "../../src/source/open.ts";
+import type { Source, SourceOptions } from "../../src/source/source.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { bytesOf } from "../support/stored-bytes.ts";
@@ -405,14 +406,14 @@ case "$1 $2" in
     for last; do :; done
     if [ "$last" != localhost/app:v1 ]; then echo "\${NOT_FOUND:-Error: No such image:} $last" >&2; exit 1; fi
     echo '${JSON.stringify([inspected])}' ;;
-  "image save") cat '${folder}/engine.tar'
+  "image save") /bin/cat '${folder}/engine.tar'
     if [ -n "$SAVE_FAILURE" ]; then echo "$SAVE_FAILURE" >&2; exit 1; fi ;;
   "image ls") printf 'localhost/app:v1\\n<none>:<none>\\nlocalhost/app:v1\\nzzz:v9\\n' ;;
 esac
 `,
     );
     await chmod(join(bin, "docker"), 0o755);
-    return { PATH: `${bin}:/usr/bin:/bin` };
+    return { PATH: bin };
   }
 
   test("pushes output.tar first, then .output-image, then the engine's image of the target's name", async () => {

@@ -24,7 +24,10 @@ export const DOCKER_MANIFEST = v.pipe(
 );
 
 /** An image that `manifest.json` lists. */
-export type ArchivedImage = Omit<Candidate, "read"> & { readonly configPath: string; read(): Promise<Image> };
+export type ArchivedImage = Omit<Candidate, "read"> & {
+  readonly configPath: string;
+  read(): Promise<Image>;
+};
 
 /** Lists the images of a `docker save` archive of any engine; undefined if there is no `manifest.json`. */
 export async function readDockerArchive(files: ImageFiles): Promise<ArchivedImage[] | undefined> {

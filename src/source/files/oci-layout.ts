@@ -1,5 +1,7 @@
 import * as v from "valibot";
-import type { Content } from "../../oci/content.ts";
+import { PushError } from "../../errors.ts";
+import { type Content, manifestDigestsOf } from "../../oci/content.ts";
+import { INDEX_TYPES } from "../../oci/descriptor.ts";
 import { blobPath, type Digest } from "../../oci/digest.ts";
 import { parseIndex } from "../../oci/image-index.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
@@ -14,6 +16,13 @@ const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.
 
 /** cosign and clients of registries without a list of referrers name them for their subject. */
 const SUBJECT_TAG = /(?:^|:)sha256-([0-9a-f]{64})(?:\.[a-z]+)?$/;
+
+/** What `cosign save` calls what is about the image. */
+const COSIGN_KINDS: Readonly<Record<string, string>> = {
+  "dev.cosignproject.cosign/sigs": "sig",
+  "dev.cosignproject.cosign/atts": "att",
+  "dev.cosignproject.cosign/sboms": "sbom",
+};
 
 const MAX_ENTRIES = 1000;
 
@@ -33,38 +42,79 @@ export type Referrer = {
 /** The images of a layout, and what is about them. */
 export type Layout = { readonly candidates: readonly Candidate[]; readonly referrers: readonly Referrer[] };
 
+type Entry = Candidate & { readonly digest: Digest; readonly isIndex: boolean; readonly kind: string };
+
 /**
  * Lists what an OCI layout holds; undefined if there is no `index.json`.
  * https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
  */
 export async function readOciLayout(files: ImageFiles, reader: ContentReader): Promise<Layout | undefined> {
   if ((await files.open(INDEX_PATH)) === undefined) return undefined;
-  const entries = parseIndex(await readDocument(files, INDEX_PATH), `"${INDEX_PATH}" in the ${files.title}`);
-  const listed = new Map<
-    Digest,
-    { names: string[]; mediaType: string | undefined; platform: string | undefined }
-  >();
-  for (const { digest, annotations, mediaType, platform, isAttestation } of entries.slice(0, MAX_ENTRIES)) {
-    // Engines that save one platform list others too, but leave their blobs out.
-    if (isAttestation || (await files.open(blobPath(digest))) === undefined) continue;
-    const found = listed.get(digest) ?? { names: [], mediaType, platform };
-    found.names.push(...NAME_ANNOTATIONS.flatMap((key) => annotations[key] ?? []).slice(0, 1));
-    listed.set(digest, found);
-  }
+  const entries = await readEntries(files, reader);
+  const below = entries.length > 1 ? await listedBelow(entries) : new Set();
+  const main = entries.filter(({ kind, names }) => COSIGN_KINDS[kind] === undefined && !isAbout(names));
   const candidates: Candidate[] = [];
   const referrers: Referrer[] = [];
-  for (const [digest, { names, mediaType, platform }] of listed) {
-    const read = () => reader.read(digest, mediaType);
-    const [tag = "", hex] = names.length === 1 ? (SUBJECT_TAG.exec(names[0] ?? "") ?? []) : [];
+  for (const entry of entries) {
+    const { names, digest, kind, read } = entry;
+    const [, hex] = isAbout(names) ? (SUBJECT_TAG.exec(names[0] ?? "") ?? []) : [];
+    const cosignKind = COSIGN_KINDS[kind];
     if (hex !== undefined) {
-      referrers.push({ subject: `sha256:${hex}`, tag: tag.replace(":", ""), read });
-      continue;
+      const tag = names[0]?.slice(names[0].lastIndexOf(":") + 1);
+      referrers.push({ subject: `sha256:${hex}`, tag, read });
+    } else if (cosignKind !== undefined) {
+      for (const { digest: subject } of main)
+        referrers.push({ subject, tag: `${subject.replace(":", "-")}.${cosignKind}`, read });
+    } else {
+      // Clients list what an index lists, and what is about it, beside it.
+      const isNamed = names.length > 0 || entries.length === 1;
+      const subject = isNamed ? undefined : await subjectOf(files, digest);
+      if (subject !== undefined) referrers.push({ subject, tag: undefined, read });
+      else if (isNamed || !below.has(digest)) candidates.push(entry);
     }
-    const subject = listed.size > 1 && names.length === 0 ? await subjectOf(files, digest) : undefined;
-    if (subject !== undefined) referrers.push({ subject, tag: undefined, read });
-    else candidates.push({ names, digests: [digest], platform, read });
   }
   return { candidates, referrers };
+}
+
+/** Lists the distinct entries whose manifests are there. */
+async function readEntries(files: ImageFiles, reader: ContentReader): Promise<Entry[]> {
+  const title = `"${INDEX_PATH}" in the ${files.title}`;
+  const listed = parseIndex(await readDocument(files, INDEX_PATH), title);
+  if (listed.length > MAX_ENTRIES)
+    throw new PushError("IMAGE_INVALID", `Cannot read ${title}: it lists too much.`);
+  const entries = new Map<Digest, Entry & { readonly names: string[] }>();
+  for (const { digest, annotations, mediaType, platform, isAttestation } of listed) {
+    // Engines that save one platform list others too, but leave their blobs out.
+    if (isAttestation || (await files.open(blobPath(digest))) === undefined) continue;
+    const entry = entries.get(digest) ?? {
+      names: [],
+      digests: [digest],
+      digest,
+      platform,
+      isIndex: INDEX_TYPES.includes(mediaType ?? ""),
+      kind: annotations["kind"] ?? "",
+      read: () => reader.read(digest, mediaType),
+    };
+    entry.names.push(...NAME_ANNOTATIONS.flatMap((key) => annotations[key] ?? []).slice(0, 1));
+    entries.set(digest, entry);
+  }
+  return [...entries.values()];
+}
+
+/** Returns what the listed indexes list. */
+async function listedBelow(entries: readonly Entry[]): Promise<Set<Digest>> {
+  const below = new Set<Digest>();
+  for (const { isIndex, digest, read } of entries) {
+    const content = isIndex ? await read() : undefined;
+    if (content === undefined || content.kind === "missing") continue;
+    for (const each of manifestDigestsOf(content)) if (each !== digest) below.add(each);
+  }
+  return below;
+}
+
+/** Tells whether a name says what the entry is about. */
+function isAbout(names: readonly string[]): boolean {
+  return names.length === 1 && SUBJECT_TAG.test(names[0] ?? "");
 }
 
 async function subjectOf(files: ImageFiles, digest: Digest): Promise<string | undefined> {
