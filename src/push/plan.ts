@@ -108,17 +108,18 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
     source.access === "any"
       ? planContent(source.content, source.content, blobs, context, job)
       : planSaved(source, blobs, context, job);
-  const attached = source.access === "any" ? source.referrers : [];
-  return {
-    ...context,
-    root,
-    attached: attached.map(({ content, ...rest }) => ({
-      ...rest,
-      planned: planContent(content, content, blobs, context, job),
-    })),
-    layers: [...blobs.layers.values()],
-    others: [...blobs.others.values()],
-  };
+  const referrers = source.access === "any" ? source.referrers : [];
+  const attached = referrers.map(({ content, ...rest }) => ({
+    ...rest,
+    planned: planContent(content, content, blobs, context, job),
+  }));
+  const layers = [...blobs.layers.values()];
+  const others = [...blobs.others.values()];
+  job.report({
+    type: "planned",
+    blobs: [...others, ...layers].map(({ id, title }) => ({ id, title })),
+  });
+  return { ...context, root, attached, layers, others };
 }
 
 /** The blobs of a plan while it is made. Each is planned once. */
