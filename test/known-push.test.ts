@@ -293,6 +293,43 @@ describe("a registry that does not let its images be read", () => {
   });
 });
 
+describe("an index that --cache-from names", () => {
+  test("gives the layers of its images of all platforms to a new machine, and mounts them", async () => {
+    await using site = await setUp();
+    await site.push(BEFORE, "team/base:amd64");
+    await site.push(dockerArchive([BASE, OTHER]), "team/base:arm64");
+    const children = ["amd64", "arm64"].map(async (tag) => {
+      const bytes = new TextEncoder().encode((await site.registry.pullManifest("team/base", tag)) ?? "");
+      const mediaType = "application/vnd.oci.image.manifest.v1+json";
+      const platform = { os: "linux", architecture: tag };
+      return { mediaType, digest: digestOf(bytes), size: bytes.length, platform };
+    });
+    const mediaType = "application/vnd.oci.image.index.v1+json";
+    const index = { schemaVersion: 2, mediaType, manifests: await Promise.all(children) };
+    const put = await fetch(`${site.registry.url}/v2/team/base/manifests/main`, {
+      method: "PUT",
+      headers: { "content-type": mediaType },
+      body: JSON.stringify(index),
+    });
+    expect(put.status).toBe(201);
+    const args = ["--cache-from", `${site.registry.host}/team/base:main`];
+    const result = await site.push(withUnreadable(AFTER, BASE, MIDDLE, OTHER), "team/app:v1", { args });
+    expect(result).toMatchObject({ code: 0, made: 0 });
+    // The config is asked for as well.
+    expect(result.mounts.toSorted()).toEqual([201, 201, 201, 202]);
+    expect(result.stderr).not.toContain("can be reused");
+    await site.expectPulled(AFTER);
+  });
+});
+
+test("an image of --cache-from that is not there is named in a line, and the push makes the layers", async () => {
+  await using site = await setUp();
+  const result = await site.push(BEFORE, undefined, { args: ["--cache-from", "main"] });
+  expect(result).toMatchObject({ code: 0, made: 3 });
+  expect(result.stderr.match(/team\/app:main/g)).toHaveLength(1);
+  await site.expectPulled(BEFORE);
+});
+
 describe("--cache-from", () => {
   test.each<[string, string, string]>([
     ["at another host", "elsewhere.example/team/app:v1", "but the push goes to"],

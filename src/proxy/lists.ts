@@ -2,9 +2,9 @@ import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { checkJson, object } from "../oci/json-schema.ts";
 import { repeatsSecret } from "../registry/auth/credentials.ts";
+import { readJson } from "../registry/http/ask.ts";
 import type { Call, Repository } from "../registry/registry.ts";
 import { respond } from "./answers.ts";
-import { readJson } from "./relay.ts";
 
 const LIST = object({
   tags: v.nullish(v.array(v.string())),

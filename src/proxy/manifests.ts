@@ -5,11 +5,11 @@ import { type Manifest, referencesOf } from "../oci/manifest.ts";
 import { isTag } from "../oci/reference.ts";
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { missingBlobs, putManifest } from "../registry/put-manifest.ts";
+import { addReferrer, removeReferrer } from "../registry/referrers.ts";
 import { type Call, manifestUrl, type Repository } from "../registry/registry.ts";
 import { rememberRepository } from "../store/blob-places.ts";
 import { isImpatient, refuse, refuseFor, respond, within } from "./answers.ts";
 import { type Context, callOf } from "./context.ts";
-import { addReferrer, removeReferrer } from "./referrers.ts";
 import { relay, relayDelete } from "./relay.ts";
 
 /** HEAD, GET */
@@ -29,7 +29,7 @@ export async function deleteManifest(
   reference: string,
   call: Call,
 ): Promise<Response> {
-  if (!isTag(reference)) await removeReferrer(context, at, reference as Digest, call);
+  if (!isTag(reference)) await removeReferrer(at, reference as Digest, context.locks, call);
   return relayDelete(at, manifestUrl(at, reference), call);
 }
 
@@ -59,7 +59,8 @@ export async function writeManifest(
     context.commits.lack(at.name, missingBlobs(error, blobs) ?? []);
     throw error;
   });
-  if (subject !== undefined && noted === undefined) await addReferrer(context, at, subject, manifest, call);
+  if (subject !== undefined && noted === undefined)
+    await addReferrer(at, subject, manifest, context.locks, call);
   const { registry } = at;
   // An index's children come at once.
   await context.noting.run(0, () => rememberRepository(registry.notes, registry.origin, at.name, blobs));

@@ -1,14 +1,17 @@
 import * as v from "valibot";
-import { PushError } from "../errors.ts";
+import { PushError, statusOf } from "../errors.ts";
 import {
   type Compression,
   compressionOfType,
   type Descriptor,
+  INDEX_TYPES,
+  MANIFEST_TYPES,
   MEDIA_TYPE,
   type RegistryBlob,
 } from "../oci/descriptor.ts";
 import { type DiffId, type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { assertLayerCount, parseImageConfig } from "../oci/image.ts";
+import { parseIndex } from "../oci/image-index.ts";
 import { object, parseJson } from "../oci/json-schema.ts";
 import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
@@ -27,9 +30,10 @@ export type KnownImage = {
 /** Names an image at the registry. */
 export type ImageName = { readonly repository: string; readonly tag: string };
 
-const ACCEPT = {
-  accept: `${MEDIA_TYPE.manifest}, application/vnd.docker.distribution.manifest.v2+json`,
-};
+const ACCEPT = { accept: [...MANIFEST_TYPES, ...INDEX_TYPES].join(", ") };
+
+/** An index that lists more images has its first ones read. Each costs two requests. */
+const MAX_PLATFORMS = 32;
 
 /** Few: the layers can be made as well, without the registry's answer. */
 const MAX_RETRIES = 2;
@@ -40,74 +44,114 @@ const CONTENT = object({
   size: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
 });
 const MANIFEST = object({ config: CONTENT, layers: v.array(CONTENT) });
+const MAYBE_INDEX = object({ manifests: v.optional(v.unknown()) });
 
 /**
- * Reads images at the registry: their configs tell what the blobs of their manifests unpack to. Leaves out images that
- * are missing, or of another kind. Their blobs may be missing by now.
+ * Reads images at the registry: their configs tell what the blobs of their manifests unpack to. An index stands for its
+ * images of all platforms. Leaves out images that are missing, or of another kind. Their blobs may be missing by now.
  *
  * @param compression leaves out layers with another one
+ * @param onUnread told of a name behind which nothing could be read, and why
  */
 export async function readKnownImages(
   at: Repository,
   images: readonly ImageName[],
   compression: Compression,
   call: Call,
+  onUnread: (image: ImageName, reason: string) => void,
 ): Promise<KnownImage[]> {
-  const known = await Promise.all(images.map((image) => readImage(at, image, compression, call)));
-  return known.filter((image) => image !== undefined);
+  const known = images.map(async (image) => {
+    try {
+      return await readNamed(at, image, compression, call);
+    } catch (error) {
+      // No right to read, an image of another kind, or a registry that only takes: all layers are made.
+      onUnread(image, reasonOf(error, call));
+      return [];
+    }
+  });
+  return (await Promise.all(known)).flat();
 }
 
-async function readImage(
+/** Reads an image, or all images of an index. Throws why nothing is known of it. */
+async function readNamed(
   at: Repository,
   { repository, tag }: ImageName,
   compression: Compression,
   call: Call,
-): Promise<KnownImage | undefined> {
+): Promise<KnownImage[]> {
   const name = `${repository}:${tag} at the registry`;
   const place = { registry: at.registry, name: repository };
-  try {
-    const manifestBytes = await read(at, repository, manifestUrl(place, tag), call);
-    if (manifestBytes === undefined) return undefined;
-    const manifest = parseJson(manifestBytes, MANIFEST, name);
-    const digest = parseDigest(manifest.config.digest, `the config's digest of ${name}`);
-    const configBytes = await read(at, repository, blobUrl(place, digest), call);
-    if (configBytes === undefined || digestOf(configBytes) !== digest) return undefined;
-    const { blob, diffIds } = parseImageConfig(configBytes, `the config of ${name}`);
-    assertLayerCount(diffIds, manifest.layers, `the manifest of ${name}`);
-    const layers = new Map<DiffId, Descriptor>();
-    for (const [i, { mediaType, digest, size }] of manifest.layers.entries()) {
-      const diffId = diffIds[i];
-      if (diffId === undefined || compressionOfType(mediaType) !== compression) continue;
-      layers.set(diffId, {
-        mediaType: MEDIA_TYPE.layer[compression],
-        digest: parseDigest(digest, `a layer's digest of ${name}`),
-        size,
-      });
-    }
-    return { repository, digest: digestOf(manifestBytes), config: blob, layers };
-  } catch (error) {
-    // No right to read, an image of another kind, or a registry that only takes: all layers are made.
-    if (call.signal.aborted || !(error instanceof PushError)) throw error;
-    return undefined;
-  }
+  const bytes = await read(at, place, manifestUrl(place, tag), call);
+  if (parseJson(bytes, MAYBE_INDEX, name).manifests === undefined)
+    return [await readImage(at, place, bytes, name, compression, call)];
+  const digests = parseIndex(bytes, name)
+    .filter(({ isAttestation, mediaType = "" }) => !isAttestation && !INDEX_TYPES.includes(mediaType))
+    .map(({ digest }) => digest);
+  const children = [...new Set(digests)].slice(0, MAX_PLATFORMS).map((digest) =>
+    at.registry.asking.run(0, async () => {
+      const child = await read(at, place, manifestUrl(place, digest), call);
+      if (digestOf(child) !== digest) throw mismatch(name);
+      return readImage(at, place, child, name, compression, call);
+    }),
+  );
+  const settled = await Promise.allSettled(children);
+  const known = settled.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+  const failures = settled.flatMap((each) => (each.status === "rejected" ? [each.reason] : []));
+  // An index may list platforms that were never pushed.
+  const isFatal = (error: unknown) =>
+    known.length === 0 || call.signal.aborted || !(error instanceof PushError);
+  if (failures.some(isFatal)) throw failures.find(isFatal);
+  return known;
 }
 
-/** GET: reads a document of a repository, at most its first MiB. Undefined if it is missing. */
+async function readImage(
+  at: Repository,
+  place: Repository,
+  manifestBytes: Uint8Array<ArrayBuffer>,
+  name: string,
+  compression: Compression,
+  call: Call,
+): Promise<KnownImage> {
+  const manifest = parseJson(manifestBytes, MANIFEST, name);
+  const digest = parseDigest(manifest.config.digest, `the config's digest of ${name}`);
+  const configBytes = await read(at, place, blobUrl(place, digest), call);
+  if (digestOf(configBytes) !== digest) throw mismatch(name);
+  const { blob, diffIds } = parseImageConfig(configBytes, `the config of ${name}`);
+  assertLayerCount(diffIds, manifest.layers, `the manifest of ${name}`);
+  const layers = new Map<DiffId, Descriptor>();
+  for (const [i, { mediaType, digest, size }] of manifest.layers.entries()) {
+    const diffId = diffIds[i];
+    if (diffId === undefined || compressionOfType(mediaType) !== compression) continue;
+    layers.set(diffId, {
+      mediaType: MEDIA_TYPE.layer[compression],
+      digest: parseDigest(digest, `a layer's digest of ${name}`),
+      size,
+    });
+  }
+  return { repository: place.name, digest: digestOf(manifestBytes), config: blob, layers };
+}
+
+function mismatch(name: string): PushError {
+  return new PushError("CONTENT_MISMATCH", `A document of ${name} is not what its digest says.`);
+}
+
+/** Returns why nothing was read. Throws what is no failure of the registry. */
+function reasonOf(error: unknown, { signal }: Call): string {
+  if (signal.aborted || !(error instanceof PushError)) throw error;
+  return statusOf(error) === 404 ? "the registry does not have it." : error.message;
+}
+
+/** GET: reads a document of a repository, at most its first MiB. */
 async function read(
   at: Repository,
-  repository: string,
+  { name: repository }: Repository,
   url: URL,
   call: Call,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const { name } = at;
   // The token of the push serves a mount from there, too.
   const scopes = [pushScope(name), ...(repository === name ? [] : [pullScope(repository)])];
   const request = { method: "GET", url, headers: ACCEPT, scopes } as const;
-  const { status, bytes } = await exchangePersistently(
-    withRetries(at, MAX_RETRIES),
-    request,
-    [200, 404],
-    call,
-  );
-  return status === 200 ? bytes : undefined;
+  const { bytes } = await exchangePersistently(withRetries(at, MAX_RETRIES), request, [200], call);
+  return bytes;
 }

@@ -59,7 +59,11 @@ async function ask(answers: Answers, images: readonly ImageName[] = [V1], option
     return answers[pathname]?.() ?? new Response("{}", { status: 404 });
   });
   const client = clientOf(server, options);
-  return { known: await readKnownImages(client, images, "gzip", client), asked, retries: client.seenRetries };
+  const unread: string[] = [];
+  const known = await readKnownImages(client, images, "gzip", client, ({ repository, tag }, reason) =>
+    unread.push(`${repository}:${tag} ${reason}`),
+  );
+  return { known, asked, unread, retries: client.seenRetries };
 }
 
 describe("an image at the registry", () => {
@@ -79,15 +83,17 @@ describe("an image at the registry", () => {
   });
 
   test("that is not there costs one request", async () => {
-    const { known, asked } = await ask({});
+    const { known, asked, unread } = await ask({});
     expect({ known, asked }).toEqual({ known: [], asked: ["GET /v2/team/app/manifests/v1"] });
+    expect(unread).toEqual(["team/app:v1 the registry does not have it."]);
   });
 
   test("may be of another repository, and one of several that is not there costs the others nothing", async () => {
     const names = [V1, { repository: "team/base", tag: "main" }, { repository: "team/app", tag: "latest" }];
-    const { known, asked } = await ask(imageAt("team/base", "main").answers, names);
+    const { known, asked, unread } = await ask(imageAt("team/base", "main").answers, names);
     expect(known.map(({ repository }) => repository)).toEqual(["team/base"]);
     expect(asked).toHaveLength(4);
+    expect(unread.map((each) => each.split(" ")[0])).toEqual(["team/app:v1", "team/app:latest"]);
   });
 
   test.each([
@@ -115,6 +121,68 @@ describe("an image at the registry", () => {
   });
 });
 
+describe("an index at the registry", () => {
+  const ATTESTATION = { os: "unknown", architecture: "unknown" };
+
+  /** Images of these seeds under their digests, and an index of them as v1. */
+  function indexOf(seeds: readonly number[], extra: readonly Document[] = []) {
+    const images = seeds.map((seed) => {
+      const image = imageAt("team/app", "child", { layers: [{ mediaType: GZIP, digest: digest(seed) }] });
+      const childDigest = digestOf(new TextEncoder().encode(image.manifest));
+      const { [`/v2/team/app/manifests/child`]: manifest, ...config } = image.answers;
+      const answers = { ...config, [`/v2/team/app/manifests/${childDigest}`]: manifest };
+      return { digest: childDigest as string, answers: answers as Answers };
+    });
+    const manifests = images.map((image, i) => ({
+      mediaType: `${OCI}.manifest.v1+json`,
+      digest: image.digest,
+      size: 1,
+      platform: { os: "linux", architecture: `cpu${i}` },
+    }));
+    const index = JSON.stringify({ schemaVersion: 2, manifests: [...manifests, ...extra] });
+    const answers: Answers = Object.assign({}, ...images.map((image) => image.answers), {
+      "/v2/team/app/manifests/v1": () => new Response(index),
+    });
+    return { answers, digests: images.map((image) => image.digest) };
+  }
+
+  test("counts by its images of all platforms, without attestations and other indexes", async () => {
+    const { answers, digests } = indexOf(
+      [1, 2],
+      [
+        { digest: digest(8), size: 1, platform: ATTESTATION },
+        { digest: digest(9), size: 1, mediaType: `${OCI}.index.v1+json` },
+      ],
+    );
+    const { known, asked, unread } = await ask(answers);
+    expect(known.map((image) => image.digest as string)).toEqual(digests);
+    expect(known.map(({ repository }) => repository)).toEqual(["team/app", "team/app"]);
+    const layers = known.flatMap((image) => [...image.layers.values()]);
+    expect(layers.map((layer) => layer.digest as string)).toEqual([digest(1), digest(2)]);
+    expect(asked).toHaveLength(5);
+    expect(unread).toEqual([]);
+  });
+
+  test("counts by those of its images that are there, and as their digests say", async () => {
+    const { answers, digests } = indexOf([1, 2, 3]);
+    const { known, unread } = await ask({
+      ...answers,
+      [`/v2/team/app/manifests/${digests[0]}`]: () => new Response(null, { status: 404 }),
+      [`/v2/team/app/manifests/${digests[1]}`]:
+        answers[`/v2/team/app/manifests/${digests[2]}`] ?? Response.error,
+    });
+    expect(known.map((image) => image.digest as string)).toEqual(digests.slice(2));
+    expect(unread).toEqual([]);
+  });
+
+  test("of hundreds of images costs no hundreds of requests", async () => {
+    const { answers, digests } = indexOf(Array.from({ length: 300 }, (_, i) => 1000 + i));
+    const { known, asked } = await ask(answers);
+    expect(known.map((image) => image.digest as string)).toEqual(digests.slice(0, 32));
+    expect(asked.length).toBeLessThanOrEqual(1 + 2 * 32);
+  });
+});
+
 describe("nothing is known of", () => {
   const index = {
     mediaType: `${OCI}.index.v1+json`,
@@ -123,7 +191,7 @@ describe("nothing is known of", () => {
     layers: undefined,
   };
   const cases: [what: string, options: FixtureOptions][] = [
-    ["an index of images", { manifest: index }],
+    ["an index whose images are not there", { manifest: index }],
     [
       "a manifest of version 1",
       { manifest: { schemaVersion: 1, config: undefined, layers: undefined, fsLayers: [] } },
@@ -148,8 +216,9 @@ describe("nothing is known of", () => {
     ["a diffID that is none", { layers: [{ mediaType: GZIP }], diffIds: ["sha256:no"] }],
   ];
   test.each(cases)("%s", async (_, options) => {
-    const { known, retries } = await ask(imageAt("team/app", "v1", options).answers);
+    const { known, retries, unread } = await ask(imageAt("team/app", "v1", options).answers);
     expect({ known, retries }).toEqual({ known: [], retries: [] });
+    expect(unread).toHaveLength(1);
   });
 
   const configPath = Object.keys(imageAt("team/app", "v1").answers)[1] ?? "";
@@ -201,7 +270,7 @@ test("an interruption is no reason to go on without", async () => {
     return new Promise<Response>(() => {});
   });
   const client = clientOf(server);
-  const reading = readKnownImages(client, [V1], "gzip", client);
+  const reading = readKnownImages(client, [V1], "gzip", client, () => {});
   expect(await reading.then(String, (error: unknown) => error)).toBe(reason);
 });
 

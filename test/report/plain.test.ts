@@ -220,6 +220,15 @@ describe("the plain report", () => {
       ["Note: pushing one image alone. Left out of the image's index: 1 attestation."],
     ],
     [
+      "notes that nothing is known of an image that was to be reused, and why",
+      notice({
+        code: "CACHE_FROM_MISSING",
+        image: "team/app:main",
+        reason: "the registry does not have it.",
+      }),
+      ["Note: no layer of team/app:main (--cache-from) can be reused: the registry does not have it."],
+    ],
+    [
       "shows a retry of the whole push with its reason",
       {
         type: "retry",
