@@ -7,8 +7,8 @@ import type { Job } from "./job.ts";
 /** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
 export async function openPushed(job: Job): Promise<OpenedSource> {
   const { options, signal } = job;
-  const { source, engineEnvironment } = options;
-  const opened = job.use(await openSource({ ...choiceOf(job), source, engineEnvironment, signal }));
+  const { source, engineEnvironment, runtime } = options;
+  const opened = job.use(await openSource({ ...choiceOf(job), source, engineEnvironment, runtime, signal }));
   if (opened.access !== "stream") reportSource(opened, job);
   return opened;
 }

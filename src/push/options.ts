@@ -6,6 +6,7 @@ import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
+import type { Runtime } from "../source/engine/failures.ts";
 import type { SourceStream } from "../source/open.ts";
 
 export type { SourceStream };
@@ -63,6 +64,8 @@ export type PushOptions = {
   readonly platforms?: readonly string[];
   /** Fails where a platform of the index is not in the source. @default false */
   readonly allPlatforms?: boolean;
+  /** The only engine to ask for an image. @default docker, podman and nerdctl, of which the first that has it is taken */
+  readonly runtime?: Runtime | undefined;
   /** Asks which of several images is meant. Returns its index, or undefined to fail. The signal ends the question. @default the push fails */
   readonly choose?:
     | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
@@ -102,6 +105,7 @@ export const DEFAULTS = {
   image: undefined,
   platforms: [],
   allPlatforms: false,
+  runtime: undefined,
   choose: undefined,
   forceCompression: false,
   cacheFrom: [],
