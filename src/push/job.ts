@@ -14,12 +14,16 @@ import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions
 export type Job = AsyncDisposable & {
   readonly options: CompleteOptions;
   readonly login: PushLogin | undefined;
+  /** Returns the login for another registry than the target's. Undefined: requests there are anonymous. */
+  loginFor(reference: Reference): Promise<PushLogin | undefined>;
   readonly cache: LayerCache;
   readonly locks: Locks;
   /** Undefined if raw layers are pushed uncompressed. */
   readonly pool: CompressPool | undefined;
   /** Prepares stored layers one at a time, each on all cores, the largest first. */
   readonly making: Slots;
+  /** Limits the blobs that come as streams while they are sent: each has a file. */
+  readonly streaming: Slots;
   /** Aborted or stopped by the caller, by the first failure, and at the end. */
   readonly signal: AbortSignal;
   /** The same, but for a stop by the caller, which lets running chunks end. */
@@ -89,10 +93,12 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const job: Job = {
     options,
     login,
+    loginFor: async (reference) => (typeof given.login === "function" ? given.login(reference) : undefined),
     cache,
     locks,
     pool,
     making: slots(1, () => setImmediate()),
+    streaming: slots(options.parallel, () => setImmediate()),
     signal,
     abort,
     report,

@@ -1,7 +1,7 @@
 import { PushError } from "../errors.ts";
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
-import type { Credentials } from "../registry/auth/credentials.ts";
+import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
@@ -16,6 +16,11 @@ export type PushLogin = {
   readonly credentials: Credentials;
   /** The place where they were found, for messages: `~/.docker/config.json`. Undefined if the caller supplied them. */
   readonly from?: string | undefined;
+  /**
+   * Returns new credentials when the registry, or its token server, no longer accepts those that it did accept. Undefined,
+   * and the same ones, end the push.
+   */
+  readonly renew?: RenewCredentials | undefined;
 };
 
 /** The options of a push. A push reads no standard input and no other variables. */
@@ -56,6 +61,8 @@ export type PushOptions = {
   readonly stallTimeoutMs?: number;
   /** Tries blobs over 5 GiB at serverless-registry, where they are known to fail. @default false */
   readonly allowOversize?: boolean;
+  /** The engine to ask. @default the first of docker, podman and nerdctl that has the image */
+  readonly runtime?: Runtime | undefined;
   /** Which image of the source: a name as it has it, or a digest. @default the one whose name fits the target */
   readonly image?: string | undefined;
   /**
@@ -64,8 +71,6 @@ export type PushOptions = {
   readonly platforms?: readonly string[];
   /** Fails where a platform of the index is not in the source. @default false */
   readonly allPlatforms?: boolean;
-  /** The only engine to ask for an image. @default docker, podman and nerdctl, of which the first that has it is taken */
-  readonly runtime?: Runtime | undefined;
   /** Asks which of several images is meant. Returns its index, or undefined to fail. The signal ends the question. @default the push fails */
   readonly choose?:
     | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
@@ -102,10 +107,10 @@ export const DEFAULTS = {
   compression: DEFAULT_COMPRESSION,
   stallTimeoutMs: 60_000,
   allowOversize: false,
+  runtime: undefined,
   image: undefined,
   platforms: [],
   allPlatforms: false,
-  runtime: undefined,
   choose: undefined,
   forceCompression: false,
   cacheFrom: [],

@@ -4,7 +4,8 @@ import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ErrorCode } from "../../src/errors.ts";
 import { findEngineImage, nearestNames } from "../../src/source/engine/find-image.ts";
-import { saveEngineImage } from "../../src/source/engine/save.ts";
+import { assertPlatforms } from "../../src/source/engine/inspect.ts";
+import { type SaveOptions, saveEngineImage } from "../../src/source/engine/save.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -30,6 +31,8 @@ const podmanImage = {
   GraphDriver: { Name: "overlay" },
 };
 const nerdctlImage = { ...image, RepoDigests: [`my/app@${INDEX}`] };
+
+const WHOLE: SaveOptions = { platforms: [], allPlatforms: false };
 
 /** The lines of a command that has one image, `my/app:v1`. */
 const has = (inspected: object, save = "printf saved") => `
@@ -139,7 +142,7 @@ describe("the engine that has an image", () => {
       CHUNKPUSH_CREDENTIAL_COMMAND: "s3cret",
       CONTAINER_HOST: "here",
     });
-    await textOf(saveEngineImage(found.image, "my/app:v1", found.engine));
+    await textOf(saveEngineImage(found.image, "my/app:v1", found.engine, WHOLE));
     expect(await Bun.file(join(place.path, "told")).text()).toBe(" here\n".repeat(4));
   });
 
@@ -214,7 +217,7 @@ describe("the engine that has an image", () => {
     await using place = await commands({ docker: lines });
     const { engine, image } = await place.find();
     expect([engine.runtime, engine.command]).toEqual(["podman", "docker"]);
-    expect(await textOf(saveEngineImage(image, "my/app:v1", engine))).toBe("saved");
+    expect(await textOf(saveEngineImage(image, "my/app:v1", engine, WHOLE))).toBe("saved");
     expect((await place.asked()).at(-1)).toBe(`docker image save sha256:${CONFIG}`);
   });
 
@@ -258,68 +261,53 @@ describe("an image", () => {
       names: ["my/app:v1"],
       sizeBytes: undefined,
     });
-    expect(await textOf(saveEngineImage(image, "my/app:v1", engine))).toBe("saved");
+    expect(await textOf(saveEngineImage(image, "my/app:v1", engine, WHOLE))).toBe("saved");
     expect((await place.asked()).at(-1)).toBe("nerdctl image save -- my/app:v1");
   });
 
   test("of nerdctl is saved by its name where it was found by its ID", async () => {
     await using place = await commands({ nerdctl: has(nerdctlImage) });
     const { image, engine } = await place.find();
-    await textOf(saveEngineImage(image, INDEX.slice(7, 19), engine));
+    await textOf(saveEngineImage(image, INDEX.slice(7, 19), engine, WHOLE));
     expect((await place.asked()).at(-1)).toBe("nerdctl image save -- my/app:v1");
   });
 
-  test.each<[Runtime, object, Record<string, unknown>, string]>([
+  test.each<[Runtime, object, Partial<SaveOptions>, string]>([
     ["docker", image, {}, `docker image save sha256:${CONFIG}`],
-    [
-      "docker",
-      image,
-      { platform: "linux/arm64" },
-      `docker image save --platform linux/arm64 sha256:${CONFIG}`,
-    ],
+    ["docker", image, { platforms: ["linux/arm64"] }, `docker image save sha256:${CONFIG}`],
     ["docker", image, { allPlatforms: true }, `docker image save sha256:${CONFIG}`],
-    ["podman", podmanImage, { platform: "linux/amd64" }, `podman image save sha256:${CONFIG}`],
+    ["podman", podmanImage, { platforms: ["linux/amd64"] }, `podman image save sha256:${CONFIG}`],
+    ["nerdctl", nerdctlImage, { allPlatforms: true }, "nerdctl image save --all-platforms -- my/app:v1"],
     [
       "nerdctl",
       nerdctlImage,
-      { platform: "linux/arm64" },
-      "nerdctl image save --platform linux/arm64 -- my/app:v1",
+      { platforms: ["linux/arm64", "linux/amd64"] },
+      "nerdctl image save --platform linux/arm64 --platform linux/amd64 -- my/app:v1",
     ],
-    ["nerdctl", nerdctlImage, { allPlatforms: true }, "nerdctl image save --all-platforms -- my/app:v1"],
-  ])(
-    "of %s is saved for the platforms that are wanted: %#",
-    async (runtime, inspected, options, expected) => {
-      await using place = await commands({ [runtime]: has(inspected) });
-      const { image, engine } = await place.find();
-      await textOf(saveEngineImage(image, "my/app:v1", engine, options));
-      expect((await place.asked()).at(-1)).toBe(expected);
-    },
-  );
-
-  test("of Podman cannot be saved for a platform that it is not for", async () => {
-    await using place = await commands({ podman: has(podmanImage) });
+  ])("of %s is saved with all that is wanted of it: %#", async (runtime, inspected, options, expected) => {
+    await using place = await commands({ [runtime]: has(inspected) });
     const { image, engine } = await place.find();
-    const error = await rejection(
-      textOf(saveEngineImage(image, "my/app:v1", engine, { platform: "linux/arm64" })),
-    );
-    expect(error.code).toBe("ENGINE_FAILED");
-    expect(error.hint).toContain("podman pull --platform linux/arm64 my/app:v1");
-    expect((await place.asked()).filter((call) => call.includes(" save "))).toEqual([]);
+    await textOf(saveEngineImage(image, "my/app:v1", engine, { ...WHOLE, ...options }));
+    expect((await place.asked()).at(-1)).toBe(expected);
   });
 
-  test.each([
-    "unknown flag: --platform\nSee 'docker image save --help'.",
-    '"--platform" requires API version 1.48, but the Docker daemon API version is 1.41',
-  ])("of a Docker too old to save one platform is not saved, and the hint says so: %#", async (said) => {
-    await using place = await commands({
-      docker: has(image, `echo "${said.replaceAll('"', '\\"')}" >&2; exit 125`),
-    });
-    const { image: found, engine } = await place.find();
-    const error = await rejection(
-      textOf(saveEngineImage(found, "my/app:v1", engine, { platform: "linux/arm64" })),
-    );
-    expect(error.code).toBe("ENGINE_FAILED");
-    expect(error.hint).toContain("Docker 28");
+  test.each<[Runtime, object]>([
+    ["docker", image],
+    ["podman", podmanImage],
+  ])("of %s that is for another platform is refused before it is saved", async (runtime, inspected) => {
+    await using place = await commands({ [runtime]: has(inspected) });
+    const { image, engine } = await place.find();
+    assertPlatforms(image, "my/app:v1", engine, ["linux/amd64", "amd64"]);
+    const check = async () => assertPlatforms(image, "my/app:v1", engine, ["linux/amd64", "linux/arm64"]);
+    const error = await rejection(check());
+    expect(error.code).toBe("IMAGE_NOT_FOUND");
+    expect(error.hint).toContain(`${runtime} pull --platform linux/arm64 my/app:v1`);
+  });
+
+  test("in a store of containerd has its platforms told by a save", async () => {
+    await using place = await commands({ nerdctl: has(nerdctlImage) });
+    const { image, engine } = await place.find();
+    assertPlatforms(image, "my/app:v1", engine, ["linux/arm64"]);
   });
 
   test.each<[Runtime, object]>([
@@ -332,7 +320,7 @@ describe("an image", () => {
       echo 'time="x" level=warning msg="Using cgroups-v1"' >&2; exit 1`;
       await using place = await commands({ [runtime]: has(inspected, save) });
       const { image, engine } = await place.find();
-      const error = await rejection(textOf(saveEngineImage(image, "my/app:v1", engine)));
+      const error = await rejection(textOf(saveEngineImage(image, "my/app:v1", engine, WHOLE)));
       expect([error.code, error.message]).toEqual([
         "ENGINE_FAILED",
         `Cannot save "my/app:v1": ${runtime} said: no "space" left`,

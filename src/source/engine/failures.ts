@@ -31,9 +31,6 @@ const UNREACHABLE =
 
 const LACKS_A_PART = /no suitable export target|content digest .*not found/i;
 
-/** No such flag, by an old command; or no such field, by an old engine. */
-const KNOWS_NO_PLATFORM = /unknown flag: --platform|"?--platform"? requires API version/;
-
 /** Tells whether an engine said that it does not have the image. */
 export function isNotFound(stderr: string): boolean {
   return /no such image|image not known/i.test(stderr);
@@ -73,15 +70,6 @@ export function engineFailure(
     return new PushError("ENGINE_UNREACHABLE", `Cannot ${action}: ${title} does not answer: ${said}`, {
       hint: `${remedy} An archive works without an engine: put output.tar into this folder.`,
     });
-  }
-  if (KNOWS_NO_PLATFORM.test(said)) {
-    return new PushError(
-      "ENGINE_FAILED",
-      `Cannot ${action} for one platform: this ${runtime} is too old for that: ${said}`,
-      {
-        hint: "Docker 28 and newer know --platform. Older ones save what they have: push without --platform.",
-      },
-    );
   }
   if (LACKS_A_PART.test(said)) {
     return new PushError("ENGINE_FAILED", `Cannot ${action}: the engine lacks a part of the image: ${said}`, {

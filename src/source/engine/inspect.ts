@@ -4,9 +4,10 @@ import { type Digest, parseDiffId, parseDigest } from "../../oci/digest.ts";
 import { DIFF_IDS } from "../../oci/image.ts";
 import { platformName } from "../../oci/image-index.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
+import { ofPlatform } from "../../oci/platform.ts";
 import type { InspectedImage } from "../resolve-image.ts";
 import { type Engine, runEngine } from "./command.ts";
-import { engineFailure, isNotFound, isOtherPlatform, isPodmanGreeting } from "./failures.ts";
+import { engineFailure, engineTitle, isNotFound, isOtherPlatform, isPodmanGreeting } from "./failures.ts";
 import { isOwnName } from "./own-names.ts";
 
 /** An image that an engine has. */
@@ -83,6 +84,27 @@ export async function inspectEngineImage(
       diffIds: image.RootFS.Layers.map((id) => parseDiffId(id, `RootFS.Layers in ${title}`)),
     },
   };
+}
+
+/**
+ * Checks that an image is for the platforms that are wanted. A store of containerd has several under one name, and tells by
+ * a save which. Throws `IMAGE_NOT_FOUND`.
+ */
+export function assertPlatforms(
+  { platform, isContainerd }: EngineImage,
+  name: string,
+  { runtime, command }: Engine,
+  wanted: readonly string[],
+): void {
+  const other = isContainerd
+    ? undefined
+    : wanted.find((each) => ofPlatform([{ platform }], each).length === 0);
+  if (other === undefined) return;
+  throw new PushError(
+    "IMAGE_NOT_FOUND",
+    `The image "${name}" of ${engineTitle(runtime)} is not for ${other}, but for ${platform ?? "no platform"}.`,
+    { hint: `Get the other under this name: ${command} pull --platform ${other} ${name}` },
+  );
 }
 
 function asPodman(engine: Engine): Engine {

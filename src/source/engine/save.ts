@@ -1,14 +1,12 @@
-import { PushError } from "../../errors.ts";
 import { type Engine, endOf, startEngine } from "./command.ts";
 import { engineFailure } from "./failures.ts";
 import type { EngineImage } from "./inspect.ts";
 
-/** What of an image is saved. */
+/** What is wanted of an image in containerd's store. */
 export type SaveOptions = {
-  /** Such as `linux/arm64`. Default: what the engine saves by itself: Docker all that it has, nerdctl its own platform. */
-  readonly platform?: string | undefined;
-  /** All platforms, which nerdctl pulls where they are not there. Docker saves those that it has in any case. */
-  readonly allPlatforms?: boolean;
+  /** Such as `linux/arm64`. Empty: what the engine saves by itself. */
+  readonly platforms: readonly string[];
+  readonly allPlatforms: boolean;
 };
 
 /**
@@ -20,10 +18,9 @@ export async function* saveEngineImage(
   image: EngineImage,
   name: string,
   engine: Engine,
-  options: SaveOptions = {},
+  options: SaveOptions,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const flags = platformFlags(image, name, engine, options);
-  const child = startEngine(["image", "save", ...flags, ...imageArgs(image, name, engine)], engine);
+  const child = startEngine(["image", "save", ...saveArguments(image, name, engine, options)], engine);
   const stderr = child.stderr.text();
   let isRead = false;
   try {
@@ -37,26 +34,16 @@ export async function* saveEngineImage(
 }
 
 /** A name may mean all tags of a repository, so images are saved by their IDs. nerdctl saves by name alone. */
-function imageArgs({ id, names }: EngineImage, name: string, { runtime }: Engine): readonly string[] {
-  // Docker with the containerd store takes bare hex digits for the name of a repository.
-  return runtime === "nerdctl" ? ["--", names[0] ?? name] : [id];
-}
-
-function platformFlags(
-  image: EngineImage,
+function saveArguments(
+  { id, names }: EngineImage,
   name: string,
   { runtime }: Engine,
-  { platform, allPlatforms = false }: SaveOptions,
+  { platforms, allPlatforms }: SaveOptions,
 ): readonly string[] {
-  if (allPlatforms) return runtime === "nerdctl" ? ["--all-platforms"] : [];
-  if (platform === undefined) return [];
-  if (runtime !== "podman") return ["--platform", platform];
-  if (platform === image.platform) return [];
-  throw new PushError(
-    "ENGINE_FAILED",
-    `Cannot save "${name}" for ${platform}: Podman has it for ${image.platform ?? "another platform"}.`,
-    {
-      hint: `Podman has one platform under each name. Pull the other: podman pull --platform ${platform} ${name}`,
-    },
-  );
+  // Docker with the containerd store takes bare hex digits for the name of a repository. It saves all platforms that it
+  // has, and with --platform (from 28 on) no index.
+  if (runtime !== "nerdctl") return [id];
+  // By itself it saves this machine's platform. It pulls what is not there, and keeps the index.
+  const flags = allPlatforms ? ["--all-platforms"] : platforms.flatMap((each) => ["--platform", each]);
+  return [...flags, "--", names[0] ?? name];
 }
