@@ -220,8 +220,13 @@ async function openEngineImage(
   name: string,
   options: SourceOptions,
 ): Promise<StreamSource & AsyncDisposable> {
-  const { signal, engineEnvironment, runtime, platforms } = options;
-  const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
+  const { targets, signal, engineEnvironment, runtime, platforms } = options;
+  const { engine, image } = await findEngineImage(name, {
+    targets,
+    environment: engineEnvironment,
+    signal,
+    runtime,
+  });
   assertPlatforms(image, name, engine, platforms);
   const save = () => saveEngineImage(image, name, engine, options);
   return {

@@ -45,7 +45,7 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     );
     expect(stderr).toContain("team/shop:v2");
     expect(stderr).toContain(" shop:v1");
-    expect(stderr).toContain("bun run index.ts team/shop:v1 TARGET");
+    expect(stderr).toContain(`bun run index.ts team/shop:v1 ${registry.host}/a:v1`);
     expect(stderr).not.toContain("other/thing");
     expect(puts()).toEqual([]);
   });
