@@ -7,7 +7,7 @@ import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 import type { Runtime } from "../source/engine/failures.ts";
-import type { SourceStream } from "../source/open.ts";
+import type { SourceStream } from "../source/source.ts";
 
 export type { SourceStream };
 

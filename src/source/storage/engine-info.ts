@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
 import { object, parseJson, record } from "../../oci/json-schema.ts";
-import { type Engine, runDocker } from "../engine/docker.ts";
+import { type Engine, runEngine } from "../engine/command.ts";
 
 /** Where an engine on this machine keeps its images. */
 export type EngineInfo = {
@@ -34,9 +34,9 @@ const INFO = object({
   ),
 });
 
-/** Asks an engine where it keeps its images. Throws `ENGINE_FAILED`, `IMAGE_INVALID`, and what `runDocker` throws. */
+/** Asks an engine where it keeps its images. Throws `ENGINE_FAILED`, `IMAGE_INVALID`, and what `runEngine` throws. */
 export async function readEngineInfo(engine: Engine): Promise<EngineInfo> {
-  const { exitCode, stdout, stderr } = await runDocker(["info", "--format", "{{json .}}"], engine);
+  const { exitCode, stdout, stderr } = await runEngine(["info", "--format", "{{json .}}"], engine);
   if (exitCode !== 0)
     throw new PushError("ENGINE_FAILED", `Cannot ask the engine for its folders: ${stderr.slice(-500)}`);
   const info = parseJson(new TextEncoder().encode(stdout), INFO, "what the engine says of itself");

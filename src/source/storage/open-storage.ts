@@ -1,6 +1,7 @@
 import { PushError } from "../../errors.ts";
 import type { Digest } from "../../oci/digest.ts";
-import type { Engine, EngineImage } from "../engine/docker.ts";
+import type { Engine } from "../engine/command.ts";
+import type { EngineImage } from "../engine/inspect.ts";
 import type { ImageFiles } from "../files/image-files.ts";
 import { openContentStore } from "./content-store.ts";
 import { openDockerImage } from "./docker-storage.ts";
