@@ -14,7 +14,7 @@ import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions
 export type Job = AsyncDisposable & {
   readonly options: CompleteOptions;
   readonly login: PushLogin | undefined;
-  /** Returns the login for another registry than the target's. Undefined: requests there are anonymous. */
+  /** Returns the login for a reference. Undefined: requests there are anonymous. */
   loginFor(reference: Reference): Promise<PushLogin | undefined>;
   readonly cache: LayerCache;
   readonly locks: Locks;
@@ -70,11 +70,11 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
   // After a stop, all but the running chunks has ended.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
-  const loginAt = async (target: Reference) => {
+  const loginFor: Job["loginFor"] = async (target) => {
     if (typeof given.login === "function") return given.login(target);
     return target.host === options.target.host ? given.login : undefined;
   };
-  const login = await loginAt(options.target);
+  const login = await loginFor(options.target);
   const { cache, locks, inUse } = await useCache(options, signal);
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
@@ -93,7 +93,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const job: Job = {
     options,
     login,
-    loginFor: async (reference) => (typeof given.login === "function" ? given.login(reference) : undefined),
+    loginFor,
     cache,
     locks,
     pool,
@@ -112,7 +112,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
       return {
         ...job,
         options: { ...options, target, ...(isOther && OF_FIRST_REGISTRY) },
-        login: known ?? (await loginAt(target)),
+        login: known ?? (await loginFor(target)),
         count: { sentBytes: 0, presentBytes: 0 },
       };
     },

@@ -13,8 +13,8 @@ import { readSavedStream } from "./stream/saved-stream.ts";
 
 /** Opens an image of an engine: where the engine keeps it, or else to be saved. Throws what finding and reading it throws. */
 export async function openEngineImage(name: string, options: SourceOptions): Promise<OpenedSource> {
-  const { signal, engineEnvironment, runtime, platforms } = options;
-  const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
+  const { engineEnvironment: environment, platforms } = options;
+  const { engine, image } = await findEngineImage(name, { ...options, environment });
   const origin: ImageOrigin = { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined };
   const stored = await openStored(image, engine, origin, options);
   if (typeof stored !== "string") return stored;
