@@ -6,7 +6,7 @@ import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import { type Attached, attachedTo } from "./attached.ts";
 import type { Engine, Environment } from "./engine/command.ts";
-import type { Runtime } from "./engine/failures.ts";
+import { engineTitle, type Runtime } from "./engine/failures.ts";
 import { findEngineImage } from "./engine/find-image.ts";
 import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
 import { saveEngineImage } from "./engine/save.ts";
@@ -226,7 +226,13 @@ async function openEngineImage(
   const save = () => saveEngineImage(image, name, engine, options);
   return {
     access: "once",
-    origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
+    origin: {
+      kind: "engine",
+      name,
+      engine: engineTitle(engine.runtime),
+      date: new Date(image.created),
+      sizeBytes: undefined,
+    },
     image,
     engine,
     save,
