@@ -36,9 +36,9 @@ export async function runPush(
     isDebug: debug,
   });
   const { report } = lines;
-  const { reference, digest } = await push({
+  const { others = [], ...pushed } = await push({
     ...options,
-    target: first,
+    target: targets,
     source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
     login: credentialsReader(command, first.host, {
       environment: env,
@@ -55,7 +55,7 @@ export async function runPush(
     report,
     stop,
   });
-  stdout.write(`${reference}@${digest}\n`);
+  for (const { reference, digest } of [pushed, ...others]) stdout.write(`${reference}@${digest}\n`);
 }
 
 function standardInput(): SourceStream {

@@ -36,6 +36,13 @@ export type Job = AsyncDisposable & {
   readonly kept: Map<Digest, { readonly keptBytes: number; readonly totalBytes: number }>;
   /** Uploads that have begun. The job does not end before they do. */
   readonly uploads: Set<Promise<unknown>>;
+  /**
+   * Returns the job's part for one of its targets. Only the registry of the first one gets what is meant for one registry:
+   * headers, client certificate, and settings that make a connection less safe. Throws what asking for credentials throws.
+   *
+   * @param login of another target in the same repository
+   */
+  at(target: Reference, login: PushLogin | undefined): Promise<Job>;
   /** Disposes of a resource at the end of the job. */
   use<T extends AsyncDisposable>(resource: T): T;
   /** Waits for all. The first failure aborts the job, and is thrown when all have ended. */
@@ -43,6 +50,15 @@ export type Job = AsyncDisposable & {
     work: T,
   ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>;
 };
+
+/** What other registries than the first target's get in place of settings for that one. */
+const OF_FIRST_REGISTRY = {
+  headers: {},
+  clientCertificate: undefined,
+  insecure: false,
+  skipVerify: false,
+  cacheFrom: [],
+} as const;
 
 /** Asks for the credentials and opens the cache. Throws `REFERENCE_INVALID`, `FILE_FAILED`, and what asking throws. */
 export async function openJob(given: PushOptions): Promise<Job> {
@@ -54,7 +70,11 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
   // After a stop, all but the running chunks has ended.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
-  const login = typeof given.login === "function" ? await given.login(options.target) : given.login;
+  const loginAt = async (target: Reference) => {
+    if (typeof given.login === "function") return given.login(target);
+    return target.host === options.target.host ? given.login : undefined;
+  };
+  const login = await loginAt(options.target);
   const { cache, locks, inUse } = await useCache(options, signal);
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
@@ -70,7 +90,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
   stop?.addEventListener("abort", onStop);
   resources.use(inUse);
   if (pool !== undefined) resources.use(pool);
-  return {
+  const job: Job = {
     options,
     login,
     loginFor: async (reference) => (typeof given.login === "function" ? given.login(reference) : undefined),
@@ -86,6 +106,16 @@ export async function openJob(given: PushOptions): Promise<Job> {
     kept,
     count: { sentBytes: 0, presentBytes: 0 },
     uploads,
+    async at(target, known) {
+      if (target === options.target) return job;
+      const isOther = target.host !== options.target.host;
+      return {
+        ...job,
+        options: { ...options, target, ...(isOther && OF_FIRST_REGISTRY) },
+        login: known ?? (await loginAt(target)),
+        count: { sentBytes: 0, presentBytes: 0 },
+      };
+    },
     use: (resource) => resources.use(resource),
     async all(work) {
       try {
@@ -105,6 +135,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
       await resources.disposeAsync();
     },
   };
+  return job;
 }
 
 /** Reports the state of a blob. */

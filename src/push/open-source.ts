@@ -21,10 +21,10 @@ export async function openPushed(job: Job): Promise<OpenedSource> {
 
 /** Says what is wanted of a source that holds several images or platforms. */
 export function choiceOf({ options, signal }: Job): SourceChoice {
-  const { target, image, platforms, allPlatforms, choose } = options;
+  const { targets, image, platforms, allPlatforms, choose } = options;
   return {
     image,
-    targets: [formatPinned(target)],
+    targets: targets.map(formatPinned),
     platforms,
     allPlatforms,
     choose: choose && ((choices) => choose(choices, signal)),
@@ -40,7 +40,7 @@ export function reportSource(source: Source, { options, report }: Job): void {
     origin,
     names,
     ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
-    isNamedOtherwise: isNamedOtherwise(names, [formatPinned(options.target)]),
+    isNamedOtherwise: isNamedOtherwise(names, options.targets.map(formatPinned)),
   });
 }
 

@@ -22,22 +22,25 @@ export type PushLogin = {
 export type PushOptions = {
   /** The path of an archive or a folder, an image of the engine such as `my/app:v1`, or an archive that comes as a stream. */
   readonly source: string | SourceStream;
-  /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. */
-  readonly target: string | Reference;
-  /** Credentials, or a function that returns them. Undefined for an anonymous push. */
+  /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. Of several, each gets what is pushed, in their order. */
+  readonly target: string | Reference | readonly (string | Reference)[];
+  /**
+   * Credentials for the registry of the first target, or a function that returns those for each target. Undefined for an
+   * anonymous push.
+   */
   readonly login?: PushLogin | ((target: Reference) => Promise<PushLogin | undefined>) | undefined;
   /**
-   * Headers for what stands in front of the registry, by name. They go to the registry's own origin alone, and are
+   * Headers for what stands in front of the first target's registry, by name. They go to its own origin alone, and are
    * kept out of messages as a password is. Headers that chunkpush sets itself are refused.
    */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Plain HTTP, unless the target names a scheme. Loopback registries need no such word. @default false */
+  /** Plain HTTP to the first target's registry, unless the target names a scheme. Loopback registries need no such word. @default false */
   readonly insecure?: boolean;
   /** PEM files with authorities to trust besides those of this machine. */
   readonly caFiles?: readonly string[];
-  /** Accepts any certificate of the registry's own host. Other hosts are verified. @default false */
+  /** Accepts any certificate of the first target's registry. Other hosts are verified. @default false */
   readonly skipVerify?: boolean;
-  /** Proves to the registry's own origin who connects (mutual TLS). @default none */
+  /** Proves to the origin of the first target's registry who connects (mutual TLS). @default none */
   readonly clientCertificate?: ClientCertificate | undefined;
   /** Gives the proxy for a request, if there is one. @default none */
   readonly proxy?: (url: URL) => string | undefined;
@@ -69,7 +72,7 @@ export type PushOptions = {
     | undefined;
   /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
   readonly forceCompression?: boolean;
-  /** Images of the same registry whose layers need not be made or sent again. */
+  /** Images of the first target's registry whose layers need not be made or sent again. */
   readonly cacheFrom?: readonly ImageName[];
   /** The folder that keeps compressed layers for the next push. @default ".cache" */
   readonly cacheDirectory?: string;
@@ -113,7 +116,9 @@ export const DEFAULTS = {
 } as const satisfies Partial<PushOptions>;
 
 export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "signal" | "stop">> & {
+  /** The target that is pushed to now. */
   readonly target: Reference;
+  readonly targets: readonly Reference[];
 };
 
 const LEAST = [
@@ -125,14 +130,19 @@ const LEAST = [
 
 /** Applies the defaults, and checks the numbers. Throws `REFERENCE_INVALID` and `USAGE`. */
 export function completeOptions(options: PushOptions): CompleteOptions {
-  const { target } = options;
+  const targets = [options.target]
+    .flat()
+    .map((each) => (typeof each === "string" ? parseReference(each) : each));
+  const [target] = targets;
+  if (target === undefined) throw new PushError("USAGE", "The list of targets is empty.");
   // Programs that pass settings of their own on may give undefined for what is not set.
   const isGiven = ([, value]: [string, unknown]) => value !== undefined;
   const given = Object.fromEntries(Object.entries(options).filter(isGiven)) as typeof options;
   const complete = {
     ...DEFAULTS,
     ...given,
-    target: typeof target === "string" ? parseReference(target) : target,
+    target,
+    targets,
     headers: checkHeaders(options.headers ?? {}),
   };
   for (const [name, least] of LEAST) {

@@ -27,6 +27,24 @@ export type Target = {
   readonly brought: Map<Digest, { readonly id: BlobId; readonly upload: Promise<Brought> }>;
 };
 
+/** A target, and the job's part for it. */
+export type ConnectedTarget = { readonly target: Target; readonly job: Job };
+
+/** Connects to all targets. Those in one repository share it. Throws what `connectTarget` and `Job.at` throw. */
+export async function connectTargets(job: Job): Promise<ConnectedTarget[]> {
+  const repositories = new Map<string, ConnectedTarget>();
+  const all: ConnectedTarget[] = [];
+  for (const reference of job.options.targets) {
+    const name = `${reference.host}/${reference.repository}`;
+    const known = repositories.get(name);
+    const own = await job.at(reference, known?.job.login);
+    const connected = { target: known?.target ?? (await connectTarget(own)), job: own };
+    repositories.set(name, connected);
+    all.push(connected);
+  }
+  return all;
+}
+
 /** Connects to the target's registry. Throws what `connectRegistry` throws. */
 export async function connectTarget(job: Job): Promise<Target> {
   const { options, login, cache } = job;
