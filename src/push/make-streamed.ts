@@ -2,7 +2,7 @@ import { PushError } from "../errors.ts";
 import { isIntact, type ReadyBlob, readyFromCache } from "../layers/prepare.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
-import type { StreamSource } from "../source/open.ts";
+import type { StreamSource } from "../source/open-engine-image.ts";
 import { type ResolvedImage, resolveImage } from "../source/resolve-image.ts";
 import { findCachedDocument, storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";

@@ -6,7 +6,7 @@ import { blobPath, type DiffId, shortDigest } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image.ts";
 import { askForBlob } from "../registry/find-blob.ts";
 import type { BlobTitle } from "../report/events.ts";
-import type { StreamSource } from "../source/open.ts";
+import type { StreamSource } from "../source/open-engine-image.ts";
 import type { ResolvedImage } from "../source/resolve-image.ts";
 import type { SavedLayer } from "../source/stream/saved-stream.ts";
 import { findPackedLayer } from "../store/layers.ts";

@@ -8,8 +8,8 @@ import {
   openContent,
   openFiles,
   type Source,
-  type StreamSource,
 } from "../source/open.ts";
+import type { StreamSource } from "../source/open-engine-image.ts";
 import { unpackArchive } from "../source/stream/unpack-archive.ts";
 import { findCachedDocument, storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";

@@ -5,20 +5,17 @@ import type { Content } from "../oci/content.ts";
 import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import { type Attached, attachedTo } from "./attached.ts";
-import type { Engine, Environment } from "./engine/command.ts";
-import { engineTitle, type Runtime } from "./engine/failures.ts";
-import { findEngineImage } from "./engine/find-image.ts";
-import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
-import { saveEngineImage } from "./engine/save.ts";
+import type { Environment } from "./engine/command.ts";
+import type { Runtime } from "./engine/failures.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { lacks, type Missing } from "./files/content.ts";
 import { openFolderFiles } from "./files/folder.ts";
 import type { ImageFiles } from "./files/image-files.ts";
 import type { Referrer } from "./files/oci-layout.ts";
 import { listImages } from "./list-images.ts";
+import { openEngineImage, type StreamSource } from "./open-engine-image.ts";
 import { type ImageChoice, selectImage } from "./select-image.ts";
 import { type PlatformChoice, selectPlatform } from "./select-platform.ts";
-import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
 import { parseSource } from "./transport.ts";
 
 const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
@@ -55,22 +52,6 @@ export type StoredSource = {
   readonly referrers: readonly Attached[];
   /** Reads content that was damaged in the cache again. Undefined if it does not come from there. */
   readonly again?: (() => Promise<unknown>) | undefined;
-};
-
-/** An image that comes as a stream, in the stream's own order, while an engine saves it. */
-export type StreamSource = {
-  readonly access: "once";
-  readonly origin: ImageOrigin;
-  readonly image: EngineImage;
-  readonly engine: Engine;
-  /** Has the engine save the image. Throws `ENGINE_FAILED`. */
-  save(): AsyncIterable<Uint8Array<ArrayBuffer>>;
-  /**
-   * Has the engine save the image. Each call is one more save. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
-   *
-   * @param onProgress told how many bytes the engine has sent
-   */
-  read(onProgress: (doneBytes: number) => void): AsyncGenerator<SavedPart>;
 };
 
 /** Says what is to be pushed of a source that holds several images or platforms. */
@@ -214,49 +195,4 @@ export async function openContent(
     referrers: await attachedTo(content, referrers),
     ...NOTHING_TO_CLOSE,
   };
-}
-
-async function openEngineImage(
-  name: string,
-  options: SourceOptions,
-): Promise<StreamSource & AsyncDisposable> {
-  const { signal, engineEnvironment, runtime, platforms } = options;
-  const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
-  assertPlatforms(image, name, engine, platforms);
-  const save = () => saveEngineImage(image, name, engine, options);
-  return {
-    access: "once",
-    origin: {
-      kind: "engine",
-      name,
-      engine: engineTitle(engine.runtime),
-      date: new Date(image.created),
-      sizeBytes: undefined,
-    },
-    image,
-    engine,
-    save,
-    read: (onProgress) =>
-      readSavedStream(
-        countBytes(save(), onProgress),
-        `archive that ${engine.runtime} saved of "${name}"`,
-        image,
-      ),
-    // A save ends with its reader, or with the signal.
-    ...NOTHING_TO_CLOSE,
-  };
-}
-
-async function* countBytes<T extends Uint8Array>(
-  pieces: AsyncIterable<T>,
-  onProgress: (doneBytes: number) => void,
-): AsyncGenerator<T> {
-  let doneBytes = 0;
-  // Report at once: the first byte may take long.
-  onProgress(0);
-  for await (const piece of pieces) {
-    doneBytes += piece.length;
-    onProgress(doneBytes);
-    yield piece;
-  }
 }
