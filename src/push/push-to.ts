@@ -1,4 +1,4 @@
-import type { OpenedSource, Source } from "../source/open.ts";
+import type { OpenedSource, Source } from "../source/source.ts";
 import { type BroughtBlobs, bringBlobs } from "./bring.ts";
 import type { Job } from "./job.ts";
 import { passOn } from "./pass-on.ts";

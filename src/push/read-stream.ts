@@ -2,14 +2,8 @@ import type { Content } from "../oci/content.ts";
 import { asDiffId, digestInPath } from "../oci/digest.ts";
 import { contentReader, type Missing } from "../source/files/content.ts";
 import type { ImageFiles } from "../source/files/image-files.ts";
-import {
-  type ArchiveSource,
-  type OpenedSource,
-  openContent,
-  openFiles,
-  type Source,
-} from "../source/open.ts";
-import type { StreamSource } from "../source/open-engine-image.ts";
+import { openContent, openFiles } from "../source/open-content.ts";
+import type { ArchiveSource, OpenedSource, Source, StreamSource } from "../source/source.ts";
 import { unpackArchive } from "../source/stream/unpack-archive.ts";
 import { findCachedDocument, storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";

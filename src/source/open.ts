@@ -1,74 +1,17 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
-import type { Content } from "../oci/content.ts";
 import { detectCompression, type ImageOrigin } from "../oci/image.ts";
-import type { LeftOut } from "../oci/image-index.ts";
-import { type Attached, attachedTo } from "./attached.ts";
-import type { Environment } from "./engine/command.ts";
-import type { Runtime } from "./engine/failures.ts";
 import { openArchiveFiles } from "./files/archive.ts";
-import { lacks, type Missing } from "./files/content.ts";
 import { openFolderFiles } from "./files/folder.ts";
-import type { ImageFiles } from "./files/image-files.ts";
-import type { Referrer } from "./files/oci-layout.ts";
-import { listImages } from "./list-images.ts";
-import { openEngineImage, type StreamSource } from "./open-engine-image.ts";
-import { type ImageChoice, selectImage } from "./select-image.ts";
-import { type PlatformChoice, selectPlatform } from "./select-platform.ts";
+import { openFiles } from "./open-content.ts";
+import { openEngineImage } from "./open-engine.ts";
+import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions, type SourceStream } from "./source.ts";
 import { parseSource } from "./transport.ts";
 
 const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
 
-/** Files are opened when they are read. */
-const NOTHING_TO_CLOSE: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} };
-
 const READ_BYTES = 1024 * 1024;
-
-/** An opened source, until it is disposed of. `access` says how to read it. */
-export type Source = AsyncDisposable & (StoredSource | StreamSource);
-
-/** What a source is before it is read. */
-export type OpenedSource = AsyncDisposable & (StoredSource | StreamSource | ArchiveSource);
-
-/** An archive that comes as a stream, in the stream's own order. */
-export type ArchiveSource = {
-  readonly access: "stream";
-  readonly origin: ImageOrigin;
-  /** Reads it, once. @param onProgress told how many bytes have come, and how many are to come if that is known */
-  read(onProgress: (doneBytes: number, totalBytes?: number) => void): AsyncIterable<Uint8Array<ArrayBuffer>>;
-};
-
-/** Content in files. It can be read in any order, and again. */
-export type StoredSource = {
-  readonly access: "any";
-  readonly origin: ImageOrigin;
-  readonly content: Content;
-  /** The names that the source has for it, such as `my/app:v1`. */
-  readonly names: readonly string[];
-  /** What its index lists, and is not pushed. */
-  readonly leftOut: LeftOut | undefined;
-  /** Signatures, SBOMs and the like about it. */
-  readonly referrers: readonly Attached[];
-  /** Reads content that was damaged in the cache again. Undefined if it does not come from there. */
-  readonly again?: (() => Promise<unknown>) | undefined;
-};
-
-/** Says what is to be pushed of a source that holds several images or platforms. */
-export type SourceChoice = ImageChoice & PlatformChoice;
-
-export type SourceOptions = SourceChoice & {
-  /** A path, an image's name in the engine, or a stream. */
-  readonly source: string | SourceStream;
-  /** Environment variables of the engines' commands. */
-  readonly engineEnvironment: Environment;
-  /** The only engine to ask. Default: the first that has the image. */
-  readonly runtime?: Runtime | undefined;
-  readonly signal: AbortSignal;
-};
-
-/** An archive that another program writes. */
-export type SourceStream = { readonly name: string; readonly stream: AsyncIterable<Uint8Array> };
 
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
 export async function openSource(options: SourceOptions): Promise<OpenedSource> {
@@ -155,44 +98,6 @@ function openStream({ name, stream }: SourceStream): OpenedSource {
         yield new Uint8Array(piece.buffer as ArrayBuffer, piece.byteOffset, piece.length);
       }
     },
-    ...NOTHING_TO_CLOSE,
-  };
-}
-
-/** Opens what is to be pushed of an archive or folder. Throws what selecting and reading throws. */
-export async function openFiles(
-  files: ImageFiles,
-  origin: ImageOrigin,
-  choice: SourceChoice,
-): Promise<StoredSource & AsyncDisposable> {
-  const { title } = files;
-  const { candidates, referrers } = await listImages(files);
-  const candidate = await selectImage(candidates, choice, title);
-  return openContent(await candidate.read(), { title, origin, names: candidate.names, referrers }, choice);
-}
-
-/** What is known of content beside its manifest. */
-export type About = Pick<StoredSource, "origin" | "names"> & {
-  /** For messages. */
-  readonly title: string;
-  readonly referrers: readonly Referrer[];
-};
-
-/** Opens what is to be pushed of content. Throws what selecting platforms throws, and `IMAGE_INVALID` for missing parts. */
-export async function openContent(
-  whole: Content | Missing,
-  { title, origin, names, referrers }: About,
-  choice: PlatformChoice,
-): Promise<StoredSource & AsyncDisposable> {
-  if (whole.kind === "missing") throw lacks(title, whole);
-  const { content, leftOut } = selectPlatform(whole, choice, title);
-  return {
-    access: "any",
-    origin,
-    content,
-    names,
-    leftOut,
-    referrers: await attachedTo(content, referrers),
     ...NOTHING_TO_CLOSE,
   };
 }
