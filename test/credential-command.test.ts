@@ -199,7 +199,8 @@ describeWith("mkfifo", "an interrupted push", () => {
       stdio: ["ignore", "ignore", "pipe"],
     });
     // The command's processes hold the pipe, and nothing else does.
-    for await (const _ of Bun.file(site.at("pipe")).stream()) child.kill("SIGINT");
+    const reader = Bun.spawn(["cat", site.at("pipe")], { stdout: "pipe" });
+    for await (const _ of reader.stdout) child.kill("SIGINT");
     expect(await child.exited).toBe(130);
     expect(site.registry.requests).toEqual([]);
   });
