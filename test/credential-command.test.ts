@@ -6,6 +6,7 @@ import { gunzipSync } from "node:zlib";
 import type { Intercept } from "../dev/registry/answer-request.ts";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
 import { startTokenServer } from "../dev/token-server/token-server.ts";
+import { push } from "../index.ts";
 import { digestOf } from "../src/oci/digest.ts";
 import { runWell } from "./e2e/command.ts";
 import { dockerArchive } from "./support/docker-archive.ts";
@@ -184,6 +185,23 @@ test("a token server that no longer takes the password gets a new one, once", as
   expect(refusals).toBeGreaterThanOrEqual(3);
   expect(await site.asked()).toBeGreaterThanOrEqual(4);
   expect(await site.asked()).toBeLessThanOrEqual(current + 1);
+  await site.expectPulled();
+});
+
+test("the library asks the login that it was given for new credentials", async () => {
+  const { state, intercept } = expiring(7, "me");
+  await using site = await setUp({ intercept });
+  let asked = 0;
+  const next = async () => ({ username: "me", password: PASSWORDS[asked++] ?? "" });
+  await push({
+    source: site.at("output.tar"),
+    target: site.target,
+    cacheDirectory: site.at(".cache"),
+    login: async () => ({ credentials: await next(), renew: next }),
+  });
+  expect(state.lastUsed).toBeGreaterThanOrEqual(4);
+  expect(asked).toBe(state.lastUsed + 1);
+  state.isOpen = true;
   await site.expectPulled();
 });
 
