@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type PushCommand, parseInvocation } from "../src/cli/invocation.ts";
-import { exitCodeOf, PushError } from "../src/errors.ts";
+import { type ErrorCode, exitCodeOf, PushError } from "../src/errors.ts";
+import { digestOf } from "../src/oci/digest.ts";
+import { formatPinned } from "../src/oci/reference.ts";
 
 const TARGET = "registry.example.com/my/app:v1";
 
@@ -21,11 +23,22 @@ function refusal(args: readonly string[], env: Record<string, string> = {}): Pus
   throw new Error(`${args.join(" ")} was taken`);
 }
 
+/** The source, and the targets behind it. */
+function sourceAndTargets(args: readonly string[]) {
+  const { source, targets } = parse(args);
+  return [source, ...targets.map(formatPinned)];
+}
+
 describe("positionals", () => {
   test("one is the target, and the rest is as documented", () => {
     expect(parse([TARGET])).toEqual({
       source: undefined,
-      target: { scheme: undefined, host: "registry.example.com", repository: "my/app", tag: "v1" },
+      targets: [{ scheme: undefined, host: "registry.example.com", repository: "my/app", tag: "v1" }],
+      image: undefined,
+      platforms: [],
+      allPlatforms: false,
+      runtime: undefined,
+      forceCompression: false,
       username: undefined,
       password: undefined,
       passwordStdin: false,
@@ -56,8 +69,7 @@ describe("positionals", () => {
       ["image.tar", TARGET, "--retries=1"],
       ["--", "image.tar", TARGET],
     ]) {
-      const { source, target } = parse(args);
-      expect([source, target.repository]).toEqual(["image.tar", "my/app"]);
+      expect(sourceAndTargets(args)).toEqual(["image.tar", TARGET]);
     }
   });
 
@@ -94,6 +106,126 @@ describe("positionals", () => {
   test("an empty target, too", () => {
     for (const args of [[""], ["image.tar", ""]]) expect(exitCodeOf(refusal(args))).toBe(2);
   });
+});
+
+describe("--tag names targets, and then the one positional is the source", () => {
+  const OTHER = "ghcr.io/my/app:v1";
+  const DIGEST = digestOf("an image");
+
+  test.each<[args: string[], expected: (string | undefined)[]]>([
+    [
+      ["-t", TARGET],
+      [undefined, TARGET],
+    ],
+    [
+      ["-t", TARGET, "image.tar"],
+      ["image.tar", TARGET],
+    ],
+    [
+      ["image.tar", "--tag", TARGET, `--tag=${OTHER}`],
+      ["image.tar", TARGET, OTHER],
+    ],
+    [
+      ["-t", TARGET, "image.tar", "-t", OTHER],
+      ["image.tar", TARGET, OTHER],
+    ],
+    [
+      ["-t", "registry.example.com/my/app"],
+      [undefined, "registry.example.com/my/app:latest"],
+    ],
+    [
+      ["-t", `${TARGET}@${DIGEST}`, "-t", TARGET],
+      [undefined, `${TARGET}@${DIGEST}`, TARGET],
+    ],
+    [
+      ["proxy", "-t", TARGET],
+      ["proxy", TARGET],
+    ],
+  ])("%j", (args, expected) => {
+    expect(sourceAndTargets(args)).toEqual(expected as string[]);
+  });
+
+  test.each<[args: string[], code: ErrorCode, words: string]>([
+    [["-t", TARGET, "image.tar", OTHER], "USAGE", "source"],
+    [["-t", TARGET, "-t", TARGET], "USAGE", TARGET],
+    [
+      ["-t", "docker.io/alpine", "-t", "index.docker.io/library/alpine:latest"],
+      "USAGE",
+      "docker.io/library/alpine",
+    ],
+    [
+      ["-t", TARGET, "-t", `https://${OTHER.replace("ghcr.io", "registry.example.com")}x`],
+      "USAGE",
+      "registry.example.com",
+    ],
+    [["-t", ""], "REFERENCE_INVALID", "registry host"],
+    [["-t", "my/app:v1"], "REFERENCE_INVALID", "registry host"],
+    [["-t", TARGET, ""], "USAGE", "source is empty"],
+    [["-t"], "USAGE", "--tag"],
+  ])("%j is refused", (args, code, words) => {
+    const error = refusal(args);
+    expect([error.code, exitCodeOf(error), error.message]).toEqual([code, 2, expect.stringContaining(words)]);
+  });
+});
+
+describe("what is pushed of a source", () => {
+  test("--image names it", () => {
+    expect(parse(["--image", "my/app:v1", TARGET]).image).toBe("my/app:v1");
+    expect(refusal(["--image", "", TARGET]).message).toContain("--image is empty");
+  });
+
+  test.each<[flags: string[], platforms: string[]]>([
+    [["--platform", "linux/arm64"], ["linux/arm64"]],
+    [
+      ["--platform", "linux/arm64", "--platform=linux/amd64"],
+      ["linux/arm64", "linux/amd64"],
+    ],
+    [
+      ["--platform", "linux/amd64,linux/arm64/v8,arm"],
+      ["linux/amd64", "linux/arm64", "linux/arm/v7"],
+    ],
+    [
+      ["--platform", "linux/amd64, linux/arm64"],
+      ["linux/amd64", "linux/arm64"],
+    ],
+    [["--platform", "aarch64", "--platform", "linux/arm64/v8"], ["linux/arm64"]],
+  ])("%j are the platforms %j", (flags, platforms) => {
+    expect(parse([...flags, TARGET])).toMatchObject({ platforms, allPlatforms: false });
+  });
+
+  test("--all-platforms is all of them", () => {
+    expect(parse(["--all-platforms", TARGET])).toMatchObject({ platforms: [], allPlatforms: true });
+  });
+
+  test.each(["docker", "podman", "nerdctl"])("--runtime and CHUNKPUSH_RUNTIME may be %s", (runtime) => {
+    expect(parse(["--runtime", runtime, TARGET]).runtime).toBe(runtime as PushCommand["runtime"]);
+    expect(parse([TARGET], { CHUNKPUSH_RUNTIME: runtime }).runtime).toBe(runtime as PushCommand["runtime"]);
+    expect(parse(["--runtime", runtime, TARGET], { CHUNKPUSH_RUNTIME: "nonsense" }).runtime).toBeString();
+  });
+
+  test("--force-compression", () => {
+    expect(parse(["--force-compression", TARGET]).forceCompression).toBe(true);
+  });
+
+  test.each<[flags: string[], env: Record<string, string>, words: string]>([
+    [["--platform", ""], {}, "platform"],
+    [["--platform", "linux/amd64,"], {}, "platform"],
+    [["--platform", "linux"], {}, '"linux" is not a platform'],
+    [["--all-platforms", "--platform", "linux/amd64"], {}, "--all-platforms"],
+    [["--runtime", "rkt"], {}, '--runtime is "rkt"'],
+    [[], { CHUNKPUSH_RUNTIME: "Docker" }, 'CHUNKPUSH_RUNTIME is "Docker"'],
+    [["--force-compression", "--compression", "none"], {}, "--force-compression"],
+  ])("%j with %j is refused", (flags, env, words) => {
+    const error = refusal([...flags, TARGET], env);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(words)]);
+    expect(error.hint).toBeString();
+  });
+});
+
+test("--cache-from names no digest: what it names is trusted by whoever may push there", () => {
+  const digest = digestOf("an image");
+  for (const name of [`registry.example.com/my/app@${digest}`, `registry.example.com/my/app:v1@${digest}`])
+    expect(refusal(["--cache-from", name, TARGET]).message).toContain("--cache-from names a digest");
 });
 
 describe("a flag is stronger than its variable", () => {
@@ -454,14 +586,15 @@ describe("cache as the first word", () => {
     [["cache", "--cache-dir", "c", TARGET]],
     [["cache", "--", TARGET]],
     [["--insecure", "cache", TARGET]],
+    [["cache", "-t", TARGET]],
+    [["cache", "--tag", TARGET, "--platform", "linux/arm64"]],
     [["cache", TARGET, "--retries", "1"]],
   ])("is the source of a push where there is a target: %j", (args) => {
-    const { source, target } = parse(args);
-    expect([source, target.repository]).toEqual(["cache", "my/app"]);
+    expect(sourceAndTargets(args)).toEqual(["cache", TARGET]);
   });
 
   test("is the repository's name where a registry is in front", () => {
-    expect(parse(["registry.example.com/cache"]).target.repository).toBe("cache");
+    expect(parse(["registry.example.com/cache"]).targets[0]?.repository).toBe("cache");
   });
 
   test.each<[string[], string]>([

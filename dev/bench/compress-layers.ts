@@ -13,10 +13,10 @@ import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
 const [archive = "", folder = ""] = process.argv.slice(2);
 const [saved] = (await readDockerArchive(await openArchiveFiles(archive, archive))) ?? [];
 if (saved === undefined) throw new Error(`"${archive}" has no image.`);
-const { layers } = await saved.load();
+const { layers } = await saved.read();
 using pool = startCompressPool(DEFAULT_COMPRESSION);
 const never = new AbortController().signal;
 for (const [i, { content }] of layers.entries()) {
-  const pieces = readPieces(content, pool.blockBytes, never);
+  const pieces = readPieces(content as Blob, pool.blockBytes, never);
   await compressLayer(pieces, join(folder, `${i}.gz`), pool, never, () => {});
 }

@@ -14,12 +14,14 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 /** A piped password arrives at once. After this time the user is told what the push waits for. */
 const SILENT_WAIT_MS = 1000;
 
-type LoginCommand = Pick<
-  RegistryCommand,
-  "username" | "password" | "passwordStdin" | "credentialCommand" | "skipAuth"
-> & {
-  readonly target: Pick<Reference, "host" | "repository">;
+type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
+  readonly credentialCommand?: string | undefined;
+  /** If it is "-", standard input has the image. */
+  readonly source?: string | undefined;
 };
+
+/** The place to log in to. An empty repository stands for the whole registry. */
+type LoginTarget = Pick<Reference, "host" | "repository">;
 
 export type CredentialsOptions = {
   readonly environment: Environment;
@@ -29,31 +31,47 @@ export type CredentialsOptions = {
 };
 
 /**
- * The credentials of a push, or undefined for an anonymous one: those of the command, or else those that `docker login` or
- * `podman login` left behind.
+ * Returns a function that reads the credentials for a target; undefined for an anonymous push. Those of the command are for
+ * the host alone, and read once. Everything else gets what `docker login` or `podman login` left behind.
  *
- * Throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
+ * The function throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
  */
-export async function readCredentials(
+export function credentialsReader(
   command: LoginCommand,
+  host: string,
   options: CredentialsOptions,
-): Promise<PushLogin | undefined> {
-  if (command.skipAuth) return undefined;
-  const { username = "", credentialCommand } = command;
-  if (credentialCommand !== undefined) {
-    const renew = (signal: AbortSignal) =>
-      askCommand(credentialCommand, { username, variables: options.environment, signal });
-    return { credentials: await renew(options.signal), from: "the credential command", renew };
-  }
-  const credentials = await givenCredentials(command, options);
-  if (credentials !== undefined) return { credentials };
+): (target: LoginTarget) => Promise<PushLogin | undefined> {
+  let given: Promise<PushLogin | undefined> | undefined;
   const places = {
     variables: options.environment,
     home: homedir(),
     platform: process.platform,
     userId: process.getuid?.(),
   };
-  return findLogin(command.target, places, options.signal);
+  return async (target) => {
+    if (command.skipAuth) return undefined;
+    if (target.host === host) {
+      given ??= givenLogin(command, host, options);
+      const login = await given;
+      if (login !== undefined) return login;
+    }
+    return findLogin(target, places, options.signal);
+  };
+}
+
+async function givenLogin(
+  command: LoginCommand,
+  host: string,
+  options: CredentialsOptions,
+): Promise<PushLogin | undefined> {
+  const { username = "", credentialCommand } = command;
+  if (credentialCommand === undefined) {
+    const credentials = await givenCredentials(command, host, options);
+    return credentials && { credentials };
+  }
+  const renew = (signal: AbortSignal) =>
+    askCommand(credentialCommand, { username, variables: options.environment, signal });
+  return { credentials: await renew(options.signal), from: "the credential command", renew };
 }
 
 /**
@@ -61,17 +79,39 @@ export async function readCredentials(
  * user name, standard input is not read.
  */
 async function givenCredentials(
-  { username, password, passwordStdin, target }: LoginCommand,
+  { username, password, passwordStdin, source }: LoginCommand,
+  host: string,
   options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
   if (username === undefined) return undefined;
   if (password !== undefined && !passwordStdin) return credentialsOf(username, password);
-  return credentialsOf(
-    username,
-    process.stdin.isTTY
-      ? await askForPassword(username, target.host, options.signal)
-      : await readPassword(options),
-  );
+  const ask = (input?: NodeJS.ReadStream) => askForPassword(username, host, options.signal, input);
+  if (source === "-") return credentialsOf(username, await askAtTerminal(ask));
+  return credentialsOf(username, process.stdin.isTTY ? await ask() : await readPassword(options));
+}
+
+/** Asks the person at the terminal, whatever standard input is. */
+async function askAtTerminal(ask: (input: NodeJS.ReadStream) => Promise<string>): Promise<string> {
+  const { openSync } = await import("node:fs");
+  const { ReadStream } = await import("node:tty");
+  try {
+    using input = Object.assign(new ReadStream(openSync("/dev/tty", "r")), {
+      [Symbol.dispose](this: NodeJS.ReadStream) {
+        this.destroy();
+      },
+    });
+    return await ask(input);
+  } catch (cause) {
+    if (cause instanceof PushError) throw cause;
+    throw new PushError(
+      "PASSWORD_MISSING",
+      "Standard input has the image, and there is no terminal to ask for the password.",
+      {
+        hint: "Set REGISTRY_JWT_TOKEN, use docker login, or push with SKIP_AUTH=1.",
+        cause,
+      },
+    );
+  }
 }
 
 async function readPassword({ signal, onWaiting }: CredentialsOptions): Promise<string> {
@@ -110,11 +150,17 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
   );
 }
 
-async function askForPassword(username: string, host: string, signal: AbortSignal): Promise<string> {
+async function askForPassword(
+  username: string,
+  host: string,
+  signal: AbortSignal,
+  input: NodeJS.ReadStream = process.stdin,
+): Promise<string> {
   // Slow to load, and needed by few.
   const { isCancel, password } = await import("@clack/prompts");
   const answer = await password({
     message: `Password of ${username} at ${host}`,
+    input,
     output: process.stderr,
     // Do not show the length either.
     mask: "",

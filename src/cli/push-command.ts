@@ -1,11 +1,13 @@
 import { stat } from "node:fs/promises";
+import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import { formatReference, type Reference } from "../oci/reference.ts";
-import type { PushOptions } from "../push/options.ts";
+import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
+import type { PushOptions, SourceStream } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
-import { readCredentials } from "./credentials.ts";
+import { chooseImage, pausablePrinter } from "./choose.ts";
+import { credentialsReader } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
@@ -27,7 +29,7 @@ export async function runPush(
 ): Promise<void> {
   const {
     source,
-    target,
+    targets,
     username,
     password,
     passwordStdin,
@@ -36,29 +38,43 @@ export async function runPush(
     debug,
     ...options
   } = command;
-  using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
+  const [first] = targets;
+  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
+  using lines = plainReport(printer.print, {
     isTerminal: stderr.isTTY === true,
     isSourceNamed: source !== undefined,
     isDebug: debug,
   });
   const { report } = lines;
-  const { reference, digest } = await push({
+  const { others = [], ...pushed } = await push({
     ...options,
-    target,
-    source: source ?? (await findSource(target)),
-    login: () =>
-      readCredentials(command, {
-        environment: env,
-        signal: stop,
-        onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
-      }),
+    target: targets,
+    source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
+    login: credentialsReader(command, first.host, {
+      environment: env,
+      signal: stop,
+      onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+    }),
+    choose:
+      process.stdin.isTTY && stderr.isTTY
+        ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
+        : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     cacheOwners: ownersUnderSudo(env),
     report,
     stop,
   });
-  stdout.write(`${reference}@${digest}\n`);
+  for (const { reference, digest } of [pushed, ...others]) stdout.write(`${reference}@${digest}\n`);
+}
+
+function standardInput(): SourceStream {
+  if (process.stdin.isTTY) {
+    throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
+      hint: "Pipe an archive in: podman save my/app:v1 | bun run index.ts - TARGET",
+    });
+  }
+  return { name: "standard input", stream: Bun.stdin.stream() };
 }
 
 /** An archive or folder in the working folder, or else the engine's image of the target's name. */
@@ -71,5 +87,6 @@ async function findSource(target: Reference): Promise<string> {
     );
     if (isThere) return path;
   }
-  return formatReference(target);
+  // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
+  return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

@@ -1,21 +1,15 @@
-import { open } from "node:fs/promises";
 import { fileError, OTHER_CACHE, PushError } from "../errors.ts";
-import { type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
-import {
-  asDiffId,
-  type DiffId,
-  type Digest,
-  digestHasher,
-  digestInPath,
-  shortDigest,
-} from "../oci/digest.ts";
+import { type Descriptor, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
+import { asDiffId, type DiffId, type Digest, digestInPath, shortDigest } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
+import { peek } from "../oci/read-pieces.ts";
 import { storeLayer, storePackedLayer } from "../store/layers.ts";
-import { PRIVATE_FILE } from "../store/own-file.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
-import { hashUnpacked } from "./hash.ts";
+import { hashStream } from "./hash.ts";
 import type { PrepareOptions, ReadyBlob } from "./prepare.ts";
+import { unpackLayer } from "./unpack.ts";
+import { writeHashed } from "./write-hashed.ts";
 
 type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
@@ -27,7 +21,12 @@ export type StreamedOptions<Elsewhere> = Pick<PrepareOptions, "cache" | "pool" |
 /** The result of reading a layer once. */
 export type StreamedLayer<Elsewhere> =
   /** `diffId` is undefined for a compressed layer: the image's documents tell which layer it is. */
-  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly layer: ReadyBlob }
+  | {
+      readonly kind: "kept";
+      readonly diffId: DiffId | undefined;
+      readonly blob: RegistryBlob;
+      readonly layer: ReadyBlob;
+    }
   /** The layer is in another place, and was not read. */
   | { readonly kind: "elsewhere"; readonly found: Elsewhere }
   /** The layer was discarded. */
@@ -48,7 +47,7 @@ export async function prepareStreamedLayer<Elsewhere>(
   await using file = temporaryFile(cache.directory, "layer");
   onProgress(0);
   try {
-    const { head, all } = await peek(bytes);
+    const { head, all } = await peek(bytes, 4);
     const compression = compressionOf(head);
     if (compression !== "none" || pool === undefined) {
       const claimed = digestInPath(path);
@@ -63,17 +62,17 @@ export async function prepareStreamedLayer<Elsewhere>(
           ? digest
           : claimed !== undefined
             ? undefined
-            : await hashUnpacked(Bun.file(file.path), compression, path, signal);
+            : await hashStream(unpackLayer(Bun.file(file.path), compression, path, signal));
       const diffId = rawDigest && asDiffId(rawDigest);
       if (diffId !== undefined && !isWanted(diffId)) return { kind: "unwanted", diffId };
       const blob = await storePackedLayer(cache, file.path, { mediaType, digest, size: writtenBytes });
-      return { kind: "kept", diffId, layer: { blob, origin: "source" } };
+      return { kind: "kept", diffId, blob, layer: { blob, origin: "source" } };
     }
     const compressed = await compressLayer(all, file.path, pool, signal, onProgress);
     const diffId = asDiffId(compressed.rawDigest);
     if (!isWanted(diffId)) return { kind: "unwanted", diffId };
     const blob = await storeLayer(cache, diffId, pool.form, { path: file.path, ...compressed });
-    return { kind: "kept", diffId, layer: { blob, origin: "compressed" } };
+    return { kind: "kept", diffId, blob, layer: { blob, origin: "compressed" } };
   } catch (cause) {
     throw fileError(cause, `compress the layer "${path}" into "${cache.directory}"`, OTHER_CACHE);
   }
@@ -83,23 +82,9 @@ async function writeAsItComes(
   path: string,
   bytes: Bytes,
   target: string,
-  { signal, onProgress }: Pick<PrepareOptions, "signal" | "onProgress">,
+  options: Pick<PrepareOptions, "signal" | "onProgress">,
 ): Promise<{ digest: Digest; writtenBytes: number }> {
-  const hasher = digestHasher();
-  let writtenBytes = 0;
-  const file = await open(target, "wx", PRIVATE_FILE);
-  try {
-    for await (const piece of bytes) {
-      signal.throwIfAborted();
-      hasher.update(piece);
-      await file.writeFile(piece);
-      writtenBytes += piece.length;
-      onProgress(writtenBytes);
-    }
-  } finally {
-    await file.close();
-  }
-  const digest = hasher.digest();
+  const { digest, writtenBytes } = await writeHashed(bytes, target, options);
   if (![digest, undefined].includes(digestInPath(path))) {
     throw new PushError(
       "CONTENT_MISMATCH",
@@ -108,21 +93,4 @@ async function writeAsItComes(
     );
   }
   return { digest, writtenBytes };
-}
-
-/** Reads the first bytes, and gives them back together with the rest. */
-async function peek(bytes: Bytes): Promise<{ head: Uint8Array; all: Bytes }> {
-  const pieces = bytes[Symbol.asyncIterator]();
-  let head = new Uint8Array();
-  let isOver = false;
-  while (head.length < 4 && !isOver) {
-    const piece = await pieces.next();
-    isOver = piece.done === true;
-    if (!piece.done) head = head.length === 0 ? piece.value : Uint8Array.from([...head, ...piece.value]);
-  }
-  async function* all() {
-    yield head;
-    for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) yield piece.value;
-  }
-  return { head, all: all() };
 }

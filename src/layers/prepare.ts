@@ -1,25 +1,37 @@
 import { fileError, OTHER_CACHE } from "../errors.ts";
+import type { StoredBlob } from "../oci/content.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { asDiffId, parseDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
 import { readPieces } from "../oci/read-pieces.ts";
 import { pointerName } from "../store/file-names.ts";
-import { dropCachedLayer, findCachedLayer, type LayerCache, storeLayer } from "../store/layers.ts";
+import {
+  dropCachedLayer,
+  findCachedLayer,
+  type LayerCache,
+  storeLayer,
+  storePackedLayer,
+} from "../store/layers.ts";
 import type { Locks } from "../store/locks.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import type { CompressPool } from "./compress/pool.ts";
 import { type BlobGuard, guardBlob } from "./guard.ts";
-import { damagedLayer, hashBlob, hashUnpacked } from "./hash.ts";
+import { damagedLayer, hashBlob, hashStream } from "./hash.ts";
+import { unpackLayer } from "./unpack.ts";
+import { writeHashed } from "./write-hashed.ts";
+
+const WRITE_BYTES = 1024 * 1024;
 
 /** A blob that is ready to upload. */
 export type ReadyBlob = {
-  readonly blob: RegistryBlob;
-  /** `cache`: made by an earlier push. `source`: uploaded unchanged. */
-  readonly origin: "compressed" | "cache" | "source";
   /** Set while the content is unverified. */
   readonly guard?: BlobGuard;
-};
+} & (
+  | { readonly origin: "compressed" | "cache"; readonly blob: RegistryBlob }
+  /** `source`: uploaded unchanged. */
+  | { readonly origin: "source"; readonly blob: StoredBlob }
+);
 
 export type PrepareOptions = {
   readonly cache: LayerCache;
@@ -45,7 +57,9 @@ export type PrepareOptions = {
 export async function prepareLayer(layer: Layer, options: PrepareOptions): Promise<ReadyBlob> {
   const { cache, pool, locks, signal, onWaiting, repairs = false } = options;
   if (pool === undefined || layer.compression !== "none") {
-    return readyAsClaimed(layer, signal) ?? (await verifyByUnpacking(layer, options));
+    const ready = readyAsClaimed(layer, signal);
+    if (ready !== undefined) return ready;
+    return layer.compression === "none" ? keepRaw(layer, options) : verifyByUnpacking(layer, options);
   }
   // Pushes that share a cache compress a layer one at a time, so that all but the first find it done.
   using _lock = await locks.take(pointerName(layer.diffId, pool.form), onWaiting);
@@ -64,12 +78,12 @@ export function readyFromCache(blob: RegistryBlob, name: string, signal: AbortSi
 
 /**
  * Wraps a layer that is uploaded unchanged under its claimed digest. Nothing is read before. Undefined if no digest is
- * claimed.
+ * claimed, or if its bytes can only be read from their start.
  */
 export function readyAsClaimed(layer: Layer, signal: AbortSignal): ReadyBlob | undefined {
   const { compression, content, diffId, name } = layer;
   const claimed = compression === "none" ? parseDigest(diffId, "a diffID") : layer.claimedDigest;
-  if (claimed === undefined) return undefined;
+  if (claimed === undefined || !(content instanceof Blob)) return undefined;
   const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest: claimed, size: content.size };
   const blob = { descriptor, content };
   return { blob, origin: "source", guard: guardBlob(blob, name, signal) };
@@ -85,15 +99,18 @@ export async function isIntact({ descriptor, content }: RegistryBlob, signal: Ab
   }
 }
 
+/** A layer whose stored bytes are its raw bytes. */
+type RawLayer = Extract<Layer, { compression: "none" }>;
+
 async function compress(
-  layer: Layer,
+  layer: RawLayer,
   pool: CompressPool,
   { cache, signal, onProgress }: PrepareOptions,
 ): Promise<RegistryBlob> {
   await using file = temporaryFile(cache.directory, "layer");
   onProgress(0);
   try {
-    const pieces = readPieces(layer.content, pool.blockBytes, signal);
+    const pieces = piecesOf(layer, pool.blockBytes, signal);
     const compressed = await compressLayer(pieces, file.path, pool, signal, onProgress);
     if (asDiffId(compressed.rawDigest) !== layer.diffId)
       throw damagedLayer(layer.name, layer.diffId, compressed.rawDigest);
@@ -103,17 +120,38 @@ async function compress(
   }
 }
 
+function piecesOf({ content }: RawLayer, pieceBytes: number, signal: AbortSignal) {
+  return content instanceof Blob ? readPieces(content, pieceBytes, signal) : content.read(signal);
+}
+
+/** Stores a raw layer that can only be read from its start, so that it can be sent in chunks. */
+async function keepRaw(layer: RawLayer, { cache, signal, onProgress }: PrepareOptions): Promise<ReadyBlob> {
+  const cached = await findCachedLayer(cache, layer.diffId, undefined);
+  if (cached !== undefined) return readyFromCache(cached, layer.name, signal);
+  await using file = temporaryFile(cache.directory, "layer");
+  try {
+    const { digest, writtenBytes } = await writeHashed(piecesOf(layer, WRITE_BYTES, signal), file.path, {
+      signal,
+      onProgress,
+    });
+    if (asDiffId(digest) !== layer.diffId) throw damagedLayer(layer.name, layer.diffId, digest);
+    const descriptor = { mediaType: MEDIA_TYPE.layer.none, digest, size: writtenBytes };
+    return { blob: await storePackedLayer(cache, file.path, descriptor), origin: "source" };
+  } catch (cause) {
+    throw fileError(cause, `write the layer "${layer.name}" into "${cache.directory}"`, OTHER_CACHE);
+  }
+}
+
 /** Verifies a compressed layer without a claimed digest by its diffID. */
 async function verifyByUnpacking(
-  { compression, content, diffId, name }: Layer,
+  { compression, content, diffId, name }: Exclude<Layer, RawLayer>,
   { signal, onProgress }: PrepareOptions,
 ): Promise<ReadyBlob> {
-  if (compression === "none") throw new Error("A raw layer's digest is its diffID.");
   onProgress(0);
   const digest = await hashBlob(content, signal, onProgress).catch((cause: unknown) => {
     throw fileError(cause, `read the layer "${name}"`);
   });
-  const unpacked = await hashUnpacked(content, compression, name, signal);
+  const unpacked = await hashStream(unpackLayer(content, compression, name, signal));
   if (asDiffId(unpacked) !== diffId) throw damagedLayer(name, diffId, unpacked);
   const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size: content.size };
   return { blob: { descriptor, content }, origin: "source" };

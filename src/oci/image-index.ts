@@ -1,6 +1,7 @@
 import * as v from "valibot";
-import { type Digest, parseDigest } from "./digest.ts";
+import { type Digest, digestOf, parseDigest } from "./digest.ts";
 import { object, parseJson, record } from "./json-schema.ts";
+import type { Manifest } from "./manifest.ts";
 
 /** One descriptor of an index: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md */
 export type IndexEntry = {
@@ -10,8 +11,12 @@ export type IndexEntry = {
   readonly platform: string | undefined;
   /** BuildKit's provenance or SBOM for another entry: no image. */
   readonly isAttestation: boolean;
+  /** The digest of the entry that an attestation is about. */
+  readonly about: string | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 };
+
+const ABOUT = "vnd.docker.reference.digest";
 
 const ENTRY = object({
   mediaType: v.optional(v.string()),
@@ -36,8 +41,41 @@ export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
     // https://docs.docker.com/build/metadata/attestations/attestation-storage/
     isAttestation:
       platform?.os === "unknown" || annotations?.["vnd.docker.reference.type"] === "attestation-manifest",
+    about: annotations?.[ABOUT],
     annotations: annotations ?? {},
   }));
+}
+
+/** A manifest that takes an entry's place in an index. */
+type Replacement = Omit<Manifest, "mediaType"> & { readonly mediaType: string | undefined };
+
+/**
+ * Creates an index with only those entries that are kept. Everything else in the index stays, and attestations go on
+ * naming what they are about.
+ *
+ * @param kept by the digests of the entries. The manifests may be other ones, for layers that were compressed again
+ */
+export function keepEntries(
+  { mediaType, bytes }: Manifest,
+  kept: ReadonlyMap<string, Replacement>,
+): Manifest {
+  const index = JSON.parse(new TextDecoder().decode(bytes)) as {
+    manifests: { digest: string; annotations?: Record<string, string> }[];
+  };
+  const manifests = index.manifests.flatMap((entry) => {
+    const manifest = kept.get(entry.digest);
+    if (manifest === undefined) return [];
+    const about = kept.get(entry.annotations?.[ABOUT] ?? "");
+    return {
+      ...entry,
+      ...(manifest.mediaType && { mediaType: manifest.mediaType }),
+      digest: manifest.digest,
+      size: manifest.bytes.length,
+      ...(about && { annotations: { ...entry.annotations, [ABOUT]: about.digest } }),
+    };
+  });
+  const reduced = new TextEncoder().encode(JSON.stringify({ ...index, mediaType, manifests }));
+  return { mediaType, digest: digestOf(reduced), bytes: reduced };
 }
 
 type Platform = Partial<Record<"os" | "architecture" | "variant", string | null | undefined>>;
@@ -47,12 +85,11 @@ export function platformName({ os, architecture, variant }: Platform): string | 
   return [os, architecture, variant].filter(Boolean).join("/") || undefined;
 }
 
-/** Entries of an index other than the pushed image. */
+/** Entries of an index that are not pushed. */
 export type LeftOut = { readonly platforms: readonly string[]; readonly attestations: number };
 
-/** Summarizes the entries other than the pushed one. Undefined if there are none. */
-export function leftOut(entries: readonly IndexEntry[], pushed: Digest): LeftOut | undefined {
-  const others = entries.filter(({ digest }) => digest !== pushed);
+/** Summarizes the entries of an index that are not pushed. Undefined if there are none. */
+export function leftOut(others: readonly IndexEntry[]): LeftOut | undefined {
   if (others.length === 0) return undefined;
   const platforms = others.filter(({ isAttestation }) => !isAttestation);
   return {

@@ -6,33 +6,44 @@ import { platformName } from "./image-index.ts";
 import { object, parseJson } from "./json-schema.ts";
 import type { SourceManifest } from "./manifest.ts";
 
+/** Bytes that are read from their start, any number of times. */
+export type StreamedBytes = {
+  /** In bytes. Undefined: known at the end. */
+  readonly size: number | undefined;
+  /** Throws what reading throws, and the signal's reason. */
+  read(signal: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;
+};
+
+/** Content of a source. A `Blob` can be read in parts. */
+export type StoredBytes = Blob | StreamedBytes;
+
 /** A layer in a source, as stored there. */
 export type Layer = {
   readonly diffId: DiffId;
-  readonly compression: Compression;
   /** The digest of the stored bytes according to the source, not verified yet. Undefined if the source names none. */
   readonly claimedDigest: Digest | undefined;
-  readonly content: Blob;
   /** The path in the source, for messages. */
   readonly name: string;
-};
+} & (
+  | { readonly compression: "none"; readonly content: StoredBytes }
+  | { readonly compression: Exclude<Compression, "none">; readonly content: Blob }
+);
 
 /** An image in a source. Its layers are in the config's order, base first. */
 export type Image = {
+  readonly kind: "image";
   readonly config: RegistryBlob;
   readonly layers: readonly Layer[];
   /** Set if the source has an OCI or Docker manifest. */
   readonly manifest: SourceManifest | undefined;
-  /** The image's names in the source, such as `my/app:v1`. May be empty. */
-  readonly names: readonly string[];
   /** Such as `linux/amd64`. Undefined if the config has none. */
   readonly platform: string | undefined;
 };
 
 /** Describes a source, so that the user can spot a mistake such as an outdated archive. */
 export type ImageOrigin = {
-  readonly kind: "archive" | "folder" | "engine";
-  /** The path, or the image's name in the engine. */
+  readonly kind: "archive" | "folder" | "stream" | "engine" | "registry";
+  /** The path, the image's name in the engine or registry, or what the stream is called. */
   readonly name: string;
   /** When the archive or folder was written, or the image was built. */
   readonly date: Date | undefined;

@@ -13,8 +13,8 @@ export type Manifest = {
 /** A source's own manifest, with the blobs that it references. */
 export type SourceManifest = Omit<Manifest, "mediaType"> &
   Extras & {
-    /** Undefined if no registry accepts the manifest as it is. */
-    readonly mediaType?: string | undefined;
+    /** Undefined if it claims to be what no registry takes. */
+    readonly mediaType: string | undefined;
     readonly config: Content;
     readonly layers: readonly Content[];
   };
@@ -34,11 +34,14 @@ type Extras = {
  * Chooses the manifest to publish. Returns the source's own, byte for byte, if all its blobs were pushed unchanged, so
  * that its digest and signatures stay valid. Otherwise creates a new one, which keeps its annotations, subject and
  * artifact type. Annotations of a blob stay where the blob is the same: they may be about its bytes.
+ *
+ * @param options `isRefused`: the registry does not take the source's own
  */
 export function manifestFor(
   source: SourceManifest | undefined,
   config: Descriptor,
   layers: readonly Descriptor[],
+  { isRefused = false }: { readonly isRefused?: boolean } = {},
 ): Manifest {
   if (source === undefined) return imageManifest(config, layers);
   const { mediaType, digest, bytes } = source;
@@ -46,7 +49,7 @@ export function manifestFor(
     source.layers.length === layers.length &&
     isSameContent(source.config, config) &&
     layers.every((layer, i) => isSameContent(source.layers[i], layer));
-  if (isUnchanged && mediaType !== undefined) return { mediaType, digest, bytes };
+  if (isUnchanged && !isRefused && mediaType !== undefined) return { mediaType, digest, bytes };
   const annotated = (blob: Descriptor, original: Content | undefined) =>
     isSameContent(original, blob) ? { ...blob, annotations: original?.annotations } : blob;
   return imageManifest(

@@ -25,3 +25,32 @@ export async function* readPieces(
     yield new Uint8Array(await oldest);
   }
 }
+
+type Pieces = AsyncIterable<Uint8Array<ArrayBuffer>>;
+
+/** Reads the first bytes, or a few more, and gives them back together with the rest. Fewer only if there are no more. */
+export async function peek(
+  bytes: Pieces,
+  headBytes: number,
+): Promise<{ readonly head: Uint8Array<ArrayBuffer>; readonly all: Pieces }> {
+  const pieces = bytes[Symbol.asyncIterator]();
+  const first: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  let isOver = false;
+  while (size < headBytes && !isOver) {
+    const piece = await pieces.next();
+    isOver = piece.done === true;
+    if (!piece.done) first.push(piece.value);
+    size += piece.value?.length ?? 0;
+  }
+  async function* all() {
+    try {
+      yield* first;
+      if (!isOver)
+        for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) yield piece.value;
+    } finally {
+      await pieces.return?.();
+    }
+  }
+  return { head: new Uint8Array(Buffer.concat(first)), all: all() };
+}

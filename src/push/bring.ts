@@ -1,4 +1,5 @@
 import type { ReadyBlob } from "../layers/prepare.ts";
+import type { RegistryBlob } from "../oci/descriptor.ts";
 import { tryMount } from "../registry/upload/begin.ts";
 import { dropCachedLayer } from "../store/layers.ts";
 import { callOf, type Job } from "./job.ts";
@@ -8,24 +9,25 @@ import { configName, findConfig, type Plan, type PlannedBlob, type PlannedLayer,
 import { bringReady, isDamaged, present, sendReady } from "./send.ts";
 import type { Brought } from "./target.ts";
 
-/** Promises for an image's blobs. Each resolves when the registry has the blob. */
+/** Configs and attestations are smaller. */
+const SMALL_BYTES = 1024 * 1024;
+
+/** Promises for the blobs of a plan. Each resolves when the registry has the blob. */
 export type BroughtBlobs = {
-  readonly config: Promise<Brought>;
-  readonly layers: ReadonlyMap<PlannedLayer, Promise<Brought>>;
+  readonly all: ReadonlyMap<PlannedBlob, Promise<Brought>>;
   /** Sends a blob that the registry wrongly reported as present. Its descriptor may change. */
   sendAgain(blob: PlannedBlob): Promise<Brought>;
 };
 
-/** Mounts, prepares and sends every missing blob: the config first, then the largest. Does not publish the manifest. */
+/** Mounts, prepares and sends every missing blob: configs first, then the largest. Does not publish manifests. */
 export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   const begun = new Map(plan.layers.map((layer) => [layer, beginLayer(layer, plan, job)]));
   const saves = plan.source.access === "once" ? startSaves(plan.source, plan, toMake(begun), job) : undefined;
-  const layers = new Map(
-    [...begun].map(([layer, rest]) => [layer, bringLayer(layer, rest, saves, plan, job)]),
-  );
+  const all = new Map<PlannedBlob, Promise<Brought>>();
+  for (const [layer, rest] of begun) all.set(layer, bringLayer(layer, rest, saves, plan, job));
+  for (const blob of plan.others) all.set(blob, bringOther(blob, saves, plan, job));
   return {
-    config: bringConfig(saves, plan, job),
-    layers,
+    all,
     async sendAgain(blob) {
       const ready = await obtain(blob, saves, plan, job);
       return sendReady(ready, blob, plan.target, job, { mayMount: false });
@@ -72,32 +74,47 @@ async function bringLayer(
   try {
     return await bringReady(ready, layer, plan.target, job, step.step === "send" ? step : {});
   } catch (error) {
-    if (!(await isDamaged(error, ready, job))) throw error;
+    if (!(await isDamaged(error, ready, plan.source, job))) throw error;
     await dropCachedLayer(job.cache, ready.blob);
-    return sendReady(await remake(layer, saves, job), layer, plan.target, job);
+    return sendReady(await remake(layer, saves, plan, job), layer, plan.target, job);
   }
 }
 
-async function bringConfig(saves: Saves | undefined, plan: Plan, job: Job): Promise<Brought> {
-  const step = await plan.config.settled;
-  if (step.step === "mount") throw new Error("Configs are not mounted.");
-  if (step.step === "present") return present(step.descriptor, configName(step), job);
+async function bringOther(
+  blob: PlannedBlob,
+  saves: Saves | undefined,
+  plan: Plan,
+  job: Job,
+): Promise<Brought> {
+  const step = await blob.settled;
+  if (step.step === "mount") throw new Error("Only layers are mounted.");
+  const nameOf = ({ descriptor }: Pick<RegistryBlob, "descriptor">) =>
+    blob.stored === undefined ? configName({ descriptor }) : blob;
+  if (step.step === "present") return present(step.descriptor, nameOf(step), job);
   if (step.step === "make" && saves === undefined) throw new Error("Nobody makes the config.");
   const ready: ReadyBlob =
     step.step === "send" ? step.ready : { blob: await (saves as Saves).config, origin: "source" };
-  // The config goes first: a user without push rights then fails after a few bytes.
-  const priority = Number.POSITIVE_INFINITY;
-  return bringReady(ready, configName(ready.blob), plan.target, job, { ...step, priority });
+  // Small blobs go first: a user without push rights then fails after a few bytes.
+  const { size } = ready.blob.descriptor;
+  const priority = size <= SMALL_BYTES ? Number.POSITIVE_INFINITY : size;
+  return bringReady(ready, nameOf(ready.blob), plan.target, job, { ...step, priority });
 }
 
 /** Returns the content of a blob that the registry wrongly reported as present. */
 async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<ReadyBlob> {
   const layer = plan.layers.find((each) => each === blob);
-  if (layer !== undefined) return remake(layer, saves, job);
-  const config = (await findConfig(plan.layers, plan)) ?? (await (saves as Saves).config);
+  if (layer !== undefined) return remake(layer, saves, plan, job);
+  const config = blob.stored ?? (await findConfig(plan.layers, plan)) ?? (await (saves as Saves).config);
   return { blob: config, origin: "source" };
 }
 
-function remake(layer: PlannedLayer, saves: Saves | undefined, job: Job): Promise<ReadyBlob> {
-  return saves === undefined ? remakeStored(layer, job) : remakeStreamed(saves, layer);
+async function remake(
+  layer: PlannedLayer,
+  saves: Saves | undefined,
+  { source }: Plan,
+  job: Job,
+): Promise<ReadyBlob> {
+  if (saves !== undefined) return remakeStreamed(saves, layer);
+  if (source.access === "any") await source.again?.();
+  return remakeStored(layer, job);
 }

@@ -16,13 +16,16 @@ async function make(planned: PlannedLayer, job: Job, repairs: boolean): Promise<
   const { layer } = planned;
   if (layer === undefined) throw new Error(`The source has no content for ${planned.title}.`);
   const totalBytes = layer.content.size;
+  let doneBytes = 0;
   const compresses = layer.compression === "none" && job.pool !== undefined;
-  return job.making.run(totalBytes, async () => {
+  return job.making.run(totalBytes ?? 0, async () => {
     const ready = await prepareLayer(layer, {
       ...job,
       repairs,
-      onProgress: (doneBytes) =>
-        reportBlob(job, planned, { state: compresses ? "compressing" : "verifying", doneBytes, totalBytes }),
+      onProgress(bytes) {
+        doneBytes = bytes;
+        reportBlob(job, planned, { state: compresses ? "compressing" : "verifying", doneBytes, totalBytes });
+      },
       onWaiting: () => reportBlob(job, planned, { state: "awaiting-compress" }),
     });
     const sizeBytes = ready.blob.descriptor.size;
@@ -31,7 +34,7 @@ async function make(planned: PlannedLayer, job: Job, repairs: boolean): Promise<
       reportBlob(job, planned, {
         state: "ready",
         how: compresses ? "compressed" : "verified",
-        totalBytes,
+        totalBytes: totalBytes ?? doneBytes,
         sizeBytes,
       });
     return ready;

@@ -1,43 +1,63 @@
-import { formatReference } from "../oci/reference.ts";
-import { openSource, type Source } from "../source/open.ts";
+import { platformsOf, sizeOf } from "../oci/content.ts";
+import { isNamedOtherwise } from "../oci/image-name.ts";
+import { formatPinned } from "../oci/reference.ts";
+import { openSource } from "../source/open.ts";
+import type { OpenedSource, Source, SourceChoice } from "../source/source.ts";
 import type { Job } from "./job.ts";
+import { openRegistryImage } from "./open-registry-image.ts";
+import { registryReference } from "./target.ts";
 
-/** Opens the source. The job disposes of it. Throws what `openSource` throws. */
-export async function openPushed(job: Job): Promise<Source> {
-  const { options, cache, signal, report } = job;
-  const { source, target, engineEnvironment } = options;
-  const names = [formatReference(target), `${target.repository}:${target.tag}`];
-  let unpacked: number | undefined;
-  const reading = { type: "reading", how: "unpack", name: source } as const;
-  const opened = await openSource({
-    source,
-    wanted: names,
-    temporaryDirectory: cache.directory,
-    engineEnvironment,
-    signal,
-    onUnpacking(doneBytes, totalBytes) {
-      unpacked = totalBytes;
-      report({ ...reading, doneBytes, totalBytes, isDone: false });
-    },
-  });
-  if (unpacked !== undefined) report({ ...reading, doneBytes: unpacked, totalBytes: unpacked, isDone: true });
+/** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
+export async function openPushed(job: Job): Promise<OpenedSource> {
+  const { options, signal } = job;
+  const { source, engineEnvironment, runtime } = options;
+  const reference = registryReference(source);
+  const opened =
+    reference === undefined
+      ? await openSource({ ...choiceOf(job), source, engineEnvironment, runtime, signal })
+      : await openRegistryImage(reference, job);
+  if (opened.access !== "stream") reportSource(opened, job);
+  if (opened.access === "once")
+    job.report({ type: "notice", code: "STORAGE_UNREAD", reason: opened.whySaved });
   return job.use(opened);
 }
 
+/** Says what is wanted of a source that holds several images or platforms. */
+export function choiceOf({ options, signal }: Job): SourceChoice {
+  const { targets, image, platforms, allPlatforms, choose } = options;
+  return {
+    image,
+    targets: targets.map(formatPinned),
+    platforms,
+    allPlatforms,
+    choose: choose && ((choices) => choose(choices, signal)),
+  };
+}
+
 /** Reports the source's origin, names and size. */
-export function reportSource({ access, origin, image }: Source, { options, report }: Job): void {
-  const { target } = options;
-  const name = `${target.repository}:${target.tag}`;
-  // Engines omit Docker Hub's `library/`.
-  const wanted = [formatReference(target), name, name.replace(/^library\//, "")];
-  const isEngine = access === "once";
+export function reportSource(source: Source, { options, report }: Job): void {
+  const { origin } = source;
+  const names = source.access === "once" ? source.image.names : source.names;
   report({
     type: "source",
     origin,
-    names: image.names,
-    platform: image.platform,
-    layerCount: isEngine ? image.diffIds.length : image.layers.length,
-    layerBytes: isEngine ? image.sizeBytes : image.layers.reduce((sum, { content }) => sum + content.size, 0),
-    isNamedOtherwise: image.names.length > 0 && !image.names.some((each) => wanted.includes(each)),
+    names,
+    ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
+    isNamedOtherwise: isNamedOtherwise(names, options.targets.map(formatPinned)),
   });
+}
+
+function describeSaved({ image }: Extract<Source, { access: "once" }>) {
+  const { platform, diffIds, sizeBytes } = image;
+  return { platform, layerCount: diffIds.length, layerBytes: sizeBytes };
+}
+
+function describeStored({ content }: Extract<Source, { access: "any" }>) {
+  const platforms = platformsOf(content).map((platform) => platform ?? "unknown platform");
+  const { layers, bytes } = sizeOf(content);
+  return {
+    platform: platforms.length === 0 ? undefined : platforms.join(", "),
+    layerCount: layers,
+    layerBytes: bytes,
+  };
 }

@@ -1,13 +1,17 @@
+import { guardBlob } from "../layers/guard.ts";
 import { type ReadyBlob, readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
+import { unpackLayer } from "../layers/unpack.ts";
+import { type Artifact, type Content, type Index, identityOf, type StoredBlob } from "../oci/content.ts";
 import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
-import type { Layer } from "../oci/image.ts";
+import type { Image, Layer } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import { askForBlob } from "../registry/find-blob.ts";
 import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
 import type { BlobTitle } from "../report/events.ts";
-import type { Source } from "../source/open.ts";
+import type { Attached } from "../source/attached.ts";
 import { type ResolvedImage, resolveImage } from "../source/resolve-image.ts";
+import type { Source, StreamSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
@@ -25,8 +29,12 @@ export type Step =
   /** It has to be compressed, verified, or read from a stream first. */
   | { readonly step: "make" };
 
-/** A blob of the image. Its entry settles when the cache and the registry have answered. */
-export type PlannedBlob = BlobTitle & { readonly settled: Promise<Step> };
+/** A blob of what is pushed. Its entry settles when the cache and the registry have answered. */
+export type PlannedBlob = BlobTitle & {
+  readonly settled: Promise<Step>;
+  /** Set if it is ready from the beginning, and is not made. */
+  readonly stored: StoredBlob | undefined;
+};
 
 /** A layer. Equal layers share one entry. */
 export type PlannedLayer = PlannedBlob & {
@@ -35,15 +43,32 @@ export type PlannedLayer = PlannedBlob & {
   readonly layer: Layer | undefined;
 };
 
+/** The blobs of a tree of manifests. */
+export type PlannedContent =
+  | {
+      readonly kind: "image";
+      /** Undefined for an engine's image, which comes as a stream. */
+      readonly image: Image | undefined;
+      /** Its step is `make` if only the saved archive has the config. */
+      readonly config: PlannedBlob;
+      /** All layers, base first, with repeats. */
+      readonly order: readonly PlannedLayer[];
+    }
+  | { readonly kind: "artifact"; readonly artifact: Artifact; readonly blobs: readonly PlannedBlob[] }
+  | { readonly kind: "index"; readonly index: Index; readonly children: readonly PlannedContent[] };
+
+/** Content about other content, which goes up where that is published as it was. */
+export type PlannedAttached = Omit<Attached, "content"> & { readonly planned: PlannedContent };
+
 export type Plan = {
   readonly source: Source;
   readonly target: Target;
-  /** Its step is `make` if only the saved archive has the config. */
-  readonly config: PlannedBlob;
+  readonly root: PlannedContent;
+  readonly attached: readonly PlannedAttached[];
   /** The distinct layers. */
   readonly layers: readonly PlannedLayer[];
-  /** All layers, base first, with repeats. */
-  readonly order: readonly PlannedLayer[];
+  /** The distinct configs and blobs of artifacts. */
+  readonly others: readonly PlannedBlob[];
   /** An engine's image, resolved from cached documents. */
   readonly resolved: Promise<ResolvedImage | undefined>;
   /**
@@ -78,23 +103,98 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
   };
   // A failure to resolve the image shows at its blobs.
   reportLeftOut(source, context.resolved, job).catch(() => undefined);
-  const parts = source.access === "any" ? source.image.layers : source.image.diffIds;
-  const distinct = new Map<string, PlannedLayer>();
-  const order = parts.map((part, i) => {
-    const layer = typeof part === "string" ? undefined : part;
-    const diffId = typeof part === "string" ? part : part.diffId;
-    const id = layer === undefined ? diffId : identityOf(layer);
-    const title = `layer ${i + 1}/${parts.length} ${shortDigest(diffId)}`;
-    const planned = distinct.get(id) ?? planLayer({ id, title, diffId, layer }, context, job);
-    distinct.set(id, planned);
-    return planned;
+  const blobs = { layers: new Map<string, PlannedLayer>(), others: new Map<string, PlannedBlob>() };
+  const root =
+    source.access === "any"
+      ? planContent(source.content, source.content, blobs, context, job)
+      : planSaved(source, blobs, context, job);
+  const attached = source.access === "any" ? source.referrers : [];
+  return {
+    ...context,
+    root,
+    attached: attached.map(({ content, ...rest }) => ({
+      ...rest,
+      planned: planContent(content, content, blobs, context, job),
+    })),
+    layers: [...blobs.layers.values()],
+    others: [...blobs.others.values()],
+  };
+}
+
+/** The blobs of a plan while it is made. Each is planned once. */
+type Blobs = { readonly layers: Map<string, PlannedLayer>; readonly others: Map<string, PlannedBlob> };
+
+/** @param root tells whether a blob's title has to name the platform */
+function planContent(
+  content: Content,
+  root: Content,
+  blobs: Blobs,
+  context: Context,
+  job: Job,
+): PlannedContent {
+  switch (content.kind) {
+    case "image":
+      return planImage(
+        content,
+        root.kind === "image" ? "" : `${content.platform ?? "image"} `,
+        blobs,
+        context,
+        job,
+      );
+    case "artifact":
+      return {
+        kind: "artifact",
+        artifact: content,
+        blobs: content.blobs.map((blob) =>
+          planStored(blob, `blob ${shortDigest(blob.descriptor.digest)}`, blobs, context, job),
+        ),
+      };
+    case "index": {
+      const children = content.children.flatMap((child) => child.content ?? []);
+      return {
+        kind: "index",
+        index: content,
+        children: children.map((child) => planContent(child, root, blobs, context, job)),
+      };
+    }
+  }
+}
+
+function planImage(image: Image, prefix: string, blobs: Blobs, context: Context, job: Job): PlannedContent {
+  const order = image.layers.map((each, i) => {
+    const layer = wantedForm(each, job);
+    const title = `${prefix}layer ${i + 1}/${image.layers.length} ${shortDigest(layer.diffId)}`;
+    return planLayer({ id: identityOf(layer), title, diffId: layer.diffId, layer }, blobs, context, job);
   });
-  const layers = [...distinct.values()];
-  return { ...context, layers, order, config: planConfig(layers, context, job) };
+  const title = `${prefix}config ${shortDigest(image.config.descriptor.digest)}`;
+  return { kind: "image", image, order, config: planStored(image.config, title, blobs, context, job) };
+}
+
+/** With `forceCompression`, compressed layers are unpacked, and compressed anew. */
+function wantedForm(layer: Layer, { options, signal }: Job): Layer {
+  if (!options.forceCompression || layer.compression === "none") return layer;
+  const { diffId, name, content, compression } = layer;
+  const read = () => unpackLayer(content, compression, name, signal);
+  return { diffId, name, claimedDigest: undefined, compression: "none", content: { size: undefined, read } };
+}
+
+function planSaved(source: StreamSource, blobs: Blobs, context: Context, job: Job): PlannedContent {
+  const { diffIds } = source.image;
+  const order = diffIds.map((diffId, i) => {
+    const title = `layer ${i + 1}/${diffIds.length} ${shortDigest(diffId)}`;
+    return planLayer({ id: diffId, title, diffId, layer: undefined }, blobs, context, job);
+  });
+  const name = { id: CONFIG_ID, title: "config", stored: undefined };
+  const config = track(name, settleConfig([...blobs.layers.values()], context, job));
+  blobs.others.set(config.id, config);
+  return { kind: "image", image: undefined, order, config };
 }
 
 async function reportLeftOut(source: Source, resolved: Plan["resolved"], job: Job): Promise<void> {
-  if (source.access === "any") return reportReduced(source.leftOut, source.image.platform, job);
+  if (source.access === "any") {
+    const { content, leftOut } = source;
+    return reportReduced(leftOut, content.kind === "image" ? content.platform : undefined, job);
+  }
   const image = await resolved;
   reportReduced(image?.leftOut, image?.config.platform, job);
 }
@@ -108,12 +208,10 @@ export function reportReduced(
   if (leftOut !== undefined) report({ type: "notice", code: "INDEX_REDUCED", platform, ...leftOut });
 }
 
-type Context = Pick<Plan, "source" | "target" | "resolved" | "knownImages">;
+/** The ID of an engine's config, whose digest may be known late. */
+const CONFIG_ID = "config";
 
-/** Raw layers with the same diffID are the same blob. A layer can also be stored in several compressed forms. */
-function identityOf({ diffId, compression, claimedDigest, name }: Layer): string {
-  return compression === "none" ? diffId : `${diffId} ${claimedDigest ?? name}`;
-}
+type Context = Pick<Plan, "source" | "target" | "resolved" | "knownImages">;
 
 function track<T extends object>(blob: T, settled: Promise<Step>) {
   // May reject before it is awaited. That must not count as unhandled.
@@ -123,8 +221,30 @@ function track<T extends object>(blob: T, settled: Promise<Step>) {
 
 type Part = BlobTitle & Pick<PlannedLayer, "diffId" | "layer">;
 
-function planLayer(part: Part, context: Context, job: Job): PlannedLayer {
-  return track(part, settleLayer(part, context, job));
+function planLayer(part: Part, { layers }: Blobs, context: Context, job: Job): PlannedLayer {
+  const planned =
+    layers.get(part.id) ?? track({ ...part, stored: undefined }, settleLayer(part, context, job));
+  layers.set(part.id, planned);
+  return planned;
+}
+
+/** Plans a blob that goes up as it is. */
+function planStored(
+  blob: StoredBlob,
+  title: string,
+  { others }: Blobs,
+  context: Context,
+  job: Job,
+): PlannedBlob {
+  const id: string = blob.descriptor.digest;
+  const name = { id, title };
+  const { descriptor, content } = blob;
+  // What comes as a stream is verified as it comes.
+  const guard = content instanceof Blob && guardBlob({ descriptor, content }, title, job.signal);
+  const ready = { blob, origin: "source", ...(guard && { guard }) } as const;
+  const planned = others.get(id) ?? track({ ...name, stored: blob }, settleReady(ready, name, context, job));
+  others.set(id, planned);
+  return planned;
 }
 
 async function settleLayer(part: Part, context: Context, job: Job): Promise<Step> {
@@ -168,6 +288,8 @@ async function settleReady(
   job: Job,
 ): Promise<Step> {
   const { descriptor } = ready.blob;
+  // A stream's blobs are on their way before they are planned.
+  if (target.brought.has(descriptor.digest)) return { step: "send", ready };
   const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
   return found?.sizeBytes === descriptor.size
     ? { step: "present", descriptor }
@@ -188,12 +310,6 @@ async function settleKnown(
   return from === target.at.name ? undefined : { step: "mount", descriptor, from };
 }
 
-function planConfig(layers: readonly PlannedLayer[], context: Context, job: Job): PlannedBlob {
-  const { source } = context;
-  const name = source.access === "any" ? configName(source.image.config) : { id: "config", title: "config" };
-  return track(name, settleConfig(layers, context, job));
-}
-
 async function settleConfig(layers: readonly PlannedLayer[], context: Context, job: Job): Promise<Step> {
   const blob = await findConfig(layers, context);
   if (blob === undefined) return { step: "make" };
@@ -201,16 +317,17 @@ async function settleConfig(layers: readonly PlannedLayer[], context: Context, j
   return settleReady(ready, configName(blob), context, job);
 }
 
+/** Names the config of an engine's image, once it is known. */
 export function configName({ descriptor }: Pick<RegistryBlob, "descriptor">): BlobTitle {
-  return { id: "config", title: `config ${shortDigest(descriptor.digest)}` };
+  return { id: CONFIG_ID, title: `config ${shortDigest(descriptor.digest)}` };
 }
 
-/** Returns the config, or undefined if only the saved archive has it. */
+/** Returns the config of an engine's image, or undefined if only the saved archive has it. */
 export async function findConfig(
   layers: readonly PlannedLayer[],
   { source, resolved, knownImages }: Pick<Plan, "source" | "resolved" | "knownImages">,
 ): Promise<RegistryBlob | undefined> {
-  if (source.access === "any") return source.image.config;
+  if (source.access === "any") return undefined;
   const config = (await resolved)?.config;
   if (config !== undefined) return config.blob;
   const steps = await Promise.all(layers.map(({ settled }) => settled));

@@ -4,7 +4,7 @@ import { apiHost, type Reference } from "../oci/reference.ts";
 import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
 import type { Credentials, RenewCredentials } from "./auth/credentials.ts";
-import { pushScope } from "./auth/scope.ts";
+import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { isTransient } from "./http/transient.ts";
 import type { Call, Registry } from "./registry.ts";
@@ -23,6 +23,8 @@ export type ConnectOptions = Pick<
   readonly credentials: Credentials | undefined;
   /** Gets new ones when they end. @default they are all there are */
   readonly renewCredentials?: RenewCredentials | undefined;
+  /** What is to be done there. @default "push" */
+  readonly access?: "pull" | "push" | undefined;
   /** Uses plain HTTP unless the target says otherwise. */
   readonly insecure: boolean;
   /** Blobs on their way at a time. */
@@ -66,7 +68,8 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
   const auth = authenticate(address, credentials, options.renewCredentials);
   const registry: Registry = { ...address, auth };
   const { repository: name = "" } = target;
-  const scopes = name === "" ? [] : [pushScope(name)];
+  const scopeOf = options.access === "pull" ? pullScope : pushScope;
+  const scopes = name === "" ? [] : [scopeOf(name)];
   const request = { method: "GET", url: new URL(`${origin}/v2/`), scopes } as const;
   let breaks = 0;
   const isRetryable = (error: unknown) =>

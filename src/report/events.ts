@@ -56,8 +56,14 @@ export type Notice =
   | { readonly code: "CACHE_DISTRUSTED"; readonly path: string; readonly why: "owner" | "writable" }
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
+  /** The registry does not take the source's manifest as it is. It gets another one, with the same blobs. */
+  | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly error: unknown }
   /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */
   | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
+  /** Signatures and the like are not pushed: what they are about has got another digest. */
+  | { readonly code: "REFERRERS_LEFT_OUT"; readonly count: number }
+  /** The image is not read where the engine keeps it. For debugging. */
+  | { readonly code: "STORAGE_UNREAD"; readonly reason: string }
   /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }
@@ -75,6 +81,8 @@ export type Notice =
 export type PushEvent =
   | {
       readonly type: "registry";
+      /** The image is read from there. */
+      readonly isSource: boolean;
       readonly origin: string;
       readonly username: string | undefined;
       /** The place where the credentials were found, unless the caller gave them: `~/.docker/config.json`. */
@@ -95,10 +103,10 @@ export type PushEvent =
       /** The source has names, and the target's is not among them. */
       readonly isNamedOtherwise: boolean;
     }
-  /** An archive is unpacked, or an engine saves its image. */
+  /** An archive is unpacked or read as it comes, or an engine saves its image. */
   | {
       readonly type: "reading";
-      readonly how: "unpack" | "save";
+      readonly how: "unpack" | "read" | "save";
       readonly name: string;
       readonly doneBytes: number;
       /** Undefined if unknown. */

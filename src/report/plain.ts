@@ -8,7 +8,9 @@ import { describeNotice, isDetail } from "./notices.ts";
 /** How often progress is printed. */
 const INTERVAL_MS = { terminal: 2_000, log: 10_000 };
 
-type Work = "saving" | "unpacking" | "compressing" | "verifying" | "uploading";
+type Work = (typeof READING)["unpack" | "read" | "save"] | "compressing" | "verifying" | "uploading";
+
+const READING = { unpack: "unpacking", read: "reading", save: "saving" } as const;
 
 type RunningWork = {
   readonly title: string;
@@ -67,7 +69,7 @@ function noteWork(running: Map<BlobId, RunningWork>, event: PushEvent): number |
 function workOf(event: PushEvent): (Omit<RunningWork, "startedMs"> & { readonly id: BlobId }) | undefined {
   if (event.type === "reading" && !event.isDone) {
     const { how, name, doneBytes, totalBytes } = event;
-    return { id: how, title: name, work: how === "save" ? "saving" : "unpacking", doneBytes, totalBytes };
+    return { id: how, title: name, work: READING[how], doneBytes, totalBytes };
   }
   if (event.type !== "blob") return undefined;
   if (event.state !== "compressing" && event.state !== "verifying" && event.state !== "uploading")
@@ -102,10 +104,10 @@ function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): st
 }
 
 function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): string[] {
-  const { origin, username, credentialsFrom, isExposed, isUnverified } = event;
+  const { origin, username, credentialsFrom, isExposed, isUnverified, isSource } = event;
   const from = credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`;
   return [
-    `Registry: ${origin}, ${username === undefined ? "without a user" : `as ${username}${from}`}`,
+    `${isSource ? "Source's registry" : "Registry"}: ${origin}, ${username === undefined ? "without a user" : `as ${username}${from}`}`,
     ...(isExposed ? ["Warning: credentials go over plain HTTP, where others can read them."] : []),
     ...(isUnverified
       ? [
@@ -118,7 +120,8 @@ function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): stri
 /** Describes the source in one line, so that a stale or wrong image is noticed. */
 function describeSource(event: Extract<PushEvent, { type: "source" }>, options: PlainOptions): string[] {
   const facts = [
-    event.names.length > 0 ? listNames(event.names) : "an image without a name",
+    event.names.length > 0 && listNames(event.names),
+    event.names.length === 0 && event.origin.kind !== "registry" && "an image without a name",
     event.platform && cutName(event.platform),
     countOf(event.layerCount, "layer"),
     event.layerBytes === undefined ? undefined : formatBytes(event.layerBytes),
@@ -136,8 +139,13 @@ function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {
   const facts =
     kind === "engine"
       ? ["image of the Docker engine", age && `built ${age}`]
-      : [kind, sizeBytes !== undefined && formatBytes(sizeBytes), age && `written ${age}`];
-  return `${name} (${facts.filter(Boolean).join(", ")})`;
+      : [
+          kind !== "stream" && kind,
+          sizeBytes !== undefined && formatBytes(sizeBytes),
+          age && `written ${age}`,
+        ];
+  const known = facts.filter(Boolean);
+  return known.length === 0 ? name : `${name} (${known.join(", ")})`;
 }
 
 function describeRead(
@@ -145,7 +153,8 @@ function describeRead(
   elapsedMs: number,
 ): string {
   const rate = `(${formatRate(doneBytes, elapsedMs)})`;
-  return how === "save" ? `saved from the engine, ${formatBytes(doneBytes)} ${rate}` : `unpacked ${rate}`;
+  if (how === "unpack") return `unpacked ${rate}`;
+  return `${how === "save" ? "saved from the engine" : "read"}, ${formatBytes(doneBytes)} ${rate}`;
 }
 
 function describeBlob(event: Extract<PushEvent, { type: "blob" }>, elapsedMs: number): string[] {

@@ -1,71 +1,39 @@
+import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fileError, PushError } from "../errors.ts";
-import type { Image, ImageOrigin } from "../oci/image.ts";
-import type { LeftOut } from "../oci/image-index.ts";
-import {
-  type Engine,
-  type EngineImage,
-  type Environment,
-  inspectEngineImage,
-  saveEngineImage,
-} from "./engine/docker.ts";
+import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import { openArchiveFiles } from "./files/archive.ts";
-import { readDockerArchive } from "./files/docker-archive.ts";
 import { openFolderFiles } from "./files/folder.ts";
-import type { ImageFiles } from "./files/image-files.ts";
-import { findLeftOut, readOciLayout } from "./files/oci-layout.ts";
-import { decompressArchive, type UnpackOptions } from "./files/outer-compression.ts";
-import { selectImage } from "./select-image.ts";
-import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
+import { openFiles } from "./open-content.ts";
+import { openEngineImage } from "./open-engine.ts";
+import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions, type SourceStream } from "./source.ts";
+import { parseSource } from "./transport.ts";
 
-/** An opened source, until it is disposed of. `access` says how to read it. */
-export type Source = AsyncDisposable & (StoredSource | StreamSource);
+const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
 
-/** An image in files. Its layers can be read in any order, and again. */
-type StoredSource = {
-  readonly access: "any";
-  readonly origin: ImageOrigin;
-  readonly image: Image;
-  /** The other images and attestations in the source's index. */
-  readonly leftOut: LeftOut | undefined;
-};
-
-/** An image that comes as a stream, in the stream's own order, while an engine saves it. */
-export type StreamSource = {
-  readonly access: "once";
-  readonly origin: ImageOrigin;
-  readonly image: EngineImage;
-  readonly engine: Engine;
-  /**
-   * Has the engine save the image. Each call is one more save. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
-   *
-   * @param onProgress told how many bytes the engine has sent
-   */
-  read(onProgress: (doneBytes: number) => void): AsyncGenerator<SavedPart>;
-};
-
-export type SourceOptions = UnpackOptions & {
-  /** A path, or an image's name in the engine. */
-  readonly source: string;
-  /** The target's names, which select one of several images. */
-  readonly wanted: readonly string[];
-  /** Environment variables of the docker command. */
-  readonly engineEnvironment: Environment;
-};
+const READ_BYTES = 1024 * 1024;
 
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
-export async function openSource(options: SourceOptions): Promise<Source> {
+export async function openSource(options: SourceOptions): Promise<OpenedSource> {
   const { source } = options;
-  const found = await describePath(source);
-  if (found !== undefined) return openPath(found, options);
-  if (/^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/.test(source)) {
-    throw new PushError(
-      "SOURCE_NOT_FOUND",
-      `Cannot read the image: there is no file or folder "${source}".`,
-      { hint: `Write one with "docker save my/app:v1 --output ${source}", or name an image of the engine.` },
-    );
+  if (typeof source !== "string") return openStream(source);
+  const place = parseSource(source);
+  switch (place.kind) {
+    case "engine":
+      return openEngineImage(place.name, { ...options, runtime: place.runtime });
+    case "path":
+      return openPath(await describePath(place.path), place.path, {
+        ...options,
+        image: options.image ?? place.image,
+      });
+    case "any": {
+      const found = await describePath(source);
+      const isPath = found !== undefined || LOOKS_LIKE_PATH.test(source);
+      return isPath ? openPath(found, source, options) : openEngineImage(source, options);
+    }
+    default:
+      throw new PushError("USAGE", `The source "${source}" is not opened here.`);
   }
-  return openEngineImage(source, options);
 }
 
 async function describePath(path: string): Promise<ImageOrigin | undefined> {
@@ -74,74 +42,62 @@ async function describePath(path: string): Promise<ImageOrigin | undefined> {
     throw fileError(cause, `read "${path}"`);
   });
   if (found === undefined) return undefined;
-  if (found.isDirectory()) return { kind: "folder", name: path, date: found.mtime, sizeBytes: undefined };
-  if (found.isFile()) return { kind: "archive", name: path, date: found.mtime, sizeBytes: found.size };
-  throw new PushError("FILE_FAILED", `Cannot read "${path}": it is not a regular file.`, {
-    hint: "An archive is read in place, which a pipe does not allow: write it to a file first.",
-  });
+  const origin = { name: path, date: found.mtime, sizeBytes: undefined };
+  if (found.isDirectory()) return { ...origin, kind: "folder" };
+  if (found.isFile()) return { ...origin, kind: "archive", sizeBytes: found.size };
+  if (found.isFIFO() || found.isCharacterDevice()) return { ...origin, kind: "stream", date: undefined };
+  throw new PushError("FILE_FAILED", `Cannot read "${path}": it is neither a file nor a folder nor a pipe.`);
 }
 
-async function openPath(origin: ImageOrigin, options: SourceOptions): Promise<Source> {
-  const { kind, name: path } = origin;
+async function openPath(
+  origin: ImageOrigin | undefined,
+  path: string,
+  options: SourceOptions,
+): Promise<OpenedSource> {
+  if (origin === undefined) {
+    throw new PushError("SOURCE_NOT_FOUND", `Cannot read the image: there is no file or folder "${path}".`, {
+      hint: `Write one with "docker save my/app:v1 --output ${path}", or name an image of the engine.`,
+    });
+  }
+  const { kind } = origin;
   const title = `${kind} "${path}"`;
-  await using resources = new AsyncDisposableStack();
-  const unpacked = resources.use(kind === "archive" ? await decompressArchive(path, options) : undefined);
-  const files =
-    kind === "archive"
-      ? await openArchiveFiles(unpacked?.path ?? path, title)
-      : await openFolderFiles(path, title);
-  const image = await readImage(files, options.wanted);
-  const leftOut = await findLeftOut(files, image);
-  const owned = resources.move();
-  return { access: "any", origin, image, leftOut, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-async function openEngineImage(
-  name: string,
-  { signal, engineEnvironment }: SourceOptions,
-): Promise<StreamSource & AsyncDisposable> {
-  const engine = { environment: engineEnvironment, signal };
-  const image = await inspectEngineImage(name, engine);
+  if (kind === "folder") return openFiles(await openFolderFiles(path, title), origin, options);
+  if (kind === "archive") {
+    const compression = await detectCompression(Bun.file(path)).catch((cause: unknown) => {
+      throw fileError(cause, `read "${path}"`);
+    });
+    if (compression === "none") return openFiles(await openArchiveFiles(path, title), origin, options);
+  }
   return {
-    access: "once",
-    origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
-    image,
-    engine,
-    read: (onProgress) =>
-      readSavedStream(
-        countBytes(saveEngineImage(image, name, engine), onProgress),
-        `archive that docker saved of "${name}"`,
-        image,
-      ),
-    // A save ends with its reader, or with the signal.
-    [Symbol.asyncDispose]: async () => {},
+    access: "stream",
+    origin,
+    async *read(onProgress) {
+      const file = createReadStream(path, { signal: options.signal, highWaterMark: READ_BYTES });
+      try {
+        for await (const piece of file) {
+          onProgress(file.bytesRead, origin.sizeBytes);
+          yield piece;
+        }
+      } catch (cause) {
+        throw fileError(cause, `read "${path}"`);
+      }
+    },
+    ...NOTHING_TO_CLOSE,
   };
 }
 
-async function* countBytes<T extends Uint8Array>(
-  pieces: AsyncIterable<T>,
-  onProgress: (doneBytes: number) => void,
-): AsyncGenerator<T> {
-  let doneBytes = 0;
-  // Report at once: the first byte may take long.
-  onProgress(0);
-  for await (const piece of pieces) {
-    doneBytes += piece.length;
-    onProgress(doneBytes);
-    yield piece;
-  }
-}
-
-async function readImage(files: ImageFiles, wanted: readonly string[]): Promise<Image> {
-  const images = (await readDockerArchive(files)) ?? (await readOciLayout(files));
-  if (images === undefined) {
-    throw new PushError(
-      "IMAGE_INVALID",
-      `Cannot read the ${files.title}: it has neither manifest.json nor index.json.`,
-      {
-        hint: "It should be what docker save writes. The archive of a container's files (docker export) is not an image.",
-      },
-    );
-  }
-  return selectImage(images, wanted, files.title).load();
+function openStream({ name, stream }: SourceStream): OpenedSource {
+  return {
+    access: "stream",
+    origin: { kind: "stream", name, date: undefined, sizeBytes: undefined },
+    async *read(onProgress) {
+      let doneBytes = 0;
+      for await (const piece of stream) {
+        doneBytes += piece.length;
+        onProgress(doneBytes);
+        yield new Uint8Array(piece.buffer as ArrayBuffer, piece.byteOffset, piece.length);
+      }
+    },
+    ...NOTHING_TO_CLOSE,
+  };
 }

@@ -77,7 +77,8 @@ export async function resolveImage(
       const found = await follow(entry.digest, depth + 1);
       // The first that fits is the one: nobody knows which while an earlier one cannot be read.
       if (found === "missing") return found;
-      if (found !== undefined) return { ...found, leftOut: leftOut(entries, entry.digest) };
+      if (found !== undefined)
+        return { ...found, leftOut: leftOut(entries.filter(({ digest }) => digest !== entry.digest)) };
     }
     return undefined;
   }

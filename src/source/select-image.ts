@@ -1,37 +1,85 @@
 import { PushError } from "../errors.ts";
-import type { Image } from "../oci/image.ts";
+import type { Content } from "../oci/content.ts";
+import type { Digest } from "../oci/digest.ts";
+import { bestNamed } from "../oci/image-name.ts";
+import { ofPlatform } from "../oci/platform.ts";
+import { choiceFlags } from "./choice-flags.ts";
+import type { Missing } from "./files/content.ts";
 
-/** An image that a source lists. `load` reads it. */
-export type SavedImage = {
+/** Enough to see how the others are chosen. */
+const MAX_SHOWN_FLAGS = 5;
+
+/** What a source lists to be pushed: an image, an index, or another artifact. `read` opens it. */
+export type Candidate = {
   readonly names: readonly string[];
-  /** Identifies the image for the user, beside its names. */
-  readonly describe: string;
-  load(): Promise<Image>;
+  /** All by which it is known, its manifest's first. */
+  readonly digests: readonly Digest[];
+  /** Such as `linux/amd64`, if the source lists it. */
+  readonly platform: string | undefined;
+  read(): Promise<Content | Missing>;
+};
+
+export type ImageChoice = {
+  /** A name as the source has it, or a digest. */
+  readonly image: string | undefined;
+  /** The target's names, which select an image if no other is named. */
+  readonly targets: readonly string[];
+  readonly platforms: readonly string[];
+  /** Asks which one is meant. Undefined: nobody can be asked. */
+  readonly choose: ((choices: readonly string[]) => Promise<number | undefined>) | undefined;
 };
 
 /**
- * Selects the image to push: the only one, or the only one with a wanted name. Throws `SOURCE_AMBIGUOUS` with the
- * choices, and `IMAGE_INVALID` if there is no image.
+ * Selects what to push: what is named, or the only one there is, or the one whose name fits the target best. Throws
+ * `SOURCE_AMBIGUOUS` and `IMAGE_NOT_FOUND` with the choices, and `IMAGE_INVALID` if there is none.
  */
-export function selectImage(
-  images: readonly SavedImage[],
-  wanted: readonly string[],
+export async function selectImage(
+  candidates: readonly Candidate[],
+  { image, targets, platforms, choose }: ImageChoice,
   title: string,
-): SavedImage {
-  const [first, ...others] = images;
+): Promise<Candidate> {
+  const [first] = candidates;
   if (first === undefined)
     throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: it lists no image.`);
-  if (others.length === 0) return first;
-  const named = images.filter((image) => image.names.some((name) => wanted.includes(name)));
-  const [match] = named;
-  if (match !== undefined && named.length === 1) return match;
-  const choices = (named.length > 0 ? named : images).map(({ names, describe }) =>
-    [names.join(", "), describe].filter(Boolean).join("  "),
+  const named = image === undefined ? fitting(candidates, targets) : bestNamed(candidates, [image]);
+  if (named.length === 0) {
+    throw new PushError("IMAGE_NOT_FOUND", `The ${title} has no image "${image}". It has:`, {
+      details: candidates.map(describe),
+    });
+  }
+  const left = platforms.length === 0 ? named : ofPlatforms(named, platforms);
+  const [match] = left;
+  if (match !== undefined && left.length === 1) return match;
+  const choices = left.length === 0 ? named : left;
+  const chosen = await choose?.(choices.map(describe));
+  const picked = chosen === undefined ? undefined : choices[chosen];
+  if (picked !== undefined) return picked;
+  const flags = choices.slice(0, MAX_SHOWN_FLAGS).flatMap((each) => choiceFlags(each, choices) ?? []);
+  throw new PushError(
+    "SOURCE_AMBIGUOUS",
+    `The ${title} holds ${candidates.length} images, and ${named.length} of them may be meant:`,
+    {
+      details: choices.map(describe),
+      ...(flags.length > 0 && { hint: `Choose one: ${flags.join(", or ")}` }),
+    },
   );
-  const problem =
-    named.length > 0 ? `${named.length} are named like the target` : "none is named like the target";
-  throw new PushError("SOURCE_AMBIGUOUS", `The ${title} holds ${images.length} images, and ${problem}:`, {
-    details: choices,
-    hint: "Save the one that you mean into an archive of its own, or push to a target that has its name.",
-  });
+}
+
+/** Those that fit the targets best, or all if none does. */
+function fitting(candidates: readonly Candidate[], targets: readonly string[]): readonly Candidate[] {
+  if (candidates.length === 1) return candidates;
+  const named = bestNamed(candidates, targets);
+  return named.length === 0 ? candidates : named;
+}
+
+/** Entries of one layout may be the platforms of one image. Several platforms are parts of an index. */
+function ofPlatforms(candidates: readonly Candidate[], platforms: readonly string[]): readonly Candidate[] {
+  const [platform = "", ...others] = platforms;
+  if (others.length > 0 || candidates.length === 1) return candidates;
+  const found = ofPlatform(candidates, platform);
+  return found.length === 0 ? candidates : found;
+}
+
+function describe({ names, digests, platform }: Candidate): string {
+  return [names.join(", "), digests[0], platform].filter(Boolean).join("  ");
 }

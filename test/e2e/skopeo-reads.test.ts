@@ -95,7 +95,7 @@ describeWith("skopeo", "skopeo", () => {
 
 async function readConfig(path: string): Promise<string | undefined> {
   const read = async () =>
-    (await (await readDockerArchive(await openArchiveFiles(path, "archive")))?.[0]?.load())?.config;
+    (await (await readDockerArchive(await openArchiveFiles(path, "archive")))?.[0]?.read())?.config;
   try {
     return await (await read())?.content.text();
   } catch (error) {

@@ -99,7 +99,8 @@ describe("a new manifest in place of the source's", () => {
   const more = { artifactType: "application/x.example", subject, annotations: { title: "ä" } };
   const parsed = (source: object) => {
     const bytes = new TextEncoder().encode(JSON.stringify(source));
-    return { ...parseManifest(bytes, "it"), digest: digestOf(bytes), bytes };
+    const manifest = parseManifest(bytes, "it");
+    return { ...manifest, mediaType: manifest.mediaType, digest: digestOf(bytes), bytes };
   };
   const read = ({ bytes }: { bytes: Uint8Array }) => JSON.parse(new TextDecoder().decode(bytes)) as unknown;
 
@@ -117,12 +118,14 @@ describe("a new manifest in place of the source's", () => {
     });
   });
 
-  test("keeps them, too, where the source's own has no media type and would be refused for it", () => {
-    const source = parsed({ config, layers: [gzip], ...more });
-    expect(read(manifestFor(source, config, [gzip]))).toMatchObject({
-      mediaType: MEDIA_TYPE.manifest,
-      ...more,
-    });
+  test.each([
+    ["claims to be what no registry takes", undefined, {}],
+    ["is refused by the registry", MEDIA_TYPE.manifest, { isRefused: true }],
+  ])("keeps them, too, where the source's own %s", (_, mediaType, options) => {
+    const source = { ...parsed({ config, layers: [gzip], ...more }), mediaType };
+    const manifest = manifestFor(source, config, [gzip], options);
+    expect(manifest.digest).not.toBe(source.digest);
+    expect(read(manifest)).toMatchObject({ mediaType: MEDIA_TYPE.manifest, ...more });
   });
 
   test("leaves out what is invalid there, and is written all the same", () => {

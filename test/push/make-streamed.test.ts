@@ -13,7 +13,7 @@ import { type Plan, startPlan } from "../../src/push/plan.ts";
 import { publish } from "../../src/push/publish.ts";
 import { connectTarget } from "../../src/push/target.ts";
 import type { PushEvent } from "../../src/report/events.ts";
-import type { Source } from "../../src/source/open.ts";
+import type { Source } from "../../src/source/source.ts";
 import { readSavedStream, type SavedLayer } from "../../src/source/stream/saved-stream.ts";
 import { storeDocuments } from "../../src/store/documents.ts";
 import { openLayerCache } from "../../src/store/layers.ts";
@@ -87,7 +87,7 @@ async function workshop(
     };
     return {
       access: "once",
-      engine: { environment: {}, signal: new AbortController().signal },
+      engine: { runtime: "docker", command: "docker", environment: {}, signal: new AbortController().signal },
       origin: { kind: "engine", name: "my/app:v1", date: undefined, sizeBytes: undefined },
       image: inspected,
       async *read(onProgress) {
@@ -140,7 +140,7 @@ async function workshop(
         const blobs = bringBlobs({ ...plan, layers }, job);
         const results = layers.map(async (layer, i) => {
           if (!wanted.includes(i)) return [];
-          const outcome = await blobs.layers.get(layer)?.catch((error: PushError) => error);
+          const outcome = await blobs.all.get(layer)?.catch((error: PushError) => error);
           if (outcome instanceof PushError) return [outcome.code];
           if (outcome === undefined) throw new Error("The layer was not brought.");
           if (outcome.how === "present") return ["present"];
@@ -148,9 +148,10 @@ async function workshop(
           expect(digestOf(content)).toBe(outcome.descriptor.digest);
           return [digestOf(Bun.gunzipSync(content)) === (layer.diffId as string) ? "made" : "wrong"];
         });
-        const config = await blobs.config.then(
+        const [other] = plan.others;
+        const config = await (other && blobs.all.get(other))?.then(
           ({ descriptor: { digest } }) => digest as string,
-          (error) => error.code,
+          (error: PushError) => error.code,
         );
         return { config, layers: (await Promise.all(results)).flat() };
       }),
@@ -284,8 +285,9 @@ test("A save that fails fails every layer that waits, and the config, with the s
   await using shop = await workshop({});
   await shop.inPush(async ({ plan, job }) => {
     const blobs = bringBlobs(plan, job);
-    const all = [blobs.config, ...blobs.layers.values()];
-    const codes = await Promise.all(all.map(async (each) => (await rejection(each)).code));
+    const codes = await Promise.all(
+      [...blobs.all.values()].map(async (each) => (await rejection(each)).code),
+    );
     expect(codes).toEqual(["ARCHIVE_INVALID", "ARCHIVE_INVALID", "ARCHIVE_INVALID", "ARCHIVE_INVALID"]);
   });
 });

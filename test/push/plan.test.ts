@@ -32,7 +32,7 @@ test("A plan that settles on mounts has neither sent nor mounted anything", asyn
     cacheDirectory: join(folder.path, "second-cache"),
   });
   const plan = startPlan(await openPushed(job), await connectTarget(job), job);
-  const steps = await Promise.all([plan.config, ...plan.layers].map(({ settled }) => settled));
+  const steps = await Promise.all([...plan.others, ...plan.layers].map(({ settled }) => settled));
 
   expect(steps.map(({ step }) => step)).toEqual(["send", "mount", "mount"]);
   const methods = new Set(registry.requests.slice(before).map(({ method }) => method));

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { digestOf } from "../../src/oci/digest.ts";
-import type { Image } from "../../src/oci/image.ts";
 import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
 import { rejection } from "../support/rejection.ts";
+import { bytesOf } from "../support/stored-bytes.ts";
 import {
   blobOf,
   classicFiles,
@@ -20,16 +20,16 @@ const image = fixtureImage(1, 2, 1);
 const one = fixtureImage(7);
 
 describe.each(FORMS)("in a %s", (form) => {
-  async function load(files: FixtureFiles): Promise<Image> {
+  async function load(files: FixtureFiles) {
     await using fixture = await openFixture(form, files);
     const [saved, ...others] = (await readDockerArchive(fixture.files)) ?? [];
     expect(others).toEqual([]);
     if (saved === undefined) throw new Error("expected an image");
-    const loaded = await saved.load();
+    const loaded = await saved.read();
     const layers = await Promise.all(
-      loaded.layers.map(async (layer) => ({ ...layer, content: new Blob([await layer.content.bytes()]) })),
+      loaded.layers.map(async (layer) => ({ ...layer, content: new Blob([await bytesOf(layer.content)]) })),
     );
-    return { ...loaded, layers };
+    return { ...loaded, layers, names: saved.names };
   }
 
   test("engine 24 and before: layers in the config's order, equal ones behind symlinks", async () => {
@@ -123,8 +123,8 @@ describe.each(FORMS)("in a %s", (form) => {
     });
     const saved = (await readDockerArchive(fixture.files)) ?? [];
     expect(saved.map(({ names }) => names)).toEqual([["app:0"], ["app:1"]]);
-    expect(String((await saved[1]?.load())?.layers[0]?.diffId)).toBe(String(second.diffIds[0]));
-    expect((await rejection(saved[0]?.load() ?? Promise.resolve())).code).toBe("IMAGE_INVALID");
+    expect(String((await saved[1]?.read())?.layers[0]?.diffId)).toBe(String(second.diffIds[0]));
+    expect((await rejection(saved[0]?.read() ?? Promise.resolve())).code).toBe("IMAGE_INVALID");
   });
 
   const manifests: [manifest: string, field: string][] = [

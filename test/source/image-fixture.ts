@@ -1,8 +1,11 @@
 /** One small image, and the forms in which engines save it. */
 import { mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { Content } from "../../src/oci/content.ts";
 import { digestOf } from "../../src/oci/digest.ts";
+import type { Image } from "../../src/oci/image.ts";
 import { openArchiveFiles } from "../../src/source/files/archive.ts";
+import type { Missing } from "../../src/source/files/content.ts";
 import { openFolderFiles } from "../../src/source/files/folder.ts";
 import type { ImageFiles } from "../../src/source/files/image-files.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -137,6 +140,20 @@ export async function writeFolder(folder: string, files: FixtureFiles): Promise<
 }
 
 export const FORMS = ["archive", "folder"] as const;
+
+/** The files as those of an archive or folder are opened. */
+export function inMemory(files: FixtureFiles): ImageFiles {
+  const contents = new Map(
+    Object.entries(files).map(([name, content]) => [name, new Blob([new Uint8Array(Buffer.from(content))])]),
+  );
+  return { title: "image", open: async (name) => contents.get(name) };
+}
+
+/** What was read, which is one image. */
+export function onlyImage(content: Content | Missing | undefined): Image {
+  if (content?.kind === "image") return content;
+  throw new Error(`There is ${content === undefined ? "nothing" : JSON.stringify(content)} and no image.`);
+}
 
 /** The files opened as they would be from the disk, in an archive or in a folder. */
 export async function openFixture(

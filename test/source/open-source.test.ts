@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { detectCompression } from "../../src/oci/image.ts";
 import { openJob } from "../../src/push/job.ts";
 import { openPushed } from "../../src/push/open-source.ts";
-import { openSource, type Source, type SourceOptions } from "../../src/source/open.ts";
+import { openSource } from "../../src/source/open.ts";
+import type { Source, SourceOptions } from "../../src/source/source.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
+import { bytesOf } from "../support/stored-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import {
@@ -15,6 +17,7 @@ import {
   fixtureImage,
   imageBlobs,
   layoutFiles,
+  onlyImage,
   podmanFiles,
   writeFolder,
 } from "./image-fixture.ts";
@@ -37,7 +40,11 @@ async function workplace() {
     open: (source: string, more: Partial<SourceOptions> = {}) =>
       openSource({
         source: join(folder.path, source),
-        wanted: ["localhost:5000/my/app:v1", "my/app:v1"],
+        image: undefined,
+        targets: ["localhost:5000/my/app:v1"],
+        platforms: [],
+        allPlatforms: false,
+        choose: undefined,
         temporaryDirectory,
         engineEnvironment: process.env,
         signal: controller.signal,
@@ -50,10 +57,11 @@ async function workplace() {
 
 async function expectWholeImage(source: Source): Promise<void> {
   if (source.access !== "any") throw new Error("This should be an image in files.");
-  expect(await source.image.config.content.text()).toBe(image.config);
-  expect(source.image.layers.map((layer) => String(layer.diffId))).toEqual([...image.diffIds]);
-  for (const [i, layer] of source.image.layers.entries()) {
-    expect(await layer.content.bytes()).toEqual(image.layers[i] ?? new Uint8Array());
+  const { config, layers } = onlyImage(source.content);
+  expect(await config.content.text()).toBe(image.config);
+  expect(layers.map((layer) => String(layer.diffId))).toEqual([...image.diffIds]);
+  for (const [i, layer] of layers.entries()) {
+    expect(await bytesOf(layer.content)).toEqual(image.layers[i] ?? new Uint8Array());
   }
 }
 
@@ -323,14 +331,15 @@ const OPEN = `
   async function push({ source, engineEnvironment }) {
     await using opened = await openSource({
       source,
-      wanted: [],
+      targets: [],
+      platforms: [],
       temporaryDirectory: process.env.TEMPORARY,
       engineEnvironment,
       signal,
       onUnpacking: (...done) => progress.push(done.join(" ")),
     });
     let text = "";
-    if (opened.access === "any") text = await opened.image.layers[0].content.text();
+    if (opened.access === "any") text = await opened.content.layers[0].content.text();
     else for await (const part of opened.read((done) => progress.push(done))) {
       if (part.kind !== "layer") continue;
       for await (const piece of part.bytes) text += Buffer.from(piece).toString();
@@ -397,14 +406,14 @@ case "$1 $2" in
     for last; do :; done
     if [ "$last" != localhost/app:v1 ]; then echo "\${NOT_FOUND:-Error: No such image:} $last" >&2; exit 1; fi
     echo '${JSON.stringify([inspected])}' ;;
-  "image save") cat '${folder}/engine.tar'
+  "image save") /bin/cat '${folder}/engine.tar'
     if [ -n "$SAVE_FAILURE" ]; then echo "$SAVE_FAILURE" >&2; exit 1; fi ;;
   "image ls") printf 'localhost/app:v1\\n<none>:<none>\\nlocalhost/app:v1\\nzzz:v9\\n' ;;
 esac
 `,
     );
     await chmod(join(bin, "docker"), 0o755);
-    return { PATH: `${bin}:/usr/bin:/bin` };
+    return { PATH: bin };
   }
 
   test("pushes output.tar first, then .output-image, then the engine's image of the target's name", async () => {

@@ -12,7 +12,12 @@ import type { Call, Registry, Repository } from "../../src/registry/registry.ts"
 import { registrySlots } from "../../src/registry/slots.ts";
 import { type Ensured, type EnsureOptions, ensureBlob } from "../../src/registry/upload/ensure.ts";
 import { type LinkRate, linkRate } from "../../src/registry/upload/link-rate.ts";
-import { type Outgoing, outgoingBlob, type UploadGuard } from "../../src/registry/upload/outgoing.ts";
+import {
+  type NamedBlob,
+  type Outgoing,
+  outgoingBlob,
+  type UploadGuard,
+} from "../../src/registry/upload/outgoing.ts";
 import { type SendOptions, type Sent, sendBlob } from "../../src/registry/upload/send-blob.ts";
 import type { Retry } from "../../src/retry.ts";
 import { openLocks } from "../../src/store/locks.ts";
@@ -97,15 +102,16 @@ export function upload(
 /** Brings a blob to the client's repository. Its locks are in the folder of its notes. */
 export function ensure(
   client: Repository & Call,
-  blob: RegistryBlob,
+  blob: RegistryBlob | NamedBlob,
   options: Partial<EnsureOptions> & { readonly guard?: UploadGuard } = {},
 ): Promise<Ensured> {
+  const outgoing = "content" in blob ? outgoingBlob(blob, options.guard) : blob;
   const { signal, onRetry } = client;
   const locks = openLocks(client.registry.notes.directory, signal, (reason) => {
     throw new Error(reason);
   });
   const defaults = { chunkBytes: undefined, onProgress: () => {}, onWaiting: () => {}, locks };
-  return ensureBlob(client, outgoingBlob(blob, options.guard), { signal, onRetry, ...defaults, ...options });
+  return ensureBlob(client, outgoing, { signal, onRetry, ...defaults, ...options });
 }
 
 function fixedAuthorization(authorization: string): Authenticator {

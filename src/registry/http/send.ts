@@ -21,7 +21,7 @@ const MAX_REDIRECTS = 5;
  * are some. Returns the last answer, whatever its status; throws a `PushError` where none came.
  */
 export async function send(at: Repository, request: RegistryRequest, call: Call): Promise<Answer> {
-  return readAnswer(at.registry, await open(at, request, call));
+  return readAnswer(at.registry, await open(at, request, call), request.mostBytes);
 }
 
 /** Does the same, and leaves the body to the caller. */

@@ -1,6 +1,8 @@
 import * as v from "valibot";
+import { type Digest, isDigest } from "../../oci/digest.ts";
+import type { Image } from "../../oci/image.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
-import type { SavedImage } from "../select-image.ts";
+import type { Candidate } from "../select-image.ts";
 import { type ImageFiles, readDocument } from "./image-files.ts";
 import { openImage, readConfig } from "./image-parts.ts";
 
@@ -21,22 +23,32 @@ export const DOCKER_MANIFEST = v.pipe(
   v.nonEmpty("it lists no image"),
 );
 
-/**
- * Lists the images of a `docker save` archive of any engine; undefined if there is no `manifest.json`.
- *
- * Docker 25 and later also write an OCI layout. `manifest.json` has priority, since Docker 25.0 writes layouts whose
- * manifests have no layers (https://github.com/moby/moby/issues/47065).
- */
-export async function readDockerArchive(files: ImageFiles): Promise<SavedImage[] | undefined> {
+/** An image that `manifest.json` lists. */
+export type ArchivedImage = Omit<Candidate, "read"> & {
+  readonly configPath: string;
+  read(): Promise<Image>;
+};
+
+/** Lists the images of a `docker save` archive of any engine; undefined if there is no `manifest.json`. */
+export async function readDockerArchive(files: ImageFiles): Promise<ArchivedImage[] | undefined> {
   if ((await files.open(MANIFEST_PATH)) === undefined) return undefined;
   const title = `"${MANIFEST_PATH}" in the ${files.title}`;
   const entries = parseJson(await readDocument(files, MANIFEST_PATH), DOCKER_MANIFEST, title);
-  return entries.map(({ Config, RepoTags: names, Layers }) => ({
+  return entries.map(({ Config: configPath, RepoTags: names, Layers }) => ({
     names,
-    describe: Config,
-    async load() {
-      const image = await openImage(files, await readConfig(files, Config), Layers, title);
-      return { ...image, manifest: undefined, names };
+    digests: digestsOf(configPath),
+    platform: undefined,
+    configPath,
+    async read(): Promise<Image> {
+      const image = await openImage(files, await readConfig(files, configPath), Layers, title);
+      return { ...image, manifest: undefined };
     },
   }));
+}
+
+/** The ID that engines give the image. */
+function digestsOf(configPath: string): Digest[] {
+  const [, hex] = /([0-9a-f]{64})(?:\.json)?$/.exec(configPath) ?? [];
+  const digest = `sha256:${hex}`;
+  return isDigest(digest) ? [digest] : [];
 }

@@ -1,4 +1,6 @@
 import { fileError, PushError } from "../../errors.ts";
+import { blobPath, type Digest, digestOf } from "../../oci/digest.ts";
+import type { StoredBytes } from "../../oci/image.ts";
 import { MAX_JSON_BYTES } from "../../oci/json-schema.ts";
 
 /** The files of a saved image, in an archive or a folder. They are read in place. */
@@ -10,6 +12,8 @@ export type ImageFiles = {
    * other links and for anything but a regular file, and `FILE_FAILED`.
    */
   open(path: string): Promise<Blob | undefined>;
+  /** Opens a layer that can only be read from its start. @default `open` */
+  openLayer?(path: string): Promise<StoredBytes | undefined>;
 };
 
 /** Creates the error for content that is not what its name, a digest, says. */
@@ -32,4 +36,12 @@ export async function readDocument(files: ImageFiles, path: string): Promise<Uin
   return content.bytes().catch((cause: unknown) => {
     throw fileError(cause, `read "${path}" in the ${files.title}`);
   });
+}
+
+/** Reads a document by its digest, and verifies it. Throws `CONTENT_MISMATCH`, and what `readDocument` throws. */
+export async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<ArrayBuffer>> {
+  const path = blobPath(digest);
+  const bytes = await readDocument(files, path);
+  if (digestOf(bytes) === digest) return bytes;
+  throw misnamed(`"${path}" in the ${files.title}`);
 }

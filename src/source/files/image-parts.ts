@@ -29,26 +29,23 @@ export async function openImage(
   { blob, diffIds, platform }: ImageConfig,
   layerPaths: readonly string[],
   title: string,
-): Promise<Pick<Image, "config" | "layers" | "platform">> {
+): Promise<Omit<Image, "manifest">> {
   assertLayerCount(diffIds, layerPaths, title);
   const layers = diffIds.map((diffId, i) => openLayer(files, layerPaths[i] ?? "", diffId));
-  return { config: blob, layers: await Promise.all(layers), platform };
+  return { kind: "image", config: blob, layers: await Promise.all(layers), platform };
 }
 
 async function openLayer(files: ImageFiles, path: string, diffId: DiffId): Promise<Layer> {
-  const content = await files.open(path);
+  const content = await (files.openLayer ?? files.open)(path);
   if (content === undefined) {
     throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: it lacks the layer "${path}".`, {
       hint: "Save the image again: an engine may leave layers out whose content it does not have.",
     });
   }
-  return {
-    diffId,
-    compression: await detectCompression(content).catch((cause: unknown) => {
-      throw fileError(cause, `read "${path}" in the ${files.title}`);
-    }),
-    claimedDigest: digestInPath(path),
-    content,
-    name: path,
-  };
+  const layer = { diffId, claimedDigest: digestInPath(path), name: path };
+  if (!(content instanceof Blob)) return { ...layer, compression: "none", content };
+  const compression = await detectCompression(content).catch((cause: unknown) => {
+    throw fileError(cause, `read "${path}" in the ${files.title}`);
+  });
+  return { ...layer, compression, content };
 }

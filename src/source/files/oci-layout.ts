@@ -1,104 +1,123 @@
+import * as v from "valibot";
 import { PushError } from "../../errors.ts";
-import { INDEX_TYPES, MANIFEST_TYPES } from "../../oci/descriptor.ts";
-import { blobPath, type Digest, digestOf } from "../../oci/digest.ts";
-import type { Image } from "../../oci/image.ts";
-import { type LeftOut, parseIndex } from "../../oci/image-index.ts";
-import { parseManifest } from "../../oci/manifest.ts";
-import { resolveImage } from "../resolve-image.ts";
-import type { SavedImage } from "../select-image.ts";
-import { type ImageFiles, misnamed, readDocument } from "./image-files.ts";
-import { openImage, readConfig } from "./image-parts.ts";
+import { type Content, manifestDigestsOf } from "../../oci/content.ts";
+import { INDEX_TYPES } from "../../oci/descriptor.ts";
+import { blobPath, type Digest } from "../../oci/digest.ts";
+import { parseIndex } from "../../oci/image-index.ts";
+import { object, parseJson } from "../../oci/json-schema.ts";
+import type { Candidate } from "../select-image.ts";
+import type { ContentReader, Missing } from "./content.ts";
+import { type ImageFiles, readBlob, readDocument } from "./image-files.ts";
 
 const INDEX_PATH = "index.json";
-/** Indexes may list indexes; real layouts do so once. The limits protect against malicious layouts. */
-const MAX_DEPTH = 4;
-const MAX_DOCUMENTS = 1000;
-/** What is read for a notice alone. */
-const MAX_NOTICE_BYTES = 64 * 1024 * 1024;
 
 /** containerd's annotation has the full name; OCI's often has only the tag. */
 const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
+/** cosign and clients of registries without a list of referrers name them for their subject. */
+const SUBJECT_TAG = /(?:^|:)sha256-([0-9a-f]{64})(?:\.[a-z]+)?$/;
+
+/** What `cosign save` calls what is about the image. */
+const COSIGN_KINDS: Readonly<Record<string, string>> = {
+  "dev.cosignproject.cosign/sigs": "sig",
+  "dev.cosignproject.cosign/atts": "att",
+  "dev.cosignproject.cosign/sboms": "sbom",
+};
+
+const MAX_ENTRIES = 1000;
+
+const SUBJECT = object({
+  subject: v.nullish(object({ digest: v.string() })),
+});
+
+/** What a layout holds about other content of it: a signature, or an SBOM. */
+export type Referrer = {
+  /** What it is about. */
+  readonly subject: string;
+  /** The tag under which clients look for it. Undefined: they ask the registry what refers to the subject. */
+  readonly tag: string | undefined;
+  read(): Promise<Content | Missing>;
+};
+
+/** The images of a layout, and what is about them. */
+export type Layout = { readonly candidates: readonly Candidate[]; readonly referrers: readonly Referrer[] };
+
+type Entry = Candidate & { readonly digest: Digest; readonly isIndex: boolean; readonly kind: string };
+
 /**
- * Lists the images of an OCI layout; undefined if there is no `index.json`.
+ * Lists what an OCI layout holds; undefined if there is no `index.json`.
  * https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
  */
-export async function readOciLayout(files: ImageFiles): Promise<SavedImage[] | undefined> {
+export async function readOciLayout(files: ImageFiles, reader: ContentReader): Promise<Layout | undefined> {
   if ((await files.open(INDEX_PATH)) === undefined) return undefined;
-  const { title } = files;
-  const images: SavedImage[] = [];
-  const seen = new Set<Digest>();
-
-  async function addImages(bytes: Uint8Array, path: string, names: readonly string[], depth: number) {
-    if (depth > MAX_DEPTH)
-      throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes go too deep.`);
-    for (const entry of parseIndex(bytes, `"${path}" in the ${title}`)) {
-      const { digest } = entry;
-      const manifestPath = blobPath(digest);
-      if (seen.has(digest)) continue;
-      seen.add(digest);
-      if (seen.size > MAX_DOCUMENTS)
-        throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes list too much.`);
-      // Engines that save one platform list the others and attestations too, but leave their blobs out.
-      if ((await files.open(manifestPath)) === undefined || entry.isAttestation) continue;
-      const ownNames = NAME_ANNOTATIONS.flatMap((key) => entry.annotations[key] ?? []).slice(0, 1);
-      const allNames = ownNames.length > 0 ? ownNames : names;
-      if (INDEX_TYPES.includes(entry.mediaType ?? "")) {
-        await addImages(await readBlob(files, digest), manifestPath, allNames, depth + 1);
-      } else {
-        images.push({
-          names: allNames,
-          describe: [digest, entry.platform].filter(Boolean).join(" "),
-          load: () => loadImage(files, digest, allNames),
-        });
-      }
+  const entries = await readEntries(files, reader);
+  const below = entries.length > 1 ? await listedBelow(entries) : new Set();
+  const main = entries.filter(({ kind, names }) => COSIGN_KINDS[kind] === undefined && !isAbout(names));
+  const candidates: Candidate[] = [];
+  const referrers: Referrer[] = [];
+  for (const entry of entries) {
+    const { names, digest, kind, read } = entry;
+    const [, hex] = isAbout(names) ? (SUBJECT_TAG.exec(names[0] ?? "") ?? []) : [];
+    const cosignKind = COSIGN_KINDS[kind];
+    if (hex !== undefined) {
+      const tag = names[0]?.slice(names[0].lastIndexOf(":") + 1);
+      referrers.push({ subject: `sha256:${hex}`, tag, read });
+    } else if (cosignKind !== undefined) {
+      for (const { digest: subject } of main)
+        referrers.push({ subject, tag: `${subject.replace(":", "-")}.${cosignKind}`, read });
+    } else {
+      // Clients list what an index lists, and what is about it, beside it.
+      const isNamed = names.length > 0 || entries.length === 1;
+      const subject = isNamed ? undefined : await subjectOf(files, digest);
+      if (subject !== undefined) referrers.push({ subject, tag: undefined, read });
+      else if (isNamed || !below.has(digest)) candidates.push(entry);
     }
   }
-
-  await addImages(await readDocument(files, INDEX_PATH), INDEX_PATH, [], 0);
-  return images;
+  return { candidates, referrers };
 }
 
-async function loadImage(files: ImageFiles, digest: Digest, names: readonly string[]): Promise<Image> {
-  const path = blobPath(digest);
-  const title = `"${path}" in the ${files.title}`;
-  const bytes = await readBlob(files, digest);
-  const { mediaType, ...contents } = parseManifest(bytes, title);
-  const config = await readConfig(files, blobPath(contents.config.digest));
-  // Docker 25.0 writes manifests without layers (https://github.com/moby/moby/issues/47065). Its blobs are raw, so take
-  // the config's diffIDs as their digests.
-  const digests = contents.layers.map((layer) => layer.digest);
-  const layerPaths = (digests.length === 0 ? config.diffIds : digests).map(blobPath);
-  // serverless-registry rejects a manifest without mediaType.
-  const isAccepted = mediaType !== undefined && MANIFEST_TYPES.includes(mediaType);
-  return {
-    ...(await openImage(files, config, layerPaths, title)),
-    manifest: { ...contents, mediaType: isAccepted ? mediaType : undefined, digest, bytes },
-    names,
-  };
-}
-
-/** Finds what the source's index lists beside the image. Undefined if the image is not found through an index. */
-export async function findLeftOut(files: ImageFiles, image: Image): Promise<LeftOut | undefined> {
-  if ((await files.open(INDEX_PATH)) === undefined) return undefined;
-  const diffIds = image.layers.map(({ diffId }) => diffId);
-  let bytesLeft = MAX_NOTICE_BYTES;
-  const find = async (digest: Digest) => {
-    const content = bytesLeft > 0 ? await files.open(blobPath(digest)) : undefined;
-    bytesLeft -= content?.size ?? 0;
-    return content && readBlob(files, digest);
-  };
-  for (const { digest } of parseIndex(await readDocument(files, INDEX_PATH), INDEX_PATH)) {
-    const found = await resolveImage({ id: digest, diffIds, platform: image.platform }, find);
-    if (found?.leftOut !== undefined) return found.leftOut;
+/** Lists the distinct entries whose manifests are there. */
+async function readEntries(files: ImageFiles, reader: ContentReader): Promise<Entry[]> {
+  const title = `"${INDEX_PATH}" in the ${files.title}`;
+  const listed = parseIndex(await readDocument(files, INDEX_PATH), title);
+  if (listed.length > MAX_ENTRIES)
+    throw new PushError("IMAGE_INVALID", `Cannot read ${title}: it lists too much.`);
+  const entries = new Map<Digest, Entry & { readonly names: string[] }>();
+  for (const { digest, annotations, mediaType, platform, isAttestation } of listed) {
+    // Engines that save one platform list others too, but leave their blobs out.
+    if (isAttestation || (await files.open(blobPath(digest))) === undefined) continue;
+    const entry = entries.get(digest) ?? {
+      names: [],
+      digests: [digest],
+      digest,
+      platform,
+      isIndex: INDEX_TYPES.includes(mediaType ?? ""),
+      kind: annotations["kind"] ?? "",
+      read: () => reader.read(digest, mediaType),
+    };
+    entry.names.push(...NAME_ANNOTATIONS.flatMap((key) => annotations[key] ?? []).slice(0, 1));
+    entries.set(digest, entry);
   }
-  return undefined;
+  return [...entries.values()];
 }
 
-/** Reads a document and verifies its digest. Throws `CONTENT_MISMATCH`, and what `readDocument` throws. */
-async function readBlob(files: ImageFiles, digest: Digest): Promise<Uint8Array<ArrayBuffer>> {
-  const path = blobPath(digest);
-  const bytes = await readDocument(files, path);
-  if (digestOf(bytes) === digest) return bytes;
-  throw misnamed(`"${path}" in the ${files.title}`);
+/** Returns what the listed indexes list. */
+async function listedBelow(entries: readonly Entry[]): Promise<Set<Digest>> {
+  const below = new Set<Digest>();
+  for (const { isIndex, digest, read } of entries) {
+    const content = isIndex ? await read() : undefined;
+    if (content === undefined || content.kind === "missing") continue;
+    for (const each of manifestDigestsOf(content)) if (each !== digest) below.add(each);
+  }
+  return below;
+}
+
+/** Tells whether a name says what the entry is about. */
+function isAbout(names: readonly string[]): boolean {
+  return names.length === 1 && SUBJECT_TAG.test(names[0] ?? "");
+}
+
+async function subjectOf(files: ImageFiles, digest: Digest): Promise<string | undefined> {
+  const name = `"${blobPath(digest)}" in the ${files.title}`;
+  return parseJson(await readBlob(files, digest), SUBJECT, name).subject?.digest;
 }

@@ -46,7 +46,8 @@ export async function* readSavedStream(
   const layer = (path: string, sizeBytes: number, bytes: StreamedFile["bytes"]) =>
     ({ kind: "layer", path, claimedDiffId: claims.find(path), sizeBytes, bytes }) as const;
 
-  for await (const { path, sizeBytes, bytes: content } of readTarStream(archive, title)) {
+  for await (const { kind, path, sizeBytes, bytes: content } of readTarStream(archive, title)) {
+    if (kind !== "file") continue;
     // Larger members are layers, whatever their names.
     if (path.endsWith(".tar") || sizeBytes > MAX_JSON_BYTES || claims.find(path) !== undefined) {
       yield layer(path, sizeBytes, content);

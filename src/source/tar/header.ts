@@ -14,6 +14,7 @@ export type TarHeader = {
   readonly size: number | undefined;
 };
 
+const BLOCK_BYTES = 512;
 const POSIX = "ustar\x0000";
 const GNU = "ustar  \0";
 const V7 = "\0".repeat(8);
@@ -46,6 +47,12 @@ export function hasValidChecksum(block: Buffer): boolean {
   let sum = length * 0x20;
   for (let i = 0; i < block.length; i++) if (i < start || i >= start + length) sum += block[i] ?? 0;
   return sum === Number.parseInt(block.toString("latin1", start, start + length), 8);
+}
+
+/** Tells whether content begins as tar archives do. Bytes after the first 512 do not matter. */
+export function isTarHeader(head: Uint8Array<ArrayBuffer>): boolean {
+  const block = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, BLOCK_BYTES));
+  return block.length === BLOCK_BYTES && hasValidChecksum(block);
 }
 
 /**

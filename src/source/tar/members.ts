@@ -1,11 +1,11 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { fileError } from "../../errors.ts";
+import { fileError, type PushError } from "../../errors.ts";
 import { cutShort, invalid, readTarEntries, type TarEntry } from "./entries.ts";
 
 /** A member of an archive. Offset and size are of its content, in bytes. */
-export type TarMember =
-  | { readonly kind: "file"; readonly offset: number; readonly sizeBytes: number }
-  | { readonly kind: "link"; readonly target: string };
+export type TarMember = TarFile | { readonly kind: "link"; readonly target: string };
+
+type TarFile = { readonly kind: "file"; readonly offset: number; readonly sizeBytes: number };
 
 /** Headers of small members are near each other, and one read serves many. */
 const READ_BYTES = 16 * 1024;
@@ -30,6 +30,23 @@ export async function indexTar(path: string, title: string): Promise<Map<string,
   }
 }
 
+/** A longer chain of links is treated as a loop. */
+const MAX_LINKS = 40;
+
+/** Finds a file by its path, and follows links inside the archive. Throws `ARCHIVE_INVALID` for links in a circle. */
+export function findFile(
+  members: ReadonlyMap<string, TarMember>,
+  path: string,
+  title: string,
+): TarFile | undefined {
+  let member = members.get(path);
+  for (let links = 0; member?.kind === "link"; links++) {
+    if (links === MAX_LINKS) throw invalid(title, `the links of "${path}" go in a circle`);
+    member = members.get(member.target);
+  }
+  return member;
+}
+
 async function readMembers(
   file: FileHandle,
   archiveBytes: number,
@@ -39,20 +56,25 @@ async function readMembers(
   for await (const entry of readTarEntries(headerReader(file, title), title)) {
     const { path, offset, sizeBytes } = entry;
     if (sizeBytes > archiveBytes - offset) throw cutShort(title, archiveBytes, path);
-    const name = normalizeName(path, path, title);
+    const name = memberName(entry, title);
     const member = memberOf(entry, name, members, title);
     if (member === undefined) continue;
     const earlier = members.get(name);
     // docker takes the last one, skopeo the first.
-    if (earlier !== undefined && !(await isSame(file, earlier, member)))
-      throw invalid(title, `it has two members "${name}" that differ`);
+    if (earlier !== undefined && !(await isSame(file, earlier, member))) throw twoMembers(name, title);
     members.set(name, member);
   }
   assertNoneInside(members, title);
   return members;
 }
 
-function memberOf(
+/** Returns the path of a member inside the archive. Throws `ARCHIVE_INVALID` if it leaves the archive. */
+export function memberName({ path }: TarEntry, title: string): string {
+  return normalizeName(path, path, title);
+}
+
+/** Returns a member by its entry, or undefined for a folder. Throws `ARCHIVE_INVALID`. */
+export function memberOf(
   entry: TarEntry,
   name: string,
   earlier: ReadonlyMap<string, TarMember>,
@@ -75,6 +97,10 @@ function memberOf(
   }
 }
 
+export function twoMembers(name: string, title: string): PushError {
+  return invalid(title, `it has two members "${name}" that differ`);
+}
+
 async function isSame(file: FileHandle, a: TarMember, b: TarMember): Promise<boolean> {
   if (a.kind === "link" || b.kind === "link") return Bun.deepEquals(a, b);
   if (a.sizeBytes !== b.sizeBytes) return false;
@@ -89,7 +115,7 @@ async function isSame(file: FileHandle, a: TarMember, b: TarMember): Promise<boo
 }
 
 /** Throws for members inside of files and links: docker, which unpacks the archive, writes them elsewhere. */
-function assertNoneInside(members: ReadonlyMap<string, TarMember>, title: string): void {
+export function assertNoneInside(members: ReadonlyMap<string, TarMember>, title: string): void {
   const folders = [...members.keys()].map((name) => `${name}/`).sort();
   const inside = folders.find((folder, i) => i > 0 && folder.startsWith(folders[i - 1] ?? ""));
   if (inside !== undefined)

@@ -1,4 +1,4 @@
-import { cutShort, readTarEntries } from "./entries.ts";
+import { cutShort, readTarEntries, type TarEntry } from "./entries.ts";
 
 /** A file in a streamed archive. */
 export type StreamedFile = {
@@ -8,11 +8,14 @@ export type StreamedFile = {
   readonly bytes: AsyncIterable<Uint8Array<ArrayBuffer>>;
 };
 
-/** Yields the regular files of a streamed tar archive. Throws `ARCHIVE_INVALID`. */
+/** A member of a streamed archive. Only files have bytes. */
+export type StreamedEntry = TarEntry & Pick<StreamedFile, "bytes">;
+
+/** Yields the members of a streamed tar archive. Throws `ARCHIVE_INVALID`. */
 export async function* readTarStream(
   archive: AsyncIterable<Uint8Array<ArrayBuffer>>,
   title: string,
-): AsyncGenerator<StreamedFile> {
+): AsyncGenerator<StreamedEntry> {
   const pieces = archive[Symbol.asyncIterator]();
   let rest = new Uint8Array();
   /** The offset of `rest` in the archive. */
@@ -45,8 +48,8 @@ export async function* readTarStream(
   }
 
   try {
-    for await (const { kind, path, offset, sizeBytes } of readTarEntries(read, title))
-      if (kind === "file") yield { path, sizeBytes, bytes: readUntil(offset + sizeBytes) };
+    for await (const entry of readTarEntries(read, title))
+      yield { ...entry, bytes: readUntil(entry.offset + entry.sizeBytes) };
     // Read to the end, so that the writer does not fail on a closed pipe.
     for (let piece = await pieces.next(); !piece.done; piece = await pieces.next());
   } finally {

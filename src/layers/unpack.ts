@@ -1,0 +1,55 @@
+import { fileError, messageOf, PushError } from "../errors.ts";
+import type { Compression } from "../oci/descriptor.ts";
+import { readPieces } from "../oci/read-pieces.ts";
+
+/** Large enough that the overhead of a read call does not matter. */
+const READ_BYTES = 1024 * 1024;
+
+/**
+ * Decompresses a layer as it is read. Throws `CONTENT_MISMATCH` if it is damaged, cut short, or goes on after its end,
+ * which Go's readers refuse, and `FILE_FAILED`.
+ */
+export async function* unpackLayer(
+  content: Blob,
+  compression: Exclude<Compression, "none">,
+  name: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  // Load these slow modules only when needed: few layers are unpacked.
+  const { Readable } = await import("node:stream");
+  const { pipeline } = await import("node:stream/promises");
+  const { createGunzip, createZstdDecompress } = await import("node:zlib");
+  const unpacking = compression === "gzip" ? createGunzip() : createZstdDecompress();
+  const packed = withZero(readPieces(content, READ_BYTES, signal), content.size);
+  const feeding = pipeline(Readable.from(packed, { objectMode: false }), unpacking);
+  // Its failure is that of the loop below, or comes after it.
+  feeding.catch(() => undefined);
+  try {
+    for await (const bytes of unpacking) yield bytes;
+    await feeding;
+    if (unpacking.bytesWritten !== content.size)
+      throw new Error("it is cut short, or something follows its end");
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (cause instanceof Error && "syscall" in cause) throw fileError(cause, `read the layer "${name}"`);
+    throw new PushError(
+      "CONTENT_MISMATCH",
+      `Cannot push: the layer "${name}" is damaged: ${messageOf(cause)}`,
+      { hint: "Save the image again.", cause },
+    );
+  } finally {
+    unpacking.destroy();
+  }
+}
+
+/**
+ * Adds a zero, which is taken for a part of content that is cut short, and left over otherwise. Bun's own readers leave
+ * zeros over, and take a zstd frame that is cut short.
+ */
+async function* withZero(pieces: AsyncIterable<Uint8Array>, sizeBytes: number) {
+  let bytesLeft = sizeBytes;
+  for await (const piece of pieces) {
+    bytesLeft -= piece.length;
+    yield bytesLeft > 0 ? piece : Buffer.concat([piece, Buffer.alloc(1)]);
+  }
+}

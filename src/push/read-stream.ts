@@ -1,0 +1,124 @@
+import type { Content } from "../oci/content.ts";
+import { asDiffId, digestInPath } from "../oci/digest.ts";
+import { contentReader, type Missing } from "../source/files/content.ts";
+import type { ImageFiles } from "../source/files/image-files.ts";
+import { openContent, openFiles } from "../source/open-content.ts";
+import type { ArchiveSource, OpenedSource, Source, StreamSource } from "../source/source.ts";
+import { unpackArchive } from "../source/stream/unpack-archive.ts";
+import { findCachedDocument, storeDocuments } from "../store/documents.ts";
+import { saveName } from "../store/file-names.ts";
+import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
+import { type Job, reportBlob } from "./job.ts";
+import { choiceOf, reportSource } from "./open-source.ts";
+import { takeIn, unpacked } from "./take-in.ts";
+import type { Target } from "./target.ts";
+
+/**
+ * Takes what comes as a stream into the cache, and sends it at once, so that it can be read as often as it is wanted. An
+ * engine's image whose layers are raw and known stays a stream, of which only the missing layers are read. Throws what
+ * reading throws.
+ */
+export async function readStream(opened: OpenedSource, target: Target, job: Job): Promise<Source> {
+  if (opened.access === "any") return opened;
+  if (opened.access === "once")
+    return opened.image.isContainerd ? readContainerd(opened, target, job) : opened;
+  const { origin } = opened;
+  const title = origin.kind === "archive" ? `archive "${origin.name}"` : origin.name;
+  const archive = unpackArchive(readReported(opened, job), origin.name, {
+    directory: job.cache.directory,
+    signal: job.signal,
+  });
+  const source = await openFiles(await takeIn(archive, title, target, job), origin, choiceOf(job));
+  reportSource(source, job);
+  return source;
+}
+
+async function* readReported({ origin: { kind, name }, read }: ArchiveSource, { report }: Job) {
+  const reading = { type: "reading", how: kind === "archive" ? "unpack" : "read", name } as const;
+  let readBytes = 0;
+  report({ ...reading, doneBytes: 0, totalBytes: undefined, isDone: false });
+  yield* read((doneBytes, totalBytes) => {
+    readBytes = doneBytes;
+    report({ ...reading, doneBytes, totalBytes, isDone: false });
+  });
+  report({ ...reading, doneBytes: readBytes, totalBytes: readBytes, isDone: true });
+}
+
+/**
+ * Has an engine with containerd's store save an image, unless the cache has all of it. The image's ID is the digest of its
+ * manifest or index. Of an incomplete index, only a save tells what the engine has.
+ */
+async function readContainerd(
+  { image, origin, save }: StreamSource,
+  target: Target,
+  job: Job,
+): Promise<Source> {
+  const title = `archive that was saved of "${origin.name}"`;
+  const find = () => contentReader(cachedFiles(title, job)).read(image.id);
+  const take = async () => {
+    const files = await takeIn(readSave(), title, target, job);
+    // So that the next push need not have it saved.
+    await storeDocuments(job.cache, files.documents);
+    return contentReader(files).read(image.id);
+  };
+  async function* readSave() {
+    const reading = { type: "reading", how: "save", name: origin.name } as const;
+    let doneBytes = 0;
+    report({ ...reading, doneBytes, totalBytes: undefined, isDone: false });
+    for await (const piece of save()) {
+      doneBytes += piece.length;
+      report({ ...reading, doneBytes, totalBytes: undefined, isDone: false });
+      yield piece;
+    }
+    report({ ...reading, doneBytes, totalBytes: doneBytes, isDone: true });
+  }
+  const { report, locks } = job;
+  const takeOnce = async () => {
+    using _lock = await locks.take(saveName(image.id), () =>
+      reportBlob(job, { id: "source", title: origin.name }, { state: "awaiting-compress" }),
+    );
+    // Another push may have saved it meanwhile.
+    const found = await find();
+    return isWhole(found) ? found : take();
+  };
+  const found = await find();
+  const whole = isWhole(found) ? found : await takeOnce();
+  const about = { title, origin, names: image.names, referrers: [] };
+  let again: Promise<unknown> | undefined;
+  return {
+    ...(await openContent(whole, about, choiceOf(job))),
+    again() {
+      again ??= takeOnce().finally(() => {
+        again = undefined;
+      });
+      return again;
+    },
+  };
+}
+
+function isWhole(content: Content | Missing): boolean {
+  if (content.kind === "missing") return false;
+  return (
+    content.kind !== "index" || content.children.every((child) => child.content && isWhole(child.content))
+  );
+}
+
+/** What earlier pushes have put into the cache, under the names that it has in archives. */
+function cachedFiles(title: string, { cache, pool }: Job): ImageFiles {
+  const open: ImageFiles["open"] = async (path) => {
+    const digest = digestInPath(path);
+    if (digest === undefined) return undefined;
+    const document = await findCachedDocument(cache, digest);
+    if (document !== undefined) return new Blob([document]);
+    return (await findPackedLayer(cache, digest, pool !== undefined))?.content;
+  };
+  return {
+    title,
+    open,
+    async openLayer(path) {
+      const digest = digestInPath(path);
+      const blob = digest && pool && (await findCachedLayer(cache, asDiffId(digest), pool.form));
+      return blob && pool ? unpacked({ blob, compression: pool.form.kind }, undefined, path) : open(path);
+    },
+  };
+}

@@ -1,0 +1,201 @@
+import { fileError, OTHER_CACHE } from "../errors.ts";
+import { damagedLayer, hashStream } from "../layers/hash.ts";
+import type { ReadyBlob } from "../layers/prepare.ts";
+import { prepareStreamedLayer } from "../layers/prepare-streamed.ts";
+import { unpackLayer } from "../layers/unpack.ts";
+import { writeHashed } from "../layers/write-hashed.ts";
+import type { Compression, RegistryBlob } from "../oci/descriptor.ts";
+import {
+  asDiffId,
+  type Digest,
+  digestInPath,
+  digestOf,
+  isDigest,
+  parseDigest,
+  shortDigest,
+} from "../oci/digest.ts";
+import { compressionOf, type StoredBytes } from "../oci/image.ts";
+import { MAX_JSON_BYTES } from "../oci/json-schema.ts";
+import { peek } from "../oci/read-pieces.ts";
+import type { BlobTitle } from "../report/events.ts";
+import type { ImageFiles } from "../source/files/image-files.ts";
+import { takeFiles } from "../source/stream/streamed-files.ts";
+import { invalid } from "../source/tar/entries.ts";
+import { isTarHeader } from "../source/tar/header.ts";
+import type { StreamedFile } from "../source/tar/stream.ts";
+import { findCachedLayer, findPackedLayer, storePackedLayer } from "../store/layers.ts";
+import { temporaryFile } from "../store/temporary-file.ts";
+import { type Job, reportBlob } from "./job.ts";
+import { bringReady } from "./send.ts";
+import type { Target } from "./target.ts";
+
+/** All documents are kept in memory. */
+const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;
+/** A tar header, which tells layers from other content. */
+const HEAD_BYTES = 512;
+
+/** A file of the stream: in memory, in the cache as it came, or in the cache compressed. */
+type Taken =
+  | { readonly kind: "document"; readonly digest: Digest; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly kind: "packed"; readonly digest: Digest; readonly blob: RegistryBlob }
+  | {
+      readonly kind: "raw";
+      readonly digest: Digest;
+      readonly sizeBytes: number;
+      readonly blob: RegistryBlob;
+      readonly compression: Exclude<Compression, "none">;
+    };
+
+/** The files of a stream. */
+export type TakenIn = ImageFiles & {
+  /** Those that are named by their digests. */
+  readonly documents: ReadonlyMap<Digest, Uint8Array<ArrayBuffer>>;
+};
+
+/**
+ * Reads an archive that comes as a stream, once. Documents are kept in memory. Layers are brought into the form in which they
+ * go up, and are sent at once, since they most likely belong to what is pushed. Nothing is written uncompressed, unless it goes
+ * up so. Throws what reading archives and preparing layers throws.
+ *
+ * @param title the archive's name in messages
+ */
+export async function takeIn(
+  archive: AsyncIterable<Uint8Array<ArrayBuffer>>,
+  title: string,
+  target: Target,
+  job: Job,
+): Promise<TakenIn> {
+  let documentsBytes = 0;
+  const documents = new Map<Digest, Uint8Array<ArrayBuffer>>();
+  const find = await takeFiles(archive, title, async (file): Promise<Taken> => {
+    const { head, all } = await peek(file.bytes, HEAD_BYTES);
+    const streamed = { ...file, bytes: all };
+    const isTar = isTarHeader(head);
+    if (compressionOf(head) !== "none" || (isTar && job.pool !== undefined))
+      return takeLayer(streamed, target, job);
+    if (isTar || file.sizeBytes > MAX_JSON_BYTES) return takeBlob(streamed, target, job);
+    const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(all)));
+    documentsBytes += bytes.length;
+    if (documentsBytes > MAX_DOCUMENTS_BYTES) throw invalid(title, "it holds too much beside its layers");
+    const digest = digestOf(bytes);
+    if (digestInPath(file.path) === digest) documents.set(digest, bytes);
+    return { kind: "document", digest, bytes };
+  });
+
+  const open: ImageFiles["open"] = async (path) => {
+    const taken = find(path);
+    if (taken === undefined) return undefined;
+    if (taken.kind === "document") return new Blob([taken.bytes]);
+    return taken.kind === "packed" ? taken.blob.content : unpack(taken, path, job);
+  };
+  return {
+    title,
+    documents,
+    open,
+    async openLayer(path): Promise<StoredBytes | undefined> {
+      const taken = find(path);
+      return taken?.kind === "raw" ? unpacked(taken, taken.sizeBytes, path) : open(path);
+    },
+  };
+}
+
+/** Gives the raw bytes of a layer that the cache has compressed. */
+export function unpacked(
+  { blob, compression }: { readonly blob: RegistryBlob; readonly compression: Exclude<Compression, "none"> },
+  size: number | undefined,
+  name: string,
+): StoredBytes {
+  return { size, read: (signal) => unpackLayer(blob.content, compression, name, signal) };
+}
+
+/** Takes in a layer: compressed as it comes, or to be compressed. */
+async function takeLayer(file: StreamedFile, target: Target, job: Job): Promise<Taken> {
+  const { path, sizeBytes } = file;
+  const name: BlobTitle = { id: path, title: "a layer" };
+  const known = (await takeCached(file, job)) ?? (await takeKnown(file, name, job));
+  if (known !== undefined) return known;
+  const made = await prepareStreamedLayer(file, () => true, {
+    ...job,
+    onProgress: (doneBytes) =>
+      reportBlob(job, name, { state: "compressing", doneBytes, totalBytes: sizeBytes }),
+    findElsewhere: async () => undefined,
+  });
+  if (made.kind !== "kept") throw new Error("Every layer is wanted.");
+  const { layer, blob, diffId } = made;
+  send(layer, name, sizeBytes, target, job);
+  if (layer.origin === "source" || diffId === undefined)
+    return { kind: "packed", digest: blob.descriptor.digest, blob };
+  const digest = parseDigest(diffId, "a diffID");
+  return { kind: "raw", digest, sizeBytes, blob, compression: job.pool?.form.kind ?? "gzip" };
+}
+
+/** Passes a blob over that the cache has. It is verified when it is sent. */
+async function takeCached({ path }: StreamedFile, job: Job): Promise<Taken | undefined> {
+  const digest = digestInPath(path);
+  const blob = digest && (await findPackedLayer(job.cache, digest, job.pool !== undefined));
+  return digest && blob && { kind: "packed", digest, blob };
+}
+
+/** Verifies a raw layer whose name says that the cache has it. */
+async function takeKnown(file: StreamedFile, name: BlobTitle, job: Job): Promise<Taken | undefined> {
+  const { path, sizeBytes, bytes } = file;
+  const claim = `sha256:${/[0-9a-f]{64}/.exec(path)?.[0]}`;
+  if (job.pool === undefined || !isDigest(claim)) return undefined;
+  const blob = await findCachedLayer(job.cache, asDiffId(claim), job.pool.form);
+  if (blob === undefined) return undefined;
+  const digest = await hashStream(bytes, (doneBytes) =>
+    reportBlob(job, name, { state: "verifying", doneBytes, totalBytes: sizeBytes }),
+  );
+  if (digest !== claim) throw damagedLayer(path, claim, digest);
+  reportBlob(job, name, { state: "unneeded" });
+  return { kind: "raw", digest, sizeBytes, blob, compression: job.pool.form.kind };
+}
+
+/** Takes in what goes up as it comes. */
+async function takeBlob(file: StreamedFile, target: Target, job: Job): Promise<Taken> {
+  const { path, sizeBytes, bytes } = file;
+  const { cache, signal } = job;
+  const name = { id: path, title: "a blob" };
+  await using temporary = temporaryFile(cache.directory, "blob");
+  try {
+    const { digest, writtenBytes: size } = await writeHashed(bytes, temporary.path, {
+      signal,
+      onProgress: (doneBytes) =>
+        reportBlob(job, name, { state: "verifying", doneBytes, totalBytes: sizeBytes }),
+    });
+    const blob = await storePackedLayer(cache, temporary.path, {
+      mediaType: "application/octet-stream",
+      digest,
+      size,
+    });
+    send({ blob, origin: "source" }, name, sizeBytes, target, job);
+    return { kind: "packed", digest, blob };
+  } catch (cause) {
+    throw fileError(cause, `write "${path}" into "${cache.directory}"`, OTHER_CACHE);
+  }
+}
+
+/** Sends what is ready before it is known whether it belongs to what is pushed. Whether that fails shows when it does. */
+function send(ready: ReadyBlob, { id }: BlobTitle, totalBytes: number, target: Target, job: Job): void {
+  const { digest, size } = ready.blob.descriptor;
+  const name = { id, title: `layer ${shortDigest(digest)}` };
+  const how = ready.origin === "source" ? "verified" : "compressed";
+  reportBlob(job, name, { state: "ready", how, totalBytes, sizeBytes: size });
+  bringReady(ready, name, target, job).catch(() => undefined);
+}
+
+/** Unpacks what looks like a layer, and is something else. */
+async function unpack(
+  { blob, compression }: Extract<Taken, { kind: "raw" }>,
+  path: string,
+  job: Job,
+): Promise<Blob> {
+  const file = job.use(temporaryFile(job.cache.directory, "blob"));
+  const pieces = unpackLayer(blob.content, compression, path, job.signal);
+  try {
+    await writeHashed(pieces, file.path, { signal: job.signal, onProgress: () => {} });
+    return Bun.file(file.path);
+  } catch (cause) {
+    throw fileError(cause, `write "${path}" into "${job.cache.directory}"`, OTHER_CACHE);
+  }
+}

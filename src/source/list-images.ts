@@ -1,0 +1,64 @@
+import { PushError } from "../errors.ts";
+import { type Content, imagesOf } from "../oci/content.ts";
+import { contentReader } from "./files/content.ts";
+import { type ArchivedImage, readDockerArchive } from "./files/docker-archive.ts";
+import type { ImageFiles } from "./files/image-files.ts";
+import { type Layout, readOciLayout } from "./files/oci-layout.ts";
+import { readSkopeoFolder } from "./files/skopeo-folder.ts";
+import type { Candidate } from "./select-image.ts";
+
+/**
+ * Lists what an archive or folder holds. Engines write `manifest.json` and an OCI layout side by side: `manifest.json` says
+ * which images there are, and the layout has their manifests. Throws `IMAGE_INVALID` if it is neither.
+ */
+export async function listImages(files: ImageFiles): Promise<Layout> {
+  const folder = await readSkopeoFolder(files);
+  if (folder !== undefined) return { candidates: folder, referrers: [] };
+  const archived = await readDockerArchive(files);
+  const layout = await readOciLayout(files, contentReader(files));
+  if (archived === undefined && layout === undefined) {
+    throw new PushError(
+      "IMAGE_INVALID",
+      `Cannot read the ${files.title}: it has neither manifest.json nor index.json.`,
+      {
+        hint: "It should be what docker save writes. The archive of a container's files (docker export) is not an image.",
+      },
+    );
+  }
+  if (archived === undefined) return layout as Layout;
+  const { candidates = [], referrers = [] } = layout ?? {};
+  return { candidates: archived.map((image) => withManifest(image, candidates)), referrers };
+}
+
+/** Has an image of `manifest.json` read with its manifest and index, where the layout beside it has them. */
+function withManifest(archived: ArchivedImage, listed: readonly Candidate[]): Candidate {
+  return {
+    ...archived,
+    async read() {
+      // Equal images may have several manifests.
+      const named = listed.filter(({ names }) => names.some((name) => isSameName(name, archived.names)));
+      for (const candidate of named.length > 0 ? named : listed) {
+        const content = await candidate.read();
+        if (content.kind !== "missing" && isOwn(content, archived)) return content;
+      }
+      return archived.read();
+    },
+  };
+}
+
+function isSameName(name: string, names: readonly string[]): boolean {
+  const short = (text: string) => text.replace(/^docker\.io\/(?:library\/)?/, "");
+  return names.some((each) => short(each) === short(name));
+}
+
+/**
+ * Tells whether a manifest is an image's own. Classic stores have none, and engines make one for the archive whose layers are
+ * all uncompressed.
+ */
+function isOwn(content: Content, { configPath }: ArchivedImage): boolean {
+  const image = imagesOf(content).find(({ config }) =>
+    configPath.includes(config.descriptor.digest.slice("sha256:".length)),
+  );
+  if (image === undefined) return false;
+  return content.kind === "index" || image.layers.some(({ compression }) => compression !== "none");
+}

@@ -1,0 +1,129 @@
+import { PushError } from "../errors.ts";
+import type { Content, Index, IndexChild } from "../oci/content.ts";
+import { keepEntries, type LeftOut, leftOut } from "../oci/image-index.ts";
+import { ofPlatform } from "../oci/platform.ts";
+
+export type PlatformChoice = {
+  /** Such as `linux/arm64`. Empty: everything that is there. */
+  readonly platforms: readonly string[];
+  /** Fails if anything that the index lists is not there. */
+  readonly allPlatforms: boolean;
+};
+
+/** What is pushed of an index, and what is not. */
+export type Selected = { readonly content: Content; readonly leftOut: LeftOut | undefined };
+
+/** Engines run Linux. */
+const OWN_PLATFORM = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
+
+/**
+ * Selects the images of an index. One platform is pushed as an image, several as an index with them. Without a choice, it is
+ * what `docker push` pushes: the whole index if it is there, else the one image that is there, or this machine's.
+ *
+ * Throws `SOURCE_AMBIGUOUS` and `IMAGE_NOT_FOUND` with the platforms, and `IMAGE_INVALID`.
+ */
+export function selectPlatform(content: Content, choice: PlatformChoice, title: string): Selected {
+  if (content.kind === "image") return { content: asWanted(content, choice, title), leftOut: undefined };
+  if (content.kind === "artifact") return { content, leftOut: undefined };
+  const absent = content.children.filter((child) => child.content === undefined);
+  const platforms = content.children.filter(({ entry }) => !entry.isAttestation);
+  const present = platforms.filter((child) => child.content !== undefined);
+  if (choice.platforms.length > 0) return selectWanted(content, choice.platforms, title);
+  if (absent.length === 0) return { content, leftOut: undefined };
+  if (choice.allPlatforms) {
+    throw new PushError("IMAGE_INVALID", `The ${title} lacks ${absent.length} of what its index lists:`, {
+      details: absent.map(({ entry }) => [entry.platform, entry.digest].filter(Boolean).join("  ")),
+      hint: "Save it where every platform is there, or push what is there: leave --all-platforms out.",
+    });
+  }
+  const [first, ...others] = present;
+  if (first === undefined) {
+    throw new PushError("IMAGE_INVALID", `The ${title} has none of the images that its index lists.`, {
+      details: platforms.map(({ entry }) => entry.platform ?? entry.digest),
+      hint: "Save it again, where the image is there.",
+    });
+  }
+  const own = others.length === 0 ? first : ownOf(present);
+  if (own !== undefined) return alone(content, own);
+  throw new PushError(
+    "SOURCE_AMBIGUOUS",
+    `The ${title} holds ${present.length} platforms, but not all of its index:`,
+    {
+      details: present.map(({ entry }) => entry.platform ?? entry.digest),
+      hint: `Choose one: ${platformFlags(present).join(", or ")}`,
+    },
+  );
+}
+
+function platformFlags(children: readonly IndexChild[]): string[] {
+  const platforms = children.flatMap(({ entry }) => entry.platform ?? []);
+  return [...new Set(platforms)].map((platform) => `--platform ${platform}`);
+}
+
+function ownOf(children: readonly IndexChild[]): IndexChild | undefined {
+  const listed = children.map((child) => ({ child, platform: child.entry.platform }));
+  return ofPlatform(listed, OWN_PLATFORM)[0]?.child;
+}
+
+function asWanted<T extends Content & { readonly kind: "image" }>(
+  image: T,
+  { platforms }: PlatformChoice,
+  title: string,
+): T {
+  if (platforms.every((wanted) => ofPlatform([image], wanted).length > 0)) return image;
+  throw notThere(platforms, [image.platform], title);
+}
+
+function selectWanted(index: Index, wanted: readonly string[], title: string): Selected {
+  const images = index.children
+    .filter((child) => !child.entry.isAttestation && child.content !== undefined)
+    .map((child) => ({ child, platform: child.entry.platform }));
+  const chosen = wanted.map((platform) => {
+    const [best] = ofPlatform(images, platform);
+    if (best !== undefined) return best.child;
+    throw notThere(
+      [platform],
+      images.map((each) => each.platform),
+      title,
+    );
+  });
+  const [only, ...others] = new Set(chosen);
+  if (only !== undefined && others.length === 0) return alone(index, only);
+  return several(index, new Set(chosen));
+}
+
+/** One image, without the index. */
+function alone({ children }: Index, child: IndexChild): Selected {
+  const others = children.filter((each) => each !== child).map(({ entry }) => entry);
+  return { content: child.content as Content, leftOut: leftOut(others) };
+}
+
+/** An index with some of the images, and the attestations about them. */
+function several(index: Index, chosen: ReadonlySet<IndexChild>): Selected {
+  const digests = new Set<string | undefined>([...chosen].map(({ entry }) => entry.digest));
+  const isKept = (child: IndexChild) =>
+    chosen.has(child) ||
+    (child.entry.isAttestation && child.content !== undefined && digests.has(child.entry.about));
+  const children = index.children.filter(isKept);
+  if (children.length === index.children.length) return { content: index, leftOut: undefined };
+  const kept = new Map(
+    children.flatMap(({ entry, content }) =>
+      content?.manifest === undefined ? [] : [[entry.digest, content.manifest] as const],
+    ),
+  );
+  const others = index.children.filter((child) => !isKept(child)).map(({ entry }) => entry);
+  return {
+    content: { ...index, manifest: keepEntries(index.manifest, kept), children },
+    leftOut: leftOut(others),
+  };
+}
+
+function notThere(
+  wanted: readonly string[],
+  platforms: readonly (string | undefined)[],
+  title: string,
+): PushError {
+  return new PushError("IMAGE_NOT_FOUND", `The ${title} has no image for ${wanted.join(", ")}. It has:`, {
+    details: platforms.map((platform) => platform ?? "an image without a platform"),
+  });
+}

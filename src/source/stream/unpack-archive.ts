@@ -1,0 +1,105 @@
+import { statfsSync } from "node:fs";
+import { messageOf, OTHER_CACHE, PushError } from "../../errors.ts";
+import { formatBytes } from "../../format.ts";
+import { compressionOf } from "../../oci/image.ts";
+import { peek } from "../../oci/read-pieces.ts";
+
+/** An archive that unpacks to more is a bomb, and what fills the disk stops other programs. */
+const UNPACK_LIMITS = { timesItsSize: 100, atLeastBytes: 10e9, keptFreeBytes: 1e9 };
+
+/** How often the disk is asked. */
+const ASK_BYTES = 16 * 1024 * 1024;
+
+export type UnpackOptions = {
+  /** The folder that layers are kept in, whose disk must not be filled. */
+  readonly directory: string;
+  readonly signal: AbortSignal;
+  /** @default UNPACK_LIMITS */
+  readonly limits?: typeof UNPACK_LIMITS;
+};
+
+/**
+ * Unpacks an archive that is compressed as a whole (`docker save | gzip`) as it comes. Others come unchanged. Throws
+ * `ARCHIVE_INVALID` if the compressed data is damaged or truncated or unpacks to far too much, and `FILE_FAILED` before the
+ * disk is full.
+ *
+ * @param name for messages
+ */
+export async function* unpackArchive(
+  archive: AsyncIterable<Uint8Array<ArrayBuffer>>,
+  name: string,
+  { directory, signal, limits = UNPACK_LIMITS }: UnpackOptions,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const { head, all } = await peek(archive, 4);
+  const compression = compressionOf(head);
+  if (compression === "none") return yield* all;
+  // Load these slow modules only when needed: most archives are uncompressed.
+  const { Readable } = await import("node:stream");
+  const { pipeline } = await import("node:stream/promises");
+  const { createGunzip, createZstdDecompress } = await import("node:zlib");
+  const unpacking = compression === "gzip" ? createGunzip() : createZstdDecompress();
+  const title = `"${name}" (${compression})`;
+  let reading: unknown;
+  const packed = (async function* () {
+    try {
+      yield* all;
+    } catch (error) {
+      reading = error;
+      throw error;
+    }
+  })();
+  const feeding = pipeline(Readable.from(packed, { objectMode: false }), unpacking, { signal });
+  // Its failure is that of the loop below, or comes after it.
+  feeding.catch(() => undefined);
+  let unpackedBytes = 0;
+  let askAtBytes = 0;
+  try {
+    for await (const bytes of unpacking) {
+      unpackedBytes += bytes.length;
+      const mostBytes = Math.max(unpacking.bytesWritten * limits.timesItsSize, limits.atLeastBytes);
+      if (unpackedBytes > mostBytes) throw bomb(title, mostBytes);
+      if (unpackedBytes >= askAtBytes) {
+        askAtBytes = unpackedBytes + ASK_BYTES;
+        if (freeBytes(directory) < limits.keptFreeBytes + ASK_BYTES)
+          throw tooLittleRoom(title, directory, limits.keptFreeBytes);
+      }
+      yield bytes;
+    }
+    await feeding;
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (cause instanceof PushError) throw cause;
+    if (reading !== undefined) throw reading;
+    throw new PushError("ARCHIVE_INVALID", `Cannot unpack ${title}: ${messageOf(cause)}`, {
+      hint: "The archive may be cut short: save or copy it again.",
+      cause,
+    });
+  } finally {
+    unpacking.destroy();
+  }
+}
+
+function freeBytes(directory: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    return bavail * bsize;
+  } catch {
+    // Writing tells what is wrong.
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+function bomb(title: string, mostBytes: number): PushError {
+  return new PushError(
+    "ARCHIVE_INVALID",
+    `Cannot unpack ${title}: it unpacks to more than ${formatBytes(mostBytes)}.`,
+    { hint: "No image is packed that well. If it is one, unpack it and push the unpacked archive." },
+  );
+}
+
+function tooLittleRoom(title: string, directory: string, keptBytes: number): PushError {
+  const problem = `less than ${formatBytes(keptBytes)} would be left on the disk`;
+  return new PushError("FILE_FAILED", `Cannot unpack ${title} into "${directory}": ${problem}.`, {
+    hint: `Make room, ${OTHER_CACHE}.`,
+  });
+}
