@@ -42,6 +42,7 @@ describe("positionals", () => {
       username: undefined,
       password: undefined,
       passwordStdin: false,
+      credentialCommand: undefined,
       skipAuth: false,
       headers: {},
       insecure: false,
@@ -253,6 +254,8 @@ describe("a flag is stronger than its variable", () => {
     [[], { CHUNKPUSH_CACHE_DIR: "/env" }, "cacheDirectory", "/env"],
     [["--cache-dir", "/flag"], { CHUNKPUSH_CACHE_DIR: "/env" }, "cacheDirectory", "/flag"],
     [["-u", "me", "--password-stdin"], { REGISTRY_JWT_TOKEN: "t" }, "passwordStdin", true],
+    [[], { CHUNKPUSH_CREDENTIAL_COMMAND: "env" }, "credentialCommand", "env"],
+    [["--credential-command", "flag"], { CHUNKPUSH_CREDENTIAL_COMMAND: "env" }, "credentialCommand", "flag"],
     [[], { SKIP_AUTH: "1" }, "skipAuth", true],
     [[], { SKIP_AUTH: "false" }, "skipAuth", true],
     // The last of equal flags.
@@ -276,10 +279,13 @@ describe("a flag is stronger than its variable", () => {
     expect(parse([TARGET], empty)).toEqual(parse([TARGET]));
   });
 
-  test.each(["--username", "--cache-dir"])("an empty %s is not taken for one", (flag) => {
-    const error = refusal([flag, "", TARGET]);
-    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(flag)]);
-  });
+  test.each(["--username", "--credential-command", "--cache-dir"])(
+    "an empty %s is not taken for one",
+    (flag) => {
+      const error = refusal([flag, "", TARGET]);
+      expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(flag)]);
+    },
+  );
 });
 
 describe("user and password", () => {
@@ -309,6 +315,20 @@ describe("user and password", () => {
     expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--password-stdin")]);
     expect(error.hint).toContain("USERNAME_REGISTRY");
     expect(parse(["--password-stdin", TARGET], { USERNAME_REGISTRY: "me" }).passwordStdin).toBe(true);
+  });
+
+  test("what a credential command prints without a user belongs to v0, too", () => {
+    const flags = ["--credential-command", "print-token"];
+    expect(parse([...flags, TARGET]).username).toBe("v0");
+    expect(parse([...flags, "-u", "me", TARGET]).username).toBe("me");
+    // --password-stdin counts whatever else is set.
+    const env = { CHUNKPUSH_CREDENTIAL_COMMAND: "print-token" };
+    expect(parse(["-u", "me", "--password-stdin", TARGET], env).credentialCommand).toBeUndefined();
+  });
+
+  test("standard input and a command cannot both give the password", () => {
+    const error = refusal(["-u", "me", "--password-stdin", "--credential-command", "print-token", TARGET]);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--credential-command")]);
   });
 
   test("there is no flag for a password: it would stand in the list of processes", () => {

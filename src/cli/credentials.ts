@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import { PushError } from "../errors.ts";
+import { askCommand } from "../logins/credential-command.ts";
 import { findLogin } from "../logins/find-login.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { PushLogin } from "../push/options.ts";
@@ -14,6 +15,7 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 const SILENT_WAIT_MS = 1000;
 
 type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
+  readonly credentialCommand?: string | undefined;
   /** If it is "-", standard input has the image. */
   readonly source?: string | undefined;
 };
@@ -39,7 +41,7 @@ export function credentialsReader(
   host: string,
   options: CredentialsOptions,
 ): (target: LoginTarget) => Promise<PushLogin | undefined> {
-  let given: ReturnType<typeof givenCredentials> | undefined;
+  let given: Promise<PushLogin | undefined> | undefined;
   const places = {
     variables: options.environment,
     home: homedir(),
@@ -49,12 +51,27 @@ export function credentialsReader(
   return async (target) => {
     if (command.skipAuth) return undefined;
     if (target.host === host) {
-      given ??= givenCredentials(command, host, options);
-      const credentials = await given;
-      if (credentials !== undefined) return { credentials };
+      given ??= givenLogin(command, host, options);
+      const login = await given;
+      if (login !== undefined) return login;
     }
     return findLogin(target, places, options.signal);
   };
+}
+
+async function givenLogin(
+  command: LoginCommand,
+  host: string,
+  options: CredentialsOptions,
+): Promise<PushLogin | undefined> {
+  const { username = "", credentialCommand } = command;
+  if (credentialCommand === undefined) {
+    const credentials = await givenCredentials(command, host, options);
+    return credentials && { credentials };
+  }
+  const renew = (signal: AbortSignal) =>
+    askCommand(credentialCommand, { username, variables: options.environment, signal });
+  return { credentials: await renew(options.signal), from: "the credential command", renew };
 }
 
 /**

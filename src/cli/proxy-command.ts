@@ -155,7 +155,7 @@ async function runBeside(
   const path = Bun.which(name, { PATH: env["PATH"] ?? "" });
   if (path === null) throw new PushError("USAGE", `There is no command "${name}".`);
   // The command needs no password of the registry: the proxy has it.
-  const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...rest } = env;
+  const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_CREDENTIAL_COMMAND: __, CHUNKPUSH_HEADERS: ___, ...rest } = env;
   const child = spawn([path, ...args], name, rest);
   const onStop = () => {
     const signal = stop.reason.cause as NodeJS.Signals;

@@ -27,7 +27,17 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { source, targets, username, password, passwordStdin, skipAuth, debug, ...options } = command;
+  const {
+    source,
+    targets,
+    username,
+    password,
+    passwordStdin,
+    credentialCommand,
+    skipAuth,
+    debug,
+    ...options
+  } = command;
   const [first] = targets;
   const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
   using lines = plainReport(printer.print, {

@@ -2,8 +2,8 @@ import { PushError } from "../errors.ts";
 import { formatPinned, type Reference } from "../oci/reference.ts";
 import { readContent } from "../registry/read-content.ts";
 import { readManifest } from "../registry/read-manifest.ts";
-import type { Source } from "../source/open.ts";
 import { selectPlatform } from "../source/select-platform.ts";
+import type { Source } from "../source/source.ts";
 import { callOf, type Job } from "./job.ts";
 import { connectRegistry } from "./target.ts";
 

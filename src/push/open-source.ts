@@ -1,7 +1,8 @@
 import { platformsOf, sizeOf } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
 import { formatPinned } from "../oci/reference.ts";
-import { type OpenedSource, openSource, type Source, type SourceChoice } from "../source/open.ts";
+import { openSource } from "../source/open.ts";
+import type { OpenedSource, Source, SourceChoice } from "../source/source.ts";
 import type { Job } from "./job.ts";
 import { openRegistryImage } from "./open-registry-image.ts";
 import { registryReference } from "./target.ts";
@@ -16,6 +17,8 @@ export async function openPushed(job: Job): Promise<OpenedSource> {
       ? await openSource({ ...choiceOf(job), source, engineEnvironment, runtime, signal })
       : await openRegistryImage(reference, job);
   if (opened.access !== "stream") reportSource(opened, job);
+  if (opened.access === "once")
+    job.report({ type: "notice", code: "STORAGE_UNREAD", reason: opened.whySaved });
   return job.use(opened);
 }
 

@@ -1,13 +1,13 @@
 import { PushError } from "../errors.ts";
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
-import type { Credentials } from "../registry/auth/credentials.ts";
+import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 import type { Runtime } from "../source/engine/failures.ts";
-import type { SourceStream } from "../source/open.ts";
+import type { SourceStream } from "../source/source.ts";
 
 export type { SourceStream };
 
@@ -16,6 +16,11 @@ export type PushLogin = {
   readonly credentials: Credentials;
   /** The place where they were found, for messages: `~/.docker/config.json`. Undefined if the caller supplied them. */
   readonly from?: string | undefined;
+  /**
+   * Returns new credentials when the registry, or its token server, no longer accepts those that it did accept. Undefined,
+   * and the same ones, end the push.
+   */
+  readonly renew?: RenewCredentials | undefined;
 };
 
 /** The options of a push. A push reads no standard input and no other variables. */

@@ -10,7 +10,7 @@ import type { Engine } from "../source/engine/command.ts";
 import type { EngineImage } from "../source/engine/inspect.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
-import type { OpenedSource, StreamSource } from "../source/open.ts";
+import type { OpenedSource, StreamSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { callOf, type Job } from "./job.ts";
 import type { Pushed } from "./publish.ts";

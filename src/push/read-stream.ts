@@ -2,14 +2,8 @@ import type { Content } from "../oci/content.ts";
 import { asDiffId, digestInPath } from "../oci/digest.ts";
 import { contentReader, type Missing } from "../source/files/content.ts";
 import type { ImageFiles } from "../source/files/image-files.ts";
-import {
-  type ArchiveSource,
-  type OpenedSource,
-  openContent,
-  openFiles,
-  type Source,
-  type StreamSource,
-} from "../source/open.ts";
+import { openContent, openFiles } from "../source/open-content.ts";
+import type { ArchiveSource, OpenedSource, Source, StreamSource } from "../source/source.ts";
 import { unpackArchive } from "../source/stream/unpack-archive.ts";
 import { findCachedDocument, storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";
@@ -18,6 +12,8 @@ import { type Job, reportBlob } from "./job.ts";
 import { choiceOf, reportSource } from "./open-source.ts";
 import { takeIn, unpacked } from "./take-in.ts";
 import type { Target } from "./target.ts";
+
+export type { Source };
 
 /**
  * Takes what comes as a stream into the cache, and sends it at once, so that it can be read as often as it is wanted. An

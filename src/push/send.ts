@@ -5,7 +5,7 @@ import { type EnsureOptions, ensureBlob, mayBeWrongContent } from "../registry/u
 import { type NamedBlob, outgoingBlob } from "../registry/upload/outgoing.ts";
 import { streamedBlob } from "../registry/upload/streamed-blob.ts";
 import type { BlobTitle } from "../report/events.ts";
-import type { Source } from "../source/open.ts";
+import type { Source } from "../source/source.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { Brought, Target } from "./target.ts";
 

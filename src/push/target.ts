@@ -94,6 +94,7 @@ export async function connectRegistry(
     {
       ...options,
       credentials: login?.credentials,
+      renewCredentials: login?.renew,
       trust: await readTrust({ caFiles, skipVerify, clientCertificate }),
       retries: { count: retries, baseDelayMs: RETRY_DELAY_MS },
       notes: {

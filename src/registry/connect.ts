@@ -3,7 +3,7 @@ import { isLoopback } from "../oci/address.ts";
 import { apiHost, type Reference } from "../oci/reference.ts";
 import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
-import type { Credentials } from "./auth/credentials.ts";
+import type { Credentials, RenewCredentials } from "./auth/credentials.ts";
 import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { isTransient } from "./http/transient.ts";
@@ -21,6 +21,8 @@ export type ConnectOptions = Pick<
   /** The scope of its repository, if it names one, is asked for in the greeting, so that one token serves the push. */
   readonly target: Pick<Reference, "scheme" | "host"> & { readonly repository?: string };
   readonly credentials: Credentials | undefined;
+  /** Gets new ones when they end. @default they are all there are */
+  readonly renewCredentials?: RenewCredentials | undefined;
   /** What is to be done there. @default "push" */
   readonly access?: "pull" | "push" | undefined;
   /** Uses plain HTTP unless the target says otherwise. */
@@ -63,7 +65,8 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
     },
     link: linkRate(noted.bytesPerSecond),
   };
-  const registry: Registry = { ...address, auth: authenticate(address, credentials) };
+  const auth = authenticate(address, credentials, options.renewCredentials);
+  const registry: Registry = { ...address, auth };
   const { repository: name = "" } = target;
   const scopeOf = options.access === "pull" ? pullScope : pushScope;
   const scopes = name === "" ? [] : [scopeOf(name)];

@@ -62,6 +62,8 @@ export type Notice =
   | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
   /** Signatures and the like are not pushed: what they are about has got another digest. */
   | { readonly code: "REFERRERS_LEFT_OUT"; readonly count: number }
+  /** The image is not read where the engine keeps it. For debugging. */
+  | { readonly code: "STORAGE_UNREAD"; readonly reason: string }
   /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }

@@ -7,7 +7,7 @@ type NoticeEvent = Extract<PushEvent, { type: "notice" }>;
 
 /** Tells whether a notice explains only what happens inside. */
 export function isDetail({ code }: NoticeEvent): boolean {
-  return code === "ENGINE_PUSHES" || code === "ENGINE_SAVES";
+  return code === "ENGINE_PUSHES" || code === "ENGINE_SAVES" || code === "STORAGE_UNREAD";
 }
 
 /** Describes a warning or note in a line. */
@@ -41,6 +41,8 @@ export function describeNotice(event: NoticeEvent): string {
       return `Note: left out ${countOf(event.count, "attached manifest")}, such as signatures: the digest of the image differs from the one that they are about.`;
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
+    case "STORAGE_UNREAD":
+      return `The image is not read where the engine keeps it: ${event.reason}`;
     case "ENGINE_PUSHES":
       return "The engine pushes the image itself, to a registry of chunkpush on this machine.";
     case "ENGINE_SAVES":

@@ -13,3 +13,15 @@ export function chunkpush(
     env: { HOME: options.cwd, ...options.env },
   });
 }
+
+/** The same, with a file's bytes coming through a pipe. */
+export function chunkpushFromPipe(
+  file: string,
+  args: readonly string[],
+  options: CommandOptions & { readonly cwd: string },
+): Promise<CommandResult> {
+  return run(["sh", "-c", 'cat "$0" | "$@"', file, process.execPath, "run", script, ...args], {
+    ...options,
+    env: { HOME: options.cwd, ...options.env },
+  });
+}

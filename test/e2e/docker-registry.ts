@@ -13,6 +13,8 @@ export type DockerRegistryOptions = {
   };
   /** Where blobs and uploads are kept, for one that is started again. @default a folder of its own */
   readonly storage?: string;
+  /** A pattern of the URLs that layers which lie elsewhere may have. @default none */
+  readonly foreignUrls?: string;
   /** Files. */
   readonly tls?: { readonly certificate: string; readonly key: string };
 };
@@ -63,7 +65,7 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
 
 /** JSON is YAML, too. */
 async function configOf(
-  { credentials, tokens, tls, storage }: DockerRegistryOptions,
+  { credentials, tokens, tls, storage, foreignUrls }: DockerRegistryOptions,
   at: (name: string) => string,
 ) {
   if (credentials !== undefined) {
@@ -79,6 +81,7 @@ async function configOf(
       secret: "of these tests",
       ...(tls && { tls: { certificate: tls.certificate, key: tls.key } }),
     },
+    ...(foreignUrls !== undefined && { validation: { manifests: { urls: { allow: [foreignUrls] } } } }),
     ...(tokens && {
       auth: {
         token: {

@@ -13,7 +13,7 @@ import { type Plan, startPlan } from "../../src/push/plan.ts";
 import { publish } from "../../src/push/publish.ts";
 import { connectTarget } from "../../src/push/target.ts";
 import type { PushEvent } from "../../src/report/events.ts";
-import type { Source } from "../../src/source/open.ts";
+import type { Source } from "../../src/source/source.ts";
 import { readSavedStream, type SavedLayer } from "../../src/source/stream/saved-stream.ts";
 import { storeDocuments } from "../../src/store/documents.ts";
 import { openLayerCache } from "../../src/store/layers.ts";

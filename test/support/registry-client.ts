@@ -6,7 +6,7 @@ import { digestOf } from "../../src/oci/digest.ts";
 import { parseReference } from "../../src/oci/reference.ts";
 import { authenticate } from "../../src/registry/auth/authenticate.ts";
 import type { Authenticator } from "../../src/registry/auth/authenticator.ts";
-import type { Credentials } from "../../src/registry/auth/credentials.ts";
+import type { Credentials, RenewCredentials } from "../../src/registry/auth/credentials.ts";
 import type { ConnectOptions } from "../../src/registry/connect.ts";
 import type { Call, Registry, Repository } from "../../src/registry/registry.ts";
 import { registrySlots } from "../../src/registry/slots.ts";
@@ -33,6 +33,7 @@ export type TestClientOptions = {
   readonly authorization?: string;
   /** Replaces `authorization`: as a real push has them. */
   readonly credentials?: Credentials;
+  readonly renewCredentials?: RenewCredentials;
   /** The clock by which tokens expire. */
   readonly now?: () => number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -66,7 +67,7 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
   };
   const auth =
     options.authorization === undefined
-      ? authenticate(address, options.credentials, options.now)
+      ? authenticate(address, options.credentials, options.renewCredentials, options.now)
       : fixedAuthorization(options.authorization);
   return {
     registry: { ...address, auth },
@@ -117,6 +118,7 @@ function fixedAuthorization(authorization: string): Authenticator {
   return {
     isAnonymous: false,
     authorization: async () => authorization,
+    accepted: () => {},
     renew: async () => undefined,
     secrets: () => [authorization.slice(authorization.indexOf(" ") + 1)],
   };

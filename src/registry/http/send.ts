@@ -105,9 +105,14 @@ async function openAuthorized(
   const scopes = request.scopes ?? [pushScope(name)];
   const authorization = await registry.auth.authorization(scopes, call);
   const response = await openResponse(registry, request, url, authorization, call);
+  if (response.status < 400) registry.auth.accepted(authorization);
   if (response.status !== 401 && response.status !== 403) return response;
   const refusal = await readAnswer(registry, response);
-  const renewed = await registry.auth.renew(refusal.headers, authorization, scopes, call);
-  if (renewed !== undefined) return openResponse(registry, request, url, renewed, call);
+  const renewed = await registry.auth.renew(refusal, authorization, scopes, call);
+  if (renewed !== undefined) {
+    const again = await openResponse(registry, request, url, renewed, call);
+    if (again.status < 400) registry.auth.accepted(renewed);
+    return again;
+  }
   return { ...response, body: new Blob([refusal.bytes]).stream() };
 }

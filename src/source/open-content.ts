@@ -1,0 +1,48 @@
+import type { Content } from "../oci/content.ts";
+import type { ImageOrigin } from "../oci/image.ts";
+import { attachedTo } from "./attached.ts";
+import { lacks, type Missing } from "./files/content.ts";
+import type { ImageFiles } from "./files/image-files.ts";
+import type { Referrer } from "./files/oci-layout.ts";
+import { listImages } from "./list-images.ts";
+import { selectImage } from "./select-image.ts";
+import { type PlatformChoice, selectPlatform } from "./select-platform.ts";
+import { NOTHING_TO_CLOSE, type SourceChoice, type StoredSource } from "./source.ts";
+
+/** Opens what is to be pushed of an archive or folder. Throws what selecting and reading throws. */
+export async function openFiles(
+  files: ImageFiles,
+  origin: ImageOrigin,
+  choice: SourceChoice,
+): Promise<StoredSource & AsyncDisposable> {
+  const { title } = files;
+  const { candidates, referrers } = await listImages(files);
+  const candidate = await selectImage(candidates, choice, title);
+  return openContent(await candidate.read(), { title, origin, names: candidate.names, referrers }, choice);
+}
+
+/** What is known of content beside its manifest. */
+export type About = Pick<StoredSource, "origin" | "names"> & {
+  /** For messages. */
+  readonly title: string;
+  readonly referrers: readonly Referrer[];
+};
+
+/** Opens what is to be pushed of content. Throws what selecting platforms throws, and `IMAGE_INVALID` for missing parts. */
+export async function openContent(
+  whole: Content | Missing,
+  { title, origin, names, referrers }: About,
+  choice: PlatformChoice,
+): Promise<StoredSource & AsyncDisposable> {
+  if (whole.kind === "missing") throw lacks(title, whole);
+  const { content, leftOut } = selectPlatform(whole, choice, title);
+  return {
+    access: "any",
+    origin,
+    content,
+    names,
+    leftOut,
+    referrers: await attachedTo(content, referrers),
+    ...NOTHING_TO_CLOSE,
+  };
+}

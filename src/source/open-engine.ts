@@ -1,0 +1,83 @@
+import { shortDigest } from "../oci/digest.ts";
+import { assertLayerCount, type ImageOrigin, type Layer, parseImageConfig } from "../oci/image.ts";
+import type { Engine } from "./engine/command.ts";
+import { findEngineImage } from "./engine/find-image.ts";
+import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
+import { saveEngineImage } from "./engine/save.ts";
+import { contentReader } from "./files/content.ts";
+import { openContent } from "./open-content.ts";
+import type { PlatformChoice } from "./select-platform.ts";
+import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions, type StoredSource } from "./source.ts";
+import { openStorage } from "./storage/open-storage.ts";
+import { readSavedStream } from "./stream/saved-stream.ts";
+
+/** Opens an image of an engine: where the engine keeps it, or else to be saved. Throws what finding and reading it throws. */
+export async function openEngineImage(name: string, options: SourceOptions): Promise<OpenedSource> {
+  const { signal, engineEnvironment, runtime, platforms } = options;
+  const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
+  const origin: ImageOrigin = { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined };
+  const stored = await openStored(image, engine, origin, options);
+  if (typeof stored !== "string") return stored;
+  assertPlatforms(image, name, engine, platforms);
+  const save = () => saveEngineImage(image, name, engine, options);
+  return {
+    access: "once",
+    origin,
+    image,
+    engine,
+    whySaved: stored,
+    save,
+    read: (onProgress) =>
+      readSavedStream(
+        countBytes(save(), onProgress),
+        `archive that ${engine.runtime} saved of "${name}"`,
+        image,
+      ),
+    // A save ends with its reader, or with the signal.
+    ...NOTHING_TO_CLOSE,
+  };
+}
+
+/** Opens an image where the engine keeps it. Returns the reason if that does not work. */
+async function openStored(
+  image: EngineImage,
+  engine: Engine,
+  origin: ImageOrigin,
+  choice: PlatformChoice,
+): Promise<(StoredSource & AsyncDisposable) | string> {
+  const storage = await openStorage(image, engine);
+  if (storage.kind === "none") return storage.reason;
+  const title = `image "${origin.name}"`;
+  const about = { title, origin, names: image.names, referrers: [] };
+  if (storage.kind === "content") {
+    const whole = await contentReader(storage.files).read(storage.root);
+    return whole.kind === "missing" ? `The store lacks ${whole.path}.` : openContent(whole, about, choice);
+  }
+  const config = parseImageConfig(storage.config, `the config of the ${title}`);
+  assertLayerCount(config.diffIds, storage.layers, title);
+  const { blob, platform } = config;
+  const layers = storage.layers.map(
+    ({ diffId, ...content }): Layer => ({
+      diffId,
+      compression: "none",
+      claimedDigest: undefined,
+      content,
+      name: shortDigest(diffId),
+    }),
+  );
+  return openContent({ kind: "image", config: blob, layers, manifest: undefined, platform }, about, choice);
+}
+
+async function* countBytes<T extends Uint8Array>(
+  pieces: AsyncIterable<T>,
+  onProgress: (doneBytes: number) => void,
+): AsyncGenerator<T> {
+  let doneBytes = 0;
+  // Report at once: the first byte may take long.
+  onProgress(0);
+  for await (const piece of pieces) {
+    doneBytes += piece.length;
+    onProgress(doneBytes);
+    yield piece;
+  }
+}

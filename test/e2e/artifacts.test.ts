@@ -1,0 +1,135 @@
+/** What a layout holds besides plain images goes up byte for byte: artifacts, signatures, layers of odd kinds. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import { startStrictRegistry } from "../../dev/registry/registry.ts";
+import { archiveBytes, writeFolder } from "../source/image-fixture.ts";
+import {
+  type Artifact,
+  cosignLayout,
+  encryptedImage,
+  foreignLayer,
+  helmChart,
+  model,
+  orasFile,
+  stargzImage,
+  taggedSignature,
+  wasmModule,
+  withReferrer,
+} from "../support/artifacts.ts";
+import { chunkpush } from "./chunkpush.ts";
+import { type CommandResult, temporaryFolder } from "./command.ts";
+import { startDockerRegistry } from "./docker-registry.ts";
+import { requireParts } from "./parts.ts";
+import { readContent } from "./registry-content.ts";
+
+setDefaultTimeout(60_000);
+
+const CHUNK_BYTES = 1_000_000;
+
+const ARTIFACTS = {
+  "a WebAssembly module": wasmModule(),
+  "a file of oras with the type of a raw layer": orasFile(),
+  "a model of several chunks": model(2_500_000),
+  "an image with encrypted layers": encryptedImage(),
+  "an image with eStargz layers": stargzImage(),
+  "an index with an SBOM that refers to it": withReferrer(),
+  "an index that cosign saved with its signature": cosignLayout(),
+  "an image beside the tag of its signature": taggedSignature(),
+} satisfies Record<string, Artifact>;
+
+const REGISTRIES = {
+  "docker-registry": () => startDockerRegistry({ foreignUrls: "^https://example.com/" }),
+  "the strict registry": async () => {
+    await using resources = new AsyncDisposableStack();
+    const { path: directory } = resources.use(await temporaryFolder());
+    const registry = resources.use(await startStrictRegistry({ directory }));
+    const owned = resources.move();
+    return { host: registry.host, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  },
+};
+
+for (const [title, start] of Object.entries(REGISTRIES)) {
+  describe.skipIf(!requireParts("docker-registry"))(title, () => {
+    const resources = new AsyncDisposableStack();
+    afterAll(() => resources.disposeAsync());
+    let host: string;
+    beforeAll(async () => {
+      ({ host } = resources.use(await start()));
+    });
+
+    let count = 0;
+    async function push({ files }: Artifact, form: "archive" | "folder"): Promise<[CommandResult, string]> {
+      await using cwd = await temporaryFolder();
+      const source = join(cwd.path, "source");
+      if (form === "archive") await Bun.write(source, archiveBytes(files));
+      else await writeFolder(source, files);
+      const repository = `${host}/artifact/number-${++count}`;
+      const args = ["--chunk-size", `${CHUNK_BYTES}`, source, `${repository}:v1`];
+      return [await chunkpush(args, { cwd: cwd.path }), repository];
+    }
+
+    async function expectWhole(artifact: Artifact, repository: string) {
+      const root = await readContent(`${repository}:v1`);
+      expect(root.digest).toBe(artifact.root);
+      for (const [tag, digest] of Object.entries(artifact.tags ?? {}))
+        expect((await readContent(`${repository}:${tag}`)).digest).toBe(digest);
+      for (const digest of artifact.untagged ?? [])
+        expect((await readContent(`${repository}@${digest}`)).digest).toBe(digest);
+    }
+
+    for (const [name, artifact] of Object.entries<Artifact>(ARTIFACTS)) {
+      for (const form of ["archive", "folder"] as const) {
+        test(
+          `gets ${name} out of an OCI layout in an ${form}, byte for byte`.replace("an folder", "a folder"),
+          async () => {
+            const [{ code, stdout, stderr }, repository] = await push(artifact, form);
+            expect(code, stderr).toBe(0);
+            expect(stdout).toBe(`${repository}:v1@${artifact.root}\n`);
+            await expectWhole(artifact, repository);
+          },
+        );
+      }
+    }
+
+    test("lists the SBOM of an index under the fallback tag, for it has no list of referrers of its own", async () => {
+      const artifact = withReferrer();
+      const [{ code, stderr }, repository] = await push(artifact, "folder");
+      expect(code, stderr).toBe(0);
+      const list = await readContent(`${repository}:${artifact.root.replace(":", "-")}`);
+      expect(list.children.map(({ digest }) => digest)).toEqual([...(artifact.untagged ?? [])]);
+    });
+
+    test("gets a Helm chart as it is, or a push that fails and tags nothing", async () => {
+      const chart = helmChart();
+      const [{ code, stdout, stderr }, repository] = await push(chart, "folder");
+      // serverless-registry refuses every manifest without "mediaType", and Helm writes none.
+      if (title === "docker-registry") {
+        expect(code, stderr).toBe(0);
+        await expectWhole(chart, repository);
+      } else {
+        expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+        expect(stderr).not.toContain("This is a bug");
+        expect(await tagStatus(repository)).toBe(404);
+      }
+    });
+
+    test("gets an image whose base layer lies elsewhere without that layer, or a push that fails and tags nothing", async () => {
+      const image = foreignLayer();
+      const [{ code, stdout, stderr }, repository] = await push(image, "folder");
+      if (title === "docker-registry") {
+        expect(code, stderr).toBe(0);
+        await expectWhole(image, repository);
+      } else {
+        // serverless-registry wants every blob that a manifest names.
+        expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+        expect(stderr).not.toContain("This is a bug");
+        expect(await tagStatus(repository)).toBe(404);
+      }
+    });
+
+    async function tagStatus(repository: string): Promise<number> {
+      const path = repository.slice(host.length + 1);
+      return (await fetch(`http://${host}/v2/${path}/manifests/v1`, { method: "HEAD" })).status;
+    }
+  });
+}

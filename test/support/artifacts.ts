@@ -1,0 +1,236 @@
+/** OCI layouts with what is no plain image in them, as oras, Helm, cosign, regctl and others write them. */
+import { gzipSync } from "node:zlib";
+import {
+  blobOf,
+  type FixtureBlob,
+  type FixtureFiles,
+  filesOf,
+  hex,
+  layoutFiles,
+} from "../source/image-fixture.ts";
+import { seededBytes } from "./seeded-bytes.ts";
+import { tarBytes } from "./tar-fixture.ts";
+
+const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
+const INDEX = "application/vnd.oci.image.index.v1+json";
+const CONFIG = "application/vnd.oci.image.config.v1+json";
+const GZIP = "application/vnd.oci.image.layer.v1.tar+gzip";
+/** What oras takes for any file whose type it is not told. */
+const TAR = "application/vnd.oci.image.layer.v1.tar";
+
+type Descriptor = { readonly mediaType: string; readonly digest: string; readonly size: number };
+type Part = Descriptor & { readonly [field: string]: unknown };
+
+/** Blobs of a layout that is being put together. */
+type Layout = {
+  readonly blobs: FixtureBlob[];
+  add(mediaType: string, content: string | Uint8Array, fields?: Readonly<Record<string, unknown>>): Part;
+  /** Adds a manifest of OCI's type. */
+  manifest(fields: Readonly<Record<string, unknown>>): Part;
+  index(manifests: readonly Part[]): Part;
+  /** An image of one layer for a platform. */
+  image(seed: number, architecture?: string): Part;
+};
+
+export function newLayout(): Layout {
+  const blobs: FixtureBlob[] = [];
+  const add: Layout["add"] = (mediaType, content, fields = {}) => {
+    const blob = blobOf(content);
+    blobs.push(blob);
+    return { mediaType, digest: blob.digest, size: blob.bytes.length, ...fields };
+  };
+  const document = (mediaType: string, fields: object) =>
+    add(mediaType, JSON.stringify({ schemaVersion: 2, mediaType, ...fields }));
+  const manifest: Layout["manifest"] = (fields) => document(MANIFEST, fields);
+  return {
+    blobs,
+    add,
+    manifest,
+    index: (manifests) => document(INDEX, { manifests }),
+    image(seed, architecture = "amd64") {
+      const raw = tarBytes([{ path: `file-${seed}`, body: seededBytes(3000, seed) }]);
+      const rootfs = { type: "layers", diff_ids: [blobOf(raw).digest] };
+      const config = add(CONFIG, JSON.stringify({ architecture, os: "linux", rootfs }));
+      const image = manifest({ config, layers: [add(GZIP, gzipSync(raw))] });
+      return { ...image, platform: { architecture, os: "linux" } };
+    },
+  };
+}
+
+/** A layout, and what a registry should have of it. */
+export type Artifact = {
+  readonly files: FixtureFiles;
+  /** The digest of what gets the tag. */
+  readonly root: string;
+  /** Other tags that should be there, with their digests. */
+  readonly tags?: Readonly<Record<string, string>>;
+  /** Manifests that should be there under their digests alone. */
+  readonly untagged?: readonly string[];
+};
+
+const named = (part: Part, name: string): Part => ({
+  ...part,
+  annotations: { "org.opencontainers.image.ref.name": name },
+});
+
+function layoutOf({ blobs }: Layout, entries: readonly Part[]): FixtureFiles {
+  return { ...layoutFiles(entries), ...filesOf(blobs) };
+}
+
+function single(layout: Layout, root: Part): Artifact {
+  return { files: layoutOf(layout, [named(root, "v1")]), root: root.digest };
+}
+
+/** Helm writes no `mediaType` into the manifest. */
+export function helmChart(): Artifact {
+  const layout = newLayout();
+  const config = layout.add("application/vnd.cncf.helm.config.v1+json", '{"name":"chart","version":"0.1.0"}');
+  const chart = gzipSync(tarBytes([{ path: "chart/Chart.yaml", body: "name: chart\n" }]));
+  const layers = [layout.add("application/vnd.cncf.helm.chart.content.v1.tar+gzip", chart)];
+  const annotations = { "org.opencontainers.image.title": "chart" };
+  return single(
+    layout,
+    layout.add(MANIFEST, JSON.stringify({ schemaVersion: 2, config, layers, annotations })),
+  );
+}
+
+export function wasmModule(): Artifact {
+  const layout = newLayout();
+  const config = layout.add(
+    "application/vnd.wasm.config.v0+json",
+    '{"architecture":"wasm","os":"wasip2","layerDigests":[]}',
+  );
+  const module = layout.add("application/wasm", new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+  return single(layout, layout.manifest({ config, layers: [module] }));
+}
+
+const emptyConfig = (layout: Layout) =>
+  layout.add("application/vnd.oci.empty.v1+json", "{}", { data: "e30=" });
+
+/** A file that oras pushed: its type is that of a raw layer, and its bytes are JSON. */
+export function orasFile(): Artifact {
+  const layout = newLayout();
+  const annotations = { "org.opencontainers.image.title": "sbom.json" };
+  const layers = [layout.add(TAR, '{"sbom":1}\n', { annotations })];
+  const fields = { artifactType: "application/vnd.example", config: emptyConfig(layout), layers };
+  return single(layout, layout.manifest({ ...fields, annotations: { "org.example.note": "" } }));
+}
+
+/** @param bytes the size of its weights */
+export function model(bytes: number): Artifact {
+  const layout = newLayout();
+  const config = layout.add("application/vnd.cncf.model.config.v1+json", '{"descriptor":{"name":"model"}}');
+  const layers = [
+    layout.add("application/vnd.cncf.model.weight.v1.raw", seededBytes(bytes, 7)),
+    // Raw tar in a type of their own: nothing may compress it.
+    layout.add(
+      "application/vnd.cncf.model.doc.v1.tar",
+      tarBytes([{ path: "README", body: "a".repeat(5000) }]),
+    ),
+  ];
+  return single(
+    layout,
+    layout.manifest({ artifactType: "application/vnd.cncf.model.manifest.v1+json", config, layers }),
+  );
+}
+
+/** Layers that only a key opens, so that nothing can be said about their content. */
+export function encryptedImage(): Artifact {
+  const layout = newLayout();
+  const rootfs = { type: "layers", diff_ids: [blobOf("the plain layer").digest] };
+  const config = layout.add(CONFIG, JSON.stringify({ architecture: "amd64", os: "linux", rootfs }));
+  const annotations = { "org.opencontainers.image.enc.pubopts": "e30=" };
+  const layers = [layout.add(`${GZIP}+encrypted`, seededBytes(2000, 8), { annotations })];
+  return single(layout, layout.manifest({ config, layers }));
+}
+
+/** A base layer that lies elsewhere, as images of Windows had them, and one of our own. */
+export function foreignLayer(): Artifact {
+  const layout = newLayout();
+  const base = {
+    digest: `sha256:${hex("elsewhere")}`,
+    size: 4000,
+    urls: ["https://example.com/base.tar.gz"],
+  };
+  const raw = tarBytes([{ path: "own", body: "own\n" }]);
+  const rootfs = { type: "layers", diff_ids: [`sha256:${hex("its tar")}`, blobOf(raw).digest] };
+  const config = layout.add(CONFIG, JSON.stringify({ architecture: "amd64", os: "windows", rootfs }));
+  const foreign = { mediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", ...base };
+  return single(layout, layout.manifest({ config, layers: [foreign, layout.add(GZIP, gzipSync(raw))] }));
+}
+
+/** An image whose layers can be read in parts: the table of contents is named by an annotation. */
+export function stargzImage(): Artifact {
+  const layout = newLayout();
+  const file = tarBytes([{ path: "file", body: "hello\n" }]).subarray(0, 1024);
+  const contents = '{"version":1,"entries":[{"name":"file","type":"reg","size":6}]}';
+  const rest = tarBytes([{ path: "stargz.index.json", body: contents }]);
+  const footer = Buffer.from(gzipSync(""));
+  const rootfs = { type: "layers", diff_ids: [blobOf(Buffer.concat([file, rest])).digest] };
+  const config = layout.add(CONFIG, JSON.stringify({ architecture: "amd64", os: "linux", rootfs }));
+  const annotations = { "containerd.io/snapshot/stargz/toc.digest": blobOf(contents).digest };
+  // A member of its own for each file, and one without content at the end.
+  const bytes = Buffer.concat([gzipSync(file), gzipSync(rest), footer]);
+  return single(layout, layout.manifest({ config, layers: [layout.add(GZIP, bytes, { annotations })] }));
+}
+
+/** What `oras cp --recursive` writes: the index, and flat beside it its images and what refers to it. */
+export function withReferrer(): Artifact {
+  const layout = newLayout();
+  const images = [layout.image(1), layout.image(2, "arm64")];
+  const root = layout.index(images);
+  const { mediaType, digest, size } = root;
+  const artifactType = "application/spdx+json";
+  const layers = [layout.add(artifactType, '{"spdxVersion":"SPDX-2.3"}')];
+  const subject = { mediaType, digest, size };
+  const sbom = layout.manifest({ artifactType, config: emptyConfig(layout), layers, subject });
+  return {
+    files: layoutOf(layout, [named(root, "v1"), { ...sbom, artifactType }, ...images]),
+    root: digest,
+    untagged: [sbom.digest],
+  };
+}
+
+function signatureOf(layout: Layout, { digest }: Part): Part {
+  const payload = JSON.stringify({
+    critical: { image: { "docker-manifest-digest": digest } },
+    optional: null,
+  });
+  const layer = layout.add("application/vnd.dev.cosign.simplesigning.v1+json", payload, {
+    annotations: { "dev.cosignproject.cosign/signature": "c2lnbmF0dXJl" },
+  });
+  const rootfs = { type: "layers", diff_ids: [layer.digest] };
+  const config = layout.add(CONFIG, JSON.stringify({ architecture: "", os: "", rootfs }));
+  return layout.manifest({ config, layers: [layer] });
+}
+
+const signatureTag = (digest: string) => `${digest.replace(":", "-")}.sig`;
+
+/** What `cosign save` writes: no names, but what each entry is. */
+export function cosignLayout(): Artifact {
+  const layout = newLayout();
+  const root = layout.index([layout.image(3), layout.image(4, "arm64")]);
+  const signature = signatureOf(layout, root);
+  const kind = (part: Part, of: string) => ({
+    ...part,
+    annotations: { kind: `dev.cosignproject.cosign/${of}` },
+  });
+  return {
+    files: layoutOf(layout, [kind(root, "imageIndex"), kind(signature, "sigs")]),
+    root: root.digest,
+    tags: { [signatureTag(root.digest)]: signature.digest },
+  };
+}
+
+/** What `regctl image copy --digest-tags` writes: the tags of signatures as names. */
+export function taggedSignature(): Artifact {
+  const layout = newLayout();
+  const root = layout.image(5);
+  const signature = signatureOf(layout, root);
+  const tag = signatureTag(root.digest);
+  return {
+    files: layoutOf(layout, [named(signature, tag), named(root, "v1")]),
+    root: root.digest,
+    tags: { [tag]: signature.digest },
+  };
+}
