@@ -4,15 +4,12 @@
  *
  * This file is the script, the `bin` and the library: `push()` tells the whole story, `main()` runs a command.
  */
-import { bringBlobs } from "./src/push/bring.ts";
 import { openJob } from "./src/push/job.ts";
 import { openPushed } from "./src/push/open-source.ts";
 import type { PushOptions } from "./src/push/options.ts";
-import { passOn } from "./src/push/pass-on.ts";
-import { startPlan } from "./src/push/plan.ts";
-import { type Pushed, publish } from "./src/push/publish.ts";
-import { readStream } from "./src/push/read-stream.ts";
-import { connectTarget } from "./src/push/target.ts";
+import type { Pushed } from "./src/push/publish.ts";
+import { pushToAll } from "./src/push/push-to.ts";
+import { connectTargets } from "./src/push/target.ts";
 
 export { type ErrorCode, PushError } from "./src/errors.ts";
 export type { PushLogin, PushOptions } from "./src/push/options.ts";
@@ -44,17 +41,8 @@ export async function push(options: PushOptions): Promise<Pushed> {
     ...options,
     engineEnvironment: options.engineEnvironment ?? process.env,
   });
-  const [target, opened] = await job.all([connectTarget(job), openPushed(job)]);
-  const passed = await passOn(opened, target, job);
-  if (passed !== undefined) return passed;
-  const source = await readStream(opened, target, job);
-  const plan = startPlan(source, target, job);
-  job.report({
-    type: "planned",
-    blobs: [...plan.others, ...plan.layers].map(({ id, title }) => ({ id, title })),
-  });
-  const blobs = bringBlobs(plan, job);
-  return await publish(plan, blobs, job);
+  const [targets, opened] = await job.all([connectTargets(job), openPushed(job)]);
+  return await pushToAll(targets, opened);
 }
 
 /** Runs the command of the arguments. @returns the exit code */

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type PushCommand, parseInvocation } from "../src/cli/invocation.ts";
-import { exitCodeOf, PushError } from "../src/errors.ts";
+import { type ErrorCode, exitCodeOf, PushError } from "../src/errors.ts";
+import { digestOf } from "../src/oci/digest.ts";
+import { formatPinned } from "../src/oci/reference.ts";
 
 const TARGET = "registry.example.com/my/app:v1";
 
@@ -21,14 +23,26 @@ function refusal(args: readonly string[], env: Record<string, string> = {}): Pus
   throw new Error(`${args.join(" ")} was taken`);
 }
 
+/** The source, and the targets behind it. */
+function sourceAndTargets(args: readonly string[]) {
+  const { source, targets } = parse(args);
+  return [source, ...targets.map(formatPinned)];
+}
+
 describe("positionals", () => {
   test("one is the target, and the rest is as documented", () => {
     expect(parse([TARGET])).toEqual({
       source: undefined,
-      target: { scheme: undefined, host: "registry.example.com", repository: "my/app", tag: "v1" },
+      targets: [{ scheme: undefined, host: "registry.example.com", repository: "my/app", tag: "v1" }],
+      image: undefined,
+      platforms: [],
+      allPlatforms: false,
+      runtime: undefined,
+      forceCompression: false,
       username: undefined,
       password: undefined,
       passwordStdin: false,
+      credentialCommand: undefined,
       skipAuth: false,
       headers: {},
       insecure: false,
@@ -55,8 +69,7 @@ describe("positionals", () => {
       ["image.tar", TARGET, "--retries=1"],
       ["--", "image.tar", TARGET],
     ]) {
-      const { source, target } = parse(args);
-      expect([source, target.repository]).toEqual(["image.tar", "my/app"]);
+      expect(sourceAndTargets(args)).toEqual(["image.tar", TARGET]);
     }
   });
 
@@ -95,6 +108,126 @@ describe("positionals", () => {
   });
 });
 
+describe("--tag names targets, and then the one positional is the source", () => {
+  const OTHER = "ghcr.io/my/app:v1";
+  const DIGEST = digestOf("an image");
+
+  test.each<[args: string[], expected: (string | undefined)[]]>([
+    [
+      ["-t", TARGET],
+      [undefined, TARGET],
+    ],
+    [
+      ["-t", TARGET, "image.tar"],
+      ["image.tar", TARGET],
+    ],
+    [
+      ["image.tar", "--tag", TARGET, `--tag=${OTHER}`],
+      ["image.tar", TARGET, OTHER],
+    ],
+    [
+      ["-t", TARGET, "image.tar", "-t", OTHER],
+      ["image.tar", TARGET, OTHER],
+    ],
+    [
+      ["-t", "registry.example.com/my/app"],
+      [undefined, "registry.example.com/my/app:latest"],
+    ],
+    [
+      ["-t", `${TARGET}@${DIGEST}`, "-t", TARGET],
+      [undefined, `${TARGET}@${DIGEST}`, TARGET],
+    ],
+    [
+      ["proxy", "-t", TARGET],
+      ["proxy", TARGET],
+    ],
+  ])("%j", (args, expected) => {
+    expect(sourceAndTargets(args)).toEqual(expected as string[]);
+  });
+
+  test.each<[args: string[], code: ErrorCode, words: string]>([
+    [["-t", TARGET, "image.tar", OTHER], "USAGE", "source"],
+    [["-t", TARGET, "-t", TARGET], "USAGE", TARGET],
+    [
+      ["-t", "docker.io/alpine", "-t", "index.docker.io/library/alpine:latest"],
+      "USAGE",
+      "docker.io/library/alpine",
+    ],
+    [
+      ["-t", TARGET, "-t", `https://${OTHER.replace("ghcr.io", "registry.example.com")}x`],
+      "USAGE",
+      "registry.example.com",
+    ],
+    [["-t", ""], "REFERENCE_INVALID", "registry host"],
+    [["-t", "my/app:v1"], "REFERENCE_INVALID", "registry host"],
+    [["-t", TARGET, ""], "USAGE", "source is empty"],
+    [["-t"], "USAGE", "--tag"],
+  ])("%j is refused", (args, code, words) => {
+    const error = refusal(args);
+    expect([error.code, exitCodeOf(error), error.message]).toEqual([code, 2, expect.stringContaining(words)]);
+  });
+});
+
+describe("what is pushed of a source", () => {
+  test("--image names it", () => {
+    expect(parse(["--image", "my/app:v1", TARGET]).image).toBe("my/app:v1");
+    expect(refusal(["--image", "", TARGET]).message).toContain("--image is empty");
+  });
+
+  test.each<[flags: string[], platforms: string[]]>([
+    [["--platform", "linux/arm64"], ["linux/arm64"]],
+    [
+      ["--platform", "linux/arm64", "--platform=linux/amd64"],
+      ["linux/arm64", "linux/amd64"],
+    ],
+    [
+      ["--platform", "linux/amd64,linux/arm64/v8,arm"],
+      ["linux/amd64", "linux/arm64", "linux/arm/v7"],
+    ],
+    [
+      ["--platform", "linux/amd64, linux/arm64"],
+      ["linux/amd64", "linux/arm64"],
+    ],
+    [["--platform", "aarch64", "--platform", "linux/arm64/v8"], ["linux/arm64"]],
+  ])("%j are the platforms %j", (flags, platforms) => {
+    expect(parse([...flags, TARGET])).toMatchObject({ platforms, allPlatforms: false });
+  });
+
+  test("--all-platforms is all of them", () => {
+    expect(parse(["--all-platforms", TARGET])).toMatchObject({ platforms: [], allPlatforms: true });
+  });
+
+  test.each(["docker", "podman", "nerdctl"])("--runtime and CHUNKPUSH_RUNTIME may be %s", (runtime) => {
+    expect(parse(["--runtime", runtime, TARGET]).runtime).toBe(runtime as PushCommand["runtime"]);
+    expect(parse([TARGET], { CHUNKPUSH_RUNTIME: runtime }).runtime).toBe(runtime as PushCommand["runtime"]);
+    expect(parse(["--runtime", runtime, TARGET], { CHUNKPUSH_RUNTIME: "nonsense" }).runtime).toBeString();
+  });
+
+  test("--force-compression", () => {
+    expect(parse(["--force-compression", TARGET]).forceCompression).toBe(true);
+  });
+
+  test.each<[flags: string[], env: Record<string, string>, words: string]>([
+    [["--platform", ""], {}, "platform"],
+    [["--platform", "linux/amd64,"], {}, "platform"],
+    [["--platform", "linux"], {}, '"linux" is not a platform'],
+    [["--all-platforms", "--platform", "linux/amd64"], {}, "--all-platforms"],
+    [["--runtime", "rkt"], {}, '--runtime is "rkt"'],
+    [[], { CHUNKPUSH_RUNTIME: "Docker" }, 'CHUNKPUSH_RUNTIME is "Docker"'],
+    [["--force-compression", "--compression", "none"], {}, "--force-compression"],
+  ])("%j with %j is refused", (flags, env, words) => {
+    const error = refusal([...flags, TARGET], env);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(words)]);
+    expect(error.hint).toBeString();
+  });
+});
+
+test("--cache-from names no digest: what it names is trusted by whoever may push there", () => {
+  const digest = digestOf("an image");
+  for (const name of [`registry.example.com/my/app@${digest}`, `registry.example.com/my/app:v1@${digest}`])
+    expect(refusal(["--cache-from", name, TARGET]).message).toContain("--cache-from names a digest");
+});
+
 describe("a flag is stronger than its variable", () => {
   type Case = [
     flag: string[],
@@ -121,6 +254,8 @@ describe("a flag is stronger than its variable", () => {
     [[], { CHUNKPUSH_CACHE_DIR: "/env" }, "cacheDirectory", "/env"],
     [["--cache-dir", "/flag"], { CHUNKPUSH_CACHE_DIR: "/env" }, "cacheDirectory", "/flag"],
     [["-u", "me", "--password-stdin"], { REGISTRY_JWT_TOKEN: "t" }, "passwordStdin", true],
+    [[], { CHUNKPUSH_CREDENTIAL_COMMAND: "env" }, "credentialCommand", "env"],
+    [["--credential-command", "flag"], { CHUNKPUSH_CREDENTIAL_COMMAND: "env" }, "credentialCommand", "flag"],
     [[], { SKIP_AUTH: "1" }, "skipAuth", true],
     [[], { SKIP_AUTH: "false" }, "skipAuth", true],
     // The last of equal flags.
@@ -144,10 +279,13 @@ describe("a flag is stronger than its variable", () => {
     expect(parse([TARGET], empty)).toEqual(parse([TARGET]));
   });
 
-  test.each(["--username", "--cache-dir"])("an empty %s is not taken for one", (flag) => {
-    const error = refusal([flag, "", TARGET]);
-    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(flag)]);
-  });
+  test.each(["--username", "--credential-command", "--cache-dir"])(
+    "an empty %s is not taken for one",
+    (flag) => {
+      const error = refusal([flag, "", TARGET]);
+      expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(flag)]);
+    },
+  );
 });
 
 describe("user and password", () => {
@@ -177,6 +315,20 @@ describe("user and password", () => {
     expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--password-stdin")]);
     expect(error.hint).toContain("USERNAME_REGISTRY");
     expect(parse(["--password-stdin", TARGET], { USERNAME_REGISTRY: "me" }).passwordStdin).toBe(true);
+  });
+
+  test("what a credential command prints without a user belongs to v0, too", () => {
+    const flags = ["--credential-command", "print-token"];
+    expect(parse([...flags, TARGET]).username).toBe("v0");
+    expect(parse([...flags, "-u", "me", TARGET]).username).toBe("me");
+    // --password-stdin counts whatever else is set.
+    const env = { CHUNKPUSH_CREDENTIAL_COMMAND: "print-token" };
+    expect(parse(["-u", "me", "--password-stdin", TARGET], env).credentialCommand).toBeUndefined();
+  });
+
+  test("standard input and a command cannot both give the password", () => {
+    const error = refusal(["-u", "me", "--password-stdin", "--credential-command", "print-token", TARGET]);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--credential-command")]);
   });
 
   test("there is no flag for a password: it would stand in the list of processes", () => {
@@ -434,14 +586,15 @@ describe("cache as the first word", () => {
     [["cache", "--cache-dir", "c", TARGET]],
     [["cache", "--", TARGET]],
     [["--insecure", "cache", TARGET]],
+    [["cache", "-t", TARGET]],
+    [["cache", "--tag", TARGET, "--platform", "linux/arm64"]],
     [["cache", TARGET, "--retries", "1"]],
   ])("is the source of a push where there is a target: %j", (args) => {
-    const { source, target } = parse(args);
-    expect([source, target.repository]).toEqual(["cache", "my/app"]);
+    expect(sourceAndTargets(args)).toEqual(["cache", TARGET]);
   });
 
   test("is the repository's name where a registry is in front", () => {
-    expect(parse(["registry.example.com/cache"]).target.repository).toBe("cache");
+    expect(parse(["registry.example.com/cache"]).targets[0]?.repository).toBe("cache");
   });
 
   test.each<[string[], string]>([

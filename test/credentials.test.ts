@@ -1,5 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { credentialsReader } from "../src/cli/credentials.ts";
+import { atTerminal } from "./support/at-terminal.ts";
 import { dockerArchive } from "./support/docker-archive.ts";
 import { describeWith } from "./support/needs.ts";
 import { type CliResult, cliCommand, cliEnvironment, runCli, startCli } from "./support/run-cli.ts";
@@ -184,62 +186,21 @@ describe.concurrent("standard input is left alone", () => {
   });
 });
 
-/**
- * Runs a command at a terminal of its own. What it prints is copied out; once it has printed the prompt, the keys
- * are typed. Python's own pty.spawn would copy our standard input as well.
- */
-const AT_TERMINAL = `
-import fcntl, os, pty, signal, struct, sys, termios
-prompt, keys, name = sys.argv[1].encode(), sys.argv[2].encode().decode("unicode_escape").encode("latin-1"), sys.argv[3]
-child, terminal = pty.fork()
-if child == 0:
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    os.execvp(sys.argv[4], sys.argv[4:])
-seen = b""
-while True:
-    try:
-        piece = os.read(terminal, 65536)
-    except OSError:
-        break
-    if not piece:
-        break
-    os.write(1, piece)
-    seen += piece
-    if prompt in seen:
-        prompt = b"\\0never"
-        if name:
-            os.kill(child, getattr(signal, name))
-        else:
-            os.write(terminal, keys)
-_, status = os.waitpid(child, 0)
-sys.exit(os.waitstatus_to_exitcode(status) & 255)
-`;
-
 describeWith("python3", "at a terminal", () => {
-  async function atTerminal(setup: Setup, args: string[], typed: { keys?: string; signal?: string }) {
-    const script = [AT_TERMINAL, "Password of", typed.keys ?? "", typed.signal ?? ""];
-    const child = Bun.spawn(["python3", "-c", ...script, ...cliCommand([...args, setup.target])], {
+  const ask = (setup: Setup, args: string[], typed: { keys?: string; signal?: string }) =>
+    atTerminal(cliCommand([...args, setup.target]), {
       cwd: setup.folder,
       env: {
-        ...cliEnvironment({ cwd: setup.folder, env: { USERNAME_REGISTRY: "me", TERM: "xterm" } }),
+        ...cliEnvironment({ cwd: setup.folder, env: { USERNAME_REGISTRY: "me" } }),
         ...(process.env["HOME"] !== undefined && { HOME: process.env["HOME"] }),
       },
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
+      prompt: "Password of",
+      ...typed,
     });
-    const [screen, complaints, code] = await Promise.all([
-      child.stdout.text(),
-      child.stderr.text(),
-      child.exited,
-    ]);
-    expect(complaints).toBe("");
-    return { screen, code };
-  }
 
   test.each([[[]], [["--password-stdin"]]])("the password is asked for, and not shown: %j", async (args) => {
     await using setup = await setUp("hush-Xq7");
-    const { screen, code } = await atTerminal(setup, args, { keys: "hush-Xq7\\r" });
+    const { screen, code } = await ask(setup, args, { keys: "hush-Xq7\\r" });
     expect(screen).toContain(`Password of me at ${setup.registry.host}`);
     expect(screen).not.toContain("hush-Xq7");
     expect(screen).not.toContain("Xq7");
@@ -249,7 +210,7 @@ describeWith("python3", "at a terminal", () => {
 
   test("a mistyped password is refused by the registry, and not shown either", async () => {
     await using setup = await setUp("hush-Xq7");
-    const { screen, code } = await atTerminal(setup, [], { keys: "wrong-Zz9\\r" });
+    const { screen, code } = await ask(setup, [], { keys: "wrong-Zz9\\r" });
     expect(screen).toContain("does not accept this user name and password");
     expect(screen).not.toContain("Zz9");
     expect(code).toBe(1);
@@ -257,7 +218,7 @@ describeWith("python3", "at a terminal", () => {
 
   test("an empty password is none", async () => {
     await using setup = await setUp("hush-Xq7");
-    const { screen, code } = await atTerminal(setup, [], { keys: "\\r" });
+    const { screen, code } = await ask(setup, [], { keys: "\\r" });
     expect(screen).toContain("No password was given");
     expect(code).toBe(1);
     expect(setup.registry.requests).toEqual([]);
@@ -265,7 +226,7 @@ describeWith("python3", "at a terminal", () => {
 
   test("Ctrl-C ends the question", async () => {
     await using setup = await setUp("hush-Xq7");
-    const { screen, code } = await atTerminal(setup, [], { keys: "half-Zz9\\x03" });
+    const { screen, code } = await ask(setup, [], { keys: "half-Zz9\\x03" });
     expect(code).toBe(130);
     expect(screen).toContain("Interrupted");
     expect(screen).not.toContain("Zz9");
@@ -274,7 +235,45 @@ describeWith("python3", "at a terminal", () => {
 
   test("SIGTERM ends the question", async () => {
     await using setup = await setUp("hush-Xq7");
-    const { code } = await atTerminal(setup, [], { signal: "SIGTERM" });
+    const { code } = await ask(setup, [], { signal: "SIGTERM" });
     expect(code).toBe(130);
+  });
+});
+
+describe("several targets", () => {
+  const read = async (command: Partial<Parameters<typeof credentialsReader>[0]>, ...hosts: string[]) => {
+    await using folder = await temporaryFolder();
+    const auths = Object.fromEntries(hosts.map((host) => [host, { auth: btoa(`saved:at ${host}`) }]));
+    await Bun.write(join(folder.path, "config.json"), JSON.stringify({ auths }));
+    const reader = credentialsReader(
+      { username: undefined, password: undefined, passwordStdin: false, skipAuth: false, ...command },
+      "first.example.com",
+      {
+        environment: { DOCKER_CONFIG: folder.path },
+        signal: new AbortController().signal,
+        onWaiting: () => {},
+      },
+    );
+    return await Promise.all(hosts.map((host) => reader({ host, repository: "my/app" })));
+  };
+  const hosts = ["first.example.com", "second.example.com", "first.example.com:5000"];
+  const saved = (host: string) => ({ username: "saved", password: `at ${host}` });
+
+  test("the user and password that were given are for the first registry alone, the others have logins", async () => {
+    const logins = await read({ username: "me", password: "hush" }, ...hosts);
+    expect(logins.map((login) => login?.credentials)).toEqual([
+      { username: "me", password: "hush" },
+      ...hosts.slice(1).map(saved),
+    ]);
+    expect(logins.map((login) => login?.from !== undefined)).toEqual([false, true, true]);
+  });
+
+  test("without a user, each registry has its own login", async () => {
+    expect((await read({}, ...hosts)).map((login) => login?.credentials)).toEqual(hosts.map(saved));
+  });
+
+  test("SKIP_AUTH is for all of them", async () => {
+    const logins = await read({ username: "me", password: "hush", skipAuth: true }, ...hosts);
+    expect(logins).toEqual(hosts.map(() => undefined));
   });
 });

@@ -105,11 +105,12 @@ describe("other variables in .env files", () => {
   test.each(WAYS)("are removed, and those that steer are named with their file, %s", async (_, flags) => {
     const files = {
       ".env": "https_proxy=http://x\nNODE_ENV=test\nPASSWORD=secret\nPATH=/evil\nconstructor=1\n__proto__=1",
-      ".env.local": "DOCKER_CERT_PATH=$HOME\nXDG_RUNTIME_DIR=/evil\nREGISTRY_AUTH_FILE=/evil",
+      ".env.local":
+        "DOCKER_CERT_PATH=$HOME\nXDG_RUNTIME_DIR=/evil\nREGISTRY_AUTH_FILE=/evil\nCHUNKPUSH_RUNTIME=podman",
     };
     const { warnings, env } = await settle(files, flags);
     expect(warnings).toEqual([
-      'Warning: ignored DOCKER_CERT_PATH, XDG_RUNTIME_DIR, REGISTRY_AUTH_FILE from ".env.local": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
+      'Warning: ignored DOCKER_CERT_PATH, XDG_RUNTIME_DIR, REGISTRY_AUTH_FILE, CHUNKPUSH_RUNTIME from ".env.local": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
       'Warning: ignored https_proxy from ".env": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
     ]);
     expect(Object.keys(env).sort()).toEqual(["HOME", "PATH"]);

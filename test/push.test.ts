@@ -204,6 +204,30 @@ describe("a push", () => {
     await expectPulled(setup.registry, image, "latest");
   });
 
+  test("to a digest publishes what has it, under the digest alone, or under the tag in front of it", async () => {
+    const image = dockerArchive([SMALL]);
+    await using setup = await setUp(image);
+    const { stdout } = await setup.run();
+    const digest = stdout.trim().slice(-71);
+    for (const tag of ["", ":v2"]) {
+      const pushed = await setup.run({ target: `${setup.registry.host}/team/app${tag}@${digest}` });
+      expect(pushed.stdout).toBe(`${setup.registry.host}/team/app${tag}@${digest}\n`);
+      const [put] = setup.registry.recorded("put-manifest").slice(-1);
+      expect(put?.path).toEndWith(tag === "" ? digest : "v2");
+    }
+    await expectPulled(setup.registry, image, "v2");
+  });
+
+  test.each(["", ":v1"])("to team/app%s at another digest publishes nothing", async (tag) => {
+    await using setup = await setUp(dockerArchive([SMALL]));
+    const digest = digestOf("another image");
+    const target = `${setup.registry.host}/team/app${tag}@${digest}`;
+    const [source, cacheDirectory] = [join(setup.folder, "output.tar"), join(setup.folder, ".cache")];
+    const error = await rejection(push({ source, target, cacheDirectory }));
+    expect(error.code).toBe("CONTENT_MISMATCH");
+    await expectNothingTagged(setup);
+  });
+
   test.each([
     ["http://", {}],
     ["", { INSECURE_HTTP_PUSH: "true" }],

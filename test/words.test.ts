@@ -71,7 +71,11 @@ describe.concurrent("a wrong command", () => {
       ["registry.example.com/My/App:v1"],
       ["has upper-case letters in the repository", '"registry.example.com/my/app:v1"'],
     ],
-    ["a digest", [`registry.example.com/app@sha256:${"0".repeat(64)}`], ["names a digest", "a tag"]],
+    [
+      "a digest that is none",
+      ["registry.example.com/app@sha256:0123"],
+      ['has the digest "sha256:0123"', "64 lower-case hex digits"],
+    ],
     ["a tag that is none", ["registry.example.com/app:-v1"], ['has the tag "-v1"']],
     ["a port that is none", ["registry.example.com:http/app"], ["which is no host name"]],
     [
@@ -127,11 +131,16 @@ describe.concurrent("a wrong command", () => {
 });
 
 describe.concurrent("the source", () => {
-  test("there is no docker command", async () => {
+  test("there is no engine's command", async () => {
     await using registry = await startSecured();
     const env = { PATH: folder.path };
     const result = await run(["team/app:v1", `${registry.host}/team/app:v1`], { env });
-    expectWords(result, 1, "there is no docker command on this machine", "docker save my/app:v1");
+    expectWords(
+      result,
+      1,
+      "there is no docker, podman or nerdctl command on this machine",
+      "docker save my/app:v1",
+    );
   });
 
   test("there is no such file", async () => {

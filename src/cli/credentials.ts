@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import { PushError } from "../errors.ts";
+import { askCommand } from "../logins/credential-command.ts";
 import { findLogin } from "../logins/find-login.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { PushLogin } from "../push/options.ts";
@@ -14,10 +15,13 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 const SILENT_WAIT_MS = 1000;
 
 type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
-  readonly target: Pick<Reference, "host" | "repository">;
+  readonly credentialCommand?: string | undefined;
   /** If it is "-", standard input has the image. */
   readonly source?: string | undefined;
 };
+
+/** The place to log in to. An empty repository stands for the whole registry. */
+type LoginTarget = Pick<Reference, "host" | "repository">;
 
 export type CredentialsOptions = {
   readonly environment: Environment;
@@ -27,25 +31,47 @@ export type CredentialsOptions = {
 };
 
 /**
- * The credentials of a push, or undefined for an anonymous one: those of the command, or else those that `docker login` or
- * `podman login` left behind.
+ * Returns a function that reads the credentials for a target; undefined for an anonymous push. Those of the command are for
+ * the host alone, and read once. Everything else gets what `docker login` or `podman login` left behind.
  *
- * Throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
+ * The function throws `PASSWORD_MISSING`, `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
  */
-export async function readCredentials(
+export function credentialsReader(
   command: LoginCommand,
+  host: string,
   options: CredentialsOptions,
-): Promise<PushLogin | undefined> {
-  if (command.skipAuth) return undefined;
-  const credentials = await givenCredentials(command, options);
-  if (credentials !== undefined) return { credentials };
+): (target: LoginTarget) => Promise<PushLogin | undefined> {
+  let given: Promise<PushLogin | undefined> | undefined;
   const places = {
     variables: options.environment,
     home: homedir(),
     platform: process.platform,
     userId: process.getuid?.(),
   };
-  return findLogin(command.target, places, options.signal);
+  return async (target) => {
+    if (command.skipAuth) return undefined;
+    if (target.host === host) {
+      given ??= givenLogin(command, host, options);
+      const login = await given;
+      if (login !== undefined) return login;
+    }
+    return findLogin(target, places, options.signal);
+  };
+}
+
+async function givenLogin(
+  command: LoginCommand,
+  host: string,
+  options: CredentialsOptions,
+): Promise<PushLogin | undefined> {
+  const { username = "", credentialCommand } = command;
+  if (credentialCommand === undefined) {
+    const credentials = await givenCredentials(command, host, options);
+    return credentials && { credentials };
+  }
+  const renew = (signal: AbortSignal) =>
+    askCommand(credentialCommand, { username, variables: options.environment, signal });
+  return { credentials: await renew(options.signal), from: "the credential command", renew };
 }
 
 /**
@@ -53,12 +79,13 @@ export async function readCredentials(
  * user name, standard input is not read.
  */
 async function givenCredentials(
-  { username, password, passwordStdin, target, source }: LoginCommand,
+  { username, password, passwordStdin, source }: LoginCommand,
+  host: string,
   options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
   if (username === undefined) return undefined;
   if (password !== undefined && !passwordStdin) return credentialsOf(username, password);
-  const ask = (input?: NodeJS.ReadStream) => askForPassword(username, target.host, options.signal, input);
+  const ask = (input?: NodeJS.ReadStream) => askForPassword(username, host, options.signal, input);
   if (source === "-") return credentialsOf(username, await askAtTerminal(ask));
   return credentialsOf(username, process.stdin.isTTY ? await ask() : await readPassword(options));
 }

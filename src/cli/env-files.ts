@@ -4,11 +4,11 @@ import type { Environment } from "./values.ts";
 
 /** Our own settings that decide neither whom a push trusts nor what it starts. They may stand in a file. */
 const HARMLESS =
-  /^(?:USERNAME_REGISTRY|REGISTRY_JWT_TOKEN|SKIP_AUTH|MAX_PARALLEL_LAYERS|MAX_RETRIES|CHUNKPUSH_\w+)$/;
+  /^(?:USERNAME_REGISTRY|REGISTRY_JWT_TOKEN|SKIP_AUTH|MAX_PARALLEL_LAYERS|MAX_RETRIES|CHUNKPUSH_(?!(?:RUNTIME|CREDENTIAL_COMMAND)$)\w+)$/;
 
 /** Variables that decide whom a push trusts, or what the programs do that it starts. */
 const STEERING =
-  /^(?:(?:HTTPS?|ALL|NO)_PROXY|(?:NODE|BUN)_(?!ENV$)\w+|SSL_CERT_\w+|DOCKER_\w+|CONTAINERS?_\w+|REGISTRY_AUTH_FILE|INSECURE_HTTP_PUSH|XDG_\w+|HOME|PATH)$/i;
+  /^(?:(?:HTTPS?|ALL|NO)_PROXY|(?:NODE|BUN)_(?!ENV$)\w+|SSL_CERT_\w+|DOCKER_\w+|CONTAINERS?_\w+|REGISTRY_AUTH_FILE|INSECURE_HTTP_PUSH|CHUNKPUSH_(?:RUNTIME|CREDENTIAL_COMMAND)|XDG_\w+|HOME|PATH)$/i;
 
 const MODES = ["development", "production", "test"];
 

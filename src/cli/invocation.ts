@@ -1,14 +1,16 @@
 import { CommanderError } from "commander";
+import { PushError } from "../errors.ts";
 import type { LayerCompression } from "../oci/compression.ts";
-import { parseReference, type Reference } from "../oci/reference.ts";
+import { canonicalPlatform } from "../oci/platform.ts";
+import type { Reference } from "../oci/reference.ts";
 import { type CacheCommand, parseCacheCommand } from "./cache-command.ts";
 import { layerCompression } from "./compression.ts";
-import { imageAt } from "./names.ts";
+import { imageAt, sourceAndTargets } from "./names.ts";
 import { type ProxyCommand, parseProxyCommand } from "./proxy-program.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
 import { type RegistryCommand, registryCommand } from "./registry-flags.ts";
 import { usageError } from "./usage-error.ts";
-import { assertNotEmpty, type Environment, setting } from "./values.ts";
+import { assertNotEmpty, type Environment, type Setting, setting } from "./values.ts";
 
 /** A command, as the arguments say it. */
 export type Invocation =
@@ -18,10 +20,22 @@ export type Invocation =
   /** Help or version: text to print, and nothing else to do. */
   | { readonly kind: "text"; readonly text: string };
 
+const RUNTIMES = ["docker", "podman", "nerdctl"] as const;
+type RuntimeName = (typeof RUNTIMES)[number];
+
 export type PushCommand = RegistryCommand & {
   /** An archive, a folder, or an image of the engine. Undefined: look for one. */
   readonly source: string | undefined;
-  readonly target: Reference;
+  /** At least one. User, password, headers and client certificate are for the registry of the first. */
+  readonly targets: readonly [Reference, ...Reference[]];
+  /** The image of the source: a name as written there, or a digest. */
+  readonly image: string | undefined;
+  readonly platforms: readonly string[];
+  readonly allPlatforms: boolean;
+  /** Undefined: the first one that has the image. */
+  readonly runtime: RuntimeName | undefined;
+  /** Layers that come compressed are compressed anew. */
+  readonly forceCompression: boolean;
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
   /** Images of the same registry whose layers need not be made again. */
@@ -54,18 +68,40 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
 }
 
 function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
-  const [source, target] = positionals.length > 1 ? positionals : [undefined, positionals[0]];
+  const { source, targets } = sourceAndTargets(positionals, flags.tag);
   assertNotEmpty(source, "The source");
-  const registry = registryCommand(flags, env);
-  const destination = parseReference(target ?? "");
+  assertNotEmpty(flags.image, "--image");
+  const compression = layerCompression(
+    setting("--compression", flags.compression, "CHUNKPUSH_COMPRESSION", env),
+    setting("--compression-level", flags.compressionLevel, "CHUNKPUSH_COMPRESSION_LEVEL", env),
+  );
+  if (flags.forceCompression && compression.kind === "none")
+    throw contradiction("--force-compression compresses, but the compression is none.");
+  const platforms = (flags.platform ?? []).flatMap((list) => list.split(","));
+  if (flags.allPlatforms && platforms.length > 0)
+    throw contradiction("--all-platforms was given together with --platform.");
   return {
-    ...registry,
+    ...registryCommand(flags, env),
     source,
-    target: destination,
-    compression: layerCompression(
-      setting("--compression", flags.compression, "CHUNKPUSH_COMPRESSION", env),
-      setting("--compression-level", flags.compressionLevel, "CHUNKPUSH_COMPRESSION_LEVEL", env),
-    ),
-    cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(destination, text)),
+    targets,
+    image: flags.image,
+    platforms: [...new Set(platforms.map((text) => canonicalPlatform(text.trim())))],
+    allPlatforms: flags.allPlatforms ?? false,
+    runtime: runtimeName(setting("--runtime", flags.runtime, "CHUNKPUSH_RUNTIME", env)),
+    forceCompression: flags.forceCompression ?? false,
+    compression,
+    cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
+}
+
+function contradiction(message: string): PushError {
+  return new PushError("USAGE", message, { hint: "Leave one of them out." });
+}
+
+function runtimeName({ name, text }: Setting): RuntimeName | undefined {
+  const found = RUNTIMES.find((each) => each === text);
+  if (found !== undefined || text === undefined) return found;
+  throw new PushError("USAGE", `${name} is "${text}", but should be docker, podman or nerdctl.`, {
+    hint: "Leave it out to take the first one that has the image.",
+  });
 }

@@ -1,6 +1,41 @@
 import { PushError } from "../errors.ts";
-import { isTag, parseReference, type Reference } from "../oci/reference.ts";
+import { formatPinned, isTag, parseReference, type Reference } from "../oci/reference.ts";
 import { assertNotEmpty } from "./values.ts";
+
+/**
+ * Reads the source and the targets: of two arguments the last, or else those of `--tag`. Throws `USAGE` and
+ * `REFERENCE_INVALID`.
+ */
+export function sourceAndTargets(
+  positionals: readonly string[],
+  tags: readonly string[] | undefined,
+): { source: string | undefined; targets: [Reference, ...Reference[]] } {
+  const [source, target] =
+    tags !== undefined || positionals.length > 1 ? positionals : [undefined, ...positionals];
+  if (tags !== undefined && target !== undefined) {
+    throw new PushError("USAGE", "With --tag, the only argument is the source, but there are two.", {
+      hint: "Name every target with --tag.",
+    });
+  }
+  const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseReference);
+  if (first === undefined) {
+    throw new PushError("USAGE", "No target was named.", {
+      hint: "Say where the image goes: bun run index.ts registry.example.com/my/app:v1",
+    });
+  }
+  const targets: [Reference, ...Reference[]] = [first, ...others];
+  for (const [i, each] of targets.entries()) {
+    const before = targets.slice(0, i);
+    if (before.some((other) => formatPinned(other) === formatPinned(each)))
+      throw new PushError("USAGE", `"${formatPinned(each)}" is named twice.`, { hint: "Name it once." });
+    if (before.some((other) => other.host === each.host && other.scheme !== each.scheme)) {
+      throw new PushError("USAGE", `The targets name ${each.host} with and without a scheme, or with two.`, {
+        hint: "Write https://, http:// or no scheme in front of all of them.",
+      });
+    }
+  }
+  return { source, targets };
+}
 
 /**
  * Reads an image at the target's registry: a full reference, or a bare tag of the target's repository. Throws `USAGE`
@@ -10,6 +45,8 @@ export function imageAt(target: Reference, text: string): { repository: string; 
   assertNotEmpty(text, "--cache-from");
   if (isTag(text)) return { repository: target.repository, tag: text };
   const image = parseNamedReference("--cache-from", text);
+  if (image.tag === undefined || image.digest !== undefined)
+    throw new PushError("USAGE", "--cache-from names a digest.", { hint: "Name a tag, such as main." });
   if (image.host === target.host) return { repository: image.repository, tag: image.tag };
   throw new PushError(
     "USAGE",

@@ -13,7 +13,7 @@ import type { Retry } from "../retry.ts";
 import { CACHE_IN_USE, type Lock, openLocks } from "../store/locks.ts";
 import { PRIVATE_FOLDER } from "../store/own-file.ts";
 import { sweepTemporaryFiles } from "../store/temporary-file.ts";
-import { readCredentials } from "./credentials.ts";
+import { credentialsReader } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { ProxyCommand } from "./proxy-program.ts";
 import type { Environment } from "./values.ts";
@@ -70,10 +70,12 @@ async function openProxy(
   signal: AbortSignal,
 ): Promise<ProxyServer> {
   const { target, allow, cacheDirectory, spoolDirectory = cacheDirectory } = command;
-  const login = await readCredentials(
-    { ...command, target: { host: target.host, repository: "" } },
-    { environment: env, signal, onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }) },
-  );
+  const readCredentials = credentialsReader(command, target.host, {
+    environment: env,
+    signal,
+    onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+  });
+  const login = await readCredentials({ host: target.host, repository: "" });
   const options = {
     ...command,
     login,
@@ -153,7 +155,7 @@ async function runBeside(
   const path = Bun.which(name, { PATH: env["PATH"] ?? "" });
   if (path === null) throw new PushError("USAGE", `There is no command "${name}".`);
   // The command needs no password of the registry: the proxy has it.
-  const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...rest } = env;
+  const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_CREDENTIAL_COMMAND: __, CHUNKPUSH_HEADERS: ___, ...rest } = env;
   const child = spawn([path, ...args], name, rest);
   const onStop = () => {
     const signal = stop.reason.cause as NodeJS.Signals;

@@ -1,12 +1,13 @@
 import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import { formatReference, type Reference } from "../oci/reference.ts";
+import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import type { PushOptions, SourceStream } from "../push/options.ts";
 import type { Pushed } from "../push/publish.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
-import { readCredentials } from "./credentials.ts";
+import { chooseImage, pausablePrinter } from "./choose.ts";
+import { credentialsReader } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
@@ -26,30 +27,45 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { source, target, username, password, passwordStdin, skipAuth, debug, ...options } = command;
-  using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
+  const {
+    source,
+    targets,
+    username,
+    password,
+    passwordStdin,
+    credentialCommand,
+    skipAuth,
+    debug,
+    ...options
+  } = command;
+  const [first] = targets;
+  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
+  using lines = plainReport(printer.print, {
     isTerminal: stderr.isTTY === true,
     isSourceNamed: source !== undefined,
     isDebug: debug,
   });
   const { report } = lines;
-  const { reference, digest } = await push({
+  const { others = [], ...pushed } = await push({
     ...options,
-    target,
-    source: source === "-" ? standardInput() : (source ?? (await findSource(target))),
-    login: () =>
-      readCredentials(command, {
-        environment: env,
-        signal: stop,
-        onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
-      }),
+    target: targets,
+    source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
+    login: credentialsReader(command, first.host, {
+      environment: env,
+      signal: stop,
+      onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+    }),
+    choose:
+      process.stdin.isTTY && stderr.isTTY
+        ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
+        : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     cacheOwners: ownersUnderSudo(env),
     report,
     stop,
   });
-  stdout.write(`${reference}@${digest}\n`);
+  for (const { reference, digest } of [pushed, ...others]) stdout.write(`${reference}@${digest}\n`);
 }
 
 function standardInput(): SourceStream {
@@ -71,5 +87,6 @@ async function findSource(target: Reference): Promise<string> {
     );
     if (isThere) return path;
   }
-  return formatReference(target);
+  // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
+  return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

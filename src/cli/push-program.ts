@@ -21,6 +21,7 @@ Examples:
   echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts registry.example.com/my/app:v1
   bun run index.ts my/app:v1 localhost:8787/my/app:v1
   bun run index.ts image.tar registry.example.com/my/app:v1
+  bun run index.ts my/app:v1 -t registry.example.com/my/app:v1 -t ghcr.io/me/app:v1
 
 What earlier pushes left in the cache, and how it is pruned:
   bun run index.ts cache
@@ -59,8 +60,38 @@ const CACHE_FROM: FlagHelp = [
   "reuse layers of this image of the same registry, which you trust: registry/repo:main, or main for a tag of the target's repository; may be repeated",
 ];
 
+const FORCE_COMPRESSION: FlagHelp = [
+  "--force-compression",
+  "compress anew what comes compressed, too; the image gets another digest",
+];
+
+const TAG: FlagHelp = [
+  "-t, --tag <target>",
+  "push to this target; may be repeated, at other registries too. The only argument is then the source",
+];
+
+const PLATFORM: FlagHelp = [
+  "--platform <os/arch>",
+  "push this platform, such as linux/arm64, of an image that has several; may be repeated",
+];
+
+const CHOICE: readonly FlagHelp[] = [
+  ["--all-platforms", "push every platform, and fail if one is missing"],
+  ["--image <name>", "push this image, by name or digest, of a source that has several"],
+  [
+    "--runtime <name>",
+    "take the image from docker, podman or nerdctl (env: CHUNKPUSH_RUNTIME; default: the first that has it)",
+  ],
+];
+
 /** The values of the flags, as they were written. */
 export type Flags = RegistryFlags & {
+  readonly tag?: string[];
+  readonly image?: string;
+  readonly platform?: string[];
+  readonly allPlatforms?: true;
+  readonly runtime?: string;
+  readonly forceCompression?: true;
   readonly compression?: string;
   readonly compressionLevel?: string;
   readonly cacheFrom?: string[];
@@ -71,18 +102,17 @@ export function pushProgram(version: string): Command {
   const program = new Command("chunkpush")
     .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
     .argument("[source]", "an archive, a folder, or an image of the Docker engine")
-    .argument("<target>", "where it goes: registry/repository:tag");
-  addFlags(program, COMPRESSION);
-  addRegistryFlags(program.addOption(repeatable(CACHE_FROM)))
-    .version(version, "-V, --version")
-    .addHelpText("after", EXAMPLES)
-    .exitOverride()
-    // Commander fills required arguments from the left. Here the first one may be missing.
-    .usage("[options] [source] <target>");
-  program.registeredArguments.forEach((argument, i) => {
-    argument.required = i === 0;
-  });
-  return program;
+    .argument("[target]", "where it goes: registry/repository:tag");
+  program.addOption(repeatable(TAG)).addOption(repeatable(PLATFORM));
+  addFlags(program, [...CHOICE, ...COMPRESSION, FORCE_COMPRESSION]);
+  return (
+    addRegistryFlags(program.addOption(repeatable(CACHE_FROM)))
+      .version(version, "-V, --version")
+      .addHelpText("after", EXAMPLES)
+      .exitOverride()
+      // Commander fills arguments from the left. Here the first one may be missing.
+      .usage("[options] [source] <target>")
+  );
 }
 
 function rangeOf({ min, max, default: usual }: (typeof LEVELS)["gzip" | "zstd"]): string {

@@ -12,6 +12,8 @@ export type RegistryCommand = {
   readonly password: string | undefined;
   /** The password comes from standard input, even if the environment has one. */
   readonly passwordStdin: boolean;
+  /** Prints the credentials, at the start and whenever they end. */
+  readonly credentialCommand: string | undefined;
   readonly skipAuth: boolean;
   /** Headers for what stands in front of the registry. */
   readonly headers: Readonly<Record<string, string>>;
@@ -43,6 +45,10 @@ export type FlagHelp = readonly [flag: string, description: string];
 const FLAGS: readonly FlagHelp[] = [
   ["-u, --username <name>", "the user (env: USERNAME_REGISTRY)"],
   ["--password-stdin", "read the password from standard input, whatever else is set"],
+  [
+    "--credential-command <command>",
+    "run this in a shell for the password, or JSON with user and password, and again when they end (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
+  ],
   ["--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"],
   ["--parallel <n>", `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`],
   ["--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
@@ -62,7 +68,7 @@ const FLAGS: readonly FlagHelp[] = [
   ["--cert <file>", "show this client certificate to the registry (PEM)"],
   ["--key <file>", "the key of the client certificate (PEM; default: the file of --cert)"],
   ["--insecure-skip-verify", "do not check the certificate of the registry's own host"],
-  ["--debug", "show what a credential helper said when it failed"],
+  ["--debug", "show what a credential helper or command said when it failed"],
   ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
 ];
 
@@ -75,6 +81,7 @@ const HEADER: FlagHelp = [
 export type RegistryFlags = {
   readonly username?: string;
   readonly passwordStdin?: true;
+  readonly credentialCommand?: string;
   readonly insecure?: true;
   readonly parallel?: string;
   readonly retries?: string;
@@ -109,6 +116,7 @@ export function repeatable([flag, description]: FlagHelp): Option {
 /** Reads flags and variables. Flags override variables. Throws `USAGE`. */
 export function registryCommand(flags: RegistryFlags, env: Environment): RegistryCommand {
   assertNotEmpty(flags.username, "--username");
+  assertNotEmpty(flags.credentialCommand, "--credential-command");
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   assertNotEmpty(flags.caFile, "--ca-file");
   assertNotEmpty(flags.cert, "--cert");
@@ -118,12 +126,21 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
   }
   const variable = (name: string) => env[name] || undefined;
   const password = variable("REGISTRY_JWT_TOKEN");
-  const username = flags.username ?? variable("USERNAME_REGISTRY") ?? (password && TOKEN_USERNAME);
+  // --password-stdin is stronger than any variable.
+  const credentialCommand =
+    flags.credentialCommand ?? (flags.passwordStdin ? undefined : variable("CHUNKPUSH_CREDENTIAL_COMMAND"));
+  const username =
+    flags.username ?? variable("USERNAME_REGISTRY") ?? ((password ?? credentialCommand) && TOKEN_USERNAME);
   if (username?.includes(":")) {
     throw new PushError(
       "USAGE",
       "The user name contains a colon, which Basic authentication does not allow.",
     );
+  }
+  if (flags.passwordStdin && flags.credentialCommand !== undefined) {
+    throw new PushError("USAGE", "--password-stdin and --credential-command were both given.", {
+      hint: "Only one of them can give the password.",
+    });
   }
   if (flags.passwordStdin && username === undefined) {
     throw new PushError("USAGE", "--password-stdin was given without a user name.", {
@@ -134,6 +151,7 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     username,
     password,
     passwordStdin: flags.passwordStdin ?? false,
+    credentialCommand,
     skipAuth: variable("SKIP_AUTH") !== undefined,
     headers: headersOf(flags.header, env["CHUNKPUSH_HEADERS"]),
     insecure: flags.insecure ?? /^(?:true|1|yes|on)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),

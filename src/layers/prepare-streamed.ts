@@ -1,5 +1,5 @@
 import { fileError, OTHER_CACHE, PushError } from "../errors.ts";
-import { type Descriptor, MEDIA_TYPE } from "../oci/descriptor.ts";
+import { type Descriptor, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { asDiffId, type DiffId, type Digest, digestInPath, shortDigest } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
 import { peek } from "../oci/read-pieces.ts";
@@ -21,7 +21,12 @@ export type StreamedOptions<Elsewhere> = Pick<PrepareOptions, "cache" | "pool" |
 /** The result of reading a layer once. */
 export type StreamedLayer<Elsewhere> =
   /** `diffId` is undefined for a compressed layer: the image's documents tell which layer it is. */
-  | { readonly kind: "kept"; readonly diffId: DiffId | undefined; readonly layer: ReadyBlob }
+  | {
+      readonly kind: "kept";
+      readonly diffId: DiffId | undefined;
+      readonly blob: RegistryBlob;
+      readonly layer: ReadyBlob;
+    }
   /** The layer is in another place, and was not read. */
   | { readonly kind: "elsewhere"; readonly found: Elsewhere }
   /** The layer was discarded. */
@@ -61,13 +66,13 @@ export async function prepareStreamedLayer<Elsewhere>(
       const diffId = rawDigest && asDiffId(rawDigest);
       if (diffId !== undefined && !isWanted(diffId)) return { kind: "unwanted", diffId };
       const blob = await storePackedLayer(cache, file.path, { mediaType, digest, size: writtenBytes });
-      return { kind: "kept", diffId, layer: { blob, origin: "source" } };
+      return { kind: "kept", diffId, blob, layer: { blob, origin: "source" } };
     }
     const compressed = await compressLayer(all, file.path, pool, signal, onProgress);
     const diffId = asDiffId(compressed.rawDigest);
     if (!isWanted(diffId)) return { kind: "unwanted", diffId };
     const blob = await storeLayer(cache, diffId, pool.form, { path: file.path, ...compressed });
-    return { kind: "kept", diffId, layer: { blob, origin: "compressed" } };
+    return { kind: "kept", diffId, blob, layer: { blob, origin: "compressed" } };
   } catch (cause) {
     throw fileError(cause, `compress the layer "${path}" into "${cache.directory}"`, OTHER_CACHE);
   }

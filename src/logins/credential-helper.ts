@@ -7,7 +7,7 @@ import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts
 const NOT_FOUND = "credentials not found in native keychain";
 
 /** Credentials are short. A helper that writes more is ended. */
-const MAX_OUTPUT_BYTES = 1024 * 1024;
+export const MAX_OUTPUT_BYTES = 1024 * 1024;
 
 const MAX_SAID_CHARACTERS = 300;
 
@@ -78,7 +78,7 @@ function parseAnswer(text: string): v.InferOutput<typeof ANSWER> | undefined {
 }
 
 /** Shortens text, and masks what looks like a secret in it: the values of an answer, and long runs without spaces. */
-function withoutSecrets(text: string): string {
+export function withoutSecrets(text: string): string {
   return text
     .replace(/("?(?:secret|token|password)"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|\S+)/gi, "$1***")
     .replace(/[\w+/=.~-]{20,}/g, "***")

@@ -1,5 +1,5 @@
 import type { Reference } from "../oci/reference.ts";
-import type { Credentials } from "../registry/auth/credentials.ts";
+import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { askHelper } from "./credential-helper.ts";
 import { entryCredentials, type LoginFile, readLoginFile } from "./login-file.ts";
 import { displayPath, type LoginEnvironment, loginPlaces } from "./login-places.ts";
@@ -9,7 +9,12 @@ import { matchingKeys, serverAddress } from "./server-key.ts";
 type LoginTarget = Pick<Reference, "host" | "repository">;
 
 /** Credentials that `docker login` or `podman login` saved, and where: `~/.docker/config.json`. */
-type Login = { readonly credentials: Credentials; readonly from: string };
+type Login = {
+  readonly credentials: Credentials;
+  readonly from: string;
+  /** Asks the helper again that gave them. */
+  readonly renew?: RenewCredentials;
+};
 
 /**
  * Finds the login that `docker login` or `podman login` saved for a target. The first file that has one decides. In a
@@ -41,9 +46,10 @@ async function loginOfHelper(
   const [key] = matchingKeys(Object.keys(file.helpers), target);
   const helper = (key !== undefined && file.helpers[key]) || file.store;
   if (helper === undefined) return undefined;
-  const options = { variables, namedBy: file.name, signal };
-  const credentials = await askHelper(helper, serverAddress(target), options);
-  return credentials && { credentials, from: `docker-credential-${helper}, named by ${file.name}` };
+  const renew: RenewCredentials = (signal) =>
+    askHelper(helper, serverAddress(target), { variables, namedBy: file.name, signal });
+  const credentials = await renew(signal);
+  return credentials && { credentials, from: `docker-credential-${helper}, named by ${file.name}`, renew };
 }
 
 function writtenLogin(file: LoginFile, target: LoginTarget): Login | undefined {

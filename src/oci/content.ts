@@ -1,6 +1,6 @@
-import type { RegistryBlob } from "./descriptor.ts";
+import { CONFIG_TYPES, type Descriptor } from "./descriptor.ts";
 import type { Digest } from "./digest.ts";
-import type { Image, Layer } from "./image.ts";
+import type { Image, Layer, StoredBytes } from "./image.ts";
 import type { IndexEntry } from "./image-index.ts";
 import type { Manifest } from "./manifest.ts";
 
@@ -12,8 +12,11 @@ export type Artifact = {
   readonly kind: "artifact";
   readonly manifest: Manifest;
   /** The distinct blobs, without those that registries are not given. */
-  readonly blobs: readonly RegistryBlob[];
+  readonly blobs: readonly StoredBlob[];
 };
+
+/** A blob that goes up as it is. */
+export type StoredBlob = { readonly descriptor: Descriptor; readonly content: StoredBytes };
 
 /** An index or Docker manifest list, and as much as is there of what it lists. */
 export type Index = {
@@ -37,6 +40,17 @@ export function imagesOf(content: Content): Image[] {
   return content.children.flatMap((child) => (child.content === undefined ? [] : imagesOf(child.content)));
 }
 
+/** Lists the platforms of a tree's images. */
+export function platformsOf(content: Content): (string | undefined)[] {
+  if (content.kind === "image") return [content.platform];
+  if (content.kind === "artifact") return [];
+  return content.children.flatMap(({ entry, content: child }) => {
+    if (child === undefined || entry.isAttestation) return [];
+    // An image that only passes through is an artifact.
+    return child.kind === "artifact" ? [entry.platform] : platformsOf(child);
+  });
+}
+
 /** Lists the digests of all manifests of a tree, as they are in the source. */
 export function manifestDigestsOf(content: Content): Digest[] {
   const own = content.manifest?.digest;
@@ -51,14 +65,21 @@ export function manifestDigestsOf(content: Content): Digest[] {
 
 /** Counts the layers of a tree, each once, and their bytes in the source as far as they are known. */
 export function sizeOf(content: Content): { readonly layers: number; readonly bytes: number } {
-  if (content.kind === "artifact") {
-    const bytes = content.blobs.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
-    return { layers: content.blobs.length, bytes };
+  const all = sizesOf(content);
+  const sizes = content.kind === "image" ? all.map(([, size]) => size) : [...new Map(all).values()];
+  return { layers: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
+}
+
+/** Lists the sizes of layers by what identifies them. An image that only passes through is an artifact. */
+function sizesOf(content: Content): (readonly [string, number])[] {
+  if (content.kind === "image")
+    return content.layers.map((layer) => [identityOf(layer), layer.content.size ?? 0]);
+  if (content.kind === "index") {
+    const images = content.children.filter(({ entry }) => !entry.isAttestation);
+    return images.flatMap((child) => (child.content === undefined ? [] : sizesOf(child.content)));
   }
-  const all = imagesOf(content).flatMap(({ layers }) => layers);
-  const distinct = [...new Map(all.map((layer) => [identityOf(layer), layer])).values()];
-  const layers = content.kind === "image" ? all : distinct;
-  return { layers: layers.length, bytes: layers.reduce((sum, layer) => sum + (layer.content.size ?? 0), 0) };
+  const layers = content.blobs.filter(({ descriptor }) => !CONFIG_TYPES.includes(descriptor.mediaType));
+  return layers.map(({ descriptor }) => [descriptor.digest, descriptor.size]);
 }
 
 /** Raw layers with the same diffID are the same blob. A layer can also be stored in several compressed forms. */

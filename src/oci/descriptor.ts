@@ -24,6 +24,15 @@ export const MANIFEST_TYPES: readonly string[] = [
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
+/** Such layers are not given to registries: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md */
+export const FOREIGN_TYPE = /\b(?:foreign|nondistributable)\b/;
+
+/** The types of image configs. */
+export const CONFIG_TYPES: readonly string[] = [
+  MEDIA_TYPE.config,
+  "application/vnd.docker.container.image.v1+json",
+];
+
 /** The compression of a layer's bytes. */
 export type Compression = "none" | "gzip" | "zstd";
 

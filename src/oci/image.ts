@@ -42,8 +42,8 @@ export type Image = {
 
 /** Describes a source, so that the user can spot a mistake such as an outdated archive. */
 export type ImageOrigin = {
-  readonly kind: "archive" | "folder" | "stream" | "engine";
-  /** The path, the image's name in the engine, or what the stream is called. */
+  readonly kind: "archive" | "folder" | "stream" | "engine" | "registry";
+  /** The path, the image's name in the engine or registry, or what the stream is called. */
   readonly name: string;
   /** When the archive or folder was written, or the image was built. */
   readonly date: Date | undefined;

@@ -1,14 +1,20 @@
 import { PushError } from "../errors.ts";
+import { type Digest, isDigest } from "./digest.ts";
 
-/** The target of a push: `[scheme://]host[:port]/repository[:tag]`. */
-export type Reference = {
+/** The target of a push: `[scheme://]host[:port]/repository[:tag][@digest]`. */
+export type Reference = Place & (Tagged | Untagged);
+
+type Place = {
   /** Set if the user wrote one. */
   readonly scheme: "http" | "https" | undefined;
   /** Host and port, lower case, IPv6 in brackets: `registry.example.com`, `localhost:8787`. */
   readonly host: string;
   readonly repository: string;
-  readonly tag: string;
 };
+
+/** What is pushed must have the digest, if there is one. */
+type Tagged = { readonly tag: string; readonly digest?: Digest | undefined };
+type Untagged = { readonly tag: undefined; readonly digest: Digest };
 
 /** A registry: `[scheme://]host[:port]`. */
 export type Registry = Pick<Reference, "scheme" | "host">;
@@ -58,23 +64,24 @@ export function parseReference(text: string): Reference {
   }
   assertHost(host, text);
 
-  if (path.includes("@")) {
-    throw invalid(
-      text,
-      "names a digest.",
-      "A push goes to a tag: replace everything from the @ by a tag such as :v1.",
-    );
-  }
-  const [, repository = path, tag = "latest"] = /^(.*):(.*)$/s.exec(path) ?? [];
+  const [, name = "", digest] = /^([^@]*)(?:@(.*))?$/s.exec(path) ?? [];
+  const [, repository = name, tag] = /^(.*):(.*)$/s.exec(name) ?? [];
   assertRepository(repository, text, text.length - path.length);
-  if (!isTag(tag)) {
+  if (tag !== undefined && !isTag(tag)) {
     throw invalid(
       text,
       `has the tag "${tag}", which is not valid.`,
       "A tag has 1 to 128 letters, digits, dots, dashes and underscores, and starts with neither dot nor dash.",
     );
   }
-  return { scheme: scheme as Reference["scheme"], ...canonicalName(host.toLowerCase(), repository), tag };
+  const place = { scheme: scheme as Place["scheme"], ...canonicalName(host.toLowerCase(), repository) };
+  if (digest === undefined) return { ...place, tag: tag ?? "latest" };
+  if (isDigest(digest)) return { ...place, tag, digest } as Reference;
+  throw invalid(
+    text,
+    `has the digest "${digest}", which is not valid.`,
+    "A digest is sha256: and 64 lower-case hex digits.",
+  );
 }
 
 /** Parses a registry's name. Throws `REFERENCE_INVALID`. */
@@ -110,9 +117,20 @@ export function apiHost({ host }: Pick<Reference, "host">): string {
   return host === DOCKER_HUB ? DOCKER_HUB_API : host;
 }
 
-/** Formats a reference as Docker does: without a scheme, always with a tag. */
+/** Formats a reference as Docker does: without a scheme, and without a digest. */
 export function formatReference({ host, repository, tag }: Reference): string {
-  return `${host}/${repository}:${tag}`;
+  return tag === undefined ? `${host}/${repository}` : `${host}/${repository}:${tag}`;
+}
+
+/** Formats a reference with its digest, if it has one. */
+export function formatPinned(reference: Reference): string {
+  const { digest } = reference;
+  return digest === undefined ? formatReference(reference) : `${formatReference(reference)}@${digest}`;
+}
+
+/** Returns what a manifest is published under. */
+export function tagOrDigest(reference: Reference): string {
+  return reference.tag === undefined ? reference.digest : reference.tag;
 }
 
 /** Applies Docker's rule: the first component is a host if it has a dot or a port, or is `localhost`. */

@@ -3,10 +3,10 @@ import { isRepository } from "../oci/reference.ts";
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { blobUrl, type Call, type Repository } from "../registry/registry.ts";
 import { tryMount } from "../registry/upload/begin.ts";
+import { BLOB_TYPE } from "../registry/upload/growing-file.ts";
 import { refuse, respond } from "./answers.ts";
 import type { Context } from "./context.ts";
 import { relay } from "./relay.ts";
-import { MEDIA_TYPE } from "./spool.ts";
 
 /** HEAD, GET: a blob, which may still be on its way to the registry. */
 export async function readBlob(
@@ -38,7 +38,7 @@ export async function readBlob(
 function found(digest: Digest, size: number): Response {
   return respond(200, {
     "content-length": String(size),
-    "content-type": MEDIA_TYPE,
+    "content-type": BLOB_TYPE,
     "docker-content-digest": digest,
     "accept-ranges": "bytes",
   });
@@ -82,7 +82,7 @@ export async function mount(
   const commit = context.commits.find(from, digest);
   // The mount waits for a blob that is still on its way.
   const arrived = commit?.done.catch(() => undefined) ?? Promise.resolve();
-  const mounting = arrived.then(() => tryMount(at, { mediaType: MEDIA_TYPE, digest, size: 0 }, from, call));
+  const mounting = arrived.then(() => tryMount(at, { mediaType: BLOB_TYPE, digest, size: 0 }, from, call));
   // Without the mount, the client sends the blob.
   const isMounted = await unlessAborted(mounting, call.signal).catch((error: unknown) => {
     if (call.signal.aborted) return false;

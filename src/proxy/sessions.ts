@@ -2,10 +2,11 @@ import { PushError } from "../errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "../registry/registry.ts";
+import { BLOB_TYPE } from "../registry/upload/growing-file.ts";
 import type { NamedBlob } from "../registry/upload/outgoing.ts";
 import { refuse, respond, within } from "./answers.ts";
 import type { Context, Session } from "./context.ts";
-import { MEDIA_TYPE, openSpoolFile, type SpoolFile } from "./spool.ts";
+import { openSpoolFile, type SpoolFile } from "./spool.ts";
 import { sendGrowing, sendNamed } from "./transfer.ts";
 
 /** More uploads at a time are an accident, or an attack. */
@@ -75,7 +76,7 @@ export async function closeSession(
   const size = lengthOf(request);
   // The whole blob, which the same one resumes.
   if (file.sizeBytes === 0 && size) {
-    file.declare({ mediaType: MEDIA_TYPE, digest, size });
+    file.declare({ mediaType: BLOB_TYPE, digest, size });
     beginNamed(context, session);
   }
   await receive(context, session, request);

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { type CompressPool, startCompressPool } from "../layers/compress/pool.ts";
 import type { Digest } from "../oci/digest.ts";
+import type { Reference } from "../oci/reference.ts";
 import type { Call } from "../registry/registry.ts";
 import { type Slots, slots } from "../registry/slots.ts";
 import type { BlobState, BlobTitle, Report } from "../report/events.ts";
@@ -13,12 +14,16 @@ import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions
 export type Job = AsyncDisposable & {
   readonly options: CompleteOptions;
   readonly login: PushLogin | undefined;
+  /** Returns the login for another registry than the target's. Undefined: requests there are anonymous. */
+  loginFor(reference: Reference): Promise<PushLogin | undefined>;
   readonly cache: LayerCache;
   readonly locks: Locks;
   /** Undefined if raw layers are pushed uncompressed. */
   readonly pool: CompressPool | undefined;
   /** Prepares stored layers one at a time, each on all cores, the largest first. */
   readonly making: Slots;
+  /** Limits the blobs that come as streams while they are sent: each has a file. */
+  readonly streaming: Slots;
   /** Aborted or stopped by the caller, by the first failure, and at the end. */
   readonly signal: AbortSignal;
   /** The same, but for a stop by the caller, which lets running chunks end. */
@@ -31,6 +36,13 @@ export type Job = AsyncDisposable & {
   readonly kept: Map<Digest, { readonly keptBytes: number; readonly totalBytes: number }>;
   /** Uploads that have begun. The job does not end before they do. */
   readonly uploads: Set<Promise<unknown>>;
+  /**
+   * Returns the job's part for one of its targets. Only the registry of the first one gets what is meant for one registry:
+   * headers, client certificate, and settings that make a connection less safe. Throws what asking for credentials throws.
+   *
+   * @param login of another target in the same repository
+   */
+  at(target: Reference, login: PushLogin | undefined): Promise<Job>;
   /** Disposes of a resource at the end of the job. */
   use<T extends AsyncDisposable>(resource: T): T;
   /** Waits for all. The first failure aborts the job, and is thrown when all have ended. */
@@ -38,6 +50,15 @@ export type Job = AsyncDisposable & {
     work: T,
   ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>;
 };
+
+/** What other registries than the first target's get in place of settings for that one. */
+const OF_FIRST_REGISTRY = {
+  headers: {},
+  clientCertificate: undefined,
+  insecure: false,
+  skipVerify: false,
+  cacheFrom: [],
+} as const;
 
 /** Asks for the credentials and opens the cache. Throws `REFERENCE_INVALID`, `FILE_FAILED`, and what asking throws. */
 export async function openJob(given: PushOptions): Promise<Job> {
@@ -49,7 +70,11 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
   // After a stop, all but the running chunks has ended.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
-  const login = typeof given.login === "function" ? await given.login() : given.login;
+  const loginAt = async (target: Reference) => {
+    if (typeof given.login === "function") return given.login(target);
+    return target.host === options.target.host ? given.login : undefined;
+  };
+  const login = await loginAt(options.target);
   const { cache, locks, inUse } = await useCache(options, signal);
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
@@ -65,13 +90,15 @@ export async function openJob(given: PushOptions): Promise<Job> {
   stop?.addEventListener("abort", onStop);
   resources.use(inUse);
   if (pool !== undefined) resources.use(pool);
-  return {
+  const job: Job = {
     options,
     login,
+    loginFor: async (reference) => (typeof given.login === "function" ? given.login(reference) : undefined),
     cache,
     locks,
     pool,
     making: slots(1, () => setImmediate()),
+    streaming: slots(options.parallel, () => setImmediate()),
     signal,
     abort,
     report,
@@ -79,6 +106,16 @@ export async function openJob(given: PushOptions): Promise<Job> {
     kept,
     count: { sentBytes: 0, presentBytes: 0 },
     uploads,
+    async at(target, known) {
+      if (target === options.target) return job;
+      const isOther = target.host !== options.target.host;
+      return {
+        ...job,
+        options: { ...options, target, ...(isOther && OF_FIRST_REGISTRY) },
+        login: known ?? (await loginAt(target)),
+        count: { sentBytes: 0, presentBytes: 0 },
+      };
+    },
     use: (resource) => resources.use(resource),
     async all(work) {
       try {
@@ -98,6 +135,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
       await resources.disposeAsync();
     },
   };
+  return job;
 }
 
 /** Reports the state of a blob. */

@@ -11,7 +11,7 @@ import { type Job, reportBlob } from "./job.ts";
 import { cachedState, findCached, type Plan, type PlannedLayer, reportReduced } from "./plan.ts";
 import { type Made, readSave, type WantedLayers } from "./read-save.ts";
 
-/** The runs of `docker save` for one image: one at a time, usually only one. */
+/** The engine's saves of one image: one at a time, usually only one. */
 export type Saves = {
   readonly source: StreamSource;
   readonly plan: Plan;
@@ -27,7 +27,7 @@ export type Saves = {
 };
 
 /**
- * Starts `docker save` once it is known what it has to deliver, unless nothing is needed.
+ * Starts the engine's save once it is known what it has to deliver, unless nothing is needed.
  *
  * @param toMake the layers that the first save must deliver
  */
@@ -163,7 +163,7 @@ async function save(
 function lacks(source: StreamSource, diffId: DiffId): PushError {
   return new PushError(
     "IMAGE_INVALID",
-    `What docker saved of "${source.origin.name}" lacks the layer ${shortDigest(diffId)}.`,
+    `What ${source.engine.runtime} saved of "${source.origin.name}" lacks the layer ${shortDigest(diffId)}.`,
     {
       hint: "Push again. If that does not help, the engine's copy is damaged: pull or build the image again.",
     },

@@ -1,22 +1,34 @@
-import { imagesOf, sizeOf } from "../oci/content.ts";
+import { platformsOf, sizeOf } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
-import { formatReference } from "../oci/reference.ts";
+import { formatPinned } from "../oci/reference.ts";
 import { type OpenedSource, openSource, type Source, type SourceChoice } from "../source/open.ts";
 import type { Job } from "./job.ts";
+import { openRegistryImage } from "./open-registry-image.ts";
+import { registryReference } from "./target.ts";
 
 /** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
 export async function openPushed(job: Job): Promise<OpenedSource> {
   const { options, signal } = job;
-  const { source, engineEnvironment } = options;
-  const opened = job.use(await openSource({ ...choiceOf(job), source, engineEnvironment, signal }));
+  const { source, engineEnvironment, runtime } = options;
+  const reference = registryReference(source);
+  const opened =
+    reference === undefined
+      ? await openSource({ ...choiceOf(job), source, engineEnvironment, runtime, signal })
+      : await openRegistryImage(reference, job);
   if (opened.access !== "stream") reportSource(opened, job);
-  return opened;
+  return job.use(opened);
 }
 
 /** Says what is wanted of a source that holds several images or platforms. */
-export function choiceOf({ options }: Job): SourceChoice {
-  const { target, image, platforms, allPlatforms, choose } = options;
-  return { image, targets: [formatReference(target)], platforms, allPlatforms, choose };
+export function choiceOf({ options, signal }: Job): SourceChoice {
+  const { targets, image, platforms, allPlatforms, choose } = options;
+  return {
+    image,
+    targets: targets.map(formatPinned),
+    platforms,
+    allPlatforms,
+    choose: choose && ((choices) => choose(choices, signal)),
+  };
 }
 
 /** Reports the source's origin, names and size. */
@@ -28,7 +40,7 @@ export function reportSource(source: Source, { options, report }: Job): void {
     origin,
     names,
     ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
-    isNamedOtherwise: isNamedOtherwise(names, [formatReference(options.target)]),
+    isNamedOtherwise: isNamedOtherwise(names, options.targets.map(formatPinned)),
   });
 }
 
@@ -38,7 +50,7 @@ function describeSaved({ image }: Extract<Source, { access: "once" }>) {
 }
 
 function describeStored({ content }: Extract<Source, { access: "any" }>) {
-  const platforms = imagesOf(content).map(({ platform }) => platform ?? "unknown platform");
+  const platforms = platformsOf(content).map((platform) => platform ?? "unknown platform");
   const { layers, bytes } = sizeOf(content);
   return {
     platform: platforms.length === 0 ? undefined : platforms.join(", "),

@@ -1,11 +1,12 @@
 import { PushError } from "../errors.ts";
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
-import type { Credentials } from "../registry/auth/credentials.ts";
+import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
+import type { Runtime } from "../source/engine/failures.ts";
 import type { SourceStream } from "../source/open.ts";
 
 export type { SourceStream };
@@ -15,28 +16,36 @@ export type PushLogin = {
   readonly credentials: Credentials;
   /** The place where they were found, for messages: `~/.docker/config.json`. Undefined if the caller supplied them. */
   readonly from?: string | undefined;
+  /**
+   * Returns new credentials when the registry, or its token server, no longer accepts those that it did accept. Undefined,
+   * and the same ones, end the push.
+   */
+  readonly renew?: RenewCredentials | undefined;
 };
 
 /** The options of a push. A push reads no standard input and no other variables. */
 export type PushOptions = {
   /** The path of an archive or a folder, an image of the engine such as `my/app:v1`, or an archive that comes as a stream. */
   readonly source: string | SourceStream;
-  /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. */
-  readonly target: string | Reference;
-  /** Credentials, or a function that returns them. Undefined for an anonymous push. */
-  readonly login?: PushLogin | (() => Promise<PushLogin | undefined>) | undefined;
+  /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. Of several, each gets what is pushed, in their order. */
+  readonly target: string | Reference | readonly (string | Reference)[];
   /**
-   * Headers for what stands in front of the registry, by name. They go to the registry's own origin alone, and are
+   * Credentials for the registry of the first target, or a function that returns those for each target. Undefined for an
+   * anonymous push.
+   */
+  readonly login?: PushLogin | ((target: Reference) => Promise<PushLogin | undefined>) | undefined;
+  /**
+   * Headers for what stands in front of the first target's registry, by name. They go to its own origin alone, and are
    * kept out of messages as a password is. Headers that chunkpush sets itself are refused.
    */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Plain HTTP, unless the target names a scheme. Loopback registries need no such word. @default false */
+  /** Plain HTTP to the first target's registry, unless the target names a scheme. Loopback registries need no such word. @default false */
   readonly insecure?: boolean;
   /** PEM files with authorities to trust besides those of this machine. */
   readonly caFiles?: readonly string[];
-  /** Accepts any certificate of the registry's own host. Other hosts are verified. @default false */
+  /** Accepts any certificate of the first target's registry. Other hosts are verified. @default false */
   readonly skipVerify?: boolean;
-  /** Proves to the registry's own origin who connects (mutual TLS). @default none */
+  /** Proves to the origin of the first target's registry who connects (mutual TLS). @default none */
   readonly clientCertificate?: ClientCertificate | undefined;
   /** Gives the proxy for a request, if there is one. @default none */
   readonly proxy?: (url: URL) => string | undefined;
@@ -52,6 +61,8 @@ export type PushOptions = {
   readonly stallTimeoutMs?: number;
   /** Tries blobs over 5 GiB at serverless-registry, where they are known to fail. @default false */
   readonly allowOversize?: boolean;
+  /** The engine to ask. @default the first of docker, podman and nerdctl that has the image */
+  readonly runtime?: Runtime | undefined;
   /** Which image of the source: a name as it has it, or a digest. @default the one whose name fits the target */
   readonly image?: string | undefined;
   /**
@@ -60,11 +71,13 @@ export type PushOptions = {
   readonly platforms?: readonly string[];
   /** Fails where a platform of the index is not in the source. @default false */
   readonly allPlatforms?: boolean;
-  /** Asks which of several images is meant. Returns its index, or undefined to fail. @default the push fails */
-  readonly choose?: ((choices: readonly string[]) => Promise<number | undefined>) | undefined;
+  /** Asks which of several images is meant. Returns its index, or undefined to fail. The signal ends the question. @default the push fails */
+  readonly choose?:
+    | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
+    | undefined;
   /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
   readonly forceCompression?: boolean;
-  /** Images of the same registry whose layers need not be made or sent again. */
+  /** Images of the first target's registry whose layers need not be made or sent again. */
   readonly cacheFrom?: readonly ImageName[];
   /** The folder that keeps compressed layers for the next push. @default ".cache" */
   readonly cacheDirectory?: string;
@@ -94,6 +107,7 @@ export const DEFAULTS = {
   compression: DEFAULT_COMPRESSION,
   stallTimeoutMs: 60_000,
   allowOversize: false,
+  runtime: undefined,
   image: undefined,
   platforms: [],
   allPlatforms: false,
@@ -107,7 +121,9 @@ export const DEFAULTS = {
 } as const satisfies Partial<PushOptions>;
 
 export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "signal" | "stop">> & {
+  /** The target that is pushed to now. */
   readonly target: Reference;
+  readonly targets: readonly Reference[];
 };
 
 const LEAST = [
@@ -119,14 +135,19 @@ const LEAST = [
 
 /** Applies the defaults, and checks the numbers. Throws `REFERENCE_INVALID` and `USAGE`. */
 export function completeOptions(options: PushOptions): CompleteOptions {
-  const { target } = options;
+  const targets = [options.target]
+    .flat()
+    .map((each) => (typeof each === "string" ? parseReference(each) : each));
+  const [target] = targets;
+  if (target === undefined) throw new PushError("USAGE", "The list of targets is empty.");
   // Programs that pass settings of their own on may give undefined for what is not set.
   const isGiven = ([, value]: [string, unknown]) => value !== undefined;
   const given = Object.fromEntries(Object.entries(options).filter(isGiven)) as typeof options;
   const complete = {
     ...DEFAULTS,
     ...given,
-    target: typeof target === "string" ? parseReference(target) : target,
+    target,
+    targets,
     headers: checkHeaders(options.headers ?? {}),
   };
   for (const [name, least] of LEAST) {

@@ -1,12 +1,13 @@
 import { PushError, RegistryError } from "../errors.ts";
 import { compressionOfType } from "../oci/descriptor.ts";
 import { type Digest, shortDigest } from "../oci/digest.ts";
-import { formatReference } from "../oci/reference.ts";
+import { formatReference, tagOrDigest } from "../oci/reference.ts";
 import type { Client } from "../proxy/context.ts";
 import { isFrom } from "../proxy/peer.ts";
 import type { ProxyServer } from "../proxy/proxy.ts";
 import { readTagged } from "../registry/read-tagged.ts";
-import type { Engine, EngineImage } from "../source/engine/docker.ts";
+import type { Engine } from "../source/engine/command.ts";
+import type { EngineImage } from "../source/engine/inspect.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
 import type { OpenedSource, StreamSource } from "../source/open.ts";
@@ -32,6 +33,7 @@ export async function passOn(source: OpenedSource, target: Target, job: Job): Pr
   const { image, engine } = source;
   if (!image.isContainerd)
     return saves(job, "its store has layers uncompressed, and chunkpush compresses faster.");
+  if (engine.runtime !== "docker") return saves(job, `${engine.runtime} is not asked to push.`);
   // It would lose its only name, and with it the image.
   if (image.names.length === 0) return saves(job, "the image has no name.");
   const [digest] = await job.all([engage(source, target, job), removeLeftovers(engine)]);
@@ -46,10 +48,12 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   const { image } = source;
   if ((await findCachedDocument(job.cache, image.id)) !== undefined)
     return saves(job, "an earlier push has saved it.");
-  const { image: named, platforms, forceCompression } = job.options;
+  const { target: reference, image: named, platforms, forceCompression } = job.options;
   if (named !== undefined || platforms.length > 0 || forceCompression)
     return saves(job, "only a part of it is pushed, or it is compressed again.");
-  const { tag } = job.options.target;
+  // What an engine pushes may be a part of what it has, and gets its tag at once.
+  if (reference.digest !== undefined) return saves(job, "the target names a digest.");
+  const tag = tagOrDigest(reference);
   const [isNear, tagged] = await job.all([
     isEngineNear(source.engine),
     readTagged(target.at, tag, image.id, callOf(job)),

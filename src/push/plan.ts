@@ -1,7 +1,7 @@
 import { guardBlob } from "../layers/guard.ts";
 import { type ReadyBlob, readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
 import { unpackLayer } from "../layers/unpack.ts";
-import { type Artifact, type Content, type Index, identityOf } from "../oci/content.ts";
+import { type Artifact, type Content, type Index, identityOf, type StoredBlob } from "../oci/content.ts";
 import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
 import type { Image, Layer } from "../oci/image.ts";
@@ -33,7 +33,7 @@ export type Step =
 export type PlannedBlob = BlobTitle & {
   readonly settled: Promise<Step>;
   /** Set if it is ready from the beginning, and is not made. */
-  readonly stored: RegistryBlob | undefined;
+  readonly stored: StoredBlob | undefined;
 };
 
 /** A layer. Equal layers share one entry. */
@@ -230,7 +230,7 @@ function planLayer(part: Part, { layers }: Blobs, context: Context, job: Job): P
 
 /** Plans a blob that goes up as it is. */
 function planStored(
-  blob: RegistryBlob,
+  blob: StoredBlob,
   title: string,
   { others }: Blobs,
   context: Context,
@@ -238,7 +238,10 @@ function planStored(
 ): PlannedBlob {
   const id: string = blob.descriptor.digest;
   const name = { id, title };
-  const ready = { blob, origin: "source", guard: guardBlob(blob, title, job.signal) } as const;
+  const { descriptor, content } = blob;
+  // What comes as a stream is verified as it comes.
+  const guard = content instanceof Blob && guardBlob({ descriptor, content }, title, job.signal);
+  const ready = { blob, origin: "source", ...(guard && { guard }) } as const;
   const planned = others.get(id) ?? track({ ...name, stored: blob }, settleReady(ready, name, context, job));
   others.set(id, planned);
   return planned;

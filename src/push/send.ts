@@ -2,7 +2,8 @@ import { PushError } from "../errors.ts";
 import { isIntact, type ReadyBlob } from "../layers/prepare.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type EnsureOptions, ensureBlob, mayBeWrongContent } from "../registry/upload/ensure.ts";
-import { outgoingBlob } from "../registry/upload/outgoing.ts";
+import { type NamedBlob, outgoingBlob } from "../registry/upload/outgoing.ts";
+import { streamedBlob } from "../registry/upload/streamed-blob.ts";
 import type { BlobTitle } from "../report/events.ts";
 import type { Source } from "../source/open.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
@@ -35,16 +36,33 @@ export function bringReady(
  * `ensureBlob` throws.
  */
 export async function sendReady(
-  { blob, guard }: ReadyBlob,
+  { blob: { descriptor, content }, guard }: ReadyBlob,
   name: BlobTitle,
-  { at }: Target,
+  target: Target,
   job: Job,
   options: BringOptions = {},
 ): Promise<Brought> {
+  if (content instanceof Blob)
+    return send(outgoingBlob({ descriptor, content }, guard), name, target, job, options);
+  const { size } = descriptor;
+  return job.streaming.run(options.priority ?? size, async () => {
+    await using blob = await streamedBlob({ descriptor, content }, job.cache.directory, job.signal);
+    const signal = AbortSignal.any([job.signal, blob.lost]);
+    return await send(blob, name, target, { ...job, signal }, options);
+  });
+}
+
+async function send(
+  blob: NamedBlob,
+  name: BlobTitle,
+  { at, mountFrom }: Target,
+  job: Job,
+  options: BringOptions,
+): Promise<Brought> {
   const { descriptor } = blob;
-  const { chunkBytes, allowOversize, cacheFrom } = job.options;
+  const { chunkBytes, allowOversize } = job.options;
   keep(descriptor, 0, job);
-  const ensured = await ensureBlob(at, outgoingBlob(blob, guard), {
+  const ensured = await ensureBlob(at, blob, {
     ...callOf(job, name.title),
     abort: job.abort,
     ...options,
@@ -52,7 +70,7 @@ export async function sendReady(
     onWaiting: () => reportBlob(job, name, { state: "awaiting-upload" }),
     chunkBytes,
     allowOversize,
-    mountFrom: cacheFrom.map(({ repository }) => repository),
+    mountFrom,
     onProgress(doneBytes, keptBytes) {
       keep(descriptor, keptBytes, job);
       reportBlob(job, name, { state: "uploading", doneBytes, totalBytes: descriptor.size });
@@ -92,6 +110,8 @@ export async function isDamaged(
   job: Job,
 ): Promise<boolean> {
   if (origin === "source" && !(source.access === "any" && source.again)) return false;
-  if (mayBeWrongContent(error)) return !(await isIntact(blob, job.signal));
+  const { descriptor, content } = blob;
+  if (!(content instanceof Blob)) return false;
+  if (mayBeWrongContent(error)) return !(await isIntact({ descriptor, content }, job.signal));
   return error instanceof PushError && (error.code === "CONTENT_MISMATCH" || error.code === "FILE_FAILED");
 }

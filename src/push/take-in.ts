@@ -121,11 +121,11 @@ async function takeLayer(file: StreamedFile, target: Target, job: Job): Promise<
     findElsewhere: async () => undefined,
   });
   if (made.kind !== "kept") throw new Error("Every layer is wanted.");
-  const { blob, origin } = made.layer;
-  const isPacked = origin === "source";
-  send(made.layer, name, sizeBytes, target, job);
-  if (isPacked || made.diffId === undefined) return { kind: "packed", digest: blob.descriptor.digest, blob };
-  const digest = parseDigest(made.diffId, "a diffID");
+  const { layer, blob, diffId } = made;
+  send(layer, name, sizeBytes, target, job);
+  if (layer.origin === "source" || diffId === undefined)
+    return { kind: "packed", digest: blob.descriptor.digest, blob };
+  const digest = parseDigest(diffId, "a diffID");
   return { kind: "raw", digest, sizeBytes, blob, compression: job.pool?.form.kind ?? "gzip" };
 }
 

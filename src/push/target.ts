@@ -1,14 +1,16 @@
 import { isLoopback } from "../oci/address.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
+import { parseReference, type Reference } from "../oci/reference.ts";
 import { usernameOf } from "../registry/auth/credentials.ts";
 import { type ConnectOptions, connect } from "../registry/connect.ts";
 import { readTrust } from "../registry/http/trust.ts";
 import type { Call, Registry, Repository } from "../registry/registry.ts";
 import type { BlobId } from "../report/events.ts";
+import { parseSource } from "../source/transport.ts";
 import type { LayerCache } from "../store/layers.ts";
 import { callOf, type Job } from "./job.ts";
-import type { CompleteOptions, PushLogin } from "./options.ts";
+import type { CompleteOptions, PushLogin, SourceStream } from "./options.ts";
 
 /** The first retry waits up to a second. Each wait doubles. */
 const RETRY_DELAY_MS = 1000;
@@ -19,15 +21,42 @@ export type Brought = { readonly descriptor: Descriptor; readonly how: "present"
 /** The repository, and this push's uploads to it. */
 export type Target = {
   readonly at: Repository;
+  /** Repositories of the same registry that may have blobs. */
+  readonly mountFrom: readonly string[];
   /** Finished and running uploads, by digest. */
   readonly brought: Map<Digest, { readonly id: BlobId; readonly upload: Promise<Brought> }>;
 };
 
+/** A target, and the job's part for it. */
+export type ConnectedTarget = { readonly target: Target; readonly job: Job };
+
+/** Connects to all targets. Those in one repository share it. Throws what `connectTarget` and `Job.at` throw. */
+export async function connectTargets(job: Job): Promise<ConnectedTarget[]> {
+  const repositories = new Map<string, ConnectedTarget>();
+  const all: ConnectedTarget[] = [];
+  for (const reference of job.options.targets) {
+    const name = `${reference.host}/${reference.repository}`;
+    const known = repositories.get(name);
+    const own = await job.at(reference, known?.job.login);
+    const connected = { target: known?.target ?? (await connectTarget(own)), job: own };
+    repositories.set(name, connected);
+    all.push(connected);
+  }
+  return all;
+}
+
 /** Connects to the target's registry. Throws what `connectRegistry` throws. */
 export async function connectTarget(job: Job): Promise<Target> {
   const { options, login, cache } = job;
+  const { target, source, cacheFrom } = options;
   const registry = await connectRegistry({ ...options, login }, cache, callOf(job));
-  return { at: { registry, name: options.target.repository }, brought: new Map() };
+  const from = registryReference(source);
+  const mountFrom = [...cacheFrom, ...(from?.host === target.host ? [from] : [])];
+  return {
+    at: { registry, name: target.repository },
+    mountFrom: mountFrom.map(({ repository }) => repository),
+    brought: new Map(),
+  };
 }
 
 export type RegistryOptions = Pick<
@@ -44,7 +73,14 @@ export type RegistryOptions = Pick<
   | "proxy"
   | "report"
 > &
-  Pick<ConnectOptions, "target"> & { readonly login: PushLogin | undefined };
+  Pick<ConnectOptions, "target" | "access"> & { readonly login: PushLogin | undefined };
+
+/** Returns the image at a registry that a source names. Undefined for sources of other kinds. Throws `REFERENCE_INVALID`. */
+export function registryReference(source: string | SourceStream): Reference | undefined {
+  if (typeof source !== "string") return undefined;
+  const place = parseSource(source);
+  return place.kind === "registry" ? parseReference(place.reference) : undefined;
+}
 
 /** Connects to a registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
 export async function connectRegistry(
@@ -58,6 +94,7 @@ export async function connectRegistry(
     {
       ...options,
       credentials: login?.credentials,
+      renewCredentials: login?.renew,
       trust: await readTrust({ caFiles, skipVerify, clientCertificate }),
       retries: { count: retries, baseDelayMs: RETRY_DELAY_MS },
       notes: {
@@ -72,6 +109,7 @@ export async function connectRegistry(
       onAddressed: (origin) =>
         report({
           type: "registry",
+          isSource: options.access === "pull",
           origin,
           username: login && usernameOf(login.credentials),
           credentialsFrom: login?.from,

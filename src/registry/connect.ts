@@ -3,8 +3,8 @@ import { isLoopback } from "../oci/address.ts";
 import { apiHost, type Reference } from "../oci/reference.ts";
 import { recallLimits } from "../store/upload-notes.ts";
 import { authenticate } from "./auth/authenticate.ts";
-import type { Credentials } from "./auth/credentials.ts";
-import { pushScope } from "./auth/scope.ts";
+import type { Credentials, RenewCredentials } from "./auth/credentials.ts";
+import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { isTransient } from "./http/transient.ts";
 import type { Call, Registry } from "./registry.ts";
@@ -21,6 +21,10 @@ export type ConnectOptions = Pick<
   /** The scope of its repository, if it names one, is asked for in the greeting, so that one token serves the push. */
   readonly target: Pick<Reference, "scheme" | "host"> & { readonly repository?: string };
   readonly credentials: Credentials | undefined;
+  /** Gets new ones when they end. @default they are all there are */
+  readonly renewCredentials?: RenewCredentials | undefined;
+  /** What is to be done there. @default "push" */
+  readonly access?: "pull" | "push" | undefined;
   /** Uses plain HTTP unless the target says otherwise. */
   readonly insecure: boolean;
   /** Blobs on their way at a time. */
@@ -61,9 +65,11 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
     },
     link: linkRate(noted.bytesPerSecond),
   };
-  const registry: Registry = { ...address, auth: authenticate(address, credentials) };
+  const auth = authenticate(address, credentials, options.renewCredentials);
+  const registry: Registry = { ...address, auth };
   const { repository: name = "" } = target;
-  const scopes = name === "" ? [] : [pushScope(name)];
+  const scopeOf = options.access === "pull" ? pullScope : pushScope;
+  const scopes = name === "" ? [] : [scopeOf(name)];
   const request = { method: "GET", url: new URL(`${origin}/v2/`), scopes } as const;
   let breaks = 0;
   const isRetryable = (error: unknown) =>

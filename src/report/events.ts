@@ -60,6 +60,8 @@ export type Notice =
   | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly error: unknown }
   /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */
   | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
+  /** Signatures and the like are not pushed: what they are about has got another digest. */
+  | { readonly code: "REFERRERS_LEFT_OUT"; readonly count: number }
   /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }
@@ -77,6 +79,8 @@ export type Notice =
 export type PushEvent =
   | {
       readonly type: "registry";
+      /** The image is read from there. */
+      readonly isSource: boolean;
       readonly origin: string;
       readonly username: string | undefined;
       /** The place where the credentials were found, unless the caller gave them: `~/.docker/config.json`. */

@@ -37,6 +37,8 @@ export function describeNotice(event: NoticeEvent): string {
       return `Note: the registry does not take the manifest ${event.digest} (${messageOf(event.error)}): pushing a new one, whose digest differs.`;
     case "CACHE_FROM_MISSING":
       return `Note: no layer of ${cutName(event.image)} (--cache-from) can be reused: ${event.reason}`;
+    case "REFERRERS_LEFT_OUT":
+      return `Note: left out ${countOf(event.count, "attached manifest")}, such as signatures: the digest of the image differs from the one that they are about.`;
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
     case "ENGINE_PUSHES":

@@ -104,10 +104,10 @@ function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): st
 }
 
 function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): string[] {
-  const { origin, username, credentialsFrom, isExposed, isUnverified } = event;
+  const { origin, username, credentialsFrom, isExposed, isUnverified, isSource } = event;
   const from = credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`;
   return [
-    `Registry: ${origin}, ${username === undefined ? "without a user" : `as ${username}${from}`}`,
+    `${isSource ? "Source's registry" : "Registry"}: ${origin}, ${username === undefined ? "without a user" : `as ${username}${from}`}`,
     ...(isExposed ? ["Warning: credentials go over plain HTTP, where others can read them."] : []),
     ...(isUnverified
       ? [
@@ -120,7 +120,8 @@ function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): stri
 /** Describes the source in one line, so that a stale or wrong image is noticed. */
 function describeSource(event: Extract<PushEvent, { type: "source" }>, options: PlainOptions): string[] {
   const facts = [
-    event.names.length > 0 ? listNames(event.names) : "an image without a name",
+    event.names.length > 0 && listNames(event.names),
+    event.names.length === 0 && event.origin.kind !== "registry" && "an image without a name",
     event.platform && cutName(event.platform),
     countOf(event.layerCount, "layer"),
     event.layerBytes === undefined ? undefined : formatBytes(event.layerBytes),

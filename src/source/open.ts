@@ -5,13 +5,11 @@ import type { Content } from "../oci/content.ts";
 import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import { type Attached, attachedTo } from "./attached.ts";
-import {
-  type Engine,
-  type EngineImage,
-  type Environment,
-  inspectEngineImage,
-  saveEngineImage,
-} from "./engine/docker.ts";
+import type { Engine, Environment } from "./engine/command.ts";
+import type { Runtime } from "./engine/failures.ts";
+import { findEngineImage } from "./engine/find-image.ts";
+import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
+import { saveEngineImage } from "./engine/save.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { lacks, type Missing } from "./files/content.ts";
 import { openFolderFiles } from "./files/folder.ts";
@@ -21,6 +19,9 @@ import { listImages } from "./list-images.ts";
 import { type ImageChoice, selectImage } from "./select-image.ts";
 import { type PlatformChoice, selectPlatform } from "./select-platform.ts";
 import { readSavedStream, type SavedPart } from "./stream/saved-stream.ts";
+import { parseSource } from "./transport.ts";
+
+const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
 
 /** Files are opened when they are read. */
 const NOTHING_TO_CLOSE: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} };
@@ -78,8 +79,10 @@ export type SourceChoice = ImageChoice & PlatformChoice;
 export type SourceOptions = SourceChoice & {
   /** A path, an image's name in the engine, or a stream. */
   readonly source: string | SourceStream;
-  /** Environment variables of the docker command. */
+  /** Environment variables of the engines' commands. */
   readonly engineEnvironment: Environment;
+  /** The only engine to ask. Default: the first that has the image. */
+  readonly runtime?: Runtime | undefined;
   readonly signal: AbortSignal;
 };
 
@@ -90,16 +93,23 @@ export type SourceStream = { readonly name: string; readonly stream: AsyncIterab
 export async function openSource(options: SourceOptions): Promise<OpenedSource> {
   const { source } = options;
   if (typeof source !== "string") return openStream(source);
-  const found = await describePath(source);
-  if (found !== undefined) return openPath(found, options);
-  if (/^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/.test(source)) {
-    throw new PushError(
-      "SOURCE_NOT_FOUND",
-      `Cannot read the image: there is no file or folder "${source}".`,
-      { hint: `Write one with "docker save my/app:v1 --output ${source}", or name an image of the engine.` },
-    );
+  const place = parseSource(source);
+  switch (place.kind) {
+    case "engine":
+      return openEngineImage(place.name, { ...options, runtime: place.runtime });
+    case "path":
+      return openPath(await describePath(place.path), place.path, {
+        ...options,
+        image: options.image ?? place.image,
+      });
+    case "any": {
+      const found = await describePath(source);
+      const isPath = found !== undefined || LOOKS_LIKE_PATH.test(source);
+      return isPath ? openPath(found, source, options) : openEngineImage(source, options);
+    }
+    default:
+      throw new PushError("USAGE", `The source "${source}" is not opened here.`);
   }
-  return openEngineImage(source, options);
 }
 
 async function describePath(path: string): Promise<ImageOrigin | undefined> {
@@ -115,8 +125,17 @@ async function describePath(path: string): Promise<ImageOrigin | undefined> {
   throw new PushError("FILE_FAILED", `Cannot read "${path}": it is neither a file nor a folder nor a pipe.`);
 }
 
-async function openPath(origin: ImageOrigin, options: SourceOptions): Promise<OpenedSource> {
-  const { kind, name: path } = origin;
+async function openPath(
+  origin: ImageOrigin | undefined,
+  path: string,
+  options: SourceOptions,
+): Promise<OpenedSource> {
+  if (origin === undefined) {
+    throw new PushError("SOURCE_NOT_FOUND", `Cannot read the image: there is no file or folder "${path}".`, {
+      hint: `Write one with "docker save my/app:v1 --output ${path}", or name an image of the engine.`,
+    });
+  }
+  const { kind } = origin;
   const title = `${kind} "${path}"`;
   if (kind === "folder") return openFiles(await openFolderFiles(path, title), origin, options);
   if (kind === "archive") {
@@ -199,20 +218,22 @@ export async function openContent(
 
 async function openEngineImage(
   name: string,
-  { signal, engineEnvironment }: SourceOptions,
+  options: SourceOptions,
 ): Promise<StreamSource & AsyncDisposable> {
-  const engine = { environment: engineEnvironment, signal };
-  const image = await inspectEngineImage(name, engine);
+  const { signal, engineEnvironment, runtime, platforms } = options;
+  const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
+  assertPlatforms(image, name, engine, platforms);
+  const save = () => saveEngineImage(image, name, engine, options);
   return {
     access: "once",
     origin: { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined },
     image,
     engine,
-    save: () => saveEngineImage(image, name, engine),
+    save,
     read: (onProgress) =>
       readSavedStream(
-        countBytes(saveEngineImage(image, name, engine), onProgress),
-        `archive that docker saved of "${name}"`,
+        countBytes(save(), onProgress),
+        `archive that ${engine.runtime} saved of "${name}"`,
         image,
       ),
     // A save ends with its reader, or with the signal.

@@ -3,7 +3,11 @@ import type { Content } from "../oci/content.ts";
 import type { Digest } from "../oci/digest.ts";
 import { bestNamed } from "../oci/image-name.ts";
 import { ofPlatform } from "../oci/platform.ts";
+import { choiceFlags } from "./choice-flags.ts";
 import type { Missing } from "./files/content.ts";
+
+/** Enough to see how the others are chosen. */
+const MAX_SHOWN_FLAGS = 5;
 
 /** What a source lists to be pushed: an image, an index, or another artifact. `read` opens it. */
 export type Candidate = {
@@ -46,14 +50,18 @@ export async function selectImage(
   const left = platforms.length === 0 ? named : ofPlatforms(named, platforms);
   const [match] = left;
   if (match !== undefined && left.length === 1) return match;
-  const choices = (left.length === 0 ? named : left).map(describe);
-  const chosen = await choose?.(choices);
-  const picked = chosen === undefined ? undefined : (left.length === 0 ? named : left)[chosen];
+  const choices = left.length === 0 ? named : left;
+  const chosen = await choose?.(choices.map(describe));
+  const picked = chosen === undefined ? undefined : choices[chosen];
   if (picked !== undefined) return picked;
+  const flags = choices.slice(0, MAX_SHOWN_FLAGS).flatMap((each) => choiceFlags(each, choices) ?? []);
   throw new PushError(
     "SOURCE_AMBIGUOUS",
     `The ${title} holds ${candidates.length} images, and ${named.length} of them may be meant:`,
-    { details: choices, hint: `Choose one: --image ${quoted(left[0] ?? first)}` },
+    {
+      details: choices.map(describe),
+      ...(flags.length > 0 && { hint: `Choose one: ${flags.join(", or ")}` }),
+    },
   );
 }
 
@@ -74,8 +82,4 @@ function ofPlatforms(candidates: readonly Candidate[], platforms: readonly strin
 
 function describe({ names, digests, platform }: Candidate): string {
   return [names.join(", "), digests[0], platform].filter(Boolean).join("  ");
-}
-
-function quoted({ names, digests }: Candidate): string {
-  return `'${names[0] ?? digests[0] ?? ""}'`;
 }

@@ -50,9 +50,14 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
     `The ${title} holds ${present.length} platforms, but not all of its index:`,
     {
       details: present.map(({ entry }) => entry.platform ?? entry.digest),
-      hint: `Choose with --platform ${present.map(({ entry }) => entry.platform).join(" --platform ")}.`,
+      hint: `Choose one: ${platformFlags(present).join(", or ")}`,
     },
   );
+}
+
+function platformFlags(children: readonly IndexChild[]): string[] {
+  const platforms = children.flatMap(({ entry }) => entry.platform ?? []);
+  return [...new Set(platforms)].map((platform) => `--platform ${platform}`);
 }
 
 function ownOf(children: readonly IndexChild[]): IndexChild | undefined {

@@ -128,7 +128,10 @@ export async function storePackedLayer(
 }
 
 /** Removes a damaged blob. Throws `FILE_FAILED`. */
-export async function dropCachedLayer(cache: LayerCache, blob: RegistryBlob): Promise<void> {
+export async function dropCachedLayer(
+  cache: LayerCache,
+  blob: Pick<RegistryBlob, "descriptor">,
+): Promise<void> {
   await rm(cachePath(cache, blob.descriptor.digest), { force: true }).catch((cause: unknown) => {
     throw fileError(cause, `remove a damaged layer from "${cache.directory}"`, OTHER_CACHE);
   });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 /** What becomes of a save: the engine's own, half of one whose docker is killed, or one that never goes on. */
 export type SaveMode = "whole" | "killed" | "stalled" | "truncated";
 
-/** A `docker` command before the real one, which writes down what it is asked. */
+/** An engine's command before the real one, which writes down what it is asked. */
 export type DockerWrapper = {
   /** What makes chunkpush find it, in place of the machine's own. */
   env(mode?: SaveMode): Record<string, string>;
@@ -16,12 +16,14 @@ export type DockerWrapper = {
 
 /**
  * @param halfBytes how much of a save comes, where it does not come whole
- * @param command what the real `docker` command begins with. Default: this machine's
+ * @param command what the real command begins with. Default: this machine's
+ * @param name the command's name
  */
 export async function installDockerWrapper(
   folder: string,
   halfBytes: number,
   command: readonly string[] = ["docker"],
+  name: "docker" | "podman" = "docker",
 ): Promise<DockerWrapper> {
   const [program = "", ...args] = command;
   // By its path, because by its name the wrapper would find itself.
@@ -31,7 +33,7 @@ export async function installDockerWrapper(
   await mkdir(bin, { recursive: true });
   await Bun.write(log, "");
   await Bun.write(
-    join(bin, "docker"),
+    join(bin, name),
     `#!/bin/sh
 echo "$*" >> '${log}'
 if [ "$1 $2" = "image save" ]; then
@@ -46,7 +48,7 @@ fi
 exec ${real} "$@"
 `,
   );
-  await chmod(join(bin, "docker"), 0o755);
+  await chmod(join(bin, name), 0o755);
   let seen = 0;
   return {
     env: (mode = "whole") => ({ PATH: `${bin}:${process.env["PATH"]}`, SAVE_MODE: mode }),

@@ -1,5 +1,6 @@
 /** What a push says where the engine has not what is asked for, and how it finds the engine that is meant. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { chunkpush } from "./chunkpush.ts";
@@ -22,14 +23,17 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     cwd = resources.use(await temporaryFolder());
     registry = resources.use(await startStrictRegistry({ directory: join(cwd.path, "registry") }));
     engine = resources.use(await startDockerEngine());
+    await mkdir(join(cwd.path, "bin"));
+    await symlink(Bun.which("docker") ?? "", join(cwd.path, "bin/docker"));
     await Bun.write(join(cwd.path, "context/file"), "content\n");
     await Bun.write(join(cwd.path, "context/Dockerfile"), "FROM scratch\nCOPY file /\n");
     const tags = NAMES.flatMap((name) => ["--tag", name]);
     await engine.docker("build", "--quiet", ...tags, join(cwd.path, "context"));
   });
 
+  /** Pushes where docker is the only engine's command. */
   const push = (args: readonly string[], env: Readonly<Record<string, string>> = engine.env) =>
-    chunkpush(args, { cwd: cwd.path, env });
+    chunkpush(args, { cwd: cwd.path, env: { PATH: join(cwd.path, "bin"), ...env } });
   const puts = () => registry.requests.filter(({ method }) => method === "PUT");
 
   test("lists the nearest names where there is no such image", async () => {
@@ -67,10 +71,10 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     expect(puts()).toEqual([]);
   });
 
-  test("says that there is no docker command", async () => {
+  test("says that there is no command of an engine", async () => {
     const { code, stderr } = await push(["team/shop:v1", `${registry.host}/a:v1`], { PATH: cwd.path });
     expect(code).toBe(1);
-    expect(stderr).toContain("there is no docker command on this machine");
+    expect(stderr).toContain("there is no docker, podman or nerdctl command on this machine");
     expect(stderr).toContain("docker save my/app:v1 --output output.tar");
     expect(puts()).toEqual([]);
   });
@@ -95,5 +99,31 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
       DOCKER_HOST: engine.host,
     });
     expect(byHost.code, byHost.stderr).toBe(0);
+  });
+
+  test.each([
+    ["ghcr.io/team/tool:v1", "ghcr.io/team/tool:v1"],
+    ["ghcr.io/team/tool", "ghcr.io/team/tool:latest"],
+    ["registry.cloudflare.com/0123abcd/tool:v1", "registry.cloudflare.com/0123abcd/tool:v1"],
+    ["docker.io/library/tool:v2", "tool:v2"],
+    ["docker.io/tool:v3", "tool:v3"],
+    ["index.docker.io/team/tool:v4", "team/tool:v4"],
+    ["tool:v5", "docker.io/library/tool:v5"],
+  ])("takes %s as docker does, which has it as %s", async (name, tagged) => {
+    await engine.docker("tag", "shop:v1", tagged);
+    const { code, stderr } = await push([name, `${registry.host}/names:v1`]);
+    await engine.docker("rmi", tagged);
+    expect(code, stderr).toBe(0);
+  });
+
+  test("finds the image of the target's name, and no other registry's", async () => {
+    const target = `${registry.host}/team/tool:v1`;
+    await engine.docker("tag", "shop:v1", "ghcr.io/team/tool:v1");
+    const wrong = await push([target]);
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toContain(`bun run index.ts ghcr.io/team/tool:v1 ${target}`);
+    await engine.docker("tag", "ghcr.io/team/tool:v1", target);
+    const right = await push([target]);
+    expect(right.code, right.stderr).toBe(0);
   });
 });

@@ -28,7 +28,7 @@ for (const role of ENGINES) {
   describe.skipIf(!hasSkopeo)(role.title, () => testEngine(role));
 }
 
-function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
+function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: EngineRole): void {
   const resources = new AsyncDisposableStack();
   afterAll(() => resources.disposeAsync());
   let engine: Engine;
@@ -40,7 +40,7 @@ function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
     console.log(`${title}: ${engine.version}`);
     const folder = resources.use(await temporaryFolder(engine.folder));
     registry = resources.use(await startStrictRegistry({ directory: join(folder.path, "registry") }));
-    docker = await installDockerWrapper(folder.path, 0, engine.command);
+    docker = await installDockerWrapper(folder.path, 0, engine.command, runtime);
     await buildImage(engine, NAME, ["small", "large", "lines"]);
   });
 
@@ -191,9 +191,9 @@ function testEngine({ title, start, identity, manyLayers }: EngineRole): void {
     for (const missing of ["team/ap:v1", "f".repeat(12), `team/app@sha256:${"f".repeat(64)}`]) {
       const { code, stdout, stderr } = await push(cwd, missing, "missing:v1");
       expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toContain('has no image "');
+      expect(stderr).toMatch(/has (?:no|an) image "/);
       expect(stderr).not.toContain("Emulate Docker CLI");
-      const names = /The nearest it has: (.*)\./.exec(stderr)?.[1]?.split(", ") ?? [];
+      const names = /The nearest (?:it has|they have): (.*)\./.exec(stderr)?.[1]?.split(", ") ?? [];
       expect(names.length).toBeGreaterThan(0);
       expect(new Set(names).size).toBe(names.length);
     }

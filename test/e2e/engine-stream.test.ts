@@ -132,7 +132,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
         "put-manifest",
       ]);
       expectPushed(await push(`${second}:v1`), 0);
-      expect(await docker.calls()).toEqual([`image inspect ${NAME}`, `image inspect ${NAME}`]);
+      expect(await docker.calls()).toEqual([`image inspect -- ${NAME}`, `image inspect -- ${NAME}`]);
       await expectImage(`${second}:v1`, NAME);
     });
 
@@ -142,7 +142,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       await rm(join(cwd.path, ".cache"), { recursive: true });
       await docker.calls();
       expectPushed(await push(`${repository}:v1`, { args: ["--cache-from", "v1"] }), 0);
-      expect(await docker.calls()).toEqual([`image inspect ${NAME}`]);
+      expect(await docker.calls()).toEqual([`image inspect -- ${NAME}`]);
       await expectImage(`${repository}:v1`, NAME);
     });
 

@@ -12,7 +12,7 @@ import { openPodmanStore } from "./podman-store.ts";
 export type Engine = AsyncDisposable & {
   /** As the engine itself says: `28.5.2+dfsg4`. */
   readonly version: string;
-  /** What a `docker` command begins with, and its environment. */
+  /** What a command of the engine begins with, and its environment. */
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   /** Where folders have the same path for the engine and for this process. */
@@ -32,6 +32,8 @@ export type EngineRole = {
   readonly identity: "config" | "manifest";
   /** How large the image with many layers is. Some engines take a while for each layer. */
   readonly manyLayers: number;
+  /** The name of its command. Default: docker. */
+  readonly runtime?: "docker" | "podman";
   start(): Promise<Engine>;
 };
 
@@ -56,10 +58,11 @@ function dockerOfThisMachine(): EngineRole {
 
 function podmanOfThisMachine(): EngineRole {
   return {
-    title: "Podman of this machine, as docker",
+    title: "Podman of this machine",
     identity: "config",
     manyLayers: 20,
-    start: () => startPodman(THIS_MACHINE),
+    runtime: "podman",
+    start: () => startPodman(THIS_MACHINE, "podman"),
   };
 }
 
@@ -81,7 +84,7 @@ function enginesOfToday(place: Place): EngineRole[] {
       title: "Podman of today, as docker",
       identity: "config",
       manyLayers: 20,
-      start: () => startPodman(place),
+      start: () => startPodman(place, "docker"),
     },
     {
       title: "Podman of today, through its socket",
@@ -117,23 +120,23 @@ async function startDocker(driver: "vfs" | "overlay2" | "overlayfs", place: Plac
 /** The line that the package podman-docker writes before every answer. */
 const PODMAN_DOCKER_SAYS = "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.";
 
-/** Podman under the name of docker, as the package podman-docker installs it. */
-async function startPodman(place: Place): Promise<Engine> {
+/** Podman under its own name, or under that of docker, as the package podman-docker installs it. */
+async function startPodman(place: Place, name: "docker" | "podman"): Promise<Engine> {
   await using resources = new AsyncDisposableStack();
   const store = resources.use(await openPodmanStore("overlay", place));
   const { path } = resources.use(await temporaryFolder(place.folder));
-  const docker = join(path, "docker");
+  const script = join(path, name);
   const settings = Object.entries(store.env).map(([name, value]) => `${name}='${value}'`);
   const words = store.command.map((word) => `'${word}'`);
   await Bun.write(
-    docker,
-    `#!/bin/sh\necho "${PODMAN_DOCKER_SAYS}" >&2\nexport ${settings.join(" ")}\nexec ${words.join(" ")} "$@"\n`,
+    script,
+    `#!/bin/sh\n${name === "docker" ? `echo "${PODMAN_DOCKER_SAYS}" >&2\n` : ""}export ${settings.join(" ")}\nexec ${words.join(" ")} "$@"\n`,
   );
-  await chmod(docker, 0o755);
+  await chmod(script, 0o755);
   const owned = resources.move();
   return {
     version: await store.podman("version", "--format", "{{.Client.Version}}"),
-    command: [docker],
+    command: [script],
     env: {},
     folder: place.folder,
     docker: store.podman,

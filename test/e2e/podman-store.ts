@@ -17,10 +17,12 @@ export async function openPodmanStore(
 ): Promise<PodmanStore> {
   const folder = await temporaryFolder(place.folder);
   const at = (name: string) => join(folder.path, name);
+  // By its path, for a wrapper of that name would find itself.
+  const podman = place === THIS_MACHINE ? (Bun.which("podman") ?? "podman") : "podman";
   const command = [
     // Podman leaves the folder of this driver mounted. A mount namespace ends with the command.
     ...(storageDriver === "overlay" && place === THIS_MACHINE ? ["unshare", "--mount"] : place.enter),
-    ...["podman", "--root", at("root"), "--runroot", at("run"), "--tmpdir", at("tmp")],
+    ...[podman, "--root", at("root"), "--runroot", at("run"), "--tmpdir", at("tmp")],
     `--storage-driver=${storageDriver}`,
   ];
   const env = { HOME: folder.path, TMPDIR: folder.path };

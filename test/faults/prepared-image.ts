@@ -3,7 +3,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
 import { push } from "../../index.ts";
-import { readCredentials } from "../../src/cli/credentials.ts";
+import { credentialsReader } from "../../src/cli/credentials.ts";
 import { parseInvocation } from "../../src/cli/invocation.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { hexOf, parseDigest } from "../../src/oci/digest.ts";
@@ -86,11 +86,13 @@ async function pushWith(
   const args = [...flags, "--cache-dir", cacheDirectory, archive, `http://${target}`];
   const invocation = parseInvocation(args, env, "0");
   if (invocation.kind !== "push") throw new Error("This should be a push.");
-  const { source = archive, ...command } = invocation.push;
+  const { source = archive, targets, ...command } = invocation.push;
+  const [destination] = targets;
   const { signal } = new AbortController();
   await push({
     ...command,
     source,
-    login: () => readCredentials(invocation.push, { environment: env, signal, onWaiting: () => {} }),
+    target: destination,
+    login: credentialsReader(command, destination.host, { environment: env, signal, onWaiting: () => {} }),
   });
 }

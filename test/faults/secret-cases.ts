@@ -137,12 +137,12 @@ function quoted(text: string): string {
 }
 
 /** A password gets in in every way, and out in none. */
-const WAYS: readonly SecretCase[] = (["standard input", "variable", "login file", "helper"] as const).map(
-  (way, i) => {
-    const wants = i % 2 === 0 ? "basic" : "tokens";
-    return { name: `${wants}: by ${way}, all goes well`, wants, way, says: /Pushed/ };
-  },
-);
+const WAYS: readonly SecretCase[] = (
+  ["standard input", "variable", "login file", "helper", "command"] as const
+).map((way, i) => {
+  const wants = i % 2 === 0 ? "basic" : "tokens";
+  return { name: `${wants}: by ${way}, all goes well`, wants, way, says: /Pushed/ };
+});
 
 const REDIRECTS: readonly SecretCase[] = (["basic", "tokens"] as const).flatMap((wants) => [
   once(wants, "first-patch", () => redirect(), { title: "a chunk is sent to another port" }),
@@ -243,6 +243,23 @@ const LOCAL: readonly SecretCase[] = [
     way: "helper",
     files: () => ({ "bin/docker-credential-of-tests": '#!/bin/sh\necho oops\ncat "$HOME/secret.json"\n' }),
     says: /answered what are no credentials/,
+  },
+  {
+    name: "a credential command that answers, and fails",
+    wants: "basic",
+    way: "command",
+    flags: ["--debug"],
+    files: () => ({
+      "bin/print-credentials": '#!/bin/sh\ncat "$HOME/secret.json" >&2\ncat "$HOME/secret.json"\nexit 1\n',
+    }),
+    says: /it ended with 1\..*It said/s,
+  },
+  {
+    name: "a credential command that answers nonsense",
+    wants: "basic",
+    way: "command",
+    files: () => ({ "bin/print-credentials": '#!/bin/sh\necho oops\ncat "$HOME/secret.json"\n' }),
+    says: /more than a line/,
   },
   {
     name: "a login file that is cut short",

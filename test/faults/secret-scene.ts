@@ -18,7 +18,7 @@ import { basic, startTestRegistry } from "../support/test-registry.ts";
 import { randomSecret } from "./random-secret.ts";
 
 /** How a password gets to chunkpush. At a terminal, what would be piped in is typed. */
-export type Way = "standard input" | "variable" | "login file" | "helper";
+export type Way = "standard input" | "variable" | "login file" | "helper" | "command";
 
 export type SecretCase = {
   readonly name: string;
@@ -124,6 +124,7 @@ export async function runSecretCase(
     [
       "--retries",
       "1",
+      ...(way === "command" ? ["--credential-command", "print-credentials"] : []),
       ...(options.flags ?? []),
       `${options.isUntrusted ? registry.url : proxy.url}/team/app:v1`,
     ],
@@ -191,12 +192,17 @@ function homeOf(
         ? { Username: "<token>", Secret: identityToken }
         : { Username: USERNAME, Secret: password },
     ),
-    // Both write down how they are called; the helper is one that says too much.
-    "bin/docker-credential-of-tests": `#!/bin/sh
-{ echo "$@"; env; } >"$RECORD/helper"
+    // All write down how they are called; the helpers are some that say too much.
+    ...Object.fromEntries(
+      ["docker-credential-of-tests", "print-credentials"].map((name) => [
+        `bin/${name}`,
+        `#!/bin/sh
+{ echo "$@"; env; } >"$RECORD/${name}"
 cat "$HOME/secret.json" >&2
 cat "$HOME/secret.json"
 `,
+      ]),
+    ),
     "bin/docker": `#!/bin/sh
 { echo "$@"; env; } >"$RECORD/docker-$2"
 if [ "$2" = save ]; then cat "$HOME/image.tar"; else echo '${JSON.stringify([INSPECTED])}'; fi

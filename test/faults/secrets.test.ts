@@ -15,7 +15,7 @@ setDefaultTimeout(120_000);
 const atATime = pLimit(6);
 
 const CASES = requireParts("openssl") ? SECRET_CASES : SECRET_CASES.filter(({ isUntrusted }) => !isUntrusted);
-const WAYS: readonly Way[] = ["standard input", "variable", "login file", "helper"];
+const WAYS: readonly Way[] = ["standard input", "variable", "login file", "helper", "command"];
 
 test(`in ${CASES.length} pushes, no secret gets out`, async () => {
   const wrong = CASES.map((secretCase, i) =>

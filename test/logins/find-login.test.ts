@@ -167,6 +167,7 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
     expect(login).toEqual({
       credentials: found(HOST),
       from: "docker-credential-all, named by ~/.docker/config.json",
+      renew: expect.any(Function),
     });
   });
 

@@ -1,6 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { PushError } from "../../src/errors.ts";
-import { apiHost, formatReference, parseReference } from "../../src/oci/reference.ts";
+import { digestOf } from "../../src/oci/digest.ts";
+import {
+  apiHost,
+  formatPinned,
+  formatReference,
+  parseReference,
+  tagOrDigest,
+} from "../../src/oci/reference.ts";
+
+const DIGEST = digestOf("an image");
 
 describe("parseReference takes", () => {
   const valid: [
@@ -45,6 +54,18 @@ describe("parseReference takes", () => {
   ];
   test.each(valid)("%s", (text, host, repository, tag, scheme) => {
     expect(parseReference(text)).toEqual({ scheme, host, repository, tag });
+  });
+
+  test("a digest in place of the tag, or behind it", () => {
+    const place = { scheme: undefined, host: "r.example.com:5000", repository: "my/app" };
+    for (const tag of [undefined, "v1"]) {
+      const text = `r.example.com:5000/my/app${tag === undefined ? "" : `:${tag}`}@${DIGEST}`;
+      const reference = parseReference(text);
+      expect(reference).toStrictEqual({ ...place, tag, digest: DIGEST } as typeof reference);
+      expect(formatPinned(reference)).toBe(text);
+      expect(formatReference(reference)).toBe(text.replace(`@${DIGEST}`, ""));
+      expect(tagOrDigest(reference)).toBe(tag ?? DIGEST);
+    }
   });
 
   test("what formatReference wrote, which has no scheme and always a tag", () => {
@@ -144,8 +165,12 @@ describe("parseReference refuses", () => {
     ["r.example.com/a:v1/b", /tag "v1\/b"/, /1 to 128/],
     [`r.example.com/app:${"t".repeat(129)}`, /tag/, /1 to 128/],
 
-    [`r.example.com/app@sha256:${"0".repeat(64)}`, /names a digest/, /such as :v1/],
-    [`r.example.com/app:v1@sha256:${"0".repeat(64)}`, /names a digest/, /such as :v1/],
+    ["r.example.com/app@sha256:", /digest "sha256:"/, /64 lower-case hex digits/],
+    [`r.example.com/app:v1@sha256:${"0".repeat(63)}`, /digest "sha256:0+"/, /64 lower-case hex digits/],
+    [`r.example.com/app@sha256:${"A".repeat(64)}`, /digest "sha256:A+"/, /64 lower-case hex digits/],
+    [`r.example.com/app@sha512:${"0".repeat(128)}`, /digest "sha512:0+"/, /64 lower-case hex digits/],
+    [`r.example.com/app:@${DIGEST}`, /tag ""/, /1 to 128/],
+    [`r.example.com/@${DIGEST}`, /names no repository/, /my\/app/],
   ];
   test.each(invalid)("%j", (text, message, hint) => {
     const error = refusalOf(text);

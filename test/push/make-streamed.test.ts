@@ -87,7 +87,7 @@ async function workshop(
     };
     return {
       access: "once",
-      engine: { environment: {}, signal: new AbortController().signal },
+      engine: { runtime: "docker", command: "docker", environment: {}, signal: new AbortController().signal },
       origin: { kind: "engine", name: "my/app:v1", date: undefined, sizeBytes: undefined },
       image: inspected,
       async *read(onProgress) {

@@ -151,7 +151,9 @@ describe("the events of a push", () => {
     const { pushed, events } = await place.push(registry);
     const ids = plannedIds(events);
     // Equal layers are one blob.
-    expect(ids).toEqual(["config", ...[SMALL, LARGE, OTHER].map(({ raw }) => digestOf(raw) as string)]);
+    expect(ids).toEqual(
+      [IMAGE.config, ...[SMALL, LARGE, OTHER].map(({ raw }) => raw)].map(digestOf).map(String),
+    );
     expect(new Set(blobEvents(events).map(({ id }) => id))).toEqual(new Set(ids));
     for (const id of ids) {
       const states = blobEvents(events, id);

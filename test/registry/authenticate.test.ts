@@ -4,7 +4,11 @@ import {
   type TokenServer,
   type TokenServerOptions,
 } from "../../dev/token-server/token-server.ts";
+import { PushError } from "../../src/errors.ts";
+import type { Credentials } from "../../src/registry/auth/credentials.ts";
+import { unlessAborted } from "../../src/registry/http/unless-aborted.ts";
 import type { Call } from "../../src/registry/registry.ts";
+import { startHttpServer } from "../support/http-server.ts";
 import { clientOf, type TestClientOptions } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 
@@ -27,7 +31,7 @@ function ownAuth(options: TestClientOptions = {}, url = "http://registry.example
     ...auth,
     authorization: (call: Call = client) => auth.authorization([OWN_SCOPE], call),
     renew: (headers: Headers, refused: string | undefined, call: Call = client) =>
-      auth.renew(headers, refused, [OWN_SCOPE], call),
+      auth.renew({ status: 401, headers, text: "" }, refused, [OWN_SCOPE], call),
   };
 }
 
@@ -194,7 +198,7 @@ describe("a token", () => {
     const { auth } = client.registry;
     const own = [OWN_SCOPE];
     const mount = [OWN_SCOPE, "repository:team/base:pull"];
-    await auth.renew(setup.challenge(), undefined, own, client);
+    await auth.renew({ status: 401, headers: setup.challenge(), text: "" }, undefined, own, client);
     const token = await auth.authorization(mount, client);
     expect(await auth.authorization(mount, client)).toBe(token);
     expect(await auth.authorization(own, client)).not.toBe(token);
@@ -235,5 +239,173 @@ describe("a token", () => {
     expect(setup.auth.secrets()).toContain(setup.server.tokens[0] ?? "?");
     const auth = ownAuth({ credentials: { identityToken: "id" } }, "");
     expect(auth.secrets()).toEqual(["id"]);
+  });
+});
+
+describe("credentials that end", () => {
+  const NEXT = { username: "me", password: "next-Xq7" };
+  const BASIC = new Headers({ "www-authenticate": 'Basic realm="Registry"' });
+  const basicOf = ({ username, password }: typeof ME) => `Basic ${btoa(`${username}:${password}`)}`;
+
+  /** An authenticator that is given these credentials one after the other, and the number of times it asked. */
+  function renewing(next: readonly Credentials[], options: TestClientOptions = {}) {
+    let asked = 0;
+    const auth = ownAuth({ credentials: ME, renewCredentials: async () => next[asked++], ...options });
+    return { ...auth, asked: () => asked };
+  }
+
+  test("are asked for once, for all whose requests were refused", async () => {
+    const auth = renewing([NEXT]);
+    const old = await auth.authorization();
+    auth.accepted(old);
+    const renewed = await Promise.all([1, 2, 3].map(() => auth.renew(BASIC, old)));
+    expect(new Set(renewed)).toEqual(new Set([basicOf(NEXT)]));
+    // Another request was under way for longer.
+    expect(await auth.renew(BASIC, old)).toBe(basicOf(NEXT));
+    expect(await auth.authorization()).toBe(basicOf(NEXT));
+    expect(auth.asked()).toBe(1);
+    expect(auth.secrets()).toEqual(expect.arrayContaining([ME.password, NEXT.password]));
+  });
+
+  test("are asked for again each time that they end", async () => {
+    const third = { username: "me", password: "third-Xq7" };
+    const auth = renewing([NEXT, third]);
+    auth.accepted(await auth.authorization());
+    auth.accepted(await auth.renew(BASIC, await auth.authorization()));
+    expect(await auth.renew(BASIC, await auth.authorization())).toBe(basicOf(third));
+    expect(auth.asked()).toBe(2);
+  });
+
+  test("have not ended where they were never accepted: they are wrong", async () => {
+    const auth = renewing([NEXT]);
+    expect(await auth.renew(BASIC, await auth.authorization())).toBeUndefined();
+    expect(auth.asked()).toBe(0);
+  });
+
+  test("are asked for no second time where the new ones are refused at once", async () => {
+    const auth = renewing([NEXT, ME]);
+    const old = await auth.authorization();
+    auth.accepted(old);
+    const next = await auth.renew(BASIC, old);
+    // The answer to an earlier request comes late.
+    auth.accepted(old);
+    expect(await auth.renew(BASIC, next)).toBeUndefined();
+    expect(auth.asked()).toBe(1);
+  });
+
+  test.each([
+    ["the same", [ME, ME]],
+    ["none", []],
+  ])("are final where %s are given again", async (_, next) => {
+    const auth = renewing(next);
+    const old = await auth.authorization();
+    auth.accepted(old);
+    expect(await auth.renew(BASIC, old)).toBeUndefined();
+    expect(await auth.renew(BASIC, old)).toBeUndefined();
+    expect(auth.asked()).toBe(1);
+  });
+
+  test("are not looked for in the other alphabet, which stays that of the registry", async () => {
+    const first = { username: "me", password: "a?~>" };
+    const next = { username: "me", password: "b?~>" };
+    const safe = (credentials: typeof ME) => basicOf(credentials).replaceAll("+", "-").replaceAll("/", "_");
+    const auth = renewing([next], { credentials: first });
+    const learned = await auth.renew(BASIC, await auth.authorization());
+    expect(learned).toBe(safe(first));
+    auth.accepted(learned);
+    expect(await auth.renew(BASIC, learned)).toBe(safe(next));
+    expect(auth.asked()).toBe(1);
+  });
+
+  test.each([
+    ["says that they have expired, as ECR's", "Your authorization token has expired. Reauthenticate.", 1],
+    ["says that the user has no rights", "User: me is not authorized to perform: ecr:InitiateLayerUpload", 0],
+  ])("a 403 that %s", async (_, text, asked) => {
+    await using server = startHttpServer(() => new Response(null, { status: 401, headers: BASIC }));
+    let count = 0;
+    const renewCredentials = async () => {
+      count++;
+      return NEXT;
+    };
+    const client = clientOf(server, { credentials: ME, renewCredentials });
+    const { auth } = client.registry;
+    auth.accepted(basicOf(ME));
+    const refusal = { status: 403, headers: new Headers(), text };
+    const renewed = await auth.renew(refusal, basicOf(ME), [OWN_SCOPE], client);
+    expect([renewed, count]).toEqual([asked === 0 ? undefined : basicOf(NEXT), asked]);
+  });
+
+  test("at the token server are asked for once, for all sets of scopes", async () => {
+    const known = { ...ME };
+    await using server = startTokenServer({ credentials: known });
+    let count = 0;
+    const client = clientOf(
+      { url: "http://registry.example" },
+      {
+        credentials: ME,
+        renewCredentials: async () => {
+          count++;
+          return NEXT;
+        },
+      },
+    );
+    const { auth } = client.registry;
+    const headers = new Headers({
+      "www-authenticate": `Bearer realm="${server.realm}",service="${server.service}"`,
+    });
+    await auth.renew({ status: 401, headers, text: "" }, undefined, ["repository:a:pull"], client);
+    known.password = NEXT.password;
+    const names = ["b", "c", "d"];
+    const tokens = await Promise.all(
+      names.map((name) => auth.authorization([`repository:${name}:pull`], client)),
+    );
+    expect(new Set(tokens).size).toBe(3);
+    expect(count).toBe(1);
+    // These are refused before they were accepted.
+    known.password = "gone";
+    server.revokeAll();
+    await rejection(auth.renew({ status: 401, headers, text: "" }, tokens[0], ["repository:b:pull"], client));
+    expect(count).toBe(2);
+    const error = await rejection(auth.authorization(["repository:e:pull"], client));
+    expect([error.code, count]).toEqual(["UNAUTHORIZED", 2]);
+  });
+
+  test("that cannot be had again are a failure for all who wait, and asked for again by the next", async () => {
+    let count = 0;
+    const failure = new PushError("CREDENTIAL_HELPER_FAILED", "no");
+    const renewCredentials = async () => {
+      if (++count === 1) throw failure;
+      return NEXT;
+    };
+    const auth = ownAuth({ credentials: ME, renewCredentials });
+    const old = await auth.authorization();
+    auth.accepted(old);
+    const waiting = [1, 2].map(() => rejection(auth.renew(BASIC, old)));
+    expect(await Promise.all(waiting)).toEqual([failure, failure]);
+    expect(await auth.renew(BASIC, old)).toBe(basicOf(NEXT));
+    expect(count).toBe(2);
+  });
+
+  test("are asked for again where the request that asked was aborted, and another waits", async () => {
+    let count = 0;
+    const begun = Promise.withResolvers<void>();
+    const renewCredentials = async (signal: AbortSignal) => {
+      if (++count > 1) return NEXT;
+      begun.resolve();
+      return unlessAborted(new Promise<Credentials>(() => {}), signal);
+    };
+    const auth = ownAuth({ credentials: ME, renewCredentials });
+    const old = await auth.authorization();
+    auth.accepted(old);
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const first = auth
+      .renew(BASIC, old, { signal: abort.signal, onRetry: () => {} })
+      .catch((error: unknown) => error);
+    const second = auth.renew(BASIC, old);
+    await begun.promise;
+    abort.abort(reason);
+    expect(await first).toBe(reason);
+    expect(await second).toBe(basicOf(NEXT));
   });
 });

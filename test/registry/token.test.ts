@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { RegistryError } from "../../src/errors.ts";
-import type { Credentials } from "../../src/registry/auth/credentials.ts";
+import { type Credentials, secretsOf } from "../../src/registry/auth/credentials.ts";
 import { fetchToken } from "../../src/registry/auth/token.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { clientOf } from "../support/registry-client.ts";
@@ -16,7 +16,14 @@ function fetchFrom(
   url = "http://registry.example",
 ) {
   const client = clientOf({ url });
-  return fetchToken(client.registry, { realm, service, scopes: [] }, SCOPES, credentials, client);
+  return fetchToken(
+    client.registry,
+    { realm, service, scopes: [] },
+    SCOPES,
+    credentials,
+    secretsOf(credentials),
+    client,
+  );
 }
 
 describe("fetchToken", () => {

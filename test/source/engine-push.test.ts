@@ -13,7 +13,12 @@ async function isNear(line: string): Promise<boolean> {
   await Bun.write(command, `#!/bin/sh\n${line}\n`);
   await chmod(command, 0o755);
   const environment = { PATH: `${folder.path}:${process.env["PATH"]}` };
-  return await isEngineNear({ environment, signal: new AbortController().signal });
+  return await isEngineNear({
+    runtime: "docker",
+    command: "docker",
+    environment,
+    signal: new AbortController().signal,
+  });
 }
 
 test.each([

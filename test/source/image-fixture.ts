@@ -141,6 +141,14 @@ export async function writeFolder(folder: string, files: FixtureFiles): Promise<
 
 export const FORMS = ["archive", "folder"] as const;
 
+/** The files as those of an archive or folder are opened. */
+export function inMemory(files: FixtureFiles): ImageFiles {
+  const contents = new Map(
+    Object.entries(files).map(([name, content]) => [name, new Blob([new Uint8Array(Buffer.from(content))])]),
+  );
+  return { title: "image", open: async (name) => contents.get(name) };
+}
+
 /** What was read, which is one image. */
 export function onlyImage(content: Content | Missing | undefined): Image {
   if (content?.kind === "image") return content;

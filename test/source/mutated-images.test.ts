@@ -1,11 +1,13 @@
 /** An image with wrong documents is read as it says, or refused; nothing else comes of it, and nothing hangs. */
 import { expect, test } from "bun:test";
 import { PushError } from "../../src/errors.ts";
+import { imagesOf } from "../../src/oci/content.ts";
 import { digestOf, parseDiffId, parseDigest } from "../../src/oci/digest.ts";
 import type { Image } from "../../src/oci/image.ts";
-import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
+import { attachedTo } from "../../src/source/attached.ts";
 import type { ImageFiles } from "../../src/source/files/image-files.ts";
-import { findLeftOut, readOciLayout } from "../../src/source/files/oci-layout.ts";
+import { listImages } from "../../src/source/list-images.ts";
+import { selectPlatform } from "../../src/source/select-platform.ts";
 import { readSavedStream } from "../../src/source/stream/saved-stream.ts";
 import { FUZZ_TIMEOUT, fuzz, HAS_MANY_CASES, type Random } from "../support/fuzz.ts";
 import { piecesOf } from "../support/pieces.ts";
@@ -17,6 +19,7 @@ import {
   filesOf,
   fixtureImage,
   imageBlobs,
+  inMemory,
   layoutFiles,
   podmanFiles,
 } from "./image-fixture.ts";
@@ -40,12 +43,22 @@ function mutatedLayout(random: Random): FixtureFiles {
     size: manifest.bytes.length,
     platform: { os: "linux", architecture: "amd64" },
   };
-  const index = blobOf(maybe(JSON.stringify({ manifests: [entry, { ...entry, annotations: { a: "b" } }] })));
-  const layout = layoutFiles([random.pick([entry, { mediaType: INDEX_TYPE, digest: index.digest }])]);
+  const about = {
+    "vnd.docker.reference.type": "attestation-manifest",
+    "vnd.docker.reference.digest": entry.digest,
+  };
+  const attestation = blobOf(
+    maybe(JSON.stringify({ config: { digest: config.digest }, layers: [], subject: entry })),
+  );
+  const other = { ...entry, platform: { os: "linux", architecture: "arm64" }, annotations: { a: "b" } };
+  const attested = { digest: attestation.digest, annotations: about };
+  const index = blobOf(maybe(JSON.stringify({ manifests: [entry, other, attested] })));
+  const root = random.pick([entry, { mediaType: INDEX_TYPE, digest: index.digest }]);
+  const layout = layoutFiles([root, ...random.pick([[], [{ digest: attestation.digest }]])]);
   return {
     ...layout,
     "index.json": maybe(String(layout["index.json"])),
-    ...filesOf([config, manifest, index, ...blobs.layers]),
+    ...filesOf([config, manifest, attestation, index, ...blobs.layers]),
   };
 }
 
@@ -57,13 +70,6 @@ function mutatedArchive(random: Random): FixtureFiles {
 }
 
 const mutated = (random: Random) => (random.below(2) === 0 ? mutatedLayout(random) : mutatedArchive(random));
-
-function openInMemory(files: FixtureFiles): ImageFiles {
-  const contents = new Map(
-    Object.entries(files).map(([name, content]) => [name, new Blob([new Uint8Array(Buffer.from(content))])]),
-  );
-  return { title: "image", open: async (name) => contents.get(name) };
-}
 
 /** Whether reading goes well. Any failure that is none of ours fails the test. */
 async function isRead(reading: Promise<unknown>): Promise<boolean> {
@@ -78,11 +84,14 @@ async function isRead(reading: Promise<unknown>): Promise<boolean> {
 }
 
 async function readAll(files: ImageFiles): Promise<void> {
-  const images = (await readDockerArchive(files)) ?? (await readOciLayout(files)) ?? [];
-  for (const { load } of images) {
-    const loaded = await load();
-    await expectWhole(loaded);
-    await findLeftOut(files, loaded);
+  const { candidates, referrers } = await listImages(files);
+  for (const { read } of candidates) {
+    const content = await read();
+    if (content.kind === "missing") continue;
+    for (const image of imagesOf(content)) await expectWhole(image);
+    await attachedTo(content, referrers);
+    for (const platforms of [[], ["linux/amd64"], ["linux/amd64", "linux/arm64"]])
+      await isRead((async () => selectPlatform(content, { platforms, allPlatforms: false }, "image"))());
   }
 }
 
@@ -100,7 +109,7 @@ test(
   async () => {
     let read = 0;
     await fuzz(CASES, async (random) => {
-      if (await isRead(readAll(openInMemory(mutated(random))))) read++;
+      if (await isRead(readAll(inMemory(mutated(random))))) read++;
     });
     if (HAS_MANY_CASES) expect(read).toBeGreaterThan(CASES / 20);
   },

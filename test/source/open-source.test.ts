@@ -405,14 +405,14 @@ case "$1 $2" in
     for last; do :; done
     if [ "$last" != localhost/app:v1 ]; then echo "\${NOT_FOUND:-Error: No such image:} $last" >&2; exit 1; fi
     echo '${JSON.stringify([inspected])}' ;;
-  "image save") cat '${folder}/engine.tar'
+  "image save") /bin/cat '${folder}/engine.tar'
     if [ -n "$SAVE_FAILURE" ]; then echo "$SAVE_FAILURE" >&2; exit 1; fi ;;
   "image ls") printf 'localhost/app:v1\\n<none>:<none>\\nlocalhost/app:v1\\nzzz:v9\\n' ;;
 esac
 `,
     );
     await chmod(join(bin, "docker"), 0o755);
-    return { PATH: `${bin}:/usr/bin:/bin` };
+    return { PATH: bin };
   }
 
   test("pushes output.tar first, then .output-image, then the engine's image of the target's name", async () => {

@@ -102,6 +102,7 @@ async function writeFolder(
       `DOCKER_HOST=${proxy.replace("http", "tcp")}`,
       "INSECURE_HTTP_PUSH=true",
       "ANYTHING_ELSE=1",
+      `CHUNKPUSH_CREDENTIAL_COMMAND="touch '${at("marker")}'"`,
       "MAX_RETRIES=0",
     ].join("\n"),
     ".env.local": `SSL_CERT_FILE='${certificate}'\nCHUNKPUSH_CACHE_DIR=.cache-\${NOBODY:-me}\n`,

@@ -6,13 +6,18 @@ import { digestOf } from "../../src/oci/digest.ts";
 import { parseReference } from "../../src/oci/reference.ts";
 import { authenticate } from "../../src/registry/auth/authenticate.ts";
 import type { Authenticator } from "../../src/registry/auth/authenticator.ts";
-import type { Credentials } from "../../src/registry/auth/credentials.ts";
+import type { Credentials, RenewCredentials } from "../../src/registry/auth/credentials.ts";
 import type { ConnectOptions } from "../../src/registry/connect.ts";
 import type { Call, Registry, Repository } from "../../src/registry/registry.ts";
 import { registrySlots } from "../../src/registry/slots.ts";
 import { type Ensured, type EnsureOptions, ensureBlob } from "../../src/registry/upload/ensure.ts";
 import { type LinkRate, linkRate } from "../../src/registry/upload/link-rate.ts";
-import { type Outgoing, outgoingBlob, type UploadGuard } from "../../src/registry/upload/outgoing.ts";
+import {
+  type NamedBlob,
+  type Outgoing,
+  outgoingBlob,
+  type UploadGuard,
+} from "../../src/registry/upload/outgoing.ts";
 import { type SendOptions, type Sent, sendBlob } from "../../src/registry/upload/send-blob.ts";
 import type { Retry } from "../../src/retry.ts";
 import { openLocks } from "../../src/store/locks.ts";
@@ -28,6 +33,7 @@ export type TestClientOptions = {
   readonly authorization?: string;
   /** Replaces `authorization`: as a real push has them. */
   readonly credentials?: Credentials;
+  readonly renewCredentials?: RenewCredentials;
   /** The clock by which tokens expire. */
   readonly now?: () => number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -61,7 +67,7 @@ export function clientOf({ url }: { url: string }, options: TestClientOptions = 
   };
   const auth =
     options.authorization === undefined
-      ? authenticate(address, options.credentials, options.now)
+      ? authenticate(address, options.credentials, options.renewCredentials, options.now)
       : fixedAuthorization(options.authorization);
   return {
     registry: { ...address, auth },
@@ -96,21 +102,23 @@ export function upload(
 /** Brings a blob to the client's repository. Its locks are in the folder of its notes. */
 export function ensure(
   client: Repository & Call,
-  blob: RegistryBlob,
+  blob: RegistryBlob | NamedBlob,
   options: Partial<EnsureOptions> & { readonly guard?: UploadGuard } = {},
 ): Promise<Ensured> {
+  const outgoing = "content" in blob ? outgoingBlob(blob, options.guard) : blob;
   const { signal, onRetry } = client;
   const locks = openLocks(client.registry.notes.directory, signal, (reason) => {
     throw new Error(reason);
   });
   const defaults = { chunkBytes: undefined, onProgress: () => {}, onWaiting: () => {}, locks };
-  return ensureBlob(client, outgoingBlob(blob, options.guard), { signal, onRetry, ...defaults, ...options });
+  return ensureBlob(client, outgoing, { signal, onRetry, ...defaults, ...options });
 }
 
 function fixedAuthorization(authorization: string): Authenticator {
   return {
     isAnonymous: false,
     authorization: async () => authorization,
+    accepted: () => {},
     renew: async () => undefined,
     secrets: () => [authorization.slice(authorization.indexOf(" ") + 1)],
   };

@@ -3,17 +3,19 @@ import type { Call } from "../../retry.ts";
 import { secretsOfHeaders } from "../http/extra-headers.ts";
 import { sendOnce } from "../http/send-once.ts";
 import type { Registry } from "../registry.ts";
-import type { Authenticator } from "./authenticator.ts";
+import type { Authenticator, Refusal } from "./authenticator.ts";
 import { type BearerChallenge, bearerChallenge } from "./challenge.ts";
 import {
   basicAuthorization,
   type Credentials,
   formsOf,
   otherAlphabet,
+  type RenewCredentials,
   repeatsSecret,
   secretsOf,
 } from "./credentials.ts";
 import { isCovered } from "./scope.ts";
+import { type Shared, share } from "./share.ts";
 import { fetchToken } from "./token.ts";
 
 /** A token is replaced so long before it expires, at most a quarter of its life: a request must not outlive it. */
@@ -22,18 +24,27 @@ const MARGIN_MS = 30_000;
 type State = ReturnType<typeof stateOf>;
 
 /** The state of one registry's authentication. */
-function stateOf(registry: Omit<Registry, "auth">, credentials: Credentials | undefined, now: () => number) {
+function stateOf(
+  registry: Omit<Registry, "auth">,
+  credentials: Credentials | undefined,
+  renewCredentials: RenewCredentials | undefined,
+  now: () => number,
+) {
   return {
     registry,
     credentials,
+    renewCredentials,
     now,
+    /** Whether these credentials were accepted once: others do not end, but are wrong. */
+    haveWorked: false,
+    renewals: new Map<"credentials", Shared<void>>(),
     /** The Basic header. Undefined: the push is anonymous. */
     basic: basicAuthorization(credentials),
     secrets: new Set([...secretsOf(credentials), ...secretsOfHeaders(registry.headers, registry.origin)]),
     /** Tokens by their scopes. */
     tokens: new Map<string, { readonly authorization: string; readonly renewAtMs: number }>(),
     /** Token requests that are not answered yet. */
-    underWay: new Map<string, { readonly authorization: Promise<string>; readonly signal: AbortSignal }>(),
+    underWay: new Map<string, Shared<string>>(),
     /** Set once the registry has asked for tokens. */
     challenge: undefined as BearerChallenge | undefined,
   };
@@ -44,18 +55,25 @@ function stateOf(registry: Omit<Registry, "auth">, credentials: Credentials | un
  * of its token server. There is one token for each set of scopes, which is replaced before it expires. Requests that
  * need the same token at the same time share it.
  *
+ * Credentials that are refused after they were accepted have ended, and are asked for again, once: new ones that are
+ * refused before they were accepted are final.
+ *
  * @param now milliseconds, for tests
  */
 export function authenticate(
   registry: Omit<Registry, "auth">,
   credentials: Credentials | undefined,
+  renewCredentials?: RenewCredentials,
   now: () => number = Date.now,
 ): Authenticator {
-  const state = stateOf(registry, credentials, now);
+  const state = stateOf(registry, credentials, renewCredentials, now);
   return {
     isAnonymous: credentials === undefined,
     authorization: (scopes, call) => authorize(state, scopes, call),
-    renew: (headers, refused, scopes, call) => renew(state, headers, refused, scopes, call),
+    accepted: (authorization) => {
+      if (authorization !== undefined && authorization === state.basic) state.haveWorked = true;
+    },
+    renew: (refusal, refused, scopes, call) => renew(state, refusal, refused, scopes, call),
     secrets: () => [...state.secrets],
   };
 }
@@ -69,15 +87,16 @@ async function authorize(state: State, scopes: readonly string[], call: Call): P
 
 async function renew(
   state: State,
-  headers: Headers,
+  refusal: Refusal,
   refused: string | undefined,
   scopes: readonly string[],
   call: Call,
 ): Promise<string | undefined> {
+  const { headers } = refusal;
   const basic = otherBasic(state, headers, refused);
   if (basic !== undefined) return basic;
   const asked = bearerChallenge(headers) ?? (await hiddenChallenge(state, headers, refused, call));
-  if (asked === undefined) return undefined;
+  if (asked === undefined) return newBasic(state, refusal, refused, call);
   const { realm, service = "" } = asked;
   if (repeatsSecret([realm, service, ...asked.scopes].join(" "), [...state.secrets])) {
     throw new PushError(
@@ -105,6 +124,8 @@ function otherBasic(state: State, headers: Headers, refused: string | undefined)
   const { basic } = state;
   const isBasicAsked = /\bbasic\b/i.test(headers.get("www-authenticate") ?? "");
   if (basic === undefined || !isBasicAsked || bearerChallenge(headers) !== undefined) return undefined;
+  // It is not the alphabet.
+  if (state.haveWorked && state.renewCredentials !== undefined) return undefined;
   const other = otherAlphabet(basic);
   // Another request was refused before, and has changed the alphabet.
   if (other === refused && basic !== refused) return basic;
@@ -129,47 +150,85 @@ async function hiddenChallenge(
   return status === 401 ? bearerChallenge(said) : undefined;
 }
 
-/** Gets a token, or shares the request of another caller for the same one. */
-async function newToken(
+/** Returns Basic with new credentials, if the refused ones have ended. */
+async function newBasic(
+  state: State,
+  { status, text }: Refusal,
+  refused: string | undefined,
+  call: Call,
+): Promise<string | undefined> {
+  // ECR answers 403 to a password that has expired, and says so.
+  const isEnded = status === 401 || /\bexpired\b/i.test(text);
+  if (!isEnded || !refused?.startsWith("Basic ")) return undefined;
+  // Another request was refused before.
+  if (refused !== state.basic)
+    return state.secrets.has(refused.slice("Basic ".length)) ? state.basic : undefined;
+  return (await haveOthers(state, state.credentials, call)) ? state.basic : undefined;
+}
+
+/** Asks for other credentials than refused ones, if those have ended. @returns whether there are some */
+async function haveOthers(state: State, refused: Credentials | undefined, call: Call): Promise<boolean> {
+  // Another request was refused before.
+  if (state.credentials !== refused) return true;
+  const { renewals, renewCredentials } = state;
+  if (renewCredentials === undefined || !state.haveWorked) return false;
+  await share(renewals, "credentials", () => replaceCredentials(state, renewCredentials, call.signal), call);
+  return state.credentials !== refused;
+}
+
+async function replaceCredentials(state: State, ask: RenewCredentials, signal: AbortSignal): Promise<void> {
+  const renewed = await ask(signal);
+  state.haveWorked = false;
+  if (renewed === undefined || Bun.deepEquals(renewed, state.credentials)) return;
+  const basic = basicAuthorization(renewed);
+  const isOtherAlphabet = state.basic !== basicAuthorization(state.credentials);
+  state.basic = isOtherAlphabet && basic !== undefined ? otherAlphabet(basic) : basic;
+  state.credentials = renewed;
+  for (const secret of secretsOf(renewed)) state.secrets.add(secret);
+}
+
+/**
+ * Gets a token, or shares that of another caller.
+ *
+ * @param wanted scopes that the registry asked for besides. This token has them, the next one does not.
+ */
+function newToken(
   state: State,
   from: BearerChallenge,
   scopes: readonly string[],
   wanted: readonly string[],
   call: Call,
 ): Promise<string> {
-  const { underWay } = state;
-  const key = [...scopes, ...wanted].join(" ");
-  const shared = underWay.get(key);
-  if (shared === undefined) {
-    const authorization = fetchNewToken(state, from, scopes, wanted, call).finally(() =>
-      underWay.delete(key),
-    );
-    underWay.set(key, { authorization, signal: call.signal });
+  const all = [...new Set([...scopes, ...wanted])];
+  const begin = async () => {
+    const { value, renewAtMs } = await fetchNewToken(state, from, all, call);
+    const authorization = `Bearer ${value}`;
+    state.tokens.set(scopes.join(" "), { authorization, renewAtMs });
+    for (const form of formsOf(value)) state.secrets.add(form);
     return authorization;
-  }
-  try {
-    return await shared.authorization;
-  } catch (error) {
-    // The request that asked for the token was aborted, this one was not.
-    if (!shared.signal.aborted || call.signal.aborted) throw error;
-    return newToken(state, from, scopes, wanted, call);
-  }
+  };
+  return share(state.underWay, [...scopes, ...wanted].join(" "), begin, call);
 }
 
-/** @param wanted scopes that the registry asked for besides. This token has them, the next one does not. */
-async function fetchNewToken(
-  { registry, credentials, now, tokens, secrets }: State,
-  from: BearerChallenge,
-  scopes: readonly string[],
-  wanted: readonly string[],
-  call: Call,
-): Promise<string> {
-  const askedAtMs = now();
-  const all = [...new Set([...scopes, ...wanted])];
-  const { value, lifetimeMs } = await fetchToken(registry, from, all, credentials, call);
-  const authorization = `Bearer ${value}`;
-  const renewAtMs = askedAtMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 4);
-  tokens.set(scopes.join(" "), { authorization, renewAtMs });
-  for (const form of formsOf(value)) secrets.add(form);
-  return authorization;
+/** Gets a token with the credentials, and with new ones if they have ended. */
+async function fetchNewToken(state: State, from: BearerChallenge, scopes: readonly string[], call: Call) {
+  for (let isAgain = false; ; isAgain = true) {
+    const { credentials } = state;
+    const askedAtMs = state.now();
+    try {
+      const { value, lifetimeMs } = await fetchToken(
+        state.registry,
+        from,
+        scopes,
+        credentials,
+        [...state.secrets],
+        call,
+      );
+      if (credentials === state.credentials) state.haveWorked = true;
+      return { value, renewAtMs: askedAtMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 4) };
+    } catch (error) {
+      const isRefusal = error instanceof PushError && error.code === "UNAUTHORIZED";
+      if (isAgain || !isRefusal || !(await haveOthers(state, credentials, call))) throw error;
+    }
+  }
 }

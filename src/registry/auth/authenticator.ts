@@ -1,5 +1,8 @@
 import type { Call } from "../../retry.ts";
 
+/** The answer to a request that was not allowed. */
+export type Refusal = { readonly status: number; readonly headers: Headers; readonly text: string };
+
 /** Proves to a registry who pushes, request by request. */
 export type Authenticator = {
   /** True without credentials. Messages about a refusal depend on it. */
@@ -11,16 +14,17 @@ export type Authenticator = {
    * @param scopes the rights that the request needs
    */
   authorization(scopes: readonly string[], call: Call): Promise<string | undefined>;
+  /** Notes that a request with this `Authorization` was accepted. */
+  accepted(authorization: string | undefined): void;
   /**
    * Takes a 401 or 403. Returns the header with which the request is to be sent once more, or undefined where there is
-   * no better one.
+   * no better one. May ask for new credentials first, and throws what that throws.
    *
-   * @param headers those of the refusal
    * @param refused the `Authorization` that was sent
    * @param scopes as above
    */
   renew(
-    headers: Headers,
+    refusal: Refusal,
     refused: string | undefined,
     scopes: readonly string[],
     call: Call,

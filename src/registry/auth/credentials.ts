@@ -4,6 +4,9 @@ export type Credentials =
   /** Replaces the password in some logins of `docker login`. Only a token server takes it. */
   | { readonly identityToken: string };
 
+/** Gets credentials in place of those that have ended. Undefined: there are no others. */
+export type RenewCredentials = (signal: AbortSignal) => Promise<Credentials | undefined>;
+
 /** Credential helpers return identity tokens with this user name. */
 const IDENTITY_TOKEN_USERNAME = "<token>";
 

@@ -3,13 +3,12 @@ import { PushError, RegistryError } from "../../errors.ts";
 import { isLoopback } from "../../oci/address.ts";
 import { object } from "../../oci/json-schema.ts";
 import type { Call } from "../../retry.ts";
-import { secretsOfHeaders } from "../http/extra-headers.ts";
 import { type Answer, describe, type RegistryRequest, sendOnce } from "../http/send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
 import { isTransient } from "../http/transient.ts";
 import type { Registry } from "../registry.ts";
 import type { BearerChallenge } from "./challenge.ts";
-import { basicAuthorization, type Credentials, secretsOf } from "./credentials.ts";
+import { basicAuthorization, type Credentials } from "./credentials.ts";
 import { repositoryOf } from "./scope.ts";
 
 /** The token specification's default. */
@@ -38,17 +37,20 @@ export type Token = { readonly value: string; readonly lifetimeMs: number };
  * connection throws.
  *
  * https://distribution.github.io/distribution/spec/auth/token/ and …/auth/oauth/
+ *
+ * @param secrets masked in what the server says
  */
 export async function fetchToken(
   registry: Omit<Registry, "auth">,
   { realm, service }: BearerChallenge,
   scopes: readonly string[],
   credentials: Credentials | undefined,
+  secrets: readonly string[],
   call: Call,
 ): Promise<Token> {
   const request = tokenRequest(realmUrl(realm, registry.origin), service, scopes, credentials);
   const answer = await sendOnce(registry, request, request.url, basicAuthorization(credentials), call);
-  if (answer.status !== 200) throw refusal(registry, request, answer, scopes, credentials);
+  if (answer.status !== 200) throw refusal(registry, request, answer, scopes, credentials, secrets);
   return readToken(answer);
 }
 
@@ -118,9 +120,9 @@ function refusal(
   { status, headers, text }: Answer,
   [scope = ""]: readonly string[],
   credentials: Credentials | undefined,
+  secrets: readonly string[],
 ): PushError {
   const server = `The token server of ${registry.origin}`;
-  const secrets = [...secretsOf(credentials), ...secretsOfHeaders(registry.headers, registry.origin)];
   const said = quoteErrors(readSpecErrors(text), secrets);
   const answered = `${printable(describe(request), secrets)} answered ${status}${said}.`;
   const passing = new RegistryError("TOKEN_FAILED", `${server} gave no token. ${answered}`, {

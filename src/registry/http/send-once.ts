@@ -36,6 +36,8 @@ export type RegistryRequest = {
   readonly onPiece?: OnPiece;
   /** Replaces the registry's stall timeout, for what a server does long after it has all bytes. */
   readonly stallTimeoutMs?: number;
+  /** How much of the answer's body is read. @default 1 MiB */
+  readonly mostBytes?: number;
 };
 
 /** A response whose body is still to be read, or cancelled. */
@@ -50,7 +52,7 @@ export type RegistryResponse = {
 
 /** A response whose body was read. */
 export type Answer = Omit<RegistryResponse, "body"> & {
-  /** The body as it came, at most 1 MiB of it unless the caller wants more. */
+  /** The body as it came, at most as much as was wanted. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The same as text. */
   readonly text: string;

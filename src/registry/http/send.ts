@@ -21,7 +21,7 @@ const MAX_REDIRECTS = 5;
  * are some. Returns the last answer, whatever its status; throws a `PushError` where none came.
  */
 export async function send(at: Repository, request: RegistryRequest, call: Call): Promise<Answer> {
-  return readAnswer(at.registry, await open(at, request, call));
+  return readAnswer(at.registry, await open(at, request, call), request.mostBytes);
 }
 
 /** Does the same, and leaves the body to the caller. */
@@ -105,9 +105,14 @@ async function openAuthorized(
   const scopes = request.scopes ?? [pushScope(name)];
   const authorization = await registry.auth.authorization(scopes, call);
   const response = await openResponse(registry, request, url, authorization, call);
+  if (response.status < 400) registry.auth.accepted(authorization);
   if (response.status !== 401 && response.status !== 403) return response;
   const refusal = await readAnswer(registry, response);
-  const renewed = await registry.auth.renew(refusal.headers, authorization, scopes, call);
-  if (renewed !== undefined) return openResponse(registry, request, url, renewed, call);
+  const renewed = await registry.auth.renew(refusal, authorization, scopes, call);
+  if (renewed !== undefined) {
+    const again = await openResponse(registry, request, url, renewed, call);
+    if (again.status < 400) registry.auth.accepted(renewed);
+    return again;
+  }
   return { ...response, body: new Blob([refusal.bytes]).stream() };
 }

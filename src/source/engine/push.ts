@@ -1,5 +1,6 @@
 import { type Digest, isDigest } from "../../oci/digest.ts";
-import { type Engine, type EngineImage, runDocker } from "./docker.ts";
+import { type Engine, runEngine } from "./command.ts";
+import type { EngineImage } from "./inspect.ts";
 import { MARK, portOf } from "./own-names.ts";
 
 /** How long the removal of a name may take after an interruption. */
@@ -8,7 +9,7 @@ const REMOVAL_MS = 5000;
 /** Tells whether the `docker` command reaches an engine through this machine, and not over the network. */
 export async function isEngineNear(engine: Engine): Promise<boolean> {
   const format = "{{.Endpoints.docker.Host}}";
-  const { exitCode, stdout } = await runDocker(["context", "inspect", "--format", format], engine);
+  const { exitCode, stdout } = await runEngine(["context", "inspect", "--format", format], engine);
   return exitCode === 0 && /^(?:unix|npipe):/.test(stdout.trim());
 }
 
@@ -31,9 +32,9 @@ export async function pushEngineImage(
   engine: Engine,
 ): Promise<EnginePush> {
   try {
-    const tagged = await runDocker(["tag", id, name], engine);
+    const tagged = await runEngine(["tag", id, name], engine);
     if (tagged.exitCode !== 0) return { digest: undefined, said: tagged.stderr };
-    const { stdout, stderr } = await runDocker(["push", name], engine);
+    const { stdout, stderr } = await runEngine(["push", name], engine);
     // A note follows where only a part of the image is there.
     const [, digest] = /\bdigest: (\S+) size: \d+\s*$/m.exec(stdout) ?? [];
     return { digest: digest !== undefined && isDigest(digest) ? digest : undefined, said: stderr };
@@ -44,7 +45,7 @@ export async function pushEngineImage(
 
 /** Removes names that killed processes of this machine have left: nobody listens at their address any more. */
 export async function removeLeftovers(engine: Engine): Promise<void> {
-  const { stdout } = await runDocker(
+  const { stdout } = await runEngine(
     ["image", "ls", "--filter", `reference=127.0.0.1:*/${MARK}/*`, "--format", "{{.Repository}}:{{.Tag}}"],
     engine,
   );
@@ -57,9 +58,9 @@ export async function removeLeftovers(engine: Engine): Promise<void> {
 }
 
 /** Removes names. The image has others, and stays. A name that cannot be removed is left to the next push. */
-async function removeNames(names: readonly string[], { environment }: Engine): Promise<void> {
-  const patient = { environment, signal: AbortSignal.timeout(REMOVAL_MS) };
-  await runDocker(["image", "rm", ...names], patient).catch(() => undefined);
+async function removeNames(names: readonly string[], engine: Engine): Promise<void> {
+  const patient = { ...engine, signal: AbortSignal.timeout(REMOVAL_MS) };
+  await runEngine(["image", "rm", ...names], patient).catch(() => undefined);
 }
 
 async function isListening(port: number): Promise<boolean> {

@@ -1,7 +1,14 @@
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
 import type { Artifact, Content, Index } from "../../oci/content.ts";
-import { type Descriptor, INDEX_TYPES, MANIFEST_TYPES, MEDIA_TYPE } from "../../oci/descriptor.ts";
+import {
+  CONFIG_TYPES,
+  type Descriptor,
+  FOREIGN_TYPE,
+  INDEX_TYPES,
+  MANIFEST_TYPES,
+  MEDIA_TYPE,
+} from "../../oci/descriptor.ts";
 import { blobPath, type Digest } from "../../oci/digest.ts";
 import { type Image, parseImageConfig } from "../../oci/image.ts";
 import { parseIndex } from "../../oci/image-index.ts";
@@ -16,17 +23,8 @@ const MAX_DOCUMENTS = 1000;
 /** All manifests of a source are kept in memory. */
 const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;
 
-const CONFIG_TYPES: readonly (string | undefined)[] = [
-  undefined,
-  MEDIA_TYPE.config,
-  "application/vnd.docker.container.image.v1+json",
-];
-
 /** Layers of an image are tar archives. Encrypted ones, and those that registries are not given, only pass through. */
 const LAYER_TYPE = /^(?!.*(?:encrypted|foreign|nondistributable)).*\btar\b/;
-
-/** Such layers are not given to registries: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md */
-const FOREIGN_TYPE = /\b(?:foreign|nondistributable)\b/;
 
 const KIND = object({
   mediaType: v.fallback(v.optional(v.string()), undefined),
@@ -114,7 +112,8 @@ async function readImage(
   const contents = parseManifest(manifest.bytes, name);
   const { config: entry, layers } = contents;
   const isLayer = ({ mediaType }: ManifestEntry) => mediaType === undefined || LAYER_TYPE.test(mediaType);
-  if (!CONFIG_TYPES.includes(entry.mediaType) || !layers.every(isLayer)) return undefined;
+  if (!CONFIG_TYPES.includes(entry.mediaType ?? MEDIA_TYPE.config) || !layers.every(isLayer))
+    return undefined;
   const configPath = blobPath(entry.digest);
   if ((await files.open(configPath)) === undefined) return missing(configPath);
   const config = parseImageConfig(

@@ -1,0 +1,37 @@
+import { PushError } from "../errors.ts";
+import { toPrintable } from "../format.ts";
+
+/** Asks at the terminal which of several images is meant, and returns its position. Throws `INTERRUPTED`. */
+export async function chooseImage(choices: readonly string[], signal: AbortSignal): Promise<number> {
+  // Slow to load, and needed by few.
+  const { isCancel, select } = await import("@clack/prompts");
+  const answer = await select({
+    message: "Which image do you want to push?",
+    options: choices.map((choice, value) => ({ value, label: toPrintable(choice) })),
+    output: process.stderr,
+    signal,
+  });
+  signal.throwIfAborted();
+  if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no image was chosen.");
+  return answer;
+}
+
+/** Prints lines, but holds them back while a question is on the screen. */
+export function pausablePrinter(write: (line: string) => unknown) {
+  let held: string[] | undefined;
+  return {
+    print(line: string): void {
+      if (held === undefined) write(line);
+      else held.push(line);
+    },
+    async pauseFor<T>(question: Promise<T>): Promise<T> {
+      held = [];
+      try {
+        return await question;
+      } finally {
+        for (const line of held) write(line);
+        held = undefined;
+      }
+    },
+  };
+}

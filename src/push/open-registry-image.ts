@@ -1,0 +1,75 @@
+import { PushError } from "../errors.ts";
+import { formatPinned, type Reference } from "../oci/reference.ts";
+import { readContent } from "../registry/read-content.ts";
+import { readManifest } from "../registry/read-manifest.ts";
+import type { Source } from "../source/open.ts";
+import { selectPlatform } from "../source/select-platform.ts";
+import { callOf, type Job } from "./job.ts";
+import { connectRegistry } from "./target.ts";
+
+/**
+ * Opens an image at a registry, whose manifests and blobs pass through as they are. Throws `USAGE`, `IMAGE_NOT_FOUND`, and
+ * what connecting, reading and selecting throws.
+ */
+export async function openRegistryImage(reference: Reference, job: Job): Promise<Source> {
+  const { image, forceCompression } = job.options;
+  if (image !== undefined || forceCompression) {
+    throw new PushError(
+      "USAGE",
+      `${image === undefined ? "--force-compression" : "--image"} is for other sources than registries.`,
+      {
+        hint: "What a registry has under a name passes through as it is. Leave the flag out.",
+      },
+    );
+  }
+  try {
+    return await open(reference, job);
+  } catch (error) {
+    if (!(error instanceof PushError) || (error.code !== "UNAUTHORIZED" && error.code !== "DENIED"))
+      throw error;
+    throw new PushError(error.code, `Cannot read "${formatPinned(reference)}": ${error.message}`, {
+      hint: `Log in there with docker login ${reference.host}: a user and password that are given are for the target's registry alone.`,
+      cause: error,
+    });
+  }
+}
+
+async function open(reference: Reference, job: Job): Promise<Source> {
+  const { options, cache } = job;
+  const call = callOf(job);
+  const name = formatPinned(reference);
+  const registry = await connectRegistry(await sourceOptions(reference, job), cache, call);
+  const at = { registry, name: reference.repository };
+  const root = await readManifest(at, reference.digest ?? reference.tag ?? "", call);
+  if (root === undefined) {
+    throw new PushError("IMAGE_NOT_FOUND", `${registry.origin} has no image "${name}".`, {
+      hint: "Check its name and its tag.",
+    });
+  }
+  const whole = await readContent(at, root, call);
+  return {
+    access: "any",
+    origin: { kind: "registry", name, date: undefined, sizeBytes: undefined },
+    ...selectPlatform(whole, options, `image "${name}"`),
+    names: [],
+    referrers: [],
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+/** Returns the options of the connection. What was given for the target's registry goes to no other. */
+async function sourceOptions(reference: Reference, { options, login, loginFor }: Job) {
+  const shared = { ...options, access: "pull", chunkBytes: undefined } as const;
+  const { target } = options;
+  if (reference.host === target.host)
+    return { ...shared, login, target: { ...reference, scheme: reference.scheme ?? target.scheme } };
+  return {
+    ...shared,
+    target: reference,
+    login: await loginFor(reference),
+    headers: {},
+    insecure: false,
+    skipVerify: false,
+    clientCertificate: undefined,
+  };
+}

@@ -1,0 +1,134 @@
+import { RegistryError } from "../errors.ts";
+import type { Digest } from "../oci/digest.ts";
+import { keepEntries } from "../oci/image-index.ts";
+import { type Manifest, manifestFor, referencesOf } from "../oci/manifest.ts";
+import { missingBlobs, putManifest } from "../registry/put-manifest.ts";
+import { addReferrer } from "../registry/referrers.ts";
+import type { BroughtBlobs } from "./bring.ts";
+import { callOf, type Job } from "./job.ts";
+import type { Plan, PlannedBlob, PlannedContent } from "./plan.ts";
+import type { Brought } from "./target.ts";
+
+/** What is published, and has been so far. */
+export type Publication = {
+  readonly plan: Plan;
+  readonly blobs: BroughtBlobs;
+  /** Changes with every blob that is sent again. */
+  readonly brought: Map<PlannedBlob, Brought>;
+  /** The digests of the manifests at the registry. */
+  readonly published: Set<string>;
+  readonly job: Job;
+};
+
+type Place = { readonly reference: string | undefined; readonly check: (manifest: Manifest) => void };
+
+/**
+ * Publishes a tree of manifests, what an index lists first. A registry may wrongly report a blob as present:
+ * serverless-registry does so for blobs that only a fallback registry has. If it then refuses the manifest, these blobs are
+ * sent, and the manifest is published again.
+ *
+ * @param reference a tag or digest. Undefined: the manifest is published under its digest alone
+ * @param check throws for a root that is not to be published
+ */
+export async function putContent(
+  planned: PlannedContent,
+  reference: string | undefined,
+  publication: Publication,
+  check: (root: Manifest) => void = () => {},
+): Promise<Manifest> {
+  const place = { reference, check };
+  switch (planned.kind) {
+    case "image":
+      return putImage(planned, place, publication);
+    case "artifact": {
+      const { manifest } = planned.artifact;
+      return putUntilComplete(() => manifest, planned.blobs, place, publication);
+    }
+    case "index": {
+      const { manifest, children } = planned.index;
+      const published = new Map<Digest, Manifest>();
+      const listed = children.filter(({ content }) => content !== undefined);
+      for (const [i, { entry }] of listed.entries())
+        published.set(
+          entry.digest,
+          await putContent(planned.children[i] as PlannedContent, undefined, publication),
+        );
+      const isUnchanged =
+        listed.length === children.length &&
+        [...published].every(([digest, child]) => child.digest === digest);
+      const index = isUnchanged ? manifest : keepEntries(manifest, published);
+      return putUntilComplete(() => index, [], place, publication);
+    }
+  }
+}
+
+/** Publishes the source's manifest if every blob is unchanged, else a new one. */
+async function putImage(
+  { image, config, order }: Extract<PlannedContent, { kind: "image" }>,
+  place: Place,
+  publication: Publication,
+): Promise<Manifest> {
+  const { brought, job } = publication;
+  const descriptorOf = (blob: PlannedBlob) => (brought.get(blob) as Brought).descriptor;
+  const make = (isRefused: boolean) => () =>
+    manifestFor(image?.manifest, descriptorOf(config), order.map(descriptorOf), { isRefused });
+  try {
+    return await putUntilComplete(make(false), [config, ...order], place, publication);
+  } catch (error) {
+    const { digest } = make(false)();
+    const isPinned = job.options.target.digest !== undefined;
+    if (isPinned || digest !== image?.manifest?.digest || !isRefusedForm(error)) throw error;
+    job.report({ type: "notice", code: "MANIFEST_REFUSED", digest, error });
+    return putUntilComplete(make(true), [config, ...order], place, publication);
+  }
+}
+
+/** zot takes no Docker manifests, and serverless-registry no manifest that does not say its type. */
+function isRefusedForm(error: unknown): boolean {
+  if (!(error instanceof RegistryError)) return false;
+  const { status, specCodes } = error.answer;
+  return (
+    status === 415 || (status === 400 && (specCodes.length === 0 || specCodes.includes("MANIFEST_INVALID")))
+  );
+}
+
+/** Publishes a manifest, and sends blobs again that the registry lacks, each once. A registry may name one at a time. */
+async function putUntilComplete(
+  make: () => Manifest,
+  blobs: readonly PlannedBlob[],
+  { reference, check }: Place,
+  { plan, blobs: { sendAgain }, brought, published, job }: Publication,
+): Promise<Manifest> {
+  const { at } = plan.target;
+  const sentAgain = new Set<PlannedBlob>();
+  for (;;) {
+    const manifest = make();
+    check(manifest);
+    try {
+      const listed = await putManifest(at, reference ?? manifest.digest, manifest, callOf(job));
+      const { subject } = referencesOf(manifest.bytes, "the manifest");
+      if (subject !== undefined && listed.subject === undefined)
+        await addReferrer(at, subject, manifest, job.locks, callOf(job));
+      published.add(manifest.digest);
+      return manifest;
+    } catch (error) {
+      const ofManifest = new Map([...new Set(blobs)].map((blob) => [blob, brought.get(blob) as Brought]));
+      const digests = [...ofManifest.values()].map(({ descriptor }) => descriptor.digest);
+      const named = missingBlobs(error, digests);
+      if (named === undefined) throw error;
+      const isMissing = ({ descriptor, how }: Brought) =>
+        named.length > 0 ? named.includes(descriptor.digest) : how !== "sent";
+      const wanted = [...ofManifest].filter(([blob, each]) => !sentAgain.has(blob) && isMissing(each));
+      if (wanted.length === 0) throw error;
+      for (const [, { how, descriptor }] of wanted) {
+        // What was not sent was counted as present.
+        if (how !== "sent") job.count.presentBytes -= descriptor.size;
+      }
+      const sent = await job.all(wanted.map(([blob]) => sendAgain(blob)));
+      for (const [i, [blob]] of wanted.entries()) {
+        brought.set(blob, sent[i] as Brought);
+        sentAgain.add(blob);
+      }
+    }
+  }
+}

@@ -1,0 +1,22 @@
+import { toPrintable } from "../format.ts";
+import { bestNamed } from "../oci/image-name.ts";
+import { ofPlatform } from "../oci/platform.ts";
+import type { Candidate } from "./select-image.ts";
+
+type Choice = Omit<Candidate, "read">;
+
+/** Returns the flags that choose one of several images, as a shell reads them. Undefined if none do. */
+export function choiceFlags(choice: Choice, choices: readonly Choice[]): string | undefined {
+  const { names, digests, platform } = choice;
+  const isAlone = (found: readonly Choice[]) => found.length === 1 && found[0] === choice;
+  const name = names.find((each) => toPrintable(each) === each && isAlone(bestNamed(choices, [each])));
+  if (name !== undefined) return `--image ${shellWord(name)}`;
+  if (platform !== undefined && isAlone(ofPlatform(choices, platform)))
+    return `--platform ${shellWord(platform)}`;
+  const digest = digests.find((each) => isAlone(bestNamed(choices, [each])));
+  return digest && `--image ${digest}`;
+}
+
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

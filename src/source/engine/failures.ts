@@ -1,0 +1,107 @@
+import { PushError } from "../../errors.ts";
+
+/** The engines whose images can be pushed, in the order in which they are asked. */
+export const RUNTIMES = ["docker", "podman", "nerdctl"] as const;
+
+export type Runtime = (typeof RUNTIMES)[number];
+
+/** What an engine is called, and what to do when it does not answer. */
+const ENGINES: Readonly<Record<Runtime, { readonly title: string; readonly remedy: string }>> = {
+  docker: { title: "the Docker engine", remedy: 'Start it, or check DOCKER_HOST and "docker context ls".' },
+  podman: {
+    title: "Podman",
+    remedy: 'Start it, or check CONTAINER_HOST and "podman system connection list".',
+  },
+  nerdctl: {
+    title: "containerd",
+    remedy: "Start it, or check CONTAINERD_ADDRESS. Without root, it has to be a rootless containerd.",
+  },
+};
+
+/** Returns what to call an engine in a sentence. */
+export function engineTitle(runtime: Runtime): string {
+  return ENGINES[runtime].title;
+}
+
+/** The first line of Podman's `docker` command. */
+const PODMAN_GREETING = /^Emulate Docker CLI using podman/;
+
+const UNREACHABLE =
+  /cannot connect|is the docker daemon running|failed to connect|connection refused|permission denied|cannot access containerd socket|rootless containerd not running/i;
+
+const LACKS_A_PART = /no suitable export target|content digest .*not found/i;
+
+/** Tells whether an engine said that it does not have the image. */
+export function isNotFound(stderr: string): boolean {
+  return /no such image|image not known/i.test(stderr);
+}
+
+/** Tells whether Podman said that a list has no image for its own platform. */
+export function isOtherPlatform(stderr: string): boolean {
+  return /no image found in (?:image index|manifest list)/.test(stderr);
+}
+
+/** Tells whether a `docker` command is Podman's. */
+export function isPodmanGreeting(stderr: string): boolean {
+  return stderr.split("\n").some((line) => PODMAN_GREETING.test(line));
+}
+
+/** The error where none of the commands is on this machine. */
+export function engineMissing(runtimes: readonly Runtime[]): PushError {
+  const [command = "docker"] = runtimes;
+  return new PushError(
+    "ENGINE_MISSING",
+    `Cannot read the image from an engine: there is no ${runtimes.join(", ").replace(/, (?=\w+$)/, " or ")} command on this machine.`,
+    {
+      hint: `Save the image where there is one, "${command} save my/app:v1 --output output.tar", and push from the folder that has output.tar.`,
+    },
+  );
+}
+
+/** Makes the error of a command that ended with a failure. @param action such as `save "my/app:v1"` */
+export function engineFailure(
+  { runtime }: { readonly runtime: Runtime },
+  { stderr, exitCode }: { readonly stderr: string; readonly exitCode: number },
+  action: string,
+): PushError {
+  const said = whatItSaid(stderr);
+  const { title, remedy } = ENGINES[runtime];
+  if (UNREACHABLE.test(said)) {
+    return new PushError("ENGINE_UNREACHABLE", `Cannot ${action}: ${title} does not answer: ${said}`, {
+      hint: `${remedy} An archive works without an engine: put output.tar into this folder.`,
+    });
+  }
+  if (LACKS_A_PART.test(said)) {
+    return new PushError("ENGINE_FAILED", `Cannot ${action}: the engine lacks a part of the image: ${said}`, {
+      hint: `Pull it again, for the platform that you want: ${runtime} pull --platform linux/amd64 NAME`,
+    });
+  }
+  if (said !== "") return new PushError("ENGINE_FAILED", `Cannot ${action}: ${runtime} said: ${said}`);
+  return new PushError(
+    "ENGINE_FAILED",
+    `Cannot ${action}: ${runtime} ended with ${exitCode}, and said nothing.`,
+    {
+      hint: "It may have been killed, for want of memory say. Push again: the layers that are done are kept.",
+    },
+  );
+}
+
+/** Podman and nerdctl log lines such as `time="…" level=fatal msg="…"`. */
+const LOGGED = /^time="[^"]*" level=(\w+) msg=(?:"(.*)"|(.*))$/;
+
+/** Returns the last lines that a person needs, in one. */
+function whatItSaid(stderr: string): string {
+  return stderr
+    .trim()
+    .split("\n")
+    .filter((line) => !PODMAN_GREETING.test(line))
+    .flatMap((line) => {
+      const [, level, quoted, bare] = LOGGED.exec(line) ?? [];
+      if (level === undefined) return [line];
+      if (/^(?:trace|debug|info|warning)$/.test(level)) return [];
+      return [quoted?.replaceAll("\\n", " ").replaceAll('\\"', '"') ?? bare ?? ""];
+    })
+    .slice(-3)
+    .join(" ")
+    .slice(0, 500);
+}

@@ -1,0 +1,110 @@
+import { distance } from "fastest-levenshtein";
+import { PushError } from "../../errors.ts";
+import { type Engine, type Environment, runEngine } from "./command.ts";
+import { engineMissing, engineTitle, RUNTIMES, type Runtime } from "./failures.ts";
+import { type EngineImage, type Inspection, inspectEngineImage } from "./inspect.ts";
+import { isOwnName } from "./own-names.ts";
+
+const SUGGESTIONS = 3;
+
+/** An engine that has this fault may be passed over: another may have the image. */
+const PASSED_OVER: readonly unknown[] = ["ENGINE_MISSING", "ENGINE_UNREACHABLE", "ENGINE_FAILED"];
+
+type SearchOptions = {
+  readonly environment: Environment;
+  readonly signal: AbortSignal;
+  /** The only engine to ask. Default: all, of which the first that has the image wins. */
+  readonly runtime?: Runtime | undefined;
+};
+
+/**
+ * Finds the engine that has an image: docker, podman or nerdctl, in that order. Throws `IMAGE_NOT_FOUND` with the nearest
+ * names, `ENGINE_UNREACHABLE`, `ENGINE_MISSING`, and what `inspectEngineImage` throws.
+ */
+export async function findEngineImage(
+  name: string,
+  options: SearchOptions,
+): Promise<Inspection<EngineImage>> {
+  const { environment, signal, runtime } = options;
+  const rest = new AbortController();
+  const runtimes = runtime === undefined ? RUNTIMES : [runtime];
+  const searches = runtimes.map((each) => {
+    const ended = AbortSignal.any([signal, rest.signal]);
+    const search = inspectEngineImage(name, { runtime: each, command: each, environment, signal: ended });
+    // It is awaited in its turn, or not at all.
+    search.catch(() => undefined);
+    return search;
+  });
+  const answered: Engine[] = [];
+  const failures: PushError[] = [];
+  try {
+    for (const search of searches) {
+      const answer = await search.catch((error: unknown) => {
+        if (!(error instanceof PushError && PASSED_OVER.includes(error.code))) throw error;
+        failures.push(error);
+      });
+      if (answer === undefined) continue;
+      const { image } = answer;
+      const engine = { ...answer.engine, signal };
+      if (image !== undefined) return { engine, image };
+      answered.push(engine);
+    }
+  } finally {
+    rest.abort();
+  }
+  throw await imageNotFound(name, answered, failures, runtimes);
+}
+
+/** Makes the error where no engine has the image. */
+async function imageNotFound(
+  name: string,
+  answered: readonly Engine[],
+  failures: readonly PushError[],
+  runtimes: readonly Runtime[],
+): Promise<PushError> {
+  const others = failures.filter(({ code }) => code !== "ENGINE_MISSING");
+  const describe = (error: PushError) => [error.message, error.hint].filter(Boolean).join(" ");
+  if (answered.length === 0) {
+    const [first, ...more] = others;
+    if (first === undefined) return engineMissing(runtimes);
+    const { code, message, hint } = first;
+    return new PushError(code, message, { ...(hint !== undefined && { hint }), details: more.map(describe) });
+  }
+  const lists = await Promise.all(answered.map((engine) => namesIn(engine)));
+  // An image that two engines have is the first one's.
+  const owners = new Map<string, Runtime>();
+  for (const [each, command] of lists.flat()) if (!owners.has(each)) owners.set(each, command);
+  const nearest = nearestNames(name, [...owners.keys()]);
+  const titles = [...new Set(answered.map(({ runtime }) => engineTitle(runtime)))];
+  const isAlone = titles.length === 1;
+  const shown = nearest.map((each) => (isAlone ? each : `${each} (${owners.get(each)})`)).join(", ");
+  const subject = isAlone
+    ? `${titles[0]?.replace(/^the/, "The")} has no`
+    : `Neither ${titles.join(" nor ")} has an`;
+  const [near = "my/app:v1"] = nearest;
+  const command = owners.get(near) ?? answered[0]?.command;
+  return new PushError(
+    "IMAGE_NOT_FOUND",
+    `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${isAlone ? "it has" : "they have"}: ${shown}.`}`,
+    {
+      hint: `Name the image before the target, "bun run index.ts ${near} TARGET", or give it that name: "${command} tag ${near} ${name}".`,
+      details: others.map(describe),
+    },
+  );
+}
+
+/** Lists the names of an engine's images, each with the command that has it. */
+async function namesIn(engine: Engine): Promise<[name: string, command: Runtime][]> {
+  const listed = await runEngine(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], engine);
+  const names = listed.stdout.split("\n");
+  return names
+    .filter((line) => line !== "" && !line.includes("<none>") && !isOwnName(line))
+    .map((line) => [line, engine.command]);
+}
+
+/** Finds the nearest names. The last part of a name counts more than the registry in front. */
+export function nearestNames(wanted: string, names: readonly string[]): string[] {
+  const lastPart = (name: string) => name.slice(name.lastIndexOf("/") + 1);
+  const farness = (name: string) => distance(lastPart(wanted), lastPart(name)) * 4 + distance(wanted, name);
+  return [...new Set(names)].sort((a, b) => farness(a) - farness(b)).slice(0, SUGGESTIONS);
+}

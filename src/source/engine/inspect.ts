@@ -1,0 +1,134 @@
+import * as v from "valibot";
+import { PushError } from "../../errors.ts";
+import { type Digest, parseDiffId, parseDigest } from "../../oci/digest.ts";
+import { DIFF_IDS } from "../../oci/image.ts";
+import { platformName } from "../../oci/image-index.ts";
+import { object, parseJson } from "../../oci/json-schema.ts";
+import { ofPlatform } from "../../oci/platform.ts";
+import type { InspectedImage } from "../resolve-image.ts";
+import { type Engine, runEngine } from "./command.ts";
+import { engineFailure, engineTitle, isNotFound, isOtherPlatform, isPodmanGreeting } from "./failures.ts";
+import { isOwnName } from "./own-names.ts";
+
+/** An image that an engine has. */
+export type EngineImage = InspectedImage & {
+  readonly names: readonly string[];
+  /** When it was built, as the engine says: ISO 8601. */
+  readonly created: string;
+  /** The approximate size of a save. Undefined: unknown. */
+  readonly sizeBytes: number | undefined;
+  /** It is in containerd's store, which has it as registries have it: its ID is the digest of an index or a manifest. */
+  readonly isContainerd: boolean;
+};
+
+/** An engine, which is Podman if that stands behind `docker`, and its image. Undefined: it does not have it. */
+export type Inspection<I extends EngineImage | undefined> = { readonly engine: Engine; readonly image: I };
+
+const INSPECTED = v.strictTuple([
+  object({
+    // Podman leaves the algorithm out.
+    Id: v.pipe(v.string(), v.regex(/^(?:sha256:)?[0-9a-f]{64}$/)),
+    RepoTags: v.nullish(v.array(v.string())),
+    RepoDigests: v.nullish(v.array(v.string())),
+    Created: v.fallback(v.string(), ""),
+    Size: v.fallback(v.optional(v.pipe(v.number(), v.finite(), v.minValue(0))), undefined),
+    // Only containerd stores set it, from engine 28 on. Their size counts unpacked content as well from engine 29 on.
+    Descriptor: v.nullish(v.unknown()),
+    // That of a containerd store is named for its snapshotter.
+    GraphDriver: v.fallback(v.nullish(object({ Name: v.string() })), undefined),
+    Os: v.nullish(v.string()),
+    Architecture: v.nullish(v.string()),
+    Variant: v.nullish(v.string()),
+    RootFS: object({ Layers: DIFF_IDS }),
+  }),
+]);
+
+type Inspected = v.InferOutput<typeof INSPECTED>[0];
+
+/**
+ * Looks an image up in an engine. Throws `ENGINE_MISSING`, `ENGINE_UNREACHABLE`,
+ * `ENGINE_FAILED`, `IMAGE_INVALID`, and `SOURCE_AMBIGUOUS` for a list of Podman's.
+ */
+export async function inspectEngineImage(
+  name: string,
+  asked: Engine,
+): Promise<Inspection<EngineImage | undefined>> {
+  const isNerdctl = asked.runtime === "nerdctl";
+  const args = ["image", "inspect", ...(isNerdctl ? ["--mode=dockercompat"] : []), "--", name];
+  const inspected = await runEngine(args, asked);
+  const { stdout, stderr } = inspected;
+  if (inspected.exitCode !== 0) {
+    const engine = isPodmanGreeting(stderr) ? asPodman(asked) : asked;
+    if (isOtherPlatform(stderr)) throw listed(name, undefined, engine);
+    if (isNotFound(stderr)) return { engine, image: undefined };
+    throw engineFailure(engine, inspected, `look for "${name}"`);
+  }
+  const title = `what ${asked.command} says of the image "${name}"`;
+  const [image] = parseJson(new TextEncoder().encode(stdout), INSPECTED, title);
+  // Podman's "docker" command greets nobody where there is /etc/containers/nodocker.
+  const isPodman = isPodmanGreeting(stderr) || !image.Id.startsWith("sha256:");
+  const engine = isPodman ? asPodman(asked) : asked;
+  // Podman shows the list's image of its own platform, and saves that.
+  if (isPodman && (await runEngine(["manifest", "exists", "--", name], engine)).exitCode === 0)
+    throw listed(name, image.Id, engine);
+  const isContainerd = isNerdctl || image.Descriptor != null || image.GraphDriver?.Name === "overlayfs";
+  return {
+    engine,
+    image: {
+      id: idOf(image, isNerdctl, title),
+      names: (image.RepoTags ?? []).filter((each) => !isOwnName(each)),
+      created: image.Created,
+      sizeBytes: isNerdctl || image.Descriptor != null ? undefined : image.Size,
+      isContainerd,
+      platform: platformName({ os: image.Os, architecture: image.Architecture, variant: image.Variant }),
+      diffIds: image.RootFS.Layers.map((id) => parseDiffId(id, `RootFS.Layers in ${title}`)),
+    },
+  };
+}
+
+/**
+ * Checks that an image is for the platforms that are wanted. A store of containerd has several under one name, and tells by
+ * a save which. Throws `IMAGE_NOT_FOUND`.
+ */
+export function assertPlatforms(
+  { platform, isContainerd }: EngineImage,
+  name: string,
+  { runtime, command }: Engine,
+  wanted: readonly string[],
+): void {
+  const other = isContainerd
+    ? undefined
+    : wanted.find((each) => ofPlatform([{ platform }], each).length === 0);
+  if (other === undefined) return;
+  throw new PushError(
+    "IMAGE_NOT_FOUND",
+    `The image "${name}" of ${engineTitle(runtime)} is not for ${other}, but for ${platform ?? "no platform"}.`,
+    { hint: `Get the other under this name: ${command} pull --platform ${other} ${name}` },
+  );
+}
+
+function asPodman(engine: Engine): Engine {
+  return { ...engine, runtime: "podman" };
+}
+
+/** Returns an image's ID. nerdctl's is the config's digest, but its saves begin with what the name leads to. */
+function idOf(image: Inspected, isNerdctl: boolean, title: string): Digest {
+  const [, digest] = (isNerdctl && /@(.+)$/.exec(image.RepoDigests?.[0] ?? "")) || [];
+  if (digest !== undefined) return parseDigest(digest, `RepoDigests in ${title}`);
+  return parseDigest(`sha256:${image.Id.replace("sha256:", "")}`, `Id in ${title}`);
+}
+
+/** The error for a list of Podman's. A save would bring one image of it alone. @param id its image for this platform */
+function listed(name: string, id: string | undefined, { command }: Engine): PushError {
+  const one =
+    id === undefined
+      ? ""
+      : ` For its image of this platform alone, name that: ${id.replace("sha256:", "").slice(0, 12)}.`;
+  return new PushError(
+    "SOURCE_AMBIGUOUS",
+    `"${name}" is a list of images in Podman, of which a save would bring one at most.`,
+    {
+      hint: `Write all of it to an archive, and push that: ${command} manifest push --all ${name} oci-archive:output.tar.${one}`,
+    },
+  );
+}

@@ -1,0 +1,30 @@
+import { join } from "node:path";
+import { blobPath, type Digest } from "../../oci/digest.ts";
+import { openFolderFiles } from "../files/folder.ts";
+import type { ImageFiles } from "../files/image-files.ts";
+import type { EngineInfo } from "./engine-info.ts";
+import { unusable } from "./stored-image.ts";
+
+/** Where packaged containerd has its root, and Docker one of its own. */
+const SYSTEM_ROOT = "/var/lib/containerd";
+const OWN_ROOT = "containerd/daemon";
+
+/**
+ * Opens the content store of a Docker engine's containerd, which has the blobs of an OCI layout, and no `index.json`.
+ * Throws `IMAGE_INVALID` if none of its places has the image.
+ *
+ * https://github.com/containerd/containerd/blob/v2.1.4/docs/content-flow.md
+ *
+ * @param id the digest of the image's index or manifest
+ */
+export async function openContentStore(id: Digest, { root, containerd }: EngineInfo): Promise<ImageFiles> {
+  const roots = [join(root, OWN_ROOT), SYSTEM_ROOT];
+  // Docker's own containerd has its socket elsewhere. Another content store may have but a part of the image.
+  if (/^(?:\/var)?\/run\/containerd\//.test(containerd ?? "")) roots.reverse();
+  for (const each of roots) {
+    const path = join(each, "io.containerd.content.v1.content");
+    const files = await openFolderFiles(path, `content store "${path}"`).catch(() => undefined);
+    if ((await files?.open(blobPath(id))) !== undefined && files !== undefined) return files;
+  }
+  throw unusable(`no content store has ${id}: looked in ${roots.join(" and ")}`);
+}

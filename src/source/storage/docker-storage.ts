@@ -1,0 +1,38 @@
+import { type DiffId, type Digest, hexOf } from "../../oci/digest.ts";
+import { chainIdsOf } from "../stream/legacy-layers.ts";
+import type { EngineInfo } from "./engine-info.ts";
+import { openSafeFolder } from "./safe-open.ts";
+import { openStoredLayers, readStoredConfig, type StoredImage, unusable } from "./stored-image.ts";
+
+/** Where drivers keep a layer's files. */
+const LAYER_FOLDERS: ReadonlyMap<string, (cacheId: string) => string> = new Map([
+  ["overlay2", (cacheId) => `overlay2/${cacheId}/diff`],
+  ["fuse-overlayfs", (cacheId) => `fuse-overlayfs/${cacheId}/diff`],
+  // Folders of this driver have the files of the layers below as well.
+  ["vfs", (cacheId) => `vfs/dir/${cacheId}`],
+]);
+
+/**
+ * Opens an image in the classic store of a Docker engine. Throws `FILE_FAILED`, `IMAGE_INVALID` and `CONTENT_MISMATCH`,
+ * also for drivers that are not supported.
+ *
+ * @param id the digest of its config
+ */
+export async function openDockerImage(
+  id: Digest,
+  { root, driver, areLayersWhole }: EngineInfo,
+  signal: AbortSignal,
+): Promise<StoredImage> {
+  const folderOf = LAYER_FOLDERS.get(driver);
+  if (folderOf === undefined) throw unusable(`its driver is "${driver}"`);
+  if (!areLayersWhole) throw unusable("the content of its layers is spread over several");
+  using folder = openSafeFolder(root);
+  const at = (path: string) => `image/${driver}/${path}`;
+  const { config, diffIds } = readStoredConfig(folder, at(`imagedb/content/sha256/${hexOf(id)}`), id);
+  const layers = chainIdsOf(diffIds).map((chainId) => {
+    const path = at(`layerdb/sha256/${hexOf(chainId as DiffId)}`);
+    const cacheId = new TextDecoder().decode(folder.readFile(`${path}/cache-id`, 200));
+    return { root, headers: `${path}/tar-split.json.gz`, files: folderOf(cacheId) };
+  });
+  return { config, layers: await openStoredLayers(diffIds, layers, signal) };
+}

@@ -1,0 +1,69 @@
+import * as v from "valibot";
+import { PushError } from "../../errors.ts";
+import { object, parseJson, record } from "../../oci/json-schema.ts";
+import { type Engine, runDocker } from "../engine/docker.ts";
+
+/** Where an engine on this machine keeps its images. */
+export type EngineInfo = {
+  readonly root: string;
+  /** Such as `overlay2`. */
+  readonly driver: string;
+  readonly isPodman: boolean;
+  /** Roots of Podman's additional stores, which are read-only. */
+  readonly otherRoots: readonly string[];
+  /** Whether the files in a layer's folder are all that the layer has. */
+  readonly areLayersWhole: boolean;
+  /** The socket of Docker's containerd. */
+  readonly containerd: string | undefined;
+};
+
+const STATUS = v.fallback(v.nullish(v.array(v.tuple([v.string(), v.string()]))), undefined);
+
+const INFO = object({
+  DockerRootDir: v.optional(v.string(), ""),
+  Driver: v.optional(v.string(), ""),
+  DriverStatus: STATUS,
+  Containerd: v.fallback(v.nullish(object({ Address: v.string() })), undefined),
+  // Podman's command has this one alone, and its service the others.
+  store: v.optional(
+    object({
+      graphRoot: v.string(),
+      graphDriverName: v.string(),
+      graphOptions: v.fallback(v.nullish(record(v.string(), v.unknown())), undefined),
+    }),
+  ),
+});
+
+/** Asks an engine where it keeps its images. Throws `ENGINE_FAILED`, `IMAGE_INVALID`, and what `runDocker` throws. */
+export async function readEngineInfo(engine: Engine): Promise<EngineInfo> {
+  const { exitCode, stdout, stderr } = await runDocker(["info", "--format", "{{json .}}"], engine);
+  if (exitCode !== 0)
+    throw new PushError("ENGINE_FAILED", `Cannot ask the engine for its folders: ${stderr.slice(-500)}`);
+  const info = parseJson(new TextEncoder().encode(stdout), INFO, "what the engine says of itself");
+  const { store } = info;
+  if (store !== undefined) {
+    return {
+      root: store.graphRoot,
+      driver: store.graphDriverName,
+      isPodman: true,
+      otherRoots: Object.entries(store.graphOptions ?? {})
+        .filter(([key]) => /imagestores?$/i.test(key))
+        .flatMap(([, value]) => value)
+        .filter((value) => typeof value === "string"),
+      areLayersWhole: true,
+      containerd: undefined,
+    };
+  }
+  return {
+    root: info.DockerRootDir,
+    driver: info.Driver,
+    // Docker's driver of this name was removed in version 24.
+    isPodman: info.Driver === "overlay",
+    otherRoots: [],
+    // With "redirect_dir" or "metacopy", files have their content in other layers.
+    areLayersWhole: !info.DriverStatus?.some(
+      ([key, value]) => key === "Native Overlay Diff" && value === "false",
+    ),
+    containerd: info.Containerd?.Address,
+  };
+}

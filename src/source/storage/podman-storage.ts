@@ -1,0 +1,85 @@
+import * as v from "valibot";
+import { PushError } from "../../errors.ts";
+import { type Digest, hexOf } from "../../oci/digest.ts";
+import { object, parseJson } from "../../oci/json-schema.ts";
+import type { EngineInfo } from "./engine-info.ts";
+import { openSafeFolder } from "./safe-open.ts";
+import { openStoredLayers, readStoredConfig, type StoredImage, unusable } from "./stored-image.ts";
+import type { SplitLayer } from "./tar-split.ts";
+
+/** Where drivers keep a layer's files. */
+const LAYER_FOLDERS: ReadonlyMap<string, (id: string) => string> = new Map([
+  ["overlay", (id) => `overlay/${id}/diff`],
+  // Folders of this driver have the files of the layers below as well.
+  ["vfs", (id) => `vfs/dir/${id}`],
+]);
+
+/** A store of thousands of layers lists them in some megabytes. */
+const MAX_LIST_BYTES = 256 * 1024 * 1024;
+
+const ID = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "it is no ID"));
+const OPTIONAL_ID = v.optional(v.union([v.literal(""), ID]), "");
+const IMAGES = v.array(object({ id: ID, layer: OPTIONAL_ID }));
+const LAYERS = v.array(object({ id: ID, parent: OPTIONAL_ID }));
+
+/**
+ * Opens an image in Podman's storage, or in one of the additional stores. Throws `FILE_FAILED`, `IMAGE_INVALID` and
+ * `CONTENT_MISMATCH`, also for drivers that are not supported.
+ *
+ * https://github.com/containers/storage/blob/v1.59.1/images.go, and layers.go beside it
+ *
+ * @param id the digest of its config
+ */
+export async function openPodmanImage(
+  id: Digest,
+  { root, otherRoots, driver }: EngineInfo,
+  signal: AbortSignal,
+): Promise<StoredImage> {
+  const folderOf = LAYER_FOLDERS.get(driver);
+  if (folderOf === undefined) throw unusable(`its driver is "${driver}"`);
+  const stores = [root, ...otherRoots].map((each) => readStore(each, driver));
+  const store = stores.find(({ images }) => images.has(hexOf(id)));
+  if (store === undefined) throw unusable(`it has no image ${id}`);
+  using folder = openSafeFolder(store.root);
+  // The names of an image's files are in base64, unless they are simple.
+  const file = `=${Buffer.from(id).toString("base64")}`;
+  const { config, diffIds } = readStoredConfig(folder, `${driver}-images/${hexOf(id)}/${file}`, id);
+  const layers: SplitLayer[] = [];
+  let top = store.images.get(hexOf(id)) ?? "";
+  while (top !== "" && layers.length < diffIds.length) {
+    const current = top;
+    const owner = stores.find((each) => each.parents.has(current));
+    if (owner === undefined) throw unusable(`it has no layer ${current}`);
+    const headers = `${driver}-layers/${current}.tar-split.gz`;
+    layers.unshift({ root: owner.root, headers, files: folderOf(current) });
+    top = owner.parents.get(current) ?? "";
+  }
+  return { config, layers: await openStoredLayers(diffIds, layers, signal) };
+}
+
+/** A store's images by ID, each with its top layer, and its layers by ID, each with the layer below. */
+type Store = {
+  readonly root: string;
+  readonly images: ReadonlyMap<string, string>;
+  readonly parents: ReadonlyMap<string, string>;
+};
+
+function readStore(root: string, driver: string): Store {
+  const read = <T>(kind: string, schema: v.GenericSchema<unknown, readonly T[]>): readonly T[] => {
+    const path = `${driver}-${kind}/${kind}.json`;
+    try {
+      using folder = openSafeFolder(root);
+      return parseJson(folder.readFile(path, MAX_LIST_BYTES), schema, `"${path}" in "${root}"`);
+    } catch (error) {
+      // A store without an image has no lists, and an additional one may not be there at all.
+      if (error instanceof PushError && (error.cause as { code?: unknown } | undefined)?.code === "ENOENT")
+        return [];
+      throw error;
+    }
+  };
+  return {
+    root,
+    images: new Map(read("images", IMAGES).map(({ id, layer }) => [id, layer])),
+    parents: new Map(read("layers", LAYERS).map(({ id, parent }) => [id, parent])),
+  };
+}

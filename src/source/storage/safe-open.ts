@@ -1,0 +1,98 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import { fileError, PushError } from "../../errors.ts";
+
+const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
+
+/** The open folders on the way to a file are limited, because each takes a file descriptor. */
+const MAX_DEPTH = 128;
+
+/** An open regular file, which the caller closes. */
+export type OpenFile = { readonly fd: number; readonly sizeBytes: number };
+
+/** A folder whose files are opened without following a link in any part of their path. */
+export type SafeFolder = Disposable & {
+  /**
+   * Opens a regular file. Keeps the folders on its way open for the next one. Throws `FILE_FAILED` for a missing file,
+   * `..`, a link, and anything but a regular file.
+   *
+   * @param path relative. Bytes, if it is not valid UTF-8
+   */
+  openFile(path: string | Buffer): OpenFile;
+  /** Reads a small file. Throws `FILE_FAILED`, also if it is larger than `maxBytes`. */
+  readFile(path: string, maxBytes: number): Uint8Array<ArrayBuffer>;
+};
+
+/**
+ * Opens a folder of an engine, whose layers may contain any link. Each part of a path is opened by itself, relative to the
+ * folder before it, so that nobody can replace that one by a link meanwhile. Linux only. Links in `root` are followed.
+ */
+export function openSafeFolder(root: string): SafeFolder {
+  const failure = (path: string | Buffer, problem: string) =>
+    new PushError("FILE_FAILED", `Cannot read "${path}" in "${root}": ${problem}.`);
+  const attempt = <T>(path: string | Buffer, use: () => T): T => {
+    try {
+      return use();
+    } catch (cause) {
+      throw fileError(cause, `read "${path}" in "${root}"`);
+    }
+  };
+  const rootFd = attempt(".", () => openSync(root, O_RDONLY | O_DIRECTORY));
+  /** The folders on the way to the last file. */
+  const way: { readonly name: string; readonly fd: number }[] = [];
+
+  const keepOnly = (count: number) => {
+    for (const { fd } of way.splice(count)) closeSync(fd);
+  };
+
+  function openFile(path: string | Buffer): OpenFile {
+    const isText = typeof path === "string";
+    const names = partsOf(isText ? path : path.toString("latin1"));
+    const last = names.pop();
+    if (last === undefined) throw failure(path, "it names no file");
+    if ([...names, last].includes("..")) throw failure(path, 'it has ".." in it');
+    if (names.length > MAX_DEPTH) throw failure(path, `it is more than ${MAX_DEPTH} folders deep`);
+    if (path.includes("\0")) throw failure(path, "it has a zero byte in it");
+    const openIn = (folder: number, name: string, flags: number) => {
+      const place = `/proc/self/fd/${folder}/${name}`;
+      return openSync(isText ? place : Buffer.from(place, "latin1"), O_RDONLY | O_NOFOLLOW | flags);
+    };
+    const fd = attempt(path, () => {
+      // The same characters are other bytes in the next path.
+      if (!isText) keepOnly(0);
+      const shared = names.findIndex((name, i) => way[i]?.name !== name);
+      keepOnly(shared < 0 ? names.length : shared);
+      for (const name of names.slice(way.length))
+        way.push({ name, fd: openIn(way.at(-1)?.fd ?? rootFd, name, O_DIRECTORY) });
+      // Opening a FIFO would wait for a writer otherwise.
+      const opened = openIn(way.at(-1)?.fd ?? rootFd, last, O_NONBLOCK);
+      if (!isText) keepOnly(0);
+      return opened;
+    });
+    const status = fstatSync(fd);
+    if (status.isFile()) return { fd, sizeBytes: status.size };
+    closeSync(fd);
+    throw failure(path, "it is not a regular file");
+  }
+
+  return {
+    openFile,
+    readFile(path, maxBytes) {
+      const { fd, sizeBytes } = openFile(path);
+      try {
+        if (sizeBytes > maxBytes) throw failure(path, `it has ${sizeBytes} bytes, more than ${maxBytes}`);
+        return attempt(path, () => new Uint8Array(readFileSync(fd)));
+      } finally {
+        closeSync(fd);
+      }
+    },
+    [Symbol.dispose]() {
+      keepOnly(0);
+      closeSync(rootFd);
+    },
+  };
+}
+
+/** Splits a path into its parts. Absolute ones begin at the root, as engines unpack them. */
+function partsOf(path: string): string[] {
+  return path.split("/").filter((name) => name !== "" && name !== ".");
+}

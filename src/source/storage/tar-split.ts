@@ -1,0 +1,200 @@
+import { once } from "node:events";
+import { closeSync, createReadStream, readSync } from "node:fs";
+import { fileError, messageOf, PushError } from "../../errors.ts";
+import { openSafeFolder, type SafeFolder } from "./safe-open.ts";
+
+/** A layer's tar archive, whose headers an engine keeps in one file, and whose files it keeps unpacked. */
+export type SplitLayer = {
+  /** A folder of the engine, below which the other two lie. */
+  readonly root: string;
+  /** The path of the file with the headers, which gzip has compressed. */
+  readonly headers: string;
+  /** The path of the folder with the files. */
+  readonly files: string;
+};
+
+/** A layer's stored bytes, which are read from the start, any number of times. */
+export type LayerBytes = {
+  readonly size: number;
+  /**
+   * Reads the archive in pieces, each in a buffer of its own. Throws `FILE_FAILED`, `IMAGE_INVALID`, and
+   * `CONTENT_MISMATCH` where a file has another size than the headers say. The caller checks the content.
+   */
+  read(signal: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>>;
+};
+
+const PIECE_BYTES = 1024 * 1024;
+
+/** Most entries have some hundred bytes. Old engines keep all that follows an archive's end in one. */
+const MAX_ENTRY_BYTES = 32 * 1024 * 1024;
+
+/** The next part of the archive: bytes in base64, or a file's content. */
+type Entry =
+  | { readonly base64: string }
+  | { readonly name: string | Buffer<ArrayBuffer>; readonly sizeBytes: number };
+
+/**
+ * Opens a layer that was taken apart by tar-split, as Docker and Podman do. Reads all its headers, for the size, and
+ * none of its files. Throws `FILE_FAILED` and `IMAGE_INVALID`.
+ *
+ * https://github.com/vbatts/tar-split/blob/v0.12.1/tar/storage/entry.go
+ */
+export async function openSplitLayer(layer: SplitLayer, signal: AbortSignal): Promise<LayerBytes> {
+  let size = 0;
+  for await (const entries of readEntries(layer, signal)) {
+    for (const entry of entries)
+      size += "base64" in entry ? Buffer.byteLength(entry.base64, "base64") : entry.sizeBytes;
+  }
+  if (!Number.isSafeInteger(size)) throw invalid(layer, "its files are too large");
+  return { size, read: (readSignal) => readLayer(layer, readSignal) };
+}
+
+async function* readLayer(layer: SplitLayer, signal: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  using root = openSafeFolder(layer.root);
+  let piece = new Uint8Array(PIECE_BYTES);
+  let filledBytes = 0;
+  for await (const entries of readEntries(layer, signal)) {
+    for (const entry of entries) {
+      using content = openContent(entry, layer, root);
+      while (content.leftBytes() > 0) {
+        filledBytes += content.readInto(piece.subarray(filledBytes));
+        if (filledBytes < PIECE_BYTES) continue;
+        yield piece;
+        signal.throwIfAborted();
+        piece = new Uint8Array(PIECE_BYTES);
+        filledBytes = 0;
+      }
+    }
+  }
+  if (filledBytes > 0) yield piece.slice(0, filledBytes);
+}
+
+/** What is left to read of an entry. */
+type Content = Disposable & { leftBytes(): number; readInto(target: Uint8Array): number };
+
+function openContent(entry: Entry, layer: SplitLayer, root: SafeFolder): Content {
+  if (!("base64" in entry)) return openFileContent(entry.name, entry.sizeBytes, layer, root);
+  let left = Buffer.from(entry.base64, "base64");
+  return {
+    leftBytes: () => left.length,
+    readInto(target) {
+      const readBytes = Math.min(left.length, target.length);
+      target.set(left.subarray(0, readBytes));
+      left = left.subarray(readBytes);
+      return readBytes;
+    },
+    [Symbol.dispose]() {},
+  };
+}
+
+/** Reads are synchronous: most files are small, and a thread for each would take longer than they do. */
+function openFileContent(
+  name: string | Buffer,
+  sizeBytes: number,
+  { files }: SplitLayer,
+  root: SafeFolder,
+): Content {
+  const path =
+    typeof name === "string" ? `${files}/${name}` : Buffer.concat([Buffer.from(`${files}/`), name]);
+  const file = root.openFile(path);
+  let leftBytes = sizeBytes;
+  const changed = () =>
+    new PushError(
+      "CONTENT_MISMATCH",
+      `Cannot read the layer: "${path}" does not have the ${sizeBytes} bytes that it should have.`,
+      { hint: "The engine's own copy may be damaged: pull or build the image again." },
+    );
+  if (file.sizeBytes !== sizeBytes) {
+    closeSync(file.fd);
+    throw changed();
+  }
+  return {
+    leftBytes: () => leftBytes,
+    readInto(target) {
+      let readBytes: number;
+      try {
+        readBytes = readSync(file.fd, target, 0, Math.min(leftBytes, target.length), null);
+      } catch (cause) {
+        throw fileError(cause, `read "${path}"`);
+      }
+      if (readBytes === 0) throw changed();
+      leftBytes -= readBytes;
+      return readBytes;
+    },
+    [Symbol.dispose]: () => closeSync(file.fd),
+  };
+}
+
+/** Reads the entries that have content, in groups: waiting for each would take longer than reading it. */
+async function* readEntries(layer: SplitLayer, signal: AbortSignal): AsyncGenerator<Entry[]> {
+  // Load this slow module only when needed.
+  const { createGunzip } = await import("node:zlib");
+  using root = openSafeFolder(layer.root);
+  const packed = createReadStream("", { fd: root.openFile(layer.headers).fd, highWaterMark: PIECE_BYTES });
+  const unpacking = packed.pipe(createGunzip({ chunkSize: PIECE_BYTES }));
+  packed.on("error", (cause) => unpacking.destroy(cause));
+  let rest: Buffer[] = [];
+  let restBytes = 0;
+  try {
+    for await (const bytes of unpacking as AsyncIterable<Buffer<ArrayBuffer>>) {
+      signal.throwIfAborted();
+      const end = bytes.lastIndexOf("\n") + 1;
+      if (end > 0) {
+        yield parseEntries(Buffer.concat([...rest, bytes.subarray(0, end)]).toString(), layer);
+        [rest, restBytes] = [[], 0];
+      }
+      rest.push(bytes.subarray(end));
+      restBytes += bytes.length - end;
+      if (restBytes > MAX_ENTRY_BYTES) throw invalid(layer, "an entry is too large");
+    }
+    yield parseEntries(Buffer.concat(rest).toString(), layer);
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (cause instanceof PushError) throw cause;
+    if (cause instanceof Error && "syscall" in cause) throw fileError(cause, `read ${titleOf(layer)}`);
+    throw invalid(layer, messageOf(cause), cause);
+  } finally {
+    unpacking.destroy();
+    packed.destroy();
+    if (!packed.closed) await once(packed, "close");
+  }
+}
+
+function parseEntries(lines: string, layer: SplitLayer): Entry[] {
+  return lines.split("\n").flatMap((line) => (line === "" ? [] : parseEntry(line, layer)));
+}
+
+/** Parses an entry. There are so many that a schema's checks would take longer than the parsing. */
+function parseEntry(line: string, layer: SplitLayer): Entry | [] {
+  let entry: Readonly<Record<string, unknown>> | null;
+  try {
+    entry = JSON.parse(line);
+  } catch (cause) {
+    throw invalid(layer, "an entry is not valid JSON", cause);
+  }
+  const { type, payload, size = 0, name, name_raw: raw } = entry ?? {};
+  if (type === 2) {
+    if (typeof payload !== "string") throw invalid(layer, "an entry has no payload");
+    return { base64: payload };
+  }
+  if (type !== 1) throw invalid(layer, "an entry is of no known type");
+  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
+    throw invalid(layer, "a file has no valid size");
+  // Folders, links and empty files.
+  if (size === 0) return [];
+  // Names that are not UTF-8 are in base64.
+  if (typeof raw === "string") return { name: Buffer.from(raw, "base64"), sizeBytes: size };
+  if (typeof name !== "string") throw invalid(layer, "a file has no name");
+  return { name, sizeBytes: size };
+}
+
+function titleOf({ root, headers }: SplitLayer): string {
+  return `"${headers}" in "${root}"`;
+}
+
+function invalid(layer: SplitLayer, problem: string, cause?: unknown): PushError {
+  return new PushError("IMAGE_INVALID", `Cannot read ${titleOf(layer)}: ${problem}.`, {
+    hint: "The engine's own copy may be damaged: pull or build the image again.",
+    cause,
+  });
+}

@@ -1,0 +1,70 @@
+import { PushError } from "../errors.ts";
+import type { Runtime } from "./engine/failures.ts";
+
+/** Where an image is, as the source argument says. */
+export type SourcePlace =
+  /** A file or folder of any form, and perhaps which image in it. */
+  | { readonly kind: "path"; readonly path: string; readonly image: string | undefined }
+  | { readonly kind: "engine"; readonly runtime: Runtime; readonly name: string }
+  | { readonly kind: "registry"; readonly reference: string }
+  /** Standard input. */
+  | { readonly kind: "stream" }
+  /** A path, or else the name of an image in an engine. */
+  | { readonly kind: "any"; readonly text: string };
+
+/** skopeo's words for places, and what comes behind each. Forms are told by content, so that all paths are alike. */
+const TRANSPORTS = {
+  "docker-archive": "path[:image]",
+  "oci-archive": "path[:image]",
+  oci: "path[:image]",
+  dir: "path",
+  "docker-daemon": "docker",
+  "containers-storage": "podman",
+} as const;
+
+type Transport = keyof typeof TRANSPORTS;
+
+/**
+ * Reads skopeo's words for where an image is: `docker-archive:image.tar:my/app:v1`. They win over a path and an image of
+ * that name; `./oci:v1` is always a path. Throws `USAGE`.
+ */
+export function parseSource(text: string): SourcePlace {
+  if (text === "-") return { kind: "stream" };
+  if (text.startsWith("docker://")) return { kind: "registry", reference: notEmpty(text.slice(9), text) };
+  const [, transport = "", rest = ""] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
+  if (!isTransport(transport)) return { kind: "any", text };
+  const form = TRANSPORTS[transport];
+  notEmpty(rest, text);
+  switch (form) {
+    case "path":
+      return { kind: "path", path: rest, image: undefined };
+    case "path[:image]": {
+      const [, path = "", image] = /^((?:[A-Za-z]:[\\/])?[^:]*)(?::(.*))?$/s.exec(rest) ?? [];
+      return { kind: "path", path: notEmpty(path, text), image: image || undefined };
+    }
+    default:
+      return { kind: "engine", runtime: form, name: engineName(rest, text) };
+  }
+}
+
+function isTransport(text: string): text is Transport {
+  return Object.hasOwn(TRANSPORTS, text);
+}
+
+/** Returns an image's name or ID. In `containers-storage:[driver@root]name` the store is named, too. */
+function engineName(rest: string, text: string): string {
+  if (rest.startsWith("[")) {
+    throw new PushError("USAGE", `The source "${text}" names a store of its own.`, {
+      hint: "Podman finds its store itself, or through CONTAINERS_STORAGE_CONF: leave out what is in brackets.",
+    });
+  }
+  // skopeo marks an ID so.
+  return notEmpty(rest.replace(/^@/, ""), text);
+}
+
+function notEmpty(rest: string, text: string): string {
+  if (rest !== "") return rest;
+  throw new PushError("USAGE", `The source "${text}" has nothing behind its prefix.`, {
+    hint: "Is a variable not set? A file or folder of that name is reached by a path: ./NAME",
+  });
+}
