@@ -1,4 +1,5 @@
 import { RegistryError } from "../errors.ts";
+import { MEDIA_TYPE } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { keepEntries } from "../oci/image-index.ts";
 import { type Manifest, manifestFor, referencesOf } from "../oci/manifest.ts";
@@ -56,8 +57,11 @@ export async function putContent(
       const isUnchanged =
         listed.length === children.length &&
         [...published].every(([digest, child]) => child.digest === digest);
-      const index = isUnchanged ? manifest : keepEntries(manifest, published);
-      return putUntilComplete(() => index, [], place, publication);
+      const make = (isRefused: boolean) => {
+        if (isRefused) return keepEntries({ ...manifest, mediaType: MEDIA_TYPE.index }, published);
+        return isUnchanged ? manifest : keepEntries(manifest, published);
+      };
+      return putInForm(make, [], place, publication);
     }
   }
 }
@@ -68,19 +72,30 @@ async function putImage(
   place: Place,
   publication: Publication,
 ): Promise<Manifest> {
-  const { brought, job } = publication;
+  const { brought } = publication;
   const descriptorOf = (blob: PlannedBlob) => (brought.get(blob) as Brought).descriptor;
-  const make = (isRefused: boolean) => () =>
+  const make = (isRefused: boolean) =>
     manifestFor(image?.manifest, descriptorOf(config), order.map(descriptorOf), { isRefused });
+  return putInForm(make, [config, ...order], place, publication);
+}
+
+/** Publishes the source's own manifest, or OCI's with the same content if the registry refuses that. */
+async function putInForm(
+  make: (isRefused: boolean) => Manifest,
+  blobs: readonly PlannedBlob[],
+  place: Place,
+  publication: Publication,
+): Promise<Manifest> {
+  const { job } = publication;
   try {
-    return await putUntilComplete(make(false), [config, ...order], place, publication);
+    return await putUntilComplete(() => make(false), blobs, place, publication);
   } catch (error) {
-    const { digest } = make(false)();
+    const { digest } = make(false);
     const isPinned = job.options.target.digest !== undefined;
     const reason = refusalOf(error);
-    if (isPinned || digest !== image?.manifest?.digest || reason === undefined) throw error;
+    if (isPinned || digest === make(true).digest || reason === undefined) throw error;
     job.report({ type: "notice", code: "MANIFEST_REFUSED", digest, reason });
-    return putUntilComplete(make(true), [config, ...order], place, publication);
+    return putUntilComplete(() => make(true), blobs, place, publication);
   }
 }
 
@@ -107,9 +122,9 @@ async function putUntilComplete(
   for (;;) {
     const manifest = make();
     check(manifest);
+    const { subject } = referencesOf(manifest.bytes, "the manifest");
     try {
       const listed = await putManifest(at, reference ?? manifest.digest, manifest, callOf(job));
-      const { subject } = referencesOf(manifest.bytes, "the manifest");
       if (subject !== undefined && listed.subject === undefined)
         await addReferrer(at, subject, manifest, job.locks, callOf(job));
       published.add(manifest.digest);

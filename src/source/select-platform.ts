@@ -124,8 +124,9 @@ function reduced(index: Index, isKept: (child: IndexChild) => boolean): Index {
     const isEmpty = whole?.kind === "index" ? whole.children.length === 0 : !isKept(child);
     if (isEmpty || whole?.manifest === undefined) return [];
     kept.set(entry.digest, whole.manifest);
-    return { entry: { ...entry, digest: whole.manifest.digest }, content: whole };
+    return whole === content ? child : { entry: { ...entry, digest: whole.manifest.digest }, content: whole };
   });
+  if (index.children.every((child, i) => child === children[i])) return index;
   return { ...index, manifest: keepEntries(index.manifest, kept), children };
 }
 

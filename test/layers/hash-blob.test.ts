@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { hashBlob, hashUnpacked } from "../../src/layers/hash.ts";
+import { hashBlob, hashStream } from "../../src/layers/hash.ts";
+import { unpackLayer } from "../../src/layers/unpack.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -41,8 +42,9 @@ describe("hashBlob", () => {
   });
 });
 
-describe.each(packers)("hashUnpacked, %s", (compression, pack) => {
-  const unpacked = (content: Blob, signal = never) => hashUnpacked(content, compression, "l.tar", signal);
+describe.each(packers)("unpackLayer, %s", (compression, pack) => {
+  const unpacked = (content: Blob, signal = never) =>
+    hashStream(unpackLayer(content, compression, "l.tar", signal));
   const packed = pack(raw);
 
   test("one piece", async () => {
@@ -135,12 +137,13 @@ describe.each(packers)("hashUnpacked, %s", (compression, pack) => {
       const path = join(folder.path, "x");
       await Bun.write(path, packed);
       const code = `
-      const { hashUnpacked } = await import(${JSON.stringify(join(import.meta.dir, "../../src/layers/hash.ts"))});
+      const { hashStream } = await import(${JSON.stringify(join(import.meta.dir, "../../src/layers/hash.ts"))});
+      const { unpackLayer } = await import(${JSON.stringify(join(import.meta.dir, "../../src/layers/unpack.ts"))});
       const path = ${JSON.stringify(path)};
       const controller = new AbortController();
       let content;
       ${script};
-      await hashUnpacked(content, "${compression}", "l.tar", controller.signal)
+      await hashStream(unpackLayer(content, "${compression}", "l.tar", controller.signal))
         .then(console.log, (error) => console.log(error.code ?? error));`;
       const child = Bun.spawn([process.execPath, "-e", code], {
         stdout: "pipe",

@@ -11,6 +11,7 @@ import { openLayerCache } from "../../src/store/layers.ts";
 import { openLocks } from "../../src/store/locks.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
+import { bytesOf, inParts } from "../support/stored-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const MIB = 1024 * 1024;
@@ -97,7 +98,7 @@ describe("a raw layer in another form than gzip", () => {
     const first = await shop.prepare(layerOf(raw));
     const { digest, mediaType } = first.blob.descriptor;
     expect([first.origin, mediaType]).toEqual(["compressed", "application/vnd.oci.image.layer.v1.tar+zstd"]);
-    expect(digestOf(Bun.zstdDecompressSync(await first.blob.content.bytes()))).toBe(digestOf(raw));
+    expect(digestOf(Bun.zstdDecompressSync(await bytesOf(first.blob.content)))).toBe(digestOf(raw));
     const own = [hexOf(digest), `${hexOfRaw}-zstd-3-ptr`];
     expect(await shop.files()).toEqual([...own, `${hexOfRaw}-ptr`, hexOf(other)].sort());
     const second = await shop.prepare(untouchable());
@@ -113,7 +114,7 @@ describe("a raw layer in another form than gzip", () => {
       expect(origin).toBe("source");
       const mediaType = "application/vnd.oci.image.layer.v1.tar";
       expect(blob.descriptor).toEqual({ mediaType, digest: digestOf(raw), size: raw.length });
-      expect(await blob.content.bytes()).toEqual(raw);
+      expect(await bytesOf(blob.content)).toEqual(raw);
     }
     const error = await rejection(verified(prepareLayer(layerOf(raw.slice(1)), options)));
     expect([error.code, error.message]).toEqual([
@@ -133,7 +134,7 @@ describe("a raw layer", () => {
     expect(mediaType).toBe("application/vnd.oci.image.layer.v1.tar+gzip");
     expect(await shop.files()).toEqual([hexOf(digest), `${hexOfRaw}-ptr`].sort());
     expect(await Bun.file(shop.path(`${hexOfRaw}-ptr`)).text()).toBe(hexOf(digest));
-    const bytes = await first.blob.content.bytes();
+    const bytes = await bytesOf(first.blob.content);
     expect([digestOf(bytes), bytes.length]).toEqual([digest, size]);
     expect(digestOf(gunzip(bytes))).toBe(digestOf(raw));
     expect([shop.progress[0], shop.progress.at(-1)]).toEqual([0, raw.length]);
@@ -141,7 +142,7 @@ describe("a raw layer", () => {
     const second = await shop.prepare(untouchable());
     expect(second.origin).toBe("cache");
     expect(second.blob.descriptor).toEqual(first.blob.descriptor);
-    expect(digestOf(await second.blob.content.bytes())).toBe(digest);
+    expect(digestOf(await bytesOf(second.blob.content))).toBe(digest);
     // What was just made needs no guard. What an earlier push made is verified while it is sent.
     expect(first.guard).toBeUndefined();
     expect(await second.guard?.verify()).toBeUndefined();
@@ -188,7 +189,7 @@ describe("a raw layer", () => {
     await using shop = await workshop();
     const empty = layerOf(new Uint8Array(), { diffId: parseDiffId(digestOf(new Uint8Array()), "test") });
     const { blob } = await shop.prepare(empty);
-    expect(gunzip(await blob.content.bytes())).toHaveLength(0);
+    expect(gunzip(await bytesOf(blob.content))).toHaveLength(0);
     expect((await shop.prepare(empty)).origin).toBe("cache");
   });
 
@@ -207,7 +208,7 @@ describe("a raw layer", () => {
     expect(both[0].blob.descriptor).toEqual(both[1].blob.descriptor);
     expect(both.map(({ origin }) => origin).sort()).toEqual(["cache", "compressed"]);
     expect([shop.waits, shop.warnings]).toEqual([["waiting"], []]);
-    for (const { blob } of both) expect(digestOf(gunzip(await blob.content.bytes()))).toBe(digestOf(raw));
+    for (const { blob } of both) expect(digestOf(gunzip(await bytesOf(blob.content)))).toBe(digestOf(raw));
     expect(await shop.files()).toHaveLength(2);
   });
 
@@ -230,7 +231,7 @@ describe("a cache that other tools or accidents left", () => {
     await Bun.write(shop.path(`${hexOfRaw}-ptr`), hexOf(digest));
     const prepared = await shop.prepareAndVerify(untouchable());
     expect([prepared.origin, prepared.blob.descriptor.digest]).toEqual(["cache", digest]);
-    expect(await isIntact(prepared.blob, shop.options.signal)).toBe(true);
+    expect(await isIntact(inParts(prepared.blob), shop.options.signal)).toBe(true);
   });
 
   test.each(["", "garbage", `../${"0".repeat(64)}`, "0".repeat(64)])(
@@ -267,12 +268,12 @@ describe("a cache that other tools or accidents left", () => {
       await damage(shop.path(hexOf(blob.descriptor.digest)));
       const found = await shop.prepare(layerOf(raw));
       expect(found.origin).toBe("cache");
-      expect(await isIntact(found.blob, shop.options.signal)).toBe(false);
+      expect(await isIntact(inParts(found.blob), shop.options.signal)).toBe(false);
       expect((await rejection(verified(Promise.resolve(found)))).code).toBe("CONTENT_MISMATCH");
       const repaired = await shop.repair(layerOf(raw));
       expect(repaired.origin).toBe("compressed");
       expect(repaired.blob.descriptor).toEqual(blob.descriptor);
-      expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
+      expect(digestOf(await bytesOf(repaired.blob.content))).toBe(blob.descriptor.digest);
       expect(await shop.files()).toEqual([hexOf(blob.descriptor.digest), `${hexOfRaw}-ptr`].sort());
     },
   );
@@ -285,11 +286,11 @@ describe("a cache that other tools or accidents left", () => {
     const { blob } = await shop.prepare(layerOf(raw));
     const found = await shop.prepare(layerOf(raw));
     await damage(shop.path(hexOf(blob.descriptor.digest)));
-    expect(await isIntact(found.blob, shop.options.signal)).toBe(false);
+    expect(await isIntact(inParts(found.blob), shop.options.signal)).toBe(false);
     expect((await rejection(verified(Promise.resolve(found)))).code as string).toBe(code);
     const repaired = await shop.repair(layerOf(raw));
     expect(repaired.blob.descriptor).toEqual(blob.descriptor);
-    expect(digestOf(await repaired.blob.content.bytes())).toBe(blob.descriptor.digest);
+    expect(digestOf(await bytesOf(repaired.blob.content))).toBe(blob.descriptor.digest);
   });
 
   test("has a damaged blob of a layer that is damaged, too: it is not left for the next push", async () => {
@@ -306,7 +307,8 @@ describe("a cache that other tools or accidents left", () => {
     await using shop = await workshop();
     const made = await shop.prepare(layerOf(raw));
     const found = await shop.prepare(untouchable());
-    for (const { blob } of [made, found]) expect(await isIntact(blob, shop.options.signal)).toBe(true);
+    for (const { blob } of [made, found])
+      expect(await isIntact(inParts(blob), shop.options.signal)).toBe(true);
     // As where another push was faster to repair it.
     const repaired = await shop.repair(untouchable());
     expect([repaired.origin, repaired.blob.descriptor]).toEqual(["cache", found.blob.descriptor]);
@@ -335,11 +337,11 @@ describe.each([
       digest: digestOf(packed),
       size: packed.length,
     });
-    expect(digestOf(await blob.content.bytes())).toBe(digestOf(packed));
+    expect(digestOf(await bytesOf(blob.content))).toBe(digestOf(packed));
     expect(await shop.files()).toEqual([]);
     // One with a digest is read while it is sent, and not before.
     expect(shop.progress.at(-1)).toBe(claimed === undefined ? packed.length : undefined);
-    expect(await isIntact(blob, shop.options.signal)).toBe(true);
+    expect(await isIntact(inParts(blob), shop.options.signal)).toBe(true);
   });
 
   test("is refused where the claimed digest is another, and named", async () => {

@@ -45,6 +45,7 @@ type RegistryEvent = Extract<PushEvent, { type: "registry" }>;
 function registry(facts: Partial<RegistryEvent>): RegistryEvent {
   return {
     type: "registry",
+    isSource: false,
     origin: "https://r.example",
     username: "me",
     credentialsFrom: undefined,

@@ -5,6 +5,7 @@ import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { parseDigest } from "../../src/oci/digest.ts";
 import { contentReader } from "../../src/source/files/content.ts";
 import { rejection } from "../support/rejection.ts";
+import { bytesOf } from "../support/stored-bytes.ts";
 import {
   blobOf,
   type FixtureBlob,
@@ -71,7 +72,7 @@ describe("an artifact goes up byte for byte:", () => {
     expect(content.blobs.map(({ descriptor }) => descriptor.size)).toEqual(expected);
     expect(content.blobs[1]?.descriptor as unknown).toEqual(descriptorOf(blobs[0] as FixtureBlob, layerType));
     for (const { descriptor, content: blob } of content.blobs)
-      expect((await blob.bytes()).length).toBe(descriptor.size);
+      expect((await bytesOf(blob)).length).toBe(descriptor.size);
   });
 
   test("its equal blobs are one", async () => {

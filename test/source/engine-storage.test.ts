@@ -45,7 +45,12 @@ async function open(image: { id: Digest; isContainerd?: boolean }, info: unknown
   await Bun.write(docker, `#!/bin/sh\n${script}\n`);
   await chmod(docker, 0o755);
   const environment = { PATH: `${folder.path}/bin:${process.env["PATH"]}` };
-  const engine = { environment, signal: new AbortController().signal };
+  const engine = {
+    runtime: "docker",
+    command: "docker",
+    environment,
+    signal: new AbortController().signal,
+  } as const;
   return openStorage({ isContainerd: false, ...image }, engine);
 }
 
