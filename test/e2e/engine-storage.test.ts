@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { blobPath, digestOf } from "../../src/oci/digest.ts";
-import { inspectEngineImage } from "../../src/source/engine/docker.ts";
+import { findEngineImage } from "../../src/source/engine/find-image.ts";
 import { resolveImage } from "../../src/source/resolve-image.ts";
 import { openStorage } from "../../src/source/storage/open-storage.ts";
 import { openFilesBelow } from "../support/open-files.ts";
@@ -83,9 +83,9 @@ for (const role of ENGINES) {
     });
 
     async function openImage(name: string) {
-      const options = { environment, signal: new AbortController().signal };
-      const image = await inspectEngineImage(name, options);
-      return { image, opened: await openStorage(image, options), signal: options.signal };
+      const { signal } = new AbortController();
+      const found = await findEngineImage(name, { environment, signal, runtime: "docker" });
+      return { ...found, opened: await openStorage(found.image, found.engine), signal };
     }
 
     async function expectImage(name: string): Promise<void> {
@@ -131,12 +131,12 @@ for (const role of ENGINES) {
     test("lacks an image that was removed after it was inspected, or before it was read", async () => {
       const name = "storage/removed:v1";
       await loadImage(engine, name, [seededBytes("removed", 1000)]);
-      const { image, opened, signal } = await openImage(name);
+      const { image, opened, engine: asked, signal } = await openImage(name);
       if (opened.kind === "none") throw new Error(opened.reason);
       await engine.docker("rmi", "--force", name);
       // containerd collects what nothing names some time later.
       if (opened.kind !== "layers") return;
-      expect(await openStorage(image, { environment, signal })).toMatchObject({ kind: "none" });
+      expect(await openStorage(image, asked)).toMatchObject({ kind: "none" });
       const [layer] = opened.layers;
       expect(Array.fromAsync(layer?.read(signal) ?? [])).rejects.toMatchObject({ code: "FILE_FAILED" });
     });
