@@ -14,8 +14,6 @@ import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions
 export type Job = AsyncDisposable & {
   readonly options: CompleteOptions;
   readonly login: PushLogin | undefined;
-  /** Returns the login for another registry than the target's. Undefined: requests there are anonymous. */
-  loginFor(reference: Reference): Promise<PushLogin | undefined>;
   readonly cache: LayerCache;
   readonly locks: Locks;
   /** Undefined if raw layers are pushed uncompressed. */
@@ -37,7 +35,7 @@ export type Job = AsyncDisposable & {
   /** Uploads that have begun. The job does not end before they do. */
   readonly uploads: Set<Promise<unknown>>;
   /**
-   * Returns the job's part for one of its targets. Only the registry of the first one gets what is meant for one registry:
+   * Returns the job's part for one of its targets, or for its source. Only the registry of the first one gets what is meant for one registry:
    * headers, client certificate, and settings that make a connection less safe. Throws what asking for credentials throws.
    *
    * @param login of another target in the same repository
@@ -93,7 +91,6 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const job: Job = {
     options,
     login,
-    loginFor: async (reference) => (typeof given.login === "function" ? given.login(reference) : undefined),
     cache,
     locks,
     pool,
