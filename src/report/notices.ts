@@ -1,5 +1,5 @@
-import { messageOf } from "../errors.ts";
 import { cutName, formatBytes } from "../format.ts";
+import { shortDigest } from "../oci/digest.ts";
 import type { PushEvent } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
 
@@ -34,9 +34,7 @@ export function describeNotice(event: NoticeEvent): string {
       return `Note: pushing ${cutName(platform)} alone. Left out of the image's index: ${left.join(", ")}.`;
     }
     case "MANIFEST_REFUSED":
-      return `Note: the registry does not take the manifest ${event.digest} (${messageOf(event.error)}): pushing a new one, whose digest differs.`;
-    case "CACHE_FROM_MISSING":
-      return `Note: no layer of ${cutName(event.image)} (--cache-from) can be reused: ${event.reason}`;
+      return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}): pushing a new one with the same layers. Its digest differs.`;
     case "REFERRERS_LEFT_OUT":
       return `Note: left out ${countOf(event.count, "attached manifest")}, such as signatures: the digest of the image differs from the one that they are about.`;
     case "BODY_REFUSED":
