@@ -4,11 +4,14 @@
  *
  * This file is the script, the `bin` and the library: `push()` tells the whole story, `main()` runs a command.
  */
+import { bringBlobs } from "./src/push/bring.ts";
 import { openJob } from "./src/push/job.ts";
 import { openPushed } from "./src/push/open-source.ts";
 import type { PushOptions } from "./src/push/options.ts";
-import type { Pushed } from "./src/push/publish.ts";
-import { pushToAll } from "./src/push/push-to.ts";
+import { passOn } from "./src/push/pass-on.ts";
+import { startPlan } from "./src/push/plan.ts";
+import { type Pushed, publish } from "./src/push/publish.ts";
+import { readStream, type Source } from "./src/push/read-stream.ts";
 import { connectTargets } from "./src/push/target.ts";
 
 export { type ErrorCode, PushError } from "./src/errors.ts";
@@ -42,7 +45,19 @@ export async function push(options: PushOptions): Promise<Pushed> {
     engineEnvironment: options.engineEnvironment ?? process.env,
   });
   const [targets, opened] = await job.all([connectTargets(job), openPushed(job)]);
-  return await pushToAll(targets, opened);
+  const all: Pushed[] = [];
+  let source: Source | undefined;
+  for (const { target, job: own } of targets) {
+    const passed = source === undefined ? await passOn(opened, target, own) : undefined;
+    if (passed === undefined) {
+      source ??= await readStream(opened, target, own);
+      const plan = startPlan(source, target, own);
+      const blobs = bringBlobs(plan, own);
+      all.push(await publish(plan, blobs, own));
+    } else all.push(passed);
+  }
+  const [first, ...others] = all;
+  return { ...(first as Pushed), ...(others.length > 0 && { others }) };
 }
 
 /** Runs the command of the arguments. @returns the exit code */

@@ -1,5 +1,5 @@
 import { fileError, OTHER_CACHE, PushError } from "../errors.ts";
-import { type Descriptor, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
+import { type Compression, MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { asDiffId, type DiffId, type Digest, digestInPath, shortDigest } from "../oci/digest.ts";
 import { compressionOf } from "../oci/image.ts";
 import { peek } from "../oci/read-pieces.ts";
@@ -7,42 +7,31 @@ import { storeLayer, storePackedLayer } from "../store/layers.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { compressLayer } from "./compress/layer.ts";
 import { hashStream } from "./hash.ts";
-import type { PrepareOptions, ReadyBlob } from "./prepare.ts";
+import type { PrepareOptions } from "./prepare.ts";
 import { unpackLayer } from "./unpack.ts";
 import { writeHashed } from "./write-hashed.ts";
 
 type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
-export type StreamedOptions<Elsewhere> = Pick<PrepareOptions, "cache" | "pool" | "signal" | "onProgress"> & {
-  /** Finds a blob that goes up unchanged in another place, by the digest in its name. It is not read then. */
-  readonly findElsewhere: (descriptor: Descriptor) => Promise<Elsewhere | undefined>;
+/** A layer that was read once, and is in the cache in the form in which it goes up. */
+export type StreamedLayer = {
+  /** Undefined for a compressed layer whose name is a digest: the image's documents tell which layer it is. */
+  readonly diffId: DiffId | undefined;
+  readonly blob: RegistryBlob;
+  readonly origin: "compressed" | "source";
 };
 
-/** The result of reading a layer once. */
-export type StreamedLayer<Elsewhere> =
-  /** `diffId` is undefined for a compressed layer: the image's documents tell which layer it is. */
-  | {
-      readonly kind: "kept";
-      readonly diffId: DiffId | undefined;
-      readonly blob: RegistryBlob;
-      readonly layer: ReadyBlob;
-    }
-  /** The layer is in another place, and was not read. */
-  | { readonly kind: "elsewhere"; readonly found: Elsewhere }
-  /** The layer was discarded. */
-  | { readonly kind: "unwanted"; readonly diffId: DiffId };
-
 /**
- * Reads a layer that can be read only once, and keeps it in the cache in the form in which it goes up, if it is wanted.
- * Throws `CONTENT_MISMATCH` and `FILE_FAILED`.
+ * Reads a layer that can be read only once, and keeps it in the cache in the form in which it goes up. Undefined if it turns
+ * out to be unwanted. Throws `CONTENT_MISMATCH` and `FILE_FAILED`.
  *
  * @param layer `path` is its name in the archive, which may contain its digest
  */
-export async function prepareStreamedLayer<Elsewhere>(
-  { path, sizeBytes, bytes }: { readonly path: string; readonly sizeBytes: number; readonly bytes: Bytes },
+export async function prepareStreamedLayer(
+  { path, bytes }: { readonly path: string; readonly bytes: Bytes },
   isWanted: (diffId: DiffId) => boolean,
-  options: StreamedOptions<Elsewhere>,
-): Promise<StreamedLayer<Elsewhere>> {
+  options: Pick<PrepareOptions, "cache" | "pool" | "signal" | "onProgress">,
+): Promise<StreamedLayer | undefined> {
   const { cache, pool, signal, onProgress } = options;
   await using file = temporaryFile(cache.directory, "layer");
   onProgress(0);
@@ -50,29 +39,22 @@ export async function prepareStreamedLayer<Elsewhere>(
     const { head, all } = await peek(bytes, 4);
     const compression = compressionOf(head);
     if (compression !== "none" || pool === undefined) {
-      const claimed = digestInPath(path);
-      const mediaType = MEDIA_TYPE.layer[compression];
-      const elsewhere =
-        claimed && (await options.findElsewhere({ mediaType, digest: claimed, size: sizeBytes }));
-      if (elsewhere !== undefined) return { kind: "elsewhere", found: elsewhere };
-      const { digest, writtenBytes } = await writeAsItComes(path, all, file.path, options);
+      const { digest, writtenBytes: size } = await writeAsItComes(path, all, file.path, options);
+      const unpack = async (kind: Exclude<Compression, "none">) =>
+        hashStream(unpackLayer(Bun.file(file.path), kind, path, signal));
       // The digest of raw bytes is the diffID. A digest in the name is that of the bytes as they come.
-      const rawDigest =
-        compression === "none"
-          ? digest
-          : claimed !== undefined
-            ? undefined
-            : await hashStream(unpackLayer(Bun.file(file.path), compression, path, signal));
+      const isNamed = digestInPath(path) !== undefined;
+      const rawDigest = compression === "none" ? digest : isNamed ? undefined : await unpack(compression);
       const diffId = rawDigest && asDiffId(rawDigest);
-      if (diffId !== undefined && !isWanted(diffId)) return { kind: "unwanted", diffId };
-      const blob = await storePackedLayer(cache, file.path, { mediaType, digest, size: writtenBytes });
-      return { kind: "kept", diffId, blob, layer: { blob, origin: "source" } };
+      if (diffId !== undefined && !isWanted(diffId)) return undefined;
+      const descriptor = { mediaType: MEDIA_TYPE.layer[compression], digest, size };
+      return { diffId, blob: await storePackedLayer(cache, file.path, descriptor), origin: "source" };
     }
     const compressed = await compressLayer(all, file.path, pool, signal, onProgress);
     const diffId = asDiffId(compressed.rawDigest);
-    if (!isWanted(diffId)) return { kind: "unwanted", diffId };
+    if (!isWanted(diffId)) return undefined;
     const blob = await storeLayer(cache, diffId, pool.form, { path: file.path, ...compressed });
-    return { kind: "kept", diffId, blob, layer: { blob, origin: "compressed" } };
+    return { diffId, blob, origin: "compressed" };
   } catch (cause) {
     throw fileError(cause, `compress the layer "${path}" into "${cache.directory}"`, OTHER_CACHE);
   }

@@ -5,8 +5,9 @@ import { dropCachedLayer } from "../store/layers.ts";
 import { callOf, type Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
-import { configName, findConfig, type Plan, type PlannedBlob, type PlannedLayer, type Step } from "./plan.ts";
+import type { Plan, PlannedBlob, PlannedLayer } from "./plan.ts";
 import { bringReady, isDamaged, present, sendReady } from "./send.ts";
+import { configName, findConfig, type Step } from "./settle.ts";
 import type { Brought } from "./target.ts";
 
 /** Configs and attestations are smaller. */
@@ -63,14 +64,12 @@ async function bringLayer(
 ): Promise<Brought> {
   const step = await begun;
   if (step.step === "done") return step.brought;
-  const made =
+  const ready =
     step.step === "send"
-      ? step
+      ? step.ready
       : saves === undefined
-        ? { ready: await makeStored(layer, job) }
+        ? await makeStored(layer, job)
         : await makeStreamed(saves, layer);
-  if ("there" in made) return made.there;
-  const { ready } = made;
   try {
     return await bringReady(ready, layer, plan.target, job, step.step === "send" ? step : {});
   } catch (error) {
@@ -104,7 +103,7 @@ async function bringOther(
 async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<ReadyBlob> {
   const layer = plan.layers.find((each) => each === blob);
   if (layer !== undefined) return remake(layer, saves, plan, job);
-  const config = blob.stored ?? (await findConfig(plan.layers, plan)) ?? (await (saves as Saves).config);
+  const config = blob.stored ?? (await findConfig(plan.layers, plan, job)) ?? (await (saves as Saves).config);
   return { blob: config, origin: "source" };
 }
 

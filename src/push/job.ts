@@ -14,8 +14,6 @@ import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions
 export type Job = AsyncDisposable & {
   readonly options: CompleteOptions;
   readonly login: PushLogin | undefined;
-  /** Returns the login for a reference. Undefined: requests there are anonymous. */
-  loginFor(reference: Reference): Promise<PushLogin | undefined>;
   readonly cache: LayerCache;
   readonly locks: Locks;
   /** Undefined if raw layers are pushed uncompressed. */
@@ -37,7 +35,7 @@ export type Job = AsyncDisposable & {
   /** Uploads that have begun. The job does not end before they do. */
   readonly uploads: Set<Promise<unknown>>;
   /**
-   * Returns the job's part for one of its targets. Only the registry of the first one gets what is meant for one registry:
+   * Returns the job's part for one of its targets, or for its source. Only the registry of the first one gets what is meant for one registry:
    * headers, client certificate, and settings that make a connection less safe. Throws what asking for credentials throws.
    *
    * @param login of another target in the same repository
@@ -70,11 +68,11 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
   // After a stop, all but the running chunks has ended.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
-  const loginFor: Job["loginFor"] = async (target) => {
+  const loginAt = async (target: Reference) => {
     if (typeof given.login === "function") return given.login(target);
     return target.host === options.target.host ? given.login : undefined;
   };
-  const login = await loginFor(options.target);
+  const login = await loginAt(options.target);
   const { cache, locks, inUse } = await useCache(options, signal);
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
@@ -93,7 +91,6 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const job: Job = {
     options,
     login,
-    loginFor,
     cache,
     locks,
     pool,
@@ -112,7 +109,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
       return {
         ...job,
         options: { ...options, target, ...(isOther && OF_FIRST_REGISTRY) },
-        login: known ?? (await loginFor(target)),
+        login: known ?? (await loginAt(target)),
         count: { sentBytes: 0, presentBytes: 0 },
       };
     },

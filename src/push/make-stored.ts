@@ -1,6 +1,7 @@
 import { prepareLayer, type ReadyBlob } from "../layers/prepare.ts";
 import { type Job, reportBlob } from "./job.ts";
-import { cachedState, type PlannedLayer } from "./plan.ts";
+import type { PlannedLayer } from "./plan.ts";
+import { cachedState } from "./settle.ts";
 
 /** Prepares a layer of a stored source. Throws what `prepareLayer` throws. */
 export function makeStored(layer: PlannedLayer, job: Job): Promise<ReadyBlob> {

@@ -2,28 +2,27 @@ import { PushError } from "../errors.ts";
 import { isIntact, type ReadyBlob, readyFromCache } from "../layers/prepare.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
-import { type ResolvedImage, resolveImage } from "../source/resolve-image.ts";
 import type { StreamSource } from "../source/source.ts";
-import { findCachedDocument, storeDocuments } from "../store/documents.ts";
+import { storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";
-import { dropCachedLayer } from "../store/layers.ts";
+import { dropCachedLayer, findCachedLayer } from "../store/layers.ts";
 import { type Job, reportBlob } from "./job.ts";
-import { cachedState, findCached, type Plan, type PlannedLayer, reportReduced } from "./plan.ts";
-import { type Made, readSave, type WantedLayers } from "./read-save.ts";
+import type { Plan, PlannedLayer } from "./plan.ts";
+import { readSave, type WantedLayers } from "./read-save.ts";
+import { cachedState, findSavedConfig } from "./settle.ts";
 
 /** The engine's saves of one image: one at a time, usually only one. */
 export type Saves = {
   readonly source: StreamSource;
-  readonly plan: Plan;
   readonly job: Job;
   readonly config: Promise<RegistryBlob>;
   /** Resolves when the first save has started. */
-  readonly layers: Promise<ReadonlyMap<DiffId, Promise<Made>>>;
+  readonly layers: Promise<ReadonlyMap<DiffId, Promise<ReadyBlob>>>;
   /** Resolves when the current save has ended or failed. */
   busy: Promise<unknown>;
   /** Layers to save again, and the save that will deliver them. */
   again: Map<DiffId, PlannedLayer>;
-  next: Promise<ReadonlyMap<DiffId, Promise<Made>>> | undefined;
+  next: Promise<ReadonlyMap<DiffId, Promise<ReadyBlob>>> | undefined;
 };
 
 /**
@@ -40,7 +39,7 @@ export function startSaves(
   const first = toMake.then(async (wanted) => {
     const steps = await Promise.all(plan.others.map(({ settled }) => settled));
     const isNeeded = wanted.length > 0 || steps.some(({ step }) => step === "make");
-    return isNeeded ? startSave(source, plan, job, wanted, { isAgain: false }) : undefined;
+    return isNeeded ? startSave(source, job, wanted) : undefined;
   });
   const config = first.then((save) => {
     if (save === undefined) throw new Error("The config is known, and comes with no save.");
@@ -51,7 +50,6 @@ export function startSaves(
   for (const promise of [config, layers]) promise.catch(() => undefined);
   return {
     source,
-    plan,
     job,
     config,
     layers,
@@ -62,7 +60,7 @@ export function startSaves(
 }
 
 /** Waits for a layer from the save. Throws `IMAGE_INVALID` if it is missing. */
-export async function makeStreamed(saves: Saves, layer: PlannedLayer): Promise<Made> {
+export async function makeStreamed(saves: Saves, layer: PlannedLayer): Promise<ReadyBlob> {
   const made = await (await saves.layers).get(layer.diffId);
   if (made === undefined) throw lacks(saves.source, layer.diffId);
   return made;
@@ -70,8 +68,8 @@ export async function makeStreamed(saves: Saves, layer: PlannedLayer): Promise<M
 
 /** Saves the image again, once for all layers requested during the current save. */
 export async function remakeStreamed(saves: Saves, layer: PlannedLayer): Promise<ReadyBlob> {
-  const { job, plan, source } = saves;
-  const cached = await findCached(layer.diffId, plan, job);
+  const { job, source } = saves;
+  const cached = await findCachedLayer(job.cache, layer.diffId, job.pool?.form);
   if (cached !== undefined) {
     if (await isIntact(cached, job.signal)) return readyFromCache(cached, layer.title, job.signal);
     await dropCachedLayer(job.cache, cached);
@@ -81,29 +79,26 @@ export async function remakeStreamed(saves: Saves, layer: PlannedLayer): Promise
     const wanted = [...saves.again.values()];
     saves.again.clear();
     saves.next = undefined;
-    const save = startSave(source, plan, job, wanted, { isAgain: true });
+    const save = startSave(source, job, wanted);
     saves.busy = save.config.catch(() => undefined);
     return save.layers;
   });
   const made = await (await saves.next).get(layer.diffId);
-  if (made === undefined || "there" in made) throw lacks(source, layer.diffId);
-  return made.ready;
+  if (made === undefined) throw lacks(source, layer.diffId);
+  return made;
 }
 
-type Save = { readonly config: Promise<RegistryBlob>; readonly layers: ReadonlyMap<DiffId, Promise<Made>> };
+type Save = {
+  readonly config: Promise<RegistryBlob>;
+  readonly layers: ReadonlyMap<DiffId, Promise<ReadyBlob>>;
+};
 
-function startSave(
-  source: StreamSource,
-  plan: Plan,
-  job: Job,
-  layers: readonly PlannedLayer[],
-  options: { readonly isAgain: boolean },
-): Save {
+function startSave(source: StreamSource, job: Job, layers: readonly PlannedLayer[]): Save {
   const wanted: WantedLayers = new Map(
-    layers.map((layer) => [layer.diffId, { layer, ...Promise.withResolvers<Made>() }]),
+    layers.map((layer) => [layer.diffId, { layer, ...Promise.withResolvers<ReadyBlob>() }]),
   );
   const made = new Map([...wanted].map(([diffId, { promise }]) => [diffId, promise]));
-  const config = save(source, plan, job, wanted, options).then(
+  const config = save(source, job, wanted).then(
     (blob) => {
       for (const [diffId, { reject }] of wanted) reject(lacks(source, diffId));
       return blob;
@@ -118,44 +113,27 @@ function startSave(
   return { config, layers: made };
 }
 
-async function save(
-  source: StreamSource,
-  plan: Plan,
-  job: Job,
-  wanted: WantedLayers,
-  { isAgain }: { readonly isAgain: boolean },
-): Promise<RegistryBlob> {
+async function save(source: StreamSource, job: Job, wanted: WantedLayers): Promise<RegistryBlob> {
   const onWaiting = () =>
     reportBlob(job, { id: "source", title: source.origin.name }, { state: "awaiting-compress" });
   using _lock = await job.locks.take(saveName(source.image.id), onWaiting);
   // Another push may have saved the image while this one waited.
-  const before = await resolveImage(source.image, (digest) => findCachedDocument(job.cache, digest));
-  const resolved = Promise.resolve(before);
+  const before = await findSavedConfig(source.image, job);
   for (const [diffId, { layer, resolve }] of wanted) {
-    const blob = await findCached(diffId, { ...plan, resolved }, job);
+    const blob = await findCachedLayer(job.cache, diffId, job.pool?.form);
     if (blob === undefined) continue;
     reportBlob(job, layer, cachedState(blob));
-    resolve({ ready: readyFromCache(blob, layer.title, job.signal) });
+    resolve(readyFromCache(blob, layer.title, job.signal));
     wanted.delete(diffId);
   }
-  const reportOnce = async (found: ResolvedImage | undefined) => {
-    // The plan, or the first save of the push, has reported it already.
-    if (!isAgain && (await plan.resolved) === undefined)
-      reportReduced(found?.leftOut, found?.config.platform, job);
-  };
-  if (before !== undefined && wanted.size === 0) {
-    await reportOnce(before);
-    return before.config.blob;
-  }
+  if (before !== undefined && wanted.size === 0) return before;
 
-  // When a blob is made again, the registry's word does not count.
-  const reading = { source, plan, job, wanted, asksRegistry: !isAgain };
-  let saved = await readSave({ ...reading, believesNames: true });
+  let saved = await readSave({ source, job, wanted, believesNames: true });
   // A layer skipped because of its name may be the missing one.
-  if (wanted.size > 0 && saved.hasPassedOver) saved = await readSave({ ...reading, believesNames: false });
-  const found = before ?? saved.resolved;
-  if (before === undefined && found !== undefined) await storeDocuments(job.cache, found.documents);
-  await reportOnce(found);
+  if (wanted.size > 0 && saved.hasPassedOver)
+    saved = await readSave({ source, job, wanted, believesNames: false });
+  const { descriptor, content } = saved.config.blob;
+  await storeDocuments(job.cache, new Map([[descriptor.digest, await content.bytes()]]));
   job.signal.throwIfAborted();
   return saved.config.blob;
 }

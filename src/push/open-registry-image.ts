@@ -35,10 +35,13 @@ export async function openRegistryImage(reference: Reference, job: Job): Promise
 }
 
 async function open(reference: Reference, job: Job): Promise<Source> {
-  const { options, cache } = job;
   const call = callOf(job);
   const name = formatPinned(reference);
-  const registry = await connectRegistry(await sourceOptions(reference, job), cache, call);
+  const { target } = job.options;
+  const isTargets = reference.host === target.host;
+  const place = { ...reference, scheme: reference.scheme ?? (isTargets ? target.scheme : undefined) };
+  const { options, login } = await job.at(place, isTargets ? job.login : undefined);
+  const registry = await connectRegistry({ ...options, login, access: "pull" }, job.cache, call);
   const at = { registry, name: reference.repository };
   const root = await readManifest(at, reference.digest ?? reference.tag ?? "", call);
   if (root === undefined) {
@@ -54,22 +57,5 @@ async function open(reference: Reference, job: Job): Promise<Source> {
     names: [],
     referrers: [],
     [Symbol.asyncDispose]: async () => {},
-  };
-}
-
-/** Returns the options of the connection. What was given for the target's registry goes to no other. */
-async function sourceOptions(reference: Reference, { options, login, loginFor }: Job) {
-  const shared = { ...options, access: "pull", chunkBytes: undefined } as const;
-  const { target } = options;
-  if (reference.host === target.host)
-    return { ...shared, login, target: { ...reference, scheme: reference.scheme ?? target.scheme } };
-  return {
-    ...shared,
-    target: reference,
-    login: await loginFor(reference),
-    headers: {},
-    insecure: false,
-    skipVerify: false,
-    clientCertificate: undefined,
   };
 }

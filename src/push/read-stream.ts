@@ -13,6 +13,8 @@ import { choiceOf, reportSource } from "./open-source.ts";
 import { takeIn, unpacked } from "./take-in.ts";
 import type { Target } from "./target.ts";
 
+export type { Source };
+
 /**
  * Takes what comes as a stream into the cache, and sends it at once, so that it can be read as often as it is wanted. An
  * engine's image whose layers are raw and known stays a stream, of which only the missing layers are read. Throws what

@@ -118,12 +118,11 @@ async function takeLayer(file: StreamedFile, target: Target, job: Job): Promise<
     ...job,
     onProgress: (doneBytes) =>
       reportBlob(job, name, { state: "compressing", doneBytes, totalBytes: sizeBytes }),
-    findElsewhere: async () => undefined,
   });
-  if (made.kind !== "kept") throw new Error("Every layer is wanted.");
-  const { layer, blob, diffId } = made;
-  send(layer, name, sizeBytes, target, job);
-  if (layer.origin === "source" || diffId === undefined)
+  if (made === undefined) throw new Error("Every layer is wanted.");
+  const { blob, diffId, origin } = made;
+  send({ blob, origin }, name, sizeBytes, target, job);
+  if (origin === "source" || diffId === undefined)
     return { kind: "packed", digest: blob.descriptor.digest, blob };
   const digest = parseDigest(diffId, "a diffID");
   return { kind: "raw", digest, sizeBytes, blob, compression: job.pool?.form.kind ?? "gzip" };

@@ -1,4 +1,7 @@
-/** What a layout holds besides plain images goes up byte for byte: artifacts, signatures, layers of odd kinds. */
+/**
+ * What an OCI layout holds goes up byte for byte: artifacts, signatures, layers of odd kinds, and what programs write that
+ * are not at hand everywhere (Docker 29, BuildKit, nerdctl).
+ */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
@@ -11,12 +14,17 @@ import {
   helmChart,
   model,
   orasFile,
+  savedById,
+  savedForAnotherPlatform,
+  savedPart,
+  savedStargz,
+  savedWithNames,
   stargzImage,
   taggedSignature,
   wasmModule,
   withReferrer,
 } from "../support/artifacts.ts";
-import { chunkpush } from "./chunkpush.ts";
+import { chunkpush, chunkpushFromPipe } from "./chunkpush.ts";
 import { type CommandResult, temporaryFolder } from "./command.ts";
 import { startDockerRegistry } from "./docker-registry.ts";
 import { requireParts } from "./parts.ts";
@@ -35,7 +43,15 @@ const ARTIFACTS = {
   "an index with an SBOM that refers to it": withReferrer(),
   "an index that cosign saved with its signature": cosignLayout(),
   "an image beside the tag of its signature": taggedSignature(),
+  "an index that Docker 29 saved by its ID": savedById(),
+  "an index that Docker 29 saved under three names": savedWithNames(),
+  "an index of another platform alone": savedForAnotherPlatform(),
+  "the one platform that is there of several": savedPart(),
+  "an image with eStargz layers beside a manifest.json": savedStargz(),
 } satisfies Record<string, Artifact>;
+
+const FORMS = { archive: "an archive", folder: "a folder", pipe: "a pipe" } as const;
+type Form = keyof typeof FORMS;
 
 const REGISTRIES = {
   "docker-registry": () => startDockerRegistry({ foreignUrls: "^https://example.com/" }),
@@ -58,14 +74,17 @@ for (const [title, start] of Object.entries(REGISTRIES)) {
     });
 
     let count = 0;
-    async function push({ files }: Artifact, form: "archive" | "folder"): Promise<[CommandResult, string]> {
+    async function push({ files }: Artifact, form: Form): Promise<[CommandResult, string]> {
       await using cwd = await temporaryFolder();
       const source = join(cwd.path, "source");
-      if (form === "archive") await Bun.write(source, archiveBytes(files));
-      else await writeFolder(source, files);
+      if (form === "folder") await writeFolder(source, files);
+      else await Bun.write(source, archiveBytes(files));
       const repository = `${host}/artifact/number-${++count}`;
-      const args = ["--chunk-size", `${CHUNK_BYTES}`, source, `${repository}:v1`];
-      return [await chunkpush(args, { cwd: cwd.path }), repository];
+      const args = ["--chunk-size", `${CHUNK_BYTES}`, form === "pipe" ? "-" : source, `${repository}:v1`];
+      const result = await (form === "pipe"
+        ? chunkpushFromPipe(source, args, { cwd: cwd.path })
+        : chunkpush(args, { cwd: cwd.path }));
+      return [result, repository];
     }
 
     async function expectWhole(artifact: Artifact, repository: string) {
@@ -78,16 +97,13 @@ for (const [title, start] of Object.entries(REGISTRIES)) {
     }
 
     for (const [name, artifact] of Object.entries<Artifact>(ARTIFACTS)) {
-      for (const form of ["archive", "folder"] as const) {
-        test(
-          `gets ${name} out of an OCI layout in an ${form}, byte for byte`.replace("an folder", "a folder"),
-          async () => {
-            const [{ code, stdout, stderr }, repository] = await push(artifact, form);
-            expect(code, stderr).toBe(0);
-            expect(stdout).toBe(`${repository}:v1@${artifact.root}\n`);
-            await expectWhole(artifact, repository);
-          },
-        );
+      for (const [form, formTitle] of Object.entries(FORMS) as [Form, string][]) {
+        test(`gets ${name} out of ${formTitle}, byte for byte`, async () => {
+          const [{ code, stdout, stderr }, repository] = await push(artifact, form);
+          expect(code, stderr).toBe(0);
+          expect(stdout).toBe(`${repository}:v1@${artifact.root}\n`);
+          await expectWhole(artifact, repository);
+        });
       }
     }
 

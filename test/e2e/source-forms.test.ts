@@ -15,7 +15,7 @@ import { requireParts } from "./parts.ts";
 import { manifestsOf, type RegistryContent, readContent } from "./registry-content.ts";
 import { sha256 } from "./sha256.ts";
 import { SOURCE_FORMS, type SourceForm, VERSIONS, WRAPPINGS } from "./source-forms.ts";
-import { type Programs, startPrograms } from "./source-programs.ts";
+import { commandFolder, type Programs, startPrograms } from "./source-programs.ts";
 import { committedCells, type TableRow, tableRow, writeTable } from "./source-table.ts";
 
 setDefaultTimeout(120_000);
@@ -82,7 +82,7 @@ describe.skipIf(!hasParts || lab === undefined)("an image in a form of", () => {
   });
 
   for (const form of SOURCE_FORMS) {
-    test(`${form.program}, "${form.form}", arrives as the program's own push brings it`, async () => {
+    test(`${form.program}, ${form.form}, arrives as the program's own push brings it`, async () => {
       const outcome = await outcomes.get(form);
       if (outcome === undefined) throw new Error("It was not pushed.");
       const { own, ours, strict, saidDigest, otherDigests, pulls, skopeoDigests } = outcome;
@@ -115,36 +115,38 @@ async function pushForm(
   await using folder = await temporaryFolder(programs.folder);
   const path = join(folder.path, "image");
   await form.make(programs, path);
-  const repository = `form/number-${number}`;
-  const reference = `${hosts.ours}/${repository}:v1`;
-  await form.bring(programs, path, `${hosts.own}/${repository}:v1`);
+  const target = form.target ?? `form/number-${number}:v1`;
+  const reference = `${hosts.ours}/${target}`;
+  await form.bring(programs, path, `${hosts.own}/${target}`);
+  const env = await engineEnvironment(form, programs, folder.path);
+  const source = form.inEngine?.name ?? path;
 
   const push = async (source: string, to: string, pipe?: string) => {
     const args = [...form.choose, source, to];
-    const options = { cwd: folder.path };
+    const options = { cwd: folder.path, env };
     const { code, stdout, stderr } = await (pipe === undefined
       ? chunkpush(args, options)
       : chunkpushFromPipe(pipe, args, options));
     return code === 0 ? stdout.trim().slice(stdout.indexOf("@") + 1) : stderr;
   };
-  const saidDigest = await push(path, reference);
+  const saidDigest = await push(source, reference);
   if (!saidDigest.startsWith("sha256:")) throw new Error(saidDigest);
-  const strict = `${hosts.strict}/${repository}:v1`;
-  await push(path, strict);
+  const strict = `${hosts.strict}/${target}`;
+  await push(source, strict);
 
   const otherDigests: Record<string, string> = {};
-  otherDigests["again"] = await push(path, `${hosts.ours}/${repository}:again`);
+  otherDigests["again"] = await push(source, reference);
   if (form.kind === "archive") {
     for (const [way, open] of Object.entries(otherWays(folder.path, path, number))) {
       const { source, pipe } = await open();
       // What is cached says nothing about how the source is read.
       await rm(join(folder.path, ".cache"), { recursive: true, force: true });
-      otherDigests[way] = await push(source, `${hosts.ours}/${repository}:other`, pipe);
+      otherDigests[way] = await push(source, reference, pipe);
     }
   }
   const ours = await readContent(reference);
   return {
-    own: await readContent(`${hosts.own}/${repository}:v1`),
+    own: await readContent(`${hosts.own}/${target}`),
     ours,
     strict: await readContent(strict),
     saidDigest,
@@ -152,6 +154,18 @@ async function pushForm(
     pulls: await pullEverywhere(programs, reference, ours),
     skopeoDigests: await skopeoDigests(folder.path, reference),
   };
+}
+
+/** What makes chunkpush find the engine that has the image, and no other. */
+async function engineEnvironment(
+  { inEngine }: SourceForm,
+  programs: Programs,
+  folder: string,
+): Promise<Record<string, string>> {
+  if (inEngine === undefined) return {};
+  const engine = programs[inEngine.engine];
+  const bin = await commandFolder(folder, "podman" in engine ? "podman" : "docker", engine);
+  return { PATH: `${bin}:${process.env["PATH"]}`, ...engine.env };
 }
 
 type Way = () => Promise<{ readonly source: string; readonly pipe?: string }>;

@@ -7,18 +7,24 @@ import { IMAGE, PLATFORMS_IMAGE, type Programs, PULLED_IMAGE, SECOND_IMAGE } fro
 export type SourceForm = {
   /** As the table has it: `Docker, containerd store`. */
   readonly program: string;
-  /** How it is made, in short: `docker save`. */
+  /** How it is made, in short: `docker save`, with provenance. */
   readonly form: string;
-  readonly kind: "archive" | "folder";
+  readonly kind: "archive" | "folder" | "engine";
   /** Whether registries take its layers as they are, so that nothing of it may change. */
   readonly isReady: boolean;
-  /** Writes it. */
+  /** Writes it, where no engine has it. */
   readonly make: (programs: Programs, path: string) => Promise<unknown>;
+  /** The engine that has it, and its name there. */
+  readonly inEngine?: { readonly engine: EngineName; readonly name: string };
   /** Brings the image to a registry as the program itself does. */
   readonly bring: (programs: Programs, path: string, reference: string) => Promise<unknown>;
   /** Flags that say which image is meant, where there are several. */
   readonly choose: readonly string[];
+  /** The target's repository and tag, where its name says which is meant. */
+  readonly target?: string;
 };
+
+export type EngineName = "oldDocker" | "classicDocker" | "containerdDocker" | "oldPodman" | "podman";
 
 /** The programs whose names in the table stand for a version. */
 export const VERSIONS: Readonly<Record<string, (programs: Programs) => Promise<string>>> = {
@@ -67,8 +73,8 @@ const skopeoPlatform = (architecture: string) => {
     );
 };
 
-type DockerName = "oldDocker" | "classicDocker" | "containerdDocker";
 type PodmanName = "oldPodman" | "podman";
+type DockerName = Exclude<EngineName, PodmanName>;
 
 const dockerPush = (engine: DockerName, name: string) => {
   return async (programs: Programs, _: string, reference: string) => {
@@ -122,135 +128,186 @@ const [archive, folder] = [form("archive", true), form("folder", true)];
 const [rawArchive, rawFolder] = [form("archive", false), form("folder", false)];
 
 export const SOURCE_FORMS: readonly SourceForm[] = [
+  inDocker("Docker of Debian 12", "oldDocker", false),
+  inDocker("Docker, classic store", "classicDocker", false),
+  inDocker("Docker, containerd store", "containerdDocker", true),
+  inDocker(
+    "Docker, containerd store",
+    "containerdDocker",
+    true,
+    PLATFORMS_IMAGE,
+    "the engine's image of two platforms",
+  ),
+  inDocker(
+    "Docker, containerd store",
+    "containerdDocker",
+    true,
+    PULLED_IMAGE,
+    "the engine's image, one platform of two",
+  ),
+  inPodman("Podman of Debian 12", "oldPodman"),
+  inPodman("Podman", "podman"),
   rawArchive(
     "Docker of Debian 12",
-    "docker save",
+    "`docker save`",
     dockerSave("oldDocker", IMAGE),
     dockerPush("oldDocker", IMAGE),
   ),
   rawArchive(
     "Docker, classic store",
-    "docker save",
+    "`docker save`",
     dockerSave("classicDocker", IMAGE),
     dockerPush("classicDocker", IMAGE),
   ),
   archive(
     "Docker, containerd store",
-    "docker save, with provenance",
+    "`docker save`, with provenance",
     dockerSave("containerdDocker", IMAGE),
     dockerPush("containerdDocker", IMAGE),
   ),
   archive(
     "Docker, containerd store",
-    "docker save, without provenance",
+    "`docker save`, without provenance",
     dockerSave("containerdDocker", SECOND_IMAGE),
     dockerPush("containerdDocker", SECOND_IMAGE),
   ),
   archive(
     "Docker, containerd store",
-    "docker save of two platforms",
+    "`docker save` of two platforms",
     dockerSave("containerdDocker", PLATFORMS_IMAGE),
     dockerPush("containerdDocker", PLATFORMS_IMAGE),
   ),
   archive(
     "Docker, containerd store",
-    "docker save of two images",
+    "`docker save` of two images",
     dockerSave("containerdDocker", IMAGE, SECOND_IMAGE),
     dockerPush("containerdDocker", SECOND_IMAGE),
-    ["--image", SECOND_IMAGE],
+    { choose: ["--image", SECOND_IMAGE] },
   ),
   archive(
     "Docker, containerd store",
-    "docker save of one platform of two",
+    "`docker save` of one platform of two",
     dockerSave("containerdDocker", PULLED_IMAGE),
     dockerPush("containerdDocker", PULLED_IMAGE),
   ),
-  archive("Buildx", "type=oci", buildx("type=oci"), skopeo("oci-archive")),
+  archive("Buildx", "`type=oci`", buildx("type=oci"), skopeo("oci-archive")),
   archive(
     "Buildx",
-    "type=oci, two platforms, provenance",
+    "`type=oci`, two platforms, provenance",
     buildx("type=oci", BOTH, "--provenance=mode=max"),
     skopeo("oci-archive"),
   ),
-  archive("Buildx", "type=oci, one platform of two", buildx("type=oci", BOTH), skopeoPlatform("arm64"), [
-    "--platform",
-    "linux/arm64",
-  ]),
+  archive("Buildx", "`type=oci`, one platform of two", buildx("type=oci", BOTH), skopeoPlatform("arm64"), {
+    choose: ["--platform", "linux/arm64"],
+  }),
   archive(
     "Buildx",
-    "type=oci, annotations",
+    "`type=oci`, annotations",
     buildx("type=oci", BOTH, "--annotation=manifest:org.example.m=1", "--annotation=index:org.example.i=2"),
     skopeo("oci-archive"),
   ),
   archive(
     "Buildx",
-    "type=oci, zstd",
+    "`type=oci`, zstd",
     buildx(`type=oci,compression=zstd,${RECOMPRESSED}`),
     skopeo("oci-archive"),
   ),
   rawArchive(
     "Buildx",
-    "type=oci, uncompressed",
+    "`type=oci`, uncompressed",
     buildx(`type=oci,compression=uncompressed,${RECOMPRESSED}`),
     skopeo("oci-archive"),
   ),
-  folder("Buildx", "type=oci,tar=false", buildx("type=oci,tar=false"), skopeo("oci")),
-  archive("Buildx", "type=docker", buildx("type=docker"), skopeo("oci-archive")),
+  folder("Buildx", "`type=oci,tar=false`", buildx("type=oci,tar=false"), skopeo("oci")),
+  archive("Buildx", "`type=docker`", buildx("type=docker"), skopeo("oci-archive")),
   ...(["oldPodman", "podman"] as const).flatMap((store) => podmanForms(store)),
   archive(
     "Podman",
-    "podman manifest push --all oci-archive:",
+    "`podman manifest push --all oci-archive:`",
     ({ podman }, path) =>
       podman.podman("manifest", "push", "--quiet", "--all", PLATFORMS_IMAGE, `oci-archive:${path}:v1`),
     skopeo("oci-archive"),
   ),
-  archive("Buildah", "buildah push oci-archive:", buildahPush("oci-archive", ":v1"), skopeo("oci-archive")),
-  folder("Buildah", "buildah push oci:", buildahPush("oci", ":v1"), skopeo("oci")),
+  archive("Buildah", "`buildah push oci-archive:`", buildahPush("oci-archive", ":v1"), skopeo("oci-archive")),
+  folder("Buildah", "`buildah push oci:`", buildahPush("oci", ":v1"), skopeo("oci")),
   rawArchive(
     "Buildah",
-    "buildah push docker-archive:",
+    "`buildah push docker-archive:`",
     buildahPush("docker-archive", `:${IMAGE}`),
     podmanPush("podman", IMAGE),
   ),
-  rawFolder("Buildah", "buildah push dir:", buildahPush("dir"), podmanPush("podman", IMAGE)),
+  folder("Buildah", "`buildah push dir:`", buildahPush("dir"), skopeo("dir")),
   archive(
     "skopeo",
-    "skopeo copy --all oci-archive:",
+    "`skopeo copy --all oci-archive:`",
     skopeoCopy(PLATFORMS_IMAGE, "oci-archive", ":v1"),
     skopeo("oci-archive"),
   ),
-  folder("skopeo", "skopeo copy --all oci:", skopeoCopy(PLATFORMS_IMAGE, "oci", ":v1"), skopeo("oci")),
-  folder("skopeo", "skopeo copy --all dir:", skopeoCopy(PLATFORMS_IMAGE, "dir"), skopeo("dir")),
-  folder("skopeo", "skopeo copy dir:", skopeoCopy(SECOND_IMAGE, "dir"), skopeo("dir")),
+  folder("skopeo", "`skopeo copy --all oci:`", skopeoCopy(PLATFORMS_IMAGE, "oci", ":v1"), skopeo("oci")),
+  folder("skopeo", "`skopeo copy --all dir:`", skopeoCopy(PLATFORMS_IMAGE, "dir"), skopeo("dir")),
+  folder("skopeo", "`skopeo copy dir:`", skopeoCopy(SECOND_IMAGE, "dir"), skopeo("dir")),
   rawArchive(
     "skopeo",
-    "skopeo copy docker-archive:",
+    "`skopeo copy docker-archive:`",
     skopeoCopy(SECOND_IMAGE, "docker-archive", `:${IMAGE}`),
     dockerPush("containerdDocker", SECOND_IMAGE),
   ),
-  folder("umoci", "a layout with several tags", umociLayout, skopeo("oci", ":two"), ["--image", "two"]),
+  folder("umoci", "a layout with several tags", umociLayout, skopeo("oci", ":two"), {
+    choose: ["--image", "two"],
+  }),
 ];
+
+function inDocker(
+  program: string,
+  engine: DockerName,
+  isReady: boolean,
+  name = IMAGE,
+  form = "the engine's image",
+): SourceForm {
+  const own = { make: async () => {}, bring: dockerPush(engine, name) };
+  return { program, form, kind: "engine", isReady, inEngine: { engine, name }, choose: [], ...own };
+}
+
+function inPodman(program: string, engine: PodmanName): SourceForm {
+  const own = { make: async () => {}, bring: podmanPush(engine, IMAGE) };
+  const flags = ["--runtime", "podman"];
+  const inEngine = { engine, name: IMAGE };
+  return {
+    program,
+    form: "the engine's image",
+    kind: "engine",
+    isReady: false,
+    inEngine,
+    choose: flags,
+    ...own,
+  };
+}
 
 function podmanForms(store: PodmanName): SourceForm[] {
   const program = store === "podman" ? "Podman" : "Podman of Debian 12";
   return [
-    rawArchive(program, "podman save", podmanSave(store, "docker-archive", IMAGE), podmanPush(store, IMAGE)),
+    rawArchive(
+      program,
+      "`podman save`",
+      podmanSave(store, "docker-archive", IMAGE),
+      podmanPush(store, IMAGE),
+    ),
     archive(
       program,
-      "podman save --format oci-archive",
+      "`podman save --format oci-archive`",
       podmanSave(store, "oci-archive", IMAGE),
       skopeo("oci-archive"),
     ),
-    folder(program, "podman save --format oci-dir", podmanSave(store, "oci-dir", IMAGE), skopeo("oci")),
+    folder(program, "`podman save --format oci-dir`", podmanSave(store, "oci-dir", IMAGE), skopeo("oci")),
     rawFolder(
       program,
-      "podman save --format docker-dir",
+      "`podman save --format docker-dir`",
       podmanSave(store, "docker-dir", IMAGE),
       podmanPush(store, IMAGE),
     ),
     rawArchive(
       program,
-      "podman save --multi-image-archive",
+      "`podman save --multi-image-archive`",
       (programs, path) =>
         programs[store].podman(
           "save",
@@ -262,7 +319,8 @@ function podmanForms(store: PodmanName): SourceForm[] {
           SECOND_IMAGE,
         ),
       podmanPush(store, SECOND_IMAGE),
-      ["--image", `localhost/${SECOND_IMAGE}`],
+      // One is chosen by its name, and one by the target's.
+      store === "podman" ? { target: SECOND_IMAGE } : { choose: ["--image", `localhost/${SECOND_IMAGE}`] },
     ),
   ];
 }
@@ -280,8 +338,8 @@ function form(kind: SourceForm["kind"], isReady: boolean) {
     title: string,
     make: SourceForm["make"],
     bring: SourceForm["bring"],
-    choose: readonly string[] = [],
-  ): SourceForm => ({ program, form: title, kind, isReady, make, bring, choose });
+    { choose = [], ...rest }: Partial<Pick<SourceForm, "choose" | "target">> = {},
+  ): SourceForm => ({ program, form: title, kind, isReady, make, bring, choose, ...rest });
 }
 
 /** What stands around an archive: nothing, or a compression of the whole. */

@@ -1,4 +1,5 @@
 /** The programs that make images, each with an image or two in it. */
+import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { runWell, temporaryFolder } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
@@ -99,6 +100,23 @@ export async function startPrograms(lab: Place): Promise<Programs> {
     buildx,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** A folder with the command of an engine, for whoever looks for it on PATH. */
+export async function commandFolder(
+  folder: string,
+  name: string,
+  { command, env }: Pick<DockerEngine | PodmanStore, "command" | "env">,
+): Promise<string> {
+  const quote = (word: string) => `'${word}'`;
+  // By its path: by its name, it would find itself.
+  const [program = "", ...args] = command;
+  const words = [Bun.which(program) ?? program, ...args].map(quote).join(" ");
+  const settings = Object.entries(env).map(([key, value]) => `${key}=${quote(value)}`);
+  const path = join(folder, "bin");
+  await Bun.write(join(path, name), `#!/bin/sh\nexport ${settings.join(" ")}\nexec ${words} "$@"\n`);
+  await chmod(join(path, name), 0o755);
+  return path;
 }
 
 async function pullOnePlatform(podman: PodmanStore, docker: DockerEngine): Promise<void> {

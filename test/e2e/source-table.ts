@@ -34,7 +34,7 @@ export function tableRow(
   };
   const cells = [
     program,
-    `\`${form}\``,
+    form,
     tell(({ children }) => children.map(({ digest }) => digest), "changed"),
     ours.digest === own.digest ? "kept" : "new",
     tell(({ children }) => children.filter(({ isAttestation }) => isAttestation), "changed"),

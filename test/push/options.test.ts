@@ -125,6 +125,7 @@ describe("the options of a push", () => {
     expect(asked).toBe(1);
     expect(events.find(({ type }) => type === "registry")).toEqual({
       type: "registry",
+      isSource: false,
       origin: registry.url,
       username: "me",
       credentialsFrom: "a keyring",

@@ -30,9 +30,11 @@ type Layout = {
   index(manifests: readonly Part[]): Part;
   /** An image of one layer for a platform. */
   image(seed: number, architecture?: string): Part;
+  /** BuildKit's provenance of an image. */
+  attestation(image: Part): Part;
 };
 
-export function newLayout(): Layout {
+function newLayout(): Layout {
   const blobs: FixtureBlob[] = [];
   const add: Layout["add"] = (mediaType, content, fields = {}) => {
     const blob = blobOf(content);
@@ -54,6 +56,22 @@ export function newLayout(): Layout {
       const image = manifest({ config, layers: [add(GZIP, gzipSync(raw))] });
       return { ...image, platform: { architecture, os: "linux" } };
     },
+    attestation({ digest }) {
+      const type = "application/vnd.in-toto+json";
+      const layer = add(type, JSON.stringify({ subject: [{ digest }] }), {
+        annotations: { "in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2" },
+      });
+      const rootfs = { type: "layers", diff_ids: [layer.digest] };
+      const config = add(CONFIG, JSON.stringify({ architecture: "unknown", os: "unknown", rootfs }));
+      return {
+        ...manifest({ config, layers: [layer] }),
+        platform: { architecture: "unknown", os: "unknown" },
+        annotations: {
+          "vnd.docker.reference.digest": digest,
+          "vnd.docker.reference.type": "attestation-manifest",
+        },
+      };
+    },
   };
 }
 
@@ -73,8 +91,10 @@ const named = (part: Part, name: string): Part => ({
   annotations: { "org.opencontainers.image.ref.name": name },
 });
 
-function layoutOf({ blobs }: Layout, entries: readonly Part[]): FixtureFiles {
-  return { ...layoutFiles(entries), ...filesOf(blobs) };
+/** In the order in which containerd and others write them into an archive. */
+function layoutOf({ blobs }: Layout, entries: readonly Part[], more: FixtureFiles = {}): FixtureFiles {
+  const files = Object.entries({ ...layoutFiles(entries), ...filesOf(blobs), ...more });
+  return Object.fromEntries(files.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function single(layout: Layout, root: Part): Artifact {
@@ -161,6 +181,11 @@ export function foreignLayer(): Artifact {
 
 /** An image whose layers can be read in parts: the table of contents is named by an annotation. */
 export function stargzImage(): Artifact {
+  const { layout, image } = stargz();
+  return single(layout, image);
+}
+
+function stargz(): { readonly layout: Layout; readonly image: Part } {
   const layout = newLayout();
   const file = tarBytes([{ path: "file", body: "hello\n" }]).subarray(0, 1024);
   const contents = '{"version":1,"entries":[{"name":"file","type":"reg","size":6}]}';
@@ -171,7 +196,8 @@ export function stargzImage(): Artifact {
   const annotations = { "containerd.io/snapshot/stargz/toc.digest": blobOf(contents).digest };
   // A member of its own for each file, and one without content at the end.
   const bytes = Buffer.concat([gzipSync(file), gzipSync(rest), footer]);
-  return single(layout, layout.manifest({ config, layers: [layout.add(GZIP, bytes, { annotations })] }));
+  const layers = [layout.add(GZIP, bytes, { annotations })];
+  return { layout, image: layout.manifest({ config, layers }) };
 }
 
 /** What `oras cp --recursive` writes: the index, and flat beside it its images and what refers to it. */
@@ -233,4 +259,73 @@ export function taggedSignature(): Artifact {
     root: root.digest,
     tags: { [tag]: signature.digest },
   };
+}
+
+/** What containerd's export adds for older readers: one image of the index, whatever else the index lists. */
+function exported(
+  layout: Layout,
+  root: Part,
+  image: Part,
+  names: readonly string[] | null,
+  absent: readonly Part[] = [],
+): FixtureFiles {
+  const missing = new Set(absent.map(({ digest }) => digest));
+  const text = (digest: string) =>
+    new TextDecoder().decode(layout.blobs.find((blob) => blob.digest === digest)?.bytes);
+  const { config, layers } = JSON.parse(text(image.digest));
+  const path = ({ digest }: Descriptor) => `blobs/sha256/${digest.slice("sha256:".length)}`;
+  const entries = (names ?? [undefined]).map((name) => {
+    const { mediaType, digest, size } = root;
+    const annotations = name && {
+      "io.containerd.image.name": `docker.io/${name}`,
+      "org.opencontainers.image.ref.name": name.split(":")[1],
+    };
+    return { mediaType, digest, size, ...(annotations && { annotations }) };
+  });
+  const kept = { ...layout, blobs: layout.blobs.filter(({ digest }) => !missing.has(digest)) };
+  return layoutOf(kept, entries, {
+    "manifest.json": JSON.stringify([{ Config: path(config), RepoTags: names, Layers: layers.map(path) }]),
+  });
+}
+
+/** What Docker 29 saves by an image's ID: no name is in it. */
+export function savedById(): Artifact {
+  const layout = newLayout();
+  const images = [layout.image(11), layout.image(12, "arm64")];
+  const root = layout.index([...images, ...images.map((image) => layout.attestation(image))]);
+  return { files: exported(layout, root, images[0] ?? root, null), root: root.digest };
+}
+
+/** What Docker 29 saves of an image with several names: a descriptor for each name. */
+export function savedWithNames(): Artifact {
+  const layout = newLayout();
+  const image = layout.image(13);
+  const root = layout.index([image, layout.attestation(image)]);
+  return {
+    files: exported(layout, root, image, ["my/app:v1", "my/app:v2", "other/name:v3"]),
+    root: root.digest,
+  };
+}
+
+/** What Docker 29 and nerdctl save of an image that was built for another platform alone. */
+export function savedForAnotherPlatform(): Artifact {
+  const layout = newLayout();
+  const image = layout.image(14, "riscv64");
+  const root = layout.index([image, layout.attestation(image)]);
+  return { files: exported(layout, root, image, ["my/app:v1"]), root: root.digest };
+}
+
+/** What nerdctl and Docker save of one platform that was pulled: the index lists what is not there. */
+export function savedPart(): Artifact {
+  const layout = newLayout();
+  const image = layout.image(15);
+  const others = [layout.image(16, "arm64"), layout.attestation(image)];
+  const root = layout.index([image, ...others]);
+  return { files: exported(layout, root, image, ["my/app:v1"], others), root: image.digest };
+}
+
+/** What BuildKit's `type=docker` makes of eStargz layers: annotations that manifest.json does not have. */
+export function savedStargz(): Artifact {
+  const { layout, image } = stargz();
+  return { files: exported(layout, image, image, ["my/app:v1"]), root: image.digest };
 }

@@ -1,14 +1,22 @@
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
-import { type Digest, parseDiffId, parseDigest } from "../../oci/digest.ts";
+import { type DiffId, type Digest, parseDiffId, parseDigest } from "../../oci/digest.ts";
 import { DIFF_IDS } from "../../oci/image.ts";
 import { platformName } from "../../oci/image-index.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
 import { ofPlatform } from "../../oci/platform.ts";
-import type { InspectedImage } from "../resolve-image.ts";
 import { type Engine, runEngine } from "./command.ts";
 import { engineFailure, engineTitle, isNotFound, isOtherPlatform, isPodmanGreeting } from "./failures.ts";
 import { isOwnName } from "./own-names.ts";
+
+/** What tells an image apart. */
+export type InspectedImage = {
+  /** The digest of its config or, in containerd's store, of its manifest or index. */
+  readonly id: Digest;
+  readonly diffIds: readonly DiffId[];
+  /** Such as `linux/amd64`. Undefined if the engine does not say. */
+  readonly platform: string | undefined;
+};
 
 /** An image that an engine has. */
 export type EngineImage = InspectedImage & {

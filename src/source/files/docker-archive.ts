@@ -11,7 +11,7 @@ const MANIFEST_PATH = "manifest.json";
 const PATH = v.pipe(v.string(), v.nonEmpty("it is empty"));
 
 /** https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format */
-export const DOCKER_MANIFEST = v.pipe(
+const DOCKER_MANIFEST = v.pipe(
   v.array(
     object({
       Config: PATH,

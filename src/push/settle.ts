@@ -1,0 +1,126 @@
+import { type ReadyBlob, readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
+import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
+import { shortDigest } from "../oci/digest.ts";
+import { parseImageConfig } from "../oci/image.ts";
+import { askForBlob } from "../registry/find-blob.ts";
+import type { BlobTitle } from "../report/events.ts";
+import type { StreamSource } from "../source/source.ts";
+import { findCachedDocument } from "../store/documents.ts";
+import { findCachedLayer } from "../store/layers.ts";
+import { callOf, type Job, reportBlob } from "./job.ts";
+import type { Plan, PlannedLayer } from "./plan.ts";
+import type { BringOptions } from "./send.ts";
+
+/** The action that is planned for a blob. */
+export type Step =
+  /** Nothing: the repository has it. */
+  | { readonly step: "present"; readonly descriptor: Descriptor }
+  /** Mount it from another repository of the registry. If that fails, make it. */
+  | { readonly step: "mount"; readonly descriptor: Descriptor; readonly from: string }
+  /** It is ready, and the registry lacks it. */
+  | ({ readonly step: "send"; readonly ready: ReadyBlob } & Pick<BringOptions, "answer">)
+  /** It has to be compressed, verified, or read from a stream first. */
+  | { readonly step: "make" };
+
+/** What the settling of a blob needs to know of the plan. */
+export type Context = Pick<Plan, "source" | "target" | "knownImages">;
+
+type Part = BlobTitle & Pick<PlannedLayer, "diffId" | "layer">;
+
+/** The ID of an engine's config, whose digest may be known late. */
+export const CONFIG_ID = "config";
+
+/** Finds out what has to be done for a layer. */
+export async function settleLayer(part: Part, context: Context, job: Job): Promise<Step> {
+  const { layer, diffId } = part;
+  if (layer !== undefined && (layer.compression !== "none" || job.pool === undefined)) {
+    const ready = readyAsClaimed(layer, job.signal);
+    return ready === undefined ? { step: "make" } : settleReady(ready, part, context, job);
+  }
+  const cached = await findCachedLayer(job.cache, diffId, job.pool?.form);
+  if (cached !== undefined) {
+    reportBlob(job, part, cachedState(cached));
+    return settleReady(readyFromCache(cached, part.title, job.signal), part, context, job);
+  }
+  const image = (await context.knownImages()).find(({ layers }) => layers.has(diffId));
+  const descriptor = image?.layers.get(diffId);
+  if (image === undefined || descriptor === undefined) return { step: "make" };
+  return (await settleKnown(descriptor, image.repository, part, context, job)) ?? { step: "make" };
+}
+
+export function cachedState({ descriptor: { size } }: RegistryBlob) {
+  return { state: "ready", how: "cached", totalBytes: size, sizeBytes: size } as const;
+}
+
+/** Asks whether the registry has a blob that is ready. */
+export async function settleReady(
+  ready: ReadyBlob,
+  { title }: BlobTitle,
+  { target }: Context,
+  job: Job,
+): Promise<Step> {
+  const { descriptor } = ready.blob;
+  // A stream's blobs are on their way before they are planned.
+  if (target.brought.has(descriptor.digest)) return { step: "send", ready };
+  const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
+  return found?.sizeBytes === descriptor.size
+    ? { step: "present", descriptor }
+    : { step: "send", ready, answer: { found } };
+}
+
+/** Finds a known layer in the target, or says where to mount it from. Undefined if there is no such place. */
+async function settleKnown(
+  descriptor: Descriptor,
+  from: string,
+  { title }: BlobTitle,
+  { target }: Context,
+  job: Job,
+): Promise<Step | undefined> {
+  // Registries may report a wrong size for mounted blobs. Only the status counts.
+  const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
+  if (found !== undefined) return { step: "present", descriptor };
+  return from === target.at.name ? undefined : { step: "mount", descriptor, from };
+}
+
+/** Finds out what has to be done for the config of an engine's image. */
+export async function settleConfig(
+  layers: readonly PlannedLayer[],
+  context: Context,
+  job: Job,
+): Promise<Step> {
+  const blob = await findConfig(layers, context, job);
+  if (blob === undefined) return { step: "make" };
+  const ready = { blob, origin: "source" } as const;
+  return settleReady(ready, configName(blob), context, job);
+}
+
+/** Names the config of an engine's image, once it is known. */
+export function configName({ descriptor }: Pick<RegistryBlob, "descriptor">): BlobTitle {
+  return { id: CONFIG_ID, title: `config ${shortDigest(descriptor.digest)}` };
+}
+
+/** Returns the config of an engine's image, or undefined if only the saved archive has it. */
+export async function findConfig(
+  layers: readonly PlannedLayer[],
+  { source, knownImages }: Pick<Plan, "source" | "knownImages">,
+  job: Job,
+): Promise<RegistryBlob | undefined> {
+  if (source.access === "any") return undefined;
+  const saved = await findSavedConfig(source.image, job);
+  if (saved !== undefined) return saved;
+  const steps = await Promise.all(layers.map(({ settled }) => settled));
+  if (steps.some(({ step }) => step === "make")) return undefined;
+  // The ID of an engine's image is the digest of its config, which the registry may have.
+  const { id } = source.image;
+  return (await knownImages()).find(({ config }) => config.descriptor.digest === id)?.config;
+}
+
+/** Returns the config of an engine's image that an earlier push has left in the cache. */
+export async function findSavedConfig(
+  { id, diffIds }: StreamSource["image"],
+  { cache }: Job,
+): Promise<RegistryBlob | undefined> {
+  const bytes = await findCachedDocument(cache, id);
+  const config = bytes && parseImageConfig(bytes, id);
+  return config?.diffIds.join() === diffIds.join() ? config.blob : undefined;
+}
