@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import type { Intercept } from "../dev/registry/answer-request.ts";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
+import { startTokenServer } from "../dev/token-server/token-server.ts";
 import { push } from "../index.ts";
 import { MEDIA_TYPE } from "../src/oci/descriptor.ts";
 import { digestOf } from "../src/oci/digest.ts";
@@ -290,6 +291,18 @@ describe("a registry as source", () => {
       hint: expect.stringContaining(`docker login ${source.host}`),
     });
     expect(new Set(seen)).toEqual(new Set(["null null"]));
+  });
+
+  test("that gives everybody a token to read is asked for no other right", async () => {
+    await using tokens = startTokenServer({
+      grant: ({ actions }) => actions.filter((each) => each === "pull"),
+    });
+    await using scene = await setUp({ tokens });
+    const { source, target } = scene;
+    await storeIndex(source, "their/app", `Bearer ${tokens.issue(["repository:their/app:pull,push"])}`);
+    await scene.copy();
+    expect(tokens.requests.map(({ scopes }) => scopes)).toEqual([["repository:their/app:pull"]]);
+    expect(await target.pullManifest("my/app", "v1")).toBeDefined();
   });
 
   test("is asked with the target's login where it is the same one", async () => {
