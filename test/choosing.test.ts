@@ -1,5 +1,6 @@
 /** Which image of a source is pushed, as a user sees it. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf, hexOf } from "../src/oci/digest.ts";
 import { atTerminal } from "./support/at-terminal.ts";
@@ -92,6 +93,25 @@ describe.concurrent("of an archive with several images", () => {
     for (const name of ["a:v1", "b:v1", "c:v1"]) expect(stderr).toContain(name);
     expect(setup.registry.recorded("put-manifest")).toEqual([]);
   });
+});
+
+test("--runtime is the only engine that is asked for an image", async () => {
+  await using setup = await setUp([]);
+  const bin = join(setup.folder, "bin");
+  for (const name of ["docker", "podman"]) {
+    await Bun.write(
+      join(bin, name),
+      `#!/bin/sh\necho ${name} >> '${setup.folder}/asked'\necho "image not known" >&2; exit 1\n`,
+    );
+    await chmod(join(bin, name), 0o755);
+  }
+  const env = { PATH: `${bin}:${process.env["PATH"]}`, CHUNKPUSH_RUNTIME: "docker" };
+  const { code, stderr } = await setup.run(["--runtime", "podman", "my/app:v1", setup.target], { env });
+  expect(code).toBe(1);
+  expect(stderr).toContain('has no image "my/app:v1"');
+  expect(new Set((await Bun.file(join(setup.folder, "asked")).text()).trim().split("\n"))).toEqual(
+    new Set(["podman"]),
+  );
 });
 
 describeWith("python3", "at a terminal", () => {

@@ -6,6 +6,7 @@ import { gunzipSync } from "node:zlib";
 import type { Intercept } from "../dev/registry/answer-request.ts";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
 import { startTokenServer } from "../dev/token-server/token-server.ts";
+import { push } from "../index.ts";
 import { digestOf } from "../src/oci/digest.ts";
 import { runWell } from "./e2e/command.ts";
 import { dockerArchive } from "./support/docker-archive.ts";
@@ -187,6 +188,23 @@ test("a token server that no longer takes the password gets a new one, once", as
   await site.expectPulled();
 });
 
+test("the library asks the login that it was given for new credentials", async () => {
+  const { state, intercept } = expiring(7, "me");
+  await using site = await setUp({ intercept });
+  let asked = 0;
+  const next = async () => ({ username: "me", password: PASSWORDS[asked++] ?? "" });
+  await push({
+    source: site.at("output.tar"),
+    target: site.target,
+    cacheDirectory: site.at(".cache"),
+    login: async () => ({ credentials: await next(), renew: next }),
+  });
+  expect(state.lastUsed).toBeGreaterThanOrEqual(4);
+  expect(asked).toBe(state.lastUsed + 1);
+  state.isOpen = true;
+  await site.expectPulled();
+});
+
 describeWith("mkfifo", "an interrupted push", () => {
   test("ends the credential command that it waits for", async () => {
     await using site = await setUp({});
@@ -199,7 +217,8 @@ describeWith("mkfifo", "an interrupted push", () => {
       stdio: ["ignore", "ignore", "pipe"],
     });
     // The command's processes hold the pipe, and nothing else does.
-    for await (const _ of Bun.file(site.at("pipe")).stream()) child.kill("SIGINT");
+    const reader = Bun.spawn(["cat", site.at("pipe")], { stdout: "pipe" });
+    for await (const _ of reader.stdout) child.kill("SIGINT");
     expect(await child.exited).toBe(130);
     expect(site.registry.requests).toEqual([]);
   });

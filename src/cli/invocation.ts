@@ -3,6 +3,7 @@ import { PushError } from "../errors.ts";
 import type { LayerCompression } from "../oci/compression.ts";
 import { canonicalPlatform } from "../oci/platform.ts";
 import type { Reference } from "../oci/reference.ts";
+import type { PushOptions } from "../push/options.ts";
 import { type CacheCommand, parseCacheCommand } from "./cache-command.ts";
 import { layerCompression } from "./compression.ts";
 import { imageAt, sourceAndTargets } from "./names.ts";
@@ -20,8 +21,8 @@ export type Invocation =
   /** Help or version: text to print, and nothing else to do. */
   | { readonly kind: "text"; readonly text: string };
 
-const RUNTIMES = ["docker", "podman", "nerdctl"] as const;
-type RuntimeName = (typeof RUNTIMES)[number];
+type RuntimeName = NonNullable<PushOptions["runtime"]>;
+const RUNTIMES: readonly RuntimeName[] = ["docker", "podman", "nerdctl"];
 
 export type PushCommand = RegistryCommand & {
   /** An archive, a folder, or an image of the engine. Undefined: look for one. */

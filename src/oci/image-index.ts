@@ -47,7 +47,7 @@ export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
 }
 
 /** A manifest that takes an entry's place in an index. */
-type Replacement = Omit<Manifest, "mediaType"> & { readonly mediaType: string | undefined };
+export type Replacement = Omit<Manifest, "mediaType"> & { readonly mediaType: string | undefined };
 
 /**
  * Creates an index with only those entries that are kept. Everything else in the index stays, and attestations go on
@@ -68,6 +68,8 @@ export function keepEntries(
     const about = kept.get(entry.annotations?.[ABOUT] ?? "");
     return {
       ...entry,
+      // A copy of the old manifest's bytes.
+      ...(manifest.digest !== entry.digest && { data: undefined }),
       ...(manifest.mediaType && { mediaType: manifest.mediaType }),
       digest: manifest.digest,
       size: manifest.bytes.length,

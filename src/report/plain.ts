@@ -134,11 +134,11 @@ function describeSource(event: Extract<PushEvent, { type: "source" }>, options: 
   ];
 }
 
-function describeOrigin({ kind, name, date, sizeBytes }: ImageOrigin): string {
+function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): string {
   const age = date && !Number.isNaN(date.getTime()) ? formatAge(date, new Date()) : undefined;
   const facts =
     kind === "engine"
-      ? ["image of the Docker engine", age && `built ${age}`]
+      ? [`image of ${engine}`, age && `built ${age}`]
       : [
           kind !== "stream" && kind,
           sizeBytes !== undefined && formatBytes(sizeBytes),

@@ -24,7 +24,8 @@ export async function attachedTo(content: Content, referrers: readonly Referrer[
       if (found.kind === "missing") continue;
       for (const digest of manifestDigestsOf(found)) known.add(digest);
       // Without a list of referrers, clients keep one under a tag. The registry gets what it lists.
-      if (found.kind !== "index" || tag?.includes(".")) attached.push({ subject, tag, content: found });
+      if (found.kind !== "index" || tag === undefined || tag.includes("."))
+        attached.push({ subject, tag, content: found });
       else
         for (const child of found.children)
           if (child.content !== undefined) attached.push({ subject, tag: undefined, content: child.content });

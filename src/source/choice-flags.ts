@@ -1,9 +1,12 @@
 import { toPrintable } from "../format.ts";
 import { bestNamed } from "../oci/image-name.ts";
 import { ofPlatform } from "../oci/platform.ts";
-import type { Candidate } from "./select-image.ts";
 
-type Choice = Omit<Candidate, "read">;
+type Choice = {
+  readonly names: readonly string[];
+  readonly digests: readonly string[];
+  readonly platform: string | undefined;
+};
 
 /** Returns the flags that choose one of several images, as a shell reads them. Undefined if none do. */
 export function choiceFlags(choice: Choice, choices: readonly Choice[]): string | undefined {

@@ -1,6 +1,7 @@
 import { shortDigest } from "../oci/digest.ts";
 import { assertLayerCount, type ImageOrigin, type Layer, parseImageConfig } from "../oci/image.ts";
 import type { Engine } from "./engine/command.ts";
+import { engineTitle } from "./engine/failures.ts";
 import { findEngineImage } from "./engine/find-image.ts";
 import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
 import { saveEngineImage } from "./engine/save.ts";
@@ -13,9 +14,15 @@ import { readSavedStream } from "./stream/saved-stream.ts";
 
 /** Opens an image of an engine: where the engine keeps it, or else to be saved. Throws what finding and reading it throws. */
 export async function openEngineImage(name: string, options: SourceOptions): Promise<OpenedSource> {
-  const { signal, engineEnvironment, runtime, platforms } = options;
-  const { engine, image } = await findEngineImage(name, { environment: engineEnvironment, signal, runtime });
-  const origin: ImageOrigin = { kind: "engine", name, date: new Date(image.created), sizeBytes: undefined };
+  const { engineEnvironment: environment, platforms } = options;
+  const { engine, image } = await findEngineImage(name, { ...options, environment });
+  const origin: ImageOrigin = {
+    kind: "engine",
+    name,
+    engine: engineTitle(engine.runtime),
+    date: new Date(image.created),
+    sizeBytes: undefined,
+  };
   const stored = await openStored(image, engine, origin, options);
   if (typeof stored !== "string") return stored;
   assertPlatforms(image, name, engine, platforms);

@@ -1,6 +1,7 @@
 import { PushError } from "../errors.ts";
 import type { Content, Index, IndexChild } from "../oci/content.ts";
-import { keepEntries, type LeftOut, leftOut } from "../oci/image-index.ts";
+import type { Digest } from "../oci/digest.ts";
+import { keepEntries, type LeftOut, leftOut, type Replacement } from "../oci/image-index.ts";
 import { ofPlatform } from "../oci/platform.ts";
 
 export type PlatformChoice = {
@@ -25,8 +26,9 @@ const OWN_PLATFORM = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
 export function selectPlatform(content: Content, choice: PlatformChoice, title: string): Selected {
   if (content.kind === "image") return { content: asWanted(content, choice, title), leftOut: undefined };
   if (content.kind === "artifact") return { content, leftOut: undefined };
-  const absent = content.children.filter((child) => child.content === undefined);
-  const platforms = content.children.filter(({ entry }) => !entry.isAttestation);
+  const leaves = leavesOf(content);
+  const absent = leaves.filter((child) => child.content === undefined);
+  const platforms = leaves.filter(({ entry }) => !entry.isAttestation);
   const present = platforms.filter((child) => child.content !== undefined);
   if (choice.platforms.length > 0) return selectWanted(content, choice.platforms, title);
   if (absent.length === 0) return { content, leftOut: undefined };
@@ -44,7 +46,7 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
     });
   }
   const own = others.length === 0 ? first : ownOf(present);
-  if (own !== undefined) return alone(content, own);
+  if (own !== undefined) return alone(leaves, own);
   throw new PushError(
     "SOURCE_AMBIGUOUS",
     `The ${title} holds ${present.length} platforms, but not all of its index:`,
@@ -53,6 +55,11 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
       hint: `Choose one: ${platformFlags(present).join(", or ")}`,
     },
   );
+}
+
+/** Lists the entries that are no indexes, of an index and those in it. */
+function leavesOf({ children }: Index): IndexChild[] {
+  return children.flatMap((child) => (child.content?.kind === "index" ? leavesOf(child.content) : child));
 }
 
 function platformFlags(children: readonly IndexChild[]): string[] {
@@ -75,7 +82,8 @@ function asWanted<T extends Content & { readonly kind: "image" }>(
 }
 
 function selectWanted(index: Index, wanted: readonly string[], title: string): Selected {
-  const images = index.children
+  const leaves = leavesOf(index);
+  const images = leaves
     .filter((child) => !child.entry.isAttestation && child.content !== undefined)
     .map((child) => ({ child, platform: child.entry.platform }));
   const chosen = wanted.map((platform) => {
@@ -88,34 +96,37 @@ function selectWanted(index: Index, wanted: readonly string[], title: string): S
     );
   });
   const [only, ...others] = new Set(chosen);
-  if (only !== undefined && others.length === 0) return alone(index, only);
-  return several(index, new Set(chosen));
+  if (only !== undefined && others.length === 0) return alone(leaves, only);
+  return several(index, leaves, new Set(chosen));
 }
 
 /** One image, without the index. */
-function alone({ children }: Index, child: IndexChild): Selected {
+function alone(children: readonly IndexChild[], child: IndexChild): Selected {
   const others = children.filter((each) => each !== child).map(({ entry }) => entry);
   return { content: child.content as Content, leftOut: leftOut(others) };
 }
 
 /** An index with some of the images, and the attestations about them. */
-function several(index: Index, chosen: ReadonlySet<IndexChild>): Selected {
+function several(index: Index, leaves: readonly IndexChild[], chosen: ReadonlySet<IndexChild>): Selected {
   const digests = new Set<string | undefined>([...chosen].map(({ entry }) => entry.digest));
   const isKept = (child: IndexChild) =>
     chosen.has(child) ||
     (child.entry.isAttestation && child.content !== undefined && digests.has(child.entry.about));
-  const children = index.children.filter(isKept);
-  if (children.length === index.children.length) return { content: index, leftOut: undefined };
-  const kept = new Map(
-    children.flatMap(({ entry, content }) =>
-      content?.manifest === undefined ? [] : [[entry.digest, content.manifest] as const],
-    ),
-  );
-  const others = index.children.filter((child) => !isKept(child)).map(({ entry }) => entry);
-  return {
-    content: { ...index, manifest: keepEntries(index.manifest, kept), children },
-    leftOut: leftOut(others),
-  };
+  const others = leaves.filter((child) => !isKept(child)).map(({ entry }) => entry);
+  return { content: others.length === 0 ? index : reduced(index, isKept), leftOut: leftOut(others) };
+}
+
+function reduced(index: Index, isKept: (child: IndexChild) => boolean): Index {
+  const kept = new Map<Digest, Replacement>();
+  const children = index.children.flatMap((child) => {
+    const { entry, content } = child;
+    const whole = content?.kind === "index" ? reduced(content, isKept) : content;
+    const isEmpty = whole?.kind === "index" ? whole.children.length === 0 : !isKept(child);
+    if (isEmpty || whole?.manifest === undefined) return [];
+    kept.set(entry.digest, whole.manifest);
+    return { entry: { ...entry, digest: whole.manifest.digest }, content: whole };
+  });
+  return { ...index, manifest: keepEntries(index.manifest, kept), children };
 }
 
 function notThere(

@@ -45,7 +45,7 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     );
     expect(stderr).toContain("team/shop:v2");
     expect(stderr).toContain(" shop:v1");
-    expect(stderr).toContain("bun run index.ts team/shop:v1 TARGET");
+    expect(stderr).toContain(`bun run index.ts team/shop:v1 ${registry.host}/a:v1`);
     expect(stderr).not.toContain("other/thing");
     expect(puts()).toEqual([]);
   });
@@ -114,6 +114,21 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     const { code, stderr } = await push([name, `${registry.host}/names:v1`]);
     await engine.docker("rmi", tagged);
     expect(code, stderr).toBe(0);
+  });
+
+  test("saves an image once for targets at two registries", async () => {
+    await using other = await startStrictRegistry({ directory: join(cwd.path, "other") });
+    const targets = [registry, other].flatMap(({ host }) => [
+      "-t",
+      `${host}/twice:v1`,
+      "-t",
+      `${host}/twice:v2`,
+    ]);
+    const { code, stdout, stderr } = await push(["team/shop:v1", ...targets]);
+    expect(code, stderr).toBe(0);
+    expect(new Set(stdout.match(/sha256:\w+/g)).size).toBe(1);
+    expect(stderr.match(/: saved/g) ?? stderr).toHaveLength(1);
+    expect(other.requests.filter(({ kind }) => kind === "put-manifest")).toHaveLength(2);
   });
 
   test("finds the image of the target's name, and no other registry's", async () => {

@@ -107,7 +107,7 @@ describeWith("mkfifo", "an aborted credential command", () => {
     );
     // All of the command's processes hold the pipe: it ends with the last of them.
     let said = "";
-    for await (const bytes of Bun.file(pipe).stream()) {
+    for await (const bytes of Bun.spawn(["cat", pipe], { stdout: "pipe" }).stdout) {
       said += Buffer.from(bytes).toString();
       abort.abort(reason);
     }

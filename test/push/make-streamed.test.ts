@@ -88,7 +88,13 @@ async function workshop(
     return {
       access: "once",
       engine: { runtime: "docker", command: "docker", environment: {}, signal: new AbortController().signal },
-      origin: { kind: "engine", name: "my/app:v1", date: undefined, sizeBytes: undefined },
+      origin: {
+        kind: "engine",
+        name: "my/app:v1",
+        engine: "the Docker engine",
+        date: undefined,
+        sizeBytes: undefined,
+      },
       image: inspected,
       async *read(onProgress) {
         const read: string[] = [];

@@ -6,6 +6,7 @@ import {
 } from "../../dev/token-server/token-server.ts";
 import { PushError } from "../../src/errors.ts";
 import type { Credentials } from "../../src/registry/auth/credentials.ts";
+import { exchange } from "../../src/registry/http/send.ts";
 import { unlessAborted } from "../../src/registry/http/unless-aborted.ts";
 import type { Call } from "../../src/registry/registry.ts";
 import { startHttpServer } from "../support/http-server.ts";
@@ -368,6 +369,42 @@ describe("credentials that end", () => {
     expect(count).toBe(2);
     const error = await rejection(auth.authorization(["repository:e:pull"], client));
     expect([error.code, count]).toEqual(["UNAUTHORIZED", 2]);
+  });
+
+  test("are asked for once for a request, though others are accepted with the new ones meanwhile", async () => {
+    await using server = startTokenServer({
+      intercept: ({ basic: sent = "" }) => {
+        auth.accepted(`Basic ${btoa(sent)}`);
+        return new Response(null, { status: 401 });
+      },
+    });
+    const auth = renewing([NEXT, { username: "me", password: "third-Xq7" }]);
+    const headers = new Headers({
+      "www-authenticate": `Bearer realm="${server.realm}",service="${server.service}"`,
+    });
+    expect((await rejection(auth.renew(headers, undefined))).code).toBe("UNAUTHORIZED");
+    expect([auth.asked(), server.requests.length]).toEqual([1, 2]);
+  });
+
+  test("may last for a single request", async () => {
+    const passwords = [1, 2, 3, 4].map((n) => `password ${n}`);
+    let served = 0;
+    await using server = startHttpServer((request) => {
+      const password = passwords[served] ?? "";
+      if (request.headers.get("authorization") !== basicOf({ username: "me", password }))
+        return new Response(null, { status: 401, headers: BASIC });
+      served++;
+      return new Response(null);
+    });
+    let asked = 0;
+    const renewCredentials = async () => ({ username: "me", password: passwords[++asked] ?? "" });
+    const client = clientOf(server, {
+      credentials: { username: "me", password: "password 1" },
+      renewCredentials,
+    });
+    for (const _ of passwords)
+      await exchange(client, { method: "GET", url: new URL(`${server.url}/v2/`) }, [200], client);
+    expect([served, asked]).toEqual([4, 3]);
   });
 
   test("that cannot be had again are a failure for all who wait, and asked for again by the next", async () => {

@@ -89,10 +89,17 @@ describe("the plain report", () => {
     ],
     [
       "shows an image of the engine with the age of its build",
-      source({ origin: { kind: "engine", name: "my/app:v1", date: new Date(), sizeBytes: undefined } }),
-      [
-        "Source: my/app:v1 (image of the Docker engine, built just now): my/app:v1, linux/amd64, 2 layers, 2.0 MB",
-      ],
+      source({
+        origin: { kind: "engine", name: "x", engine: "the Docker engine", date: new Date(), sizeBytes: 1 },
+      }),
+      ["Source: x (image of the Docker engine, built just now): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
+    ],
+    [
+      "shows which engine has an image",
+      source({
+        origin: { kind: "engine", name: "x", engine: "Podman", date: undefined, sizeBytes: undefined },
+      }),
+      ["Source: x (image of Podman): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
     ],
     [
       "leaves the size of the layers out where the source does not tell it",

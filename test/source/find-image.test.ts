@@ -78,7 +78,14 @@ async function commands(lines: Partial<Record<Runtime, string>>) {
   return {
     path: folder.path,
     find: (runtime?: Runtime, environment: Record<string, string> = {}) =>
-      findEngineImage("my/app:v1", { environment: { ...environment, PATH: bin }, signal, runtime }),
+      findEngineImage("my/app:v1", {
+        targets: ["my/app:v1"],
+        environment: { ...environment, PATH: bin },
+        signal,
+        runtime,
+      }),
+    suggest: async (name: string, targets: string[]) =>
+      (await rejection(findEngineImage(name, { targets, environment: { PATH: bin }, signal }))).hint,
     asked: async () => (await Bun.file(join(folder.path, "asked")).text()).split("\n").filter(Boolean),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
@@ -302,6 +309,18 @@ describe("an image", () => {
     const error = await rejection(check());
     expect(error.code).toBe("IMAGE_NOT_FOUND");
     expect(error.hint).toContain(`${runtime} pull --platform linux/arm64 my/app:v1`);
+  });
+
+  test("that is not there is no reason to guess: the hint is a command that pushes the nearest", async () => {
+    await using place = await commands({ podman: lacks(LACKS.podman, ["localhost/my/app:v1", "other:v1"]) });
+    const [one, two] = ["registry.example.com/my/app:v1", "ghcr.io/my/app:v1"];
+    const command = "bun run index.ts localhost/my/app:v1";
+    const tag = `, or give it that name: "podman tag localhost/my/app:v1 ${one}"`;
+    expect(await place.suggest("my/app:v2", [one])).toBe(`Push the nearest: "${command} ${one}".`);
+    expect(await place.suggest(one, [one])).toBe(`Push the nearest: "${command} ${one}"${tag}.`);
+    expect(await place.suggest("my/app:v2", [one, two])).toBe(
+      `Push the nearest: "${command} -t ${one} -t ${two}".`,
+    );
   });
 
   test("in a store of containerd has its platforms told by a save", async () => {

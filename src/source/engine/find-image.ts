@@ -11,6 +11,8 @@ const SUGGESTIONS = 3;
 const PASSED_OVER: readonly unknown[] = ["ENGINE_MISSING", "ENGINE_UNREACHABLE", "ENGINE_FAILED"];
 
 type SearchOptions = {
+  /** Where the image is to be pushed, for messages. */
+  readonly targets: readonly string[];
   readonly environment: Environment;
   readonly signal: AbortSignal;
   /** The only engine to ask. Default: all, of which the first that has the image wins. */
@@ -25,7 +27,7 @@ export async function findEngineImage(
   name: string,
   options: SearchOptions,
 ): Promise<Inspection<EngineImage>> {
-  const { environment, signal, runtime } = options;
+  const { targets, environment, signal, runtime } = options;
   const rest = new AbortController();
   const runtimes = runtime === undefined ? RUNTIMES : [runtime];
   const searches = runtimes.map((each) => {
@@ -52,12 +54,12 @@ export async function findEngineImage(
   } finally {
     rest.abort();
   }
-  throw await imageNotFound(name, answered, failures, runtimes);
+  throw await imageNotFound({ name, targets }, answered, failures, runtimes);
 }
 
 /** Makes the error where no engine has the image. */
 async function imageNotFound(
-  name: string,
+  { name, targets }: { readonly name: string; readonly targets: readonly string[] },
   answered: readonly Engine[],
   failures: readonly PushError[],
   runtimes: readonly Runtime[],
@@ -83,11 +85,14 @@ async function imageNotFound(
     : `Neither ${titles.join(" nor ")} has an`;
   const [near = "my/app:v1"] = nearest;
   const command = owners.get(near) ?? answered[0]?.command;
+  const shownTargets = targets.length === 1 ? targets[0] : targets.map((target) => `-t ${target}`).join(" ");
+  const isUnnamed = targets.includes(name);
+  const otherName = isUnnamed ? `, or give it that name: "${command} tag ${near} ${name}"` : "";
   return new PushError(
     "IMAGE_NOT_FOUND",
     `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${isAlone ? "it has" : "they have"}: ${shown}.`}`,
     {
-      hint: `Name the image before the target, "bun run index.ts ${near} TARGET", or give it that name: "${command} tag ${near} ${name}".`,
+      hint: `Push ${nearest.length > 0 ? "the nearest" : "another one"}: "bun run index.ts ${near} ${shownTargets}"${otherName}.`,
       details: others.map(describe),
     },
   );

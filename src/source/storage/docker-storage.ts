@@ -32,6 +32,7 @@ export async function openDockerImage(
   const layers = chainIdsOf(diffIds).map((chainId) => {
     const path = at(`layerdb/sha256/${hexOf(chainId as DiffId)}`);
     const cacheId = new TextDecoder().decode(folder.readFile(`${path}/cache-id`, 200));
+    if (!/^[\w-]+$/.test(cacheId)) throw unusable(`"${path}/cache-id" holds no ID`);
     return { root, headers: `${path}/tar-split.json.gz`, files: folderOf(cacheId) };
   });
   return { config, layers: await openStoredLayers(diffIds, layers, signal) };

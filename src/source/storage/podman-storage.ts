@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
 import { type Digest, hexOf } from "../../oci/digest.ts";
@@ -20,7 +22,7 @@ const MAX_LIST_BYTES = 256 * 1024 * 1024;
 const ID = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "it is no ID"));
 const OPTIONAL_ID = v.optional(v.union([v.literal(""), ID]), "");
 const IMAGES = v.array(object({ id: ID, layer: OPTIONAL_ID }));
-const LAYERS = v.array(object({ id: ID, parent: OPTIONAL_ID }));
+const LAYERS = v.array(object({ id: ID, parent: OPTIONAL_ID, "diff-digest": v.optional(v.string()) }));
 
 /**
  * Opens an image in Podman's storage, or in one of the additional stores. Throws `FILE_FAILED`, `IMAGE_INVALID` and
@@ -46,22 +48,29 @@ export async function openPodmanImage(
   const { config, diffIds } = readStoredConfig(folder, `${driver}-images/${hexOf(id)}/${file}`, id);
   const layers: SplitLayer[] = [];
   let top = store.images.get(hexOf(id)) ?? "";
-  while (top !== "" && layers.length < diffIds.length) {
-    const current = top;
-    const owner = stores.find((each) => each.parents.has(current));
-    if (owner === undefined) throw unusable(`it has no layer ${current}`);
-    const headers = `${driver}-layers/${current}.tar-split.gz`;
-    layers.unshift({ root: owner.root, headers, files: folderOf(current) });
-    top = owner.parents.get(current) ?? "";
+  for (const diffId of diffIds.toReversed()) {
+    const owner = stores.find((each) => each.layers.has(top));
+    const layer = owner?.layers.get(top);
+    if (owner === undefined || layer === undefined) throw unusable(`it has no layer "${top}"`);
+    // Podman may not know the diffID of a layer that it has pulled in parts.
+    if (layer["diff-digest"] !== diffId) throw unusable(`the layer "${top}" is not known to be ${diffId}`);
+    if (existsSync(join(owner.root, driver, top, "composefs-data")))
+      throw unusable(`the layer "${top}" is kept with composefs`);
+    layers.unshift({
+      root: owner.root,
+      headers: `${driver}-layers/${top}.tar-split.gz`,
+      files: folderOf(top),
+    });
+    top = layer.parent;
   }
   return { config, layers: await openStoredLayers(diffIds, layers, signal) };
 }
 
-/** A store's images by ID, each with its top layer, and its layers by ID, each with the layer below. */
 type Store = {
   readonly root: string;
+  /** The IDs of images, each with that of its top layer. */
   readonly images: ReadonlyMap<string, string>;
-  readonly parents: ReadonlyMap<string, string>;
+  readonly layers: ReadonlyMap<string, v.InferOutput<typeof LAYERS>[number]>;
 };
 
 function readStore(root: string, driver: string): Store {
@@ -80,6 +89,6 @@ function readStore(root: string, driver: string): Store {
   return {
     root,
     images: new Map(read("images", IMAGES).map(({ id, layer }) => [id, layer])),
-    parents: new Map(read("layers", LAYERS).map(({ id, parent }) => [id, parent])),
+    layers: new Map(read("layers", LAYERS).map((layer) => [layer.id, layer])),
   };
 }

@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { PushError } from "../../errors.ts";
 import { type DiffId, type Digest, digestOf } from "../../oci/digest.ts";
 import { parseImageConfig } from "../../oci/image.ts";
@@ -37,6 +39,9 @@ export async function openStoredLayers(
   for (const [i, diffId] of diffIds.entries()) {
     const layer = split[i];
     if (layer === undefined) throw unusable(`the layer ${diffId} is not there`);
+    // The rest of the storage may be on a disk that is not mounted here.
+    if (!existsSync(join(layer.root, layer.files)))
+      throw unusable(`"${layer.files}" is not in "${layer.root}"`);
     layers.push({ ...(await openSplitLayer(layer, signal)), diffId, name: layer.files });
   }
   return layers;
