@@ -68,7 +68,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
   // After a stop, all but the running chunks has ended.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
-  const loginFor: Job["loginFor"] = async (target) => {
+  const loginFor = async (target: Reference) => {
     if (typeof given.login === "function") return given.login(target);
     return target.host === options.target.host ? given.login : undefined;
   };
