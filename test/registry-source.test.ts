@@ -252,6 +252,20 @@ describe("a registry as source", () => {
     expect(await scene.leftBehind()).toEqual([]);
   });
 
+  test("that fails for good ends the push, which does not blame the target", async () => {
+    const intercept: Intercept = (request, kind) =>
+      kind === "get-blob" && request.url.endsWith(digestOf(BASE))
+        ? new Response("", { status: 503 })
+        : undefined;
+    await using scene = await setUp({ intercept });
+    await storeIndex(scene.source);
+    const failed = await rejection(scene.copy({ retries: 1 }));
+    expect(failed.message).toContain(scene.source.url);
+    expect(scene.events.filter(({ type }) => type === "retry")).toHaveLength(1);
+    expect(await scene.target.pullManifest("my/app", "v1")).toBeUndefined();
+    expect(await scene.leftBehind()).toEqual([]);
+  });
+
   test("that has no such image says so", async () => {
     await using scene = await setUp();
     expect(await rejection(scene.copy())).toMatchObject({ code: "IMAGE_NOT_FOUND" });
