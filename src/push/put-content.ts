@@ -77,19 +77,22 @@ async function putImage(
   } catch (error) {
     const { digest } = make(false)();
     const isPinned = job.options.target.digest !== undefined;
-    if (isPinned || digest !== image?.manifest?.digest || !isRefusedForm(error)) throw error;
-    job.report({ type: "notice", code: "MANIFEST_REFUSED", digest, error });
+    const reason = refusalOf(error);
+    if (isPinned || digest !== image?.manifest?.digest || reason === undefined) throw error;
+    job.report({ type: "notice", code: "MANIFEST_REFUSED", digest, reason });
     return putUntilComplete(make(true), [config, ...order], place, publication);
   }
 }
 
-/** zot takes no Docker manifests, and serverless-registry no manifest that does not say its type. */
-function isRefusedForm(error: unknown): boolean {
-  if (!(error instanceof RegistryError)) return false;
+/**
+ * Tells why a registry refused a manifest for its form: zot takes no Docker manifests, and serverless-registry none that does
+ * not say its type. Undefined for other failures.
+ */
+function refusalOf(error: unknown): string | undefined {
+  if (!(error instanceof RegistryError)) return undefined;
   const { status, specCodes } = error.answer;
-  return (
-    status === 415 || (status === 400 && (specCodes.length === 0 || specCodes.includes("MANIFEST_INVALID")))
-  );
+  const isForm = specCodes.length === 0 || specCodes.includes("MANIFEST_INVALID");
+  return status === 415 || (status === 400 && isForm) ? [status, ...specCodes].join(" ") : undefined;
 }
 
 /** Publishes a manifest, and sends blobs again that the registry lacks, each once. A registry may name one at a time. */

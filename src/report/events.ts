@@ -57,7 +57,7 @@ export type Notice =
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
   /** The registry does not take the source's manifest as it is. It gets another one, with the same blobs. */
-  | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly error: unknown }
+  | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly reason: string }
   /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */
   | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
   /** Signatures and the like are not pushed: what they are about has got another digest. */

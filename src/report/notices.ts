@@ -1,5 +1,5 @@
-import { messageOf } from "../errors.ts";
 import { cutName, formatBytes } from "../format.ts";
+import { shortDigest } from "../oci/digest.ts";
 import type { PushEvent } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
 
@@ -26,15 +26,16 @@ export function describeNotice(event: NoticeEvent): string {
       return `Warning: "${event.path}" ${isOwned ? "belongs to another user" : "may be written to by everybody"}: what others may have put into the cache is not used, but made anew. If you trust it, use ${isOwned ? "chown" : "chmod o-w"}.`;
     }
     case "INDEX_REDUCED": {
-      const { platform = "one image", platforms, attestations } = event;
+      const { platform, platforms, attestations } = event;
       const left = [
         ...(platforms.length > 0 ? [listNames(platforms)] : []),
         ...(attestations > 0 ? [countOf(attestations, "attestation")] : []),
       ];
-      return `Note: pushing ${cutName(platform)} alone. Left out of the image's index: ${left.join(", ")}.`;
+      const pushed = platform === undefined ? "a part of the image's index" : `${cutName(platform)} alone`;
+      return `Note: pushing ${pushed}, whose digest differs from the index's. Left out: ${left.join(", ")}.`;
     }
     case "MANIFEST_REFUSED":
-      return `Note: the registry does not take the manifest ${event.digest} (${messageOf(event.error)}): pushing a new one, whose digest differs.`;
+      return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}): pushing a new one with the same layers. Its digest differs.`;
     case "CACHE_FROM_MISSING":
       return `Note: no layer of ${cutName(event.image)} (--cache-from) can be reused: ${event.reason}`;
     case "REFERRERS_LEFT_OUT":
