@@ -31,7 +31,7 @@ export type SourceForm = {
   readonly target?: string;
 };
 
-export type EngineName = "oldDocker" | "classicDocker" | "containerdDocker" | "oldPodman" | "podman";
+type EngineName = "oldDocker" | "classicDocker" | "containerdDocker" | "oldPodman" | "podman";
 
 /** The programs whose names in the table stand for a version. */
 export const VERSIONS: Readonly<Record<string, (programs: Programs) => Promise<string>>> = {
