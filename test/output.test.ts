@@ -9,7 +9,7 @@ const LINES = 5000;
 // Hundreds of kilobytes, which no pipe holds.
 const SCRIPT = `
   import { runCommand } from ${JSON.stringify(join(import.meta.dir, "../src/cli/run.ts"))};
-  const push = async ({ report, target: { tag } }) => {
+  const push = async ({ report, target: [{ tag }] }) => {
     for (let i = 0; i < ${LINES}; i++)
       report({ type: "notice", code: "BODY_REFUSED", id: "x", title: "layer " + "x".repeat(80), bodyBytes: i });
     if (tag === "failing") throw new Error("at the end");

@@ -147,9 +147,11 @@ describe("the arguments of a proxy", () => {
       ["proxy", `${HOST}/my/app:v1`, "--compression", "zstd"],
       ["proxy", "--compression", "zstd", `${HOST}/my/app:v1`],
       ["proxy", "--retries", "2", `${HOST}/my/app:v1`],
+      ["proxy", "-t", `${HOST}/my/app:v1`],
+      ["proxy", "--tag", `${HOST}/my/app:v1`, "--insecure"],
     ]) {
       const invocation = parseInvocation(args, {}, "1.2.3");
-      expect(invocation).toMatchObject({ kind: "push", push: { source: "proxy", target } });
+      expect(invocation).toMatchObject({ kind: "push", push: { source: "proxy", targets: [target] } });
     }
   });
 

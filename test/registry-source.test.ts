@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import type { Intercept } from "../dev/registry/answer-request.ts";
 import type { StrictRegistryOptions } from "../dev/registry/registry.ts";
+import { startTokenServer } from "../dev/token-server/token-server.ts";
 import { push } from "../index.ts";
 import { MEDIA_TYPE } from "../src/oci/descriptor.ts";
 import { digestOf } from "../src/oci/digest.ts";
@@ -251,6 +252,20 @@ describe("a registry as source", () => {
     expect(await scene.leftBehind()).toEqual([]);
   });
 
+  test("that fails for good ends the push, which does not blame the target", async () => {
+    const intercept: Intercept = (request, kind) =>
+      kind === "get-blob" && request.url.endsWith(digestOf(BASE))
+        ? new Response("", { status: 503 })
+        : undefined;
+    await using scene = await setUp({ intercept });
+    await storeIndex(scene.source);
+    const failed = await rejection(scene.copy({ retries: 1 }));
+    expect(failed.message).toContain(scene.source.url);
+    expect(scene.events.filter(({ type }) => type === "retry")).toHaveLength(1);
+    expect(await scene.target.pullManifest("my/app", "v1")).toBeUndefined();
+    expect(await scene.leftBehind()).toEqual([]);
+  });
+
   test("that has no such image says so", async () => {
     await using scene = await setUp();
     expect(await rejection(scene.copy())).toMatchObject({ code: "IMAGE_NOT_FOUND" });
@@ -290,6 +305,18 @@ describe("a registry as source", () => {
       hint: expect.stringContaining(`docker login ${source.host}`),
     });
     expect(new Set(seen)).toEqual(new Set(["null null"]));
+  });
+
+  test("that gives everybody a token to read is asked for no other right", async () => {
+    await using tokens = startTokenServer({
+      grant: ({ actions }) => actions.filter((each) => each === "pull"),
+    });
+    await using scene = await setUp({ tokens });
+    const { source, target } = scene;
+    await storeIndex(source, "their/app", `Bearer ${tokens.issue(["repository:their/app:pull,push"])}`);
+    await scene.copy();
+    expect(tokens.requests.map(({ scopes }) => scopes)).toEqual([["repository:their/app:pull"]]);
+    expect(await target.pullManifest("my/app", "v1")).toBeDefined();
   });
 
   test("is asked with the target's login where it is the same one", async () => {

@@ -67,7 +67,7 @@ const FORCE_COMPRESSION: FlagHelp = [
 
 const TAG: FlagHelp = [
   "-t, --tag <target>",
-  "push to this target; may be repeated, at other registries too. The only argument is then the source",
+  "push to this target; may be repeated. The only argument is then the source. User, password, headers, --cert and --insecure are for the registry of the first target alone",
 ];
 
 const PLATFORM: FlagHelp = [

@@ -1,5 +1,4 @@
 import { fileError, OTHER_CACHE } from "../errors.ts";
-import type { StoredBlob } from "../oci/content.ts";
 import { MEDIA_TYPE, type RegistryBlob } from "../oci/descriptor.ts";
 import { asDiffId, parseDigest } from "../oci/digest.ts";
 import type { Layer } from "../oci/image.ts";
@@ -25,13 +24,12 @@ const WRITE_BYTES = 1024 * 1024;
 
 /** A blob that is ready to upload. */
 export type ReadyBlob = {
+  readonly blob: RegistryBlob;
+  /** `cache`: made by an earlier push. `source`: uploaded unchanged. */
+  readonly origin: "compressed" | "cache" | "source";
   /** Set while the content is unverified. */
   readonly guard?: BlobGuard;
-} & (
-  | { readonly origin: "compressed" | "cache"; readonly blob: RegistryBlob }
-  /** `source`: uploaded unchanged. */
-  | { readonly origin: "source"; readonly blob: StoredBlob }
-);
+};
 
 export type PrepareOptions = {
   readonly cache: LayerCache;

@@ -6,7 +6,7 @@ import { callOf, type Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
 import type { Plan, PlannedBlob, PlannedLayer } from "./plan.ts";
-import { bringReady, isDamaged, present, sendReady } from "./send.ts";
+import { bringReady, isDamaged, present, type Sendable, sendReady } from "./send.ts";
 import { configName, findConfig, type Step } from "./settle.ts";
 import type { Brought } from "./target.ts";
 
@@ -91,7 +91,7 @@ async function bringOther(
     blob.stored === undefined ? configName({ descriptor }) : blob;
   if (step.step === "present") return present(step.descriptor, nameOf(step), job);
   if (step.step === "make" && saves === undefined) throw new Error("Nobody makes the config.");
-  const ready: ReadyBlob =
+  const ready: Sendable =
     step.step === "send" ? step.ready : { blob: await (saves as Saves).config, origin: "source" };
   // Small blobs go first: a user without push rights then fails after a few bytes.
   const { size } = ready.blob.descriptor;
@@ -100,7 +100,7 @@ async function bringOther(
 }
 
 /** Returns the content of a blob that the registry wrongly reported as present. */
-async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<ReadyBlob> {
+async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<Sendable> {
   const layer = plan.layers.find((each) => each === blob);
   if (layer !== undefined) return remake(layer, saves, plan, job);
   const config = blob.stored ?? (await findConfig(plan.layers, plan, job)) ?? (await (saves as Saves).config);

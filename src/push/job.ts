@@ -68,11 +68,11 @@ export async function openJob(given: PushOptions): Promise<Job> {
   const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
   // After a stop, all but the running chunks has ended.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
-  const loginAt = async (target: Reference) => {
+  const loginFor = async (target: Reference) => {
     if (typeof given.login === "function") return given.login(target);
     return target.host === options.target.host ? given.login : undefined;
   };
-  const login = await loginAt(options.target);
+  const login = await loginFor(options.target);
   const { cache, locks, inUse } = await useCache(options, signal);
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
@@ -109,7 +109,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
       return {
         ...job,
         options: { ...options, target, ...(isOther && OF_FIRST_REGISTRY) },
-        login: known ?? (await loginAt(target)),
+        login: known ?? (await loginFor(target)),
         count: { sentBytes: 0, presentBytes: 0 },
       };
     },

@@ -1,4 +1,3 @@
-import { guardBlob } from "../layers/guard.ts";
 import { unpackLayer } from "../layers/unpack.ts";
 import { type Artifact, type Content, type Index, identityOf, type StoredBlob } from "../oci/content.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
@@ -8,6 +7,7 @@ import type { BlobTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
 import type { Source, StoredSource, StreamSource } from "../source/source.ts";
 import { callOf, type Job } from "./job.ts";
+import { readyAsStored } from "./send.ts";
 import { CONFIG_ID, type Context, type Step, settleConfig, settleLayer, settleReady } from "./settle.ts";
 import type { Target } from "./target.ts";
 
@@ -197,10 +197,7 @@ function planStored(
 ): PlannedBlob {
   const id: string = blob.descriptor.digest;
   const name = { id, title };
-  const { descriptor, content } = blob;
-  // What comes as a stream is verified as it comes.
-  const guard = content instanceof Blob && guardBlob({ descriptor, content }, title, job.signal);
-  const ready = { blob, origin: "source", ...(guard && { guard }) } as const;
+  const ready = readyAsStored(blob, title, job.signal);
   const planned = others.get(id) ?? track({ ...name, stored: blob }, settleReady(ready, name, context, job));
   others.set(id, planned);
   return planned;

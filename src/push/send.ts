@@ -1,5 +1,7 @@
 import { PushError } from "../errors.ts";
+import { guardBlob } from "../layers/guard.ts";
 import { isIntact, type ReadyBlob } from "../layers/prepare.ts";
+import type { StoredBlob } from "../oci/content.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type EnsureOptions, ensureBlob, mayBeWrongContent } from "../registry/upload/ensure.ts";
 import { type NamedBlob, outgoingBlob } from "../registry/upload/outgoing.ts";
@@ -9,11 +11,24 @@ import type { Source } from "../source/source.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { Brought, Target } from "./target.ts";
 
+/** A blob to send, perhaps one that is verified as it comes. */
+export type Sendable =
+  | ReadyBlob
+  | { readonly origin: "source"; readonly blob: StoredBlob; readonly guard?: undefined };
+
+/** Makes a blob of a source ready, to be verified while it is sent. */
+export function readyAsStored(blob: StoredBlob, name: string, signal: AbortSignal): Sendable {
+  const { descriptor, content } = blob;
+  if (!(content instanceof Blob)) return { origin: "source", blob };
+  const whole = { descriptor, content };
+  return { origin: "source", blob: whole, guard: guardBlob(whole, name, signal) };
+}
+
 export type BringOptions = Pick<EnsureOptions, "answer" | "priority" | "mayMount">;
 
 /** Sends a blob unless the registry has it, or its upload has begun. Throws as `sendReady` does. */
 export function bringReady(
-  ready: ReadyBlob,
+  ready: Sendable,
   name: BlobTitle,
   target: Target,
   job: Job,
@@ -36,7 +51,7 @@ export function bringReady(
  * `ensureBlob` throws.
  */
 export async function sendReady(
-  { blob: { descriptor, content }, guard }: ReadyBlob,
+  { blob: { descriptor, content }, guard }: Sendable,
   name: BlobTitle,
   target: Target,
   job: Job,
@@ -105,7 +120,7 @@ export function present(descriptor: Descriptor, name: BlobTitle, job: Job, from?
 /** Tells whether an upload failed because the cached blob is damaged or unreadable. */
 export async function isDamaged(
   error: unknown,
-  { blob, origin }: ReadyBlob,
+  { blob, origin }: Sendable,
   source: Source,
   job: Job,
 ): Promise<boolean> {

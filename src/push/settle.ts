@@ -1,4 +1,4 @@
-import { type ReadyBlob, readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
+import { readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
 import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
 import { shortDigest } from "../oci/digest.ts";
 import { parseImageConfig } from "../oci/image.ts";
@@ -9,7 +9,7 @@ import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { Plan, PlannedLayer } from "./plan.ts";
-import type { BringOptions } from "./send.ts";
+import type { BringOptions, Sendable } from "./send.ts";
 
 /** The action that is planned for a blob. */
 export type Step =
@@ -18,7 +18,7 @@ export type Step =
   /** Mount it from another repository of the registry. If that fails, make it. */
   | { readonly step: "mount"; readonly descriptor: Descriptor; readonly from: string }
   /** It is ready, and the registry lacks it. */
-  | ({ readonly step: "send"; readonly ready: ReadyBlob } & Pick<BringOptions, "answer">)
+  | ({ readonly step: "send"; readonly ready: Sendable } & Pick<BringOptions, "answer">)
   /** It has to be compressed, verified, or read from a stream first. */
   | { readonly step: "make" };
 
@@ -54,7 +54,7 @@ export function cachedState({ descriptor: { size } }: RegistryBlob) {
 
 /** Asks whether the registry has a blob that is ready. */
 export async function settleReady(
-  ready: ReadyBlob,
+  ready: Sendable,
   { title }: BlobTitle,
   { target }: Context,
   job: Job,

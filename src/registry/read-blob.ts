@@ -30,7 +30,7 @@ export async function* readBlob(from: Repository, descriptor: Descriptor, call: 
       return;
     } catch (error) {
       call.signal.throwIfAborted();
-      if (readBytes === descriptor.size) return;
+      if (readBytes >= descriptor.size) return;
       if (readBytes - startBytes >= LEAST_PROGRESS_BYTES) failures = NO_FAILURES;
       if (failures.count >= retries.count || !isTransient(error)) throw error;
       failures = await backOff(retries, failures, error, retryAfterMs(error), call);
@@ -67,10 +67,9 @@ async function* readRest(
     const fresh = piece.subarray(skippedBytes) as Uint8Array<ArrayBuffer>;
     skippedBytes -= piece.length - fresh.length;
     readBytes += fresh.length;
-    if (readBytes > size) throw differs(`with more than the ${size} bytes of its manifest`);
     if (fresh.length > 0) yield fresh;
   }
-  if (readBytes === size) return;
+  if (readBytes >= size) return;
   throw new PushError("CONNECTION_LOST", `${origin} ended ${digest} after ${readBytes} of ${size} bytes.`, {
     hint: "Run the same command again.",
   });

@@ -52,7 +52,7 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
     `The ${title} holds ${present.length} platforms, but not all of its index:`,
     {
       details: present.map(({ entry }) => entry.platform ?? entry.digest),
-      hint: `Choose one: ${platformFlags(present).join(", or ")}`,
+      hint: `Choose one or more: ${platformFlags(present).join(", ")}`,
     },
   );
 }

@@ -1,9 +1,10 @@
 /** Images in the storage of real engines, read without them: the same bytes as the engine saves. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { blobPath, digestOf } from "../../src/oci/digest.ts";
-import { inspectEngineImage } from "../../src/source/engine/docker.ts";
-import { resolveImage } from "../../src/source/resolve-image.ts";
+import { imagesOf } from "../../src/oci/content.ts";
+import { digestOf } from "../../src/oci/digest.ts";
+import { findEngineImage } from "../../src/source/engine/find-image.ts";
+import { contentReader } from "../../src/source/files/content.ts";
 import { openStorage } from "../../src/source/storage/open-storage.ts";
 import { openFilesBelow } from "../support/open-files.ts";
 import { runWell, temporaryFolder } from "./command.ts";
@@ -83,9 +84,9 @@ for (const role of ENGINES) {
     });
 
     async function openImage(name: string) {
-      const options = { environment, signal: new AbortController().signal };
-      const image = await inspectEngineImage(name, options);
-      return { image, opened: await openStorage(image, options), signal: options.signal };
+      const { signal } = new AbortController();
+      const found = await findEngineImage(name, { environment, signal, runtime: "docker", targets: [] });
+      return { ...found, opened: await openStorage(found.image, found.engine), signal };
     }
 
     async function expectImage(name: string): Promise<void> {
@@ -106,13 +107,13 @@ for (const role of ENGINES) {
         expect(openFilesBelow(engine.folder)).toEqual([]);
         return;
       }
-      const found = await resolveImage(image, async (digest) =>
-        (await opened.files.open(blobPath(digest)))?.bytes(),
-      );
-      expect(found?.layers?.length).toBe(image.diffIds.length);
-      for (const { digest } of found?.layers ?? []) {
-        const blob = await opened.files.open(blobPath(digest));
-        expect(digestOf((await blob?.bytes()) ?? new Uint8Array())).toBe(digest);
+      const whole = await contentReader(opened.files).read(opened.root);
+      if (whole.kind === "missing") throw new Error(whole.path);
+      const [stored] = imagesOf(whole);
+      expect(stored?.layers.map(({ diffId }) => diffId)).toEqual([...image.diffIds]);
+      for (const { content, claimedDigest } of stored?.layers ?? []) {
+        const bytes = content instanceof Blob ? await content.bytes() : new Uint8Array();
+        expect(digestOf(bytes)).toBe(claimedDigest as never);
       }
     }
 
@@ -131,12 +132,12 @@ for (const role of ENGINES) {
     test("lacks an image that was removed after it was inspected, or before it was read", async () => {
       const name = "storage/removed:v1";
       await loadImage(engine, name, [seededBytes("removed", 1000)]);
-      const { image, opened, signal } = await openImage(name);
+      const { image, opened, engine: asked, signal } = await openImage(name);
       if (opened.kind === "none") throw new Error(opened.reason);
       await engine.docker("rmi", "--force", name);
       // containerd collects what nothing names some time later.
       if (opened.kind !== "layers") return;
-      expect(await openStorage(image, { environment, signal })).toMatchObject({ kind: "none" });
+      expect(await openStorage(image, asked)).toMatchObject({ kind: "none" });
       const [layer] = opened.layers;
       expect(Array.fromAsync(layer?.read(signal) ?? [])).rejects.toMatchObject({ code: "FILE_FAILED" });
     });

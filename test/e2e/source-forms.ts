@@ -2,7 +2,14 @@
 import { runWell } from "./command.ts";
 import type { DockerEngine } from "./docker-engine.ts";
 import type { PodmanStore } from "./podman-store.ts";
-import { IMAGE, PLATFORMS_IMAGE, type Programs, PULLED_IMAGE, SECOND_IMAGE } from "./source-programs.ts";
+import {
+  BOTH_PLATFORMS,
+  IMAGE,
+  PLATFORMS_IMAGE,
+  type Programs,
+  PULLED_IMAGE,
+  SECOND_IMAGE,
+} from "./source-programs.ts";
 
 export type SourceForm = {
   /** As the table has it: `Docker, containerd store`. */
@@ -24,7 +31,7 @@ export type SourceForm = {
   readonly target?: string;
 };
 
-export type EngineName = "oldDocker" | "classicDocker" | "containerdDocker" | "oldPodman" | "podman";
+type EngineName = "oldDocker" | "classicDocker" | "containerdDocker" | "oldPodman" | "podman";
 
 /** The programs whose names in the table stand for a version. */
 export const VERSIONS: Readonly<Record<string, (programs: Programs) => Promise<string>>> = {
@@ -121,7 +128,6 @@ const buildx = (output: string, ...flags: string[]) => {
 };
 
 const RECOMPRESSED = "force-compression=true,oci-mediatypes=true";
-const BOTH = "--platform=linux/amd64,linux/arm64";
 
 /** Forms with compressed layers, and with raw ones. */
 const [archive, folder] = [form("archive", true), form("folder", true)];
@@ -194,16 +200,27 @@ export const SOURCE_FORMS: readonly SourceForm[] = [
   archive(
     "Buildx",
     "`type=oci`, two platforms, provenance",
-    buildx("type=oci", BOTH, "--provenance=mode=max"),
+    buildx("type=oci", ...BOTH_PLATFORMS, "--provenance=mode=max"),
     skopeo("oci-archive"),
   ),
-  archive("Buildx", "`type=oci`, one platform of two", buildx("type=oci", BOTH), skopeoPlatform("arm64"), {
-    choose: ["--platform", "linux/arm64"],
-  }),
+  archive(
+    "Buildx",
+    "`type=oci`, one platform of two",
+    buildx("type=oci", ...BOTH_PLATFORMS),
+    skopeoPlatform("arm64"),
+    {
+      choose: ["--platform", "linux/arm64"],
+    },
+  ),
   archive(
     "Buildx",
     "`type=oci`, annotations",
-    buildx("type=oci", BOTH, "--annotation=manifest:org.example.m=1", "--annotation=index:org.example.i=2"),
+    buildx(
+      "type=oci",
+      ...BOTH_PLATFORMS,
+      "--annotation=manifest:org.example.m=1",
+      "--annotation=index:org.example.i=2",
+    ),
     skopeo("oci-archive"),
   ),
   archive(

@@ -33,6 +33,8 @@ export const PLATFORMS_IMAGE = "form/platforms:v1";
 /** Of two platforms, of which the containerd store has one alone. */
 export const PULLED_IMAGE = "form/pulled:v1";
 
+export const BOTH_PLATFORMS = ["--platform", "linux/amd64,linux/arm64"] as const;
+
 export async function startPrograms(lab: Place): Promise<Programs> {
   await using resources = new AsyncDisposableStack();
   const { path: folder } = resources.use(await temporaryFolder(lab.folder));
@@ -75,17 +77,10 @@ export async function startPrograms(lab: Place): Promise<Programs> {
     }),
   ]);
   await Promise.all([
-    buildx("--platform=linux/amd64,linux/arm64", "--provenance=mode=min", "--tag", PLATFORMS_IMAGE),
-    podman.podman(
-      "build",
-      "--quiet",
-      "--platform=linux/amd64,linux/arm64",
-      "--manifest",
-      PLATFORMS_IMAGE,
-      context,
-    ),
+    buildx(...BOTH_PLATFORMS, "--provenance=mode=min", "--tag", PLATFORMS_IMAGE),
+    podman.podman("build", "--quiet", ...BOTH_PLATFORMS, "--manifest", PLATFORMS_IMAGE, context),
   ]);
-  await pullOnePlatform(podman, containerdDocker);
+  await pullOnePlatform(podman, containerdDocker, context);
   const owned = resources.move();
   return {
     folder,
@@ -119,11 +114,14 @@ export async function commandFolder(
   return path;
 }
 
-async function pullOnePlatform(podman: PodmanStore, docker: DockerEngine): Promise<void> {
+async function pullOnePlatform(podman: PodmanStore, docker: DockerEngine, context: string): Promise<void> {
   await using registry = await startDockerRegistry();
   const reference = `${registry.host}/${PULLED_IMAGE}`;
+  // The engine does not fetch a layer that it has unpacked already, and then cannot push it.
+  const file = ["--file", join(context, "Dockerfile.pulled")];
+  await podman.podman("build", "--quiet", ...BOTH_PLATFORMS, ...file, "--manifest", PULLED_IMAGE, context);
   const flags = ["--quiet", "--all", "--tls-verify=false"];
-  await podman.podman("manifest", "push", ...flags, PLATFORMS_IMAGE, `docker://${reference}`);
+  await podman.podman("manifest", "push", ...flags, PULLED_IMAGE, `docker://${reference}`);
   await docker.docker("pull", "--quiet", reference);
   await docker.docker("tag", reference, PULLED_IMAGE);
 }
@@ -142,4 +140,6 @@ async function writeContext(context: string): Promise<void> {
     'CMD ["/none"]',
   ];
   await Bun.write(join(context, "Dockerfile"), `${lines.join("\n")}\n`);
+  await Bun.write(join(context, "pulled.tar"), layer("data/pulled", "only the pulled image has it\n"));
+  await Bun.write(join(context, "Dockerfile.pulled"), "FROM scratch\nADD pulled.tar /\n");
 }

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { digestOf } from "../../src/oci/digest.ts";
 import { readBlob } from "../../src/registry/read-blob.ts";
 import { streamedBlob } from "../../src/registry/upload/streamed-blob.ts";
@@ -49,7 +50,10 @@ async function startSource(...answers: Answering[]) {
     const answer = (answers[Math.min(asked.length, answers.length) - 1] as Answering)(Number(from));
     const said = Object.entries({ connection: "close", ...answer.headers }).map((line) => line.join(": "));
     socket.write(`${[`HTTP/1.1 ${answer.status ?? 200} Answer`, ...said].join("\r\n")}\r\n\r\n`);
-    for await (const piece of answer.pieces) socket.write(piece);
+    for await (const piece of answer.pieces) {
+      if (socket.destroyed) break;
+      socket.write(piece);
+    }
     socket.end();
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -244,6 +248,13 @@ const other = seededBytes(BYTES.length, 42);
 const spliced = BYTES.slice();
 spliced.set([~(spliced.at(-1) as number)], spliced.length - 1);
 
+async function* endless() {
+  for (;;) {
+    yield BYTES.subarray(0, 64 * 1024);
+    await setImmediate();
+  }
+}
+
 describe("other bytes than the digest says", () => {
   test.each<[string, Answering[]]>([
     ["of the same size", [wholeOf(other)]],
@@ -251,6 +262,7 @@ describe("other bytes than the digest says", () => {
     ["fewer", [wholeOf(BYTES.slice(1))]],
     ["more", [wholeOf(Buffer.concat([BYTES, BYTES.subarray(0, 1)]))]],
     ["more, of which no length is told", [() => ({ headers: {}, pieces: [BYTES, BYTES.subarray(0, 1)] })]],
+    ["without an end", [() => ({ headers: {}, pieces: endless() })]],
     ["after a broken connection", [brokenAfter(MIB), (from) => partOf(other.subarray(from), from)]],
     ["from another place on", [brokenAfter(MIB), (from) => partOf(BYTES.subarray(from + 1), from + 1)]],
     ["of another whole", [brokenAfter(MIB), () => partOf(BYTES.subarray(0, 1), 5)]],

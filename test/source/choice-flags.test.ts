@@ -56,7 +56,7 @@ test("an image without anything to choose it by has no flags", () => {
   expect(images.map((each) => choiceFlags(each, images))).toEqual([undefined, undefined]);
 });
 
-test("of an index that is not all there, each platform that could be pushed has its own flag", async () => {
+test("of an index that is not all there, an image without a platform has no flag", async () => {
   const child = (platform: string | undefined, isThere: boolean): IndexChild => ({
     entry: {
       mediaType: undefined,
@@ -79,6 +79,6 @@ test("of an index that is not all there, each platform that could be pushed has 
   const error = await rejection(choosing());
   expect([error.code, error.hint]).toEqual([
     "SOURCE_AMBIGUOUS",
-    "Choose one: --platform linux/mips, or --platform linux/s390x",
+    "Choose one or more: --platform linux/mips, --platform linux/s390x",
   ]);
 });

@@ -1,7 +1,7 @@
 /** Storage of engines, written by hand. That of real engines is read in test/e2e/engine-storage.test.ts. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmod, mkdir, readdir, rename, rm, symlink } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { blobPath, type DiffId, type Digest, digestOf, hexOf } from "../../src/oci/digest.ts";
 import { openStorage } from "../../src/source/storage/open-storage.ts";
 import { canChown } from "../support/needs.ts";
@@ -187,6 +187,12 @@ describe.skipIf(process.platform !== "linux" || !canChown())("an image in an eng
     expect(await opened.files.open("index.json")).toBeUndefined();
   });
 
+  test("is read as blobs from the system's content store alone, where the engine names no root", async () => {
+    const id = digestOf("absent");
+    const opened = await open({ id, isContainerd: true }, { Driver: "overlayfs" });
+    expect(opened).toEqual({ kind: "none", reason: expect.not.stringContaining("containerd/daemon") });
+  });
+
   test("is not there where no content store has it", async () => {
     const opened = await open({ id: digestOf("absent"), isContainerd: true }, dockerInfo("overlayfs"));
     await expectNone(opened, /no content store has sha256:.*\/var\/lib\/containerd/);
@@ -238,6 +244,12 @@ describe.skipIf(process.platform !== "linux" || !canChown())("an image in an eng
     ],
     ["nothing", () => "", /not valid JSON/],
     ["a list", () => [], /received array/],
+    ["no root", () => ({ Driver: "overlay2" }), /no absolute path/],
+    [
+      "a root that is not absolute",
+      () => ({ ...dockerInfo(), DockerRootDir: relative(".", root) }),
+      /no absolute path/,
+    ],
     ["a root that is a number", () => ({ DockerRootDir: 5 }), /DockerRootDir/],
   ] as const)("is left to an engine that says it has %s", async (_, info, reason) => {
     await expectNone(await open(await writeDockerStore(), info()), reason);

@@ -199,6 +199,7 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
     await spoil(join(folder.path, layer.files, FILE.path));
     const error = await rejection(Array.fromAsync(content.read(never)));
     expect([error.code, error.message]).toEqual([code as never, expect.stringContaining(FILE.path)]);
+    expect(error.hint).toBeString();
   });
 
   test.each(["../../../secret", "etc/../../../../secret", "/../../../secret", "..", ".", "a\0b"])(

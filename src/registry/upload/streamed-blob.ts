@@ -34,6 +34,7 @@ export async function streamedBlob(
   async function fill(): Promise<void> {
     for await (const piece of content.read(AbortSignal.any([signal, unwanted.signal]))) {
       file.append(piece);
+      // Without an end, it would fill the disk.
       if (file.sizeBytes > size) break;
     }
     await file.finish(digest, "The source gives out a blob");

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { blobPath, type Digest } from "../../oci/digest.ts";
 import { openFolderFiles } from "../files/folder.ts";
 import type { ImageFiles } from "../files/image-files.ts";
@@ -18,7 +18,7 @@ const OWN_ROOT = "containerd/daemon";
  * @param id the digest of the image's index or manifest
  */
 export async function openContentStore(id: Digest, { root, containerd }: EngineInfo): Promise<ImageFiles> {
-  const roots = [join(root, OWN_ROOT), SYSTEM_ROOT];
+  const roots = [...(isAbsolute(root) ? [join(root, OWN_ROOT)] : []), SYSTEM_ROOT];
   // Docker's own containerd has its socket elsewhere. Another content store may have but a part of the image.
   if (/^(?:\/var)?\/run\/containerd\//.test(containerd ?? "")) roots.reverse();
   for (const each of roots) {

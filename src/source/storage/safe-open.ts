@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import { isAbsolute } from "node:path";
 import { fileError, PushError } from "../../errors.ts";
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
@@ -7,7 +8,7 @@ const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 const MAX_DEPTH = 128;
 
 /** An open regular file, which the caller closes. */
-export type OpenFile = { readonly fd: number; readonly sizeBytes: number };
+type OpenFile = { readonly fd: number; readonly sizeBytes: number };
 
 /** A folder whose files are opened without following a link in any part of their path. */
 export type SafeFolder = Disposable & {
@@ -36,6 +37,7 @@ export function openSafeFolder(root: string): SafeFolder {
       throw fileError(cause, `read "${path}" in "${root}"`);
     }
   };
+  if (!isAbsolute(root)) throw failure("", "this is no absolute path");
   const rootFd = attempt(".", () => openSync(root, O_RDONLY | O_DIRECTORY));
   /** The folders on the way to the last file. */
   const way: { readonly name: string; readonly fd: number }[] = [];

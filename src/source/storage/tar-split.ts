@@ -96,7 +96,7 @@ function openFileContent(
 ): Content {
   const path =
     typeof name === "string" ? `${files}/${name}` : Buffer.concat([Buffer.from(`${files}/`), name]);
-  const file = root.openFile(path);
+  const file = openFile(path, root);
   let leftBytes = sizeBytes;
   const changed = () =>
     new PushError(
@@ -123,6 +123,17 @@ function openFileContent(
     },
     [Symbol.dispose]: () => closeSync(file.fd),
   };
+}
+
+function openFile(path: string | Buffer, root: SafeFolder) {
+  try {
+    return root.openFile(path);
+  } catch (cause) {
+    // Engines follow links in a layer.
+    const hint =
+      'If the image is still there, save it: "docker save my/app:v1 --output output.tar". Then push the archive.';
+    throw cause instanceof PushError ? new PushError(cause.code, cause.message, { hint, cause }) : cause;
+  }
 }
 
 /** Reads the entries that have content, in groups: waiting for each would take longer than reading it. */
