@@ -1,6 +1,6 @@
 /** What is made of the layers that an engine hands over while it saves an image, and what their names are worth. */
 import { describe, expect, test } from "bun:test";
-import { readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
@@ -11,6 +11,7 @@ import { type Job, openJob } from "../../src/push/job.ts";
 import { remakeStreamed, startSaves } from "../../src/push/make-streamed.ts";
 import { type Plan, startPlan } from "../../src/push/plan.ts";
 import { publish } from "../../src/push/publish.ts";
+import { readStream } from "../../src/push/read-stream.ts";
 import { connectTarget } from "../../src/push/target.ts";
 import type { PushEvent } from "../../src/report/events.ts";
 import type { Source } from "../../src/source/source.ts";
@@ -19,15 +20,14 @@ import { storeDocuments } from "../../src/store/documents.ts";
 import { openLayerCache } from "../../src/store/layers.ts";
 import {
   archiveBytes,
-  blobOf,
   classicFiles,
   type FixtureFiles,
   type FixtureImage,
   filesOf,
   fixtureImage,
   hex,
-  imageBlobs,
 } from "../source/image-fixture.ts";
+import { attestationOf, indexOf, platformImage } from "../source/tree-fixture.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -80,7 +80,7 @@ async function workshop(
       id: parseDigest(imageId, "a test"),
       names: [],
       created: "",
-      isContainerd: false,
+      isContainerd: imageId !== `sha256:${of.configHex}`,
       sizeBytes: 1,
       platform: undefined,
       diffIds: of.diffIds.map((text) => parseDiffId(text, "a test")),
@@ -96,6 +96,11 @@ async function workshop(
         sizeBytes: undefined,
       },
       image: inspected,
+      whySaved: "",
+      save() {
+        saves.push(["whole"]);
+        return archive();
+      },
       async *read(onProgress) {
         const read: string[] = [];
         saves.push(read);
@@ -128,7 +133,8 @@ async function workshop(
       cacheDirectory: cache.directory,
       report: (event) => events.push(event),
     });
-    const plan = startPlan(sourceOf(imageId), await connectTarget(job), job);
+    const target = await connectTarget(job);
+    const plan = startPlan(await readStream(sourceOf(imageId), target, job), target, job);
     return await work({ plan, job, registry });
   }
 
@@ -294,127 +300,54 @@ test("A save that fails fails every layer that waits, and the config, with the s
     const codes = await Promise.all(
       [...blobs.all.values()].map(async (each) => (await rejection(each)).code),
     );
-    expect(codes).toEqual(["ARCHIVE_INVALID", "ARCHIVE_INVALID", "ARCHIVE_INVALID", "ARCHIVE_INVALID"]);
+    expect(codes).toEqual(Array(4).fill("IMAGE_INVALID"));
   });
 });
 
-describe("an image of a containerd store, whose layers come compressed", () => {
-  const packed = imageBlobs(image, (layer) => Bun.gzipSync(layer), MEDIA_TYPE.layer.gzip);
-  const manifest = [
-    { Config: packed.config.path, RepoTags: null, Layers: packed.layers.map(({ path }) => path) },
-  ];
-  const index = blobOf(
-    JSON.stringify({
-      manifests: [
-        { digest: packed.manifest.digest, platform: { os: "linux", architecture: "amd64" } },
-        { digest: blobOf("other").digest, platform: { os: "linux", architecture: "arm64" } },
-        { digest: blobOf("attestation").digest, platform: { os: "unknown", architecture: "unknown" } },
-      ],
-    }),
-  );
-  /** By the digests of their names, as the engine sorts them. */
-  const saved: FixtureFiles = {
-    ...Object.fromEntries(Object.entries({ ...packed.files, [index.path]: index.bytes }).sort()),
-    "manifest.json": JSON.stringify(manifest),
+describe("an image of a containerd store, which has its manifests and compressed layers", () => {
+  const amd64 = platformImage("amd64", [1, 2]);
+  const about = attestationOf(amd64.root);
+  const whole = indexOf([amd64.entry, about.entry]);
+  const reduced = indexOf([amd64.entry, platformImage("s390x", [9]).entry, about.entry]);
+  const files: FixtureFiles = {
+    ...Object.fromEntries(Object.entries({ ...amd64.files, ...about.files }).sort()),
+    ...filesOf([whole, reduced]),
   };
-  const layers = packed.layers.map(({ digest }) => digest);
-  const documents = [packed.config, packed.manifest, index];
-  /** With the documents before all layers. */
-  const documentsFirst = { ...filesOf(documents), ...saved };
-  const open = (files = saved, to?: TestRegistry) =>
-    workshop(files, image, { id: index.digest, ...(to && { to }) });
-
-  test("is saved once: after that its documents and layers are in the cache, whatever leads to them", async () => {
-    await using shop = await open();
-    expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["made", "made", "made"] });
-    await shop.inPush(async ({ plan }) => {
-      const steps = await Promise.all(plan.layers.map(({ settled }) => settled));
-      const found = steps.map((step) => (step.step === "send" ? step.ready : undefined));
-      expect(found.map((ready) => ready?.blob.descriptor.digest as string)).toEqual(layers);
-      expect(found.map((ready) => ready?.origin)).toEqual(["cache", "cache", "cache"]);
+  const open = (id: string) => workshop(files, image, { id });
+  type Shop = Awaited<ReturnType<typeof open>>;
+  const pushed = (shop: Shop) =>
+    shop.inPush(async ({ plan, job, registry }) => {
+      const { digest } = await publish(plan, bringBlobs(plan, job), job);
+      for (const { digest: layer, bytes } of amd64.layers)
+        expect(await registry.pullBlob("my/app", layer)).toEqual(bytes);
+      return digest as string;
     });
-    expect((await shop.make([])).config).toBe(config);
+  const codes = (shop: Shop) => shop.events.flatMap((event) => (event.type === "notice" ? [event.code] : []));
+
+  test("is saved once: after that all of its index is in the cache, and goes up whole", async () => {
+    await using shop = await open(whole.digest);
+    expect([await pushed(shop), await pushed(shop)]).toEqual([whole.digest, whole.digest]);
     expect(shop.saves).toHaveLength(1);
+    expect(codes(shop)).toEqual([]);
   });
 
-  test("is sent while it is saved, and each layer is then reported as the blob that it is", async () => {
-    await using shop = await open();
-    await shop.make([0, 1, 2]);
-    const identified = shop.events.flatMap((event) =>
-      event.type === "blob" && event.state === "identified" ? [`${event.id} ${event.as}`] : [],
-    );
-    const expected = image.diffIds.map((diffId, i) => `${diffId} ${layers[i]}`);
-    // Layers that come after the documents have their own IDs from the start.
-    for (const each of identified) expect(expected).toContain(each);
-    const done = shop.events.flatMap((event) =>
-      event.type === "blob" && event.state === "done" ? [event.id] : [],
-    );
-    const finished = new Set([...done, ...identified.map((each) => each.split(" ")[0])]);
-    for (const diffId of image.diffIds) expect(finished).toContain(diffId);
-  });
-
-  test("is reported to have more in its index than goes up, in every push once", async () => {
-    await using shop = await open();
-    const reduced = () => shop.events.filter(({ type }) => type === "notice");
-    const told: PushEvent = {
-      type: "notice",
-      code: "INDEX_REDUCED",
-      platform: "linux/amd64",
-      platforms: ["linux/arm64"],
-      attestations: 1,
-    };
-    await shop.make([0, 1, 2]);
-    expect(reduced()).toEqual([told]);
-    await shop.make([]);
-    expect(reduced()).toEqual([told, told]);
-  });
-
-  test("is reported so once in a push that has it saved twice", async () => {
-    await using shop = await open();
-    await shop.inPush(async ({ plan, job }) => {
-      if (plan.source.access !== "once") throw new Error("This should be an engine's image.");
-      const saves = startSaves(plan.source, plan, Promise.resolve(plan.layers), job);
-      await saves.config;
-      const [layer] = plan.layers;
-      if (layer === undefined) throw new Error("There is no layer.");
-      await rm(join(shop.cache.directory, layers[0]?.slice("sha256:".length) ?? ""));
-      await remakeStreamed(saves, layer);
-    });
+  test("is saved every time where the engine may have more of its index by then, and says what is left out", async () => {
+    await using shop = await open(reduced.digest);
+    expect([await pushed(shop), await pushed(shop)]).toEqual([amd64.root.digest, amd64.root.digest]);
     expect(shop.saves).toHaveLength(2);
-    expect(shop.events.filter(({ type }) => type === "notice")).toHaveLength(1);
+    expect(codes(shop)).toEqual(["INDEX_REDUCED", "INDEX_REDUCED"]);
   });
 
-  test("lends no layer to an image of another ID, as nobody has checked what it unpacks to", async () => {
-    await using shop = await open();
-    await shop.make([0, 1, 2]);
-    const other = blobOf(JSON.stringify({ manifests: [{ digest: packed.manifest.digest }], other: true }));
-    await shop.inPush(async ({ plan }) => {
-      const steps = await Promise.all(plan.layers.map(({ settled }) => settled));
-      expect(steps.map(({ step }) => step)).toEqual(["make", "make", "make"]);
-    }, other.digest);
-  });
-
-  test("is read no further than its documents where the registry has the layers", async () => {
-    await using registry = await startTestRegistry();
-    await using before = await open(saved, registry);
-    await before.make([0, 1, 2]);
-    await using shop = await open(documentsFirst, registry);
-    expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["present", "present", "present"] });
-    expect(shop.saves).toEqual([[]]);
-    expect(shop.finished).toEqual([]);
-    expect((await readdir(shop.cache.directory)).filter((name) => layers.includes(`sha256:${name}`))).toEqual(
-      [],
+  test("is saved again, once, for what is damaged in the cache, which is sent whole", async () => {
+    await using shop = await open(whole.digest);
+    await pushed(shop);
+    const paths = amd64.layers.map(({ digest }) =>
+      join(shop.cache.directory, digest.slice("sha256:".length)),
     );
-  });
-
-  test("is saved again for a layer that is damaged in the cache, which is sent whole", async () => {
-    await using shop = await open();
-    await shop.make([0, 1, 2]);
-    const [first = ""] = layers;
-    const path = join(shop.cache.directory, first.slice(7));
-    await Bun.write(path, "damaged");
-    expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["made", "made", "made"] });
-    expect(digestOf(await Bun.file(path).bytes()) as string).toBe(first);
+    for (const path of paths) await Bun.write(path, (await Bun.file(path).bytes()).with(100, 1));
+    expect(await pushed(shop)).toBe(whole.digest);
     expect(shop.saves).toHaveLength(2);
+    for (const [i, path] of paths.entries())
+      expect(digestOf(await Bun.file(path).bytes()) as string).toBe(amd64.layers[i]?.digest ?? "");
   });
 });
