@@ -168,7 +168,9 @@ describe("several images in one archive", () => {
     const path = join(place.path, "x.tar");
     await Bun.write(path, several);
     await using job = await openJob({ source: path, target, cacheDirectory: place.cacheDirectory });
-    await check(await readStream(await openPushed(job), await connectTarget(job), job));
+    const opened = await openPushed(job);
+    if (opened.access === "stream") throw new Error("This should be read in place.");
+    await check(opened);
   }
 
   const targets = ["localhost:5000/my/app:v1", "https://registry.example.com/my/app:v1"];
@@ -355,10 +357,8 @@ const OPEN = `
       source,
       targets: [],
       platforms: [],
-      temporaryDirectory: process.env.TEMPORARY,
       engineEnvironment,
       signal,
-      onUnpacking: (...done) => progress.push(done.join(" ")),
     });
     let text = "";
     if (opened.access === "any") text = await opened.content.layers[0].content.text();
@@ -387,7 +387,7 @@ describe("a command in the working folder", () => {
   ): Promise<string> {
     const child = Bun.spawn([process.execPath, "-e", OPEN, ...args], {
       cwd,
-      env: { ...process.env, TEMPORARY: join(cwd, "tmp"), ...env },
+      env: { ...process.env, ...env },
       stdout: "pipe",
       stderr: "inherit",
     });
@@ -454,7 +454,6 @@ esac
     expect(await openIn(place.path, [".output-image", ...target], docker)).toBe(
       "folder .output-image folder",
     );
-    expect(await place.leftovers()).toEqual([]);
   }, 20_000);
 
   test("does not pass over a damaged output.tar in silence", async () => {
@@ -510,7 +509,6 @@ esac
       /^PushError \| ENGINE_FAILED \| .*no space left/,
     );
     expect(await open("app", { PATH: place.cacheDirectory })).toStartWith("PushError | ENGINE_MISSING |");
-    expect(await place.leftovers()).toEqual([]);
   }, 20_000);
 
   test("saves the engine's image with progress, from before its first byte to its last", async () => {
