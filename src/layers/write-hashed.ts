@@ -1,13 +1,12 @@
 import { open } from "node:fs/promises";
 import { type Digest, digestHasher } from "../oci/digest.ts";
 import { PRIVATE_FILE } from "../store/own-file.ts";
-import type { PrepareOptions } from "./prepare.ts";
 
 /** Writes bytes into a new file, and hashes them. Throws the system's errors, and the signal's reason. */
 export async function writeHashed(
   bytes: AsyncIterable<Uint8Array>,
   path: string,
-  { signal, onProgress }: Pick<PrepareOptions, "signal" | "onProgress">,
+  { signal, onProgress }: { readonly signal: AbortSignal; readonly onProgress: (doneBytes: number) => void },
 ): Promise<{ readonly digest: Digest; readonly writtenBytes: number }> {
   const hasher = digestHasher();
   let writtenBytes = 0;

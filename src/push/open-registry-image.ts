@@ -2,7 +2,7 @@ import { PushError } from "../errors.ts";
 import { formatPinned, type Reference } from "../oci/reference.ts";
 import { readContent } from "../registry/read-content.ts";
 import { readManifest } from "../registry/read-manifest.ts";
-import { selectPlatform } from "../source/select-platform.ts";
+import { openContent } from "../source/open-content.ts";
 import type { Source } from "../source/source.ts";
 import { callOf, type Job } from "./job.ts";
 import { connectRegistry } from "./target.ts";
@@ -50,12 +50,7 @@ async function open(reference: Reference, job: Job): Promise<Source> {
     });
   }
   const whole = await readContent(at, root, call);
-  return {
-    access: "any",
-    origin: { kind: "registry", name, date: undefined, sizeBytes: undefined },
-    ...selectPlatform(whole, options, `image "${name}"`),
-    names: [],
-    referrers: [],
-    [Symbol.asyncDispose]: async () => {},
-  };
+  const origin = { kind: "registry", name, date: undefined, sizeBytes: undefined } as const;
+  const about = { title: `image "${name}"`, origin, names: [], referrers: [] };
+  return openContent(whole, about, options);
 }

@@ -1,5 +1,6 @@
 import { PushError } from "../errors.ts";
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
+import { canonicalPlatform } from "../oci/platform.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { checkHeaders } from "../registry/http/extra-headers.ts";
@@ -148,6 +149,7 @@ export function completeOptions(options: PushOptions): CompleteOptions {
     ...given,
     target,
     targets,
+    platforms: (given.platforms ?? []).map(canonicalPlatform),
     headers: checkHeaders(options.headers ?? {}),
   };
   for (const [name, least] of LEAST) {

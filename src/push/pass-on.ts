@@ -48,9 +48,9 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   const { image } = source;
   if ((await findCachedDocument(job.cache, image.id)) !== undefined)
     return saves(job, "an earlier push has saved it.");
-  const { target: reference, image: named, platforms, forceCompression } = job.options;
-  if (named !== undefined || platforms.length > 0 || forceCompression)
-    return saves(job, "only a part of it is pushed, or it is compressed again.");
+  const { target: reference, image: named, platforms, allPlatforms, forceCompression } = job.options;
+  if (named !== undefined || platforms.length > 0 || allPlatforms || forceCompression)
+    return saves(job, "a part of it is chosen, or all of it is wanted, or it is compressed again.");
   // What an engine pushes may be a part of what it has, and gets its tag at once.
   if (reference.digest !== undefined) return saves(job, "the target names a digest.");
   const tag = tagOrDigest(reference);

@@ -1,14 +1,22 @@
 import { unpackLayer } from "../layers/unpack.ts";
 import { type Artifact, type Content, type Index, identityOf, type StoredBlob } from "../oci/content.ts";
-import { type DiffId, shortDigest } from "../oci/digest.ts";
+import { shortDigest } from "../oci/digest.ts";
 import type { Image, Layer } from "../oci/image.ts";
-import { type KnownImage, readKnownImages } from "../registry/known-images.ts";
+import { readKnownImages } from "../registry/known-images.ts";
 import type { BlobTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
 import type { Source, StoredSource, StreamSource } from "../source/source.ts";
 import { callOf, type Job } from "./job.ts";
 import { readyAsStored } from "./send.ts";
-import { CONFIG_ID, type Context, type Step, settleConfig, settleLayer, settleReady } from "./settle.ts";
+import {
+  CONFIG_ID,
+  type Context,
+  type Part,
+  type Step,
+  settleConfig,
+  settleLayer,
+  settleReady,
+} from "./settle.ts";
 import type { Target } from "./target.ts";
 
 /** A blob of what is pushed. Its entry settles when the cache and the registry have answered. */
@@ -19,11 +27,7 @@ export type PlannedBlob = BlobTitle & {
 };
 
 /** A layer. Equal layers share one entry. */
-export type PlannedLayer = PlannedBlob & {
-  readonly diffId: DiffId;
-  /** The stored layer. Undefined for streams. */
-  readonly layer: Layer | undefined;
-};
+export type PlannedLayer = PlannedBlob & Part;
 
 /** The blobs of a tree of manifests. */
 export type PlannedContent =
@@ -42,25 +46,18 @@ export type PlannedContent =
 /** Content about other content, which goes up where that is published as it was. */
 type PlannedAttached = Omit<Attached, "content"> & { readonly planned: PlannedContent };
 
-export type Plan = {
-  readonly source: Source;
-  readonly target: Target;
+export type Plan = Context & {
   readonly root: PlannedContent;
   readonly attached: readonly PlannedAttached[];
   /** The distinct layers. */
   readonly layers: readonly PlannedLayer[];
   /** The distinct configs and blobs of artifacts. */
   readonly others: readonly PlannedBlob[];
-  /**
-   * The images of `cacheFrom`, read when a layer is missing in the cache. No other image is believed: its manifest may pair
-   * a diffID with any blob.
-   */
-  knownImages(): Promise<KnownImage[]>;
 };
 
 /** Finds out, blob by blob, what has to be done. Work on a blob can begin as soon as its own entry has settled. */
 export function startPlan(source: Source, target: Target, job: Job): Plan {
-  let known: Promise<KnownImage[]> | undefined;
+  let known: ReturnType<Plan["knownImages"]> | undefined;
   const { compression, cacheFrom } = job.options;
   const context = {
     source,
@@ -177,8 +174,6 @@ function track<T extends object>(blob: T, settled: Promise<Step>) {
   settled.catch(() => undefined);
   return { ...blob, settled };
 }
-
-type Part = BlobTitle & Pick<PlannedLayer, "diffId" | "layer">;
 
 function planLayer(part: Part, { layers }: Blobs, context: Context, job: Job): PlannedLayer {
   const planned =

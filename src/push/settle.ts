@@ -1,14 +1,14 @@
 import { readyAsClaimed, readyFromCache } from "../layers/prepare.ts";
 import type { Descriptor, RegistryBlob } from "../oci/descriptor.ts";
-import { shortDigest } from "../oci/digest.ts";
-import { parseImageConfig } from "../oci/image.ts";
+import { type DiffId, shortDigest } from "../oci/digest.ts";
+import { type Layer, parseImageConfig } from "../oci/image.ts";
 import { askForBlob } from "../registry/find-blob.ts";
+import type { KnownImage } from "../registry/known-images.ts";
 import type { BlobTitle } from "../report/events.ts";
-import type { StreamSource } from "../source/source.ts";
+import type { Source, StreamSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
-import type { Plan, PlannedLayer } from "./plan.ts";
 import type { BringOptions, Sendable } from "./send.ts";
 
 /** The action that is planned for a blob. */
@@ -23,9 +23,22 @@ export type Step =
   | { readonly step: "make" };
 
 /** What the settling of a blob needs to know of the plan. */
-export type Context = Pick<Plan, "source" | "target" | "knownImages">;
+export type Context = {
+  readonly source: Source;
+  readonly target: Target;
+  /**
+   * The images of `cacheFrom`, read when a layer is missing in the cache. No other image is believed: its manifest may pair
+   * a diffID with any blob.
+   */
+  knownImages(): Promise<KnownImage[]>;
+};
 
-type Part = BlobTitle & Pick<PlannedLayer, "diffId" | "layer">;
+/** A layer that is to be planned. */
+export type Part = BlobTitle & {
+  readonly diffId: DiffId;
+  /** The stored layer. Undefined for streams. */
+  readonly layer: Layer | undefined;
+};
 
 /** The ID of an engine's config, whose digest may be known late. */
 export const CONFIG_ID = "config";
@@ -84,7 +97,7 @@ async function settleKnown(
 
 /** Finds out what has to be done for the config of an engine's image. */
 export async function settleConfig(
-  layers: readonly PlannedLayer[],
+  layers: readonly { readonly settled: Promise<Step> }[],
   context: Context,
   job: Job,
 ): Promise<Step> {
@@ -101,8 +114,8 @@ export function configName({ descriptor }: Pick<RegistryBlob, "descriptor">): Bl
 
 /** Returns the config of an engine's image, or undefined if only the saved archive has it. */
 export async function findConfig(
-  layers: readonly PlannedLayer[],
-  { source, knownImages }: Pick<Plan, "source" | "knownImages">,
+  layers: readonly { readonly settled: Promise<Step> }[],
+  { source, knownImages }: Pick<Context, "source" | "knownImages">,
   job: Job,
 ): Promise<RegistryBlob | undefined> {
   if (source.access === "any") return undefined;

@@ -1,5 +1,6 @@
 import { PushError } from "../errors.ts";
 import { type Content, imagesOf } from "../oci/content.ts";
+import { bestNamed } from "../oci/image-name.ts";
 import { contentReader } from "./files/content.ts";
 import { type ArchivedImage, readDockerArchive } from "./files/docker-archive.ts";
 import type { ImageFiles } from "./files/image-files.ts";
@@ -36,7 +37,7 @@ function withManifest(archived: ArchivedImage, listed: readonly Candidate[]): Ca
     ...archived,
     async read() {
       // Equal images may have several manifests.
-      const named = listed.filter(({ names }) => names.some((name) => isSameName(name, archived.names)));
+      const named = bestNamed(listed, archived.names);
       for (const candidate of named.length > 0 ? named : listed) {
         const content = await candidate.read();
         if (content.kind !== "missing" && isOwn(content, archived)) return content;
@@ -44,11 +45,6 @@ function withManifest(archived: ArchivedImage, listed: readonly Candidate[]): Ca
       return archived.read();
     },
   };
-}
-
-function isSameName(name: string, names: readonly string[]): boolean {
-  const short = (text: string) => text.replace(/^docker\.io\/(?:library\/)?/, "");
-  return names.some((each) => short(each) === short(name));
 }
 
 /**
