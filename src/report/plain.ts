@@ -135,7 +135,7 @@ function describeSource(event: Extract<PushEvent, { type: "source" }>, options: 
 }
 
 function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): string {
-  const age = date && !Number.isNaN(date.getTime()) ? formatAge(date, new Date()) : undefined;
+  const age = date && date.getTime() > 0 ? formatAge(date, new Date()) : undefined;
   const facts =
     kind === "engine"
       ? [`image of ${engine}`, age && `built ${age}`]

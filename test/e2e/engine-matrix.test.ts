@@ -18,7 +18,7 @@ import { ENGINES, type Engine, type EngineRole } from "./engines.ts";
 import { requireParts } from "./parts.ts";
 import { type PulledImage, readBack } from "./read-back.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(120_000);
 
 const NAME = "team/app:v1";
 
@@ -105,7 +105,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
       pulled = await expectImage(`${repository}:v1`, name);
       expect(await taggedDigest(`${repository}:v1`)).toBe(digest);
       const warm: Record<string, unknown> = {};
-      for (const to of [`${repository}:v1`, `${repository}:v2`, `${newRepository()}:v1`])
+      for (const to of [`${repository}:v1`, `${newRepository()}:v2`])
         warm[to] = await pushWell(cwd, name, to, { storage });
       const nothing = { digest, saves: 0, blobBytes: 0 };
       expect(warm).toEqual(Object.fromEntries(Object.keys(warm).map((to) => [to, nothing])));

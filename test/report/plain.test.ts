@@ -97,6 +97,19 @@ describe("the plain report", () => {
       ["Source: x (image of the Docker engine, built just now): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
     ],
     [
+      "leaves the age of an image out whose config has no date, which Docker says is the year 1",
+      source({
+        origin: {
+          kind: "engine",
+          name: "x",
+          engine: "the Docker engine",
+          date: new Date("0001-01-01T00:00:00Z"),
+          sizeBytes: undefined,
+        },
+      }),
+      ["Source: x (image of the Docker engine): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
+    ],
+    [
       "shows which engine has an image",
       source({
         origin: { kind: "engine", name: "x", engine: "Podman", date: undefined, sizeBytes: undefined },

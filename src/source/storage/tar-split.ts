@@ -140,7 +140,7 @@ function openFile(path: string | Buffer, root: SafeFolder) {
     return root.openFile(path);
   } catch (cause) {
     const hint =
-      'If the image is still there, save it: "docker save my/app:v1 --output output.tar". Then push the archive.';
+      'The image may have been removed meanwhile. If it is still there, save it, "docker save my/app:v1 --output output.tar", and push the archive.';
     throw cause instanceof PushError ? new PushError(cause.code, cause.message, { hint, cause }) : cause;
   }
 }
@@ -150,7 +150,7 @@ async function* readEntries(layer: SplitLayer, signal: AbortSignal): AsyncGenera
   // Load this slow module only when needed.
   const { createGunzip } = await import("node:zlib");
   using root = openSafeFolder(layer.root);
-  const packed = createReadStream("", { fd: root.openFile(layer.headers).fd, highWaterMark: PIECE_BYTES });
+  const packed = createReadStream("", { fd: openFile(layer.headers, root).fd, highWaterMark: PIECE_BYTES });
   const unpacking = packed.pipe(createGunzip({ chunkSize: PIECE_BYTES }));
   packed.on("error", (cause) => unpacking.destroy(cause));
   let rest: Buffer[] = [];
