@@ -86,6 +86,30 @@ describe("several targets", () => {
     expect(stderr).not.toContain("Note:");
   });
 
+  test("get what comes through standard input, which is read once: blobs go up once to each registry", async () => {
+    await using setup = await setUp({}, {});
+    const [first, second] = setup.hosts;
+    const targets = [
+      `${first}/my/app:v1`,
+      `${first}/my/app:v2`,
+      `${first}/other/app:v1`,
+      `${second}/my/app:v1`,
+    ];
+    const { archive } = dockerArchive([{ raw: LAYER }], ["my/app:v1"]);
+    const { code, stdout, stderr } = await runCli(["-", ...targets.flatMap((target) => ["-t", target])], {
+      cwd: setup.folder,
+      input: new Uint8Array(archive),
+    });
+    expect(code, stderr).toBe(0);
+    expect(new Set(stdout.match(/sha256:\w+/g)).size).toBe(1);
+    expect(stdout.trim().split("\n")).toHaveLength(targets.length);
+    expect(stderr.match(/: compressed/g)).toHaveLength(1);
+    const [at, other] = setup.registries;
+    expect([uploadsAt(at), mountsAt(at), uploadsAt(other)]).toEqual([2, 2, 2]);
+    const manifest = await other?.pullManifest("my/app", "v1");
+    expect(await at?.pullManifest("other/app", "v1")).toBe(manifest as string);
+  });
+
   test("user, password and headers reach the first registry alone, whose password is read once", async () => {
     const saved = { username: "saved", password: "elsewhere" };
     await using setup = await setUp({ credentials: ME }, { credentials: saved }, {});

@@ -21,6 +21,7 @@ import { findLab } from "./engine-lab.ts";
 import { ENGINES, type Engine } from "./engines.ts";
 import { handmadeImage } from "./handmade-image.ts";
 import type { Place } from "./place.ts";
+import { readContent } from "./registry-content.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 import { sha256 } from "./sha256.ts";
 
@@ -246,6 +247,35 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
     const args = ["--cache-from", `${registry.host}/${first}:v1`];
     await pushWell(NAME, `${second}:v1`, { args });
     expect(sentBytes(second)).toBe(0);
+  });
+
+  test("pushes to several targets: blobs once to each registry, and nothing is saved", async () => {
+    await using folder = await temporaryFolder();
+    await using second = await startStrictRegistry({ directory: folder.path });
+    const [first, other] = [newRepository(), newRepository()];
+    const targets = [
+      `${registry.host}/${first}:v1`,
+      `${registry.host}/${first}:v2`,
+      `${registry.host}/${other}:v1`,
+      `${second.host}/${first}:v1`,
+    ];
+    const flags = targets.flatMap((target) => ["-t", target]);
+    const { code, stdout, stderr } = await chunkpush(["--debug", ...flags, NAME], {
+      cwd: cwd.path,
+      env: env(),
+    });
+    expect(code, stderr).toBe(0);
+    const { digest } = await readManifest(first, "v1");
+    expect(stdout).toBe(targets.map((target) => `${target}@${digest}\n`).join(""));
+    expect(await callsOf("image save")).toEqual([]);
+    expect(await ownNames()).toEqual([]);
+    expect(await expectWhole(first, "v2")).toBe(3);
+    expect(await expectWhole(other, "v1")).toBe(3);
+    expect(sentBytes(other)).toBe(0);
+    const uploads = (at: StrictRegistry) =>
+      at.requests.filter(({ kind, status }) => kind === "close-upload" && status === 201).length;
+    expect((await readContent(`${second.host}/${first}:v1`)).digest).toBe(digest);
+    expect(uploads(second)).toBe(requestsTo(first).filter(({ kind }) => kind === "close-upload").length);
   });
 
   test("says nothing of the way that it takes without --debug", async () => {
