@@ -23,9 +23,9 @@ export async function openEngineImage(name: string, options: SourceOptions): Pro
     date: new Date(image.created),
     sizeBytes: undefined,
   };
+  assertPlatforms(image, name, engine, platforms);
   const stored = await openStored(image, engine, origin, options);
   if (typeof stored !== "string") return stored;
-  assertPlatforms(image, name, engine, platforms);
   const save = () => saveEngineImage(image, name, engine, options);
   return {
     access: "once",
