@@ -74,7 +74,7 @@ describe("a project that depends on chunkpush", () => {
     expect(JSON.parse(stdout)).toMatchObject({
       reference: target,
       digest: expect.stringMatching(/^sha256:/),
-      states: ["config sent", "sha256 sent"],
+      states: ["sha256 sent", "sha256 sent"],
     });
   });
 

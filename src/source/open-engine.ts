@@ -1,6 +1,6 @@
 import { shortDigest } from "../oci/digest.ts";
 import { assertLayerCount, type ImageOrigin, type Layer, parseImageConfig } from "../oci/image.ts";
-import type { Engine } from "./engine/command.ts";
+import type { Engine } from "./engine/engine.ts";
 import { engineTitle } from "./engine/failures.ts";
 import { findEngineImage } from "./engine/find-image.ts";
 import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
