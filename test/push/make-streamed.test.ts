@@ -1,6 +1,6 @@
 /** What is made of the layers that an engine hands over while it saves an image, and what their names are worth. */
 import { describe, expect, test } from "bun:test";
-import { readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
@@ -19,14 +19,11 @@ import { storeDocuments } from "../../src/store/documents.ts";
 import { openLayerCache } from "../../src/store/layers.ts";
 import {
   archiveBytes,
-  blobOf,
   classicFiles,
   type FixtureFiles,
   type FixtureImage,
-  filesOf,
   fixtureImage,
   hex,
-  imageBlobs,
 } from "../source/image-fixture.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
@@ -96,6 +93,8 @@ async function workshop(
         sizeBytes: undefined,
       },
       image: inspected,
+      whySaved: "a test",
+      save: () => archive(),
       async *read(onProgress) {
         const read: string[] = [];
         saves.push(read);
@@ -294,127 +293,6 @@ test("A save that fails fails every layer that waits, and the config, with the s
     const codes = await Promise.all(
       [...blobs.all.values()].map(async (each) => (await rejection(each)).code),
     );
-    expect(codes).toEqual(["ARCHIVE_INVALID", "ARCHIVE_INVALID", "ARCHIVE_INVALID", "ARCHIVE_INVALID"]);
-  });
-});
-
-describe("an image of a containerd store, whose layers come compressed", () => {
-  const packed = imageBlobs(image, (layer) => Bun.gzipSync(layer), MEDIA_TYPE.layer.gzip);
-  const manifest = [
-    { Config: packed.config.path, RepoTags: null, Layers: packed.layers.map(({ path }) => path) },
-  ];
-  const index = blobOf(
-    JSON.stringify({
-      manifests: [
-        { digest: packed.manifest.digest, platform: { os: "linux", architecture: "amd64" } },
-        { digest: blobOf("other").digest, platform: { os: "linux", architecture: "arm64" } },
-        { digest: blobOf("attestation").digest, platform: { os: "unknown", architecture: "unknown" } },
-      ],
-    }),
-  );
-  /** By the digests of their names, as the engine sorts them. */
-  const saved: FixtureFiles = {
-    ...Object.fromEntries(Object.entries({ ...packed.files, [index.path]: index.bytes }).sort()),
-    "manifest.json": JSON.stringify(manifest),
-  };
-  const layers = packed.layers.map(({ digest }) => digest);
-  const documents = [packed.config, packed.manifest, index];
-  /** With the documents before all layers. */
-  const documentsFirst = { ...filesOf(documents), ...saved };
-  const open = (files = saved, to?: TestRegistry) =>
-    workshop(files, image, { id: index.digest, ...(to && { to }) });
-
-  test("is saved once: after that its documents and layers are in the cache, whatever leads to them", async () => {
-    await using shop = await open();
-    expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["made", "made", "made"] });
-    await shop.inPush(async ({ plan }) => {
-      const steps = await Promise.all(plan.layers.map(({ settled }) => settled));
-      const found = steps.map((step) => (step.step === "send" ? step.ready : undefined));
-      expect(found.map((ready) => ready?.blob.descriptor.digest as string)).toEqual(layers);
-      expect(found.map((ready) => ready?.origin)).toEqual(["cache", "cache", "cache"]);
-    });
-    expect((await shop.make([])).config).toBe(config);
-    expect(shop.saves).toHaveLength(1);
-  });
-
-  test("is sent while it is saved, and each layer is then reported as the blob that it is", async () => {
-    await using shop = await open();
-    await shop.make([0, 1, 2]);
-    const identified = shop.events.flatMap((event) =>
-      event.type === "blob" && event.state === "identified" ? [`${event.id} ${event.as}`] : [],
-    );
-    const expected = image.diffIds.map((diffId, i) => `${diffId} ${layers[i]}`);
-    // Layers that come after the documents have their own IDs from the start.
-    for (const each of identified) expect(expected).toContain(each);
-    const done = shop.events.flatMap((event) =>
-      event.type === "blob" && event.state === "done" ? [event.id] : [],
-    );
-    const finished = new Set([...done, ...identified.map((each) => each.split(" ")[0])]);
-    for (const diffId of image.diffIds) expect(finished).toContain(diffId);
-  });
-
-  test("is reported to have more in its index than goes up, in every push once", async () => {
-    await using shop = await open();
-    const reduced = () => shop.events.filter(({ type }) => type === "notice");
-    const told: PushEvent = {
-      type: "notice",
-      code: "INDEX_REDUCED",
-      platform: "linux/amd64",
-      platforms: ["linux/arm64"],
-      attestations: 1,
-    };
-    await shop.make([0, 1, 2]);
-    expect(reduced()).toEqual([told]);
-    await shop.make([]);
-    expect(reduced()).toEqual([told, told]);
-  });
-
-  test("is reported so once in a push that has it saved twice", async () => {
-    await using shop = await open();
-    await shop.inPush(async ({ plan, job }) => {
-      if (plan.source.access !== "once") throw new Error("This should be an engine's image.");
-      const saves = startSaves(plan.source, plan, Promise.resolve(plan.layers), job);
-      await saves.config;
-      const [layer] = plan.layers;
-      if (layer === undefined) throw new Error("There is no layer.");
-      await rm(join(shop.cache.directory, layers[0]?.slice("sha256:".length) ?? ""));
-      await remakeStreamed(saves, layer);
-    });
-    expect(shop.saves).toHaveLength(2);
-    expect(shop.events.filter(({ type }) => type === "notice")).toHaveLength(1);
-  });
-
-  test("lends no layer to an image of another ID, as nobody has checked what it unpacks to", async () => {
-    await using shop = await open();
-    await shop.make([0, 1, 2]);
-    const other = blobOf(JSON.stringify({ manifests: [{ digest: packed.manifest.digest }], other: true }));
-    await shop.inPush(async ({ plan }) => {
-      const steps = await Promise.all(plan.layers.map(({ settled }) => settled));
-      expect(steps.map(({ step }) => step)).toEqual(["make", "make", "make"]);
-    }, other.digest);
-  });
-
-  test("is read no further than its documents where the registry has the layers", async () => {
-    await using registry = await startTestRegistry();
-    await using before = await open(saved, registry);
-    await before.make([0, 1, 2]);
-    await using shop = await open(documentsFirst, registry);
-    expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["present", "present", "present"] });
-    expect(shop.saves).toEqual([[]]);
-    expect(shop.finished).toEqual([]);
-    expect((await readdir(shop.cache.directory)).filter((name) => layers.includes(`sha256:${name}`))).toEqual(
-      [],
-    );
-  });
-
-  test("is saved again for a layer that is damaged in the cache, which is sent whole", async () => {
-    await using shop = await open();
-    await shop.make([0, 1, 2]);
-    const [first = ""] = layers;
-    const path = join(shop.cache.directory, first.slice(7));
-    await Bun.write(path, "damaged");
-    expect(await shop.make([0, 1, 2])).toEqual({ config, layers: ["made", "made", "made"] });
-    expect(digestOf(await Bun.file(path).bytes()) as string).toBe(first);
-    expect(shop.saves).toHaveLength(2);
+    expect(codes).toEqual(Array(4).fill("IMAGE_INVALID"));
   });
 });

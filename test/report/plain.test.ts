@@ -219,13 +219,13 @@ describe("the plain report", () => {
         attestations: 2,
       }),
       [
-        "Note: pushing linux/amd64 alone. Left out of the image's index: linux/arm64, linux/arm/v7, 2 attestations.",
+        "Note: pushing linux/amd64 alone, whose digest differs from the index's. Left out: linux/arm64, linux/arm/v7, 2 attestations.",
       ],
     ],
     [
-      "notes what an index has beside an image without a platform",
+      "notes what an index has beside the part of it that is pushed",
       notice({ code: "INDEX_REDUCED", platform: undefined, platforms: [], attestations: 1 }),
-      ["Note: pushing one image alone. Left out of the image's index: 1 attestation."],
+      ["Note: pushing a part of the image's index, whose digest differs from the index's. Left out: 1 attestation."],
     ],
     [
       "notes that nothing is known of an image that was to be reused, and why",
