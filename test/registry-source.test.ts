@@ -211,6 +211,23 @@ describe("an index at another registry", () => {
   });
 });
 
+describe("an image at another registry", () => {
+  test("is pushed only if it is for the platform that is wanted", async () => {
+    await using scene = await setUp();
+    const { source } = scene;
+    const write = writer(source, "their/app");
+    const image = { os: "linux", architecture: "arm64", rootfs: { diff_ids: [] } };
+    const config = await write.blob(JSON.stringify(image), MEDIA_TYPE.config);
+    const mediaType = MEDIA_TYPE.manifest;
+    const { digest } = await write.manifest({ mediaType, config, layers: [] }, "v1");
+    expect(await rejection(scene.copy({ platforms: ["linux/amd64"] }))).toMatchObject({
+      code: "IMAGE_NOT_FOUND",
+    });
+    expect(await scene.target.pullManifest("my/app", "v1")).toBeUndefined();
+    expect((await scene.copy({ platforms: ["linux/arm64"] })).digest as string).toBe(digest);
+  });
+});
+
 describe("an artifact at another registry", () => {
   test("is pushed as it is", async () => {
     await using scene = await setUp();

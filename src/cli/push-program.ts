@@ -101,7 +101,7 @@ export type Flags = RegistryFlags & {
 export function pushProgram(version: string): Command {
   const program = new Command("chunkpush")
     .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
-    .argument("[source]", "an archive, a folder, or an image of the Docker engine")
+    .argument("[source]", "an archive, a folder, an image of an engine, or docker://registry/repository:tag")
     .argument("[target]", "where it goes: registry/repository:tag");
   program.addOption(repeatable(TAG)).addOption(repeatable(PLATFORM));
   addFlags(program, [...CHOICE, ...COMPRESSION, FORCE_COMPRESSION]);

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { type Descriptor, MEDIA_TYPE } from "./descriptor.ts";
+import { type Descriptor, FOREIGN_TYPE, MEDIA_TYPE } from "./descriptor.ts";
 import { type Digest, digestOf, parseDigest } from "./digest.ts";
 import { object, parseJson, record } from "./json-schema.ts";
 
@@ -131,7 +131,10 @@ export function parseManifest(bytes: Uint8Array, name: string) {
   };
 }
 
-const NAMED = object({ digest: v.string(), mediaType: v.fallback(v.optional(v.string()), undefined) });
+const NAMED = object({
+  digest: v.string(),
+  mediaType: v.fallback(v.optional(v.string()), undefined),
+});
 const REFERENCES = object({
   mediaType: v.fallback(v.optional(v.string()), undefined),
   artifactType: v.fallback(v.optional(v.string()), undefined),
@@ -150,6 +153,8 @@ export type References = Pick<Extras, "artifactType" | "annotations"> & {
   readonly configType: string | undefined;
   /** Its config and layers. An index has none. */
   readonly blobs: readonly Digest[];
+  /** Those that registries are not given. */
+  readonly foreign: readonly Digest[];
   /** The digests of an index's manifests, unchecked. */
   readonly manifests: readonly string[];
   readonly subject: Digest | undefined;
@@ -159,10 +164,15 @@ export type References = Pick<Extras, "artifactType" | "annotations"> & {
 export function referencesOf(bytes: Uint8Array, name: string): References {
   const { config, layers, manifests, blobs, subject, ...rest } = parseJson(bytes, REFERENCES, name);
   const all = [...(config ? [config] : []), ...(layers ?? []), ...(blobs ?? [])];
+  const parsed = all.map(({ digest, mediaType = "" }) => ({
+    digest: parseDigest(digest, `a digest of ${name}`),
+    isForeign: FOREIGN_TYPE.test(mediaType),
+  }));
   return {
     ...rest,
     configType: config?.mediaType,
-    blobs: all.map(({ digest }) => parseDigest(digest, `a digest of ${name}`)),
+    blobs: parsed.map(({ digest }) => digest),
+    foreign: parsed.flatMap(({ digest, isForeign }) => (isForeign ? [digest] : [])),
     manifests: (manifests ?? []).map(({ digest }) => digest),
     subject: subject ? parseDigest(subject.digest, `subject.digest of ${name}`) : undefined,
   };

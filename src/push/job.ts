@@ -35,8 +35,9 @@ export type Job = AsyncDisposable & {
   /** Uploads that have begun. The job does not end before they do. */
   readonly uploads: Set<Promise<unknown>>;
   /**
-   * Returns the job's part for one of its targets, or for its source. Only the registry of the first one gets what is meant for one registry:
-   * headers, client certificate, and settings that make a connection less safe. Throws what asking for credentials throws.
+   * Returns the job's part for one of its targets, or for a registry as source. Only the registry of the first target gets
+   * what is meant for one registry: headers, client certificate, and settings that make a connection less safe. Throws what
+   * asking for credentials throws.
    *
    * @param login of another target in the same repository
    */

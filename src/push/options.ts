@@ -26,7 +26,10 @@ export type PushLogin = {
 
 /** The options of a push. A push reads no standard input and no other variables. */
 export type PushOptions = {
-  /** The path of an archive or a folder, an image of the engine such as `my/app:v1`, or an archive that comes as a stream. */
+  /**
+   * The path of an archive or a folder, an image of the engine such as `my/app:v1`, an image at a registry such as
+   * `docker://ghcr.io/x/y:v1`, or an archive that comes as a stream.
+   */
   readonly source: string | SourceStream;
   /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. Of several, each gets what is pushed, in their order. */
   readonly target: string | Reference | readonly (string | Reference)[];

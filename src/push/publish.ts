@@ -5,7 +5,7 @@ import { formatReference, type Reference, tagOrDigest } from "../oci/reference.t
 import { rememberRepository } from "../store/blob-places.ts";
 import type { BroughtBlobs } from "./bring.ts";
 import type { Job } from "./job.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan, PlannedContent } from "./plan.ts";
 import { type Publication, putContent } from "./put-content.ts";
 import type { Brought } from "./target.ts";
 
@@ -33,6 +33,9 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
   const brought = new Map([...blobs.all.keys()].map((blob, i) => [blob, all[i] as Brought]));
   const publication = { plan, blobs, brought, published: new Set<string>(), job };
   const manifest = await putRoot(publication, reference);
+  const source = sourceDigestOf(plan.root);
+  if (source !== undefined && source !== manifest.digest)
+    job.report({ type: "notice", code: "DIGEST_CHANGED", from: source, to: manifest.digest });
   await rememberRepository(
     at.registry.notes,
     at.registry.origin,
@@ -56,6 +59,18 @@ async function putRoot(publication: Publication, target: Reference): Promise<Man
     if (published.has(subject)) await putContent(planned, tag, publication);
   if (stale.length > 0) job.report({ type: "notice", code: "REFERRERS_LEFT_OUT", count: stale.length });
   return putContent(plan.root, place, publication, check);
+}
+
+/** Returns the digest that the content has in its source. Undefined if it has no manifest there. */
+function sourceDigestOf(root: PlannedContent): Digest | undefined {
+  switch (root.kind) {
+    case "image":
+      return root.image?.manifest?.digest;
+    case "artifact":
+      return root.artifact.manifest.digest;
+    case "index":
+      return root.index.manifest.digest;
+  }
 }
 
 /** Refuses to publish anything but what the target names by its digest. Throws `CONTENT_MISMATCH`. */

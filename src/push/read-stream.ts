@@ -1,5 +1,5 @@
 import type { Content } from "../oci/content.ts";
-import { asDiffId, digestInPath } from "../oci/digest.ts";
+import { asDiffId, blobPath, digestInPath } from "../oci/digest.ts";
 import { contentReader, type Missing } from "../source/files/content.ts";
 import type { ImageFiles } from "../source/files/image-files.ts";
 import { openContent, openFiles } from "../source/open-content.ts";
@@ -56,13 +56,11 @@ async function readContainerd(
   job: Job,
 ): Promise<Source> {
   const title = `archive that was saved of "${origin.name}"`;
-  const find = () => contentReader(cachedFiles(title, job)).read(image.id);
-  const take = async () => {
-    const files = await takeIn(readSave(), title, target, job);
-    // So that the next push need not have it saved.
-    await storeDocuments(job.cache, files.documents);
-    return contentReader(files).read(image.id);
-  };
+  const find = () =>
+    contentReader(cachedFiles(title, job))
+      .read(image.id)
+      // What cannot be read in the cache, since it was damaged and dropped meanwhile, is saved again.
+      .catch((): Missing => ({ kind: "missing", path: blobPath(image.id) }));
   async function* readSave() {
     const reading = { type: "reading", how: "save", name: origin.name } as const;
     let doneBytes = 0;
@@ -80,20 +78,28 @@ async function readContainerd(
       reportBlob(job, { id: "source", title: origin.name }, { state: "awaiting-compress" }),
     );
     // Another push may have saved it meanwhile.
-    const found = await find();
-    return isWhole(found) ? found : take();
+    if (isWhole(await find())) return cachedFiles(title, job);
+    const files = await takeIn(readSave(), title, target, job);
+    // So that the next push need not have it saved.
+    await storeDocuments(job.cache, files.documents);
+    return files;
   };
   const found = await find();
-  const whole = isWhole(found) ? found : await takeOnce();
+  const whole = isWhole(found) ? found : await contentReader(await takeOnce()).read(image.id);
   const about = { title, origin, names: image.names, referrers: [] };
-  let again: Promise<unknown> | undefined;
+  let busy: Promise<unknown> = Promise.resolve();
+  let next: Promise<unknown> | undefined;
   return {
     ...(await openContent(whole, about, choiceOf(job))),
+    // A save that is under way passes over what was in the cache when it came by.
     again() {
-      again ??= takeOnce().finally(() => {
-        again = undefined;
+      next ??= busy.then(() => {
+        next = undefined;
+        const taking = takeOnce();
+        busy = taking.catch(() => undefined);
+        return taking;
       });
-      return again;
+      return next;
     },
   };
 }

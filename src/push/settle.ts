@@ -10,6 +10,7 @@ import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { BringOptions, Sendable } from "./send.ts";
+import type { Target } from "./target.ts";
 
 /** The action that is planned for a blob. */
 export type Step =

@@ -48,7 +48,7 @@ export async function putManifest(
   const isRetryable = (error: unknown) => isTransient(error) && missingBlobs(error, []) === undefined;
   const { headers } = await exchangePersistently(at, request, [201], call, isRetryable).catch(
     (error: unknown) => {
-      throw aboutSubject(error, manifest);
+      throw explained(error, manifest);
     },
   );
   const stored = headers.get("docker-content-digest");
@@ -62,22 +62,34 @@ export async function putManifest(
   return { subject: headers.get("oci-subject") ?? undefined };
 }
 
-/**
- * Says so where a manifest was probably refused for its subject: serverless-registry wants that to be there first, though
- * the specification does not.
- */
-function aboutSubject(error: unknown, manifest: Manifest): unknown {
+/** Says so where a manifest was probably refused for what serverless-registry wants, and the specification does not. */
+function explained(error: unknown, manifest: Manifest): unknown {
   if (!(error instanceof RegistryError)) return error;
   const { status, specCodes, namedDigests } = error.answer;
-  const { subject } = referencesOf(manifest.bytes, "the manifest");
-  if (subject === undefined || (status !== 400 && status !== 404)) return error;
+  if (status !== 400 && status !== 404) return error;
+  const { subject, mediaType, foreign } = referencesOf(manifest.bytes, "the manifest");
   const isBlobMissing = specCodes.some((code) => code.endsWith("BLOB_UNKNOWN"));
-  if (isBlobMissing && !namedDigests.includes(subject)) return error;
-  return new PushError(
-    error.code,
-    `${error.message} The manifest has a subject, ${subject}, which some registries want to have first.`,
-    { hint: "Push the subject to the same repository, then this image again.", cause: error },
-  );
+  const explain = (reason: string, hint: string) =>
+    new PushError(error.code, `${error.message} ${reason}`, { hint, cause: error });
+  if (subject !== undefined && !(isBlobMissing && !namedDigests.includes(subject))) {
+    return explain(
+      `The manifest has a subject, ${subject}, which some registries want to have first.`,
+      "Push the subject to the same repository, then this image again.",
+    );
+  }
+  if (isBlobMissing && foreign.some((digest) => namedDigests.length === 0 || namedDigests.includes(digest))) {
+    return explain(
+      "The manifest lists a layer that is to be had at its own URL alone, which some registries do not allow.",
+      "Push to a registry that does, or build the image on a base without such layers.",
+    );
+  }
+  if (mediaType === undefined && !isBlobMissing) {
+    return explain(
+      'The manifest has no "mediaType", as Helm and others write it, which serverless-registry does not take.',
+      "Push it to another registry: its digest would be another one with a type.",
+    );
+  }
+  return error;
 }
 
 /** Compares what a registry has with what it confirmed. One that does not let this user read is believed. */

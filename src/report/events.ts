@@ -60,6 +60,8 @@ export type Notice =
   | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly reason: string }
   /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */
   | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
+  /** What was published has another digest than in the source, because layers were compressed or a manifest was refused. */
+  | { readonly code: "DIGEST_CHANGED"; readonly from: Digest; readonly to: Digest }
   /** Signatures and the like are not pushed: what they are about has got another digest. */
   | { readonly code: "REFERRERS_LEFT_OUT"; readonly count: number }
   /** The image is not read where the engine keeps it. For debugging. */

@@ -38,6 +38,8 @@ export function describeNotice(event: NoticeEvent): string {
       return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}): pushing a new one with the same layers. Its digest differs.`;
     case "CACHE_FROM_MISSING":
       return `Note: no layer of ${cutName(event.image)} (--cache-from) can be reused: ${event.reason}`;
+    case "DIGEST_CHANGED":
+      return `Note: the image has the digest ${shortDigest(event.from)} in the source, and ${shortDigest(event.to)} at the registry.`;
     case "REFERRERS_LEFT_OUT":
       return `Note: left out ${countOf(event.count, "attached manifest")}, such as signatures: the digest of the image differs from the one that they are about.`;
     case "BODY_REFUSED":

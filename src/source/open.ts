@@ -79,6 +79,7 @@ async function openPath(
           yield piece;
         }
       } catch (cause) {
+        options.signal.throwIfAborted();
         throw fileError(cause, `read "${path}"`);
       }
     },

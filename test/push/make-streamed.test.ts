@@ -11,6 +11,7 @@ import { type Job, openJob } from "../../src/push/job.ts";
 import { remakeStreamed, startSaves } from "../../src/push/make-streamed.ts";
 import { type Plan, startPlan } from "../../src/push/plan.ts";
 import { publish } from "../../src/push/publish.ts";
+import { readStream } from "../../src/push/read-stream.ts";
 import { connectTarget } from "../../src/push/target.ts";
 import type { PushEvent } from "../../src/report/events.ts";
 import type { Source } from "../../src/source/source.ts";
@@ -22,9 +23,11 @@ import {
   classicFiles,
   type FixtureFiles,
   type FixtureImage,
+  filesOf,
   fixtureImage,
   hex,
 } from "../source/image-fixture.ts";
+import { attestationOf, indexOf, platformImage } from "../source/tree-fixture.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -77,7 +80,7 @@ async function workshop(
       id: parseDigest(imageId, "a test"),
       names: [],
       created: "",
-      isContainerd: false,
+      isContainerd: imageId !== `sha256:${of.configHex}`,
       sizeBytes: 1,
       platform: undefined,
       diffIds: of.diffIds.map((text) => parseDiffId(text, "a test")),
@@ -93,8 +96,11 @@ async function workshop(
         sizeBytes: undefined,
       },
       image: inspected,
-      whySaved: "a test",
-      save: () => archive(),
+      whySaved: "",
+      save() {
+        saves.push(["whole"]);
+        return archive();
+      },
       async *read(onProgress) {
         const read: string[] = [];
         saves.push(read);
@@ -127,7 +133,8 @@ async function workshop(
       cacheDirectory: cache.directory,
       report: (event) => events.push(event),
     });
-    const plan = startPlan(sourceOf(imageId), await connectTarget(job), job);
+    const target = await connectTarget(job);
+    const plan = startPlan(await readStream(sourceOf(imageId), target, job), target, job);
     return await work({ plan, job, registry });
   }
 
@@ -294,5 +301,55 @@ test("A save that fails fails every layer that waits, and the config, with the s
       [...blobs.all.values()].map(async (each) => (await rejection(each)).code),
     );
     expect(codes).toEqual(Array(4).fill("IMAGE_INVALID"));
+  });
+});
+
+describe("an image of a containerd store, which has its manifests and compressed layers", () => {
+  const amd64 = platformImage("amd64", [1, 2]);
+  const about = attestationOf(amd64.root);
+  const whole = indexOf([amd64.entry, about.entry]);
+  const reduced = indexOf([amd64.entry, platformImage("s390x", [9]).entry, about.entry]);
+  const files: FixtureFiles = {
+    ...Object.fromEntries(Object.entries({ ...amd64.files, ...about.files }).sort()),
+    ...filesOf([whole, reduced]),
+  };
+  const open = (id: string) => workshop(files, image, { id });
+  type Shop = Awaited<ReturnType<typeof open>>;
+  const pushed = (shop: Shop) =>
+    shop.inPush(async ({ plan, job, registry }) => {
+      const { digest } = await publish(plan, bringBlobs(plan, job), job);
+      for (const { digest: layer, bytes } of amd64.layers)
+        expect(await registry.pullBlob("my/app", layer)).toEqual(bytes);
+      return digest as string;
+    });
+  const codes = (shop: Shop) => shop.events.flatMap((event) => (event.type === "notice" ? [event.code] : []));
+
+  test("is saved once: after that all of its index is in the cache, and goes up whole", async () => {
+    await using shop = await open(whole.digest);
+    expect([await pushed(shop), await pushed(shop)]).toEqual([whole.digest, whole.digest]);
+    expect(shop.saves).toHaveLength(1);
+    expect(codes(shop)).toEqual([]);
+  });
+
+  test("is saved every time where the engine may have more of its index by then, and says what is left out", async () => {
+    await using shop = await open(reduced.digest);
+    expect([await pushed(shop), await pushed(shop)]).toEqual([amd64.root.digest, amd64.root.digest]);
+    expect(shop.saves).toHaveLength(2);
+    expect(codes(shop)).toEqual(["INDEX_REDUCED", "INDEX_REDUCED"]);
+  });
+
+  test("is saved again for what is damaged in the cache, which is sent whole", async () => {
+    await using shop = await open(whole.digest);
+    await pushed(shop);
+    const paths = amd64.layers.map(({ digest }) =>
+      join(shop.cache.directory, digest.slice("sha256:".length)),
+    );
+    for (const path of paths) await Bun.write(path, (await Bun.file(path).bytes()).with(100, 1));
+    expect(await pushed(shop)).toBe(whole.digest);
+    // What is found to be damaged during a save waits for the one after that.
+    expect(shop.saves.length).toBeGreaterThanOrEqual(2);
+    expect(shop.saves.length).toBeLessThanOrEqual(3);
+    for (const [i, path] of paths.entries())
+      expect(digestOf(await Bun.file(path).bytes()) as string).toBe(amd64.layers[i]?.digest ?? "");
   });
 });

@@ -1,16 +1,24 @@
 import { describe, expect, test } from "bun:test";
+import { once } from "node:events";
 import { chmod, mkdir, readdir, symlink } from "node:fs/promises";
-import { join } from "node:path";
+import { createServer } from "node:net";
+import { join, resolve } from "node:path";
 import { detectCompression } from "../../src/oci/image.ts";
 import { openJob } from "../../src/push/job.ts";
 import { openPushed } from "../../src/push/open-source.ts";
+import { readStream } from "../../src/push/read-stream.ts";
+import { connectTarget } from "../../src/push/target.ts";
+import type { Report } from "../../src/report/events.ts";
 import { openSource } from "../../src/source/open.ts";
-import type { Source, SourceOptions } from "../../src/source/source.ts";
+import type { Source } from "../../src/source/source.ts";
+import { unpackArchive } from "../../src/source/stream/unpack-archive.ts";
+import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { bytesOf } from "../support/stored-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry } from "../support/test-registry.ts";
 import {
   archiveBytes,
   classicFiles,
@@ -26,32 +34,36 @@ const REPOSITORY = join(import.meta.dir, "../..");
 const image = fixtureImage(1, 2, 1);
 const classic = classicFiles(image, ["my/app:v1"]);
 
-/** A folder to work in, with an empty one for temporary files. */
+/** A folder to work in, a cache, and a registry to which what comes as a stream is sent as it comes. */
 async function workplace() {
-  const folder = await temporaryFolder();
-  const temporaryDirectory = join(folder.path, "tmp");
-  await mkdir(temporaryDirectory);
+  const resources = new AsyncDisposableStack();
+  const folder = resources.use(await temporaryFolder());
+  const registry = resources.use(await startTestRegistry());
+  const cacheDirectory = join(folder.path, "cache");
   const controller = new AbortController();
   return {
     path: folder.path,
-    temporaryDirectory,
+    cacheDirectory,
     controller,
-    leftovers: () => readdir(temporaryDirectory),
-    open: (source: string, more: Partial<SourceOptions> = {}) =>
-      openSource({
-        source: join(folder.path, source),
-        image: undefined,
-        targets: ["localhost:5000/my/app:v1"],
-        platforms: [],
-        allPlatforms: false,
-        choose: undefined,
-        temporaryDirectory,
-        engineEnvironment: process.env,
+    leftovers: async () => (await readdir(cacheDirectory)).filter((name) => name.endsWith(".tmp")),
+    /** Opens a source as a push does, and reads it where it comes as a stream. */
+    async open(source: string, report: Report = () => {}): Promise<Source> {
+      const job = await openJob({
+        source: resolve(folder.path, source),
+        target: `${registry.host}/my/app:v1`,
+        cacheDirectory,
         signal: controller.signal,
-        onUnpacking: () => {},
-        ...more,
-      }),
-    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+        report,
+      });
+      try {
+        const source = await readStream(await openPushed(job), await connectTarget(job), job);
+        return { ...source, [Symbol.asyncDispose]: () => job[Symbol.asyncDispose]() };
+      } catch (error) {
+        await job[Symbol.asyncDispose]();
+        throw error;
+      }
+    },
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }
 
@@ -90,10 +102,10 @@ describe("a source that is opened", () => {
   test.each(Object.entries(forms))("may be an archive: %s", async (name, bytes) => {
     await using place = await workplace();
     await Bun.write(join(place.path, name), bytes);
-    const progress: [doneBytes: number, totalBytes: number][] = [];
+    const progress: number[] = [];
     {
-      await using source = await place.open(name, {
-        onUnpacking: (...done) => progress.push(done),
+      await using source = await place.open(name, (event) => {
+        if (event.type === "reading" && event.how === "unpack") progress.push(event.doneBytes);
       });
       await expectWholeImage(source);
       expect(source.origin).toMatchObject({
@@ -103,7 +115,7 @@ describe("a source that is opened", () => {
         date: expect.any(Date),
       });
       const isPacked = (await detectCompression(new Blob([bytes]))) !== "none";
-      expect(progress.at(-1)).toEqual(isPacked ? [bytes.length, bytes.length] : undefined);
+      expect(progress.at(-1)).toBe(isPacked ? bytes.length : undefined);
     }
     expect(await place.leftovers()).toEqual([]);
   });
@@ -155,8 +167,10 @@ describe("several images in one archive", () => {
     await using place = await workplace();
     const path = join(place.path, "x.tar");
     await Bun.write(path, several);
-    await using job = await openJob({ source: path, target, cacheDirectory: place.temporaryDirectory });
-    await check(await openPushed(job));
+    await using job = await openJob({ source: path, target, cacheDirectory: place.cacheDirectory });
+    const opened = await openPushed(job);
+    if (opened.access === "stream") throw new Error("This should be read in place.");
+    await check(opened);
   }
 
   const targets = ["localhost:5000/my/app:v1", "https://registry.example.com/my/app:v1"];
@@ -186,8 +200,9 @@ describe("a source that cannot be opened", () => {
     "/absent",
     "~/absent",
   ])("is called missing where %s is a path, and not there", async (source) => {
-    await using place = await workplace();
-    const error = await rejection(place.open("", { source }));
+    const choice = { image: undefined, targets: [], platforms: [], allPlatforms: false, choose: undefined };
+    const { signal } = new AbortController();
+    const error = await rejection(openSource({ ...choice, source, engineEnvironment: {}, signal }));
     expect([error.code, error.message]).toEqual(["SOURCE_NOT_FOUND", expect.stringContaining(`"${source}"`)]);
     expect(error.hint).toContain("docker save");
   });
@@ -229,17 +244,19 @@ describe("a source that cannot be opened", () => {
       const error = await rejection(place.open("mine.tar"));
       expect(error.code).toBe("ARCHIVE_INVALID");
       expect(error.message).toContain("mine.tar");
-      expect(error.message).not.toContain(place.temporaryDirectory);
+      expect(error.message).not.toContain(place.cacheDirectory);
       expect(error.hint).toBeString();
       expect(await place.leftovers()).toEqual([]);
     },
   );
 
-  test("is refused for being no regular file, such as the pipe of <(docker save …)", async () => {
+  test("is refused for being neither a file nor a folder nor a pipe", async () => {
     await using place = await workplace();
-    const error = await rejection(place.open("", { source: "/dev/null" }));
-    expect(["ARCHIVE_INVALID", "FILE_FAILED", "SOURCE_NOT_FOUND"]).toContain(error.code);
-    expect(error.message).toContain("regular file");
+    const server = createServer().listen(join(place.path, "socket"));
+    await once(server, "listening");
+    const error = await rejection(place.open("socket"));
+    server.close();
+    expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining("nor a pipe")]);
   });
 
   test("is no image where it has the files of a container (docker export)", async () => {
@@ -253,7 +270,8 @@ describe("a source that cannot be opened", () => {
 
   test("is no image where it is an empty folder", async () => {
     await using place = await workplace();
-    expect((await rejection(place.open("tmp"))).code).toBe("IMAGE_INVALID");
+    await mkdir(join(place.path, "empty"));
+    expect((await rejection(place.open("empty"))).code).toBe("IMAGE_INVALID");
   });
 
   test("is no image where its index lists nothing that is there", async () => {
@@ -271,38 +289,15 @@ describe("a source that cannot be opened", () => {
     expect(await place.leftovers()).toEqual([]);
   });
 
-  test("is unpacked up to a limit alone, and leaves nothing behind", async () => {
-    await using place = await workplace();
-    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(new Uint8Array(8 * 1024 * 1024)));
-    const limits = { timesItsSize: 100, atLeastBytes: 1e6, keptFreeBytes: 0 };
-    const error = await rejection(place.open("x.tar.gz", { limits }));
-    expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining("1.0 MB")]);
-    expect(await place.leftovers()).toEqual([]);
-  });
-
-  test("may be packed well, up to a hundred times", async () => {
-    await using place = await workplace();
-    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(archiveBytes(classic)));
-    const limits = { timesItsSize: 100, atLeastBytes: 0, keptFreeBytes: 0 };
-    await using source = await place.open("x.tar.gz", { limits });
-    await expectWholeImage(source);
-  });
-
-  test("is not unpacked where too little of the disk would be left", async () => {
-    await using place = await workplace();
-    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(archiveBytes(classic)));
-    const limits = { timesItsSize: 100, atLeastBytes: 1e9, keptFreeBytes: 1e18 };
-    const error = await rejection(place.open("x.tar.gz", { limits }));
-    expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining("left on the disk")]);
-    expect(await place.leftovers()).toEqual([]);
-  });
-
   test("ends its unpacking with the reason of an interruption, and leaves nothing behind", async () => {
     await using place = await workplace();
-    // It unpacks to 64 MB, of which the first must be written before the next is read.
-    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(new Uint8Array(64 * 1024 * 1024)));
+    // Its one layer is larger than what is read at a time.
+    const member = { path: "x/layer.tar", body: new Uint8Array(64 * 1024 * 1024) };
+    await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(tarBytes([member])));
     const reason = new Error("enough");
-    const opening = place.open("x.tar.gz", { onUnpacking: () => place.controller.abort(reason) });
+    const opening = place.open("x.tar.gz", ({ type }) => {
+      if (type === "reading") place.controller.abort(reason);
+    });
     expect(await opening.then(String, (error: unknown) => error)).toBe(reason);
     expect(await place.leftovers()).toEqual([]);
   });
@@ -314,6 +309,35 @@ describe("a source that cannot be opened", () => {
     place.controller.abort(reason);
     expect(await place.open("x.tar.gz").then(String, (error: unknown) => error)).toBe(reason);
     expect(await place.leftovers()).toEqual([]);
+  });
+});
+
+describe("an archive that is unpacked as it comes", () => {
+  const NO_LIMITS = { timesItsSize: 100, atLeastBytes: 0, keptFreeBytes: 0 };
+  const { signal } = new AbortController();
+
+  /** @returns how many bytes came out */
+  async function unpack(packed: Uint8Array, limits = NO_LIMITS): Promise<number> {
+    const pieces = unpackArchive(piecesOf(packed, 1000), "x.tar.gz", { directory: "/tmp", signal, limits });
+    let unpackedBytes = 0;
+    for await (const { length } of pieces) unpackedBytes += length;
+    return unpackedBytes;
+  }
+
+  test("ends at a limit where it unpacks to far too much", async () => {
+    const bomb = Bun.gzipSync(new Uint8Array(8 * 1024 * 1024));
+    const error = await rejection(unpack(bomb, { ...NO_LIMITS, atLeastBytes: 1e6 }));
+    expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining("1.0 MB")]);
+  });
+
+  test("may be packed well, up to a hundred times", async () => {
+    expect(await unpack(Bun.gzipSync(archiveBytes(classic)))).toBe(archiveBytes(classic).length);
+  });
+
+  test("ends where too little of the disk would be left", async () => {
+    const packed = Bun.gzipSync(archiveBytes(classic));
+    const error = await rejection(unpack(packed, { ...NO_LIMITS, atLeastBytes: 1e9, keptFreeBytes: 1e18 }));
+    expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining("left on the disk")]);
   });
 });
 
@@ -333,10 +357,8 @@ const OPEN = `
       source,
       targets: [],
       platforms: [],
-      temporaryDirectory: process.env.TEMPORARY,
       engineEnvironment,
       signal,
-      onUnpacking: (...done) => progress.push(done.join(" ")),
     });
     let text = "";
     if (opened.access === "any") text = await opened.content.layers[0].content.text();
@@ -365,7 +387,7 @@ describe("a command in the working folder", () => {
   ): Promise<string> {
     const child = Bun.spawn([process.execPath, "-e", OPEN, ...args], {
       cwd,
-      env: { ...process.env, TEMPORARY: join(cwd, "tmp"), ...env },
+      env: { ...process.env, ...env },
       stdout: "pipe",
       stderr: "inherit",
     });
@@ -432,7 +454,6 @@ esac
     expect(await openIn(place.path, [".output-image", ...target], docker)).toBe(
       "folder .output-image folder",
     );
-    expect(await place.leftovers()).toEqual([]);
   }, 20_000);
 
   test("does not pass over a damaged output.tar in silence", async () => {
@@ -487,8 +508,7 @@ esac
     expect(await open("localhost/app:v1", { ...docker, SAVE_FAILURE: "no space left" })).toMatch(
       /^PushError \| ENGINE_FAILED \| .*no space left/,
     );
-    expect(await open("app", { PATH: place.temporaryDirectory })).toStartWith("PushError | ENGINE_MISSING |");
-    expect(await place.leftovers()).toEqual([]);
+    expect(await open("app", { PATH: place.cacheDirectory })).toStartWith("PushError | ENGINE_MISSING |");
   }, 20_000);
 
   test("saves the engine's image with progress, from before its first byte to its last", async () => {

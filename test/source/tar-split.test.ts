@@ -205,11 +205,20 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
   test.each(["../../../secret", "etc/../../../../secret", "/../../../secret", "..", ".", "a\0b"])(
     "with a file named %j reads nothing of that name",
     async (name) => {
-      const content = await openSplitLayer(await layerWith({ type: 1, name, size: 7 }), never);
-      const error = await rejection(Array.fromAsync(content.read(never)));
-      expect(error.code).toBe("FILE_FAILED");
+      const layer = await layerWith({ type: 1, name, size: 7 });
+      const reading = openSplitLayer(layer, never).then(({ read }) => Array.fromAsync(read(never)));
+      expect((await rejection(reading)).code).toBe("FILE_FAILED");
     },
   );
+
+  test("with a file below a link is refused before it is read, so that the engine can save it", async () => {
+    const layer = newLayer();
+    await writeSplitLayer(layer, [FILE]);
+    const parent = join(folder.path, layer.files, FILE.path, "..");
+    await rename(parent, `${parent}-moved`);
+    await symlink(`${parent}-moved`, parent);
+    expect((await rejection(openSplitLayer(layer, never))).code).toBe("FILE_FAILED");
+  });
 
   test("whose headers are a link is refused", async () => {
     const layer = await layerWith();

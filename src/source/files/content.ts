@@ -162,6 +162,6 @@ function tooMuch(title: string): PushError {
 /** Creates the error for what cannot be pushed since a part of it is missing. */
 export function lacks(title: string, { path }: Missing): PushError {
   return new PushError("IMAGE_INVALID", `Cannot read the ${title}: it lacks "${path}".`, {
-    hint: "Save the image again: an engine may leave layers out whose content it does not have.",
+    hint: "An engine may lack layers that another image brought it: pull the image again, or push it from its registry: docker://…",
   });
 }

@@ -10,6 +10,9 @@ const MAX_DEPTH = 128;
 /** An open regular file, which the caller closes. */
 type OpenFile = { readonly fd: number; readonly sizeBytes: number };
 
+/** Opens a file or folder in an open folder. */
+type OpenIn = (folder: number, name: string, flags: number) => number;
+
 /** A folder whose files are opened without following a link in any part of their path. */
 export type SafeFolder = Disposable & {
   /**
@@ -19,6 +22,8 @@ export type SafeFolder = Disposable & {
    * @param path relative. Bytes, if it is not valid UTF-8
    */
   openFile(path: string | Buffer): OpenFile;
+  /** Throws `FILE_FAILED` if files in the folder of a path could not be opened. */
+  enterFolderOf(path: string | Buffer): void;
   /** Reads a small file. Throws `FILE_FAILED`, also if it is larger than `maxBytes`. */
   readFile(path: string, maxBytes: number): Uint8Array<ArrayBuffer>;
 };
@@ -46,7 +51,8 @@ export function openSafeFolder(root: string): SafeFolder {
     for (const { fd } of way.splice(count)) closeSync(fd);
   };
 
-  function openFile(path: string | Buffer): OpenFile {
+  /** Has a file opened in its folder. */
+  function enter<T>(path: string | Buffer, open: (openIn: OpenIn, folder: number, name: string) => T): T {
     const isText = typeof path === "string";
     const names = partsOf(isText ? path : path.toString("latin1"));
     const last = names.pop();
@@ -54,22 +60,26 @@ export function openSafeFolder(root: string): SafeFolder {
     if ([...names, last].includes("..")) throw failure(path, 'it has ".." in it');
     if (names.length > MAX_DEPTH) throw failure(path, `it is more than ${MAX_DEPTH} folders deep`);
     if (path.includes("\0")) throw failure(path, "it has a zero byte in it");
-    const openIn = (folder: number, name: string, flags: number) => {
+    const openIn: OpenIn = (folder, name, flags) => {
       const place = `/proc/self/fd/${folder}/${name}`;
       return openSync(isText ? place : Buffer.from(place, "latin1"), O_RDONLY | O_NOFOLLOW | flags);
     };
-    const fd = attempt(path, () => {
+    return attempt(path, () => {
       // The same characters are other bytes in the next path.
       if (!isText) keepOnly(0);
       const shared = names.findIndex((name, i) => way[i]?.name !== name);
       keepOnly(shared < 0 ? names.length : shared);
       for (const name of names.slice(way.length))
         way.push({ name, fd: openIn(way.at(-1)?.fd ?? rootFd, name, O_DIRECTORY) });
-      // Opening a FIFO would wait for a writer otherwise.
-      const opened = openIn(way.at(-1)?.fd ?? rootFd, last, O_NONBLOCK);
+      const opened = open(openIn, way.at(-1)?.fd ?? rootFd, last);
       if (!isText) keepOnly(0);
       return opened;
     });
+  }
+
+  function openFile(path: string | Buffer): OpenFile {
+    // Opening a FIFO would wait for a writer otherwise.
+    const fd = enter(path, (openIn, folder, name) => openIn(folder, name, O_NONBLOCK));
     const status = fstatSync(fd);
     if (status.isFile()) return { fd, sizeBytes: status.size };
     closeSync(fd);
@@ -78,6 +88,7 @@ export function openSafeFolder(root: string): SafeFolder {
 
   return {
     openFile,
+    enterFolderOf: (path) => enter(path, () => {}),
     readFile(path, maxBytes) {
       const { fd, sizeBytes } = openFile(path);
       try {

@@ -35,15 +35,22 @@ type Entry =
 
 /**
  * Opens a layer that was taken apart by tar-split, as Docker and Podman do. Reads all its headers, for the size, and
- * none of its files. Throws `FILE_FAILED` and `IMAGE_INVALID`.
+ * none of its files. Throws `FILE_FAILED`, also for a file below a link, which engines follow, and `IMAGE_INVALID`.
  *
  * https://github.com/vbatts/tar-split/blob/v0.12.1/tar/storage/entry.go
  */
 export async function openSplitLayer(layer: SplitLayer, signal: AbortSignal): Promise<LayerBytes> {
+  using root = openSafeFolder(layer.root);
+  const entered = new Set<string>();
   let size = 0;
   for await (const entries of readEntries(layer, signal)) {
-    for (const entry of entries)
+    for (const entry of entries) {
       size += "base64" in entry ? Buffer.byteLength(entry.base64, "base64") : entry.sizeBytes;
+      if ("base64" in entry) continue;
+      const folder = String(entry.name).replace(/[^/]*$/, "");
+      if (!entered.has(folder)) root.enterFolderOf(pathOf(entry.name, layer));
+      entered.add(folder);
+    }
   }
   if (!Number.isSafeInteger(size)) throw invalid(layer, "its files are too large");
   return { size, read: (readSignal) => readLayer(layer, readSignal) };
@@ -91,11 +98,10 @@ function openContent(entry: Entry, layer: SplitLayer, root: SafeFolder): Content
 function openFileContent(
   name: string | Buffer,
   sizeBytes: number,
-  { files }: SplitLayer,
+  layer: SplitLayer,
   root: SafeFolder,
 ): Content {
-  const path =
-    typeof name === "string" ? `${files}/${name}` : Buffer.concat([Buffer.from(`${files}/`), name]);
+  const path = pathOf(name, layer);
   const file = openFile(path, root);
   let leftBytes = sizeBytes;
   const changed = () =>
@@ -125,11 +131,14 @@ function openFileContent(
   };
 }
 
+function pathOf(name: string | Buffer, { files }: SplitLayer): string | Buffer {
+  return typeof name === "string" ? `${files}/${name}` : Buffer.concat([Buffer.from(`${files}/`), name]);
+}
+
 function openFile(path: string | Buffer, root: SafeFolder) {
   try {
     return root.openFile(path);
   } catch (cause) {
-    // Engines follow links in a layer.
     const hint =
       'If the image is still there, save it: "docker save my/app:v1 --output output.tar". Then push the archive.';
     throw cause instanceof PushError ? new PushError(cause.code, cause.message, { hint, cause }) : cause;
