@@ -13,7 +13,7 @@ import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from 
 import type { OpenedSource, StreamSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { callOf, type Job } from "./job.ts";
-import type { Pushed } from "./publish.ts";
+import type { Pushed } from "./options.ts";
 import { present } from "./send.ts";
 import type { Target } from "./target.ts";
 
