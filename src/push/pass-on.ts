@@ -6,7 +6,7 @@ import type { Client } from "../proxy/context.ts";
 import { isFrom } from "../proxy/peer.ts";
 import type { ProxyServer } from "../proxy/proxy.ts";
 import { readTagged } from "../registry/read-tagged.ts";
-import type { Engine } from "../source/engine/command.ts";
+import type { Engine } from "../source/engine/engine.ts";
 import type { EngineImage } from "../source/engine/inspect.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";

@@ -2,7 +2,7 @@ import type { Content } from "../oci/content.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import type { Attached } from "./attached.ts";
-import type { Engine, Environment } from "./engine/command.ts";
+import type { Engine, Environment } from "./engine/engine.ts";
 import type { Runtime } from "./engine/failures.ts";
 import type { EngineImage } from "./engine/inspect.ts";
 import type { ImageChoice } from "./select-image.ts";
