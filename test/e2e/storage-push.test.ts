@@ -1,6 +1,6 @@
 /** Images that are pushed from where their engine keeps them: what goes wrong meanwhile, and what is shared. */
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
@@ -182,25 +182,29 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
     await engine.docker("rmi", name);
   });
 
-  // containerd removes what nothing names some time later.
-  if (identity === "config") {
-    test("is not tagged where the engine removes it meanwhile, and the error says what to do", async () => {
-      const repository = newRepository();
-      const name = "stored/removed:v1";
-      await loadImage(engine, name, [...FILES, text("one more\n")].toReversed());
-      const pushing = await stopWhileCompressing(join(cwd.path, ".cache"), () =>
-        startPush(name, `${repository}:v1`),
-      );
-      await engine.docker("rmi", "--force", name);
-      process.kill(pushing.pid, "SIGCONT");
-      const { code, stdout, stderr } = await pushing.ended;
-      expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toContain("Error: Cannot read ");
-      expect(stderr).toContain("The image may have been removed");
-      expect(stderr).not.toContain("bug of chunkpush");
-      expect(isTagged(repository)).toBe(false);
-      await expectUntouched();
-    });
+  // The last one, for it leaves the engine without its content.
+  test("is not tagged where the engine removes it meanwhile, and the error says what to do", async () => {
+    const repository = newRepository();
+    const name = "stored/removed:v1";
+    await loadImage(engine, name, [...FILES, text("one more\n")].toReversed());
+    const pushing = await stopWhileCompressing(join(cwd.path, ".cache"), () =>
+      startPush(name, `${repository}:v1`),
+    );
+    await engine.docker("rmi", "--force", name);
+    // containerd's garbage collection comes some time later.
+    if (identity === "manifest") await rm(await contentStore(), { recursive: true });
+    process.kill(pushing.pid, "SIGCONT");
+    const { code, stdout, stderr } = await pushing.ended;
+    expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/may have been removed|nothing removes it meanwhile/);
+    expect(stderr).not.toContain("bug of chunkpush");
+    expect(isTagged(repository)).toBe(false);
+    await expectUntouched();
+  });
+
+  async function contentStore(): Promise<string> {
+    const root = await engine.docker("info", "--format", "{{.DockerRootDir}}");
+    return join(root, "containerd/daemon/io.containerd.content.v1.content/blobs");
   }
 }
 
