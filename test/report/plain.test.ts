@@ -225,7 +225,9 @@ describe("the plain report", () => {
     [
       "notes what an index has beside the part of it that is pushed",
       notice({ code: "INDEX_REDUCED", platform: undefined, platforms: [], attestations: 1 }),
-      ["Note: pushing a part of the image's index, whose digest differs from the index's. Left out: 1 attestation."],
+      [
+        "Note: pushing a part of the image's index, whose digest differs from the index's. Left out: 1 attestation.",
+      ],
     ],
     [
       "notes that nothing is known of an image that was to be reused, and why",
