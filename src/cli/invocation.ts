@@ -72,6 +72,8 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
   const { source, targets } = sourceAndTargets(positionals, flags.tag);
   assertNotEmpty(source, "The source");
   assertNotEmpty(flags.image, "--image");
+  if (source === "-" && flags.passwordStdin)
+    throw contradiction("Standard input has the image, and --password-stdin reads the password from there.");
   const compression = layerCompression(
     setting("--compression", flags.compression, "CHUNKPUSH_COMPRESSION", env),
     setting("--compression-level", flags.compressionLevel, "CHUNKPUSH_COMPRESSION_LEVEL", env),

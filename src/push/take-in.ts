@@ -1,6 +1,6 @@
 import { fileError, OTHER_CACHE } from "../errors.ts";
 import { damagedLayer, hashStream } from "../layers/hash.ts";
-import type { ReadyBlob } from "../layers/prepare.ts";
+import { isIntact, type ReadyBlob } from "../layers/prepare.ts";
 import { prepareStreamedLayer } from "../layers/prepare-streamed.ts";
 import { unpackLayer } from "../layers/unpack.ts";
 import { writeHashed } from "../layers/write-hashed.ts";
@@ -128,11 +128,11 @@ async function takeLayer(file: StreamedFile, target: Target, job: Job): Promise<
   return { kind: "raw", digest, sizeBytes, blob, compression: job.pool?.form.kind ?? "gzip" };
 }
 
-/** Passes a blob over that the cache has. It is verified when it is sent. */
+/** Passes a blob over that the cache has. A damaged one is taken from the stream, which does not come again. */
 async function takeCached({ path }: StreamedFile, job: Job): Promise<Taken | undefined> {
   const digest = digestInPath(path);
   const blob = digest && (await findPackedLayer(job.cache, digest, job.pool !== undefined));
-  return digest && blob && { kind: "packed", digest, blob };
+  return digest && blob && (await isIntact(blob, job.signal)) ? { kind: "packed", digest, blob } : undefined;
 }
 
 /** Verifies a raw layer whose name says that the cache has it. */
@@ -141,7 +141,7 @@ async function takeKnown(file: StreamedFile, name: BlobTitle, job: Job): Promise
   const claim = `sha256:${/[0-9a-f]{64}/.exec(path)?.[0]}`;
   if (job.pool === undefined || !isDigest(claim)) return undefined;
   const blob = await findCachedLayer(job.cache, asDiffId(claim), job.pool.form);
-  if (blob === undefined) return undefined;
+  if (blob === undefined || !(await isIntact(blob, job.signal))) return undefined;
   const digest = await hashStream(bytes, (doneBytes) =>
     reportBlob(job, name, { state: "verifying", doneBytes, totalBytes: sizeBytes }),
   );

@@ -16,7 +16,7 @@ const READ_BYTES = 1024 * 1024;
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
 export async function openSource(options: SourceOptions): Promise<OpenedSource> {
   const { source } = options;
-  if (typeof source !== "string") return openStream(source);
+  if (typeof source !== "string") return openStream(source, options.signal);
   const place = parseSource(source);
   switch (place.kind) {
     case "engine":
@@ -87,13 +87,13 @@ async function openPath(
   };
 }
 
-function openStream({ name, stream }: SourceStream): OpenedSource {
+function openStream({ name, stream }: SourceStream, signal: AbortSignal): OpenedSource {
   return {
     access: "stream",
     origin: { kind: "stream", name, date: undefined, sizeBytes: undefined },
     async *read(onProgress) {
       let doneBytes = 0;
-      for await (const piece of stream) {
+      for await (const piece of untilAborted(stream, signal)) {
         doneBytes += piece.length;
         onProgress(doneBytes);
         yield new Uint8Array(piece.buffer as ArrayBuffer, piece.byteOffset, piece.length);
@@ -101,4 +101,28 @@ function openStream({ name, stream }: SourceStream): OpenedSource {
     },
     ...NOTHING_TO_CLOSE,
   };
+}
+
+/** Ends with the signal's reason even while the writer is waited for, who may never write. */
+async function* untilAborted(stream: SourceStream["stream"], signal: AbortSignal) {
+  const pieces = stream[Symbol.asyncIterator]();
+  let fail: (reason: unknown) => void = () => {};
+  const onAbort = () => fail(signal.reason);
+  signal.addEventListener("abort", onAbort);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      // Promise.race with one promise for all pieces would keep them in memory.
+      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<Uint8Array>>();
+      fail = reject;
+      pieces.next().then(resolve, reject);
+      const piece = await promise;
+      if (piece.done) return;
+      yield piece.value;
+    }
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    // A writer that is waited for does not answer this either.
+    pieces.return?.().catch(() => undefined);
+  }
 }
