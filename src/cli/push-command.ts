@@ -13,6 +13,9 @@ import type { Environment } from "./values.ts";
 
 export type Push = (options: PushOptions) => Promise<Pushed>;
 
+/** The hidden command with which a push starts this program in Podman's user namespace. No image has such a name. */
+export const STORAGE_READER = "__read-podman-storage";
+
 /** The default sources, looked for in the working folder. */
 const DEFAULT_SOURCES = ["output.tar", ".output-image"];
 
@@ -60,6 +63,7 @@ export async function runPush(
         : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
+    storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
     cacheOwners: ownersUnderSudo(env),
     report,
     stop,

@@ -6,7 +6,7 @@ import { runCache } from "./cache-command.ts";
 import { settleEnvironment } from "./env-files.ts";
 import { parseInvocation } from "./invocation.ts";
 import type { ProxyCommand } from "./proxy-program.ts";
-import { type Push, runPush } from "./push-command.ts";
+import { type Push, runPush, STORAGE_READER } from "./push-command.ts";
 import { assertRuntime } from "./runtime.ts";
 
 /** An interrupted push has this long to let chunks end, and to clean up. */
@@ -21,6 +21,10 @@ export async function runCommand(
   process: NodeJS.Process,
   push: Push,
 ): Promise<number> {
+  if (args[0] === STORAGE_READER) {
+    const { runStorageReader } = await import("./storage-command.ts");
+    return runStorageReader(process);
+  }
   const { env, stdout, stderr } = process;
   const interrupt = interruptOf(process);
   let isDebug = false;

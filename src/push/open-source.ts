@@ -10,11 +10,11 @@ import { registryReference } from "./target.ts";
 /** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
 export async function openPushed(job: Job): Promise<OpenedSource> {
   const { options, signal } = job;
-  const { source, engineEnvironment, runtime } = options;
+  const { source, engineEnvironment, storageReader, runtime } = options;
   const reference = registryReference(source);
   const opened =
     reference === undefined
-      ? await openSource({ ...choiceOf(job), source, engineEnvironment, runtime, signal })
+      ? await openSource({ ...choiceOf(job), source, engineEnvironment, storageReader, runtime, signal })
       : await openRegistryImage(reference, job);
   if (opened.access !== "stream") reportSource(opened, job);
   if (opened.access === "once")

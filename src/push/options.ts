@@ -90,6 +90,11 @@ export type PushOptions = {
   readonly cacheOwners?: readonly number[];
   /** Environment variables of the docker command: PATH, DOCKER_HOST and the like. @default those of the process */
   readonly engineEnvironment?: Readonly<Record<string, string | undefined>>;
+  /**
+   * A command line that starts chunkpush to read the storage of rootless Podman, in whose user namespace it runs. The
+   * command line program starts itself. @default none, and Podman saves the image
+   */
+  readonly storageReader?: readonly string[] | undefined;
   /** Called with every event. */
   readonly report?: Report;
   /** Ends the push, but lets chunks that are on their way end first, for some seconds at most. */
@@ -135,6 +140,7 @@ export const DEFAULTS = {
   cacheDirectory: ".cache",
   cacheOwners: [],
   engineEnvironment: {},
+  storageReader: undefined,
   report: () => {},
 } as const satisfies Partial<PushOptions>;
 

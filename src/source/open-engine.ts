@@ -50,16 +50,18 @@ async function openStored(
   image: EngineImage,
   engine: Engine,
   origin: ImageOrigin,
-  choice: PlatformChoice,
+  options: PlatformChoice & Pick<SourceOptions, "storageReader">,
 ): Promise<(StoredSource & AsyncDisposable) | string> {
-  const storage = await openStorage(image, engine);
+  const storage = await openStorage(image, engine, options.storageReader);
   if (storage.kind === "none") return storage.reason;
   const title = `image "${origin.name}"`;
   const about = { title, origin, names: image.names, referrers: [] };
   if (storage.kind === "content") {
     const whole = await contentReader(storage.files).read(storage.root);
-    return whole.kind === "missing" ? `The store lacks ${whole.path}.` : openContent(whole, about, choice);
+    return whole.kind === "missing" ? `The store lacks ${whole.path}.` : openContent(whole, about, options);
   }
+  await using resources = new AsyncDisposableStack();
+  resources.use(storage);
   const config = parseImageConfig(storage.config, `the config of the ${title}`);
   assertLayerCount(config.diffIds, storage.layers, title);
   const { blob, platform } = config;
@@ -72,7 +74,10 @@ async function openStored(
       name: shortDigest(diffId),
     }),
   );
-  return openContent({ kind: "image", config: blob, layers, manifest: undefined, platform }, about, choice);
+  const content = { kind: "image", config: blob, layers, manifest: undefined, platform } as const;
+  const opened = await openContent(content, about, options);
+  const owned = resources.move();
+  return { ...opened, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function* countBytes<T extends Uint8Array>(

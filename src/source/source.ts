@@ -65,6 +65,8 @@ export type SourceOptions = SourceChoice & {
   readonly source: string | SourceStream;
   /** Environment variables of the engines' commands. */
   readonly engineEnvironment: Environment;
+  /** The command line that reads rootless Podman's storage in its user namespace. Undefined: it is not read. */
+  readonly storageReader?: readonly string[] | undefined;
   /** The only engine to ask. Default: the first that has the image. */
   readonly runtime?: Runtime | undefined;
   readonly signal: AbortSignal;

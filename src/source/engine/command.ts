@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { PushError } from "../../errors.ts";
 import type { Engine } from "./engine.ts";
 import { engineMissing } from "./failures.ts";
@@ -23,7 +24,11 @@ export async function endOf(child: Bun.Subprocess, { signal }: Engine): Promise<
 }
 
 /** Starts an engine's command. Throws `ENGINE_MISSING`. */
-export function startEngine(args: readonly string[], { command, environment, signal }: Engine) {
+export function startEngine<Input extends "ignore" | "pipe" = "ignore">(
+  args: readonly string[],
+  { command, environment, signal }: Engine,
+  { stdin, ...place }: { readonly stdin?: Input; readonly cwd?: string } = {},
+) {
   const path = Bun.which(command, { PATH: environment["PATH"] ?? "" });
   if (path === null) throw engineMissing([command]);
   const {
@@ -33,5 +38,7 @@ export function startEngine(args: readonly string[], { command, environment, sig
     CHUNKPUSH_CREDENTIAL_COMMAND: ___,
     ...env
   } = environment;
-  return Bun.spawn([path, ...args], { env, stdin: "ignore", stdout: "pipe", stderr: "pipe", signal });
+  const input = stdin ?? ("ignore" as Input);
+  const options = { ...place, env, stdout: "pipe", stderr: "pipe", signal } as const;
+  return Bun.spawn([resolve(path), ...args], { ...options, stdin: input });
 }

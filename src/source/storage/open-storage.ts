@@ -3,16 +3,18 @@ import type { Digest } from "../../oci/digest.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineImage } from "../engine/inspect.ts";
 import type { ImageFiles } from "../files/image-files.ts";
+import { NOTHING_TO_CLOSE } from "../source.ts";
 import { openContentStore } from "./content-store.ts";
 import { openDockerImage } from "./docker-storage.ts";
 import { readEngineInfo } from "./engine-info.ts";
 import { openPodmanImage } from "./podman-storage.ts";
 import type { StoredImage } from "./stored-image.ts";
+import { openUnshared } from "./unshared.ts";
 
 /** An image in the engine's own storage. */
 export type Storage =
   /** Raw layers, put together from their files. */
-  | ({ readonly kind: "layers" } & StoredImage)
+  | ({ readonly kind: "layers" } & StoredImage & AsyncDisposable)
   /** Blobs as registries have them. `root` is the digest of the image's index or manifest. */
   | { readonly kind: "content"; readonly files: ImageFiles; readonly root: Digest }
   /** The image has to be saved. The reason is a sentence for `--debug`. */
@@ -21,21 +23,27 @@ export type Storage =
 /**
  * Opens an engine's image where it lies, without the engine. Reads only. Verifies the config alone: the caller compares
  * layers with their diffIDs, and blobs with their digests. Throws the signal's reason and `INTERRUPTED`.
+ *
+ * @param reader the command line that reads rootless Podman's storage in its user namespace
  */
 export async function openStorage(
   image: Pick<EngineImage, "id" | "isContainerd">,
   engine: Engine,
+  reader?: readonly string[],
 ): Promise<Storage> {
   if (process.platform !== "linux") return none("This system is not Linux.");
   // Images have files that only root may read, and a push that fails halfway is no use.
-  if (process.geteuid?.() !== 0) return none("Only root may read it.");
+  const isRoot = process.geteuid?.() === 0;
+  if (!isRoot && (engine.runtime !== "podman" || reader === undefined)) return none("Only root may read it.");
   try {
+    if (!isRoot && reader !== undefined)
+      return { kind: "layers", ...(await openUnshared(image.id, engine, reader)) };
     const info = await readEngineInfo(engine);
     if (image.isContainerd) {
       return { kind: "content", files: await openContentStore(image.id, info), root: image.id };
     }
     const open = info.isPodman ? openPodmanImage : openDockerImage;
-    return { kind: "layers", ...(await open(image.id, info, engine.signal)) };
+    return { kind: "layers", ...(await open(image.id, info, engine.signal)), ...NOTHING_TO_CLOSE };
   } catch (error) {
     engine.signal.throwIfAborted();
     // Saving the image is the better try, whatever is wrong here.

@@ -34,7 +34,7 @@ const LAYERS = v.array(object({ id: ID, parent: OPTIONAL_ID, "diff-digest": v.op
  */
 export async function openPodmanImage(
   id: Digest,
-  { root, otherRoots, driver }: EngineInfo,
+  { root, otherRoots, driver }: Pick<EngineInfo, "root" | "otherRoots" | "driver">,
   signal: AbortSignal,
 ): Promise<StoredImage> {
   const folderOf = LAYER_FOLDERS.get(driver);

@@ -1,0 +1,23 @@
+import { createInterface } from "node:readline";
+import { messageOf, PushError } from "../errors.ts";
+import { serveStorage } from "../push/serve-storage.ts";
+
+/** Reads an image of rootless Podman's storage for the push that started this process. @returns the exit code */
+export async function runStorageReader({ stdin, stderr, geteuid }: NodeJS.Process): Promise<number> {
+  try {
+    // Root of the namespace that Podman made.
+    if (geteuid?.() !== 0 || stdin.isTTY)
+      throw new PushError("USAGE", "Only a push runs this, with podman unshare.");
+    const stdout = Bun.stdout.writer();
+    await serveStorage(createInterface({ input: stdin }), async (bytes) => {
+      stdout.write(bytes);
+      await stdout.flush();
+    });
+    return 0;
+  } catch (error) {
+    // A push that needs nothing more closes the pipe.
+    if ((error as { code?: unknown }).code === "EPIPE") return 0;
+    stderr.write(`Error: ${messageOf(error)}\n`);
+    return 1;
+  }
+}
