@@ -73,7 +73,7 @@ describe.skipIf(!requireParts("podman", "newuidmap", "useradd", "docker-registry
     test("reads the files of all users, saves nothing, and brings the image that Podman has", async () => {
       const { code, stderr } = await push("app");
       expect(code, stderr).toBe(0);
-      expect(stderr).not.toContain("saved");
+      expect(stderr).not.toContain("The engine saves the image");
       const inspected = await asUser(["podman", "image", "inspect", "my/app:v1"]);
       const [image] = JSON.parse(inspected.stdout);
       const pushed = await readBack(`${registry.host}/app:v1`);
