@@ -11,13 +11,15 @@ type Part =
   | "docker-registry"
   | "htpasswd"
   | "mount"
+  | "newuidmap"
   | "openssl"
   | "podman"
   | "setpriv"
   | "skopeo"
+  | "useradd"
   | "zstd";
 
-const NEEDS_ROOT: readonly Part[] = ["dockerd", "mount", "podman", "setpriv"];
+const NEEDS_ROOT: readonly Part[] = ["dockerd", "mount", "podman", "setpriv", "useradd"];
 
 /**
  * Tells whether all of these parts are there. Where one is not, says which and why; in CI, where `.ci/run` brings

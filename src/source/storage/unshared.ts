@@ -92,9 +92,12 @@ function startReader(command: readonly string[], engine: Engine): Reader {
   const pieces = child.stdout.getReader();
   const reader: Reader = {
     ask(line) {
-      child.stdin.write(`${line}\n`);
-      // One that has ended says so in next().
-      Promise.resolve(child.stdin.flush()).catch(() => {});
+      try {
+        child.stdin.write(`${line}\n`);
+        Promise.resolve(child.stdin.flush()).catch(() => {});
+      } catch {
+        // It has ended. next() tells why.
+      }
     },
     async next() {
       const { value } = await pieces.read();
