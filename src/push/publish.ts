@@ -19,10 +19,11 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
   const { at } = plan.target;
   const all = await job.all([...blobs.all.values()]);
   const brought = new Map([...blobs.all.keys()].map((blob, i) => [blob, all[i] as Brought]));
-  const publication = { plan, blobs, brought, published: new Set<string>(), job };
+  const publication = { plan, blobs, brought, published: new Set<string>(), refused: new Set<string>(), job };
   const manifest = await putRoot(publication, reference);
   const source = sourceDigestOf(plan.root);
-  if (source !== undefined && source !== manifest.digest)
+  const isTold = source === undefined || publication.refused.has(source);
+  if (source !== manifest.digest && !isTold)
     job.report({ type: "notice", code: "DIGEST_CHANGED", from: source, to: manifest.digest });
   await rememberRepository(
     at.registry.notes,

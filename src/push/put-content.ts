@@ -18,6 +18,8 @@ export type Publication = {
   readonly brought: Map<PlannedBlob, Brought>;
   /** The digests of the manifests at the registry. */
   readonly published: Set<string>;
+  /** Those of the source that the registry refused as they are. */
+  readonly refused: Set<string>;
   readonly job: Job;
 };
 
@@ -94,6 +96,7 @@ async function putInForm(
     const isPinned = job.options.target.digest !== undefined;
     const reason = refusalOf(error);
     if (isPinned || digest === make(true).digest || reason === undefined) throw error;
+    publication.refused.add(digest);
     job.report({ type: "notice", code: "MANIFEST_REFUSED", digest, reason });
     return putUntilComplete(() => make(true), blobs, place, publication);
   }

@@ -55,9 +55,10 @@ export async function selectImage(
   const picked = chosen === undefined ? undefined : choices[chosen];
   if (picked !== undefined) return picked;
   const flags = choices.slice(0, MAX_SHOWN_FLAGS).flatMap((each) => choiceFlags(each, choices) ?? []);
+  const several = choices.length < candidates.length ? `, of which ${choices.length} fit` : "";
   throw new PushError(
     "SOURCE_AMBIGUOUS",
-    `The ${title} holds ${candidates.length} images, and ${named.length} of them may be meant:`,
+    `The ${title} holds ${candidates.length} images${several}. Say which one to push:`,
     {
       details: choices.map(describe),
       ...(flags.length > 0 && { hint: `Choose one: ${flags.join(", or ")}` }),
