@@ -7,16 +7,15 @@
 import { bringBlobs } from "./src/push/bring.ts";
 import { openJob } from "./src/push/job.ts";
 import { openPushed } from "./src/push/open-source.ts";
-import type { PushOptions } from "./src/push/options.ts";
+import type { Pushed, PushOptions } from "./src/push/options.ts";
 import { passOn } from "./src/push/pass-on.ts";
 import { startPlan } from "./src/push/plan.ts";
-import { type Pushed, publish } from "./src/push/publish.ts";
+import { publish } from "./src/push/publish.ts";
 import { readStream, type Source } from "./src/push/read-stream.ts";
 import { connectTargets } from "./src/push/target.ts";
 
 export { type ErrorCode, PushError } from "./src/errors.ts";
-export type { PushLogin, PushOptions } from "./src/push/options.ts";
-export type { Pushed } from "./src/push/publish.ts";
+export type { Pushed, PushLogin, PushOptions } from "./src/push/options.ts";
 export type { PushEvent, Report } from "./src/report/events.ts";
 
 /**

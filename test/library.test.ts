@@ -23,7 +23,7 @@ const options: PushOptions = {
   target: process.argv[2] ?? "",
   login: { credentials: { username: "me", password: "x" } },
   report: (event: PushEvent) => {
-    if (event.type === "blob" && event.state === "done") states.push(\`\${event.id.slice(0, 6)} \${event.how}\`);
+    if (event.type === "blob" && event.state === "done") states.push(\`\${event.title.split(" ")[0]} \${event.how}\`);
   },
 };
 try {
@@ -67,14 +67,14 @@ describe("a project that depends on chunkpush", () => {
     expect(await readdir(at("node_modules"))).not.toContain("bun");
   });
 
-  test("pushes, and is told of every blob by its ID", async () => {
+  test("pushes, and is told of every blob by its title", async () => {
     const target = `${registry.host}/library/app:v1`;
     const { code, stdout, stderr } = await runProgram(target);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(JSON.parse(stdout)).toMatchObject({
       reference: target,
       digest: expect.stringMatching(/^sha256:/),
-      states: ["config sent", "sha256 sent"],
+      states: ["config sent", "layer sent"],
     });
   });
 

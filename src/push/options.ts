@@ -1,5 +1,6 @@
 import { PushError } from "../errors.ts";
 import { DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
+import type { Digest } from "../oci/digest.ts";
 import { canonicalPlatform } from "../oci/platform.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
@@ -8,7 +9,7 @@ import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
 import type { Runtime } from "../source/engine/failures.ts";
-import type { SourceStream } from "../source/source.ts";
+import type { SourceStream } from "../source/transport.ts";
 
 export type { SourceStream };
 
@@ -95,6 +96,19 @@ export type PushOptions = {
   readonly stop?: AbortSignal;
   /** Ends the push at once. What is at the registry and in the cache stays, and the next push goes on from there. */
   readonly signal?: AbortSignal;
+};
+
+/** The result of a push. */
+export type Pushed = {
+  /** `registry.example.com/my/app:v1` */
+  readonly reference: string;
+  /** The digest of the manifest or index. */
+  readonly digest: Digest;
+  readonly sentBytes: number;
+  /** Bytes that the registry already had. */
+  readonly presentBytes: number;
+  /** The same for the other targets, if there are several, in their order. */
+  readonly others?: readonly Omit<Pushed, "others">[];
 };
 
 /** The default options. */

@@ -6,14 +6,14 @@ import type { Client } from "../proxy/context.ts";
 import { isFrom } from "../proxy/peer.ts";
 import type { ProxyServer } from "../proxy/proxy.ts";
 import { readTagged } from "../registry/read-tagged.ts";
-import type { Engine } from "../source/engine/command.ts";
+import type { Engine } from "../source/engine/engine.ts";
 import type { EngineImage } from "../source/engine/inspect.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
 import type { OpenedSource, StreamSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { callOf, type Job } from "./job.ts";
-import type { Pushed } from "./publish.ts";
+import type { Pushed } from "./options.ts";
 import { present } from "./send.ts";
 import type { Target } from "./target.ts";
 

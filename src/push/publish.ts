@@ -5,22 +5,10 @@ import { formatReference, type Reference, tagOrDigest } from "../oci/reference.t
 import { rememberRepository } from "../store/blob-places.ts";
 import type { BroughtBlobs } from "./bring.ts";
 import type { Job } from "./job.ts";
+import type { Pushed } from "./options.ts";
 import type { Plan, PlannedContent } from "./plan.ts";
 import { type Publication, putContent } from "./put-content.ts";
 import type { Brought } from "./target.ts";
-
-/** The result of a push. */
-export type Pushed = {
-  /** `registry.example.com/my/app:v1` */
-  readonly reference: string;
-  /** The digest of the manifest or index. */
-  readonly digest: Digest;
-  readonly sentBytes: number;
-  /** Bytes that the registry already had. */
-  readonly presentBytes: number;
-  /** The same for the other targets, if there are several, in their order. */
-  readonly others?: readonly Omit<Pushed, "others">[];
-};
 
 /**
  * Publishes the content under the target's tag, once every blob is at the registry: what an index lists first, by digest,

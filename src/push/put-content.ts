@@ -1,4 +1,4 @@
-import { RegistryError } from "../errors.ts";
+import { PushError, RegistryError } from "../errors.ts";
 import { MEDIA_TYPE } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { keepEntries } from "../oci/image-index.ts";
@@ -104,8 +104,10 @@ async function putInForm(
  * not say its type. Undefined for other failures.
  */
 function refusalOf(error: unknown): string | undefined {
-  if (!(error instanceof RegistryError)) return undefined;
-  const { status, specCodes } = error.answer;
+  // An explained refusal has the registry's own as its cause.
+  const refusal = error instanceof PushError && !(error instanceof RegistryError) ? error.cause : error;
+  if (!(refusal instanceof RegistryError)) return undefined;
+  const { status, specCodes } = refusal.answer;
   const isForm = specCodes.length === 0 || specCodes.includes("MANIFEST_INVALID");
   return status === 415 || (status === 400 && isForm) ? [status, ...specCodes].join(" ") : undefined;
 }

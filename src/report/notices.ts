@@ -32,20 +32,20 @@ export function describeNotice(event: NoticeEvent): string {
         ...(attestations > 0 ? [countOf(attestations, "attestation")] : []),
       ];
       const pushed = platform === undefined ? "a part of the image's index" : `${cutName(platform)} alone`;
-      return `Note: pushing ${pushed}, whose digest differs from the index's. Left out: ${left.join(", ")}.`;
+      return `Note: pushing ${pushed}, so the digest differs from that of the whole index. Left out: ${left.join(", ")}.`;
     }
     case "MANIFEST_REFUSED":
-      return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}): pushing a new one with the same layers. Its digest differs.`;
+      return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}). Pushing a new one with the same content, so the digest differs.`;
     case "CACHE_FROM_MISSING":
       return `Note: no layer of ${cutName(event.image)} (--cache-from) can be reused: ${event.reason}`;
     case "DIGEST_CHANGED":
-      return `Note: the image has the digest ${shortDigest(event.from)} in the source, and ${shortDigest(event.to)} at the registry.`;
+      return `Note: the digest changes from ${shortDigest(event.from)} in the source to ${shortDigest(event.to)} at the registry.`;
     case "REFERRERS_LEFT_OUT":
-      return `Note: left out ${countOf(event.count, "attached manifest")}, such as signatures: the digest of the image differs from the one that they are about.`;
+      return `Note: leaving out ${countOf(event.count, "attached manifest")}, such as signatures: they name a digest that the image no longer has.`;
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
     case "STORAGE_UNREAD":
-      return `The image is not read where the engine keeps it: ${event.reason}`;
+      return `Not reading the image from the engine's storage: ${event.reason}`;
     case "ENGINE_PUSHES":
       return "The engine pushes the image itself, to a registry of chunkpush on this machine.";
     case "ENGINE_SAVES":

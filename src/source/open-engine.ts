@@ -1,6 +1,6 @@
 import { shortDigest } from "../oci/digest.ts";
 import { assertLayerCount, type ImageOrigin, type Layer, parseImageConfig } from "../oci/image.ts";
-import type { Engine } from "./engine/command.ts";
+import type { Engine } from "./engine/engine.ts";
 import { engineTitle } from "./engine/failures.ts";
 import { findEngineImage } from "./engine/find-image.ts";
 import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
@@ -23,9 +23,9 @@ export async function openEngineImage(name: string, options: SourceOptions): Pro
     date: new Date(image.created),
     sizeBytes: undefined,
   };
+  assertPlatforms(image, name, engine, platforms);
   const stored = await openStored(image, engine, origin, options);
   if (typeof stored !== "string") return stored;
-  assertPlatforms(image, name, engine, platforms);
   const save = () => saveEngineImage(image, name, engine, options);
   return {
     access: "once",

@@ -6,8 +6,8 @@ import { openArchiveFiles } from "./files/archive.ts";
 import { openFolderFiles } from "./files/folder.ts";
 import { openFiles } from "./open-content.ts";
 import { openEngineImage } from "./open-engine.ts";
-import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions, type SourceStream } from "./source.ts";
-import { parseSource } from "./transport.ts";
+import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions } from "./source.ts";
+import { parseSource, type SourceStream } from "./transport.ts";
 
 const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
 

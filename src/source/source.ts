@@ -2,12 +2,13 @@ import type { Content } from "../oci/content.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { LeftOut } from "../oci/image-index.ts";
 import type { Attached } from "./attached.ts";
-import type { Engine, Environment } from "./engine/command.ts";
+import type { Engine, Environment } from "./engine/engine.ts";
 import type { Runtime } from "./engine/failures.ts";
 import type { EngineImage } from "./engine/inspect.ts";
 import type { ImageChoice } from "./select-image.ts";
 import type { PlatformChoice } from "./select-platform.ts";
 import type { SavedPart } from "./stream/saved-stream.ts";
+import type { SourceStream } from "./transport.ts";
 
 /** An opened source, until it is disposed of. `access` says how to read it. */
 export type Source = AsyncDisposable & (StoredSource | StreamSource);
@@ -68,9 +69,6 @@ export type SourceOptions = SourceChoice & {
   readonly runtime?: Runtime | undefined;
   readonly signal: AbortSignal;
 };
-
-/** An archive that another program writes. */
-export type SourceStream = { readonly name: string; readonly stream: AsyncIterable<Uint8Array> };
 
 /** For sources whose files are opened when they are read. */
 export const NOTHING_TO_CLOSE: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} };

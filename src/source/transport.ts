@@ -12,6 +12,9 @@ export type SourcePlace =
   /** A path, or else the name of an image in an engine. */
   | { readonly kind: "any"; readonly text: string };
 
+/** An archive that another program writes. */
+export type SourceStream = { readonly name: string; readonly stream: AsyncIterable<Uint8Array> };
+
 /** skopeo's words for places, and what comes behind each. Forms are told by content, so that all paths are alike. */
 const TRANSPORTS = {
   "docker-archive": "path[:image]",

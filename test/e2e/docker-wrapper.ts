@@ -4,10 +4,13 @@ import { join } from "node:path";
 /** What becomes of a save: the engine's own, half of one whose docker is killed, or one that never goes on. */
 export type SaveMode = "whole" | "killed" | "stalled" | "truncated";
 
+/** Whether the engine says where its storage is, or names a folder that is not there, as one on another machine does. */
+export type StorageMode = "readable" | "hidden";
+
 /** An engine's command before the real one, which writes down what it is asked. */
 export type DockerWrapper = {
   /** What makes chunkpush find it, in place of the machine's own. */
-  env(mode?: SaveMode): Record<string, string>;
+  env(mode?: SaveMode, storage?: StorageMode): Record<string, string>;
   /** Every call since the last look, such as `image save sha256:…`. */
   calls(): Promise<string[]>;
   /** The process that saves, or saved last. */
@@ -36,6 +39,10 @@ export async function installDockerWrapper(
     join(bin, name),
     `#!/bin/sh
 echo "$*" >> '${log}'
+if [ "$1 $STORAGE_MODE" = "info hidden" ]; then
+  echo '{"DockerRootDir":"/nonexistent/docker","Driver":"overlay2"}'
+  exit
+fi
 if [ "$1 $2" = "image save" ]; then
   echo $$ > '${pid}'
   if [ "$SAVE_MODE" != whole ]; then ${real} "$@" | head -c ${halfBytes}; fi
@@ -51,7 +58,11 @@ exec ${real} "$@"
   await chmod(join(bin, name), 0o755);
   let seen = 0;
   return {
-    env: (mode = "whole") => ({ PATH: `${bin}:${process.env["PATH"]}`, SAVE_MODE: mode }),
+    env: (mode = "whole", storage = "readable") => ({
+      PATH: `${bin}:${process.env["PATH"]}`,
+      SAVE_MODE: mode,
+      STORAGE_MODE: storage,
+    }),
     async calls() {
       const lines = (await readFile(log, "utf8")).split("\n").filter(Boolean);
       const since = lines.slice(seen);

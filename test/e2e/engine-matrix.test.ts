@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { chunkpush } from "./chunkpush.ts";
 import { type TemporaryFolder, temporaryFolder } from "./command.ts";
-import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
+import { type DockerWrapper, installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import {
   buildImage,
   buildImageOfManyLayers,
@@ -49,17 +49,22 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
   // The engine's own command has to reach the folder where the push runs.
   const newFolder = () => temporaryFolder(engine.folder);
 
-  const push = (cwd: TemporaryFolder, source: string, to: string, args: readonly string[] = []) =>
+  const push = (
+    cwd: TemporaryFolder,
+    source: string,
+    to: string,
+    { args = [] as readonly string[], storage = "readable" as StorageMode } = {},
+  ) =>
     chunkpush([...args, source, `${registry.host}/${to}`], {
       cwd: cwd.path,
-      env: { ...engine.env, ...docker.env() },
+      env: { ...engine.env, ...docker.env("whole", storage) },
     });
 
   /** Pushes, and tells what the engine and the registry were asked for. */
-  async function pushWell(cwd: TemporaryFolder, source: string, to: string, args: readonly string[] = []) {
+  async function pushWell(...[cwd, source, to, options]: Parameters<typeof push>) {
     await docker.calls();
     const before = registry.requests.length;
-    const { code, stdout, stderr } = await push(cwd, source, to, args);
+    const { code, stdout, stderr } = await push(cwd, source, to, options);
     expect(code, stderr).toBe(0);
     const bodies = registry.requests.slice(before).filter(({ kind }) => kind !== "put-manifest");
     return {
@@ -88,19 +93,26 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
   /** Containerd's stores push the image themselves, as long as its layers are compressed. */
   const usualSaves = identity === "manifest" ? 0 : 1;
 
+  /** Pushes from the engine's storage, and as if that were not there: the digest is the same, and is again. */
   async function expectColdAndWarm(name: string, wantedSaves = usualSaves): Promise<PulledImage> {
-    await using cwd = await newFolder();
-    const repository = newRepository();
-    const { digest, saves } = await pushWell(cwd, name, `${repository}:v1`);
-    expect(saves).toBe(wantedSaves);
-    const pulled = await expectImage(`${repository}:v1`, name);
-    expect(await taggedDigest(`${repository}:v1`)).toBe(digest);
-    const warm: Record<string, unknown> = {};
-    for (const to of [`${repository}:v1`, `${repository}:v2`, `${newRepository()}:v1`])
-      warm[to] = await pushWell(cwd, name, to);
-    const nothing = { digest, saves: 0, blobBytes: 0 };
-    expect(warm).toEqual(Object.fromEntries(Object.keys(warm).map((to) => [to, nothing])));
-    return pulled;
+    const digests: string[] = [];
+    let pulled: PulledImage | undefined;
+    for (const storage of ["readable", "hidden"] as const) {
+      await using cwd = await newFolder();
+      const repository = newRepository();
+      const { digest, saves } = await pushWell(cwd, name, `${repository}:v1`, { storage });
+      expect(saves).toBe(storage === "hidden" ? wantedSaves : 0);
+      pulled = await expectImage(`${repository}:v1`, name);
+      expect(await taggedDigest(`${repository}:v1`)).toBe(digest);
+      const warm: Record<string, unknown> = {};
+      for (const to of [`${repository}:v1`, `${repository}:v2`, `${newRepository()}:v1`])
+        warm[to] = await pushWell(cwd, name, to, { storage });
+      const nothing = { digest, saves: 0, blobBytes: 0 };
+      expect(warm).toEqual(Object.fromEntries(Object.keys(warm).map((to) => [to, nothing])));
+      digests.push(digest);
+    }
+    expect(new Set(digests).size).toBe(1);
+    return pulled as PulledImage;
   }
 
   test("an image is pushed by its name, its ID and its short ID, and is the same image", async () => {
@@ -135,19 +147,22 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     await expectColdAndWarm(NAME);
   });
 
-  test("a machine without a cache sends no blob that the image of --cache-from has", async () => {
-    await using cwd = await newFolder();
-    const to = `${newRepository()}:v1`;
-    await pushWell(cwd, NAME, to);
-    await rm(join(cwd.path, ".cache"), { recursive: true });
-    const { saves, blobBytes } = await pushWell(cwd, NAME, to, ["--cache-from", "v1"]);
-    expect(blobBytes).toBe(0);
-    // An ID that is a manifest's says nothing about the config, which the engine gives away by saving alone.
-    if (identity === "config") expect(saves).toBe(0);
-    await expectImage(to, NAME);
-  });
+  test.each(["readable", "hidden"] as const)(
+    "a machine without a cache sends no blob that the image of --cache-from has, where the storage is %s",
+    async (storage) => {
+      await using cwd = await newFolder();
+      const to = `${newRepository()}:v1`;
+      await pushWell(cwd, NAME, to, { storage });
+      await rm(join(cwd.path, ".cache"), { recursive: true });
+      const { saves, blobBytes } = await pushWell(cwd, NAME, to, { storage, args: ["--cache-from", "v1"] });
+      expect(blobBytes).toBe(0);
+      // An ID that is a manifest's says nothing about the config, which the engine gives away by saving alone.
+      if (identity === "config" || storage === "readable") expect(saves).toBe(0);
+      await expectImage(to, NAME);
+    },
+  );
 
-  test("an image that was loaded with raw layers is pushed compressed, and saved once", async () => {
+  test("an image that was loaded with raw layers is pushed compressed, and saved at most once", async () => {
     await loadImage(engine, "team/raw:v1", smallFiles(3));
     const { mediaTypes } = await expectColdAndWarm("team/raw:v1", 1);
     expect(new Set(mediaTypes)).toEqual(new Set(["application/vnd.oci.image.layer.v1.tar+gzip"]));

@@ -68,7 +68,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
 
   let repositories = 0;
   const newRepository = () => `passed-on/number-${++repositories}`;
-  const env = () => ({ ...engine.env, ...docker.env() });
+  const env = () => ({ ...engine.env, ...docker.env("whole", "hidden") });
   const push = (
     source: string,
     to: string,
@@ -461,7 +461,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       await other.docker("load", "--input", archive);
       const wrapper = await installDockerWrapper(folder.path, 0, other.command);
       const result = await push("team/far:v1", `${newRepository()}:v1`, {
-        more: { ...other.env, ...wrapper.env() },
+        more: { ...other.env, ...wrapper.env("whole", "hidden") },
       });
       expect(result.code, result.stderr).toBe(0);
       expect(result.stderr).toContain("it does not reach this process.");

@@ -7,6 +7,7 @@ import {
   type TokenServer,
   type TokenServerOptions,
 } from "../../dev/token-server/token-server.ts";
+import { digestOf } from "../../src/oci/digest.ts";
 import { createSelfSigned } from "../support/certificates.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
@@ -57,7 +58,7 @@ const IMAGE = dockerArchive([{ raw: seededBytes(450_000, 7) }], ["team/app:v1"])
 
 /** What docker says of it. */
 const INSPECTED = {
-  Id: `sha256:${"c".repeat(64)}`,
+  Id: digestOf(IMAGE.config),
   RepoTags: ["team/app:v1"],
   Created: "2026-01-01T00:00:00Z",
   Size: 450_000,

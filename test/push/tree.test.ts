@@ -243,7 +243,7 @@ describe("a registry that does not take a manifest's form", () => {
       ...blobs.files,
     });
     const { pushed, events, notices } = await place.push();
-    expect(notices).toEqual(["MANIFEST_REFUSED"]);
+    expect(notices).toEqual(["MANIFEST_REFUSED", "DIGEST_CHANGED"]);
     expect(events).toContainEqual(
       expect.objectContaining({ code: "MANIFEST_REFUSED", digest: blobs.manifest.digest }),
     );
@@ -310,7 +310,7 @@ describe("a registry that does not take a manifest's form", () => {
       refusing(415, isDocker),
     );
     const { notices } = await place.push();
-    expect(notices).toEqual(["MANIFEST_REFUSED", "MANIFEST_REFUSED"]);
+    expect(notices).toEqual(["MANIFEST_REFUSED", "MANIFEST_REFUSED", "DIGEST_CHANGED"]);
     expect(await readIndex(place.registry, "v1")).toMatchObject({
       mediaType: MEDIA_TYPE.index,
       manifests: [{ mediaType: MEDIA_TYPE.manifest, platform: { os: "linux", architecture: "amd64" } }],

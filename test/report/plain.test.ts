@@ -23,6 +23,7 @@ function notice(facts: Notice): PushEvent {
   return { type: "notice", ...facts };
 }
 
+const DIGEST = digestOf(new Uint8Array());
 const DAY_MS = 86_400_000;
 
 type SourceEvent = Extract<PushEvent, { type: "source" }>;
@@ -219,14 +220,35 @@ describe("the plain report", () => {
         attestations: 2,
       }),
       [
-        "Note: pushing linux/amd64 alone, whose digest differs from the index's. Left out: linux/arm64, linux/arm/v7, 2 attestations.",
+        "Note: pushing linux/amd64 alone, so the digest differs from that of the whole index. Left out: linux/arm64, linux/arm/v7, 2 attestations.",
       ],
     ],
     [
-      "notes what an index has beside the part of it that is pushed",
+      "notes what an index has beside a part of it, or an image without a platform",
       notice({ code: "INDEX_REDUCED", platform: undefined, platforms: [], attestations: 1 }),
       [
-        "Note: pushing a part of the image's index, whose digest differs from the index's. Left out: 1 attestation.",
+        "Note: pushing a part of the image's index, so the digest differs from that of the whole index. Left out: 1 attestation.",
+      ],
+    ],
+    [
+      "notes that the registry refuses a manifest, and what is pushed in its place",
+      notice({ code: "MANIFEST_REFUSED", digest: DIGEST, reason: "400 MANIFEST_INVALID" }),
+      [
+        "Note: the registry refuses the manifest sha256:e3b0c44298fc as it is (400 MANIFEST_INVALID). Pushing a new one with the same content, so the digest differs.",
+      ],
+    ],
+    [
+      "notes that the image gets another digest than it has in the source",
+      notice({ code: "DIGEST_CHANGED", from: DIGEST, to: digestOf("another") }),
+      [
+        "Note: the digest changes from sha256:e3b0c44298fc in the source to sha256:ae448ac86c4e at the registry.",
+      ],
+    ],
+    [
+      "notes how many signatures and the like are not pushed, and why",
+      notice({ code: "REFERRERS_LEFT_OUT", count: 2 }),
+      [
+        "Note: leaving out 2 attached manifests, such as signatures: they name a digest that the image no longer has.",
       ],
     ],
     [
@@ -323,6 +345,27 @@ describe("the plain report", () => {
     ],
   ])("%s", (_, event, lines) => {
     expect(linesOf([event])).toEqual(lines);
+  });
+
+  test.each<[string, Notice, string]>([
+    [
+      "why an image is not read from the engine's storage",
+      { code: "STORAGE_UNREAD", reason: "Only root may read it." },
+      "Not reading the image from the engine's storage: Only root may read it.",
+    ],
+    [
+      "that the engine pushes an image",
+      { code: "ENGINE_PUSHES" },
+      "The engine pushes the image itself, to a registry of chunkpush on this machine.",
+    ],
+    [
+      "why the engine saves an image",
+      { code: "ENGINE_SAVES", reason: "the image has no name." },
+      "The engine saves the image: the image has no name.",
+    ],
+  ])("says %s in debugging alone", (_, facts, line) => {
+    expect(linesOf([notice(facts)])).toEqual([]);
+    expect(linesOf([notice(facts)], { isDebug: true })).toEqual([line]);
   });
 
   test("does not doubt a source that the user named", () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { imagesOf, manifestDigestsOf, sizeOf } from "../../src/oci/content.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
-import { parseDigest } from "../../src/oci/digest.ts";
+import { type Digest, parseDigest } from "../../src/oci/digest.ts";
 import { contentReader } from "../../src/source/files/content.ts";
 import { rejection } from "../support/rejection.ts";
 import { bytesOf } from "../support/stored-bytes.ts";
@@ -173,6 +173,17 @@ describe("a tree", () => {
     expect(content).toMatchObject({
       children: [{ content: { kind: "image" } }, { entry: { isAttestation: true }, content: undefined }],
     });
+  });
+
+  test("is refused where trees of one source list too much together", async () => {
+    const roots = ["a", "b"].map((each) =>
+      indexOf(Array.from({ length: 600 }, (_, i) => ({ digest: blobOf(`${each} ${i}`).digest }))),
+    );
+    const reader = contentReader(inMemory(filesOf(roots)));
+    const [first, second] = roots.map(({ digest }) => parseDigest(digest, "a test"));
+    expect((await reader.read(first as Digest)).kind).toBe("index");
+    const error = await rejection(reader.read(second as Digest));
+    expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("too much")]);
   });
 
   test("has no more bytes in its documents than memory should hold", async () => {

@@ -54,6 +54,15 @@ describe("an index that is all there", () => {
     },
   );
 
+  test("need not tell the platforms, which the images' configs have", async () => {
+    const images = [platformImage("amd64", [1]), platformImage("arm64", [2])];
+    const root = indexOf(images.map(({ entry }) => ({ ...entry, platform: undefined })));
+    const content = await readTree(Object.assign(filesOf([root]), ...images.map(({ files }) => files)), root);
+    expect(select(content, { platforms: ["linux/arm64"] }).content.manifest?.bytes).toEqual(
+      images[1]?.root.bytes,
+    );
+  });
+
   test("leaves one image for one platform that is asked for twice", async () => {
     const content = await readTree(multi.files, multi.root);
     expect(select(content, { platforms: ["arm64", "linux/arm64"] }).content.kind).toBe("image");

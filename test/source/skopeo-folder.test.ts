@@ -4,7 +4,14 @@ import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { listImages } from "../../src/source/list-images.ts";
 import { rejection } from "../support/rejection.ts";
 import { bytesOf } from "../support/stored-bytes.ts";
-import { type FixtureFiles, FORMS, fixtureImage, onlyImage, openFixture } from "./image-fixture.ts";
+import {
+  classicFiles,
+  type FixtureFiles,
+  FORMS,
+  fixtureImage,
+  onlyImage,
+  openFixture,
+} from "./image-fixture.ts";
 import { type FixtureTree, manifestOf, multiPlatform, platformImage } from "./tree-fixture.ts";
 
 const VERSION = "Directory Transport Version: 1.1\n";
@@ -94,11 +101,15 @@ describe.each(FORMS)("in a %s", (form) => {
     expect((await rejection(list(files))).code).toBe("CONTENT_MISMATCH");
   });
 
+  test("is Docker's archive where the file version is another program's", async () => {
+    const [found] = await list({ ...classicFiles(fixtureImage(1), ["my/app:v1"]), version: "1.0" });
+    expect([found?.names, found?.content.kind]).toEqual([["my/app:v1"], "image"]);
+  });
+
   test.each([
     ["there is no manifest.json", { version: VERSION }],
     ["manifest.json is no JSON", { version: VERSION, "manifest.json": "{" }],
     ["manifest.json is a list", { version: VERSION, "manifest.json": "[]" }],
-    ["another program wrote the file version", { version: "1.0", "manifest.json": "{}" }],
   ])("is no image where %s", async (_, files) => {
     expect((await rejection(list(files))).code).toBe("IMAGE_INVALID");
   });

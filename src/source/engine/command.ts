@@ -1,16 +1,6 @@
 import { PushError } from "../../errors.ts";
-import { engineMissing, type Runtime } from "./failures.ts";
-
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** An engine, and how its command is run. Hosts, contexts, connections and namespaces are the command's own. */
-export type Engine = {
-  readonly runtime: Runtime;
-  /** The command's name. Podman may stand behind `docker`. */
-  readonly command: Runtime;
-  readonly environment: Environment;
-  readonly signal: AbortSignal;
-};
+import type { Engine } from "./engine.ts";
+import { engineMissing } from "./failures.ts";
 
 /** Runs an engine's command to its end. Throws `ENGINE_MISSING`, `INTERRUPTED`, and the signal's reason. */
 export async function runEngine(args: readonly string[], engine: Engine) {

@@ -1,6 +1,7 @@
 import { distance } from "fastest-levenshtein";
 import { PushError } from "../../errors.ts";
-import { type Engine, type Environment, runEngine } from "./command.ts";
+import { runEngine } from "./command.ts";
+import type { Engine, Environment } from "./engine.ts";
 import { engineMissing, engineTitle, RUNTIMES, type Runtime } from "./failures.ts";
 import { type EngineImage, type Inspection, inspectEngineImage } from "./inspect.ts";
 import { isOwnName } from "./own-names.ts";

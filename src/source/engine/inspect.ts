@@ -5,7 +5,8 @@ import { DIFF_IDS } from "../../oci/image.ts";
 import { platformName } from "../../oci/image-index.ts";
 import { object, parseJson } from "../../oci/json-schema.ts";
 import { ofPlatform } from "../../oci/platform.ts";
-import { type Engine, runEngine } from "./command.ts";
+import { runEngine } from "./command.ts";
+import type { Engine } from "./engine.ts";
 import { engineFailure, engineTitle, isNotFound, isOtherPlatform, isPodmanGreeting } from "./failures.ts";
 import { isOwnName } from "./own-names.ts";
 

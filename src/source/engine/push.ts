@@ -1,5 +1,6 @@
 import { type Digest, isDigest } from "../../oci/digest.ts";
-import { type Engine, runEngine } from "./command.ts";
+import { runEngine } from "./command.ts";
+import type { Engine } from "./engine.ts";
 import type { EngineImage } from "./inspect.ts";
 import { MARK, portOf } from "./own-names.ts";
 

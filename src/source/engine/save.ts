@@ -1,4 +1,5 @@
-import { type Engine, endOf, startEngine } from "./command.ts";
+import { endOf, startEngine } from "./command.ts";
+import type { Engine } from "./engine.ts";
 import { engineFailure } from "./failures.ts";
 import type { EngineImage } from "./inspect.ts";
 

@@ -91,7 +91,10 @@ export function contentReader(files: ImageFiles): ContentReader {
     // One after the other: a hostile index must not open all its files at once.
     for (const entry of parseIndex(manifest.bytes, name)) {
       const content = await read(entry.digest, entry.mediaType, depth + 1);
-      children.push({ entry, content: content.kind === "missing" ? undefined : content });
+      // An index need not tell the platforms: the images know.
+      const platform = entry.platform ?? (content.kind === "image" ? content.platform : undefined);
+      const isMissing = content.kind === "missing";
+      children.push({ entry: { ...entry, platform }, content: isMissing ? undefined : content });
       listed += 1 + (listedBy.get(entry.digest) ?? 0);
       if (listed > MAX_DOCUMENTS) throw tooMuch(title);
     }

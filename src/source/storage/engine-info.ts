@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { PushError } from "../../errors.ts";
 import { object, parseJson, record } from "../../oci/json-schema.ts";
-import { type Engine, runEngine } from "../engine/command.ts";
+import { runEngine } from "../engine/command.ts";
+import type { Engine } from "../engine/engine.ts";
 
 /** Where an engine on this machine keeps its images. */
 export type EngineInfo = {

@@ -1,6 +1,6 @@
 import { PushError } from "../../errors.ts";
 import type { Digest } from "../../oci/digest.ts";
-import type { Engine } from "../engine/command.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { EngineImage } from "../engine/inspect.ts";
 import type { ImageFiles } from "../files/image-files.ts";
 import { openContentStore } from "./content-store.ts";

@@ -11,7 +11,7 @@ const MAX_MEMBERS = 100_000;
 const MAX_NAMES_CHARACTERS = 64 * 1024 * 1024;
 
 /** Fills the buffer from a position in an archive. Positions only increase. Throws if the archive ends too early. */
-type Read = (buffer: Buffer, position: number) => Promise<void>;
+type Read = (buffer: Uint8Array, position: number) => Promise<void>;
 
 /** A member of an archive. Offset and size are of its content, in bytes. */
 export type TarEntry = {

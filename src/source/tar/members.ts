@@ -145,7 +145,7 @@ function headerReader(file: FileHandle, title: string) {
   let window = Buffer.alloc(READ_BYTES);
   let start = 0;
   let end = 0;
-  return async (buffer: Buffer, position: number): Promise<void> => {
+  return async (buffer: Uint8Array, position: number): Promise<void> => {
     if (position < start || position + buffer.length > end) {
       if (buffer.length > window.length) window = Buffer.alloc(buffer.length);
       start = position;

@@ -38,7 +38,7 @@ export async function* readTarStream(
     while (position < end) yield await next(end - position);
   }
 
-  async function read(buffer: Buffer, at: number): Promise<void> {
+  async function read(buffer: Uint8Array, at: number): Promise<void> {
     for await (const _passed of readUntil(at));
     let done = 0;
     for await (const bytes of readUntil(at + buffer.length)) {
