@@ -53,7 +53,8 @@ export async function settleLayer(part: Part, context: Context, job: Job): Promi
   }
   const cached = await findCachedLayer(job.cache, diffId, job.pool?.form);
   if (cached !== undefined) {
-    reportBlob(job, part, cachedState(cached));
+    // A layer of a stream was just made, and is on its way.
+    if (!context.target.brought.has(cached.descriptor.digest)) reportBlob(job, part, cachedState(cached));
     return settleReady(readyFromCache(cached, part.title, job.signal), part, context, job);
   }
   const image = (await context.knownImages()).find(({ layers }) => layers.has(diffId));

@@ -113,6 +113,24 @@ describe.skipIf(!requireParts("mount"))("a full disk", () => {
     );
   });
 
+  test("under a layer that comes on standard input", async () => {
+    await using setup = await setUp();
+    await using disk = await smallDisk(TOO_SMALL);
+    const result = await runCli(setup.args(disk.path, ["-"]), {
+      cwd: setup.folder,
+      env: ANONYMOUS,
+      input: new Uint8Array(image.archive),
+    });
+    await expectFailure(
+      setup,
+      result,
+      disk.path,
+      'Cannot compress the layer "0/layer.tar" into',
+      "ENOSPC",
+      `The disk is full: make room, ${OTHER_CACHE}`,
+    );
+  });
+
   test("under an archive that is unpacked", async () => {
     await using setup = await setUp();
     await using disk = await smallDisk(TOO_SMALL);

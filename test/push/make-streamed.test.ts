@@ -1,6 +1,6 @@
 /** What is made of the layers that an engine hands over while it saves an image, and what their names are worth. */
 import { describe, expect, test } from "bun:test";
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
@@ -336,6 +336,22 @@ describe("an image of a containerd store, which has its manifests and compressed
     expect([await pushed(shop), await pushed(shop)]).toEqual([amd64.root.digest, amd64.root.digest]);
     expect(shop.saves).toHaveLength(2);
     expect(codes(shop)).toEqual(["INDEX_REDUCED", "INDEX_REDUCED"]);
+  });
+
+  test("is saved again where a part of it is no longer in the cache", async () => {
+    for (const { digest } of [...amd64.layers, amd64.root, about.root]) {
+      await using shop = await open(whole.digest);
+      await pushed(shop);
+      await rm(join(shop.cache.directory, digest.slice("sha256:".length)));
+      expect(await pushed(shop)).toBe(whole.digest);
+      expect(shop.saves).toHaveLength(2);
+    }
+  });
+
+  test("is saved once by two pushes at a time", async () => {
+    await using shop = await open(whole.digest);
+    expect(await Promise.all([pushed(shop), pushed(shop)])).toEqual([whole.digest, whole.digest]);
+    expect(shop.saves).toHaveLength(1);
   });
 
   test("is saved again for what is damaged in the cache, which is sent whole", async () => {

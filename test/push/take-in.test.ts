@@ -406,7 +406,8 @@ describe("a push of a stream", () => {
   test("reports each blob of the plan until it is done, by its own ID or as another", async () => {
     for (const files of [podman, layout]) {
       await using place = await workplace();
-      const { events, blobs } = await place.push(streamOf(files));
+      const { events, blobs, states } = await place.push(streamOf(files));
+      expect(states).not.toContain("ready cached");
       const planned = events.flatMap((event) =>
         event.type === "planned" ? event.blobs.map(({ id }) => id) : [],
       );
