@@ -90,6 +90,7 @@ for (const role of ENGINES) {
     }
 
     async function expectImage(name: string): Promise<void> {
+      const before = openFilesBelow(engine.folder);
       const { image, opened, signal } = await openImage(name);
       if (opened.kind === "none") throw new Error(opened.reason);
       expect(opened.kind).toBe(role.identity === "config" ? "layers" : "content");
@@ -104,7 +105,7 @@ for (const role of ENGINES) {
             archive.length,
           ]);
         }
-        expect(openFilesBelow(engine.folder)).toEqual([]);
+        expect(openFilesBelow(engine.folder)).toEqual(before);
         return;
       }
       const whole = await contentReader(opened.files).read(opened.root);
