@@ -8,7 +8,7 @@ import { checkHeaders } from "../registry/http/extra-headers.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
-import type { Runtime } from "../source/engine/failures.ts";
+import type { Runtime } from "../source/engine/engine.ts";
 import type { SourceStream } from "../source/transport.ts";
 
 export type { SourceStream };

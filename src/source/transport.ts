@@ -1,5 +1,5 @@
 import { PushError } from "../errors.ts";
-import type { Runtime } from "./engine/failures.ts";
+import type { Runtime } from "./engine/engine.ts";
 
 /** Where an image is, as the source argument says. */
 export type SourcePlace =

@@ -1,4 +1,7 @@
-import type { Runtime } from "./failures.ts";
+/** The engines whose images can be pushed, in the order in which they are asked. */
+export const RUNTIMES = ["docker", "podman", "nerdctl"] as const;
+
+export type Runtime = (typeof RUNTIMES)[number];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

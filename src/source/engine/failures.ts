@@ -1,9 +1,5 @@
 import { PushError } from "../../errors.ts";
-
-/** The engines whose images can be pushed, in the order in which they are asked. */
-export const RUNTIMES = ["docker", "podman", "nerdctl"] as const;
-
-export type Runtime = (typeof RUNTIMES)[number];
+import type { Runtime } from "./engine.ts";
 
 /** What an engine is called, and what to do when it does not answer. */
 const ENGINES: Readonly<Record<Runtime, { readonly title: string; readonly remedy: string }>> = {

@@ -1,8 +1,8 @@
 import { distance } from "fastest-levenshtein";
 import { PushError } from "../../errors.ts";
 import { runEngine } from "./command.ts";
-import type { Engine, Environment } from "./engine.ts";
-import { engineMissing, engineTitle, RUNTIMES, type Runtime } from "./failures.ts";
+import { type Engine, type Environment, RUNTIMES, type Runtime } from "./engine.ts";
+import { engineMissing, engineTitle } from "./failures.ts";
 import { type EngineImage, type Inspection, inspectEngineImage } from "./inspect.ts";
 import { isOwnName } from "./own-names.ts";
 
