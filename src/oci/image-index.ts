@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { type Digest, digestOf, parseDigest } from "./digest.ts";
 import { object, parseJson, record } from "./json-schema.ts";
 import type { Manifest } from "./manifest.ts";
+import { platformName } from "./platform.ts";
 
 /** One descriptor of an index: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md */
 export type IndexEntry = {
@@ -78,13 +79,6 @@ export function keepEntries(
   });
   const reduced = new TextEncoder().encode(JSON.stringify({ ...index, mediaType, manifests }));
   return { mediaType, digest: digestOf(reduced), bytes: reduced };
-}
-
-type Platform = Partial<Record<"os" | "architecture" | "variant", string | null | undefined>>;
-
-/** Formats a platform, such as `linux/arm/v7`. Undefined if all fields are missing. */
-export function platformName({ os, architecture, variant }: Platform): string | undefined {
-  return [os, architecture, variant].filter(Boolean).join("/") || undefined;
 }
 
 /** Entries of an index that are not pushed. */

@@ -2,9 +2,9 @@ import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { type Compression, MEDIA_TYPE, type RegistryBlob } from "./descriptor.ts";
 import { type DiffId, type Digest, digestOf, parseDiffId } from "./digest.ts";
-import { platformName } from "./image-index.ts";
 import { object, parseJson } from "./json-schema.ts";
 import type { SourceManifest } from "./manifest.ts";
+import { platformName } from "./platform.ts";
 
 /** Bytes that are read from their start, any number of times. */
 export type StreamedBytes = {

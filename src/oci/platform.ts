@@ -16,6 +16,14 @@ type Platform = {
   readonly variant: string | undefined;
 };
 
+/** The fields of a platform in a config or an index. */
+type PlatformFields = Partial<Record<"os" | "architecture" | "variant", string | null | undefined>>;
+
+/** Formats a platform as its fields have it, such as `linux/arm/v7`. Undefined if all fields are missing. */
+export function platformName({ os, architecture, variant }: PlatformFields): string | undefined {
+  return [os, architecture, variant].filter(Boolean).join("/") || undefined;
+}
+
 /**
  * Writes a platform in the one way that stands for all others: `linux/arm64` for `arm64`, `linux/aarch64` and
  * `linux/arm64/v8`. Throws `USAGE`.
