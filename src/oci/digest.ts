@@ -69,3 +69,13 @@ export function digestHasher() {
 export function digestOf(content: Uint8Array | string): Digest {
   return `sha256:${Bun.CryptoHasher.hash("sha256", content, "hex")}` as Digest;
 }
+
+/** Computes the layers' chain IDs: https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid */
+export function chainIdsOf(diffIds: readonly DiffId[]): (Digest | DiffId)[] {
+  const chainIds: (Digest | DiffId)[] = [];
+  for (const diffId of diffIds) {
+    const below = chainIds.at(-1);
+    chainIds.push(below === undefined ? diffId : digestOf(`${below} ${diffId}`));
+  }
+  return chainIds;
+}

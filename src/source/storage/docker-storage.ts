@@ -1,5 +1,4 @@
-import { type DiffId, type Digest, hexOf } from "../../oci/digest.ts";
-import { chainIdsOf } from "../stream/legacy-layers.ts";
+import { chainIdsOf, type Digest, hexOf } from "../../oci/digest.ts";
 import type { EngineInfo } from "./engine-info.ts";
 import { openSafeFolder } from "./safe-open.ts";
 import { openStoredLayers, readStoredConfig, type StoredImage, unusable } from "./stored-image.ts";
@@ -30,7 +29,7 @@ export async function openDockerImage(
   const at = (path: string) => `image/${driver}/${path}`;
   const { config, diffIds } = readStoredConfig(folder, at(`imagedb/content/sha256/${hexOf(id)}`), id);
   const layers = chainIdsOf(diffIds).map((chainId) => {
-    const path = at(`layerdb/sha256/${hexOf(chainId as DiffId)}`);
+    const path = at(`layerdb/sha256/${hexOf(chainId)}`);
     const cacheId = new TextDecoder().decode(folder.readFile(`${path}/cache-id`, 200));
     if (!/^[\w-]+$/.test(cacheId)) throw unusable(`"${path}/cache-id" holds no ID`);
     return { root, headers: `${path}/tar-split.json.gz`, files: folderOf(cacheId) };

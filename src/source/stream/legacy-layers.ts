@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { type DiffId, digestOf, hexOf } from "../../oci/digest.ts";
+import { digestOf, hexOf } from "../../oci/digest.ts";
 import { looseObject, parseJson } from "../../oci/json-schema.ts";
 
 const LAYER = looseObject({
@@ -32,16 +32,6 @@ export function legacyPlace(
     [{}, { os }].some((system) => idOf({ ...document, ...below, ...system, layer_id: chainId }) === id),
   );
   return place < 0 ? undefined : place;
-}
-
-/** Computes the layers' chain IDs: https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid */
-export function chainIdsOf(diffIds: readonly DiffId[]): string[] {
-  const chainIds: string[] = [];
-  for (const diffId of diffIds) {
-    const below = chainIds.at(-1);
-    chainIds.push(below === undefined ? diffId : digestOf(`${below} ${diffId}`));
-  }
-  return chainIds;
 }
 
 /**

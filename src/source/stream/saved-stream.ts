@@ -1,11 +1,11 @@
-import { blobPath, type DiffId, digestOf, hexOf } from "../../oci/digest.ts";
+import { blobPath, chainIdsOf, type DiffId, digestOf, hexOf } from "../../oci/digest.ts";
 import { type ImageConfig, parseImageConfig } from "../../oci/image.ts";
 import { MAX_JSON_BYTES } from "../../oci/json-schema.ts";
 import type { InspectedImage } from "../engine/inspect.ts";
 import { misnamed } from "../files/image-files.ts";
 import { invalid } from "../tar/entries.ts";
 import { readTarStream, type StreamedFile } from "../tar/stream.ts";
-import { chainIdsOf, legacyPlace, MAX_LEGACY_LAYERS } from "./legacy-layers.ts";
+import { legacyPlace, MAX_LEGACY_LAYERS } from "./legacy-layers.ts";
 
 /** A layer of a saved archive. */
 export type SavedLayer = StreamedFile & {
