@@ -25,17 +25,16 @@ const MAX_PUSHES = 5;
 
 /**
  * Has an engine push the image itself, to a registry of this process that passes it on in chunks. That is faster than a
- * save, and brings the whole of an index with its attestations. Undefined: the image has to be saved. Throws what the
- * registry refused.
+ * save. Undefined: the image has to be saved. Throws what the registry refused.
  */
 export async function passOn(source: OpenedSource, target: Target, job: Job): Promise<Pushed | undefined> {
   if (source.access !== "once") return undefined;
   const { image, engine } = source;
   if (!image.isContainerd)
-    return saves(job, "its store has layers uncompressed, and chunkpush compresses faster.");
-  if (engine.runtime !== "docker") return saves(job, `${engine.runtime} is not asked to push.`);
+    return saveInstead(job, "its store has layers uncompressed, and chunkpush compresses faster.");
+  if (engine.runtime !== "docker") return saveInstead(job, `${engine.runtime} is not asked to push.`);
   // It would lose its only name, and with it the image.
-  if (image.names.length === 0) return saves(job, "the image has no name.");
+  if (image.names.length === 0) return saveInstead(job, "the image has no name.");
   const [digest] = await job.all([engage(source, target, job), removeLeftovers(engine)]);
   if (digest === undefined) return undefined;
   const pushed = { reference: formatReference(job.options.target), digest, ...job.count };
@@ -47,18 +46,18 @@ export async function passOn(source: OpenedSource, target: Target, job: Job): Pr
 async function engage(source: StreamSource, target: Target, job: Job): Promise<Digest | undefined> {
   const { image } = source;
   if ((await findCachedDocument(job.cache, image.id)) !== undefined)
-    return saves(job, "an earlier push has saved it.");
+    return saveInstead(job, "an earlier push has saved it.");
   const { target: reference, image: named, platforms, allPlatforms, forceCompression } = job.options;
   if (named !== undefined || platforms.length > 0 || allPlatforms || forceCompression)
-    return saves(job, "a part of it is chosen, or all of it is wanted, or it is compressed again.");
+    return saveInstead(job, "a part of it is chosen, or all of it is wanted, or it is compressed again.");
   // What an engine pushes may be a part of what it has, and gets its tag at once.
-  if (reference.digest !== undefined) return saves(job, "the target names a digest.");
+  if (reference.digest !== undefined) return saveInstead(job, "the target names a digest.");
   const tag = tagOrDigest(reference);
   const [isNear, tagged] = await job.all([
     isEngineNear(source.engine),
     readTagged(target.at, tag, image.id, callOf(job)),
   ]);
-  if (!isNear) return saves(job, "the engine is on another machine.");
+  if (!isNear) return saveInstead(job, "the engine is on another machine.");
   const isRaw = (mediaType: string | undefined) =>
     job.pool !== undefined && compressionOfType(mediaType) === "none";
   if (tagged !== undefined && !tagged.some(({ mediaType }) => isRaw(mediaType))) {
@@ -85,13 +84,13 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   const push = await pushPatiently(image, name, engine, server).catch((error: unknown) => {
     if (error !== raw.signal.reason) throw error;
   });
-  if (push === undefined) return saves(job, "a layer is not compressed, and chunkpush does that.");
+  if (push === undefined) return saveInstead(job, "a layer is not compressed, and chunkpush does that.");
   const { refusal, isAsked } = server.told();
   // Where the engine's loopback is another, it may have reached another registry.
   if (push.digest !== undefined && isAsked) return push.digest;
   if (refusal !== undefined && !maySave(refusal)) throw refusal;
-  if (refusal instanceof PushError) return saves(job, refusal.message);
-  return saves(job, isAsked ? push.said : `it does not reach this process. ${push.said}`);
+  if (refusal instanceof PushError) return saveInstead(job, refusal.message);
+  return saveInstead(job, isAsked ? push.said : `it does not reach this process. ${push.said}`);
 }
 
 /**
@@ -105,7 +104,8 @@ function maySave(refusal: unknown): boolean {
   return status === 415 || (status === 400 && specCodes.includes("MANIFEST_INVALID"));
 }
 
-function saves(job: Job, reason: string): undefined {
+/** Reports why the image is saved. */
+function saveInstead(job: Job, reason: string): undefined {
   job.report({ type: "notice", code: "ENGINE_SAVES", reason: reason.trim().replaceAll(/\s+/g, " ") });
 }
 

@@ -39,7 +39,7 @@ export async function readSave({ source, job, wanted, believesNames }: Reading):
     else if (wanted.size > 0) {
       const claimed = believesNames ? part.claimedDiffId : undefined;
       if (claimed === undefined || wanted.has(claimed))
-        await takeIn(part, claimed && wanted.get(claimed)?.layer, wanted, job);
+        await prepareWanted(part, claimed && wanted.get(claimed)?.layer, wanted, job);
       else hasPassedOver = true;
     }
     if (config !== undefined && wanted.size === 0) break;
@@ -56,7 +56,7 @@ export async function readSave({ source, job, wanted, believesNames }: Reading):
 }
 
 /** Prepares a layer as it arrives, unless it turns out to be unwanted. */
-async function takeIn(
+async function prepareWanted(
   saved: SavedLayer,
   claimed: PlannedLayer | undefined,
   wanted: WantedLayers,
