@@ -62,7 +62,7 @@ async function* readLayer(layer: SplitLayer, signal: AbortSignal): AsyncGenerato
   let filledBytes = 0;
   for await (const entries of readEntries(layer, signal)) {
     for (const entry of entries) {
-      using content = openContent(entry, layer, root);
+      using content = openEntry(entry, layer, root);
       while (content.leftBytes() > 0) {
         filledBytes += content.readInto(piece.subarray(filledBytes));
         if (filledBytes < PIECE_BYTES) continue;
@@ -77,10 +77,10 @@ async function* readLayer(layer: SplitLayer, signal: AbortSignal): AsyncGenerato
 }
 
 /** What is left to read of an entry. */
-type Content = Disposable & { leftBytes(): number; readInto(target: Uint8Array): number };
+type EntryBytes = Disposable & { leftBytes(): number; readInto(target: Uint8Array): number };
 
-function openContent(entry: Entry, layer: SplitLayer, root: SafeFolder): Content {
-  if (!("base64" in entry)) return openFileContent(entry.name, entry.sizeBytes, layer, root);
+function openEntry(entry: Entry, layer: SplitLayer, root: SafeFolder): EntryBytes {
+  if (!("base64" in entry)) return openFileEntry(entry.name, entry.sizeBytes, layer, root);
   let left = Buffer.from(entry.base64, "base64");
   return {
     leftBytes: () => left.length,
@@ -95,12 +95,12 @@ function openContent(entry: Entry, layer: SplitLayer, root: SafeFolder): Content
 }
 
 /** Reads are synchronous: most files are small, and a thread for each would take longer than they do. */
-function openFileContent(
+function openFileEntry(
   name: string | Buffer,
   sizeBytes: number,
   layer: SplitLayer,
   root: SafeFolder,
-): Content {
+): EntryBytes {
   const path = pathOf(name, layer);
   const file = openFile(path, root);
   let leftBytes = sizeBytes;
