@@ -1,6 +1,7 @@
 import { PushError } from "../errors.ts";
 import type { Content, Index, IndexChild } from "../oci/content.ts";
 import type { Digest } from "../oci/digest.ts";
+import type { Image } from "../oci/image.ts";
 import { keepEntries, type LeftOut, leftOut, type Replacement } from "../oci/image-index.ts";
 import { ofPlatform } from "../oci/platform.ts";
 
@@ -26,11 +27,11 @@ const OWN_PLATFORM = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
 export function selectPlatform(content: Content, choice: PlatformChoice, title: string): Selected {
   if (content.kind === "image") return { content: asWanted(content, choice, title), leftOut: undefined };
   if (content.kind === "artifact") return { content, leftOut: undefined };
+  if (choice.platforms.length > 0) return selectWanted(content, choice.platforms, title);
   const leaves = leavesOf(content);
   const absent = leaves.filter((child) => child.content === undefined);
   const platforms = leaves.filter(({ entry }) => !entry.isAttestation);
   const present = platforms.filter((child) => child.content !== undefined);
-  if (choice.platforms.length > 0) return selectWanted(content, choice.platforms, title);
   if (absent.length === 0) return { content, leftOut: undefined };
   if (choice.allPlatforms) {
     throw new PushError("IMAGE_INVALID", `The ${title} lacks ${absent.length} of what its index lists:`, {
@@ -72,11 +73,7 @@ function ownOf(children: readonly IndexChild[]): IndexChild | undefined {
   return ofPlatform(listed, OWN_PLATFORM)[0]?.child;
 }
 
-function asWanted<T extends Content & { readonly kind: "image" }>(
-  image: T,
-  { platforms }: PlatformChoice,
-  title: string,
-): T {
+function asWanted(image: Image, { platforms }: PlatformChoice, title: string): Image {
   if (platforms.every((wanted) => ofPlatform([image], wanted).length > 0)) return image;
   throw notThere(platforms, [image.platform], title);
 }
