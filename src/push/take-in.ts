@@ -122,10 +122,10 @@ async function takeLayer(file: StreamedFile, target: Target, job: Job): Promise<
   if (made === undefined) throw new Error("Every layer is wanted.");
   const { blob, diffId, origin } = made;
   send({ blob, origin }, name, sizeBytes, target, job);
-  if (origin === "source" || diffId === undefined)
+  if (origin === "source" || diffId === undefined || job.pool === undefined)
     return { kind: "packed", digest: blob.descriptor.digest, blob };
   const digest = parseDigest(diffId, "a diffID");
-  return { kind: "raw", digest, sizeBytes, blob, compression: job.pool?.form.kind ?? "gzip" };
+  return { kind: "raw", digest, sizeBytes, blob, compression: job.pool.form.kind };
 }
 
 /** Passes a blob over that the cache has. A damaged one is taken from the stream, which does not come again. */
