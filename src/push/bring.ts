@@ -25,7 +25,7 @@ export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   const begun = new Map(plan.layers.map((layer) => [layer, beginLayer(layer, plan, job)]));
   const saves = plan.source.access === "once" ? startSaves(plan.source, plan, toMake(begun), job) : undefined;
   const all = new Map<PlannedBlob, Promise<Brought>>();
-  for (const [layer, rest] of begun) all.set(layer, bringLayer(layer, rest, saves, plan, job));
+  for (const [layer, step] of begun) all.set(layer, bringLayer(layer, step, saves, plan, job));
   for (const blob of plan.others) all.set(blob, bringOther(blob, saves, plan, job));
   return {
     all,

@@ -70,7 +70,10 @@ export async function removeReferrer(
   await change(at, subject, locks, call, (all) => all.filter((each) => each.digest !== digest));
 }
 
-/** Changes the list under a subject's tag: one change at a time, since it is read and written back. */
+/**
+ * Changes the list under a subject's tag: one change at a time, since it is read and written back. The lock has the
+ * name of an upload of the subject, which is a manifest and no blob.
+ */
 async function change(
   at: Repository,
   subject: Digest,

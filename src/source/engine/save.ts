@@ -44,7 +44,7 @@ function saveArguments(
   // Docker with the containerd store takes bare hex digits for the name of a repository. It saves all platforms that it
   // has, and with --platform (from 28 on) no index.
   if (runtime !== "nerdctl") return [id];
-  // By itself it saves this machine's platform. It pulls what is not there, and keeps the index.
+  // By itself nerdctl saves this machine's platform. It pulls what is not there, and keeps the index.
   const flags = allPlatforms ? ["--all-platforms"] : platforms.flatMap((each) => ["--platform", each]);
   return [...flags, "--", names[0] ?? name];
 }
