@@ -15,7 +15,7 @@ The target says where the image goes, as docker push has it; the tag is "latest"
   http://registry.lan/my/app:v1      plain http, by your own word
 
 Without a source it pushes output.tar or .output-image/ of this folder, where there is one, else the image that
-the Docker engine has under the target's name.
+docker, podman or nerdctl has under the target's name.
 
 Examples:
   echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts registry.example.com/my/app:v1
