@@ -6,7 +6,7 @@
  */
 import { bringBlobs } from "./src/push/bring.ts";
 import { openJob } from "./src/push/job.ts";
-import { openPushed } from "./src/push/open-source.ts";
+import { openJobSource } from "./src/push/open-source.ts";
 import type { Pushed, PushOptions } from "./src/push/options.ts";
 import { passOn } from "./src/push/pass-on.ts";
 import { startPlan } from "./src/push/plan.ts";
@@ -43,7 +43,7 @@ export async function push(options: PushOptions): Promise<Pushed> {
     ...options,
     engineEnvironment: options.engineEnvironment ?? process.env,
   });
-  const [targets, opened] = await job.all([connectTargets(job), openPushed(job)]);
+  const [targets, opened] = await job.all([connectTargets(job), openJobSource(job)]);
   const all: Pushed[] = [];
   let source: Source | undefined;
   for (const { target, job: own } of targets) {

@@ -8,7 +8,7 @@ import { openRegistryImage } from "./open-registry-image.ts";
 import { registryReference } from "./target.ts";
 
 /** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
-export async function openPushed(job: Job): Promise<OpenedSource> {
+export async function openJobSource(job: Job): Promise<OpenedSource> {
   const { options, signal } = job;
   const { source, engineEnvironment, storageReader, runtime } = options;
   const reference = registryReference(source);

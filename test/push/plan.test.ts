@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { push } from "../../index.ts";
 import { openJob } from "../../src/push/job.ts";
-import { openPushed } from "../../src/push/open-source.ts";
+import { openJobSource } from "../../src/push/open-source.ts";
 import { startPlan } from "../../src/push/plan.ts";
 import { connectTarget } from "../../src/push/target.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
@@ -31,7 +31,7 @@ test("A plan that settles on mounts has neither sent nor mounted anything", asyn
     cacheFrom: [{ repository: "team/base", tag: "v1" }],
     cacheDirectory: join(folder.path, "second-cache"),
   });
-  const opened = await openPushed(job);
+  const opened = await openJobSource(job);
   if (opened.access === "stream") throw new Error("This should be read in place.");
   const plan = startPlan(opened, await connectTarget(job), job);
   const steps = await Promise.all([...plan.others, ...plan.layers].map(({ settled }) => settled));

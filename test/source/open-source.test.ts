@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { detectCompression } from "../../src/oci/image.ts";
 import { openJob } from "../../src/push/job.ts";
-import { openPushed } from "../../src/push/open-source.ts";
+import { openJobSource } from "../../src/push/open-source.ts";
 import { readStream } from "../../src/push/read-stream.ts";
 import { connectTarget } from "../../src/push/target.ts";
 import type { Report } from "../../src/report/events.ts";
@@ -56,7 +56,7 @@ async function workplace() {
         report,
       });
       try {
-        const source = await readStream(await openPushed(job), await connectTarget(job), job);
+        const source = await readStream(await openJobSource(job), await connectTarget(job), job);
         return { ...source, [Symbol.asyncDispose]: () => job[Symbol.asyncDispose]() };
       } catch (error) {
         await job[Symbol.asyncDispose]();
@@ -168,7 +168,7 @@ describe("several images in one archive", () => {
     const path = join(place.path, "x.tar");
     await Bun.write(path, several);
     await using job = await openJob({ source: path, target, cacheDirectory: place.cacheDirectory });
-    const opened = await openPushed(job);
+    const opened = await openJobSource(job);
     if (opened.access === "stream") throw new Error("This should be read in place.");
     await check(opened);
   }
