@@ -4,7 +4,6 @@ import { formatPinned } from "../oci/reference.ts";
 import { openSource } from "../source/open.ts";
 import type { OpenedSource, Source, SourceChoice } from "../source/source.ts";
 import type { Job } from "./job.ts";
-import { openRegistryImage } from "./open-registry-image.ts";
 import { registryReference } from "./target.ts";
 
 /** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
@@ -15,7 +14,7 @@ export async function openJobSource(job: Job): Promise<OpenedSource> {
   const opened =
     reference === undefined
       ? await openSource({ ...choiceOf(job), source, engineEnvironment, storageReader, runtime, signal })
-      : await openRegistryImage(reference, job);
+      : await (await import("./open-registry-image.ts")).openRegistryImage(reference, job);
   if (opened.access !== "stream") reportSource(opened, job);
   if (opened.access === "once")
     job.report({ type: "notice", code: "STORAGE_UNREAD", reason: opened.whySaved });

@@ -5,13 +5,17 @@ import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import { openArchiveFiles } from "./files/archive.ts";
 import { openFolderFiles } from "./files/folder.ts";
 import { openFiles } from "./open-content.ts";
-import { openEngineImage } from "./open-engine.ts";
 import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions } from "./source.ts";
 import { parseSource, type SourceStream } from "./transport.ts";
 
 const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
 
 const READ_BYTES = 1024 * 1024;
+
+/** Archives are opened faster without. */
+async function openEngineImage(name: string, options: SourceOptions): Promise<OpenedSource> {
+  return (await import("./open-engine.ts")).openEngineImage(name, options);
+}
 
 /** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
 export async function openSource(options: SourceOptions): Promise<OpenedSource> {
