@@ -1,6 +1,5 @@
 import { shortDigest } from "../oci/digest.ts";
 import { assertLayerCount, type ImageOrigin, type Layer, parseImageConfig } from "../oci/image.ts";
-import type { Engine } from "./engine/engine.ts";
 import { engineTitle } from "./engine/failures.ts";
 import { findEngineImage } from "./engine/find-image.ts";
 import { assertPlatforms, type EngineImage } from "./engine/inspect.ts";
@@ -9,12 +8,13 @@ import { contentReader } from "./files/content.ts";
 import { openContent } from "./open-content.ts";
 import type { PlatformChoice } from "./select-platform.ts";
 import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions, type StoredSource } from "./source.ts";
-import { openStorage } from "./storage/open-storage.ts";
+import { askEarly, openStorage, type Storage } from "./storage/open-storage.ts";
 import { readSavedStream } from "./stream/saved-stream.ts";
 
 /** Opens an image of an engine: where the engine keeps it, or else to be saved. Throws what finding and reading it throws. */
 export async function openEngineImage(name: string, options: SourceOptions): Promise<OpenedSource> {
-  const { engineEnvironment: environment, platforms } = options;
+  const { engineEnvironment: environment, platforms, runtime = "docker", signal, storageReader } = options;
+  const info = askEarly({ runtime, command: runtime, environment, signal });
   const { engine, image } = await findEngineImage(name, { ...options, environment });
   const origin: ImageOrigin = {
     kind: "engine",
@@ -24,7 +24,9 @@ export async function openEngineImage(name: string, options: SourceOptions): Pro
     sizeBytes: undefined,
   };
   assertPlatforms(image, name, engine, platforms);
-  const stored = await openStored(image, engine, origin, options);
+  const asked = engine.command === runtime ? info : undefined;
+  const storage = await openStorage(image, engine, { reader: storageReader, info: asked });
+  const stored = await openStored(storage, image, origin, options);
   if (typeof stored !== "string") return stored;
   const save = () => saveEngineImage(image, name, engine, options);
   return {
@@ -47,12 +49,11 @@ export async function openEngineImage(name: string, options: SourceOptions): Pro
 
 /** Opens an image where the engine keeps it. Returns the reason if that does not work. */
 async function openStored(
+  storage: Storage,
   image: EngineImage,
-  engine: Engine,
   origin: ImageOrigin,
-  options: PlatformChoice & Pick<SourceOptions, "storageReader">,
+  options: PlatformChoice,
 ): Promise<(StoredSource & AsyncDisposable) | string> {
-  const storage = await openStorage(image, engine, options.storageReader);
   if (storage.kind === "none") return storage.reason;
   const title = `image "${origin.name}"`;
   const about = { title, origin, names: image.names, referrers: [] };

@@ -6,7 +6,7 @@ import type { ImageFiles } from "../files/image-files.ts";
 import { NOTHING_TO_CLOSE } from "../source.ts";
 import { openContentStore } from "./content-store.ts";
 import { openDockerImage } from "./docker-storage.ts";
-import { readEngineInfo } from "./engine-info.ts";
+import { type EngineInfo, readEngineInfo } from "./engine-info.ts";
 import { openPodmanImage } from "./podman-storage.ts";
 import type { StoredImage } from "./stored-image.ts";
 import { openUnshared } from "./unshared.ts";
@@ -20,25 +20,39 @@ export type Storage =
   /** The image has to be saved. The reason is a sentence for `--debug`. */
   | { readonly kind: "none"; readonly reason: string };
 
+/** Images have files that only root may read, and a push that fails halfway is no use. */
+const isRoot = process.platform === "linux" && process.geteuid?.() === 0;
+
+/** Asks an engine where it keeps its images, before it is known whether it has the image. */
+export function askEarly(engine: Engine): Promise<EngineInfo> | undefined {
+  const asked = isRoot ? readEngineInfo(engine) : undefined;
+  // It is awaited later, or not at all.
+  asked?.catch(() => undefined);
+  return asked;
+}
+
+export type StorageOptions = {
+  /** The command line that reads rootless Podman's storage in its user namespace. */
+  readonly reader?: readonly string[] | undefined;
+  /** What the engine was asked before. @default it is asked */
+  readonly info?: Promise<EngineInfo> | undefined;
+};
+
 /**
  * Opens an engine's image where it lies, without the engine. Reads only. Verifies the config alone: the caller compares
  * layers with their diffIDs, and blobs with their digests. Throws the signal's reason and `INTERRUPTED`.
- *
- * @param reader the command line that reads rootless Podman's storage in its user namespace
  */
 export async function openStorage(
   image: Pick<EngineImage, "id" | "isContainerd">,
   engine: Engine,
-  reader?: readonly string[],
+  { reader, info: asked }: StorageOptions = {},
 ): Promise<Storage> {
   if (process.platform !== "linux") return none("This system is not Linux.");
-  // Images have files that only root may read, and a push that fails halfway is no use.
-  const isRoot = process.geteuid?.() === 0;
   if (!isRoot && (engine.runtime !== "podman" || reader === undefined)) return none("Only root may read it.");
   try {
     if (!isRoot && reader !== undefined)
       return { kind: "layers", ...(await openUnshared(image.id, engine, reader)) };
-    const info = await readEngineInfo(engine);
+    const info = await (asked ?? readEngineInfo(engine));
     if (image.isContainerd) {
       return { kind: "content", files: await openContentStore(image.id, info), root: image.id };
     }
