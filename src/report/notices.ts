@@ -32,7 +32,7 @@ export function describeNotice(event: NoticeEvent): string {
         ...(attestations > 0 ? [countOf(attestations, "attestation")] : []),
       ];
       const pushed = platform === undefined ? "a part of the image's index" : `${cutName(platform)} alone`;
-      return `Note: pushing ${pushed}, so the digest differs from that of the whole index. Left out: ${left.join(", ")}.`;
+      return `Note: pushing ${pushed}, so the digest differs from that of the whole index. Left out: ${left.join(", ") || "what the engine lacks"}.`;
     }
     case "MANIFEST_REFUSED":
       return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}). Pushing a new one with the same content, so the digest differs.`;
