@@ -353,6 +353,22 @@ describe("what refers to a tree", () => {
     expect(tag).toBe(order.length - 1);
   });
 
+  test("whose subject is not valid is no reason not to push the image beside it", async () => {
+    const odd = about({ subject: "x" });
+    const named = { annotations: { "org.opencontainers.image.ref.name": "v1" } };
+    await using place = await workplace({
+      ...layoutFiles([
+        descriptorOf(multi.root, MEDIA_TYPE.index, named),
+        descriptorOf(odd.root, MEDIA_TYPE.manifest),
+      ]),
+      ...multi.files,
+      ...odd.files,
+    });
+    const { pushed } = await place.push();
+    expect(pushed.digest as string).toBe(multi.root.digest);
+    expect(places(place.registry)).not.toContain(odd.root.digest);
+  });
+
   test.each(["../x", "sha256:x"])(
     "tags nothing where its own subject is %j, which is no digest",
     async (digest) => {
