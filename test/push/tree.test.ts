@@ -232,6 +232,30 @@ describe("a blob that the registry wrongly reports", () => {
     ]);
     expect(puts.at(-1)).toEqual(["v1", 201]);
   });
+
+  test("is verified when it is sent again: other bytes than its digest's are never sent whole", async () => {
+    const config = { configType: EMPTY_TYPE, layerType: "text/plain" };
+    const { root, layers, files } = manifestOf("{}", [Buffer.from("a chart")], config);
+    const [layer] = layers as [FixtureBlob];
+    const mistaken: Intercept = (request, kind) =>
+      kind === "head-blob" && request.url.endsWith(layer.digest)
+        ? new Response(null, { headers: { "content-length": `${layer.bytes.length}` } })
+        : undefined;
+    const damaged = { ...files, [layer.path]: Buffer.from("a chxrt") };
+    await using place = await workplace(
+      { ...layoutFiles([descriptorOf(root, MEDIA_TYPE.manifest)]), ...damaged },
+      mistaken,
+    );
+    const { code } = await rejection(place.push({ retries: 0 }));
+    const closed = place.registry
+      .recorded("close-upload")
+      .map(({ status, bodyBytes }) => [status, bodyBytes]);
+    expect([code, closed.filter(([, bytes]) => bytes === layer.bytes.length)]).toEqual([
+      "CONTENT_MISMATCH",
+      [],
+    ]);
+    expect(place.registry.recorded("put-manifest").map(({ status }) => status)).toEqual([400]);
+  });
 });
 
 describe("a registry that does not take a manifest's form", () => {
