@@ -377,6 +377,40 @@ describe("what refers to a tree", () => {
     expect(tag).toBe(order.length - 1);
   });
 
+  test("is left out with a notice where it is not whole in the source, and goes up with what refers to it", async () => {
+    const signature = about({ subject });
+    const sbom = manifestOf("{}", [Buffer.from("gone")], {
+      configType: EMPTY_TYPE,
+      layerType: "text/plain",
+      more: { subject },
+    });
+    const there = manifestOf("{}", [Buffer.from("A")], { configType: EMPTY_TYPE, layerType: "text/plain" });
+    const gone = manifestOf("{}", [Buffer.from("B")], { configType: EMPTY_TYPE, layerType: "text/plain" });
+    const entries = [there, gone].map(({ root }) => descriptorOf(root, MEDIA_TYPE.manifest));
+    const index = indexOf(entries, { subject });
+    const second = about({ subject: descriptorOf(signature.root, MEDIA_TYPE.manifest) });
+    const named = { annotations: { "org.opencontainers.image.ref.name": "v1" } };
+    await using place = await workplace({
+      ...layoutFiles([
+        descriptorOf(multi.root, MEDIA_TYPE.index, named),
+        ...[signature, sbom, second].map(({ root }) => descriptorOf(root, MEDIA_TYPE.manifest)),
+        descriptorOf(index, MEDIA_TYPE.index),
+      ]),
+      ...multi.files,
+      ...signature.files,
+      ...second.files,
+      ...there.files,
+      ...filesOf([index]),
+      ...filesOf([sbom.root]),
+    });
+    const { events } = await place.push();
+    const put = places(place.registry);
+    expect(put).toContain(signature.root.digest);
+    expect(put).toContain(second.root.digest);
+    expect(put).not.toContain(there.root.digest);
+    expect(events).toContainEqual({ type: "notice", code: "REFERRERS_LEFT_OUT", count: 2 });
+  });
+
   test("whose subject is not valid is no reason not to push the image beside it", async () => {
     const odd = about({ subject: "x" });
     const named = { annotations: { "org.opencontainers.image.ref.name": "v1" } };
