@@ -73,6 +73,8 @@ async function openPath(
     origin,
     async *read(onProgress) {
       const file = createReadStream(path, { signal: options.signal, highWaterMark: READ_BYTES });
+      // After a stop, nobody reads any more who could be told of it.
+      file.on("error", () => {});
       try {
         // Opening a pipe takes until somebody writes, and cannot be ended.
         for await (const piece of untilAborted(file, options.signal)) {
