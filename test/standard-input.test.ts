@@ -1,6 +1,7 @@
 /** An image on standard input: where the password comes from then, and how the command ends. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { push } from "../index.ts";
 import { atTerminal } from "./support/at-terminal.ts";
 import { dockerArchive } from "./support/docker-archive.ts";
 import { describeWith, posixOnly } from "./support/needs.ts";
@@ -126,6 +127,25 @@ describe.concurrent.skipIf(!posixOnly())("a FIFO", () => {
     process.kill(push.pid, "SIGINT");
     const { code, stderr } = await push.ended;
     expect([code, stderr]).toEqual([130, expect.stringContaining("Interrupted")]);
+  });
+
+  test("that nobody writes ends with the reason of a stop, and nothing waits for a writer", async () => {
+    await using setup = await setUp(true);
+    const fifo = join(setup.folder, "pipe");
+    expect(await Bun.spawn(["mkfifo", fifo]).exited).toBe(0);
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const ended = push({
+      source: fifo,
+      target: setup.target,
+      cacheDirectory: join(setup.folder, "cache"),
+      stop: stop.signal,
+      // The pipe is being opened by then.
+      report: ({ type }) => type === "reading" && setImmediate(() => stop.abort(reason)),
+    });
+    expect(await ended.catch((error: unknown) => error)).toBe(reason);
+    // Ends the system's own wait in this process.
+    expect(await Bun.spawn(["sh", "-c", "exec 3<>pipe"], { cwd: setup.folder }).exited).toBe(0);
   });
 });
 

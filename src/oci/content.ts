@@ -51,6 +51,13 @@ export function platformsOf(content: Content): (string | undefined)[] {
   });
 }
 
+/** Tells whether all that the indexes of a tree list is there. */
+export function isWhole(content: Content): boolean {
+  return (
+    content.kind !== "index" || content.children.every((child) => child.content && isWhole(child.content))
+  );
+}
+
 /** Lists the digests of all manifests of a tree, as they are in the source. */
 export function manifestDigestsOf(content: Content): Digest[] {
   const own = content.manifest?.digest;

@@ -6,7 +6,7 @@ import { callOf, type Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
 import type { Plan, PlannedBlob, PlannedLayer } from "./plan.ts";
-import { bringReady, isDamaged, present, type Sendable, sendReady } from "./send.ts";
+import { bringReady, isDamaged, present, readyAsStored, type Sendable, sendReady } from "./send.ts";
 import { configName, findConfig, type Step } from "./settle.ts";
 import type { Brought } from "./target.ts";
 
@@ -103,7 +103,8 @@ async function bringOther(
 async function obtain(blob: PlannedBlob, saves: Saves | undefined, plan: Plan, job: Job): Promise<Sendable> {
   const layer = plan.layers.find((each) => each === blob);
   if (layer !== undefined) return remake(layer, saves, plan, job);
-  const config = blob.stored ?? (await findConfig(plan.layers, plan, job)) ?? (await (saves as Saves).config);
+  if (blob.stored !== undefined) return readyAsStored(blob.stored, blob.title, job.signal);
+  const config = (await findConfig(plan.layers, plan, job)) ?? (await (saves as Saves).config);
   return { blob: config, origin: "source" };
 }
 

@@ -87,7 +87,13 @@ async function engage(source: StreamSource, target: Target, job: Job): Promise<D
   if (push === undefined) return saveInstead(job, "a layer is not compressed, and chunkpush does that.");
   const { refusal, isAsked } = server.told();
   // Where the engine's loopback is another, it may have reached another registry.
-  if (push.digest !== undefined && isAsked) return push.digest;
+  if (push.digest !== undefined && isAsked) {
+    // The image's ID is the digest of its index, of which the engine pushes one image where it lacks the others.
+    const { platform } = image;
+    if (push.digest !== image.id)
+      job.report({ type: "notice", code: "INDEX_REDUCED", platform, platforms: [], attestations: 0 });
+    return push.digest;
+  }
   if (refusal !== undefined && !maySave(refusal)) throw refusal;
   if (refusal instanceof PushError) return saveInstead(job, refusal.message);
   return saveInstead(job, isAsked ? push.said : `it does not reach this process. ${push.said}`);

@@ -44,7 +44,10 @@ export type PlannedContent =
   | { readonly kind: "index"; readonly index: Index; readonly children: readonly PlannedContent[] };
 
 /** Content about other content, which goes up where that is published as it was. */
-type PlannedAttached = Omit<Attached, "content"> & { readonly planned: PlannedContent };
+type PlannedAttached = Omit<Attached, "content"> & {
+  /** Undefined if the source does not have all of it. */
+  readonly planned: PlannedContent | undefined;
+};
 
 export type Plan = Context & {
   readonly root: PlannedContent;
@@ -83,7 +86,7 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
   const referrers = source.access === "any" ? source.referrers : [];
   const attached = referrers.map(({ content, ...rest }) => ({
     ...rest,
-    planned: planContent(content, content, blobs, context, job),
+    planned: content && planContent(content, content, blobs, context, job),
   }));
   const layers = [...blobs.layers.values()];
   const others = [...blobs.others.values()];

@@ -43,10 +43,12 @@ async function putRoot(publication: Publication, target: Reference): Promise<Man
   if (plan.attached.length === 0) return putContent(plan.root, place, publication, check);
   // serverless-registry wants to have a subject first.
   await putContent(plan.root, undefined, publication, check);
-  const stale = plan.attached.filter(({ subject }) => !published.has(subject));
-  for (const { subject, tag, planned } of plan.attached)
-    if (published.has(subject)) await putContent(planned, tag, publication);
-  if (stale.length > 0) job.report({ type: "notice", code: "REFERRERS_LEFT_OUT", count: stale.length });
+  let count = 0;
+  for (const { subject, tag, planned } of plan.attached) {
+    if (planned !== undefined && published.has(subject)) await putContent(planned, tag, publication);
+    else count += 1;
+  }
+  if (count > 0) job.report({ type: "notice", code: "REFERRERS_LEFT_OUT", count });
   return putContent(plan.root, place, publication, check);
 }
 

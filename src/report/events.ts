@@ -62,7 +62,7 @@ export type Notice =
   | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
   /** What was published has another digest than in the source, because layers were compressed or a manifest was refused. */
   | { readonly code: "DIGEST_CHANGED"; readonly from: Digest; readonly to: Digest }
-  /** Signatures and the like are not pushed: what they are about has got another digest. */
+  /** Signatures and the like are not pushed: what they are about has got another digest, or they are not whole in the source. */
   | { readonly code: "REFERRERS_LEFT_OUT"; readonly count: number }
   /** The image is not read where the engine keeps it. For debugging. */
   | { readonly code: "STORAGE_UNREAD"; readonly reason: string }

@@ -32,7 +32,7 @@ export function describeNotice(event: NoticeEvent): string {
         ...(attestations > 0 ? [countOf(attestations, "attestation")] : []),
       ];
       const pushed = platform === undefined ? "a part of the image's index" : `${cutName(platform)} alone`;
-      return `Note: pushing ${pushed}, so the digest differs from that of the whole index. Left out: ${left.join(", ")}.`;
+      return `Note: pushing ${pushed}, so the digest differs from that of the whole index. Left out: ${left.join(", ") || "what the engine lacks"}.`;
     }
     case "MANIFEST_REFUSED":
       return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}). Pushing a new one with the same content, so the digest differs.`;
@@ -41,7 +41,7 @@ export function describeNotice(event: NoticeEvent): string {
     case "DIGEST_CHANGED":
       return `Note: the digest changes from ${shortDigest(event.from)} in the source to ${shortDigest(event.to)} at the registry.`;
     case "REFERRERS_LEFT_OUT":
-      return `Note: leaving out ${countOf(event.count, "attached manifest")}, such as signatures: they name a digest that the image no longer has.`;
+      return `Note: leaving out ${countOf(event.count, "attached manifest")}, such as signatures: the source lacks a part of them, or they name a digest that the image no longer has.`;
     case "BODY_REFUSED":
       return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
     case "STORAGE_UNREAD":

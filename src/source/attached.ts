@@ -1,4 +1,4 @@
-import { type Content, manifestDigestsOf } from "../oci/content.ts";
+import { type Content, isWhole, manifestDigestsOf } from "../oci/content.ts";
 import type { Referrer } from "./files/oci-layout.ts";
 
 /** Content about other content, and where clients look for it. */
@@ -7,7 +7,8 @@ export type Attached = {
   readonly subject: string;
   /** Undefined: clients ask the registry what refers to the subject. */
   readonly tag: string | undefined;
-  readonly content: Content;
+  /** Undefined if the source does not have all of it. */
+  readonly content: Content | undefined;
 };
 
 /** Reads what is about some content, and what is about that in turn. */
@@ -21,14 +22,15 @@ export async function attachedTo(content: Content, referrers: readonly Referrer[
     left = left.filter(({ subject }) => !known.has(subject));
     for (const { subject, tag, read } of about) {
       const found = await read();
-      if (found.kind === "missing") continue;
+      const isList = found.kind === "index" && tag !== undefined && !tag.includes(".");
+      if (found.kind === "missing" || !(isList || isWhole(found))) {
+        attached.push({ subject, tag, content: undefined });
+        continue;
+      }
       for (const digest of manifestDigestsOf(found)) known.add(digest);
       // Without a list of referrers, clients keep one under a tag. The registry gets what it lists.
-      if (found.kind !== "index" || tag === undefined || tag.includes("."))
-        attached.push({ subject, tag, content: found });
-      else
-        for (const child of found.children)
-          if (child.content !== undefined) attached.push({ subject, tag: undefined, content: child.content });
+      if (!isList) attached.push({ subject, tag, content: found });
+      else for (const { content } of found.children) attached.push({ subject, tag: undefined, content });
     }
   }
 }

@@ -33,11 +33,13 @@ export async function listImages(files: ImageFiles): Promise<Layout> {
 
 /** Has an image of `manifest.json` read with its manifest and index, where the layout beside it has them. */
 function withManifest(archived: ArchivedImage, listed: readonly Candidate[]): Candidate {
+  // Equal images may have several manifests.
+  const named = bestNamed(listed, archived.names);
+  const [own] = named.length === 1 ? named : [];
   return {
     ...archived,
+    digests: [...new Set([...(own?.digests ?? []), ...archived.digests])],
     async read() {
-      // Equal images may have several manifests.
-      const named = bestNamed(listed, archived.names);
       for (const candidate of named.length > 0 ? named : listed) {
         const content = await candidate.read();
         if (content.kind !== "missing" && isOwn(content, archived)) return content;

@@ -77,10 +77,13 @@ async function openPath(
     origin,
     async *read(onProgress) {
       const file = createReadStream(path, { signal: options.signal, highWaterMark: READ_BYTES });
+      // After a stop, nobody reads any more who could be told of it.
+      file.on("error", () => {});
       try {
-        for await (const piece of file) {
+        // Opening a pipe takes until somebody writes, and cannot be ended.
+        for await (const piece of untilAborted(file, options.signal)) {
           onProgress(file.bytesRead, origin.sizeBytes);
-          yield piece;
+          yield asBytes(piece);
         }
       } catch (cause) {
         options.signal.throwIfAborted();
@@ -100,11 +103,15 @@ function openStream({ name, stream }: SourceStream, signal: AbortSignal): Opened
       for await (const piece of untilAborted(stream, signal)) {
         doneBytes += piece.length;
         onProgress(doneBytes);
-        yield new Uint8Array(piece.buffer as ArrayBuffer, piece.byteOffset, piece.length);
+        yield asBytes(piece);
       }
     },
     ...NOTHING_TO_CLOSE,
   };
+}
+
+function asBytes({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
 }
 
 /** Ends with the signal's reason even while the writer is waited for, who may never write. */

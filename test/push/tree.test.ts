@@ -232,6 +232,30 @@ describe("a blob that the registry wrongly reports", () => {
     ]);
     expect(puts.at(-1)).toEqual(["v1", 201]);
   });
+
+  test("is verified when it is sent again: other bytes than its digest's are never sent whole", async () => {
+    const config = { configType: EMPTY_TYPE, layerType: "text/plain" };
+    const { root, layers, files } = manifestOf("{}", [Buffer.from("a chart")], config);
+    const [layer] = layers as [FixtureBlob];
+    const mistaken: Intercept = (request, kind) =>
+      kind === "head-blob" && request.url.endsWith(layer.digest)
+        ? new Response(null, { headers: { "content-length": `${layer.bytes.length}` } })
+        : undefined;
+    const damaged = { ...files, [layer.path]: Buffer.from("a chxrt") };
+    await using place = await workplace(
+      { ...layoutFiles([descriptorOf(root, MEDIA_TYPE.manifest)]), ...damaged },
+      mistaken,
+    );
+    const { code } = await rejection(place.push({ retries: 0 }));
+    const closed = place.registry
+      .recorded("close-upload")
+      .map(({ status, bodyBytes }) => [status, bodyBytes]);
+    expect([code, closed.filter(([, bytes]) => bytes === layer.bytes.length)]).toEqual([
+      "CONTENT_MISMATCH",
+      [],
+    ]);
+    expect(place.registry.recorded("put-manifest").map(({ status }) => status)).toEqual([400]);
+  });
 });
 
 describe("a registry that does not take a manifest's form", () => {
@@ -351,6 +375,56 @@ describe("what refers to a tree", () => {
     expect(root).toBeGreaterThan(0);
     expect(referrer).toBeGreaterThan(root ?? 0);
     expect(tag).toBe(order.length - 1);
+  });
+
+  test("is left out with a notice where it is not whole in the source, and goes up with what refers to it", async () => {
+    const signature = about({ subject });
+    const sbom = manifestOf("{}", [Buffer.from("gone")], {
+      configType: EMPTY_TYPE,
+      layerType: "text/plain",
+      more: { subject },
+    });
+    const there = manifestOf("{}", [Buffer.from("A")], { configType: EMPTY_TYPE, layerType: "text/plain" });
+    const gone = manifestOf("{}", [Buffer.from("B")], { configType: EMPTY_TYPE, layerType: "text/plain" });
+    const entries = [there, gone].map(({ root }) => descriptorOf(root, MEDIA_TYPE.manifest));
+    const index = indexOf(entries, { subject });
+    const second = about({ subject: descriptorOf(signature.root, MEDIA_TYPE.manifest) });
+    const named = { annotations: { "org.opencontainers.image.ref.name": "v1" } };
+    await using place = await workplace({
+      ...layoutFiles([
+        descriptorOf(multi.root, MEDIA_TYPE.index, named),
+        ...[signature, sbom, second].map(({ root }) => descriptorOf(root, MEDIA_TYPE.manifest)),
+        descriptorOf(index, MEDIA_TYPE.index),
+      ]),
+      ...multi.files,
+      ...signature.files,
+      ...second.files,
+      ...there.files,
+      ...filesOf([index]),
+      ...filesOf([sbom.root]),
+    });
+    const { events } = await place.push();
+    const put = places(place.registry);
+    expect(put).toContain(signature.root.digest);
+    expect(put).toContain(second.root.digest);
+    expect(put).not.toContain(there.root.digest);
+    expect(events).toContainEqual({ type: "notice", code: "REFERRERS_LEFT_OUT", count: 2 });
+  });
+
+  test("whose subject is not valid is no reason not to push the image beside it", async () => {
+    const odd = about({ subject: "x" });
+    const named = { annotations: { "org.opencontainers.image.ref.name": "v1" } };
+    await using place = await workplace({
+      ...layoutFiles([
+        descriptorOf(multi.root, MEDIA_TYPE.index, named),
+        descriptorOf(odd.root, MEDIA_TYPE.manifest),
+      ]),
+      ...multi.files,
+      ...odd.files,
+    });
+    const { pushed } = await place.push();
+    expect(pushed.digest as string).toBe(multi.root.digest);
+    expect(places(place.registry)).not.toContain(odd.root.digest);
   });
 
   test.each(["../x", "sha256:x"])(

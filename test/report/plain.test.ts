@@ -261,7 +261,7 @@ describe("the plain report", () => {
       "notes how many signatures and the like are not pushed, and why",
       notice({ code: "REFERRERS_LEFT_OUT", count: 2 }),
       [
-        "Note: leaving out 2 attached manifests, such as signatures: they name a digest that the image no longer has.",
+        "Note: leaving out 2 attached manifests, such as signatures: the source lacks a part of them, or they name a digest that the image no longer has.",
       ],
     ],
     [

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { manifestDigestsOf } from "../../src/oci/content.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
+import { bestNamed } from "../../src/oci/image-name.ts";
 import { listImages } from "../../src/source/list-images.ts";
 import { rejection } from "../support/rejection.ts";
 import {
@@ -126,6 +127,20 @@ describe("an archive of the containerd store", () => {
         [["my/plain:v1"], amd64.root.digest],
       ]);
     }
+  });
+
+  test("knows an image by the digest of its manifest, too, which tells images of one config apart", async () => {
+    const files = inMemory({
+      ...layoutFiles([named(amd64.root, "docker.io/my/app:v1"), named(other.root, "docker.io/their/app:v1")]),
+      ...amd64.files,
+      ...other.files,
+      "manifest.json": JSON.stringify([archived(amd64, "my/app:v1"), archived(amd64, "their/app:v1")]),
+    });
+    const { candidates } = await listImages(files);
+    const digests = (wanted: string) =>
+      bestNamed(candidates, [wanted]).map((each) => each.digests[0] as string);
+    expect(digests(amd64.root.digest)).toEqual([amd64.root.digest]);
+    expect(digests(`sha256:${amd64.configHex}`)).toEqual([amd64.root.digest, other.root.digest]);
   });
 
   test("has the manifest of an official image, whose name Docker shortens", async () => {

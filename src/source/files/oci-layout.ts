@@ -27,7 +27,8 @@ const COSIGN_KINDS: Readonly<Record<string, string>> = {
 const MAX_ENTRIES = 1000;
 
 const SUBJECT = object({
-  subject: v.nullish(object({ digest: v.string() })),
+  // What names its subject in no valid way is about nothing.
+  subject: v.fallback(v.nullish(object({ digest: v.string() })), undefined),
 });
 
 /** What a layout holds about other content of it: a signature, or an SBOM. */
