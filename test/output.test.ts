@@ -13,7 +13,10 @@ const SCRIPT = `
     for (let i = 0; i < ${LINES}; i++)
       report({ type: "notice", code: "BODY_REFUSED", id: "x", title: "layer " + "x".repeat(80), bodyBytes: i });
     if (tag === "failing") throw new Error("at the end");
-    return { reference: "r".repeat(500_000), digest: "sha256:the-end", sentBytes: 0, presentBytes: 0 };
+    const pushed = { reference: "r".repeat(500_000), digest: "sha256:the-end", sentBytes: 0, presentBytes: 0 };
+    report({ type: "pushed", ...pushed, durationMs: 0 });
+    if (tag === "half") throw new Error("at the second target");
+    return pushed;
   };
   process.exit(await runCommand(["image.tar", "localhost:1/my/app:" + process.argv[2]], process, push));`;
 
@@ -39,4 +42,8 @@ test("A slow reader of standard error gets every line before chunkpush ends, and
 
 test("A slow reader of standard output gets all of it before chunkpush ends", async () => {
   expect(await runSlowly("passing", "2>/dev/null")).toEndWith("@sha256:the-end\n");
+});
+
+test("Standard output names what is tagged where a later target fails", async () => {
+  expect(await runSlowly("half", "2>/dev/null")).toEndWith("@sha256:the-end\n");
 });

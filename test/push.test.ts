@@ -583,7 +583,7 @@ describe("an interruption", () => {
     await using setup = await setUp(dockerArchive([SMALL]));
     await using bin = await temporaryFolder();
     const docker = join(bin.path, "docker");
-    await Bun.write(docker, "#!/bin/sh\nkill -INT $PPID\nexit 130\n");
+    await Bun.write(docker, '#!/bin/sh\n[ "$1" = image ] && kill -INT $PPID\nexit 130\n');
     await chmod(docker, 0o755);
     const env = { PATH: `${bin.path}:${process.env["PATH"] ?? ""}` };
     const { code, stderr } = await setup.run({ args: ["team/app:v1"], env });

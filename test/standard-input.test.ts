@@ -55,6 +55,25 @@ describe.concurrent("an image on standard input", () => {
     expect([code, stdout]).toEqual([0, expect.stringContaining("@sha256:")]);
   });
 
+  test("is pushed with the docker login of the user that is named, and with no other's", async () => {
+    await using setup = await setUp();
+    const auths = { [setup.registry.host]: { auth: btoa(`me:${PASSWORD}`) } };
+    await Bun.write(join(setup.folder, ".docker/config.json"), JSON.stringify({ auths }));
+    const push = async (user: string) => {
+      const child = Bun.spawn(cliCommand(["-", setup.target]), {
+        cwd: setup.folder,
+        env: cliEnvironment({ cwd: setup.folder, env: { USERNAME_REGISTRY: user } }),
+        stdin: new Blob([new Uint8Array(IMAGE.archive)]),
+        stdout: "ignore",
+        stderr: "ignore",
+        // In a session of its own, or else it asks the person who runs the tests.
+        detached: true,
+      });
+      return child.exited;
+    };
+    expect([await push("me"), await push("somebody")]).toEqual([0, 1]);
+  });
+
   test("is pushed anonymously where nobody is named", async () => {
     await using setup = await setUp(true);
     const { code } = await setup.run(["-", setup.target], {});

@@ -4,7 +4,7 @@ import { askCommand } from "../logins/credential-command.ts";
 import { findLogin } from "../logins/find-login.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { PushLogin } from "../push/options.ts";
-import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
+import { type Credentials, credentialsOf, usernameOf } from "../registry/auth/credentials.ts";
 import type { RegistryCommand } from "./registry-flags.ts";
 import type { Environment } from "./values.ts";
 
@@ -51,12 +51,21 @@ export function credentialsReader(
   return async (target) => {
     if (command.skipAuth) return undefined;
     if (target.host === host) {
+      // Standard input has the image: before a person is asked, a saved login of that user will do.
+      const isSaved = command.source === "-" && needsPassword(command);
+      const saved = isSaved ? await findLogin(target, places, options.signal) : undefined;
+      if (saved && usernameOf(saved.credentials) === command.username) return saved;
       given ??= givenLogin(command, host, options);
       const login = await given;
       if (login !== undefined) return login;
     }
     return findLogin(target, places, options.signal);
   };
+}
+
+/** Tells whether a user was named, and nothing gives the password. */
+function needsPassword({ username, password, credentialCommand }: LoginCommand): boolean {
+  return username !== undefined && password === undefined && credentialCommand === undefined;
 }
 
 async function givenLogin(

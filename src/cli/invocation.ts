@@ -68,8 +68,12 @@ export function parseInvocation(args: readonly string[], env: Environment, versi
   return { kind: "push", push: pushCommand(program.args, program.opts(), env) };
 }
 
+/** Other names of standard input, which has either the image or the password. */
+const STANDARD_INPUT = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
+
 function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
-  const { source, targets } = sourceAndTargets(positionals, flags.tag);
+  const { source: written, targets } = sourceAndTargets(positionals, flags.tag);
+  const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
   assertNotEmpty(flags.image, "--image");
   if (source === "-" && flags.passwordStdin)

@@ -48,7 +48,8 @@ export async function runPush(
     isDebug: debug,
   });
   const { report } = lines;
-  const { others = [], ...pushed } = await push({
+  const tagged: string[] = [];
+  const pushOptions: PushOptions = {
     ...options,
     target: targets,
     source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
@@ -65,10 +66,18 @@ export async function runPush(
     engineEnvironment: env,
     storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
     cacheOwners: ownersUnderSudo(env),
-    report,
+    report(event) {
+      report(event);
+      if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
+    },
     stop,
-  });
-  for (const { reference, digest } of [pushed, ...others]) stdout.write(`${reference}@${digest}\n`);
+  };
+  try {
+    await push(pushOptions);
+  } finally {
+    // If a later target fails, scripts learn what is tagged all the same.
+    for (const line of tagged) stdout.write(line);
+  }
 }
 
 function standardInput(): SourceStream {

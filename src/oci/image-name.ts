@@ -26,13 +26,20 @@ type NamedImage = { readonly names: readonly string[]; readonly digests: readonl
  * registry, and that more than a bare tag.
  *
  * @param wanted targets, or what a user calls the image: a name, a tag or a digest
+ * @param options `isExact`: a name with a registry means that one alone
  */
-export function bestNamed<T extends NamedImage>(images: readonly T[], wanted: readonly string[]): T[] {
+export function bestNamed<T extends NamedImage>(
+  images: readonly T[],
+  wanted: readonly string[],
+  { isExact = false }: { readonly isExact?: boolean } = {},
+): T[] {
   const wantedDigests = wanted.map((text) => text.slice(text.lastIndexOf("@") + 1)).filter(isDigest);
   const known = images.filter(({ digests }) => wantedDigests.some((digest) => digests.includes(digest)));
   if (known.length > 0) return distinct(known);
   const fits = images.map(({ names }) => bestFit(names, wanted));
-  const best = FITS.find((fit) => fits.includes(fit));
+  const isNamed =
+    isExact && wanted.some((text) => looksLikeHost(text.split("/")[0] ?? "") && text.includes("/"));
+  const best = FITS.find((fit) => fits.includes(fit) && !(isNamed && fit !== "same"));
   return distinct(images.filter((_, i) => best !== undefined && fits[i] === best));
 }
 

@@ -2,9 +2,10 @@ import { PushError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Manifest } from "../oci/manifest.ts";
 import { formatReference, type Reference, tagOrDigest } from "../oci/reference.ts";
+import { putManifest } from "../registry/put-manifest.ts";
 import { rememberRepository } from "../store/blob-places.ts";
 import type { BroughtBlobs } from "./bring.ts";
-import type { Job } from "./job.ts";
+import { callOf, type Job } from "./job.ts";
 import type { Pushed } from "./options.ts";
 import type { Plan, PlannedContent } from "./plan.ts";
 import { type Publication, putContent } from "./put-content.ts";
@@ -42,14 +43,15 @@ async function putRoot(publication: Publication, target: Reference): Promise<Man
   const place = tagOrDigest(target);
   if (plan.attached.length === 0) return putContent(plan.root, place, publication, check);
   // serverless-registry wants to have a subject first.
-  await putContent(plan.root, undefined, publication, check);
+  const root = await putContent(plan.root, undefined, publication, check);
   let count = 0;
   for (const { subject, tag, planned } of plan.attached) {
     if (planned !== undefined && published.has(subject)) await putContent(planned, tag, publication);
     else count += 1;
   }
   if (count > 0) job.report({ type: "notice", code: "REFERRERS_LEFT_OUT", count });
-  return putContent(plan.root, place, publication, check);
+  await putManifest(plan.target.at, place, root, callOf(job));
+  return root;
 }
 
 /** Returns the digest that the content has in its source. Undefined if it has no manifest there. */

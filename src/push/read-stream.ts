@@ -1,4 +1,4 @@
-import type { Content } from "../oci/content.ts";
+import { type Content, isWhole } from "../oci/content.ts";
 import { asDiffId, blobPath, digestInPath } from "../oci/digest.ts";
 import { contentReader, type Missing } from "../source/files/content.ts";
 import type { ImageFiles } from "../source/files/image-files.ts";
@@ -30,7 +30,12 @@ export async function readStream(opened: OpenedSource, target: Target, job: Job)
     directory: job.cache.directory,
     signal: job.signal,
   });
-  const source = await openFiles(await takeIn(archive, title, target, job), origin, choiceOf(job));
+  const source = await openFiles(
+    await takeIn(archive, title, target, job),
+    origin,
+    choiceOf(job),
+    job.signal,
+  );
   reportSource(source, job);
   return source;
 }
@@ -78,19 +83,19 @@ async function readContainerd(
       reportBlob(job, { id: "source", title: origin.name }, { state: "awaiting-compress" }),
     );
     // Another push may have saved it meanwhile.
-    if (isWhole(await find())) return cachedFiles(title, job);
+    if (isComplete(await find())) return cachedFiles(title, job);
     const files = await takeIn(readSave(), title, target, job);
     // So that the next push need not have it saved.
     await storeDocuments(job.cache, files.documents);
     return files;
   };
   const found = await find();
-  const whole = isWhole(found) ? found : await contentReader(await takeOnce()).read(image.id);
+  const whole = isComplete(found) ? found : await contentReader(await takeOnce()).read(image.id);
   const about = { title, origin, names: image.names, referrers: [] };
   let busy: Promise<unknown> = Promise.resolve();
   let next: Promise<unknown> | undefined;
   return {
-    ...(await openContent(whole, about, choiceOf(job))),
+    ...(await openContent(whole, about, choiceOf(job), job.signal)),
     // A save that is under way passes over what was in the cache when it came by.
     again() {
       next ??= busy.then(() => {
@@ -104,11 +109,8 @@ async function readContainerd(
   };
 }
 
-function isWhole(content: Content | Missing): boolean {
-  if (content.kind === "missing") return false;
-  return (
-    content.kind !== "index" || content.children.every((child) => child.content && isWhole(child.content))
-  );
+function isComplete(content: Content | Missing): boolean {
+  return content.kind !== "missing" && isWhole(content);
 }
 
 /** What earlier pushes have put into the cache, under the names that it has in archives. */

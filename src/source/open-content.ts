@@ -1,5 +1,6 @@
 import type { Content } from "../oci/content.ts";
 import type { ImageOrigin } from "../oci/image.ts";
+import { assertPlatform } from "./assert-platform.ts";
 import { attachedTo } from "./attached.ts";
 import { lacks, type Missing } from "./files/content.ts";
 import type { ImageFiles } from "./files/image-files.ts";
@@ -14,11 +15,13 @@ export async function openFiles(
   files: ImageFiles,
   origin: ImageOrigin,
   choice: SourceChoice,
+  signal: AbortSignal,
 ): Promise<StoredSource & AsyncDisposable> {
   const { title } = files;
   const { candidates, referrers } = await listImages(files);
   const candidate = await selectImage(candidates, choice, title);
-  return openContent(await candidate.read(), { title, origin, names: candidate.names, referrers }, choice);
+  const about = { title, origin, names: candidate.names, referrers };
+  return openContent(await candidate.read(), about, choice, signal);
 }
 
 /** What is known of content beside its manifest. */
@@ -33,8 +36,10 @@ export async function openContent(
   whole: Content | Missing,
   { title, origin, names, referrers }: About,
   choice: PlatformChoice,
+  signal: AbortSignal,
 ): Promise<StoredSource & AsyncDisposable> {
   if (whole.kind === "missing") throw lacks(title, whole);
+  await assertPlatform(whole, choice.platforms, title, signal);
   const { content, leftOut } = selectPlatform(whole, choice, title);
   return {
     access: "any",

@@ -52,14 +52,16 @@ async function openStored(
   storage: Storage,
   image: EngineImage,
   origin: ImageOrigin,
-  options: PlatformChoice,
+  options: PlatformChoice & Pick<SourceOptions, "signal">,
 ): Promise<(StoredSource & AsyncDisposable) | string> {
   if (storage.kind === "none") return storage.reason;
   const title = `image "${origin.name}"`;
   const about = { title, origin, names: image.names, referrers: [] };
   if (storage.kind === "content") {
     const whole = await contentReader(storage.files).read(storage.root);
-    return whole.kind === "missing" ? `The store lacks ${whole.path}.` : openContent(whole, about, options);
+    return whole.kind === "missing"
+      ? `The store lacks ${whole.path}.`
+      : openContent(whole, about, options, options.signal);
   }
   await using resources = new AsyncDisposableStack();
   resources.use(storage);
@@ -76,7 +78,7 @@ async function openStored(
     }),
   );
   const content = { kind: "image", config: blob, layers, manifest: undefined, platform } as const;
-  const opened = await openContent(content, about, options);
+  const opened = await openContent(content, about, options, options.signal);
   const owned = resources.move();
   return { ...opened, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

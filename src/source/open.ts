@@ -65,12 +65,14 @@ async function openPath(
   }
   const { kind } = origin;
   const title = `${kind} "${path}"`;
-  if (kind === "folder") return openFiles(await openFolderFiles(path, title), origin, options);
+  if (kind === "folder")
+    return openFiles(await openFolderFiles(path, title), origin, options, options.signal);
   if (kind === "archive") {
     const compression = await detectCompression(Bun.file(path)).catch((cause: unknown) => {
       throw fileError(cause, `read "${path}"`);
     });
-    if (compression === "none") return openFiles(await openArchiveFiles(path, title), origin, options);
+    if (compression === "none")
+      return openFiles(await openArchiveFiles(path, title), origin, options, options.signal);
   }
   return {
     access: "stream",

@@ -41,7 +41,8 @@ export async function selectImage(
   const [first] = candidates;
   if (first === undefined)
     throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: it lists no image.`);
-  const named = image === undefined ? fitting(candidates, targets) : bestNamed(candidates, [image]);
+  const named =
+    image === undefined ? fitting(candidates, targets) : bestNamed(candidates, [image], { isExact: true });
   if (named.length === 0) {
     throw new PushError("IMAGE_NOT_FOUND", `The ${title} has no image "${image}". It has:`, {
       details: candidates.map(describe),

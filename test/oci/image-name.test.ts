@@ -140,3 +140,10 @@ describe("isNamedOtherwise", () => {
     expect(isNamedOtherwise(["staging.example.com/my/app:v1"], [TARGET])).toBe(true);
   });
 });
+
+test("A name with a registry that a user gives means no image of another registry", () => {
+  const image = { names: ["ghcr.io/my/app:v1"], digests: ["sha256:a"] };
+  expect(bestNamed([image], ["quay.io/my/app:v1"])).toEqual([image]);
+  expect(bestNamed([image], ["quay.io/my/app:v1"], { isExact: true })).toEqual([]);
+  expect(bestNamed([image], ["my/app:v1"], { isExact: true })).toEqual([image]);
+});

@@ -46,6 +46,7 @@ describe("an artifact goes up byte for byte:", () => {
       EMPTY_TYPE,
       "application/vnd.dev.sigstore.bundle.v0.3+json",
     ],
+    ["what has an empty config of the images' type", "{}", MEDIA_TYPE.config, MEDIA_TYPE.layer.gzip],
     ["a WASM module", "{}", "application/vnd.wasm.config.v0+json", "application/wasm"],
     ["a config that is no JSON", "no JSON", "application/octet-stream", MEDIA_TYPE.layer.gzip],
     ["BuildKit's attestation", image.config, MEDIA_TYPE.config, IN_TOTO_TYPE],

@@ -4,6 +4,7 @@ import { type Content, manifestDigestsOf } from "../../src/oci/content.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import type { Manifest } from "../../src/oci/manifest.ts";
+import { openContent } from "../../src/source/open-content.ts";
 import { type PlatformChoice, selectPlatform } from "../../src/source/select-platform.ts";
 import { rejection } from "../support/rejection.ts";
 import { type FixtureFiles, filesOf, fixtureImage } from "./image-fixture.ts";
@@ -223,4 +224,22 @@ describe("what is no index", () => {
     const content = await readTree(files, root);
     expect(select(content, { platforms: ["linux/amd64"] })).toEqual({ content, leftOut: undefined });
   });
+});
+
+test("An image that only passes through is refused for another platform, which its config tells", async () => {
+  const config = JSON.stringify({ architecture: "amd64", os: "windows", rootfs: { diff_ids: [] } });
+  const encrypted = { layerType: `${MEDIA_TYPE.layer.gzip}+encrypted` };
+  const { root, files } = manifestOf(config, [Bun.gzipSync("a layer")], encrypted);
+  const whole = await readTree(files, root);
+  expect(whole.kind).toBe("artifact");
+  const about = {
+    title: "archive",
+    origin: { kind: "archive", name: "x.tar", date: undefined, sizeBytes: undefined } as const,
+    names: [],
+    referrers: [],
+  };
+  const open = (platform: string) =>
+    openContent(whole, about, { platforms: [platform], allPlatforms: false }, new AbortController().signal);
+  expect((await open("windows/amd64")).content).toBe(whole);
+  expect((await rejection(open("linux/arm64"))).code).toBe("IMAGE_NOT_FOUND");
 });

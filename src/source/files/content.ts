@@ -32,6 +32,8 @@ const KIND = object({
   config: v.optional(v.unknown()),
 });
 
+const CONFIG_KIND = object({ rootfs: v.optional(v.unknown()) });
+
 /** Names what a source lacks. */
 export type Missing = { readonly kind: "missing"; readonly path: string };
 
@@ -119,10 +121,11 @@ async function readImage(
     return undefined;
   const configPath = blobPath(entry.digest);
   if ((await files.open(configPath)) === undefined) return missing(configPath);
-  const config = parseImageConfig(
-    await readBlob(files, entry.digest),
-    `"${configPath}" in the ${files.title}`,
-  );
+  const configBytes = await readBlob(files, entry.digest);
+  const configName = `"${configPath}" in the ${files.title}`;
+  // Some artifacts have an empty config of the images' type.
+  if (parseJson(configBytes, CONFIG_KIND, configName).rootfs === undefined) return undefined;
+  const config = parseImageConfig(configBytes, configName);
   // Docker 25.0 writes manifests without layers (https://github.com/moby/moby/issues/47065). Its blobs are raw, so take
   // the config's diffIDs as their digests.
   const paths = (layers.length === 0 ? config.diffIds : layers.map(({ digest }) => digest)).map(blobPath);

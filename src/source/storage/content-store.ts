@@ -1,8 +1,10 @@
+import { closeSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import { blobPath, type Digest } from "../../oci/digest.ts";
-import { openFolderFiles } from "../files/folder.ts";
+import { PushError } from "../../errors.ts";
+import { blobPath, type Digest, digestInPath } from "../../oci/digest.ts";
 import type { ImageFiles } from "../files/image-files.ts";
 import type { EngineInfo } from "./engine-info.ts";
+import { openSafeFolder } from "./safe-open.ts";
 import { unusable } from "./stored-image.ts";
 
 /** Where packaged containerd has its root, and Docker one of its own. */
@@ -22,9 +24,34 @@ export async function openContentStore(id: Digest, { root, containerd }: EngineI
   // Docker's own containerd has its socket elsewhere. Another content store may have but a part of the image.
   if (/^(?:\/var)?\/run\/containerd\//.test(containerd ?? "")) roots.reverse();
   for (const each of roots) {
-    const path = join(each, "io.containerd.content.v1.content");
-    const files = await openFolderFiles(path, `content store "${path}"`).catch(() => undefined);
-    if ((await files?.open(blobPath(id))) !== undefined && files !== undefined) return files;
+    const files = openStore(join(each, "io.containerd.content.v1.content"));
+    if ((await files.open(blobPath(id))) !== undefined) return files;
   }
   throw unusable(`no content store has ${id}: looked in ${roots.join(" and ")}`);
+}
+
+/** Only blobs are opened, by their digests. */
+function openStore(root: string): ImageFiles {
+  return {
+    title: `content store "${root}"`,
+    async open(path) {
+      const digest = digestInPath(path);
+      if (digest === undefined) return undefined;
+      const sizeBytes = sizeOfFile(root, path);
+      return sizeBytes === undefined ? undefined : Bun.file(join(root, path)).slice(0, sizeBytes);
+    },
+  };
+}
+
+/** Undefined if the file is not there, or cannot be reached without following a link. */
+function sizeOfFile(root: string, path: string): number | undefined {
+  try {
+    using folder = openSafeFolder(root);
+    const { fd, sizeBytes } = folder.openFile(path);
+    closeSync(fd);
+    return sizeBytes;
+  } catch (error) {
+    if (error instanceof PushError) return undefined;
+    throw error;
+  }
 }

@@ -1,0 +1,42 @@
+import { PushError } from "../errors.ts";
+import type { Content, StoredBlob } from "../oci/content.ts";
+import { CONFIG_TYPES } from "../oci/descriptor.ts";
+import { digestOf } from "../oci/digest.ts";
+import { parseImageConfig } from "../oci/image.ts";
+import { MAX_JSON_BYTES } from "../oci/json-schema.ts";
+import { ofPlatform } from "../oci/platform.ts";
+import type { Missing } from "./files/content.ts";
+
+/**
+ * Checks the platform of an image that only passes through: its config alone tells. Throws `IMAGE_NOT_FOUND` if it is for
+ * another platform than the wanted ones.
+ */
+export async function assertPlatform(
+  content: Content | Missing,
+  wanted: readonly string[],
+  title: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (content.kind !== "artifact" || wanted.length === 0) return;
+  const config = content.blobs.find(({ descriptor }) => CONFIG_TYPES.includes(descriptor.mediaType));
+  if (config === undefined || config.descriptor.size > MAX_JSON_BYTES) return;
+  const { platform } = parseImageConfig(await readWhole(config, signal), `the config of the ${title}`);
+  if (wanted.every((each) => ofPlatform([{ platform }], each).length > 0)) return;
+  throw new PushError("IMAGE_NOT_FOUND", `The ${title} is not for ${wanted.join(", ")}.`, {
+    hint: `It is for ${platform ?? "an unknown platform"}, and there is no index.`,
+  });
+}
+
+/** Reads a small blob. Throws `CONTENT_MISMATCH`. */
+async function readWhole({ descriptor, content }: StoredBlob, signal: AbortSignal) {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of content instanceof Blob ? content.stream() : content.read(signal)) {
+    pieces.push(piece);
+    size += piece.length;
+    if (size > descriptor.size) break;
+  }
+  const bytes = Buffer.concat(pieces);
+  if (digestOf(bytes) === descriptor.digest) return bytes;
+  throw new PushError("CONTENT_MISMATCH", `The source gives out other bytes than ${descriptor.digest}.`);
+}
