@@ -4,14 +4,14 @@ import type { Image, Layer, StoredBytes } from "./image.ts";
 import type { IndexEntry } from "./image-index.ts";
 import type { Manifest } from "./manifest.ts";
 
-/** What is pushed: a tree of manifests, of which only the root gets the tag. */
+/** A tree of manifests to push. Only the root gets the tag. */
 export type Content = Image | Artifact | Index;
 
 /** A manifest that goes up byte for byte, with its blobs as they are: an attestation, a signature, a chart, a model. */
 export type Artifact = {
   readonly kind: "artifact";
   readonly manifest: Manifest;
-  /** The distinct blobs, without those that registries are not given. */
+  /** The distinct blobs, without foreign layers, which are not uploaded. */
   readonly blobs: readonly StoredBlob[];
 };
 
@@ -26,7 +26,7 @@ export type Index = {
   readonly children: readonly IndexChild[];
 };
 
-/** What an index lists. */
+/** An entry of an index, with its content. */
 export type IndexChild = {
   readonly entry: IndexEntry;
   /** Undefined if the source does not have it, or not all of it. */

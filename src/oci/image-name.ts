@@ -69,7 +69,7 @@ function fitOf(wanted: Name, name: Name): Fit | undefined {
   if (wanted.repository === undefined || name.repository === undefined) return "tag-only";
   if (wanted.repository !== name.repository && familiarPath(wanted) !== familiarPath(name)) return undefined;
   if (wanted.host === name.host) return "same";
-  // What engines put in front of a name that was given without a registry.
+  // Engines put one of these hosts in front of a name that has no registry.
   return name.host === DOCKER_HUB || name.host === "localhost" ? "without-host" : "other-host";
 }
 

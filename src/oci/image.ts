@@ -45,7 +45,7 @@ export type ImageOrigin = {
   readonly kind: "archive" | "folder" | "stream" | "engine" | "registry";
   /** The path, the image's name in the engine or registry, or what the stream is called. */
   readonly name: string;
-  /** What the engine is called in a sentence, such as `the Docker engine`. */
+  /** The engine's name within a sentence, such as `the Docker engine`. Set for engines. */
   readonly engine?: string;
   /** When the archive or folder was written, or the image was built. */
   readonly date: Date | undefined;

@@ -153,7 +153,7 @@ export type References = Pick<Extras, "artifactType" | "annotations"> & {
   readonly configType: string | undefined;
   /** Its config and layers. An index has none. */
   readonly blobs: readonly Digest[];
-  /** Those that registries are not given. */
+  /** The foreign layers among them, which are not uploaded. */
   readonly foreign: readonly Digest[];
   /** The digests of an index's manifests, unchecked. */
   readonly manifests: readonly string[];

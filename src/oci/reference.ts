@@ -12,7 +12,7 @@ type Place = {
   readonly repository: string;
 };
 
-/** What is pushed must have the digest, if there is one. */
+/** With a digest, the push fails unless the pushed manifest has it. */
 type Tagged = { readonly tag: string; readonly digest?: Digest | undefined };
 type Untagged = { readonly tag: undefined; readonly digest: Digest };
 
