@@ -1,6 +1,7 @@
 import { fileError, messageOf, PushError } from "../errors.ts";
 import type { Compression } from "../oci/descriptor.ts";
 import { readPieces } from "../oci/read-pieces.ts";
+import { startUnpacking } from "../oci/unpack.ts";
 
 /** Large enough that the overhead of a read call does not matter. */
 const READ_BYTES = 1024 * 1024;
@@ -15,19 +16,12 @@ export async function* unpackLayer(
   name: string,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  // Load these slow modules only when needed: few layers are unpacked.
-  const { Readable } = await import("node:stream");
-  const { pipeline } = await import("node:stream/promises");
-  const { createGunzip, createZstdDecompress } = await import("node:zlib");
-  const unpacking = compression === "gzip" ? createGunzip() : createZstdDecompress();
   const packed = withZero(readPieces(content, READ_BYTES, signal), content.size);
-  const feeding = pipeline(Readable.from(packed, { objectMode: false }), unpacking);
-  // Its failure is that of the loop below, or comes after it.
-  feeding.catch(() => undefined);
+  using unpacking = await startUnpacking(packed, compression, signal);
   try {
-    for await (const bytes of unpacking) yield bytes;
-    await feeding;
-    if (unpacking.bytesWritten !== content.size)
+    yield* unpacking.bytes;
+    await unpacking.fed;
+    if (unpacking.packedBytes() !== content.size)
       throw new Error("it is cut short, or something follows its end");
   } catch (cause) {
     signal.throwIfAborted();
@@ -37,8 +31,6 @@ export async function* unpackLayer(
       `Cannot push: the layer "${name}" is damaged: ${messageOf(cause)}`,
       { hint: "Save the image again.", cause },
     );
-  } finally {
-    unpacking.destroy();
   }
 }
 

@@ -3,6 +3,7 @@ import { messageOf, OTHER_CACHE, PushError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import { compressionOf } from "../../oci/image.ts";
 import { peek } from "../../oci/read-pieces.ts";
+import { startUnpacking } from "../../oci/unpack.ts";
 
 /** An archive that unpacks to more is a bomb, and what fills the disk stops other programs. */
 const UNPACK_LIMITS = { timesItsSize: 100, atLeastBytes: 10e9, keptFreeBytes: 1e9 };
@@ -33,11 +34,6 @@ export async function* unpackArchive(
   const { head, all } = await peek(archive, 4);
   const compression = compressionOf(head);
   if (compression === "none") return yield* all;
-  // Load these slow modules only when needed: most archives are uncompressed.
-  const { Readable } = await import("node:stream");
-  const { pipeline } = await import("node:stream/promises");
-  const { createGunzip, createZstdDecompress } = await import("node:zlib");
-  const unpacking = compression === "gzip" ? createGunzip() : createZstdDecompress();
   const title = `"${name}" (${compression})`;
   let reading: unknown;
   const packed = (async function* () {
@@ -48,15 +44,13 @@ export async function* unpackArchive(
       throw error;
     }
   })();
-  const feeding = pipeline(Readable.from(packed, { objectMode: false }), unpacking, { signal });
-  // Its failure is that of the loop below, or comes after it.
-  feeding.catch(() => undefined);
+  using unpacking = await startUnpacking(packed, compression, signal);
   let unpackedBytes = 0;
   let askAtBytes = 0;
   try {
-    for await (const bytes of unpacking) {
+    for await (const bytes of unpacking.bytes) {
       unpackedBytes += bytes.length;
-      const mostBytes = Math.max(unpacking.bytesWritten * limits.timesItsSize, limits.atLeastBytes);
+      const mostBytes = Math.max(unpacking.packedBytes() * limits.timesItsSize, limits.atLeastBytes);
       if (unpackedBytes > mostBytes) throw bomb(title, mostBytes);
       if (unpackedBytes >= askAtBytes) {
         askAtBytes = unpackedBytes + ASK_BYTES;
@@ -65,7 +59,7 @@ export async function* unpackArchive(
       }
       yield bytes;
     }
-    await feeding;
+    await unpacking.fed;
   } catch (cause) {
     signal.throwIfAborted();
     if (cause instanceof PushError) throw cause;
@@ -74,8 +68,6 @@ export async function* unpackArchive(
       hint: "The archive may be cut short: save or copy it again.",
       cause,
     });
-  } finally {
-    unpacking.destroy();
   }
 }
 
