@@ -25,8 +25,9 @@ export async function readStream(opened: OpenedSource, target: Target, job: Job)
   if (opened.access === "once")
     return opened.image.isContainerd ? readContainerd(opened, target, job) : opened;
   const { origin } = opened;
+  const how = origin.kind === "archive" ? "unpack" : "read";
   const title = origin.kind === "archive" ? `archive "${origin.name}"` : origin.name;
-  const archive = unpackArchive(readReported(opened, job), origin.name, {
+  const archive = unpackArchive(readReported(opened.read, how, origin.name, job), origin.name, {
     directory: job.cache.directory,
     signal: job.signal,
   });
@@ -40,10 +41,15 @@ export async function readStream(opened: OpenedSource, target: Target, job: Job)
   return source;
 }
 
-async function* readReported({ origin: { kind, name }, read }: ArchiveSource, { report }: Job) {
-  const reading = { type: "reading", how: kind === "archive" ? "unpack" : "read", name } as const;
+/** Reads an archive, and reports how much of it has come. */
+async function* readReported(
+  read: ArchiveSource["read"],
+  how: "unpack" | "read" | "save",
+  name: string,
+  { report }: Job,
+) {
+  const reading = { type: "reading", how, name } as const;
   let readBytes = 0;
-  report({ ...reading, doneBytes: 0, totalBytes: undefined, isDone: false });
   yield* read((doneBytes, totalBytes) => {
     readBytes = doneBytes;
     report({ ...reading, doneBytes, totalBytes, isDone: false });
@@ -66,25 +72,13 @@ async function readContainerd(
       .read(image.id)
       // What cannot be read in the cache, since it was damaged and dropped meanwhile, is saved again.
       .catch((): Missing => ({ kind: "missing", path: blobPath(image.id) }));
-  async function* readSave() {
-    const reading = { type: "reading", how: "save", name: origin.name } as const;
-    let doneBytes = 0;
-    report({ ...reading, doneBytes, totalBytes: undefined, isDone: false });
-    for await (const piece of save()) {
-      doneBytes += piece.length;
-      report({ ...reading, doneBytes, totalBytes: undefined, isDone: false });
-      yield piece;
-    }
-    report({ ...reading, doneBytes, totalBytes: doneBytes, isDone: true });
-  }
-  const { report, locks } = job;
   const takeOnce = async () => {
-    using _lock = await locks.take(saveName(image.id), () =>
+    using _lock = await job.locks.take(saveName(image.id), () =>
       reportBlob(job, { id: "source", title: origin.name }, { state: "awaiting-compress" }),
     );
     // Another push may have saved it meanwhile.
     if (isComplete(await find())) return cachedFiles(title, job);
-    const files = await takeIn(readSave(), title, target, job);
+    const files = await takeIn(readReported(save, "save", origin.name, job), title, target, job);
     // So that the next push need not have it saved.
     await storeDocuments(job.cache, files.documents);
     return files;

@@ -7,8 +7,15 @@ import { saveEngineImage } from "./engine/save.ts";
 import { contentReader } from "./files/content.ts";
 import { openContent } from "./open-content.ts";
 import type { PlatformChoice } from "./select-platform.ts";
-import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions, type StoredSource } from "./source.ts";
+import {
+  NOTHING_TO_CLOSE,
+  type OpenedSource,
+  type SourceOptions,
+  type StoredSource,
+  type StreamSource,
+} from "./source.ts";
 import { askEarly, openStorage, type Storage } from "./storage/open-storage.ts";
+import { countBytes } from "./stream/count-bytes.ts";
 import { readSavedStream } from "./stream/saved-stream.ts";
 
 /** Opens an image of an engine: where the engine keeps it, or else to be saved. Throws what finding and reading it throws. */
@@ -28,7 +35,8 @@ export async function openEngineImage(name: string, options: SourceOptions): Pro
   const storage = await openStorage(image, engine, { reader: storageReader, info: asked });
   const stored = await openStored(storage, image, origin, options);
   if (typeof stored !== "string") return stored;
-  const save = () => saveEngineImage(image, name, engine, options);
+  const save: StreamSource["save"] = (onProgress) =>
+    countBytes(saveEngineImage(image, name, engine, options), onProgress);
   return {
     access: "once",
     origin,
@@ -37,11 +45,7 @@ export async function openEngineImage(name: string, options: SourceOptions): Pro
     whySaved: stored,
     save,
     read: (onProgress) =>
-      readSavedStream(
-        countBytes(save(), onProgress),
-        `archive that ${engine.runtime} saved of "${name}"`,
-        image,
-      ),
+      readSavedStream(save(onProgress), `archive that ${engine.runtime} saved of "${name}"`, image),
     // A save ends with its reader, or with the signal.
     ...NOTHING_TO_CLOSE,
   };
@@ -81,18 +85,4 @@ async function openStored(
   const opened = await openContent(content, about, options, options.signal);
   const owned = resources.move();
   return { ...opened, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-async function* countBytes<T extends Uint8Array>(
-  pieces: AsyncIterable<T>,
-  onProgress: (doneBytes: number) => void,
-): AsyncGenerator<T> {
-  let doneBytes = 0;
-  // Report at once: the first byte may take long.
-  onProgress(0);
-  for await (const piece of pieces) {
-    doneBytes += piece.length;
-    onProgress(doneBytes);
-    yield piece;
-  }
 }

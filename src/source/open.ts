@@ -6,6 +6,7 @@ import { openArchiveFiles } from "./files/archive.ts";
 import { openFolderFiles } from "./files/folder.ts";
 import { openFiles } from "./open-content.ts";
 import { NOTHING_TO_CLOSE, type OpenedSource, type SourceOptions } from "./source.ts";
+import { countBytes } from "./stream/count-bytes.ts";
 import { parseSource, type SourceStream } from "./transport.ts";
 
 const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
@@ -81,11 +82,12 @@ async function openPath(
       const file = createReadStream(path, { signal: options.signal, highWaterMark: READ_BYTES });
       // After a stop, nobody reads any more who could be told of it.
       file.on("error", () => {});
+      onProgress(0);
       try {
         // Opening a pipe takes until somebody writes, and cannot be ended.
-        for await (const piece of untilAborted(file, options.signal)) {
+        for await (const piece of bytesOf(untilAborted(file, options.signal))) {
           onProgress(file.bytesRead, origin.sizeBytes);
-          yield asBytes(piece);
+          yield piece;
         }
       } catch (cause) {
         options.signal.throwIfAborted();
@@ -100,20 +102,14 @@ function openStream({ name, stream }: SourceStream, signal: AbortSignal): Opened
   return {
     access: "stream",
     origin: { kind: "stream", name, date: undefined, sizeBytes: undefined },
-    async *read(onProgress) {
-      let doneBytes = 0;
-      for await (const piece of untilAborted(stream, signal)) {
-        doneBytes += piece.length;
-        onProgress(doneBytes);
-        yield asBytes(piece);
-      }
-    },
+    read: (onProgress) => countBytes(bytesOf(untilAborted(stream, signal)), onProgress),
     ...NOTHING_TO_CLOSE,
   };
 }
 
-function asBytes({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
+async function* bytesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  for await (const { buffer, byteOffset, length } of pieces)
+    yield new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
 }
 
 /** Ends with the signal's reason even while the writer is waited for, who may never write. */

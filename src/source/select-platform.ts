@@ -46,7 +46,7 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
       hint: "Save it again, where the image is there.",
     });
   }
-  const own = others.length === 0 ? first : ownOf(present);
+  const own = others.length === 0 ? first : imageOf(present, OWN_PLATFORM);
   if (own !== undefined) return alone(leaves, own);
   throw new PushError(
     "SOURCE_AMBIGUOUS",
@@ -68,9 +68,9 @@ function platformFlags(children: readonly IndexChild[]): string[] {
   return [...new Set(platforms)].map((platform) => `--platform ${platform}`);
 }
 
-function ownOf(children: readonly IndexChild[]): IndexChild | undefined {
+function imageOf(children: readonly IndexChild[], platform: string): IndexChild | undefined {
   const listed = children.map((child) => ({ child, platform: child.entry.platform }));
-  return ofPlatform(listed, OWN_PLATFORM)[0]?.child;
+  return ofPlatform(listed, platform)[0]?.child;
 }
 
 function asWanted(image: Image, { platforms }: PlatformChoice, title: string): Image {
@@ -80,15 +80,13 @@ function asWanted(image: Image, { platforms }: PlatformChoice, title: string): I
 
 function selectWanted(index: Index, wanted: readonly string[], title: string): Selected {
   const leaves = leavesOf(index);
-  const images = leaves
-    .filter((child) => !child.entry.isAttestation && child.content !== undefined)
-    .map((child) => ({ child, platform: child.entry.platform }));
+  const images = leaves.filter((child) => !child.entry.isAttestation && child.content !== undefined);
   const chosen = wanted.map((platform) => {
-    const [best] = ofPlatform(images, platform);
-    if (best !== undefined) return best.child;
+    const best = imageOf(images, platform);
+    if (best !== undefined) return best;
     throw notThere(
       [platform],
-      images.map((each) => each.platform),
+      images.map(({ entry }) => entry.platform),
       title,
     );
   });

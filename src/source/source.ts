@@ -19,7 +19,7 @@ export type OpenedSource = AsyncDisposable & (StoredSource | StreamSource | Arch
 export type ArchiveSource = {
   readonly access: "stream";
   readonly origin: ImageOrigin;
-  /** Reads it, once. @param onProgress told how many bytes have come, and how many are to come if that is known */
+  /** Reads it, once. @param onProgress told at once, and then how many bytes have come, and of how many if that is known */
   read(onProgress: (doneBytes: number, totalBytes?: number) => void): AsyncIterable<Uint8Array<ArrayBuffer>>;
 };
 
@@ -46,8 +46,8 @@ export type StreamSource = {
   readonly engine: Engine;
   /** Why the image is not read where the engine keeps it. For debugging. */
   readonly whySaved: string;
-  /** Has the engine save the image. Throws `ENGINE_FAILED`. */
-  save(): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  /** Has the engine save the image, with progress as `read`. Throws `ENGINE_FAILED`. */
+  save(onProgress: (doneBytes: number) => void): AsyncIterable<Uint8Array<ArrayBuffer>>;
   /**
    * Has the engine save the image. Each call is one more save. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
    *
