@@ -1,0 +1,113 @@
+/** Loads the scripts in real shells at a terminal of their own, types, presses TAB, and runs what stands there then. */
+import { beforeAll, describe, expect, test } from "bun:test";
+import { chmod, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { atTerminal } from "./support/at-terminal.ts";
+import { describeWith } from "./support/needs.ts";
+import { cliCommand, runCli } from "./support/run-cli.ts";
+import { temporaryFolder } from "./support/temporary-folder.ts";
+
+/** What a shell must neither run nor split. */
+const HOSTILE = `my $(touch ran) 'it"s\`touch ran\`; [1] & é.pem`;
+const ESCAPED = "\u001b[2Jescape.pem";
+
+/** What is typed before TAB, and the arguments that the command gets then. */
+const CASES: readonly (readonly [typed: string, args: readonly string[]])[] = [
+  ["cac", ["cache"]],
+  ["cache pr", ["cache", "prune"]],
+  ["completion f", ["completion", "fish"]],
+  ["--all-p", ["--all-platforms"]],
+  ["cache --old", ["cache", "--older-than"]],
+  ["proxy --read", ["proxy", "--read-only"]],
+  ["--compression z", ["--compression", "zstd"]],
+  ["--compression=z", ["--compression=zstd"]],
+  ["--runtime p", ["--runtime", "podman"]],
+  ["--platform linux/arm6", ["--platform", "linux/arm64"]],
+  ["--header 'a: b' --runtime ne", ["--header", "a: b", "--runtime", "nerdctl"]],
+  ["--ca-file my", ["--ca-file", HOSTILE]],
+  ["--ca-file=my", [`--ca-file=${HOSTILE}`]],
+  ['--ca-file "my', ["--ca-file", HOSTILE]],
+  ["--ca-file my\\\\ ", ["--ca-file", HOSTILE]],
+  ["my", [HOSTILE]],
+  ["oci:my", [`oci:${HOSTILE}`]],
+  ["--cache-dir fo", ["--cache-dir", "folder/"]],
+  ["--cert folder/f", ["--cert", "folder/file.pem"]],
+  ["team/a", ["team/app:v1"]],
+  ["team/app:", ["team/app:v1"]],
+  ["docker-daemon:te", ["docker-daemon:team/app:v1"]],
+  ["x.tar reg", ["x.tar", "registry.example.com/"]],
+  ["x.tar -t reg", ["x.tar", "-t", "registry.example.com/"]],
+  ["docker://reg", ["docker://registry.example.com/"]],
+  ["proxy loc", ["proxy", "localhost:5000"]],
+  // Not offered: a name that no registry allows, and a folder's file.
+  ["evil", ["evil"]],
+  ["--cache-dir x", ["--cache-dir", "x"]],
+];
+
+const SHELLS: readonly (readonly [name: string, command: readonly string[], rc: string, text: string])[] = [
+  ["bash", ["bash", "--noprofile", "--rcfile", "rc", "-i"], "rc", "PS1='ready> '"],
+  // The branch of bash 3.2, as macOS has it: there is no compopt.
+  ["bash", ["bash", "--noprofile", "--rcfile", "rc", "-i"], "rc", "PS1='ready> '; enable -n compopt"],
+  ["zsh", ["zsh", "-d", "-i"], ".zshrc", "PS1='ready> '; autoload -Uz compinit; compinit -u"],
+  [
+    "fish",
+    ["fish", "--no-config", "-i", "-C", "source rc"],
+    "rc",
+    "function fish_prompt; echo 'ready> '; end; set fish_greeting",
+  ],
+];
+
+/** A home with files, an engine, a login, and a chunkpush that writes down its arguments unless it completes. */
+async function home(folder: string): Promise<Record<string, string>> {
+  const bin = join(folder, "bin");
+  const work = join(folder, "work");
+  await mkdir(join(work, "folder"), { recursive: true });
+  for (const name of [HOSTILE, ESCAPED, "x.tar", "folder/file.pem"]) await Bun.write(join(work, name), "");
+  const chunkpush = cliCommand([]).map((word) => `'${word}'`);
+  const programs = {
+    chunkpush: `if [ "$1" = __complete ]; then exec ${chunkpush.join(" ")} "$@"; fi
+      { printf '%s\\0' "$@"; echo; } >>"$HOME/ran-with"`,
+    docker: `printf '%s\\n' team/app:v1 '<none>:<none>' 'evil$(touch ran):v1' "$(printf 'evil\\033[2J:v1')"`,
+  };
+  for (const [name, text] of Object.entries(programs)) {
+    await Bun.write(join(bin, name), `#!/bin/sh\n${text}\n`);
+    await chmod(join(bin, name), 0o755);
+  }
+  const logins = { auths: { "https://registry.example.com/v1/": {}, "localhost:5000": {}, "bad\u001b[2J": {} } };
+  await Bun.write(join(folder, ".docker/config.json"), JSON.stringify(logins));
+  return { HOME: folder, ZDOTDIR: work, PATH: `${bin}:/usr/bin:/bin`, LANG: "C.UTF-8" };
+}
+
+describe.each(SHELLS.map(([name, command, rc, text]) => ({ name, command, rc, text })))(
+  "$name ($text)",
+  ({ name, command, rc, text }) => {
+    describeWith(name, "completes at a terminal", () => {
+      let calls: string[][] = [];
+      let ran = true;
+      beforeAll(async () => {
+        await using folder = await temporaryFolder();
+        const env = await home(folder.path);
+        const work = join(folder.path, "work");
+        const script = await runCli(["completion", name], { cwd: work });
+        await Bun.write(join(work, rc), `${text}\n${script.stdout}`);
+        const lines = CASES.map(([typed]) => `chunkpush ${typed}\\t\\n`);
+        // Ctrl-C ends a line whose quote is still open.
+        const keys = [...lines, "\\x03", "exit\\n"].join("");
+        await atTerminal(command, { cwd: work, env, prompt: "ready> ", keys });
+        const log = await Bun.file(join(folder.path, "ran-with")).text();
+        calls = log.split("\0\n").slice(0, -1).map((line) => line.split("\0"));
+        ran = await Bun.file(join(work, "ran")).exists();
+      }, 60_000);
+
+      test.each(CASES.map(([typed, args], i) => ({ typed, args, i })))("$typed", ({ args, i }) => {
+        // bash 3.2 offers files where there is nothing to offer.
+        expect(calls[i]).toEqual([...args]);
+      });
+
+      test("runs nothing that a name contains", () => {
+        expect(calls).toHaveLength(CASES.length);
+        expect(ran).toBe(false);
+      });
+    });
+  },
+);
