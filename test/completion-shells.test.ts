@@ -4,12 +4,12 @@ import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { atTerminal } from "./support/at-terminal.ts";
 import { describeWith } from "./support/needs.ts";
-import { cliCommand, runCli } from "./support/run-cli.ts";
+import { cliCommand } from "./support/run-cli.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 
 /** What a shell must neither run nor split. */
 const HOSTILE = `my $(touch ran) 'it"s\`touch ran\`; [1] & é.pem`;
-const ESCAPED = "\u001b[2Jescape.pem";
+const ESCAPED = "\u001b]0;moved\u0007.pem";
 
 /** What is typed, with TAB at the end unless it says where, and the arguments that the command gets then. */
 const CASES: readonly (readonly [typed: string, args: readonly string[]])[] = [
@@ -45,17 +45,44 @@ const CASES: readonly (readonly [typed: string, args: readonly string[]])[] = [
   ["--username x", ["--username", "x"]],
 ];
 
-const SHELLS: readonly (readonly [name: string, command: readonly string[], rc: string, text: string])[] = [
-  ["bash", ["bash", "--noprofile", "--rcfile", "rc", "-i"], "rc", "PS1='ready> '"],
-  // bash 3.2, as macOS has it, lacks compopt.
-  ["bash", ["bash", "--noprofile", "--rcfile", "rc", "-i"], "rc", "PS1='ready> '; enable -n compopt"],
-  ["zsh", ["zsh", "-d", "-i"], ".zshrc", "PS1='ready> '; autoload -Uz compinit; compinit -u"],
-  [
-    "fish",
-    ["fish", "--no-config", "-i", "-C", "source rc"],
-    "rc",
-    "function fish_prompt; echo 'ready> '; end; set fish_greeting",
-  ],
+const BASH = ["bash", "--noprofile", "--rcfile", "rc", "-i"];
+const ZSH = ["zsh", "-d", "-i"];
+
+/** How each is started, and what it reads then. */
+const SHELLS: readonly { title: string; command: readonly string[]; rc: string; text: string }[] = [
+  {
+    title: "bash",
+    command: BASH,
+    rc: "rc",
+    text: 'PS1="ready> "; eval "$(LOADING=1 chunkpush completion bash)"',
+  },
+  {
+    title: "bash without compopt, as bash 3.2 is",
+    command: BASH,
+    rc: "rc",
+    text: 'PS1="ready> "; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"',
+  },
+  {
+    title: "zsh",
+    command: ZSH,
+    rc: ".zshrc",
+    text: `PS1="ready> "; setopt noautomenu; autoload -Uz compinit; compinit -u
+      eval "$(LOADING=1 chunkpush completion zsh)"`,
+  },
+  {
+    title: "zsh with the script in fpath",
+    command: ZSH,
+    rc: ".zshrc",
+    text: `PS1="ready> "; setopt noautomenu; mkdir ../site; LOADING=1 chunkpush completion zsh >../site/_chunkpush
+      fpath=(../site $fpath); autoload -Uz compinit; compinit -u`,
+  },
+  {
+    title: "fish",
+    command: ["fish", "--no-config", "-i", "-C", "source rc"],
+    rc: "rc",
+    text: `function fish_prompt; echo "ready> "; end; set fish_greeting
+      LOADING=1 chunkpush completion fish | source`,
+  },
 ];
 
 /** A home with files, an engine, a login, and a chunkpush that writes down its arguments unless it completes. */
@@ -66,7 +93,7 @@ async function home(folder: string): Promise<Record<string, string>> {
   for (const name of [HOSTILE, ESCAPED, "x.tar", "folder/file.pem"]) await Bun.write(join(work, name), "");
   const chunkpush = cliCommand([]).map((word) => `'${word}'`);
   const programs = {
-    chunkpush: `if [ "$1" = __complete ]; then exec ${chunkpush.join(" ")} "$@"; fi
+    chunkpush: `if [ "$1" = __complete ] || [ -n "$LOADING" ]; then exec ${chunkpush.join(" ")} "$@"; fi
       { printf '%s\\0' "$@"; echo; } >>"$HOME/ran-with"`,
     docker: `printf '%s\\n' team/app:v1 '<none>:<none>' 'evil$(touch ran):v1' "$(printf 'evil\\033[2J:v1')"`,
   };
@@ -81,39 +108,42 @@ async function home(folder: string): Promise<Record<string, string>> {
   return { HOME: folder, ZDOTDIR: work, PATH: `${bin}:/usr/bin:/bin`, LANG: "C.UTF-8" };
 }
 
-describe.each(SHELLS.map(([name, command, rc, text]) => ({ name, command, rc, text })))(
-  "$name ($text)",
-  ({ name, command, rc, text }) => {
-    describeWith(name, "completes at a terminal", () => {
-      let calls: string[][] = [];
-      let ran = true;
-      beforeAll(async () => {
-        await using folder = await temporaryFolder();
-        const env = await home(folder.path);
-        const work = join(folder.path, "work");
-        const script = await runCli(["completion", name], { cwd: work });
-        await Bun.write(join(work, rc), `${text}\n${script.stdout}`);
-        const lines = CASES.map(([typed]) => `chunkpush ${typed.includes("\\t") ? typed : `${typed}\\t`}\\n`);
-        const keys = [...lines, "exit\\n"].join("");
-        await atTerminal(command, { cwd: work, env, prompt: "ready> ", keys });
-        const log = await Bun.file(join(folder.path, "ran-with")).text();
-        calls = log
-          .split("\0\n")
-          .slice(0, -1)
-          .map((line) => line.split("\0"));
-        ran = await Bun.file(join(work, "ran")).exists();
-      }, 60_000);
+describe.each(SHELLS)("$title", ({ title, command, rc, text }) => {
+  const [shell = ""] = command;
+  describeWith(shell, "completes at a terminal", () => {
+    let calls: string[][] = [];
+    let screen = "";
+    let ran = true;
+    beforeAll(async () => {
+      await using folder = await temporaryFolder();
+      const env = await home(folder.path);
+      const work = join(folder.path, "work");
+      await Bun.write(join(work, rc), `${text}\n`);
+      const lines = CASES.map(([typed]) => `${typed.includes("\\t") ? typed : `${typed}\\t`}`);
+      // fish would choose from its list.
+      lines.push(shell === "fish" ? "x.ta\\t" : "\\t\\tx.ta\\t");
+      const keys = [...lines.map((line) => `chunkpush ${line}\\n`), "exit\\n"].join("");
+      ({ screen } = await atTerminal(command, { cwd: work, env, prompt: "ready> ", keys }));
+      const log = await Bun.file(join(folder.path, "ran-with")).text();
+      calls = log
+        .split("\0\n")
+        .slice(0, -1)
+        .map((line) => line.split("\0"));
+      ran = await Bun.file(join(work, "ran")).exists();
+    }, 60_000);
 
-      test.each(CASES.map(([typed, args], i) => ({ typed, args, i })))("$typed", ({ typed, args, i }) => {
-        // bash 3.2 offers files where there is nothing to offer.
-        const isFile = typed === "--username x" && text.includes("compopt");
-        expect(calls[i]).toEqual(isFile ? ["--username", "x.tar"] : [...args]);
-      });
-
-      test("runs nothing that a name contains", () => {
-        expect(calls).toHaveLength(CASES.length);
-        expect(ran).toBe(false);
-      });
+    test.each(CASES.map(([typed, args], i) => ({ typed, args, i })))("$typed", ({ typed, args, i }) => {
+      // bash 3.2 offers files where there is nothing to offer.
+      const isFile = typed === "--username x" && title.includes("3.2");
+      expect(calls[i]).toEqual(isFile ? ["--username", "x.tar"] : [...args]);
     });
-  },
-);
+
+    test("lists what begins alike, and neither runs what a name contains nor lets it move the cursor", () => {
+      expect(calls.slice(CASES.length)).toEqual([["x.tar"]]);
+      expect(ran).toBe(false);
+      expect(screen).not.toContain("\u001b]0;moved");
+      if (shell !== "fish")
+        for (const listed of ["completion", "team/app:v1", "moved"]) expect(screen).toContain(listed);
+    });
+  });
+});

@@ -150,7 +150,7 @@ describe.if(posixOnly())("images of engines", () => {
   });
 
   test("of an engine that does not answer are waited for only shortly", async () => {
-    await using here = await machine({ docker: "sleep 600 & wait", podman: "echo team/app:v1" });
+    await using here = await machine({ docker: "sleep 30 & wait", podman: "echo team/app:v1" });
     expect((await here.ask("words", "te")).values).toEqual(["team/app:v1"]);
   });
 
