@@ -1,5 +1,6 @@
 /**
- * `node dev/with-bun.mjs ARGS…` runs `bun ARGS…`, after making sure that the packages of bun.lock are there.
+ * `node dev/with-bun.mjs ARGS…` runs `bun ARGS…`, after making sure that the packages of bun.lock are there. With
+ * `--production` in front of ARGS, those that only development needs are left out.
  *
  * Every script of package.json starts here, so that each of them may be the first command in a fresh clone, on a
  * machine with Node and npm or with nothing but Bun (whose `bun run` stands in for a missing `node`). Hence plain
@@ -26,12 +27,15 @@ const modules = join(root, "node_modules");
 const manifestText = readFileSync(join(root, "package.json"), "utf8");
 const lockText = readFileSync(join(root, "bun.lock"), "utf8");
 const lock = parseLock(lockText);
+const [first, ...rest] = process.argv.slice(2);
+const isProduction = first === "--production";
 const locked = versionOf("bun");
 
 /** Names what is installed: another lock, or the same folder seen from another system, needs another install. */
-const stamp = createHash("sha256")
+const lockStamp = createHash("sha256")
   .update(JSON.stringify([manifestText, lockText, process.platform, process.arch]))
   .digest("hex");
+const stamp = isProduction ? `${lockStamp} production` : lockStamp;
 const stampFile = join(modules, ".with-bun");
 
 try {
@@ -54,7 +58,8 @@ function versionOf(name) {
 }
 
 function isInstalled() {
-  return existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp;
+  // What is whole has what production needs.
+  return existsSync(stampFile) && [stamp, lockStamp].includes(readFileSync(stampFile, "utf8"));
 }
 
 /** A Bun that needs no download: the one running this, the project's own, the one on PATH. */
@@ -71,10 +76,9 @@ function install() {
   console.error("Installing the packages of bun.lock (once) …");
   const bun = bunAtHand() ?? downloadBun();
   // No install script is needed, and on many machines none may run.
-  const result = spawnSync(bun, ["install", "--frozen-lockfile", "--ignore-scripts"], {
-    cwd: root,
-    encoding: "utf8",
-  });
+  const args = ["install", "--frozen-lockfile", "--ignore-scripts"];
+  if (isProduction) args.push("--production", "--omit=peer");
+  const result = spawnSync(bun, args, { cwd: root, encoding: "utf8" });
   if (result.status !== 0) {
     throw new Error(`${outputOf(result)}\n\`bun install --frozen-lockfile\` failed, see above.`);
   }
@@ -142,7 +146,7 @@ function outputOf({ error, stdout, stderr }) {
 function run(bun) {
   // What Bun starts finds this Bun too. Windows may spell the name differently.
   const name = Object.keys(process.env).find((key) => key.toUpperCase() === "PATH") ?? "PATH";
-  startBun(bun, process.argv.slice(2), {
+  startBun(bun, isProduction ? rest : process.argv.slice(2), {
     ...process.env,
     [name]: dirname(bun) + delimiter + (process.env[name] ?? ""),
   });
