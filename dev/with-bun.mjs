@@ -27,9 +27,10 @@ const modules = join(root, "node_modules");
 const manifestText = readFileSync(join(root, "package.json"), "utf8");
 const lockText = readFileSync(join(root, "bun.lock"), "utf8");
 const lock = parseLock(lockText);
-const [first, ...rest] = process.argv.slice(2);
-const isProduction = first === "--production";
 const locked = versionOf("bun");
+
+const isProduction = process.argv[2] === "--production";
+if (isProduction) process.argv.splice(2, 1);
 
 /** Names what is installed: another lock, or the same folder seen from another system, needs another install. */
 const lockStamp = createHash("sha256")
@@ -146,7 +147,7 @@ function outputOf({ error, stdout, stderr }) {
 function run(bun) {
   // What Bun starts finds this Bun too. Windows may spell the name differently.
   const name = Object.keys(process.env).find((key) => key.toUpperCase() === "PATH") ?? "PATH";
-  startBun(bun, isProduction ? rest : process.argv.slice(2), {
+  startBun(bun, process.argv.slice(2), {
     ...process.env,
     [name]: dirname(bun) + delimiter + (process.env[name] ?? ""),
   });
