@@ -52,7 +52,9 @@ const steps = yaml.flatMap((each): readonly YamlStep[] => {
 /** Programs that not every machine has: each leaves behind what stands for its output. */
 const STAND_INS = {
   docker: `cp "$STAND_IN/image.tar" image.tar`,
-  bazel: `mkdir -p bazel-bin/app/load && cp "$STAND_IN/docker.tar" bazel-bin/app/load/tarball.tar`,
+  bazel: `mkdir -p bazel-bin/app/load
+    cp "$STAND_IN/docker.tar" bazel-bin/app/load/tarball.tar
+    cp "$STAND_IN/image.tar" bazel-bin/app/image_oci_layout.tar`,
   ko: `cp -r "$STAND_IN/layout" image`,
   "nix-build": `case $1 in
     --out-link) cp "$STAND_IN/docker.tar.gz" "$2" ;;
@@ -166,7 +168,8 @@ describe.skipIf(!isPosix)("a recipe of docs/ci.md publishes the image", () => {
       const manifest = (await setup.published()) ?? "";
       expect(manifest).toContain('"layers"');
       // Layouts keep their digest.
-      if (/type=oci|--oci-layout-path/.test(block)) expect(digestOf(manifest)).toBe(setup.digest as never);
+      if (/type=oci|oci_tarball|--oci-layout-path/.test(block))
+        expect(digestOf(manifest)).toBe(setup.digest as never);
     },
   );
 
