@@ -78,7 +78,7 @@ describe("positionals", () => {
       const error = refusal(args);
       expect([error.code, exitCodeOf(error)]).toEqual(["USAGE", 2]);
       expect(error.message).toContain("target");
-      expect(error.hint).toContain("bun run index.ts");
+      expect(error.hint).toContain("chunkpush ");
     }
   });
 
