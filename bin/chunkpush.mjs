@@ -21,11 +21,15 @@ const args = [join(root, "index.ts"), ...process.argv.slice(2)];
 const neverStarted = [1, 127, 128 + 4];
 const tooOld = [];
 
-const pinned = pinnedBun();
-// This package is tested with the Bun that it pins, so that comes first. It is not asked for its version: time.
-let failure = pinned && (await become(pinned));
-const other = runningBun() ?? [movedBun(), ...bunsOnPath()].find(isNewEnough);
-if (other) failure = await become(other);
+const isReadable = !(process.versions.pnp && /\.zip[\\/]/.test(root));
+let failure;
+if (isReadable) {
+  // This package is tested with the Bun that it pins, so that comes first. It is not asked for its version: time.
+  const pinned = pinnedBun();
+  if (pinned) failure = await become(pinned);
+  const other = runningBun() ?? [movedBun(), ...bunsOnPath()].find(isNewEnough);
+  if (other) failure = await become(other);
+}
 const [what, todo] = explain();
 console.error(`Error: ${what}\n  ${todo}`);
 process.exitCode = 1;
@@ -49,6 +53,12 @@ function isNewEnough(file) {
 
 /** What is missing, and what to do about it. */
 function explain() {
+  if (!isReadable) {
+    return [
+      "Yarn's Plug'n'Play keeps packages where Bun cannot read them.",
+      'Write "nodeLinker: node-modules" into .yarnrc.yml, or set YARN_NODE_LINKER=node-modules.',
+    ];
+  }
   const found = tooOld.length > 0 ? `found only ${tooOld.join(" and ")}` : "found none on PATH";
   const install = `install Bun ${minimum} or newer: https://bun.com`;
   if (failure) {
@@ -56,23 +66,17 @@ function explain() {
     const reason = error?.message ?? signal ?? (stderr.trim().split("\n")[0] || "it gives no reason");
     return [`Bun does not start here: ${bun} (${reason}).`, remedy(failure)];
   }
-  if (process.versions.pnp) {
-    return [
-      "Yarn's Plug'n'Play keeps packages where Bun cannot read them.",
-      'Write "nodeLinker: node-modules" into .yarnrc.yml, or set YARN_NODE_LINKER=node-modules.',
-    ];
-  }
   const name = neededPackage();
   const version = manifest.optionalDependencies[name];
   if (version === undefined) {
     return [
-      `chunkpush needs Bun, which is not made for ${process.platform} on ${process.arch}, and ${found}.`,
-      "Push from another machine, or from a container for linux/amd64 or linux/arm64.",
+      `chunkpush brings no Bun for ${process.platform} on ${process.arch} along, and ${found}.`,
+      `If there is one, ${install}. Else push from another machine.`,
     ];
   }
   return [
     `chunkpush needs Bun ${minimum} or newer, its own is not installed (${name}), and ${found}.`,
-    `Install chunkpush again with optional dependencies (without --omit=optional or --no-optional), or ${install}`,
+    `Install chunkpush again with optional dependencies (without --omit=optional or --no-optional), or ${install}.`,
   ];
 }
 
