@@ -136,13 +136,14 @@ describe.skipIf(!hasParts)("the container image", () => {
       const name = `stopped-by-${signal}`;
       const running = run(
         [
-          ...container("--name", name, "--volume", `${work}:/work`),
+          ...container("--name", name, "--stop-signal", signal, "--volume", `${work}:/work`),
           ...[reference, "output.tar", `127.0.0.1:${silent.port}/team/app:v1`],
         ],
         { env: podman.env },
       );
       await Promise.race([reached.promise, running]);
-      await podman.podman("kill", "--signal", signal, name);
+      // What does not heed the signal is killed after a while, which is 137.
+      await podman.podman("stop", "--time", "20", name);
       const { code, stderr } = await running;
       expect(code, stderr).toBe(130);
     },
