@@ -45,6 +45,7 @@ describe.skipIf(!hasParts)("the container image", () => {
   let podman: PodmanStore;
   let index: string;
   let reference: string;
+  let pushed: string;
 
   beforeAll(async () => {
     folder = resources.use(await temporaryFolder());
@@ -62,6 +63,15 @@ describe.skipIf(!hasParts)("the container image", () => {
     expect(built.code, built.stderr).toBe(0);
     index = built.stdout.trim();
     reference = `${nginx.host}/tools/chunkpush:1.2.3`;
+    const result = await run([binary, join(folder.path, "image"), `https://${reference}`], {
+      cwd: folder.path,
+      env: { HOME: folder.path, USERNAME_REGISTRY: ME.username, SSL_CERT_FILE: nginx.authority },
+      input: ME.password,
+    });
+    expect(result.code, result.stderr).toBe(0);
+    pushed = result.stdout;
+    const access = ["--creds", `${ME.username}:${ME.password}`, "--cert-dir", join(nginx.authority, "..")];
+    await podman.podman("pull", "--quiet", ...access, reference);
   });
 
   /** Runs the script where there is no network. */
@@ -76,16 +86,7 @@ describe.skipIf(!hasParts)("the container image", () => {
     );
 
   test("goes through a body limit when its own executable pushes it, and Podman pulls and starts it", async () => {
-    const pushed = await run([binary, join(folder.path, "image"), `https://${reference}`], {
-      cwd: folder.path,
-      env: { HOME: folder.path, USERNAME_REGISTRY: ME.username, SSL_CERT_FILE: nginx.authority },
-      input: ME.password,
-    });
-    expect(pushed.code, pushed.stderr).toBe(0);
-    expect(pushed.stdout).toBe(`${reference}@${index}\n`);
-
-    const access = ["--creds", `${ME.username}:${ME.password}`, "--cert-dir", join(nginx.authority, "..")];
-    await podman.podman("pull", "--quiet", ...access, reference);
+    expect(pushed).toBe(`${reference}@${index}\n`);
     const version = await run([...container(), reference, "--version"], { env: podman.env });
     expect(version.stderr).toBe("");
     expect(version.stdout).toBe(await runWell([binary, "--version"]));
