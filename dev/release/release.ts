@@ -1,6 +1,6 @@
 /**
  * Makes all files of a release, and publishes nothing: executables, SHA256SUMS, LICENSES.txt, and notes.md from the
- * changelog. The workflow runs it with the tag; without one it is a dry run, with the notes of what is not released.
+ * changelog. The workflow runs it with the tag. Without one, the notes may be those of what is not released yet.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
@@ -34,7 +34,8 @@ async function makeRelease(out: string, tag: string | undefined): Promise<void> 
       `The tag is ${tag}, but package.json says ${version}. Tag v${version}, or change the version.`,
     );
   const changelog = await readFile(join(ROOT, "CHANGELOG.md"), "utf8");
-  const notes = changesOf(changelog, tag === undefined ? "Unreleased" : version);
+  const isNamed = tag !== undefined || changelog.includes(`\n## [${version}]`);
+  const notes = changesOf(changelog, isNamed ? version : "Unreleased");
   const licenses = await collectLicenses(ROOT);
 
   await rm(out, { recursive: true, force: true });
