@@ -2,8 +2,10 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import packageJson from "../../package.json";
+import { formatOf } from "./format.ts";
+import { collectLicenses } from "./licenses.ts";
 import type { TarEntry } from "./tar-of.ts";
+import { TARGETS } from "./targets.ts";
 
 export type Architecture = "amd64" | "arm64";
 
@@ -19,30 +21,22 @@ export type LayerInput = {
   readonly project: string;
 };
 
-/** `elfMachine` is the number of the processor in an ELF header. */
 const PLATFORMS = {
-  amd64: { triplet: "x86_64-linux-gnu", loader: "lib64/ld-linux-x86-64.so.2", elfMachine: 62 },
-  arm64: { triplet: "aarch64-linux-gnu", loader: "lib/ld-linux-aarch64.so.1", elfMachine: 183 },
+  amd64: { target: "linux-x64", triplet: "x86_64-linux-gnu", loader: "lib64/ld-linux-x86-64.so.2" },
+  arm64: { target: "linux-arm64", triplet: "aarch64-linux-gnu", loader: "lib/ld-linux-aarch64.so.1" },
 } as const;
 
 /** What Bun's executables are linked with. Since glibc 2.34, libc looks names up without further files. */
 const LIBRARIES = ["libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0"];
 
-/** Bun's package has no file with its licence. */
-const BUN_LICENSE = `Bun is under the MIT licence. It contains JavaScriptCore, under the LGPL-2, and other libraries, which
-https://github.com/oven-sh/bun/blob/main/LICENSE.md lists with their licences.
-`;
-
 /** The layer that hardly ever changes, and the one with the executable. */
 export async function imageLayers(input: LayerInput): Promise<ImageLayer[]> {
-  const { elfMachine } = PLATFORMS[input.architecture];
   const executable = await readFile(input.binary);
-  if (executable.readUInt16LE(18) !== elfMachine) {
-    throw new Error(`"${input.binary}" is no executable for ${input.architecture}.`);
-  }
+  assertFormat(executable, input.binary, input.architecture);
   const libraries = await libraryEntries(input);
-  const libc = libraries.find(({ path }) => path.endsWith("/libc.so.6"))?.content ?? new Uint8Array();
-  const [, glibc = "glibc"] = /GNU C Library \(([^)]+)\)/.exec(Buffer.from(libc).toString("latin1")) ?? [];
+  const libc = libraries.find(({ path }) => path.endsWith("/libc.so.6"))?.content ?? Buffer.alloc(0);
+  assertFormat(libc, "libc.so.6", input.architecture);
+  const [, glibc = "glibc"] = /GNU C Library \(([^)]+)\)/.exec(libc.toString("latin1")) ?? [];
   const system = [
     ...libraries,
     file("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
@@ -60,7 +54,7 @@ export async function imageLayers(input: LayerInput): Promise<ImageLayer[]> {
   ];
   const program = [
     { path: "usr/local/bin/chunkpush", mode: 0o755, content: executable },
-    ...(await programLicenses(input.project)),
+    file("licenses/chunkpush", await collectLicenses(input.project)),
   ];
   return [
     { title: `${glibc}, certificate authorities of Mozilla`, entries: system },
@@ -72,14 +66,19 @@ function file(path: string, content: string | Uint8Array): TarEntry {
   return { path, mode: 0o644, content: Buffer.from(content) };
 }
 
-async function libraryEntries({ architecture, root }: LayerInput): Promise<TarEntry[]> {
-  const { triplet, loader, elfMachine } = PLATFORMS[architecture];
+function assertFormat(bytes: Buffer, name: string, architecture: Architecture): void {
+  const wanted = TARGETS.find(({ platform }) => platform === PLATFORMS[architecture].target)?.format;
+  const format = formatOf(bytes);
+  if (format !== wanted)
+    throw new Error(`"${name}" is "${format}", and not "${wanted}" for ${architecture}.`);
+}
+
+async function libraryEntries({ architecture, root }: LayerInput) {
+  const { triplet, loader } = PLATFORMS[architecture];
   const names = [loader.replace(/.*\//, ""), ...LIBRARIES];
   return Promise.all(
     names.map(async (name) => {
       const content = await readFirst(root, [`usr/lib/${triplet}/${name}`, `lib/${triplet}/${name}`]);
-      if (content.readUInt16LE(18) !== elfMachine)
-        throw new Error(`${name} in "${root}" is not ${architecture}.`);
       const path = loader.endsWith(`/${name}`) ? loader : `lib/${triplet}/${name}`;
       return { path, mode: 0o755, content };
     }),
@@ -114,27 +113,4 @@ async function systemLicenses(root: string): Promise<TarEntry[]> {
     file(`licenses/common/${name}`, await readFirst(root, [`usr/share/common-licenses/${name}`])),
   );
   return Promise.all([...packages, ...texts]);
-}
-
-/** The licences of chunkpush, of Bun, and of the packages that are bundled into the executable. */
-async function programLicenses(project: string): Promise<TarEntry[]> {
-  const entries = [
-    file("licenses/chunkpush", await readFile(join(project, "LICENSE"))),
-    file("licenses/bun", BUN_LICENSE),
-  ];
-  const seen = new Set<string>();
-  const visit = async (names: readonly string[]) => {
-    for (const name of names) {
-      const folder = join(project, "node_modules", name);
-      if (seen.has(name) || !existsSync(folder)) continue;
-      seen.add(name);
-      const manifest = await Bun.file(join(folder, "package.json")).json();
-      const license = (await readdir(folder)).find((each) => /^licen[cs]e/i.test(each));
-      const text = license === undefined ? `${manifest.license}\n` : await readFile(join(folder, license));
-      entries.push(file(`licenses/npm/${name}`, text));
-      await visit(Object.keys(manifest.dependencies ?? {}));
-    }
-  };
-  await visit(Object.keys(packageJson.dependencies));
-  return entries;
 }

@@ -1,7 +1,7 @@
 /**
  * `bun dev/release/image.ts --version X` writes chunkpush's container image as an OCI image layout: an index with one
  * image for each platform. It uses no network and no container engine. The same input gives the same digest, which is
- * printed; all times are `SOURCE_DATE_EPOCH`, else 1970.
+ * printed; all times are `SOURCE_DATE_EPOCH`, else the commit's.
  */
 import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
@@ -46,8 +46,7 @@ async function writeImage(): Promise<string> {
     ["amd64", isDefault ? "dist/release/chunkpush-linux-x64" : amd64],
     ["arm64", isDefault ? "dist/release/chunkpush-linux-arm64" : arm64],
   ];
-  const seconds = Number(process.env["SOURCE_DATE_EPOCH"] ?? 0);
-  const created = new Date(seconds * 1000);
+  const created = new Date(Number(process.env["SOURCE_DATE_EPOCH"] ?? timeOfCommit()) * 1000);
   const labels = {
     "org.opencontainers.image.title": packageJson.name,
     "org.opencontainers.image.description": packageJson.description,
@@ -85,6 +84,13 @@ async function writeImage(): Promise<string> {
   await Bun.write(join(out, "index.json"), JSON.stringify(entry));
   await Bun.write(join(out, "oci-layout"), JSON.stringify({ imageLayoutVersion: "1.0.0" }));
   return index.digest;
+}
+
+/** In seconds; 0 outside of a repository. */
+function timeOfCommit(): string {
+  return (
+    Bun.spawnSync(["git", "log", "-1", "--format=%ct"], { cwd: PROJECT }).stdout.toString().trim() || "0"
+  );
 }
 
 async function writeManifest(
