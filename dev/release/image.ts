@@ -1,7 +1,7 @@
 /**
  * `bun dev/release/image.ts --version X` writes chunkpush's container image as an OCI image layout: an index with one
  * image for each platform. It uses no network and no container engine. The same input gives the same digest, which is
- * printed; all times are `SOURCE_DATE_EPOCH`, else the commit's.
+ * printed; it is as old as `SOURCE_DATE_EPOCH` says, else as the commit.
  */
 import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
@@ -70,7 +70,7 @@ async function writeImage(): Promise<string> {
       root: join(roots, architecture),
       project: PROJECT,
     });
-    const manifest = await writeManifest(architecture, layers, labels, created);
+    const manifest = await writeManifest(architecture, layers, labels);
     manifests.push({ ...manifest, platform: { architecture, os: "linux" } });
   }
   const index = await writeJson(INDEX_TYPE, {
@@ -97,12 +97,11 @@ async function writeManifest(
   architecture: Architecture,
   layers: readonly { readonly title: string; readonly entries: readonly TarEntry[] }[],
   labels: Readonly<Record<string, string>>,
-  created: Date,
 ): Promise<Descriptor> {
   const diffIds: string[] = [];
   const descriptors: Descriptor[] = [];
   for (const { entries } of layers) {
-    const tar = tarOf(entries, created);
+    const tar = tarOf(entries);
     diffIds.push(sha256(tar));
     // Docker older than 23 cannot unpack zstd.
     const layer = Bun.gzipSync(tar, { level: 9 });

@@ -9,8 +9,11 @@ export type TarEntry = {
   readonly content?: Uint8Array;
 };
 
-/** Makes a tar archive of root's files. Folders that are not listed come before what lies in them. */
-export function tarOf(entries: readonly TarEntry[], time: Date): Uint8Array<ArrayBuffer> {
+/**
+ * Makes a tar archive of root's files, all of 1970: what stays the same has the same digest in every release. Folders
+ * that are not listed come before what lies in them.
+ */
+export function tarOf(entries: readonly TarEntry[]): Uint8Array<ArrayBuffer> {
   const all = new Map<string, TarEntry>();
   for (const entry of entries) {
     const parts = entry.path.split("/");
@@ -33,7 +36,7 @@ export function tarOf(entries: readonly TarEntry[], time: Date): Uint8Array<Arra
         size,
         uid: 0,
         gid: 0,
-        mtime: time,
+        mtime: new Date(0),
       }).encode(header);
       const padding = Buffer.alloc((BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES);
       return content === undefined ? [header] : [header, content, padding];

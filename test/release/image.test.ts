@@ -75,14 +75,14 @@ describe.skipIf(!hasParts)("the container image", () => {
   });
 
   /** Runs the script where there is no network. */
-  const buildImage = (out: string, ...flags: string[]) =>
+  const buildImage = (out: string, flags = [`--${ARCHITECTURE}`, binary], seconds = "1700000000") =>
     run(
       [
         ...["unshare", "--net", process.execPath, "run", join(PROJECT, "dev/release/image.ts")],
         ...["--version", "1.2.3", "--out", out, "--roots", roots],
-        ...(flags.length > 0 ? flags : [`--${ARCHITECTURE}`, binary]),
+        ...flags,
       ],
-      { env: { SOURCE_DATE_EPOCH: "1700000000" } },
+      { env: { SOURCE_DATE_EPOCH: seconds } },
     );
 
   test("goes through a body limit when its own executable pushes it, and Podman pulls and starts it", async () => {
@@ -150,20 +150,24 @@ describe.skipIf(!hasParts)("the container image", () => {
     },
   );
 
-  test("has the same digest when it is built again, and nothing of an older one", async () => {
+  test("has the same digest when it is built again, and shares a layer with the next version", async () => {
     const out = join(folder.path, "again");
-    const build = () => buildImage(out, `--${ARCHITECTURE}`, "/usr/bin/true");
+    const build = (program: string, seconds: string) =>
+      buildImage(out, [`--${ARCHITECTURE}`, `/usr/bin/${program}`], seconds);
     const blobs = async () => (await readdir(join(out, "blobs/sha256"))).sort();
-    const first = await build();
+    const first = await build("true", "1700000000");
     expect(first.code, first.stderr).toBe(0);
     const made = await blobs();
-    await Bun.write(join(out, "blobs/sha256/older"), "");
-    expect((await build()).stdout).toBe(first.stdout);
+    const next = await build("false", "1800000000");
+    expect(next.stdout).not.toBe(first.stdout);
+    expect((await blobs()).filter((each) => made.includes(each))).toHaveLength(1);
+    // And nothing of the other one is left.
+    expect((await build("true", "1700000000")).stdout).toBe(first.stdout);
     expect(await blobs()).toEqual(made);
   });
 
   test("is not built from another platform's executable", async () => {
-    const refused = await buildImage(join(folder.path, "wrong"), `--${OTHER}`, binary);
+    const refused = await buildImage(join(folder.path, "wrong"), [`--${OTHER}`, binary]);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toStartWith(`"${binary}" is "ELF `);
     expect(refused.stderr).toEndWith(` for ${OTHER}.\n`);
