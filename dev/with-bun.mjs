@@ -13,13 +13,15 @@ import { delimiter, dirname, join } from "node:path";
 import {
   bunsOnPath,
   exe,
-  installedBuns,
   isAtLeast,
   minimum,
+  movedBun,
+  neededPackage,
+  pinnedBun,
   root,
   runningBun,
   startBun,
-  versionFrom,
+  tryBun,
 } from "../bin/start-bun.mjs";
 
 const modules = join(root, "node_modules");
@@ -40,7 +42,7 @@ const stamp = isProduction ? `${lockStamp} production` : lockStamp;
 const stampFile = join(modules, ".with-bun");
 
 try {
-  run((isInstalled() && bunAtHand()) || install());
+  await run((isInstalled() && bunAtHand()) || install());
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;
@@ -67,8 +69,8 @@ function isInstalled() {
 function bunAtHand() {
   return (
     runningBun() ??
-    installedBuns().find((bun) => versionFrom(bun) === locked) ??
-    bunsOnPath().find((bun) => isAtLeast(versionFrom(bun) ?? "0", minimum))
+    [pinnedBun(), movedBun()].find((bun) => bun && tryBun(bun).version === locked) ??
+    bunsOnPath().find((bun) => isAtLeast(tryBun(bun).version ?? "0", minimum))
   );
 }
 
@@ -94,7 +96,9 @@ function install() {
  * the right version there, does not download it a second time.
  */
 function downloadBun() {
-  const [name, integrity] = bunPackage();
+  const name = neededPackage();
+  const integrity = lock.packages[name]?.at(-1);
+  if (!integrity) throw new Error(`bun.lock knows no ${name}.`);
   const dependencies = { [name]: versionOf(name) };
   const path = `node_modules/${name}`;
   const packages = { "": { dependencies }, [path]: { version: versionOf(name), integrity } };
@@ -122,33 +126,16 @@ function downloadBun() {
   return join(root, path, "bin", `bun${exe}`);
 }
 
-/** Name and hash of the lock's Bun for this system, processor and C library. */
-function bunPackage() {
-  const here = { os: process.platform, cpu: process.arch, libc: libc() };
-  const fits = (wanted, actual) => wanted === undefined || [wanted].flat().includes(actual);
-  for (const [name, [, , needs, integrity]] of Object.entries(lock.packages)) {
-    const isHere =
-      name.startsWith("@oven/bun-") && Object.keys(here).every((key) => fits(needs[key], here[key]));
-    if (isHere && integrity) return [name, integrity];
-  }
-  throw new Error(`bun.lock knows no Bun for ${Object.values(here).filter(Boolean).join(" ")}.`);
-}
-
-function libc() {
-  if (process.platform !== "linux") return undefined;
-  return process.report.getReport().header.glibcVersionRuntime ? "glibc" : "musl";
-}
-
 function outputOf({ error, stdout, stderr }) {
   return [error?.message, stdout, stderr].filter(Boolean).join("\n").trim();
 }
 
 /** Goes on as Bun. */
-function run(bun) {
+async function run(bun) {
   // What Bun starts finds this Bun too. Windows may spell the name differently.
   const name = Object.keys(process.env).find((key) => key.toUpperCase() === "PATH") ?? "PATH";
-  startBun(bun, process.argv.slice(2), {
-    ...process.env,
-    [name]: dirname(bun) + delimiter + (process.env[name] ?? ""),
-  });
+  const env = { ...process.env, [name]: dirname(bun) + delimiter + (process.env[name] ?? "") };
+  const code = await startBun(bun, process.argv.slice(2), { env });
+  if (typeof code === "number") process.exit(code);
+  throw new Error(`Could not start ${bun}: ${code.message}`);
 }

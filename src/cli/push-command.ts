@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import type { Pushed, PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
@@ -90,7 +91,7 @@ export async function runPush(
 function standardInput(): SourceStream {
   if (process.stdin.isTTY) {
     throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
-      hint: "Pipe an archive in: podman save my/app:v1 | bun run index.ts - TARGET",
+      hint: `Pipe an archive in: podman save my/app:v1 | ${PROGRAM_NAME} - TARGET`,
     });
   }
   return { name: "standard input", stream: Bun.stdin.stream() };
