@@ -10,7 +10,7 @@ const MAX_LINES = 250;
 type Sources = ReadonlyMap<string, string>;
 
 /** The ground floor: small files that import no room. */
-const GROUND = ["src/errors.ts", "src/retry.ts", "src/format.ts"];
+const GROUND = ["src/errors.ts", "src/retry.ts", "src/format.ts", "src/program-name.ts"];
 
 type Room =
   | "oci"

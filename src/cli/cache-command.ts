@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import { DEFAULTS } from "../push/options.ts";
 import { describeCache, describePruned } from "../report/describe-cache.ts";
 import { readCache } from "../store/contents.ts";
@@ -26,9 +27,9 @@ const NOTES = `
 Without "prune" it shows what is there. Without one of --older-than, --max-size and --all nothing is pruned.
 
 Examples:
-  bun run index.ts cache
-  bun run index.ts cache prune --older-than 30d --max-size 10GB
-  bun run index.ts cache prune --all --dry-run`;
+  ${PROGRAM_NAME} cache
+  ${PROGRAM_NAME} cache prune --older-than 30d --max-size 10GB
+  ${PROGRAM_NAME} cache prune --all --dry-run`;
 
 /**
  * Reads the command `cache`, or returns its help text. Undefined: it is a push, perhaps of the engine's image "cache".
@@ -100,7 +101,7 @@ function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCo
   }
   if (!isPrune && (hasRules || flags.dryRun)) {
     throw new PushError("USAGE", 'These flags are for "cache prune".', {
-      hint: "Write it so: bun run index.ts cache prune --older-than 30d",
+      hint: `Write it so: ${PROGRAM_NAME} cache prune --older-than 30d`,
     });
   }
   const { text } = setting("--cache-dir", flags.cacheDir, "CHUNKPUSH_CACHE_DIR", env);
