@@ -1,5 +1,6 @@
 /**
- * `node dev/with-bun.mjs ARGS…` runs `bun ARGS…`, after making sure that the packages of bun.lock are there.
+ * `node dev/with-bun.mjs ARGS…` runs `bun ARGS…`, after making sure that the packages of bun.lock are there. With
+ * `--production` in front of ARGS, those that only development needs are left out.
  *
  * Every script of package.json starts here, so that each of them may be the first command in a fresh clone, on a
  * machine with Node and npm or with nothing but Bun (whose `bun run` stands in for a missing `node`). Hence plain
@@ -30,10 +31,14 @@ const lockText = readFileSync(join(root, "bun.lock"), "utf8");
 const lock = parseLock(lockText);
 const locked = versionOf("bun");
 
+const isProduction = process.argv[2] === "--production";
+if (isProduction) process.argv.splice(2, 1);
+
 /** Names what is installed: another lock, or the same folder seen from another system, needs another install. */
-const stamp = createHash("sha256")
+const lockStamp = createHash("sha256")
   .update(JSON.stringify([manifestText, lockText, process.platform, process.arch]))
   .digest("hex");
+const stamp = isProduction ? `${lockStamp} production` : lockStamp;
 const stampFile = join(modules, ".with-bun");
 
 try {
@@ -56,7 +61,8 @@ function versionOf(name) {
 }
 
 function isInstalled() {
-  return existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp;
+  // What is whole has what production needs.
+  return existsSync(stampFile) && [stamp, lockStamp].includes(readFileSync(stampFile, "utf8"));
 }
 
 /** A Bun that needs no download: the one running this, the project's own, the one on PATH. */
@@ -73,10 +79,9 @@ function install() {
   console.error("Installing the packages of bun.lock (once) …");
   const bun = bunAtHand() ?? downloadBun();
   // No install script is needed, and on many machines none may run.
-  const result = spawnSync(bun, ["install", "--frozen-lockfile", "--ignore-scripts"], {
-    cwd: root,
-    encoding: "utf8",
-  });
+  const args = ["install", "--frozen-lockfile", "--ignore-scripts"];
+  if (isProduction) args.push("--production", "--omit=peer");
+  const result = spawnSync(bun, args, { cwd: root, encoding: "utf8" });
   if (result.status !== 0) {
     throw new Error(`${outputOf(result)}\n\`bun install --frozen-lockfile\` failed, see above.`);
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { COMMANDS } from "../src/cli/commands.ts";
 import { type PushCommand, parseInvocation } from "../src/cli/invocation.ts";
 import { type ErrorCode, exitCodeOf, PushError } from "../src/errors.ts";
 import { digestOf } from "../src/oci/digest.ts";
@@ -538,7 +539,7 @@ describe("help and version", () => {
   });
 
   test("the help names the other commands", () => {
-    for (const command of ["cache", "proxy"]) expect(textOf(["--help"])).toContain(`  chunkpush ${command} `);
+    for (const { name } of COMMANDS) expect(textOf(["--help"])).toContain(`  chunkpush ${name} `);
   });
 
   test("the examples in the help are valid", () => {

@@ -1,11 +1,12 @@
 /**
  * The main job, start to end, on this machine alone: a registry that refuses large bodies, an image with a layer
  * larger than that, a push, a pull that compares every digest, and a second push that sends nothing.
+ * With an argument, that executable pushes: `npm run demo -- dist/release/chunkpush-linux-x64`.
  */
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { startStrictRegistry } from "../registry/registry.ts";
 import { makeImage } from "./make-image.ts";
 import { pullImage } from "./pull-image.ts";
@@ -16,6 +17,10 @@ const REPOSITORY = "my/app";
 const TAG = "v1";
 const USERNAME = "me";
 
+const executable = process.argv[2];
+const command = executable
+  ? [resolve(executable)]
+  : [process.execPath, "run", join(import.meta.dir, "../../index.ts")];
 const password = randomBytes(12).toString("hex");
 const folder = await mkdtemp(join(tmpdir(), "chunkpush-demo-"));
 try {
@@ -41,7 +46,7 @@ async function demo(): Promise<boolean> {
   say("An image of three layers, one of 7 MB that does not compress, in output.tar");
 
   const target = `${registry.host}/${REPOSITORY}:${TAG}`;
-  say(`echo "$PASSWORD" | USERNAME_REGISTRY=${USERNAME} bun run index.ts ${target}`);
+  say(`echo "$PASSWORD" | USERNAME_REGISTRY=${USERNAME} ${executable ?? "bun run index.ts"} ${target}`);
   if (!(await push(target))) return false;
   const chunks = registry.requests.filter(({ kind, status }) => kind === "patch" && status === 202);
   console.log(
@@ -76,11 +81,10 @@ async function demo(): Promise<boolean> {
 
 /** Runs the program as a user would, in the folder with output.tar. */
 async function push(target: string): Promise<boolean> {
-  const index = join(import.meta.dir, "..", "..", "index.ts");
   // What this shell has set for real pushes stays out of it.
   const { REGISTRY_JWT_TOKEN, SKIP_AUTH, MAX_RETRIES, CHUNKPUSH_CHUNK_SIZE, CHUNKPUSH_CACHE_DIR, ...env } =
     process.env;
-  const child = Bun.spawn([process.execPath, "run", index, target], {
+  const child = Bun.spawn([...command, target], {
     cwd: folder,
     env: { ...env, USERNAME_REGISTRY: USERNAME },
     stdio: [new Blob([`${password}\n`]), "inherit", "inherit"],

@@ -41,29 +41,12 @@ export function parseCacheCommand(
 ): CacheCommand | string | undefined {
   if (args[0] !== "cache") return undefined;
   let text = "";
-  const program = new Command("chunkpush cache")
-    .description("Shows what earlier pushes left in the cache, or prunes it.")
-    .argument("[action]", '"prune" removes compressed layers; the next push that needs one makes it anew')
-    .addOption(
-      new Option(
-        "--cache-dir <folder>",
-        `the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
-      ),
-    )
-    .addOption(new Option("--older-than <time>", "prune what was not used for so long: 12h, 30d, 2w"))
-    .addOption(
-      new Option("--max-size <size>", "prune what was not used for longest, down to this size: 10GB"),
-    )
-    .addOption(new Option("--all", "prune everything"))
-    .addOption(new Option("--dry-run", "prune nothing, but say what would go"))
-    .addHelpText("after", NOTES)
-    .exitOverride()
-    .configureOutput({
-      writeOut: (out) => {
-        text += out;
-      },
-      writeErr: () => {},
-    });
+  const program = cacheProgram().configureOutput({
+    writeOut: (out) => {
+      text += out;
+    },
+    writeErr: () => {},
+  });
   try {
     program.parse(args.slice(1), { from: "user" });
   } catch (error) {
@@ -80,6 +63,27 @@ export function parseCacheCommand(
   const [action] = program.args;
   if (action !== undefined && action !== "prune") return undefined;
   return cacheCommand(action === "prune", program.opts(), env);
+}
+
+/** Makes the parser of the command's arguments, which also writes the help. */
+export function cacheProgram(): Command {
+  return new Command("chunkpush cache")
+    .description("Shows what earlier pushes left in the cache, or prunes it.")
+    .argument("[action]", '"prune" removes compressed layers; the next push that needs one makes it anew')
+    .addOption(
+      new Option(
+        "--cache-dir <folder>",
+        `the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+      ),
+    )
+    .addOption(new Option("--older-than <time>", "prune what was not used for so long: 12h, 30d, 2w"))
+    .addOption(
+      new Option("--max-size <size>", "prune what was not used for longest, down to this size: 10GB"),
+    )
+    .addOption(new Option("--all", "prune everything"))
+    .addOption(new Option("--dry-run", "prune nothing, but say what would go"))
+    .addHelpText("after", NOTES)
+    .exitOverride();
 }
 
 function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCommand {

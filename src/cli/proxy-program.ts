@@ -78,8 +78,11 @@ export function parseProxyCommand(
   const own = dashes < 0 ? args.slice(1) : args.slice(1, dashes);
   const command = dashes < 0 ? [] : args.slice(dashes + 1);
   let text = "";
-  const program = proxyProgram((out) => {
-    text += out;
+  const program = proxyProgram().configureOutput({
+    writeOut: (out) => {
+      text += out;
+    },
+    writeErr: () => {},
   });
   let failure: CommanderError | undefined;
   try {
@@ -116,7 +119,8 @@ function explain(error: CommanderError): PushError {
   return usageError(error);
 }
 
-function proxyProgram(writeOut: (text: string) => void): Command {
+/** Makes the parser of the command's arguments, which also writes the help. */
+export function proxyProgram(): Command {
   const program = new Command("chunkpush proxy")
     .description(
       "Listens on this machine as a registry, and passes everything on to another one, layers in chunks.",
@@ -126,8 +130,7 @@ function proxyProgram(writeOut: (text: string) => void): Command {
   return addRegistryFlags(program.addOption(repeatable(ALLOW)))
     .addHelpText("after", NOTES)
     .exitOverride()
-    .usage("[options] <registry> [-- command …]")
-    .configureOutput({ writeOut, writeErr: () => {} });
+    .usage("[options] <registry> [-- command …]");
 }
 
 function proxyCommand(

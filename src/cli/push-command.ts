@@ -49,6 +49,10 @@ export async function runPush(
     isDebug: debug,
   });
   const { report } = lines;
+  const actions =
+    env["GITHUB_ACTIONS"] === "true"
+      ? (await import("./github-actions.ts")).actionsFiles(env, printer.print)
+      : undefined;
   const tagged: string[] = [];
   const pushOptions: PushOptions = {
     ...options,
@@ -69,15 +73,18 @@ export async function runPush(
     cacheOwners: ownersUnderSudo(env),
     report(event) {
       report(event);
+      actions?.report(event);
       if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
     },
     stop,
   };
   try {
-    await push(pushOptions);
+    const pushed = await push(pushOptions);
+    await actions?.writeOutputs(pushed);
   } finally {
     // If a later target fails, scripts learn what is tagged all the same.
     for (const line of tagged) stdout.write(line);
+    await actions?.writeSummary();
   }
 }
 

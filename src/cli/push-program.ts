@@ -33,6 +33,9 @@ A registry on this machine for docker push and others, which sends their layers 
   ${PROGRAM_NAME} proxy registry.example.com
   ${PROGRAM_NAME} proxy --help
 
+TAB completes the command chunkpush in bash, zsh and fish after what this says:
+  ${PROGRAM_NAME} completion --help
+
 Environment only:
   REGISTRY_JWT_TOKEN   the password, or a token in its place; without it, the password is read from standard input
   SKIP_AUTH            any value: push without user and password

@@ -1,14 +1,12 @@
-import { join } from "node:path";
+import { cliCommand } from "../support/run-cli.ts";
 import { type CommandOptions, type CommandResult, run } from "./command.ts";
-
-const script = join(import.meta.dir, "../../index.ts");
 
 /** Runs chunkpush as a user does, in a folder of its own, with nothing of this process's environment but PATH. */
 export function chunkpush(
   args: readonly string[],
   options: CommandOptions & { readonly cwd: string },
 ): Promise<CommandResult> {
-  return run([process.execPath, "run", script, ...args], {
+  return run(cliCommand(args), {
     ...options,
     env: { HOME: options.cwd, ...options.env },
   });
@@ -20,7 +18,7 @@ export function chunkpushFromPipe(
   args: readonly string[],
   options: CommandOptions & { readonly cwd: string },
 ): Promise<CommandResult> {
-  return run(["sh", "-c", 'cat "$0" | "$@"', file, process.execPath, "run", script, ...args], {
+  return run(["sh", "-c", 'cat "$0" | "$@"', file, ...cliCommand(args)], {
     ...options,
     env: { HOME: options.cwd, ...options.env },
   });

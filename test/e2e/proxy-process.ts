@@ -1,9 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { cliCommand } from "../support/run-cli.ts";
 import { startDaemon, temporaryFolder, waitFor } from "./command.ts";
 import { freePort } from "./nginx.ts";
-
-const SCRIPT = join(import.meta.dir, "../../index.ts");
 
 /** `chunkpush proxy` in a process of its own, as users start it. */
 export type ProxyProcess = AsyncDisposable & {
@@ -27,10 +26,10 @@ export async function startProxyProcess(
   const host = `localhost:${freePort()}`;
   const port = host.slice(host.indexOf(":") + 1);
   const daemon = startDaemon(
-    [
-      ...[process.execPath, "run", SCRIPT, "proxy", registry, "--port", port],
+    cliCommand([
+      ...["proxy", registry, "--port", port],
       ...["--cache-dir", at("cache"), "--spool-dir", at("spool")],
-    ],
+    ]),
     { stdout: at("out"), stderr: at("log") },
     { HOME: folder.path, ...env },
   );

@@ -1,6 +1,9 @@
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
-const SCRIPT = join(import.meta.dir, "../../index.ts");
+const ROOT = join(import.meta.dir, "../..");
+
+/** An executable of chunkpush, to be tested instead of the sources. */
+const EXECUTABLE = process.env["CHUNKPUSH_TEST_COMMAND"];
 
 export type CliOptions = {
   /** The folder to run in, which is the home, too. */
@@ -15,7 +18,8 @@ export type CliResult = { readonly code: number; readonly stdout: string; readon
 
 /** The command that runs chunkpush, for whoever starts it in another way. */
 export function cliCommand(args: readonly string[]): string[] {
-  return [process.execPath, "run", SCRIPT, ...args];
+  if (EXECUTABLE) return [resolve(ROOT, EXECUTABLE), ...args];
+  return [process.execPath, "run", join(ROOT, "index.ts"), ...args];
 }
 
 export function cliEnvironment({ cwd, env }: CliOptions): Record<string, string> {

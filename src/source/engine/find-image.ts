@@ -101,7 +101,7 @@ async function imageNotFound(
 }
 
 /** Lists the names of an engine's images, each with the command that has it. */
-async function namesIn(engine: Engine): Promise<[name: string, command: Runtime][]> {
+export async function namesIn(engine: Engine): Promise<[name: string, command: Runtime][]> {
   const listed = await runEngine(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], engine);
   const names = listed.stdout.split("\n");
   return names
