@@ -12,7 +12,7 @@ const ACTIONS = [...new Bun.Glob("action.yml").scanSync(ROOT)];
 const ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12";
 
 for (const name of [...WORKFLOWS, ...ACTIONS]) {
-  const text = readFileSync(join(ROOT, name), "utf8");
+  const text = readFileSync(join(ROOT, name), "utf8").replaceAll("\r\n", "\n");
 
   describe(name, () => {
     test("names every action by a commit, with its version beside it", () => {
