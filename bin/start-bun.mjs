@@ -3,18 +3,17 @@
  * dependencies, for Node, and for Bun in the place of Node.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { constants } from "node:os";
-import { basename, delimiter, dirname, isAbsolute, join } from "node:path";
+import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const exe = process.platform === "win32" ? ".exe" : "";
+export const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 /** The oldest Bun that will do. */
-export const minimum = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).engines.bun.replace(
-  ">=",
-  "",
-);
+export const minimum = manifest.engines.bun.replace(">=", "");
 
 /** Valid as TOML and as JSON with comments. Windows has no /dev/null. */
 const empty = join(root, "bin", "empty");
@@ -33,20 +32,51 @@ export function runningBun() {
   if (running && isAtLeast(running, minimum)) return process.execPath.replace(/node(\.exe)?$/, "bun$1");
 }
 
-/** Bun where packages are installed: in this folder's `node_modules`, or in the one that this folder is in. */
-export function installedBuns() {
-  const folders = [join(root, "node_modules"), dirname(root)].filter(
-    (path) => basename(path) === "node_modules",
-  );
-  return folders.flatMap((modules) => {
-    const scope = join(modules, "@oven");
-    const platforms = existsSync(scope) ? readdirSync(scope) : [];
-    return [
-      ...platforms.map((name) => join(scope, name, "bin", `bun${exe}`)),
-      // The install script of `bun`, if it may run, moves the binary here. The name is the same on all systems.
-      join(modules, "bun", "bin", "bun.exe"),
-    ].filter((file) => existsSync(file));
-  });
+/** The package that has Bun for this system and processor; on Linux, for one of the two C libraries. */
+function bunPackage(isMusl) {
+  const system = { win32: "windows", android: "linux" }[process.platform] ?? process.platform;
+  const library = process.platform === "android" ? "-android" : isMusl ? "-musl" : "";
+  return `@oven/bun-${system}-${process.arch === "arm64" ? "aarch64" : process.arch}${library}`;
+}
+
+/** The package that has Bun for this machine. */
+export function neededPackage() {
+  return bunPackage(hasMusl());
+}
+
+/** Takes milliseconds, so it is asked only where it matters. */
+export function hasMusl() {
+  if (process.platform !== "linux") return false;
+  process.report.excludeNetwork = true;
+  return !process.report.getReport().header.glibcVersionRuntime;
+}
+
+/** The Bun that this package pins, where it is installed. */
+export function pinnedBun() {
+  const file = (isMusl) => fileOf(bunPackage(isMusl), `bun${exe}`);
+  if (process.platform !== "linux") return file(false);
+  const [glibc, musl] = [file(false), file(true)];
+  // yarn 1 and old npms install both.
+  return glibc && musl ? (hasMusl() ? musl : glibc) : (glibc ?? musl);
+}
+
+/** Where the install script of the package `bun` moves the binary to, if it may run. The name is the same everywhere. */
+export function movedBun() {
+  return fileOf("bun", "bun.exe");
+}
+
+/** A program of an installed package, wherever the package manager has put it. */
+function fileOf(name, program) {
+  try {
+    const file = join(
+      dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)),
+      "bin",
+      program,
+    );
+    if (existsSync(file)) return file;
+  } catch {
+    // Not installed.
+  }
 }
 
 /** Files named `bun` in the folders of PATH. Windows itself would look in the working folder first. */
@@ -55,10 +85,10 @@ export function bunsOnPath() {
   return [...folders].map((folder) => join(folder, `bun${exe}`)).filter((file) => existsSync(file));
 }
 
-/** The version that a binary answers with; undefined for what is broken or built for another system. */
-export function versionFrom(bun) {
-  const { status, stdout } = spawnSync(bun, ["--version"], { encoding: "utf8" });
-  return status === 0 ? stdout.trim() : undefined;
+/** Asks a binary for its version. There is none where it is broken or built for another system: then see the rest. */
+export function tryBun(bun) {
+  const { error, status, signal, stdout, stderr } = spawnSync(bun, ["--version"], { encoding: "utf8" });
+  return { version: status === 0 ? stdout.trim() : undefined, error, signal, stderr };
 }
 
 export function isAtLeast(version, wanted) {
@@ -68,18 +98,20 @@ export function isAtLeast(version, wanted) {
   return (difference.find((n) => n !== 0) ?? 0) >= 0;
 }
 
-/** Hands terminal, arguments and signals to Bun, and takes its exit code over. */
-export function startBun(bun, args, env = process.env) {
-  const child = spawn(bun, [...safeFlags, ...args], { stdio: "inherit", env });
+/**
+ * Hands terminal, arguments and signals to Bun, and waits for its end.
+ * @returns the exit code, or the error if the system does not start it
+ */
+export function startBun(bun, args, options) {
+  const child = spawn(bun, [...safeFlags, ...args], { stdio: "inherit", ...options });
 
   // At a terminal, these reach the child by themselves. Passed on, they would count as a second one.
   const atTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
   for (const signal of ["SIGINT", "SIGHUP"]) process.on(signal, () => atTerminal || child.kill(signal));
   process.on("SIGTERM", () => child.kill("SIGTERM"));
 
-  child.on("error", (error) => {
-    console.error(`Could not start ${bun}: ${error.message}`);
-    process.exitCode = 1;
+  return new Promise((resolve) => {
+    child.on("error", resolve);
+    child.on("exit", (code, signal) => resolve(code ?? 128 + constants.signals[signal]));
   });
-  child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
 }

@@ -1,5 +1,6 @@
 /**
- * `node dev/with-bun.mjs ARGS…` runs `bun ARGS…`, after making sure that the packages of bun.lock are there.
+ * `node dev/with-bun.mjs ARGS…` runs `bun ARGS…`, after making sure that the packages of bun.lock are there. With
+ * `--production` in front of ARGS, those that only development needs are left out.
  *
  * Every script of package.json starts here, so that each of them may be the first command in a fresh clone, on a
  * machine with Node and npm or with nothing but Bun (whose `bun run` stands in for a missing `node`). Hence plain
@@ -12,13 +13,15 @@ import { delimiter, dirname, join } from "node:path";
 import {
   bunsOnPath,
   exe,
-  installedBuns,
   isAtLeast,
   minimum,
+  movedBun,
+  neededPackage,
+  pinnedBun,
   root,
   runningBun,
   startBun,
-  versionFrom,
+  tryBun,
 } from "../bin/start-bun.mjs";
 
 const modules = join(root, "node_modules");
@@ -28,14 +31,18 @@ const lockText = readFileSync(join(root, "bun.lock"), "utf8");
 const lock = parseLock(lockText);
 const locked = versionOf("bun");
 
+const isProduction = process.argv[2] === "--production";
+if (isProduction) process.argv.splice(2, 1);
+
 /** Names what is installed: another lock, or the same folder seen from another system, needs another install. */
-const stamp = createHash("sha256")
+const lockStamp = createHash("sha256")
   .update(JSON.stringify([manifestText, lockText, process.platform, process.arch]))
   .digest("hex");
+const stamp = isProduction ? `${lockStamp} production` : lockStamp;
 const stampFile = join(modules, ".with-bun");
 
 try {
-  run((isInstalled() && bunAtHand()) || install());
+  await run((isInstalled() && bunAtHand()) || install());
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;
@@ -54,15 +61,16 @@ function versionOf(name) {
 }
 
 function isInstalled() {
-  return existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp;
+  // What is whole has what production needs.
+  return existsSync(stampFile) && [stamp, lockStamp].includes(readFileSync(stampFile, "utf8"));
 }
 
 /** A Bun that needs no download: the one running this, the project's own, the one on PATH. */
 function bunAtHand() {
   return (
     runningBun() ??
-    installedBuns().find((bun) => versionFrom(bun) === locked) ??
-    bunsOnPath().find((bun) => isAtLeast(versionFrom(bun) ?? "0", minimum))
+    [pinnedBun(), movedBun()].find((bun) => bun && tryBun(bun).version === locked) ??
+    bunsOnPath().find((bun) => isAtLeast(tryBun(bun).version ?? "0", minimum))
   );
 }
 
@@ -71,10 +79,9 @@ function install() {
   console.error("Installing the packages of bun.lock (once) …");
   const bun = bunAtHand() ?? downloadBun();
   // No install script is needed, and on many machines none may run.
-  const result = spawnSync(bun, ["install", "--frozen-lockfile", "--ignore-scripts"], {
-    cwd: root,
-    encoding: "utf8",
-  });
+  const args = ["install", "--frozen-lockfile", "--ignore-scripts"];
+  if (isProduction) args.push("--production", "--omit=peer");
+  const result = spawnSync(bun, args, { cwd: root, encoding: "utf8" });
   if (result.status !== 0) {
     throw new Error(`${outputOf(result)}\n\`bun install --frozen-lockfile\` failed, see above.`);
   }
@@ -89,7 +96,9 @@ function install() {
  * the right version there, does not download it a second time.
  */
 function downloadBun() {
-  const [name, integrity] = bunPackage();
+  const name = neededPackage();
+  const integrity = lock.packages[name]?.at(-1);
+  if (!integrity) throw new Error(`bun.lock knows no ${name}.`);
   const dependencies = { [name]: versionOf(name) };
   const path = `node_modules/${name}`;
   const packages = { "": { dependencies }, [path]: { version: versionOf(name), integrity } };
@@ -117,33 +126,16 @@ function downloadBun() {
   return join(root, path, "bin", `bun${exe}`);
 }
 
-/** Name and hash of the lock's Bun for this system, processor and C library. */
-function bunPackage() {
-  const here = { os: process.platform, cpu: process.arch, libc: libc() };
-  const fits = (wanted, actual) => wanted === undefined || [wanted].flat().includes(actual);
-  for (const [name, [, , needs, integrity]] of Object.entries(lock.packages)) {
-    const isHere =
-      name.startsWith("@oven/bun-") && Object.keys(here).every((key) => fits(needs[key], here[key]));
-    if (isHere && integrity) return [name, integrity];
-  }
-  throw new Error(`bun.lock knows no Bun for ${Object.values(here).filter(Boolean).join(" ")}.`);
-}
-
-function libc() {
-  if (process.platform !== "linux") return undefined;
-  return process.report.getReport().header.glibcVersionRuntime ? "glibc" : "musl";
-}
-
 function outputOf({ error, stdout, stderr }) {
   return [error?.message, stdout, stderr].filter(Boolean).join("\n").trim();
 }
 
 /** Goes on as Bun. */
-function run(bun) {
+async function run(bun) {
   // What Bun starts finds this Bun too. Windows may spell the name differently.
   const name = Object.keys(process.env).find((key) => key.toUpperCase() === "PATH") ?? "PATH";
-  startBun(bun, process.argv.slice(2), {
-    ...process.env,
-    [name]: dirname(bun) + delimiter + (process.env[name] ?? ""),
-  });
+  const env = { ...process.env, [name]: dirname(bun) + delimiter + (process.env[name] ?? "") };
+  const code = await startBun(bun, process.argv.slice(2), { env });
+  if (typeof code === "number") process.exit(code);
+  throw new Error(`Could not start ${bun}: ${code.message}`);
 }

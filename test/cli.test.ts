@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { COMMANDS } from "../src/cli/commands.ts";
 import { type PushCommand, parseInvocation } from "../src/cli/invocation.ts";
 import { type ErrorCode, exitCodeOf, PushError } from "../src/errors.ts";
 import { digestOf } from "../src/oci/digest.ts";
@@ -78,7 +79,7 @@ describe("positionals", () => {
       const error = refusal(args);
       expect([error.code, exitCodeOf(error)]).toEqual(["USAGE", 2]);
       expect(error.message).toContain("target");
-      expect(error.hint).toContain("bun run index.ts");
+      expect(error.hint).toContain("chunkpush ");
     }
   });
 
@@ -538,12 +539,12 @@ describe("help and version", () => {
   });
 
   test("the help names the other commands", () => {
-    for (const command of ["cache", "proxy"]) expect(textOf(["--help"])).toContain(`index.ts ${command} `);
+    for (const { name } of COMMANDS) expect(textOf(["--help"])).toContain(`  chunkpush ${name} `);
   });
 
   test("the examples in the help are valid", () => {
     const help = textOf(["--help"]) ?? "";
-    const examples = [...help.matchAll(/index\.ts (.*)$/gm)].map(([, args = ""]) => args.split(" "));
+    const examples = [...help.matchAll(/^ {2}.*chunkpush (.*)$/gm)].map(([, args = ""]) => args.split(" "));
     expect(examples.length).toBeGreaterThanOrEqual(3);
     for (const args of examples) expect(parseInvocation(args, {}, "1.2.3").kind).toBeString();
   });
@@ -622,11 +623,11 @@ describe("cache as the first word", () => {
     const text = help.kind === "text" ? help.text : "";
     expect(text).toStartWith("Usage: chunkpush cache [options] [action]");
     for (const line of text.split("\n")) expect(line.length).toBeLessThanOrEqual(120);
-    const examples = [...text.matchAll(/index\.ts (.*)$/gm)].map(([, args = ""]) => args.split(" "));
+    const examples = [...text.matchAll(/^ {2}.*chunkpush (.*)$/gm)].map(([, args = ""]) => args.split(" "));
     expect(examples).toHaveLength(3);
     for (const args of examples) expect(read(args).kind).toBe("cache");
     const main = read(["--help"]);
-    expect(main.kind === "text" ? main.text : "").toContain("index.ts cache prune");
+    expect(main.kind === "text" ? main.text : "").toContain("chunkpush cache prune");
   });
 });
 

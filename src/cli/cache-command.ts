@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import { DEFAULTS } from "../push/options.ts";
 import { describeCache, describePruned } from "../report/describe-cache.ts";
 import { readCache } from "../store/contents.ts";
@@ -26,9 +27,9 @@ const NOTES = `
 Without "prune" it shows what is there. Without one of --older-than, --max-size and --all nothing is pruned.
 
 Examples:
-  bun run index.ts cache
-  bun run index.ts cache prune --older-than 30d --max-size 10GB
-  bun run index.ts cache prune --all --dry-run`;
+  ${PROGRAM_NAME} cache
+  ${PROGRAM_NAME} cache prune --older-than 30d --max-size 10GB
+  ${PROGRAM_NAME} cache prune --all --dry-run`;
 
 /**
  * Reads the command `cache`, or returns its help text. Undefined: it is a push, perhaps of the engine's image "cache".
@@ -40,29 +41,12 @@ export function parseCacheCommand(
 ): CacheCommand | string | undefined {
   if (args[0] !== "cache") return undefined;
   let text = "";
-  const program = new Command("chunkpush cache")
-    .description("Shows what earlier pushes left in the cache, or prunes it.")
-    .argument("[action]", '"prune" removes compressed layers; the next push that needs one makes it anew')
-    .addOption(
-      new Option(
-        "--cache-dir <folder>",
-        `the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
-      ),
-    )
-    .addOption(new Option("--older-than <time>", "prune what was not used for so long: 12h, 30d, 2w"))
-    .addOption(
-      new Option("--max-size <size>", "prune what was not used for longest, down to this size: 10GB"),
-    )
-    .addOption(new Option("--all", "prune everything"))
-    .addOption(new Option("--dry-run", "prune nothing, but say what would go"))
-    .addHelpText("after", NOTES)
-    .exitOverride()
-    .configureOutput({
-      writeOut: (out) => {
-        text += out;
-      },
-      writeErr: () => {},
-    });
+  const program = cacheProgram().configureOutput({
+    writeOut: (out) => {
+      text += out;
+    },
+    writeErr: () => {},
+  });
   try {
     program.parse(args.slice(1), { from: "user" });
   } catch (error) {
@@ -81,6 +65,27 @@ export function parseCacheCommand(
   return cacheCommand(action === "prune", program.opts(), env);
 }
 
+/** Makes the parser of the command's arguments, which also writes the help. */
+export function cacheProgram(): Command {
+  return new Command("chunkpush cache")
+    .description("Shows what earlier pushes left in the cache, or prunes it.")
+    .argument("[action]", '"prune" removes compressed layers; the next push that needs one makes it anew')
+    .addOption(
+      new Option(
+        "--cache-dir <folder>",
+        `the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+      ),
+    )
+    .addOption(new Option("--older-than <time>", "prune what was not used for so long: 12h, 30d, 2w"))
+    .addOption(
+      new Option("--max-size <size>", "prune what was not used for longest, down to this size: 10GB"),
+    )
+    .addOption(new Option("--all", "prune everything"))
+    .addOption(new Option("--dry-run", "prune nothing, but say what would go"))
+    .addHelpText("after", NOTES)
+    .exitOverride();
+}
+
 function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCommand {
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   const rules = {
@@ -96,7 +101,7 @@ function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCo
   }
   if (!isPrune && (hasRules || flags.dryRun)) {
     throw new PushError("USAGE", 'These flags are for "cache prune".', {
-      hint: "Write it so: bun run index.ts cache prune --older-than 30d",
+      hint: `Write it so: ${PROGRAM_NAME} cache prune --older-than 30d`,
     });
   }
   const { text } = setting("--cache-dir", flags.cacheDir, "CHUNKPUSH_CACHE_DIR", env);

@@ -2,6 +2,9 @@ import { PushError } from "../errors.ts";
 import { COMPRESSION_LEVELS, DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
 import { integer, type Setting } from "./values.ts";
 
+/** The values of `--compression`. */
+export const COMPRESSIONS = [...Object.keys(COMPRESSION_LEVELS), "none"];
+
 /** Reads the compression of layers that come uncompressed. Throws `USAGE`. */
 export function layerCompression(kind: Setting, level: Setting): LayerCompression {
   const asked = kind.text ?? DEFAULT_COMPRESSION.kind;

@@ -3,6 +3,7 @@ import { PushError } from "../errors.ts";
 import { askCommand } from "../logins/credential-command.ts";
 import { findLogin } from "../logins/find-login.ts";
 import type { Reference } from "../oci/reference.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushLogin } from "../push/options.ts";
 import { type Credentials, credentialsOf, usernameOf } from "../registry/auth/credentials.ts";
 import type { RegistryCommand } from "./registry-flags.ts";
@@ -146,7 +147,7 @@ async function readStandardInput(): Promise<string> {
     sizeBytes += piece.length;
     if (sizeBytes > MAX_PASSWORD_BYTES) {
       throw new PushError("USAGE", "Standard input is too long for a password.", {
-        hint: "Pipe only the password in. An archive is named as the source: bun run index.ts image.tar TARGET",
+        hint: `Pipe only the password in. An archive is named as the source: ${PROGRAM_NAME} image.tar TARGET`,
       });
     }
   }

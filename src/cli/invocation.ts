@@ -4,25 +4,19 @@ import type { LayerCompression } from "../oci/compression.ts";
 import { canonicalPlatform } from "../oci/platform.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
-import { type CacheCommand, parseCacheCommand } from "./cache-command.ts";
+import { COMMANDS, type CommandInvocation } from "./commands.ts";
 import { layerCompression } from "./compression.ts";
 import { imageAt, sourceAndTargets } from "./names.ts";
-import { type ProxyCommand, parseProxyCommand } from "./proxy-program.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
 import { type RegistryCommand, registryCommand } from "./registry-flags.ts";
 import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, type Environment, type Setting, setting } from "./values.ts";
 
 /** A command, as the arguments say it. */
-export type Invocation =
-  | { readonly kind: "push"; readonly push: PushCommand }
-  | { readonly kind: "cache"; readonly cache: CacheCommand }
-  | { readonly kind: "proxy"; readonly proxy: ProxyCommand }
-  /** Help or version: text to print, and nothing else to do. */
-  | { readonly kind: "text"; readonly text: string };
+export type Invocation = { readonly kind: "push"; readonly push: PushCommand } | CommandInvocation;
 
 type RuntimeName = NonNullable<PushOptions["runtime"]>;
-const RUNTIMES: readonly RuntimeName[] = ["docker", "podman", "nerdctl"];
+export const RUNTIMES: readonly RuntimeName[] = ["docker", "podman", "nerdctl"];
 
 export type PushCommand = RegistryCommand & {
   /** An archive, a folder, or an image of the engine. Undefined: look for one. */
@@ -45,12 +39,8 @@ export type PushCommand = RegistryCommand & {
 
 /** Reads arguments and environment. Flags override variables. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseInvocation(args: readonly string[], env: Environment, version: string): Invocation {
-  const cache = parseCacheCommand(args, env);
-  if (cache !== undefined)
-    return typeof cache === "string" ? { kind: "text", text: cache } : { kind: "cache", cache };
-  const proxy = parseProxyCommand(args, env);
-  if (proxy !== undefined)
-    return typeof proxy === "string" ? { kind: "text", text: proxy } : { kind: "proxy", proxy };
+  const command = COMMANDS.find(({ name }) => name === args[0])?.parse(args, env);
+  if (command !== undefined) return command;
   let text = "";
   const program = pushProgram(version).configureOutput({
     writeOut: (out) => {

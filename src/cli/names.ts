@@ -1,5 +1,6 @@
 import { PushError } from "../errors.ts";
 import { formatPinned, isTag, parseReference, type Reference } from "../oci/reference.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import { assertNotEmpty } from "./values.ts";
 
 /**
@@ -20,7 +21,7 @@ export function sourceAndTargets(
   const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseReference);
   if (first === undefined) {
     throw new PushError("USAGE", "No target was named.", {
-      hint: "Say where the image goes: bun run index.ts registry.example.com/my/app:v1",
+      hint: `Say where the image goes: ${PROGRAM_NAME} registry.example.com/my/app:v1`,
     });
   }
   const targets: [Reference, ...Reference[]] = [first, ...others];

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 import { isRepository, parseRegistry, type Registry } from "../oci/reference.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import {
   addFlags,
   addRegistryFlags,
@@ -55,12 +56,12 @@ const NOTES = `
 Docker, Podman, Buildah, skopeo, crane, Helm and others push to localhost as to any registry, without a login; layers
 of any size go on to the registry in chunks, resumed and retried. Pulls go through as well.
 
-  bun run index.ts proxy registry.example.com
+  ${PROGRAM_NAME} proxy registry.example.com
   docker push localhost:5050/my/app:v1
   podman push --tls-verify=false my/app:v1 localhost:5050/my/app:v1
 
 After "--" comes a command that the proxy lives as long as. It gets a free port; {} stands for its address:
-  bun run index.ts proxy registry.example.com -- docker push {}/my/app:v1
+  ${PROGRAM_NAME} proxy registry.example.com -- docker push {}/my/app:v1
 
 USERNAME_REGISTRY, REGISTRY_JWT_TOKEN and the other variables are those of a push.`;
 
@@ -77,8 +78,11 @@ export function parseProxyCommand(
   const own = dashes < 0 ? args.slice(1) : args.slice(1, dashes);
   const command = dashes < 0 ? [] : args.slice(dashes + 1);
   let text = "";
-  const program = proxyProgram((out) => {
-    text += out;
+  const program = proxyProgram().configureOutput({
+    writeOut: (out) => {
+      text += out;
+    },
+    writeErr: () => {},
   });
   let failure: CommanderError | undefined;
   try {
@@ -104,7 +108,7 @@ function hasRepository(target: string): boolean {
 function explain(error: CommanderError): PushError {
   if (error.code === "commander.missingArgument") {
     return new PushError("USAGE", "No registry was named.", {
-      hint: "Name the one to pass everything on to: bun run index.ts proxy registry.example.com",
+      hint: `Name the one to pass everything on to: ${PROGRAM_NAME} proxy registry.example.com`,
     });
   }
   if (error.code === "commander.excessArguments") {
@@ -115,7 +119,8 @@ function explain(error: CommanderError): PushError {
   return usageError(error);
 }
 
-function proxyProgram(writeOut: (text: string) => void): Command {
+/** Makes the parser of the command's arguments, which also writes the help. */
+export function proxyProgram(): Command {
   const program = new Command("chunkpush proxy")
     .description(
       "Listens on this machine as a registry, and passes everything on to another one, layers in chunks.",
@@ -125,8 +130,7 @@ function proxyProgram(writeOut: (text: string) => void): Command {
   return addRegistryFlags(program.addOption(repeatable(ALLOW)))
     .addHelpText("after", NOTES)
     .exitOverride()
-    .usage("[options] <registry> [-- command …]")
-    .configureOutput({ writeOut, writeErr: () => {} });
+    .usage("[options] <registry> [-- command …]");
 }
 
 function proxyCommand(

@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import type { Pushed, PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
@@ -48,6 +49,10 @@ export async function runPush(
     isDebug: debug,
   });
   const { report } = lines;
+  const actions =
+    env["GITHUB_ACTIONS"] === "true"
+      ? (await import("./github-actions.ts")).actionsFiles(env, printer.print)
+      : undefined;
   const tagged: string[] = [];
   const pushOptions: PushOptions = {
     ...options,
@@ -68,22 +73,25 @@ export async function runPush(
     cacheOwners: ownersUnderSudo(env),
     report(event) {
       report(event);
+      actions?.report(event);
       if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
     },
     stop,
   };
   try {
-    await push(pushOptions);
+    const pushed = await push(pushOptions);
+    await actions?.writeOutputs(pushed);
   } finally {
     // If a later target fails, scripts learn what is tagged all the same.
     for (const line of tagged) stdout.write(line);
+    await actions?.writeSummary();
   }
 }
 
 function standardInput(): SourceStream {
   if (process.stdin.isTTY) {
     throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
-      hint: "Pipe an archive in: podman save my/app:v1 | bun run index.ts - TARGET",
+      hint: `Pipe an archive in: podman save my/app:v1 | ${PROGRAM_NAME} - TARGET`,
     });
   }
   return { name: "standard input", stream: Bun.stdin.stream() };

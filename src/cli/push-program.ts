@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import {
   addFlags,
   addRegistryFlags,
@@ -18,19 +19,22 @@ Without a source it pushes output.tar or .output-image/ of this folder, where th
 docker, podman or nerdctl has under the target's name.
 
 Examples:
-  echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts registry.example.com/my/app:v1
-  bun run index.ts my/app:v1 localhost:8787/my/app:v1
-  bun run index.ts image.tar registry.example.com/my/app:v1
-  bun run index.ts my/app:v1 -t registry.example.com/my/app:v1 -t ghcr.io/me/app:v1
+  echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} registry.example.com/my/app:v1
+  ${PROGRAM_NAME} my/app:v1 localhost:8787/my/app:v1
+  ${PROGRAM_NAME} image.tar registry.example.com/my/app:v1
+  ${PROGRAM_NAME} my/app:v1 -t registry.example.com/my/app:v1 -t ghcr.io/me/app:v1
 
 What earlier pushes left in the cache, and how it is pruned:
-  bun run index.ts cache
-  bun run index.ts cache prune --older-than 30d
-  bun run index.ts cache --help
+  ${PROGRAM_NAME} cache
+  ${PROGRAM_NAME} cache prune --older-than 30d
+  ${PROGRAM_NAME} cache --help
 
 A registry on this machine for docker push and others, which sends their layers on in chunks:
-  bun run index.ts proxy registry.example.com
-  bun run index.ts proxy --help
+  ${PROGRAM_NAME} proxy registry.example.com
+  ${PROGRAM_NAME} proxy --help
+
+TAB completes the command chunkpush in bash, zsh and fish after what this says:
+  ${PROGRAM_NAME} completion --help
 
 Environment only:
   REGISTRY_JWT_TOKEN   the password, or a token in its place; without it, the password is read from standard input

@@ -3,6 +3,7 @@ import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
 import { runCache } from "./cache-command.ts";
+import { COMPLETE } from "./completion/command.ts";
 import { settleEnvironment } from "./env-files.ts";
 import { parseInvocation } from "./invocation.ts";
 import type { ProxyCommand } from "./proxy-program.ts";
@@ -24,6 +25,10 @@ export async function runCommand(
   if (args[0] === STORAGE_READER) {
     const { runStorageReader } = await import("./storage-command.ts");
     return runStorageReader(process);
+  }
+  if (args[0] === COMPLETE) {
+    const { runComplete } = await import("./completion/complete.ts");
+    return runComplete(args.slice(1), process);
   }
   const { env, stdout, stderr } = process;
   const interrupt = interruptOf(process);

@@ -57,20 +57,7 @@ function parseAnswer(text: string): v.InferOutput<typeof ANSWER> | undefined {
 /** Runs a command, and ends it with everything that it has started when it is aborted or takes too long. */
 async function run(command: string, { variables, signal, timeoutMs = TIMEOUT_MS }: CommandOptions) {
   const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...env } = variables;
-  const child = Bun.spawn(
-    IS_WINDOWS ? ["cmd", "/d", "/s", "/c", `"${command}"`] : ["/bin/sh", "-c", command],
-    {
-      env,
-      // It may be the password's, or an image's.
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
-      maxBuffer: MAX_OUTPUT_BYTES,
-      windowsVerbatimArguments: true,
-      // A group of its own can be ended as a whole.
-      detached: !IS_WINDOWS,
-    },
-  );
+  const child = startShell(command, env);
   const late = new AbortController();
   const timer = setTimeout(() => {
     late.abort(failure(`it has not ended after ${formatDuration(timeoutMs)}.`, ""));
@@ -85,6 +72,26 @@ async function run(command: string, { variables, signal, timeoutMs = TIMEOUT_MS 
     throw error;
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** There may be no shell: chunkpush's own container image has none. */
+function startShell(command: string, env: CommandOptions["variables"]) {
+  const shell = IS_WINDOWS ? ["cmd", "/d", "/s", "/c", `"${command}"`] : ["/bin/sh", "-c", command];
+  try {
+    return Bun.spawn(shell, {
+      env,
+      // It may be the password's, or an image's.
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+      maxBuffer: MAX_OUTPUT_BYTES,
+      windowsVerbatimArguments: true,
+      // A group of its own can be ended as a whole.
+      detached: !IS_WINDOWS,
+    });
+  } catch (error) {
+    throw failure(`${shell[0]} cannot be started (${(error as NodeJS.ErrnoException).code}).`, "");
   }
 }
 

@@ -45,15 +45,24 @@ export async function askHelper(
   }
   // The registry's alone.
   const { CHUNKPUSH_HEADERS: _, ...env } = variables;
-  const child = Bun.spawn([file, "get"], {
-    // Bun's default has what `.env` files say, and what was removed since.
-    env,
-    stdin: new Blob([server]),
-    stdout: "pipe",
-    stderr: "pipe",
-    maxBuffer: MAX_OUTPUT_BYTES,
-    signal,
-  });
+  const start = () =>
+    Bun.spawn([file, "get"], {
+      // Bun's default has what `.env` files say, and what was removed since.
+      env,
+      stdin: new Blob([server]),
+      stdout: "pipe",
+      stderr: "pipe",
+      maxBuffer: MAX_OUTPUT_BYTES,
+      signal,
+    });
+  let child: ReturnType<typeof start>;
+  try {
+    child = start();
+  } catch (error) {
+    // Such as a script whose shell is missing.
+    const { code } = error as NodeJS.ErrnoException;
+    throw failure(`${program} cannot be started (${code}).`, `Try "${program} get" by hand`);
+  }
   const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   signal.throwIfAborted();
   if (code !== 0) {

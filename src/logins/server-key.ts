@@ -23,7 +23,7 @@ export function matchingKeys(
 }
 
 /** `https://Registry.example.com/v1/` → `registry.example.com`: old versions saved the API's URL. */
-function canonicalKey(key: string): string {
+export function canonicalKey(key: string): string {
   const [host = "", ...path] = key
     .trim()
     .replace(/^https?:\/\//i, "")

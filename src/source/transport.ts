@@ -16,7 +16,7 @@ export type SourcePlace =
 export type SourceStream = { readonly name: string; readonly stream: AsyncIterable<Uint8Array> };
 
 /** skopeo's words for places, and what comes behind each. Forms are told by content, so that all paths are alike. */
-const TRANSPORTS = {
+export const TRANSPORTS = {
   "docker-archive": "path[:image]",
   "oci-archive": "path[:image]",
   oci: "path[:image]",

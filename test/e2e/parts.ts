@@ -16,10 +16,12 @@ type Part =
   | "podman"
   | "setpriv"
   | "skopeo"
+  | "unshare"
+  | "update-ca-certificates"
   | "useradd"
   | "zstd";
 
-const NEEDS_ROOT: readonly Part[] = ["dockerd", "mount", "podman", "setpriv", "useradd"];
+const NEEDS_ROOT: readonly Part[] = ["dockerd", "mount", "podman", "setpriv", "unshare", "useradd"];
 
 /**
  * Tells whether all of these parts are there. Where one is not, says which and why; in CI, where `.ci/run` brings

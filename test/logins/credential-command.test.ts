@@ -59,6 +59,11 @@ describe("a credential command", () => {
     ["is killed", "kill -9 $$", /ended with SIGKILL/],
     ["is not there", "no-such-command-Xq7-secret", /ended with 127/],
     ["is no command of the shell", "echo '(", /ended with 2/],
+    [
+      "is longer than the system allows",
+      `true ${"Xq7-secret".repeat(300_000)}`,
+      /cannot be started \(E2BIG\)/,
+    ],
     ["prints without end", "yes Xq7-secret", /ended with /],
     ["prints without end behind a shell", "yes Xq7-secret | cat; true", /ended with /],
   ])("that %s gives no credentials, and is not quoted", async (_, command, reason) => {

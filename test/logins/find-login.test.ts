@@ -26,7 +26,7 @@ async function find(files: Files, target = `${HOST}/team/app`) {
   if (files.podman !== undefined) await write(".config/containers/auth.json", files.podman);
   for (const [name, script] of Object.entries(files.helpers ?? {})) {
     const path = `bin/docker-credential-${name}`;
-    await write(path, `#!/bin/sh\n${script}\n`);
+    await write(path, script.startsWith("#!") ? script : `#!/bin/sh\n${script}\n`);
     await chmod(join(home.path, path), 0o755);
   }
   const variables = { PATH: join(home.path, "bin") };
@@ -213,6 +213,7 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
     ["fails", { all: "echo the keychain is locked; exit 2" }, "docker-credential-all ended with 2."],
     ["fails elsewhere", { all: "echo no session >&2; exit 1" }, "docker-credential-all ended with 1."],
     ["writes without end", { all: "while :; do echo y; done" }, "docker-credential-all ended with SIGTERM."],
+    ["needs a missing shell", { all: "#!/no/shell\n" }, "docker-credential-all cannot be started (ENOENT)."],
     ["fails without a word", { all: "exit 1" }, "docker-credential-all ended with 1."],
     ["answers no JSON", { all: "echo hush-Xq7" }, "answered what are no credentials"],
     ["answers half", { all: `echo '{"Secret":"hush-Xq7"}'` }, "answered what are no credentials"],

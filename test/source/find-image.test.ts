@@ -314,7 +314,7 @@ describe("an image", () => {
   test("that is not there is no reason to guess: the hint is a command that pushes the nearest", async () => {
     await using place = await commands({ podman: lacks(LACKS.podman, ["localhost/my/app:v1", "other:v1"]) });
     const [one, two] = ["registry.example.com/my/app:v1", "ghcr.io/my/app:v1"];
-    const command = "bun run index.ts localhost/my/app:v1";
+    const command = "chunkpush localhost/my/app:v1";
     const tag = `, or give it that name: "podman tag localhost/my/app:v1 ${one}"`;
     expect(await place.suggest("my/app:v2", [one])).toBe(`Push the nearest: "${command} ${one}".`);
     expect(await place.suggest(one, [one])).toBe(`Push the nearest: "${command} ${one}"${tag}.`);

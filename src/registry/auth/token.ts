@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { PushError, RegistryError } from "../../errors.ts";
 import { isLoopback } from "../../oci/address.ts";
 import { object } from "../../oci/json-schema.ts";
+import { PROGRAM_NAME } from "../../program-name.ts";
 import type { Call } from "../../retry.ts";
 import { type Answer, describe, type RegistryRequest, sendOnce } from "../http/send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
@@ -141,7 +142,7 @@ function refusal(
   if (status === 401) {
     return credentials === undefined
       ? new PushError("UNAUTHORIZED", `${server} wants a user name and a password. ${answered}`, {
-          hint: 'Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts …',
+          hint: `Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} …`,
         })
       : new PushError("UNAUTHORIZED", `${server} does not accept this user name and password. ${answered}`, {
           hint: "Check USERNAME_REGISTRY, and what is piped in; or log in again, where they come from docker login.",

@@ -1,5 +1,6 @@
 import { type ErrorCode, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
+import { PROGRAM_NAME } from "../../program-name.ts";
 import { bearerChallenge } from "../auth/challenge.ts";
 import { pullScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
@@ -108,7 +109,7 @@ function explainUnauthorized(
   if (registry.auth.isAnonymous) {
     return {
       reason: `${registry.origin} wants a user name and a password.`,
-      hint: 'Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me bun run index.ts … (and leave SKIP_AUTH unset)',
+      hint: `Log in with docker login, or pass them: echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} … (and leave SKIP_AUTH unset)`,
     };
   }
   // The token is fresh, so the user is known. Token servers leave out the rights that a user does not have.

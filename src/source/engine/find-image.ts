@@ -1,5 +1,6 @@
 import { distance } from "fastest-levenshtein";
 import { PushError } from "../../errors.ts";
+import { PROGRAM_NAME } from "../../program-name.ts";
 import { runEngine } from "./command.ts";
 import { type Engine, type Environment, RUNTIMES, type Runtime } from "./engine.ts";
 import { engineMissing, engineTitle } from "./failures.ts";
@@ -93,14 +94,14 @@ async function imageNotFound(
     "IMAGE_NOT_FOUND",
     `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${isAlone ? "it has" : "they have"}: ${shown}.`}`,
     {
-      hint: `Push ${nearest.length > 0 ? "the nearest" : "another one"}: "bun run index.ts ${near} ${shownTargets}"${otherName}.`,
+      hint: `Push ${nearest.length > 0 ? "the nearest" : "another one"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
       details: others.map(describe),
     },
   );
 }
 
 /** Lists the names of an engine's images, each with the command that has it. */
-async function namesIn(engine: Engine): Promise<[name: string, command: Runtime][]> {
+export async function namesIn(engine: Engine): Promise<[name: string, command: Runtime][]> {
   const listed = await runEngine(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], engine);
   const names = listed.stdout.split("\n");
   return names

@@ -1,0 +1,155 @@
+import { homedir } from "node:os";
+import type { Command, Option } from "commander";
+import { loginHosts } from "../../logins/login-hosts.ts";
+import { imageNames, TRANSPORTS } from "../../push/known-sources.ts";
+import { COMMANDS } from "../commands.ts";
+import { COMPRESSIONS } from "../compression.ts";
+import { RUNTIMES } from "../invocation.ts";
+import { pushProgram } from "../push-program.ts";
+import type { Environment } from "../values.ts";
+import { SHELLS } from "./command.ts";
+
+/** What a shell offers for a word: candidates, and perhaps the files or folders that it finds itself. */
+type Offer = {
+  readonly kind: "words" | "files" | "folders";
+  /** What stands before a file's path in the word, such as `--key=` or `oci:`. */
+  readonly prefix?: string;
+  readonly candidates?: readonly Candidate[];
+};
+
+type Candidate = readonly [value: string, description: string];
+
+const PLATFORMS = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/ppc64le", "linux/s390x"];
+
+/** A TAB should not wait longer for an engine. */
+const ENGINE_MS = 1000;
+
+/** Names as registries and engines have them. Others could do harm in a shell or a terminal, and are not offered. */
+const PLAIN = /^[\w[\].:/@-]+$/;
+
+/** Values of flags and arguments. A flag is named as commander names it. */
+const VALUES: Readonly<Record<string, readonly string[]>> = {
+  action: ["prune"],
+  shell: SHELLS,
+  "--compression": COMPRESSIONS,
+  "--runtime": RUNTIMES,
+  "--platform": PLATFORMS,
+};
+
+/** Offers what may stand in the place of the last word. The words before it are whole. */
+export async function offerFor(words: readonly string[], env: Environment): Promise<Offer> {
+  const word = words.at(-1) ?? "";
+  const [first = "", ...others] = words.slice(0, -1);
+  const command = COMMANDS.find(({ name }) => name === first);
+  const program = command?.program() ?? pushProgram("");
+  const place = placeAfter(command === undefined ? words.slice(0, -1) : others, program);
+  if (place.isCommand) return { kind: "files" };
+  if (place.flag !== undefined) return await valueOffer(place.flag, word, env);
+  if (word.startsWith("-") && !place.isAfterDashes) {
+    const [, name, prefix = ""] = /^(--[^=]+)(=)/.exec(word) ?? [];
+    const flag = program.options.find(({ long, required }) => long === name && required);
+    if (prefix === "" || name === undefined)
+      return { kind: "words", candidates: matching(flagsOf(program), word) };
+    return flag === undefined ? { kind: "words" } : await valueOffer(flag, word, env, `${name}=`);
+  }
+  const argument = program.registeredArguments[place.position]?.name();
+  switch (argument) {
+    case "source":
+      return await sourceOffer(word, env, words.length === 1);
+    case "target":
+      return { kind: "words", candidates: await hosts(word, env, "/") };
+    case "registry":
+      return { kind: "words", candidates: await hosts(word, env, "") };
+    default:
+      return { kind: "words", candidates: matching(plain(VALUES[argument ?? ""] ?? []), word) };
+  }
+}
+
+/** Where the words lead: to the value of a flag, to an argument, or into another program's command. */
+function placeAfter(words: readonly string[], program: Command) {
+  let position = 0;
+  let flag: Option | undefined;
+  for (const [i, word] of words.entries()) {
+    if (flag !== undefined) flag = undefined;
+    else if (word === "--") {
+      const isCommand = program.usage().includes("[-- command");
+      return { position: position + words.length - i - 1, flag, isAfterDashes: true, isCommand };
+    } else if (word.startsWith("-") && word !== "-")
+      flag = program.options.find(
+        ({ long, short, required }) => required && (word === long || word === short),
+      );
+    else position += 1;
+  }
+  return { position, flag, isAfterDashes: false, isCommand: false };
+}
+
+async function valueOffer(flag: Option, word: string, env: Environment, prefix = ""): Promise<Offer> {
+  const [, kind] = /<(.*)>/.exec(flag.flags) ?? [];
+  const value = word.slice(prefix.length);
+  const behind = (candidates: readonly Candidate[]) =>
+    candidates.map(([each, description]) => [`${prefix}${each}`, description] as const);
+  if (kind === "file") return { kind: "files", prefix };
+  if (kind === "folder") return { kind: "folders", prefix };
+  if (kind === "target" || kind === "image")
+    return { kind: "words", candidates: behind(await hosts(value, env, "/")) };
+  return { kind: "words", candidates: behind(matching(plain(VALUES[flag.long ?? ""] ?? []), value)) };
+}
+
+async function sourceOffer(word: string, env: Environment, isFirst: boolean): Promise<Offer> {
+  const [prefix = "", transport = ""] = /^([a-z-]+):/.exec(word) ?? [];
+  const form = Object.entries(TRANSPORTS).find(([name]) => name === transport)?.[1];
+  if (form === "docker" || form === "podman") {
+    const names = await imageNames(env, AbortSignal.timeout(ENGINE_MS), [form]);
+    return { kind: "words", candidates: matching(plain(names.map((name) => `${prefix}${name}`)), word) };
+  }
+  if (form !== undefined) return { kind: "files", prefix };
+  if (word.startsWith("docker://")) return { kind: "words", candidates: await hosts(word, env, "/") };
+  // A path is no image's name.
+  if (/^[./~]/.test(word)) return { kind: "files" };
+  const [registries, images] = await Promise.all([
+    hosts(word, env, "/"),
+    imageNames(env, AbortSignal.timeout(ENGINE_MS)),
+  ]);
+  const transports = [...Object.keys(TRANSPORTS).map((name) => `${name}:`), "docker://"];
+  const commands = COMMANDS.map(({ name, program }) => [name, clause(program().description())] as const);
+  const others = [...plain(images, "image"), ...plain(transports, "transport"), ...(isFirst ? commands : [])];
+  return { kind: "files", candidates: [...matching(others, word), ...registries] };
+}
+
+/** Registries with a login, behind the scheme that the word begins with. */
+async function hosts(word: string, variables: Environment, end: string): Promise<Candidate[]> {
+  const [scheme = ""] = /^(?:https?|docker):\/\//.exec(word) ?? [];
+  const names = await loginHosts({
+    variables,
+    home: homedir(),
+    platform: process.platform,
+    userId: process.getuid?.(),
+  });
+  return matching(
+    plain(
+      names.map((name) => `${scheme}${name}${end}`),
+      "logged in",
+    ),
+    word,
+  );
+}
+
+function flagsOf(program: Command): Candidate[] {
+  const options = program.createHelp().visibleOptions(program);
+  return options.flatMap(({ short, long, description }) =>
+    [short, long].filter((name) => name !== undefined).map((name) => [name, clause(description)] as const),
+  );
+}
+
+/** The beginning of a description that makes sense alone. */
+function clause(description: string): string {
+  return description.split(/;| \(|, (?:which|whatever|such as) |\.(?= |$)/, 1)[0] ?? "";
+}
+
+function plain(values: readonly string[], description = ""): Candidate[] {
+  return values.map((value) => [value, description] as const);
+}
+
+function matching(candidates: readonly Candidate[], word: string): Candidate[] {
+  return candidates.filter(([value]) => value.startsWith(word) && PLAIN.test(value));
+}

@@ -1,0 +1,10 @@
+import { join } from "node:path";
+
+/**
+ * The command to name in messages and help: as the package's launcher (`argv0`), as an executable and in a library it
+ * is "chunkpush". In a checkout it is the script.
+ */
+export const PROGRAM_NAME =
+  Bun.main === join(import.meta.dir, "../index.ts") && process.argv0 !== "chunkpush"
+    ? "bun run index.ts"
+    : "chunkpush";

@@ -1,0 +1,17 @@
+import { unlessAborted } from "../registry/http/unless-aborted.ts";
+import { type Environment, RUNTIMES, type Runtime } from "../source/engine/engine.ts";
+import { namesIn } from "../source/engine/find-image.ts";
+
+export { TRANSPORTS } from "../source/transport.ts";
+
+/** Lists the names of the images that engines have. Engines that fail, or do not answer before the signal, have none. */
+export async function imageNames(
+  environment: Environment,
+  signal: AbortSignal,
+  runtimes: readonly Runtime[] = RUNTIMES,
+): Promise<string[]> {
+  const lists = runtimes.map((runtime) =>
+    unlessAborted(namesIn({ runtime, command: runtime, environment, signal }), signal).catch(() => []),
+  );
+  return (await Promise.all(lists)).flat().map(([name]) => name);
+}
