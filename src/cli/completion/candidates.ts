@@ -46,7 +46,7 @@ export async function offerFor(words: readonly string[], env: Environment): Prom
   if (place.isCommand) return { kind: "files" };
   if (place.flag !== undefined) return await valueOffer(place.flag, word, env);
   if (word.startsWith("-") && !place.isAfterDashes) {
-    const [, name, prefix = ""] = /^(--[^=]+)(=)/.exec(word) ?? [];
+    const [, name] = /^(--[^=]+)=/.exec(word) ?? [];
     const flag = program.options.find(({ long, required }) => long === name && required);
     if (name === undefined) return { kind: "words", candidates: flagsOf(program, word) };
     return flag === undefined ? { kind: "words" } : await valueOffer(flag, word, env, `${name}=`);
