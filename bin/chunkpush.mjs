@@ -63,7 +63,7 @@ function explain() {
   const install = `install Bun ${minimum} or newer: https://bun.com`;
   if (failure) {
     const { bun, error, signal, stderr } = failure;
-    const reason = error?.message ?? signal ?? (stderr.trim().split("\n")[0] || "it gives no reason");
+    const reason = error?.code ?? signal ?? (stderr.trim().split("\n")[0] || "it gives no reason");
     return [`Bun does not start here: ${bun} (${reason}).`, remedy(failure)];
   }
   const name = neededPackage();

@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
+import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -106,7 +107,7 @@ export function startBun(bun, args, options) {
   const child = spawn(bun, [...safeFlags, ...args], { stdio: "inherit", ...options });
 
   // At a terminal, these reach the child by themselves. Passed on, they would count as a second one.
-  const atTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
+  const atTerminal = [0, 1, 2].some(isatty);
   for (const signal of ["SIGINT", "SIGHUP"]) process.on(signal, () => atTerminal || child.kill(signal));
   process.on("SIGTERM", () => child.kill("SIGTERM"));
 

@@ -9,6 +9,7 @@ import { run, runWell, type TemporaryFolder, temporaryFolder } from "./e2e/comma
 import { handmadeImage } from "./e2e/handmade-image.ts";
 import { pulledImage } from "./e2e/read-back.ts";
 import { seededBytes } from "./e2e/seeded-bytes.ts";
+import { atTerminal } from "./support/at-terminal.ts";
 import { expectFolderToDecideNothing } from "./support/foreign-folder.ts";
 
 setDefaultTimeout(60_000);
@@ -17,6 +18,9 @@ const root = join(import.meta.dir, "..");
 const isWindows = process.platform === "win32";
 const bun = process.execPath;
 const node = Bun.which("node") ?? bun;
+/** The package that has Bun for this machine. */
+const ownBun: string = (await import(join(root, "bin/start-bun.mjs"))).neededPackage();
+const hasPython = Bun.which("python3") !== null;
 const hasOpenssl = Bun.which("openssl") !== null;
 // Several blocks, so that several workers have to start.
 const image = handmadeImage("team/app:v1", [
@@ -73,6 +77,9 @@ describe("the package", () => {
       file: join(folder.path, `${packageJson.name}-${packageJson.version}.tgz`),
       cwd: folder.path,
     });
+    const parts = ["LICENSE", "README.md", "bin", "index.ts", "package.json", "src", "types"];
+    expect((await readdir(packed)).sort()).toEqual(parts);
+    expect((await readdir(join(packed, "types/src"))).sort()).not.toContain("cli");
 
     // As an installation does it: beside other packages, with a link on PATH to a file that may be executed.
     const modules = join(folder.path, "project", "node_modules");
@@ -128,9 +135,78 @@ describe("the package", () => {
     expect(missing.code).toBe(1);
     expect(missing.stderr).toStartWith("Error: chunkpush needs Bun ");
     expect(missing.stderr).toContain(`found only Bun 1.2.3 (${join(old, "bun")})`);
-    // The project's own Bun serves as well.
-    await symlink(join(root, "node_modules", "@oven"), join(modules, "@oven"));
-    expect((await version(noBun)).stdout).toBe(`${packageJson.version}\n`);
+    expect(missing.stderr).toContain(ownBun);
+    expect(missing.stderr).toContain("--omit=optional");
+
+    // Its own Bun comes first, and is not asked for its version.
+    const own = join(modules, ownBun, "bin/bun");
+    await Bun.write(join(modules, ownBun, "package.json"), "{}");
+    await symlink(bun, join(modules, ownBun, "bun"));
+    const program = async (script: string) => {
+      await Bun.write(own, `#!/bin/sh\n${script}\n`);
+      await chmod(own, 0o755);
+    };
+    await program(`case $* in *--no-env-file*--version) exec "\${0%/*}/../bun" "$@";; *) exit 3;; esac`);
+    expect(await version(`${noBun}:${old}`)).toEqual({
+      code: 0,
+      stdout: `${packageJson.version}\n`,
+      stderr: "",
+    });
+    // What does not even start makes room for another one, or it says why.
+    for (const [script, words] of [
+      ["echo no libstdc++ >&2; exit 127", "no libstdc++"],
+      ["kill -ILL $$", "SSE4.2"],
+    ] as const) {
+      await program(script);
+      expect((await version(bin)).stdout).toBe(`${packageJson.version}\n`);
+      const broken = await version(noBun);
+      expect({ code: broken.code, stdout: broken.stdout }).toEqual({ code: 1, stdout: "" });
+      expect(broken.stderr).toContain(`Error: Bun does not start here: ${own} (`);
+      expect(broken.stderr).toContain(words);
+    }
+    await chmod(own, 0o644);
+    expect((await version(noBun)).stderr).toContain("noexec");
+    expect((await version(bin)).stdout).toBe(`${packageJson.version}\n`);
+    // The program that starts, and fails, is not started twice.
+    await program(`echo "$*" >>'${own}.log'; exec "\${0%/*}/../bun" "$@"`);
+    const failed = await run([join(bin, "chunkpush"), "none.tar", `${registry.host}/package:v1`], {
+      cwd: work,
+      env: { PATH: bin, HOME: work },
+    });
+    expect(failed.code, failed.stderr).toBe(1);
+    const started = (await Bun.file(`${own}.log`).text()).split("\n");
+    expect(started.filter((line) => line.includes("none.tar"))).toHaveLength(1);
+
+    // It has the terminal, whose Ctrl-C counts once: what the launcher passes on comes before it hands on the SIGTERM.
+    if (!hasPython) return;
+    await program(
+      `trap 'n=$((n+1)); kill -TERM $PPID' INT; trap 'exit $((40+n))' TERM
+      [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo ready; while :; do read -r _; done`,
+    );
+    const env = { PATH: process.env["PATH"], HOME: work };
+    const { screen, code } = await atTerminal([join(bin, "chunkpush")], {
+      cwd: work,
+      env,
+      prompt: "ready",
+      keys: "\\x03",
+    });
+    expect(code, screen).toBe(41);
+  });
+
+  const here = join(root, packageJson.bin.chunkpush);
+  test("in a checkout, its command has the name that it was started by", async () => {
+    const help = (command: string[]) => runWell([...command, "--help"]);
+    expect(await help([node, here])).toContain("\n  chunkpush image.tar ");
+    expect(await help([bun, join(root, "index.ts")])).toContain("\n  bun run index.ts image.tar ");
+  });
+
+  test("pins the Bun that it is tested with, for every system", async () => {
+    const { devDependencies, optionalDependencies } = packageJson;
+    expect(new Set(Object.values(optionalDependencies))).toEqual(new Set([devDependencies.bun]));
+    const lock = await Bun.file(join(root, "bun.lock")).text();
+    for (const [name, version] of Object.entries(optionalDependencies))
+      expect(lock).toContain(`"${name}": ["${name}@${version}"`);
+    expect(Object.keys(optionalDependencies)).toContain(ownBun);
   });
 });
 
@@ -152,6 +228,7 @@ async function expectToWork(
   const help = await runWell([...command, "--help"], options);
   expect(help).toStartWith("Usage: chunkpush [options] [source] <target>");
   expect(help).toContain("NODE_EXTRA_CA_CERTS");
+  expect(help).toContain("\n  chunkpush image.tar registry.example.com/my/app:v1\n");
 
   await Bun.write(join(cwd, "output.tar"), image.archive);
   const reference = `${registry.host}/${repository}:v1`;
