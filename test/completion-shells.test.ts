@@ -23,6 +23,9 @@ const CASES: readonly (readonly [typed: string, args: readonly string[]])[] = [
   ["--compression=z", ["--compression=zstd"]],
   ["--runtime p", ["--runtime", "podman"]],
   ["--platform linux/arm6", ["--platform", "linux/arm64"]],
+  ["'--runtime' po", ["--runtime", "podman"]],
+  ["docker-a\\tx.tar", ["docker-archive:x.tar"]],
+  ["reg\\tmy/app:v1", ["registry.example.com/my/app:v1"]],
   ["--header 'a: b' --runtime ne", ["--header", "a: b", "--runtime", "nerdctl"]],
   ["--ca-file my", ["--ca-file", HOSTILE]],
   ["--ca-file=my", [`--ca-file=${HOSTILE}`]],
@@ -40,7 +43,7 @@ const CASES: readonly (readonly [typed: string, args: readonly string[]])[] = [
   ["x.tar -t reg", ["x.tar", "-t", "registry.example.com/"]],
   ["docker://reg", ["docker://registry.example.com/"]],
   ["proxy loc", ["proxy", "localhost:5000"]],
-  // The engine has images of that beginning, whose names no engine makes.
+  // The engine has an image that begins so, but with a name that would run code.
   ["evil", ["evil"]],
   ["--username x", ["--username", "x"]],
 ];
@@ -95,7 +98,9 @@ async function home(folder: string): Promise<Record<string, string>> {
   const programs = {
     chunkpush: `if [ "$1" = __complete ] || [ -n "$LOADING" ]; then exec ${chunkpush.join(" ")} "$@"; fi
       { printf '%s\\0' "$@"; echo; } >>"$HOME/ran-with"`,
-    docker: `printf '%s\\n' team/app:v1 '<none>:<none>' 'evil$(touch ran):v1' "$(printf 'evil\\033[2J:v1')"`,
+    docker: `printf '%s\\n' team/app:v1 '<none>:<none>' 'evil$(touch ran):v1'`,
+    podman: "exit 1",
+    nerdctl: "exit 1",
   };
   for (const [name, text] of Object.entries(programs)) {
     await Bun.write(join(bin, name), `#!/bin/sh\n${text}\n`);
@@ -145,5 +150,23 @@ describe.each(SHELLS)("$title", ({ title, command, rc, text }) => {
       if (shell !== "fish")
         for (const listed of ["completion", "team/app:v1", "moved"]) expect(screen).toContain(listed);
     });
+  });
+});
+
+describeWith("bash", "bash", () => {
+  test("gets files beside other candidates so that they come out as they are", async () => {
+    await using folder = await temporaryFolder();
+    const env = await home(folder.path);
+    const list = `eval "$(LOADING=1 chunkpush completion bash)"; COMP_LINE="chunkpush " COMP_POINT=10; _chunkpush 2>/dev/null
+      eval "words=(\${COMPREPLY[*]})"; printf '%s\\0' "\${words[@]}"`;
+    const child = Bun.spawn(["bash", "--norc", "-c", list], {
+      cwd: join(folder.path, "work"),
+      env,
+      stdin: "ignore",
+    });
+    const words = (await child.stdout.text()).split("\0");
+    for (const word of [HOSTILE, ESCAPED, "x.tar", "folder/", "cache", "team/app:v1"])
+      expect(words).toContain(word);
+    expect(await Bun.file(join(folder.path, "work/ran")).exists()).toBe(false);
   });
 });

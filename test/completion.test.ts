@@ -26,7 +26,7 @@ async function machine(programs: Readonly<Record<string, string>> = {}, logins?:
     path: folder.path,
     /** Asks as a shell does. The first two lines are the kind and the prefix. */
     async ask(...args: readonly string[]) {
-      const env = { PATH: `${bin}:/usr/bin:/bin`, XDG_RUNTIME_DIR: folder.path };
+      const env = { PATH: bin, XDG_RUNTIME_DIR: folder.path };
       const { code, stdout, stderr } = await runCli(["__complete", ...args], { cwd: folder.path, env });
       expect([code, stderr]).toEqual([0, ""]);
       const [kind = "", prefix = "", ...lines] = stdout.split("\n").slice(0, -1);
@@ -80,6 +80,7 @@ describe("completion offers", () => {
     [["--nope="], "words", ""],
     [["--insecure="], "words", ""],
     [["source", "target", ""], "words", ""],
+    [["--", "-"], "files", ""],
   ])("the shell's own files or folders, or nothing, for %j", async (words, kind, prefix) => {
     await using here = await machine();
     const offer = await here.ask("words", ...words);
@@ -133,7 +134,7 @@ describe("completion offers", () => {
 
 describe.if(posixOnly())("images of engines", () => {
   test("are offered from every engine, unless their name could do harm", async () => {
-    const evil = `'evil$(touch ran):v1' "$(printf 'esc\\033[2J:v1')" '<none>:<none>' '-t:v1 x'`;
+    const evil = `'evil$(touch ran):v1' "$(printf 'esc\\033[2J:v1')" '<none>:<none>' '-t:v1'`;
     await using here = await machine({
       docker: `printf '%s\\n' team/app:v1 ${evil}`,
       podman: "printf '%s\\n' localhost/team/other:v1",
@@ -150,7 +151,10 @@ describe.if(posixOnly())("images of engines", () => {
   });
 
   test("of an engine that does not answer are waited for only shortly", async () => {
-    await using here = await machine({ docker: "sleep 30 & wait", podman: "echo team/app:v1" });
+    await using here = await machine({
+      docker: "trap '' TERM; /bin/sleep 30; echo late/app:v1",
+      podman: "echo team/app:v1",
+    });
     expect((await here.ask("words", "te")).values).toEqual(["team/app:v1"]);
   });
 

@@ -67,27 +67,39 @@ function describePushed(
   rows: readonly Row[],
   leftOut: number,
 ): string {
-  const cells = rows.map(({ title, ready, done, workedMs }) => [
+  const facts = [
+    ...(sentBytes > 0 ? [`${formatBytes(sentBytes)} sent`] : []),
+    ...(presentBytes > 0 ? [`${formatBytes(presentBytes)} already in the registry`] : []),
+    `in ${formatDuration(durationMs)}`,
+  ];
+  const table = [
+    `${facts.join(", ")}.`,
+    "",
+    "| Blob | Size | Content | Registry | Sent | Time |",
+    "| --- | ---: | --- | --- | ---: | ---: |",
+    ...rows.map((row) => `| ${cellsOf(row).map(plainText).join(" | ")} |`),
+  ];
+  return [
+    `### Pushed ${plainText(reference)}`,
+    "",
+    `\`${reference}@${digest}\``,
+    "",
+    // Targets in one repository share its blobs.
+    ...(rows.length + leftOut > 0 ? table : ["Its blobs went up with the target above."]),
+    ...(leftOut > 0 ? ["", `${leftOut} more blobs are not listed.`] : []),
+    "",
+  ].join("\n");
+}
+
+function cellsOf({ title, ready, done, workedMs }: Row): string[] {
+  return [
     title,
     done?.sizeBytes === undefined ? "" : formatBytes(done.sizeBytes),
     describeReady(ready),
     describeDone(done),
     done?.how === "sent" ? formatBytes(done.sentBytes) : "",
     workedMs > 0 ? formatDuration(workedMs) : "",
-  ]);
-  return [
-    `### Pushed ${plainText(reference)}`,
-    "",
-    `\`${reference}@${digest}\``,
-    "",
-    `${formatBytes(sentBytes)} sent, ${formatBytes(presentBytes)} already in the registry, in ${formatDuration(durationMs)}.`,
-    "",
-    "| Blob | Size | Content | Registry | Sent | Time |",
-    "| --- | ---: | --- | --- | ---: | ---: |",
-    ...cells.map((row) => `| ${row.map(plainText).join(" | ")} |`),
-    ...(leftOut > 0 ? ["", `${leftOut} more blobs are not listed.`] : []),
-    "",
-  ].join("\n");
+  ];
 }
 
 function describeReady(ready: Row["ready"]): string {

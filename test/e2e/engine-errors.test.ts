@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { PROGRAM } from "../support/run-cli.ts";
 import { chunkpush } from "./chunkpush.ts";
 import { runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
@@ -45,7 +46,7 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     );
     expect(stderr).toContain("team/shop:v2");
     expect(stderr).toContain(" shop:v1");
-    expect(stderr).toContain(`bun run index.ts team/shop:v1 ${registry.host}/a:v1`);
+    expect(stderr).toContain(`${PROGRAM} team/shop:v1 ${registry.host}/a:v1`);
     expect(stderr).not.toContain("other/thing");
     expect(puts()).toEqual([]);
   });
@@ -136,7 +137,7 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     await engine.docker("tag", "shop:v1", "ghcr.io/team/tool:v1");
     const wrong = await push([target]);
     expect(wrong.code).toBe(1);
-    expect(wrong.stderr).toContain(`bun run index.ts ghcr.io/team/tool:v1 ${target}`);
+    expect(wrong.stderr).toContain(`${PROGRAM} ghcr.io/team/tool:v1 ${target}`);
     await engine.docker("tag", "ghcr.io/team/tool:v1", target);
     const right = await push([target]);
     expect(right.code, right.stderr).toBe(0);

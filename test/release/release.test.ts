@@ -17,7 +17,7 @@ const SCRIPT = join(ROOT, "dev/release/release.ts");
 const HERE = TARGETS.find(({ platform }) => platform === `linux-${process.arch}`);
 
 /** The end-to-end tests that differ most in what they need of the executable. */
-const END_TO_END = ["artifacts", "logins", "registry-access", "registry-source", "stale-token"];
+const END_TO_END = ["artifacts", "logins", "nginx", "podman", "registry-access", "registry-source"];
 
 const reason = await whyNot();
 

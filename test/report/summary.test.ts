@@ -74,6 +74,24 @@ describe("the summary of a push", () => {
     ]);
   });
 
+  test("has no empty table for another tag of a repository, whose blobs went up with the first", () => {
+    const first = blob("a", { state: "done", how: "sent", sizeBytes: 5, sentBytes: 5 });
+    const text = summaryOf([planned("a"), first, pushed(), planned("a"), pushed("r.example/my/app:latest")]);
+    expect(text.match(/^\| Blob/gm)).toHaveLength(1);
+    expect(text).toEndWith(`@${DIGEST}\`\n\nIts blobs went up with the target above.\n`);
+  });
+
+  test("leaves out bytes that there are none of", () => {
+    const done = blob("a", { state: "done", how: "present", sizeBytes: 5 });
+    const facts = { type: "pushed", reference: "r.example/a:v1", digest: DIGEST, durationMs: 4e3 } as const;
+    const textOf = (sentBytes: number, presentBytes: number) =>
+      summaryOf([done, { ...facts, sentBytes, presentBytes }]).split("\n")[4];
+    expect([textOf(5, 0), textOf(0, 5)]).toEqual([
+      "5 B sent, in 4.0 s.",
+      "5 B already in the registry, in 4.0 s.",
+    ]);
+  });
+
   test("names a layer that came in a stream once, and leaves out what is of another image", () => {
     const text = summaryOf([
       blob("path", { state: "done", how: "sent", sizeBytes: 5, sentBytes: 5 }, "a layer"),

@@ -5,6 +5,9 @@ const ROOT = join(import.meta.dir, "../..");
 /** An executable of chunkpush, to be tested instead of the sources. */
 const EXECUTABLE = process.env["CHUNKPUSH_TEST_COMMAND"];
 
+/** How messages name the command. */
+export const PROGRAM = EXECUTABLE ? "chunkpush" : "bun run index.ts";
+
 export type CliOptions = {
   /** The folder to run in, which is the home, too. */
   readonly cwd: string;

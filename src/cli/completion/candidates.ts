@@ -25,7 +25,7 @@ const PLATFORMS = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "l
 const ENGINE_MS = 1000;
 
 /** Names as registries and engines have them. Others could do harm in a shell or a terminal, and are not offered. */
-const PLAIN = /^[\w[\].:/@-]+$/;
+const PLAIN = /^\w[\w.:/@-]*$/;
 
 /** Values of flags and arguments. A flag is named as commander names it. */
 const VALUES: Readonly<Record<string, readonly string[]>> = {
@@ -46,10 +46,9 @@ export async function offerFor(words: readonly string[], env: Environment): Prom
   if (place.isCommand) return { kind: "files" };
   if (place.flag !== undefined) return await valueOffer(place.flag, word, env);
   if (word.startsWith("-") && !place.isAfterDashes) {
-    const [, name, prefix = ""] = /^(--[^=]+)(=)/.exec(word) ?? [];
+    const [, name] = /^(--[^=]+)=/.exec(word) ?? [];
     const flag = program.options.find(({ long, required }) => long === name && required);
-    if (prefix === "" || name === undefined)
-      return { kind: "words", candidates: matching(flagsOf(program), word) };
+    if (name === undefined) return { kind: "words", candidates: flagsOf(program, word) };
     return flag === undefined ? { kind: "words" } : await valueOffer(flag, word, env, `${name}=`);
   }
   const argument = program.registeredArguments[place.position]?.name();
@@ -134,10 +133,10 @@ async function hosts(word: string, variables: Environment, end: string): Promise
   );
 }
 
-function flagsOf(program: Command): Candidate[] {
+function flagsOf(program: Command, word: string): Candidate[] {
   const options = program.createHelp().visibleOptions(program);
   return options.flatMap(({ short, long, description }) =>
-    [short, long].filter((name) => name !== undefined).map((name) => [name, clause(description)] as const),
+    [short, long].flatMap((name) => (name?.startsWith(word) ? [[name, clause(description)] as const] : [])),
   );
 }
 
