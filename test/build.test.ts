@@ -138,7 +138,10 @@ describe("the package", () => {
     expect(missing.stderr).toContain(ownBun);
     expect(missing.stderr).toContain("--omit=optional");
 
-    // Its own Bun comes first, and is not asked for its version.
+    // Its own Bun comes first, and is not asked for its version. yarn 1 installs that for the other C library as well.
+    const other = ownBun.endsWith("-musl") ? ownBun.slice(0, -"-musl".length) : `${ownBun}-musl`;
+    await Bun.write(join(modules, other, "package.json"), "{}");
+    await Bun.write(join(modules, other, "bin/bun"), "");
     const own = join(modules, ownBun, "bin/bun");
     await Bun.write(join(modules, ownBun, "package.json"), "{}");
     await symlink(bun, join(modules, ownBun, "bun"));
