@@ -135,7 +135,10 @@ async function run(bun) {
   // What Bun starts finds this Bun too. Windows may spell the name differently.
   const name = Object.keys(process.env).find((key) => key.toUpperCase() === "PATH") ?? "PATH";
   const env = { ...process.env, [name]: dirname(bun) + delimiter + (process.env[name] ?? "") };
-  const code = await startBun(bun, process.argv.slice(2), { env, ...(isProduction && { argv0: "chunkpush" }) });
+  const code = await startBun(bun, process.argv.slice(2), {
+    env,
+    ...(isProduction && { argv0: "chunkpush" }),
+  });
   if (typeof code === "number") process.exit(code);
   throw new Error(`Could not start ${bun}: ${code.message}`);
 }
