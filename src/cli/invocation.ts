@@ -7,6 +7,7 @@ import type { PushOptions } from "../push/options.ts";
 import { COMMANDS, type CommandInvocation } from "./commands.ts";
 import { layerCompression } from "./compression.ts";
 import { imageAt, sourceAndTargets } from "./names.ts";
+import { type Progress, progressOf } from "./progress.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
 import { type RegistryCommand, registryCommand } from "./registry-flags.ts";
 import { usageError } from "./usage-error.ts";
@@ -33,6 +34,7 @@ export type PushCommand = RegistryCommand & {
   readonly forceCompression: boolean;
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
+  readonly progress: Progress;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
@@ -87,6 +89,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     runtime: runtimeName(setting("--runtime", flags.runtime, "CHUNKPUSH_RUNTIME", env)),
     forceCompression: flags.forceCompression ?? false,
     compression,
+    progress: progressOf(flags, env),
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
 }

@@ -1,15 +1,14 @@
 import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
-import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { Pushed, PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
-import { plainReport } from "../report/plain.ts";
-import { chooseImage, pausablePrinter } from "./choose.ts";
+import { chooseImage } from "./choose.ts";
 import { credentialsReader } from "./credentials.ts";
 import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
+import { openView } from "./progress.ts";
 import type { Environment } from "./values.ts";
 
 export type Push = (options: PushOptions) => Promise<Pushed>;
@@ -39,19 +38,19 @@ export async function runPush(
     credentialCommand,
     skipAuth,
     debug,
+    progress,
     ...options
   } = command;
   const [first] = targets;
-  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
-  using lines = plainReport(printer.print, {
-    isTerminal: stderr.isTTY === true,
-    isSourceNamed: source !== undefined,
-    isDebug: debug,
-  });
-  const { report } = lines;
+  using view = await openView(
+    progress,
+    { stderr, env },
+    { targets: targets.map(formatPinned), isSourceNamed: source !== undefined, isDebug: debug },
+  );
+  const { report } = view;
   const actions =
     env["GITHUB_ACTIONS"] === "true"
-      ? (await import("./github-actions.ts")).actionsFiles(env, printer.print)
+      ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
   const tagged: string[] = [];
   const pushOptions: PushOptions = {
@@ -65,7 +64,7 @@ export async function runPush(
     }),
     choose:
       process.stdin.isTTY && stderr.isTTY
-        ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
+        ? (choices, signal) => view.pauseFor(chooseImage(choices, signal))
         : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
