@@ -21,6 +21,13 @@ export function progressOf(flags: { progress?: string; quiet?: true }, env: Envi
   return flags.quiet ? "quiet" : (found ?? "auto");
 }
 
+/** Tells whether events are wanted as JSON, also where the arguments are wrong otherwise. */
+export function wantsJson(args: readonly string[], env: Environment): boolean {
+  const at = args.findLastIndex((arg) => arg === "--progress" || arg.startsWith("--progress="));
+  if (at < 0) return env["CHUNKPUSH_PROGRESS"] === "json";
+  return args[at] === "--progress=json" || (args[at] === "--progress" && args[at + 1] === "json");
+}
+
 export type ViewOptions = {
   readonly targets: readonly string[];
   readonly isSourceNamed: boolean;

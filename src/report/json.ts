@@ -42,10 +42,14 @@ export function jsonView(write: (line: string) => unknown, isDebug: boolean): Vi
       if ((event.type === "request" && !isDebug) || isTooSoon(event)) return;
       write(jsonLine(event));
     },
-    print: (message) => write(jsonLine({ type: "warning", message })),
+    print: (message) => write(jsonWarning(message)),
     pauseFor: (question) => question,
     [Symbol.dispose]: () => {},
   };
+}
+
+export function jsonWarning(message: string): string {
+  return jsonLine({ type: "warning", message });
 }
 
 /** Describes how the command ended where it failed. */
