@@ -97,7 +97,7 @@ export function describePushed(
   mark = "✓ Pushed",
 ): string[] {
   const facts = [
-    `${roundBytes(sentBytes)} sent`,
+    sentBytes > 0 ? `${roundBytes(sentBytes)} sent` : "nothing to send",
     presentBytes > 0 && `${roundBytes(presentBytes)} reused`,
     requests && requests.retries > 0 && `${requests.retries} ${requests.retries === 1 ? "retry" : "retries"}`,
   ];

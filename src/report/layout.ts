@@ -10,7 +10,7 @@ import {
 import { countOf } from "./names.ts";
 import { clip, fit, type Look, paint, smoothBar, spinner, symbolsOf } from "./paint.ts";
 import { describeNarrowRow, describeRow, formatPercent } from "./rows.ts";
-import { type PushState, type Row, type Totals, totalsOf } from "./state.ts";
+import { type PushState, type Row, shownRows, type Totals, totalsOf } from "./state.ts";
 
 /** A narrower terminal gets the running rows alone, without bars. */
 const LEAST_WIDE_COLUMNS = 60;
@@ -70,8 +70,12 @@ function headLines(state: PushState, { targets }: Heading, look: Look): string[]
       (registry.username === undefined ? "anonymous" : `logged in as ${cutName(registry.username)}`),
     state.chunkBytes > 0 && `chunks ${look.isUnicode ? "≤" : "<="} ${roundBytes(state.chunkBytes)}`,
   ];
-  const line = toPrintable(facts.filter(Boolean).join(` ${dot} `));
-  return line === "" ? [head] : [head, paint(clip(line, look.columns, look), "dim", look)];
+  const line = fit(
+    facts.map((fact) => (fact ? toPrintable(fact) : "")),
+    look.columns,
+    ` ${dot} `,
+  );
+  return line === "" ? [head] : [head, paint(line, "dim", look)];
 }
 
 /** `output.tar, 2 minutes ago` */
@@ -83,7 +87,7 @@ function describeOrigin({ name, engine, kind, date }: NonNullable<PushState["sou
 
 /** Done rows first, then those under way, then those that wait. Where there is no room for all, some are counted. */
 function wideRows(state: PushState, room: number, look: Look, nowMs: number): string[] {
-  const { done, running, waiting } = groupsOf(state);
+  const { done, running, waiting } = groupsOf(state, nowMs);
   const all = [...done, ...running, ...waiting];
   const describe = (row: Row) => describeRow(row, look, nowMs);
   if (all.length <= room) return all.map(describe);
@@ -102,7 +106,7 @@ function wideRows(state: PushState, room: number, look: Look, nowMs: number): st
 }
 
 function narrowRows(state: PushState, room: number, look: Look, nowMs: number): string[] {
-  const { done, running } = groupsOf(state);
+  const { done, running } = groupsOf(state, nowMs);
   if (room === 0) return [];
   const mark = paint(symbolsOf(look).done, "green", look);
   const line = done.length === 0 ? [] : [`${mark} ${fit(doneCount(done), look.columns - 2)}`];
@@ -121,11 +125,11 @@ function sizeOf(rows: readonly Row[]): number {
   return rows.reduce((sum, { sizeBytes, sourceBytes }) => sum + (sizeBytes ?? sourceBytes ?? 0), 0);
 }
 
-function groupsOf({ rows }: PushState) {
+function groupsOf(state: PushState, nowMs: number) {
   const done: Row[] = [];
   const running: Row[] = [];
   const waiting: Row[] = [];
-  for (const row of rows.values()) {
+  for (const row of shownRows(state, nowMs)) {
     const { kind } = row.work;
     // Configs are a few kilobytes.
     if (kind === "done") {
@@ -189,7 +193,7 @@ export function describeTotals(state: PushState, totals: Totals, of: string): st
     isSent && state.isSettled
       ? "publishing"
       : leftMs !== undefined && doneBytes < totalBytes
-        ? `${formatDuration(leftMs).replace(/\.\d s$/, " s")} left`
+        ? `${formatDuration(Math.max(1000, leftMs)).replace(/\.\d s$/, " s")} left`
         : "";
   return [
     isPartial ? `${roundBytes(doneBytes)} sent` : amount,

@@ -94,9 +94,7 @@ export function chunkBar(chunks: Chunks, width: number, look: Look): string {
   // A last chunk that is smaller has a whole cell.
   const full =
     keptBytes >= totalBytes ? cells : Math.min(cells - 1, Math.floor(keptBytes / cellBytes + 1e-6));
-  const begun = isRetried
-    ? full + 1
-    : Math.min(cells, Math.max(full, Math.ceil(doneBytes / cellBytes - 1e-6)));
+  const begun = isRetried ? full + 1 : Math.max(full + 1, Math.ceil(doneBytes / cellBytes - 1e-6));
   const [filled, half, again, empty] = look.isUnicode ? ["■", "◧", "▣", "□"] : ["#", "=", "!", "-"];
   const running = Math.min(cells, begun) - full;
   return [

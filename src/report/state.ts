@@ -132,6 +132,12 @@ export function applyEvent(state: PushState, event: PushEvent, nowMs: number): v
       const row = id === undefined ? undefined : state.rows.get(id);
       if (row === undefined) state.retrying = retrying;
       else row.retrying = retrying;
+      if (id !== undefined && row?.work.kind === "uploading") {
+        // What was under way is lost.
+        const { keptBytes } = row.work;
+        row.work = { ...row.work, doneBytes: keptBytes };
+        state.flow.moved(id, keptBytes, keptBytes, nowMs);
+      }
       return;
     }
     case "notice":
@@ -235,6 +241,15 @@ function countCompressed(state: PushState, { work }: Row, doneBytes: number, now
   state.compressedAtMs = nowMs;
 }
 
+/** Returns the rows as they are shown: of an upload, what has arrived counts, and not what its connection took. */
+export function shownRows({ rows, flow }: PushState, nowMs: number): Row[] {
+  return [...rows.values()].map((row) => {
+    const { work, id } = row;
+    if (work.kind !== "uploading") return row;
+    return { ...row, work: { ...work, doneBytes: flow.arrivedBytes(id, nowMs) ?? work.doneBytes } };
+  });
+}
+
 /** The sums over all blobs. */
 export type Totals = {
   /** Bytes of all blobs that the registry lacked, and how many of them are there or on their way. */
@@ -262,7 +277,7 @@ export function totalsOf(state: PushState, nowMs: number): Totals {
   let rawBytes = 0;
   let isEstimated = false;
   let isPartial = false;
-  for (const { work, sizeBytes, sourceBytes } of state.rows.values()) {
+  for (const { work, sizeBytes, sourceBytes } of shownRows(state, nowMs)) {
     if (work.kind === "unpack" || work.kind === "read" || work.kind === "save") {
       // More layers may come.
       isPartial = true;
