@@ -176,10 +176,10 @@ describe.concurrent("the source", () => {
     const { code, stderr } = await run([`${registry.host}/team/other:v2`], { cwd: own.path });
     expect(stderr).toContain("Source: output.tar (archive, ");
     expect(stderr).toContain("written 3 days ago): team/app:v1, linux/amd64, 1 layer, ");
-    expect(stderr).toContain("Note: the source names this image otherwise");
+    expect(stderr).toContain("Warning: this source contains team/app:v1");
     expect(code).toBe(0);
     const same = await run([`${registry.host}/team/app:v1`], { cwd: own.path });
-    expect(same.stderr).not.toContain("Note:");
+    expect(same.stderr).not.toContain("Warning:");
   });
 });
 
@@ -321,7 +321,7 @@ describeWith("openssl", "certificates", () => {
     }
     const unchecked = await push(target, {}, ["--insecure-skip-verify"]);
     expect(unchecked.code).toBe(0);
-    expect(unchecked.stderr).toContain("Warning: the registry's certificate is not checked");
+    expect(unchecked.stderr).toContain("Warning: the registry's certificate is not verified");
   });
 
   test("a file of authorities that is none", async () => {

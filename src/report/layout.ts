@@ -10,7 +10,8 @@ import {
 import { countOf } from "./names.ts";
 import { clip, fit, type Look, paint, smoothBar, spinner, symbolsOf } from "./paint.ts";
 import { describeNarrowRow, describeRow, formatPercent } from "./rows.ts";
-import { type PushState, type Row, shownRows, type Totals, totalsOf } from "./state.ts";
+import type { PushState, Row } from "./state.ts";
+import { shownRows, type Totals, totalsOf } from "./totals.ts";
 
 /** A narrower terminal gets the running rows alone, without bars. */
 const LEAST_WIDE_COLUMNS = 60;
