@@ -275,7 +275,7 @@ describe("a proxy beside a command", () => {
     const { code, stdout, stderr } = await setup.run(["--", name]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(`command "${name}"`);
-    expect(stderr).not.toContain("bug of chunkpush");
+    expect(stderr).not.toContain("bug in chunkpush");
   });
 
   /** Runs a command that leaves before the registry has its blob, and lets the registry answer then. */
@@ -518,6 +518,6 @@ describeWith("setpriv", "a port that this user may not use", () => {
     const [stderr, code] = await Promise.all([child.stderr.text(), child.exited]);
     expect(code).toBe(2);
     expect(stderr).toContain("Cannot listen on port 80");
-    expect(stderr).not.toContain("bug of chunkpush");
+    expect(stderr).not.toContain("bug in chunkpush");
   });
 });

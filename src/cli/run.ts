@@ -84,13 +84,13 @@ function describeError(error: unknown, isDebug: boolean): string {
   const lines =
     error instanceof PushError
       ? [
-          `${error.code === "INTERRUPTED" ? "" : "Error: "}${error.message}`,
+          error.code === "INTERRUPTED" ? error.message : `Error: ${error.message} [${error.code}]`,
           ...listDetails(error.details).map((detail) => `  ${detail}`),
           ...(isDebug && error.said !== undefined ? [`  ${error.said}`] : []),
           ...(error.hint === undefined ? [] : [`  ${error.hint}`]),
         ]
       : [
-          "This is a bug of chunkpush, and not your mistake. Please report it, with what follows:",
+          "This is a bug in chunkpush. Please report it with these lines:",
           ...String(error instanceof Error ? error.stack : error).split("\n"),
         ];
   return lines.map(toPrintable).join("\n");
