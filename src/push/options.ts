@@ -81,6 +81,12 @@ export type PushOptions = {
   readonly choose?:
     | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
     | undefined;
+  /**
+   * Set for a source that nobody named. If it is old and named otherwise than the targets, or an engine has a newer image
+   * of the target's name, `warn` reports it beside the push; a function is asked before anything is pushed of it, and
+   * resolves whether to push it. @default it is not checked
+   */
+  readonly onStale?: "warn" | ((signal: AbortSignal) => Promise<boolean>) | undefined;
   /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
   readonly forceCompression?: boolean;
   /** Images of the first target's registry whose layers need not be made or sent again. */
@@ -136,6 +142,7 @@ export const DEFAULTS = {
   platforms: [],
   allPlatforms: false,
   choose: undefined,
+  onStale: undefined,
   forceCompression: false,
   cacheFrom: [],
   cacheDirectory: ".cache",
