@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { type CacheCommand, cacheProgram, parseCacheCommand } from "./cache-command.ts";
+import { type CheckCommand, checkProgram, parseCheckCommand } from "./check-program.ts";
 import { completionProgram, parseCompletionCommand } from "./completion/command.ts";
 import { type ProxyCommand, parseProxyCommand, proxyProgram } from "./proxy-program.ts";
 import type { Environment } from "./values.ts";
@@ -7,6 +8,7 @@ import type { Environment } from "./values.ts";
 /** What a named command does, as its arguments say. */
 export type CommandInvocation =
   | { readonly kind: "cache"; readonly cache: CacheCommand }
+  | { readonly kind: "check"; readonly check: CheckCommand }
   | { readonly kind: "proxy"; readonly proxy: ProxyCommand }
   /** Help, version or a script: text to print, and nothing else to do. */
   | { readonly kind: "text"; readonly text: string };
@@ -26,6 +28,11 @@ export const COMMANDS: readonly NamedCommand[] = [
     name: "cache",
     program: cacheProgram,
     parse: (args, env) => invoked(parseCacheCommand(args, env), (cache) => ({ kind: "cache", cache })),
+  },
+  {
+    name: "check",
+    program: checkProgram,
+    parse: (args, env) => invoked(parseCheckCommand(args, env), (check) => ({ kind: "check", check })),
   },
   {
     name: "proxy",

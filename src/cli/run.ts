@@ -42,6 +42,8 @@ export async function runCommand(
     else if (invocation.kind === "cache") await runCache(invocation.cache, (text) => stdout.write(text));
     else {
       for (const warning of warnings) stderr.write(`${toPrintable(warning)}\n`);
+      if (invocation.kind === "check")
+        return await (await import("./check-command.ts")).runCheck(invocation.check, process, interrupt);
       if (invocation.kind === "proxy") return await runProxyCommand(invocation.proxy, process, interrupt);
       await runPush(invocation.push, push, process, interrupt);
     }
