@@ -3,10 +3,20 @@ import type { Finding, OnStep, Step, StepName } from "../check/steps.ts";
 import { toPrintable } from "../format.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
-import type { CheckCommand, CheckTarget } from "./check-program.ts";
+import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
+import { defineCommand } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
+
+export const CHECK = defineCommand({
+  program: checkProgram,
+  parse: parseCheckCommand,
+  async run(command, { process, stop, warn }) {
+    warn();
+    return runCheck(command, process, stop);
+  },
+});
 
 /** A slower step is named while it runs. */
 const SILENT_MS = 800;
@@ -23,7 +33,7 @@ const SYMBOLS: Readonly<Record<Finding["state"], string>> = {
 const NAME_WIDTH = 9;
 
 /** Checks a registry, and prints each step as it ends. Throws what `checkRegistry` throws. @returns the exit code */
-export async function runCheck(
+async function runCheck(
   command: CheckCommand,
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,

@@ -1,7 +1,8 @@
-import { Command, CommanderError } from "commander";
+import { Command, type CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 import { parseReference, parseRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { parseArguments } from "./parse-arguments.ts";
 import {
   addFlags,
   addRegistryFlags,
@@ -10,7 +11,6 @@ import {
   type RegistryFlags,
   registryCommand,
 } from "./registry-flags.ts";
-import { usageError } from "./usage-error.ts";
 import { bytes, type Environment } from "./values.ts";
 
 /** The command `check`. */
@@ -54,27 +54,11 @@ Examples:
 
 Exit codes: 0 a push can work, 1 it cannot, 2 wrong use.`;
 
-/** Reads the command `check`, or returns its help text. Throws `USAGE` and `REFERENCE_INVALID`. */
+/** Reads the arguments of `check`, or returns its help text. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseCheckCommand(args: readonly string[], env: Environment): CheckCommand | string {
-  let text = "";
-  const program = checkProgram().configureOutput({
-    writeOut: (out) => {
-      text += out;
-    },
-    writeErr: () => {},
-  });
-  try {
-    program.parse(args.slice(1), { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return text;
-    if (error.code === "commander.missingArgument") {
-      throw new PushError("USAGE", "No registry was named.", {
-        hint: `Name it: ${PROGRAM_NAME} check registry.example.com/my/app`,
-      });
-    }
-    throw usageError(error);
-  }
+  const program = checkProgram();
+  const text = parseArguments(program, args, explain);
+  if (text !== undefined) return text;
   const flags: Flags = program.opts();
   const uploadBytes = bytes({ name: "--upload", text: flags.upload });
   const target = checkTarget(program.args[0] ?? "");
@@ -88,13 +72,25 @@ export function parseCheckCommand(args: readonly string[], env: Environment): Ch
   return { ...registryCommand(flags, env), target, uploadBytes, json: flags.json ?? false };
 }
 
+function explain({ code }: CommanderError): PushError | undefined {
+  if (code === "commander.missingArgument") {
+    return new PushError("USAGE", "No registry was named.", {
+      hint: `Name it: ${PROGRAM_NAME} check registry.example.com/my/app`,
+    });
+  }
+  if (code === "commander.excessArguments") {
+    return new PushError("USAGE", "More than one registry was named.", { hint: "See check --help." });
+  }
+  return undefined;
+}
+
 /** Makes the parser of the command's arguments, which also writes the help. */
 export function checkProgram(): Command {
   const program = new Command("chunkpush check")
     .description("Checks whether a push to a registry can work, and says what is in the way.")
     .argument("<registry>", "the registry, with or without a repository: registry.example.com/my/app");
   addFlags(program, FLAGS);
-  return addRegistryFlags(program).addHelpText("after", NOTES).exitOverride();
+  return addRegistryFlags(program).addHelpText("after", NOTES);
 }
 
 /**

@@ -13,12 +13,22 @@ import type { Retry } from "../retry.ts";
 import { CACHE_IN_USE, type Lock, openLocks } from "../store/locks.ts";
 import { PRIVATE_FOLDER } from "../store/own-file.ts";
 import { sweepTemporaryFiles } from "../store/temporary-file.ts";
+import { defineCommand } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
-import type { ProxyCommand } from "./proxy-program.ts";
+import { type ProxyCommand, parseProxyCommand, proxyProgram } from "./proxy-program.ts";
 import type { Environment } from "./values.ts";
 
 const DEFAULT_PORT = 5050;
+
+export const PROXY = defineCommand({
+  program: proxyProgram,
+  parse: parseProxyCommand,
+  async run(command, { process, stop, warn }) {
+    warn();
+    return runProxy(command, process, stop);
+  },
+});
 
 /** The events that are shown on a terminal while a command writes there, too. */
 const BESIDE_A_COMMAND = ["registry", "retry", "notice", "pushed"];
@@ -29,7 +39,7 @@ const BESIDE_A_COMMAND = ["registry", "retry", "notice", "pushed"];
  *
  * @returns the exit code: the command's, unless a blob was lost
  */
-export async function runProxy(
+async function runProxy(
   command: ProxyCommand,
   { stderr, env }: Pick<NodeJS.Process, "stderr"> & { readonly env: Environment },
   stop: AbortSignal,

@@ -3,19 +3,27 @@ import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
-import type { Pushed, PushOptions, SourceStream } from "../push/options.ts";
+import type { PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { plainReport } from "../report/plain.ts";
 import { chooseImage, pausablePrinter } from "./choose.ts";
+import { defineCommand, type Push } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
-import type { PushCommand } from "./invocation.ts";
+import { STORAGE_READER } from "./hidden-commands.ts";
+import { type PushCommand, parsePush } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
+import { pushProgram } from "./push-program.ts";
 import type { Environment } from "./values.ts";
 
-export type Push = (options: PushOptions) => Promise<Pushed>;
-
-/** The hidden command with which a push starts this program in Podman's user namespace. No image has such a name. */
-export const STORAGE_READER = "__read-podman-storage";
+export const PUSH = defineCommand({
+  program: pushProgram,
+  parse: parsePush,
+  async run(command, { process, push, stop, warn }) {
+    warn();
+    await runPush(command, push, process, stop);
+    return 0;
+  },
+});
 
 /** The default sources, looked for in the working folder. */
 const DEFAULT_SOURCES = ["output.tar", ".output-image"];

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import packageJson from "../../package.json" with { type: "json" };
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import {
@@ -102,7 +103,7 @@ export type Flags = RegistryFlags & {
 };
 
 /** Makes the parser of a push's arguments, which also writes the help. */
-export function pushProgram(version: string): Command {
+export function pushProgram(): Command {
   const program = new Command("chunkpush")
     .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
     .argument("[source]", "an archive, a folder, an image of an engine, or docker://registry/repository:tag")
@@ -111,9 +112,8 @@ export function pushProgram(version: string): Command {
   addFlags(program, [...CHOICE, ...COMPRESSION, FORCE_COMPRESSION]);
   return (
     addRegistryFlags(program.addOption(repeatable(CACHE_FROM)))
-      .version(version, "-V, --version")
+      .version(packageJson.version, "-V, --version")
       .addHelpText("after", EXAMPLES)
-      .exitOverride()
       // Commander fills arguments from the left. Here the first one may be missing.
       .usage("[options] [source] <target>")
   );

@@ -1,13 +1,10 @@
-import packageJson from "../../package.json" with { type: "json" };
 import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
-import { runCache } from "./cache-command.ts";
-import { COMPLETE } from "./completion/command.ts";
+import type { NamedCommand, Push } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
 import { settleEnvironment } from "./env-files.ts";
-import { parseInvocation } from "./invocation.ts";
-import type { ProxyCommand } from "./proxy-program.ts";
-import { type Push, runPush, STORAGE_READER } from "./push-command.ts";
+import { COMPLETE, STORAGE_READER } from "./hidden-commands.ts";
 import { assertRuntime } from "./runtime.ts";
 
 /** An interrupted push has this long to let chunks end, and to clean up. */
@@ -30,40 +27,31 @@ export async function runCommand(
     const { runComplete } = await import("./completion/complete.ts");
     return runComplete(args.slice(1), process);
   }
-  const { env, stdout, stderr } = process;
-  const interrupt = interruptOf(process);
-  let isDebug = false;
+  const { stdout, stderr } = process;
+  const stop = interruptOf(process);
   try {
     assertRuntime(Bun.version);
     const warnings = settleEnvironment(process);
-    const invocation = parseInvocation(args, env, packageJson.version);
-    isDebug = "push" in invocation ? invocation.push.debug : "proxy" in invocation && invocation.proxy.debug;
-    if (invocation.kind === "text") stdout.write(invocation.text);
-    else if (invocation.kind === "cache") await runCache(invocation.cache, (text) => stdout.write(text));
-    else {
+    const warn = () => {
       for (const warning of warnings) stderr.write(`${toPrintable(warning)}\n`);
-      if (invocation.kind === "check")
-        return await (await import("./check-command.ts")).runCheck(invocation.check, process, interrupt);
-      if (invocation.kind === "proxy") return await runProxyCommand(invocation.proxy, process, interrupt);
-      await runPush(invocation.push, push, process, interrupt);
-    }
-    return 0;
+    };
+    const { command, rest } = commandOf(args);
+    const { run } = await command.load();
+    return await run(rest, { process, stop, push, commands: COMMANDS, warn });
   } catch (error) {
-    stderr.write(`${describeError(error, isDebug)}\n`);
+    stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
     return exitCodeOf(error);
   } finally {
     await Promise.all([flushed(stdout), flushed(stderr)]);
   }
 }
 
-/** Loads the proxy only where it is wanted: a push starts faster without. */
-async function runProxyCommand(
-  command: ProxyCommand,
-  process: NodeJS.Process,
-  stop: AbortSignal,
-): Promise<number> {
-  const { runProxy } = await import("./proxy-command.ts");
-  return runProxy(command, process, stop);
+/** The command that the first argument names, which is the default where it names none. */
+function commandOf(args: readonly string[]): { command: NamedCommand; rest: readonly string[] } {
+  const named = COMMANDS.find(({ name }) => name === args[0]);
+  return named === undefined
+    ? { command: COMMANDS[0] as NamedCommand, rest: args }
+    : { command: named, rest: args.slice(1) };
 }
 
 /** Waits until the reader of a pipe has everything, or has gone: what is still queued at the exit is lost. */

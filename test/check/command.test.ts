@@ -1,7 +1,7 @@
 /** The command `check`: its arguments, and whole processes. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
-import { parseInvocation } from "../../src/cli/invocation.ts";
+import { parseCheckCommand } from "../../src/cli/check-program.ts";
 import { PushError } from "../../src/errors.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { runCli } from "../support/run-cli.ts";
@@ -12,9 +12,9 @@ import { startTestRegistry } from "../support/test-registry.ts";
 setDefaultTimeout(60_000);
 
 function parse(...args: string[]) {
-  const invocation = parseInvocation(["check", ...args], {}, "1.2.3");
-  if (invocation.kind !== "check") throw new Error(`expected a check, not: ${JSON.stringify(invocation)}`);
-  return invocation.check;
+  const command = parseCheckCommand(args, {});
+  if (typeof command === "string") throw new Error(`expected a check, not: ${command}`);
+  return command;
 }
 
 function refusal(...args: string[]): string {

@@ -41,7 +41,7 @@ export async function offerFor(words: readonly string[], env: Environment): Prom
   const word = words.at(-1) ?? "";
   const [first = "", ...others] = words.slice(0, -1);
   const command = COMMANDS.find(({ name }) => name === first);
-  const program = command?.program() ?? pushProgram("");
+  const program = command === undefined ? pushProgram() : (await command.load()).program();
   const place = placeAfter(command === undefined ? words.slice(0, -1) : others, program);
   if (place.isCommand) return { kind: "files" };
   if (place.flag !== undefined) return await valueOffer(place.flag, word, env);
@@ -110,7 +110,7 @@ async function sourceOffer(word: string, env: Environment, isFirst: boolean): Pr
     imageNames(env, AbortSignal.timeout(ENGINE_MS)),
   ]);
   const transports = [...Object.keys(TRANSPORTS).map((name) => `${name}:`), "docker://"];
-  const commands = COMMANDS.map(({ name, program }) => [name, clause(program().description())] as const);
+  const commands = COMMANDS.map(({ name, summary }) => [name, clause(summary)] as const);
   const others = [...plain(images, "image"), ...plain(transports, "transport"), ...(isFirst ? commands : [])];
   return { kind: "files", candidates: [...matching(others, word), ...registries] };
 }
