@@ -82,7 +82,7 @@ export async function checkRegistry(
   };
 
   const proxied = checkProxy(url, options.environment);
-  const proxy = URL.parse(options.proxy(url) ?? "") ?? undefined;
+  const proxy = URL.parse(options.proxy(url)?.address ?? "") ?? undefined;
   if (proxied !== undefined) runner.end("Proxy", proxied);
   await runner.take("Name", proxied && after("Proxy"), () => checkName(url, proxy));
   await runner.take("TCP", after("Name"), () => checkTcp(url, proxy));
