@@ -26,7 +26,11 @@ export type RecordingSize = { readonly columns: number; readonly rows: number };
  * Draws a recording as one SVG. The frames stand side by side as on a film, which moves behind a window. Without the
  * animation, the last frame shows.
  */
-export function drawRecording(frames: readonly Frame[], { columns, rows }: RecordingSize, title: string): string {
+export function drawRecording(
+  frames: readonly Frame[],
+  { columns, rows }: RecordingSize,
+  title: string,
+): string {
   const [width, height] = [columns * WIDTH, rows * HEIGHT];
   const lines = new Map<string, string>();
   const film = frames.map((frame, i) => {

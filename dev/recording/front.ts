@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import { connect, type AddressInfo, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { createAuthority } from "../../test/support/certificates.ts";
 

@@ -5,8 +5,8 @@
 import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { makeImage } from "../demo/make-image.ts";
 import { seededRandom } from "../bench/random.ts";
+import { makeImage } from "../demo/make-image.ts";
 import { answer, slowLink } from "../faults/fault.ts";
 import { allOf, faultAt } from "../faults/plan.ts";
 import { startFaultProxy } from "../faults/proxy.ts";
@@ -44,7 +44,7 @@ async function recordPush(): Promise<Frame[]> {
   const link = slowLink(LINK);
   await using proxy = await startFaultProxy({
     upstreamHost: () => registry.host,
-    plan: allOf(faultAt("patch", 9, answer(503)), () => link),
+    plan: allOf(faultAt("middle-patch", 6, answer(503)), () => link),
   });
   await using front = await startFront(join(folder, "front"), NAME, proxy.host);
 
@@ -76,10 +76,13 @@ async function recordPush(): Promise<Frame[]> {
 async function recordTerminal(cwd: string, env: Readonly<Record<string, string>>): Promise<Frame[]> {
   const socket = join(folder, "tmux");
   const tmux = (...args: readonly string[]) => {
-    const { exitCode, stdout, stderr } = Bun.spawnSync(["tmux", "-u", "-S", socket, "-f", "/dev/null", ...args], {
-      cwd,
-      env,
-    });
+    const { exitCode, stdout, stderr } = Bun.spawnSync(
+      ["tmux", "-u", "-S", socket, "-f", "/dev/null", ...args],
+      {
+        cwd,
+        env,
+      },
+    );
     if (exitCode !== 0) throw new Error(`tmux ${args[0]}: ${stderr}`);
     return stdout.toString();
   };

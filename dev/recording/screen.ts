@@ -16,6 +16,9 @@ export type Frame = {
 type Style = { readonly bold: boolean; readonly dim: boolean; readonly colour: number };
 const PLAIN: Style = { bold: false, dim: false, colour: 0 };
 
+/** Begins "Select Graphic Rendition", which ends with an "m". */
+const ESCAPE = "\u001b[";
+
 /** Reads a screen as `tmux capture-pane -e -p` prints it. */
 export function parseScreen(text: string): Run[][] {
   // tmux carries a style over to the next line.
@@ -23,12 +26,12 @@ export function parseScreen(text: string): Run[][] {
   return text.split("\n").map((line) => {
     const runs: Run[] = [];
     let column = 0;
-    for (const [, codes, piece = ""] of line.matchAll(/\x1b\[([\d;]*)m|([^\x1b]+)/g)) {
-      if (codes !== undefined) style = codes.split(";").map(Number).reduce(withCode, style);
-      else {
-        if (piece.trim() !== "") runs.push({ column, text: piece.trimEnd(), style: classesOf(style) });
-        column += Bun.stringWidth(piece);
-      }
+    for (const part of `${ESCAPE}m${line}`.split(ESCAPE).slice(1)) {
+      const [, codes = "", text = ""] = /^([\d;]*)m(.*)$/.exec(part) ?? [];
+      // Empty in front of a line's first part only: tmux writes a reset as 0.
+      if (codes !== "") style = codes.split(";").map(Number).reduce(withCode, style);
+      if (text.trim() !== "") runs.push({ column, text: text.trimEnd(), style: classesOf(style) });
+      column += Bun.stringWidth(text);
     }
     return runs;
   });
