@@ -1,5 +1,5 @@
 import { messageOf } from "../errors.ts";
-import { cutName, formatAge, formatBytes, formatDuration } from "../format.ts";
+import { cutName, formatAge, formatBytes, formatDuration, knownDate } from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { BlobId, PushEvent, Report } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
@@ -23,8 +23,6 @@ type RunningWork = {
 export type PlainOptions = {
   /** Prints progress every 2 s instead of every 10 s. */
   readonly isTerminal: boolean;
-  /** Suppresses the note about other names: the user chose the source. @default false */
-  readonly isSourceNamed?: boolean;
   /** Shows what only explains how the push goes. @default false */
   readonly isDebug?: boolean;
 };
@@ -81,7 +79,7 @@ function workOf(event: PushEvent): (Omit<RunningWork, "startedMs"> & { readonly 
 function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): string[] {
   switch (event.type) {
     case "source":
-      return describeSource(event, options);
+      return describeSource(event);
     case "registry":
       return describeRegistry(event);
     case "reading":
@@ -118,7 +116,7 @@ function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): stri
 }
 
 /** Describes the source in one line, so that a stale or wrong image is noticed. */
-function describeSource(event: Extract<PushEvent, { type: "source" }>, options: PlainOptions): string[] {
+function describeSource(event: Extract<PushEvent, { type: "source" }>): string[] {
   const facts = [
     event.names.length > 0 && listNames(event.names),
     event.names.length === 0 && event.origin.kind !== "registry" && "an image without a name",
@@ -126,16 +124,13 @@ function describeSource(event: Extract<PushEvent, { type: "source" }>, options: 
     countOf(event.layerCount, "layer"),
     event.layerBytes === undefined ? undefined : formatBytes(event.layerBytes),
   ];
-  return [
-    `Source: ${describeOrigin(event.origin)}: ${facts.filter(Boolean).join(", ")}`,
-    ...(event.isNamedOtherwise && !options.isSourceNamed
-      ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
-      : []),
-  ];
+  return [`Source: ${describeOrigin(event.origin)}: ${facts.filter(Boolean).join(", ")}`];
 }
 
 function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): string {
-  const age = date && date.getTime() > 0 ? formatAge(date, new Date()) : undefined;
+  const now = new Date();
+  const known = knownDate(date, now);
+  const age = known && formatAge(known, now);
   const facts =
     kind === "engine"
       ? [`image of ${engine}`, age && `built ${age}`]
@@ -144,8 +139,8 @@ function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): s
           sizeBytes !== undefined && formatBytes(sizeBytes),
           age && `written ${age}`,
         ];
-  const known = facts.filter(Boolean);
-  return known.length === 0 ? name : `${name} (${known.join(", ")})`;
+  const shown = facts.filter(Boolean);
+  return shown.length === 0 ? name : `${name} (${shown.join(", ")})`;
 }
 
 function describeRead(
