@@ -59,6 +59,8 @@ export type PushOptions = {
   readonly parallel?: number;
   /** Retries of a failed request. Progress resets the count. @default 8 */
   readonly retries?: number;
+  /** The wait before the first retry, in milliseconds. It doubles from one retry to the next, up to 30 s. @default 1000 */
+  readonly retryDelayMs?: number;
   /** The size of chunks in bytes, at most what the registry allows. @default adapts to the link's speed */
   readonly chunkBytes?: number | undefined;
   /** The compression of layers that come uncompressed. @default gzip, level 1 */
@@ -133,6 +135,7 @@ export const DEFAULTS = {
   proxy: () => undefined,
   parallel: 3,
   retries: 8,
+  retryDelayMs: 1000,
   chunkBytes: undefined,
   compression: DEFAULT_COMPRESSION,
   stallTimeoutMs: 60_000,
@@ -161,6 +164,7 @@ export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "s
 const LEAST = [
   ["parallel", 1],
   ["retries", 0],
+  ["retryDelayMs", 1],
   ["chunkBytes", 1],
   ["stallTimeoutMs", 1],
 ] as const;
