@@ -37,6 +37,18 @@ const AGE_UNITS: readonly [string, number][] = [
   ["minute", 60_000],
 ];
 
+/** Programs write dates up to this one where they know none: 1970, or 1980, from which ZIP archives count. */
+const LAST_UNKNOWN_MS = Date.UTC(1980, 0, 2);
+
+/** Clocks may differ by this much. */
+const SKEW_MS = 60_000;
+
+/** Returns a date that may be true. Undefined for one of no meaning, or in the future. */
+export function knownDate(date: Date | undefined, now: Date): Date | undefined {
+  const ms = date?.getTime() ?? Number.NaN;
+  return ms >= LAST_UNKNOWN_MS && ms <= now.getTime() + SKEW_MS ? date : undefined;
+}
+
 /** Formats the time since a date: "3 days ago", "just now". */
 export function formatAge(date: Date, now: Date): string {
   const ageMs = now.getTime() - date.getTime();

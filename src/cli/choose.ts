@@ -15,3 +15,17 @@ export async function chooseImage(choices: readonly string[], signal: AbortSigna
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no image was chosen.");
   return answer;
 }
+
+/** Asks at the terminal for a yes, and takes Enter for a no. Throws `INTERRUPTED`. */
+export async function confirm(message: string, signal: AbortSignal): Promise<boolean> {
+  const prompts = await import("@clack/prompts");
+  const answer = await prompts.confirm({
+    message: toPrintable(message),
+    initialValue: false,
+    output: process.stderr,
+    signal,
+  });
+  signal.throwIfAborted();
+  if (prompts.isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted.");
+  return answer;
+}

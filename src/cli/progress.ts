@@ -30,7 +30,6 @@ export function wantsJson(args: readonly string[], env: Environment): boolean {
 
 export type ViewOptions = {
   readonly targets: readonly string[];
-  readonly isSourceNamed: boolean;
   readonly isDebug: boolean;
 };
 

@@ -5,6 +5,7 @@ import { toPrintable } from "../format.ts";
 import { canonicalRepository } from "../oci/reference.ts";
 import { type ProxyServer, startProxy } from "../proxy/proxy.ts";
 import { useCache } from "../push/open-cache.ts";
+import { DEFAULTS } from "../push/options.ts";
 import { connectRegistry } from "../push/target.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import type { Report } from "../report/events.ts";
@@ -52,7 +53,6 @@ async function runProxy(
     isTerminal,
     isDebug,
     isProxy: true,
-    isSourceNamed: true,
   });
   const isBeside = command.command.length > 0 && isTerminal;
   const report: Report = (event) => {
@@ -98,6 +98,7 @@ async function openProxy(
     login,
     cacheOwners: ownersUnderSudo(env),
     proxy: proxyFrom(env),
+    retryDelayMs: DEFAULTS.retryDelayMs,
     report,
   };
   const { cache, locks, inUse } = await useCache(options, signal);

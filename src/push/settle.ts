@@ -77,7 +77,7 @@ export async function settleReady(
   const { descriptor } = ready.blob;
   // A stream's blobs are on their way before they are planned.
   if (target.brought.has(descriptor.digest)) return { step: "send", ready };
-  const found = await askForBlob(target.at, descriptor.digest, callOf(job, name));
+  const found = await askForBlob(target.at, descriptor, callOf(job, name));
   return found?.sizeBytes === descriptor.size
     ? { step: "present", descriptor }
     : { step: "send", ready, answer: { found } };
@@ -92,7 +92,7 @@ async function settleKnown(
   job: Job,
 ): Promise<Step | undefined> {
   // Registries may report a wrong size for mounted blobs. Only the status counts.
-  const found = await askForBlob(target.at, descriptor.digest, callOf(job, name));
+  const found = await askForBlob(target.at, descriptor, callOf(job, name));
   if (found !== undefined) return { step: "present", descriptor };
   return from === target.at.name ? undefined : { step: "mount", descriptor, from };
 }

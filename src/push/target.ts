@@ -13,9 +13,6 @@ import { callOf, type Job } from "./job.ts";
 import type { CompleteOptions, PushLogin, SourceStream } from "./options.ts";
 import { requestEvent } from "./request-event.ts";
 
-/** The first retry waits up to a second. Each wait doubles. */
-const RETRY_DELAY_MS = 1000;
-
 /** A blob that was sent, or that the registry reports as present. */
 export type Brought = { readonly descriptor: Descriptor; readonly how: "present" | "mounted" | "sent" };
 
@@ -70,6 +67,7 @@ export type RegistryOptions = Pick<
   | "skipVerify"
   | "clientCertificate"
   | "retries"
+  | "retryDelayMs"
   | "insecure"
   | "parallel"
   | "chunkBytes"
@@ -93,7 +91,7 @@ export async function connectRegistry(
   call: Call,
   onExchange: (exchange: Exchange) => void = () => {},
 ): Promise<Registry> {
-  const { login, report, headers, caFiles, skipVerify, clientCertificate, retries } = options;
+  const { login, report, headers, caFiles, skipVerify, clientCertificate } = options;
   let isTold = false;
   return connect(
     {
@@ -101,7 +99,7 @@ export async function connectRegistry(
       credentials: login?.credentials,
       renewCredentials: login?.renew,
       trust: await readTrust({ caFiles, skipVerify, clientCertificate }),
-      retries: { count: retries, baseDelayMs: RETRY_DELAY_MS },
+      retries: { count: options.retries, baseDelayMs: options.retryDelayMs },
       notes: {
         ...cache,
         // If one note fails, all will: warn once.

@@ -1,5 +1,13 @@
 import { messageOf } from "../errors.ts";
-import { cutName, formatAge, formatBytes, formatDuration, formatShare, roundBytes } from "../format.ts";
+import {
+  cutName,
+  formatAge,
+  formatBytes,
+  formatDuration,
+  formatShare,
+  knownDate,
+  roundBytes,
+} from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { PushEvent } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
@@ -10,8 +18,6 @@ import type { Totals } from "./totals.ts";
 type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
 
 export type DescribeOptions = {
-  /** Suppresses the warning about other names: the user chose the source. */
-  readonly isSourceNamed: boolean;
   /** Shows each request, and what only explains how the push goes. */
   readonly isDebug: boolean;
 };
@@ -28,10 +34,6 @@ export function describeWarnings(event: PushEvent, options: DescribeOptions): st
           ? ["Warning: the registry's certificate is not verified: traffic can be intercepted and changed."]
           : []),
       ];
-    case "source":
-      return event.isNamedOtherwise && !options.isSourceNamed
-        ? [`Warning: this source contains ${listNames(event.names)}, but you are pushing another name.`]
-        : [];
     case "notice":
       // A stop is told together with the state of the push.
       if (event.code === "STOPPING" || event.code === "STOPPED") return [];
@@ -71,7 +73,9 @@ export function describeSource(event: EventOf<"source">): string {
 }
 
 function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): string {
-  const age = date && date.getTime() > 0 ? formatAge(date, new Date()) : undefined;
+  const now = new Date();
+  const knownAt = knownDate(date, now);
+  const age = knownAt && formatAge(knownAt, now);
   const facts =
     kind === "engine"
       ? [`image of ${engine}`, age && `built ${age}`]

@@ -61,6 +61,25 @@ export type BlobState =
     }
   | { readonly state: "done"; readonly how: "sent"; readonly sizeBytes: number; readonly sentBytes: number };
 
+/** A source that was found in the working folder. */
+type UnnamedSource = {
+  readonly path: string;
+  /** When it was written. Undefined if unknown. */
+  readonly date: Date | undefined;
+  /** The names of its image, if none means a target. */
+  readonly names: readonly string[];
+  /** The targets, in words. */
+  readonly target: string;
+};
+
+/** An engine's image of the target's name that was built after the source was written. */
+export type NewerImage = {
+  readonly name: string;
+  /** The engine's name within a sentence. */
+  readonly engine: string;
+  readonly date: Date;
+};
+
 /** A warning or note. The push continues. */
 export type Notice =
   /** Standard input gives no password yet. */
@@ -73,6 +92,18 @@ export type Notice =
   | { readonly code: "CACHE_DISTRUSTED"; readonly path: string; readonly why: "owner" | "writable" }
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
+  /** Nobody named the source, and its image has other names than the target. */
+  | ({ readonly code: "SOURCE_NAMED_OTHERWISE" } & UnnamedSource)
+  /**
+   * Nobody named the source, and it may not be meant: it is old or undated and has other names than the target, or an
+   * engine has a newer image.
+   */
+  | ({
+      readonly code: "SOURCE_STALE";
+      readonly newer: NewerImage | undefined;
+      /** The command that pushes another image to the same targets. */
+      readonly command: string;
+    } & UnnamedSource)
   /** The registry does not take the source's manifest as it is. It gets another one, with the same blobs. */
   | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly reason: string }
   /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */

@@ -1,4 +1,4 @@
-import { cutName, formatBytes, formatShare } from "../format.ts";
+import { cutName, formatAge, formatBytes, formatShare } from "../format.ts";
 import { shortDigest } from "../oci/digest.ts";
 import type { PushEvent } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
@@ -34,6 +34,10 @@ export function describeNotice(event: NoticeEvent): string {
       const pushed = platform === undefined ? "a part of the image's index" : `${cutName(platform)} alone`;
       return `Note: pushing ${pushed}, so the digest differs from that of the whole index. Left out: ${left.join(", ") || "what the engine does not have"}.`;
     }
+    case "SOURCE_NAMED_OTHERWISE":
+      return `Warning: ${event.path} contains ${listNames(event.names)}, but you are pushing ${event.target}.`;
+    case "SOURCE_STALE":
+      return describeStale(event);
     case "MANIFEST_REFUSED":
       return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}). Pushing a new one with the same content, so the digest differs.`;
     case "CACHE_FROM_MISSING":
@@ -54,4 +58,18 @@ export function describeNotice(event: NoticeEvent): string {
     case "STOPPED":
       return `${formatShare(event.keptBytes, event.totalBytes)} are safe at the registry.`;
   }
+}
+
+function describeStale(event: Extract<NoticeEvent, { code: "SOURCE_STALE" }>): string {
+  const { path, date, names, target, newer, command } = event;
+  const now = new Date();
+  const facts = [
+    date === undefined ? "has no date" : `was written ${formatAge(date, now)}`,
+    ...(names.length > 0 ? [`contains ${listNames(names)}`] : []),
+  ];
+  const better =
+    newer === undefined
+      ? `you are pushing ${target}. To push another image`
+      : `${newer.engine} has ${newer.name}, built ${formatAge(newer.date, now)}. To push that one`;
+  return `Warning: ${path} ${facts.join(" and ")}, but ${better}: ${command}`;
 }

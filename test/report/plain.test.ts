@@ -3,7 +3,7 @@ import { digestOf } from "../../src/oci/digest.ts";
 import type { BlobState, BlobTitle, Notice, PushEvent } from "../../src/report/events.ts";
 import { type PlainOptions, plainView } from "../../src/report/plain.ts";
 
-const OPTIONS: PlainOptions = { isTerminal: false, isSourceNamed: false, isDebug: false };
+const OPTIONS: PlainOptions = { isTerminal: false, isDebug: false };
 
 /** The lines that events give, with whatever depends on the clock replaced. */
 function linesOf(events: readonly PushEvent[], options: Partial<PlainOptions> = {}): string[] {
@@ -58,13 +58,12 @@ function registry(facts: Partial<RegistryEvent>): RegistryEvent {
   };
 }
 
-const OTHER_NAME = source({
+const FOUND = {
+  path: "output.tar",
+  date: new Date(Date.now() - 3.5 * DAY_MS),
   names: ["old/app:v1"],
-  platform: undefined,
-  layerCount: 1,
-  layerBytes: 10,
-  isNamedOtherwise: true,
-});
+  target: "r.example/my/app:v1",
+};
 
 describe("the plain report", () => {
   test.each<[string, PushEvent, string[]]>([
@@ -124,11 +123,41 @@ describe("the plain report", () => {
       ["Source: x (folder): my/app:v1, linux/amd64, 2 layers"],
     ],
     [
-      "notes that an image has another name than the target",
-      OTHER_NAME,
+      "leaves the age of an image out that claims to be from the future",
+      source({
+        origin: {
+          kind: "engine",
+          name: "x",
+          engine: "the Docker engine",
+          date: new Date(Date.now() + DAY_MS),
+          sizeBytes: undefined,
+        },
+      }),
+      ["Source: x (image of the Docker engine): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
+    ],
+    [
+      "warns of a source that has another name than the target",
+      notice({ code: "SOURCE_NAMED_OTHERWISE", ...FOUND }),
+      ["Warning: output.tar contains old/app:v1, but you are pushing r.example/my/app:v1."],
+    ],
+    [
+      "warns of an old source that has another name than the target, with the command for another image",
+      notice({ code: "SOURCE_STALE", ...FOUND, newer: undefined, command: "chunkpush x y" }),
       [
-        "Warning: this source contains old/app:v1, but you are pushing another name.",
-        "Source: x (folder): old/app:v1, 1 layer, 10 B",
+        "Warning: output.tar was written 3 days ago and contains old/app:v1, but you are pushing r.example/my/app:v1. To push another image: chunkpush x y",
+      ],
+    ],
+    [
+      "warns of a source that is older than an engine's image, with the command for that",
+      notice({
+        code: "SOURCE_STALE",
+        ...FOUND,
+        names: [],
+        newer: { name: "my/app:v1", engine: "Podman", date: new Date(Date.now() - DAY_MS) },
+        command: "chunkpush x y",
+      }),
+      [
+        "Warning: output.tar was written 3 days ago, but Podman has my/app:v1, built 1 day ago. To push that one: chunkpush x y",
       ],
     ],
     [
@@ -343,12 +372,6 @@ describe("the plain report", () => {
     expect(linesOf([notice(facts)], { isDebug: true })).toEqual([line]);
   });
 
-  test("does not doubt a source that the user named", () => {
-    expect(linesOf([OTHER_NAME], { isSourceNamed: true })).toEqual([
-      "Source: x (folder): old/app:v1, 1 layer, 10 B",
-    ]);
-  });
-
   test.each<[string, PushEvent]>([
     [
       "progress of an upload",
@@ -501,7 +524,7 @@ describe("a log", () => {
 
   test("has a line for each blob that is under way where no total is known", () => {
     const { lines, plain } = watch({ isProxy: true });
-    plain.report(uploading(1e6));
+    plain.report(uploading(1e6, 0));
     plain.report(
       blob(
         { state: "uploading", doneBytes: 0, keptBytes: 0, chunkBytes: 1e6, totalBytes: undefined },
