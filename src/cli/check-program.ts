@@ -89,7 +89,7 @@ export function checkProgram(): Command {
   const program = new Command("chunkpush check")
     .description("Checks whether a push to a registry can work, and says what is in the way.")
     .argument("<registry>", "the registry, with or without a repository: registry.example.com/my/app");
-  addFlags(program, FLAGS);
+  addFlags(program, "Check", FLAGS);
   return addRegistryFlags(program).addHelpText("after", NOTES);
 }
 
