@@ -60,6 +60,7 @@ describe("positionals", () => {
       stallTimeoutMs: 60_000,
       allowOversize: false,
       debug: false,
+      progress: "auto",
       cacheFrom: [],
       caFiles: [],
       clientCertificate: undefined,

@@ -39,8 +39,9 @@ const FLAGS: readonly FlagHelp[] = [
 ];
 
 const NOTES = `
-Reaches the registry step by step, as a push does: name, proxy, TCP, TLS, registry, login, right to push, chunk sizes,
-resume, clock. Nothing is kept: uploads that it begins are cancelled. Without a repository it sends no upload.
+Reaches the registry step by step, as a push does: name, proxy, TCP, TLS,
+registry, login, right to push, chunk sizes, resume, clock. Nothing is kept:
+uploads that it begins are cancelled. Without a repository it sends no upload.
 
 The address may be copied from a browser. What a push needs of it is printed:
   https://my-registry.me.workers.dev/   →  my-registry.me.workers.dev/REPOSITORY:TAG

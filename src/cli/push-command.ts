@@ -1,17 +1,16 @@
 import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
-import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
-import { plainReport } from "../report/plain.ts";
-import { chooseImage, confirm, pausablePrinter } from "./choose.ts";
+import { chooseImage, confirm } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
 import { STORAGE_READER } from "./hidden-commands.ts";
 import { type PushCommand, parsePush } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
+import { openView } from "./progress.ts";
 import { pushProgram } from "./push-program.ts";
 import type { Environment } from "./values.ts";
 
@@ -47,18 +46,19 @@ export async function runPush(
     credentialCommand,
     skipAuth,
     debug,
+    progress,
     ...options
   } = command;
   const [first] = targets;
-  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
-  using lines = plainReport(printer.print, {
-    isTerminal: stderr.isTTY === true,
-    isDebug: debug,
-  });
-  const { report } = lines;
+  using view = await openView(
+    progress,
+    { stderr, env },
+    { targets: targets.map(formatPinned), isDebug: debug },
+  );
+  const { report } = view;
   const actions =
     env["GITHUB_ACTIONS"] === "true"
-      ? (await import("./github-actions.ts")).actionsFiles(env, printer.print)
+      ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
   const tagged: string[] = [];
   const found = source ?? (await findSource());
@@ -72,12 +72,12 @@ export async function runPush(
       signal: stop,
       onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
     }),
-    choose: isPerson ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal)) : undefined,
+    choose: isPerson ? (choices, signal) => view.pauseFor(chooseImage(choices, signal)) : undefined,
     onStale:
       source !== undefined || found === undefined
         ? undefined
         : isPerson
-          ? (signal) => printer.pauseFor(confirm(`Push "${found}" anyway?`, signal))
+          ? (signal) => view.pauseFor(confirm(`Push "${found}" anyway?`, signal))
           : "warn",
     proxy: proxyFrom(env),
     engineEnvironment: env,

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { PROGRESS } from "./progress.ts";
 import { addFlags, addRegistryFlags, type FlagHelp, type RegistryFlags } from "./registry-flags.ts";
 
 /** What a target looks like, for all helps. */
@@ -80,6 +81,11 @@ const LAYERS: readonly FlagHelp[] = [
   ],
 ];
 
+const OUTPUT: readonly FlagHelp[] = [
+  ["--progress <how>", `${PROGRESS.join(", ")} (env: CHUNKPUSH_PROGRESS; default: auto)`],
+  ["-q, --quiet", "print only warnings and errors; the same as --progress quiet"],
+];
+
 /** The values of the flags, as they were written. */
 export type Flags = RegistryFlags & {
   readonly tag?: string[];
@@ -91,6 +97,8 @@ export type Flags = RegistryFlags & {
   readonly compression?: string;
   readonly compressionLevel?: string;
   readonly cacheFrom?: string[];
+  readonly progress?: string;
+  readonly quiet?: true;
 };
 
 /** Makes the parser of a push's arguments, which also writes the long help. */
@@ -103,7 +111,7 @@ export function pushProgram(): Command {
   addFlags(program, "Target", TARGET);
   addRegistryFlags(program);
   return (
-    addFlags(program, "Layers", LAYERS)
+    addFlags(addFlags(program, "Layers", LAYERS), "Output", OUTPUT)
       .helpOption("-h, --help", "show the short help; --help all shows this one")
       .version(versionText(), "-V, --version", "show the versions of chunkpush and Bun")
       .addHelpText("after", NOTES)

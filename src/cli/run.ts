@@ -2,10 +2,12 @@ import { constants } from "node:os";
 import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
+import { jsonError, jsonWarning } from "../report/json.ts";
 import type { NamedCommand, Push } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { settleEnvironment } from "./env-files.ts";
 import { COMPLETE, STORAGE_READER } from "./hidden-commands.ts";
+import { wantsJson } from "./progress.ts";
 import { assertRuntime } from "./runtime.ts";
 
 /** An interrupted push has this long to let chunks end, and to clean up. */
@@ -30,19 +32,23 @@ export async function runCommand(
   }
   const { stdout, stderr } = process;
   const stop = interruptOf(process);
+  const isJson = wantsJson(args, process.env);
   try {
     assertRuntime(Bun.version);
     const warnings = settleEnvironment(process);
     const warn = () => {
-      for (const warning of warnings) stderr.write(`${toPrintable(warning)}\n`);
+      for (const warning of warnings)
+        stderr.write(`${isJson ? jsonWarning(warning) : toPrintable(warning)}\n`);
     };
     const { command, rest } = commandOf(args);
     const { run } = await command.load();
     return await run(rest, { process, stop, push, commands: COMMANDS, warn });
   } catch (error) {
-    stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
     const code = exitCodeOf(error);
-    return code === 130 && stop.aborted ? signalCode(stop.reason.cause) : code;
+    const exitCode = code === 130 && stop.aborted ? signalCode(stop.reason.cause) : code;
+    stderr.write(`${isJson ? jsonError(error, exitCode) : describeError(error, args.includes("--debug"))}
+`);
+    return exitCode;
   } finally {
     await Promise.all([flushed(stdout), flushed(stderr)]);
   }

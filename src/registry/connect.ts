@@ -18,7 +18,7 @@ const GREETING_BREAKS = 2;
 
 export type ConnectOptions = Pick<
   Registry,
-  "headers" | "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes"
+  "headers" | "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes" | "onExchange"
 > & {
   /** The scope of its repository, if it names one, is asked for in the greeting, so that one token serves the push. */
   readonly target: Pick<Reference, "scheme" | "host"> & { readonly repository?: string };
@@ -52,6 +52,7 @@ export async function registryAt(options: ConnectOptions): Promise<Registry> {
     retries,
     stallTimeoutMs,
     notes,
+    onExchange: options.onExchange,
     ...registrySlots(options.parallel),
     learned: {
       maxBodyBytes: noted.maxBodyBytes,

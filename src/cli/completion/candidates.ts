@@ -6,6 +6,7 @@ import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
 import { clause } from "../help-command.ts";
 import { RUNTIMES } from "../invocation.ts";
+import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";
 import type { Environment } from "../values.ts";
 import { SHELLS } from "./command.ts";
@@ -36,6 +37,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   "--runtime": RUNTIMES,
   "--platform": PLATFORMS,
   "--tls-verify": ["true", "false"],
+  "--progress": PROGRESS,
 };
 
 /** Offers what may stand in the place of the last word. The words before it are whole. */
