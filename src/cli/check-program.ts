@@ -44,7 +44,7 @@ registry, login, right to push, chunk sizes, resume, clock. Nothing is kept:
 uploads that it begins are cancelled. Without a repository it sends no upload.
 
 The address may be copied from a browser. What a push needs of it is printed:
-  https://my-registry.me.workers.dev/   →  my-registry.me.workers.dev/REPOSITORY:TAG
+  https://registry.me.workers.dev/   →  registry.me.workers.dev/REPOSITORY:TAG
   https://registry.example.com          →  registry.example.com/REPOSITORY:TAG
   http://localhost:8787/v2/             →  localhost:8787/REPOSITORY:TAG
 
