@@ -210,7 +210,7 @@ describe.skipIf(!isPossible)(
         { insecure: "yes" },
         "The input insecure should be true or false.",
       ],
-      ["an unset secret", { password: "" }, "standard input gave no password"],
+      ["an unset secret", { password: "" }, "No password on standard input"],
     ])("says what is wrong with %s", async (_, inputs, words) => {
       await using setup = await setUp();
       const { isSuccess, log } = await setup.run({ target: `${setup.registry.host}/my/app:v1`, ...inputs });

@@ -79,7 +79,7 @@ describe.concurrent("the password on standard input", () => {
     const env = { USERNAME_REGISTRY: "me" };
     const { code, stdout, stderr } = await runCli([setup.target], { cwd: setup.folder, env, input });
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr).toContain("standard input gave no password");
+    expect(stderr).toContain("No password on standard input");
     expect(stderr).toContain("SKIP_AUTH=1");
     expect(setup.registry.requests).toEqual([]);
   });
@@ -91,7 +91,7 @@ describe.concurrent("the password on standard input", () => {
       env: { USERNAME_REGISTRY: "me" },
     });
     expect(code).toBe(1);
-    expect(stderr).toContain("standard input gave no password");
+    expect(stderr).toContain("No password on standard input");
   });
 
   test("is not an archive that was piped in by mistake", async () => {

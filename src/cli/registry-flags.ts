@@ -14,6 +14,8 @@ export type RegistryCommand = {
   readonly passwordStdin: boolean;
   /** Prints the credentials, at the start and whenever they end. */
   readonly credentialCommand: string | undefined;
+  /** The only file with logins to use. */
+  readonly authFile: string | undefined;
   readonly skipAuth: boolean;
   /** Headers for what stands in front of the registry. */
   readonly headers: Readonly<Record<string, string>>;
@@ -49,6 +51,7 @@ const FLAGS: readonly FlagHelp[] = [
     "--credential-command <command>",
     "run this in a shell for the password, or JSON with user and password, and again when they end (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
   ],
+  ["--authfile <file>", "use the logins in this file alone; it has the format of Podman's auth.json"],
   ["--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"],
   ["--parallel <n>", `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`],
   ["--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
@@ -82,6 +85,7 @@ export type RegistryFlags = {
   readonly username?: string;
   readonly passwordStdin?: true;
   readonly credentialCommand?: string;
+  readonly authfile?: string;
   readonly insecure?: true;
   readonly parallel?: string;
   readonly retries?: string;
@@ -97,10 +101,15 @@ export type RegistryFlags = {
   readonly insecureSkipVerify?: true;
 };
 
-/** Adds the flags to a command's parser. */
-export function addRegistryFlags(program: Command): Command {
-  addFlags(program, FLAGS);
-  return program.addOption(repeatable(HEADER));
+/**
+ * Adds the flags to a command's parser.
+ *
+ * @param only the names of those to add. @default all
+ */
+export function addRegistryFlags(program: Command, only?: readonly string[]): Command {
+  const options = [...FLAGS.map(([flag, description]) => new Option(flag, description)), repeatable(HEADER)];
+  for (const option of options) if (only?.includes(option.long ?? "") !== false) program.addOption(option);
+  return program;
 }
 
 export function addFlags(program: Command, flags: readonly FlagHelp[]): void {
@@ -117,6 +126,7 @@ export function repeatable([flag, description]: FlagHelp): Option {
 export function registryCommand(flags: RegistryFlags, env: Environment): RegistryCommand {
   assertNotEmpty(flags.username, "--username");
   assertNotEmpty(flags.credentialCommand, "--credential-command");
+  assertNotEmpty(flags.authfile, "--authfile");
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   assertNotEmpty(flags.caFile, "--ca-file");
   assertNotEmpty(flags.cert, "--cert");
@@ -152,6 +162,7 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     password,
     passwordStdin: flags.passwordStdin ?? false,
     credentialCommand,
+    authFile: flags.authfile,
     skipAuth: variable("SKIP_AUTH") !== undefined,
     headers: headersOf(flags.header, env["CHUNKPUSH_HEADERS"]),
     insecure: flags.insecure ?? /^(?:true|1|yes|on)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
