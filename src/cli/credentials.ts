@@ -1,10 +1,16 @@
 import { PushError } from "../errors.ts";
 import { askCommand } from "../logins/credential-command.ts";
 import { findLogin } from "../logins/find-login.ts";
+import type { LoginEnvironment } from "../logins/login-places.ts";
 import type { Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushLogin } from "../push/options.ts";
-import { type Credentials, credentialsOf, usernameOf } from "../registry/auth/credentials.ts";
+import {
+  type Credentials,
+  type CredentialsOrigin,
+  credentialsOf,
+  usernameOf,
+} from "../registry/auth/credentials.ts";
 import { askPassword } from "./ask-login.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import type { RegistryCommand } from "./registry-flags.ts";
@@ -52,13 +58,37 @@ export function credentialsReader(
     if (target.host === host) {
       // Standard input has the image: before a person is asked, a saved login of that user will do.
       const isSaved = command.source === "-" && needsPassword(command);
-      const saved = isSaved ? await findLogin(target, places, options.signal) : undefined;
+      const saved = isSaved ? await savedLogin(target, places, options.signal) : undefined;
       if (saved && usernameOf(saved.credentials) === command.username) return saved;
       given ??= givenLogin(command, host, options);
       const login = await given;
       if (login !== undefined) return login;
     }
-    return findLogin(target, places, options.signal);
+    return savedLogin(target, places, options.signal);
+  };
+}
+
+/** Finds a saved login, whose place messages about a refusal name. */
+async function savedLogin(
+  target: LoginTarget,
+  places: LoginEnvironment,
+  signal: AbortSignal,
+): Promise<PushLogin | undefined> {
+  const login = await findLogin(target, places, signal);
+  return login && withOrigin(login, { kind: "login", name: login.from });
+}
+
+/** Adds to credentials, and to those that replace them, where they are from. */
+function withOrigin({ credentials, from, renew }: PushLogin, origin: CredentialsOrigin): PushLogin {
+  return {
+    credentials: { ...credentials, origin },
+    from,
+    renew:
+      renew &&
+      (async (signal) => {
+        const renewed = await renew(signal);
+        return renewed && { ...renewed, origin };
+      }),
   };
 }
 
@@ -75,11 +105,13 @@ async function givenLogin(
   const { username = "", credentialCommand } = command;
   if (credentialCommand === undefined) {
     const credentials = await givenCredentials(command, host, options);
-    return credentials && { credentials };
+    const { origin } = credentials ?? {};
+    return credentials && { credentials, from: origin?.kind === "setting" ? origin.name : undefined };
   }
   const renew = (signal: AbortSignal) =>
     askCommand(credentialCommand, { username, variables: options.environment, signal });
-  return { credentials: await renew(options.signal), from: "the credential command", renew };
+  const login = { credentials: await renew(options.signal), from: "the credential command", renew };
+  return withOrigin(login, { kind: "command" });
 }
 
 /**
@@ -92,12 +124,12 @@ export async function givenCredentials(
   options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
   if (username === undefined) return undefined;
-  if (password !== undefined && !passwordStdin) return credentialsOf(username, password);
-  const isTyped = source === "-" || process.stdin.isTTY;
-  return credentialsOf(
-    username,
-    isTyped ? await typedPassword(username, host, options.signal) : await readPassword(options),
-  );
+  if (password !== undefined && !passwordStdin)
+    return { ...credentialsOf(username, password), origin: { kind: "setting", name: "REGISTRY_JWT_TOKEN" } };
+  if (source !== "-" && !process.stdin.isTTY)
+    return { ...credentialsOf(username, await readPassword(options)), origin: { kind: "piped" } };
+  const typed = await typedPassword(username, host, options.signal);
+  return { ...credentialsOf(username, typed), origin: { kind: "typed" } };
 }
 
 async function typedPassword(username: string, host: string, signal: AbortSignal): Promise<string> {

@@ -137,7 +137,8 @@ async function typedLogin(host: string, signal: AbortSignal): Promise<Credential
   using terminal = await openTerminal();
   if (terminal !== undefined) {
     const username = await askUsername(terminal, host, signal);
-    return credentialsOf(username, await askPassword(terminal, username, host, signal));
+    const password = await askPassword(terminal, username, host, signal);
+    return { ...credentialsOf(username, password), origin: { kind: "typed" } };
   }
   throw new PushError("USAGE", "No user name was given, and there is no terminal to ask for it.", {
     hint: `Pipe the password in: echo "$PASSWORD" | ${PROGRAM_NAME} login --username me ${host}`,

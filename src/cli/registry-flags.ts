@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { PushError } from "../errors.ts";
 import { DEFAULTS } from "../push/options.ts";
+import { TOKEN_USERNAME } from "../registry/auth/credentials.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import { headersOf } from "./headers.ts";
 import { assertNotEmpty, bytes, type Environment, integer, setting } from "./values.ts";
@@ -37,9 +38,6 @@ export type RegistryCommand = {
 
 const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 const MAX_STALL_SECONDS = 86_400;
-
-/** The user name in serverless-registry's own tokens. The registry looks at the token alone. */
-const TOKEN_USERNAME = "v0";
 
 /** A flag, and what help says of it. */
 export type FlagHelp = readonly [flag: string, description: string];
