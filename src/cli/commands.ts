@@ -11,6 +11,11 @@ export const COMMANDS: readonly NamedCommand[] = [
     load: async () => (await import("./push-command.ts")).PUSH,
   },
   {
+    name: "check",
+    summary: "check whether a push to a registry can work, and how its address is written",
+    load: async () => (await import("./check-command.ts")).CHECK,
+  },
+  {
     name: "login",
     summary: "check a user name and a password, and save them for docker, podman and chunkpush",
     load: async () => (await import("./login-command.ts")).LOGIN,
