@@ -183,21 +183,21 @@ describe.concurrent("the registry", () => {
       credentials: { username: USERNAME, password: "other" },
     });
     const result = await push(`${registry.host}/team/app:v1`);
-    expectWords(result, 1, "does not accept this user name and password", "Check USERNAME_REGISTRY");
+    expectWords(result, 1, "does not accept", "Check the user name");
     expect(registry.requests).toHaveLength(1);
   });
 
   test("no password where one is needed", async () => {
     await using registry = await startSecured();
     const result = await push(`${registry.host}/team/app:v1`, { env: { SKIP_AUTH: "1" } });
-    expectWords(result, 1, "wants a user name and a password", "USERNAME_REGISTRY=me");
+    expectWords(result, 1, "requires a login", "USERNAME_REGISTRY=me");
   });
 
   test("a token server that knows another password", async () => {
     await using tokens = startTokenServer({ credentials: { username: USERNAME, password: "other" } });
     await using registry = await startTestRegistry({ tokens });
     const result = await push(`${registry.host}/team/app:v1`);
-    expectWords(result, 1, "The token server of http", "does not accept this user name and password");
+    expectWords(result, 1, "The token server of http", "does not accept");
   });
 
   test("a token server that gives fewer rights", async () => {
@@ -233,7 +233,7 @@ describe.concurrent("the registry", () => {
       const message = `bad credentials: ${request.headers.get("authorization")}`;
       return Response.json({ errors: [{ code: "UNAUTHORIZED", message }] }, { status: 401 });
     });
-    expectWords(await push(`${server.host}/team/app:v1`), 1, "does not accept this user name and password");
+    expectWords(await push(`${server.host}/team/app:v1`), 1, "does not accept");
   });
 
   test("nobody listens", async () => {
