@@ -94,7 +94,7 @@ describe.concurrent("a push without a user", () => {
         { ...IMAGE, args },
       );
       expect(code).toBe(1);
-      expect(stderr).toContain("docker-credential-of-tests ended with 1.");
+      expect(stderr).toContain("docker-credential-of-tests exited with code 1.");
       expect(stderr.includes("the keychain is locked")).toBe(args.length > 0);
     },
   );

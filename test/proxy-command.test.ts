@@ -359,7 +359,7 @@ describe("a proxy beside a command", () => {
     });
     await closing.promise;
     child.kill("SIGTERM");
-    expect(await child.exited).toBe(130);
+    expect(await child.exited).toBe(143);
     stopped.resolve();
     expect(await setup.spooled()).toEqual([]);
   });
@@ -415,7 +415,7 @@ describe("a proxy without a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test("says which blobs are lost, and ends with 130, when it is interrupted with some under way", async () => {
+  test("says which blobs are lost, and ends with 143, when it is interrupted with some under way", async () => {
     const closing = Promise.withResolvers<void>();
     const stopped = Promise.withResolvers<void>();
     await using setup = await setUp({
@@ -433,7 +433,7 @@ describe("a proxy without a command", () => {
     }).catch(() => undefined);
     await closing.promise;
     const { code, stderr } = await proxy.stop("SIGTERM");
-    expect(code).toBe(130);
+    expect(code).toBe(143);
     expect(stderr).toContain(DIGEST);
     stopped.resolve();
     await pushing;

@@ -29,6 +29,15 @@ type Learned = {
   answersAll?: Promise<boolean> | undefined;
 };
 
+/** A request, and what became of it. */
+export type Exchange = {
+  readonly method: string;
+  readonly url: URL;
+  readonly bodyBytes: number;
+  /** Until the answer's head came, or the failure. */
+  readonly durationMs: number;
+} & ({ readonly status: number } | { readonly error: unknown });
+
 /** A registry, and how to talk to it. It knows no repository and no single request. */
 export type Registry = {
   /** `https://registry.example.com`: credentials go to this origin and to its token server only. */
@@ -52,6 +61,8 @@ export type Registry = {
   readonly proxy: (url: URL) => string | HttpProxy | undefined;
   /** A request fails after this long without a byte moved or, once all are sent, without an answer. */
   readonly stallTimeoutMs: number;
+  /** Called after each request, also after those to token servers and storage. */
+  readonly onExchange?: ((exchange: Exchange) => void) | undefined;
 };
 
 /** A repository of a registry. */

@@ -65,7 +65,7 @@ export function describe({ method, url }: Pick<RegistryRequest, "method" | "url"
 }
 
 /** The part of a registry that a request needs. */
-type Server = Pick<Registry, "origin" | "headers" | "stallTimeoutMs" | "trust" | "proxy">;
+type Server = Pick<Registry, "origin" | "headers" | "stallTimeoutMs" | "trust" | "proxy" | "onExchange">;
 
 /** Sends one request, once, and reads the answer. Throws as `openResponse` does, and for the login page of a gate. */
 export async function sendOnce(
@@ -109,6 +109,15 @@ export async function openResponse(
   const signal = AbortSignal.any([call.signal, stall.signal]);
   const proxy = proxyOf(registry, url);
   let isAnswered = false;
+  const startMs = performance.now();
+  const tell = (outcome: { status: number } | { error: unknown }) =>
+    registry.onExchange?.({
+      method: request.method,
+      url,
+      bodyBytes: request.body?.size ?? 0,
+      durationMs: performance.now() - startMs,
+      ...outcome,
+    });
   const explain = async (error: unknown): Promise<unknown> => {
     stall.stop();
     if (signal.aborted) return signal.reason;
@@ -145,16 +154,20 @@ export async function openResponse(
     stall.stop();
     const { status, headers } = response;
     if (status === 407 && proxy !== undefined) throw proxyError(proxy, "it requires a login (407)");
+    tell({ status });
     // A stream of Node's, whatever its type says.
     const answer: AsyncIterable<Uint8Array> | null = response.body;
     return { status, headers, url, body: answer && timed(answer, stall, timeoutMs, signal, explain) };
   } catch (error) {
     isAnswered = true;
-    throw await explain(error);
+    const explained = await explain(error);
+    tell({ error: explained });
+    throw explained;
   }
 }
 
-function proxyOf(registry: Server, url: URL): HttpProxy | undefined {
+/** Returns the proxy for an address, also one that the library was given as text. */
+export function proxyOf(registry: Pick<Server, "proxy">, url: URL): HttpProxy | undefined {
   const proxy = registry.proxy(url);
   return typeof proxy === "string" ? { address: proxy, name: "proxy" } : proxy;
 }
