@@ -1,5 +1,4 @@
-import { stat } from "node:fs/promises";
-import { PushError } from "../errors.ts";
+import { messageOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -9,24 +8,33 @@ import { plainReport } from "../report/plain.ts";
 import { chooseImage, confirm, pausablePrinter } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
+import { findSource } from "./find-source.ts";
 import { STORAGE_READER } from "./hidden-commands.ts";
-import { type PushCommand, parsePush } from "./invocation.ts";
+import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
+import { rememberTargets } from "./last-targets.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import { pushProgram } from "./push-program.ts";
 import type { Environment } from "./values.ts";
 
 export const PUSH = defineCommand({
   program: pushProgram,
-  parse: parsePush,
-  async run(command, { process, push, stop, warn }) {
+  parse: parseTargetless,
+  async run(parsed, { process, push, stop, warn }) {
     warn();
+    const command = "targets" in parsed ? parsed : await completePush(parsed, process, stop);
     await runPush(command, push, process, stop);
     return 0;
   },
 });
 
-/** The default sources, looked for in the working folder. */
-const DEFAULT_SOURCES = ["output.tar", ".output-image"];
+/** Few pushes name no target, and the others start faster without. */
+async function completePush(
+  parsed: Targetless,
+  process: NodeJS.Process,
+  stop: AbortSignal,
+): Promise<PushCommand> {
+  return (await import("./choose-target.ts")).chooseTarget(parsed, process, stop);
+}
 
 /**
  * Pushes an image as the command says. People are told on standard error, and scripts get the reference and digest on
@@ -50,11 +58,9 @@ export async function runPush(
     ...options
   } = command;
   const [first] = targets;
+  const isTerminal = stderr.isTTY === true;
   const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
-  using lines = plainReport(printer.print, {
-    isTerminal: stderr.isTTY === true,
-    isDebug: debug,
-  });
+  using lines = plainReport(printer.print, { isTerminal, isDebug: debug });
   const { report } = lines;
   const actions =
     env["GITHUB_ACTIONS"] === "true"
@@ -62,7 +68,6 @@ export async function runPush(
       : undefined;
   const tagged: string[] = [];
   const found = source ?? (await findSource());
-  const isPerson = process.stdin.isTTY && stderr.isTTY;
   const pushOptions: PushOptions = {
     ...options,
     target: targets,
@@ -72,13 +77,9 @@ export async function runPush(
       signal: stop,
       onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
     }),
-    choose: isPerson ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal)) : undefined,
+    choose: isTerminal ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal)) : undefined,
     onStale:
-      source !== undefined || found === undefined
-        ? undefined
-        : isPerson
-          ? (signal) => printer.pauseFor(confirm(`Push "${found}" anyway?`, signal))
-          : "warn",
+      source === undefined && found !== undefined ? whetherStale(found, isTerminal, printer) : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
@@ -93,11 +94,24 @@ export async function runPush(
   try {
     const pushed = await push(pushOptions);
     await actions?.writeOutputs(pushed);
+    await rememberTargets(targets, env).catch((error: unknown) => {
+      if (debug) printer.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
+    });
   } finally {
     // If a later target fails, scripts learn what is tagged all the same.
     for (const line of tagged) stdout.write(line);
     await actions?.writeSummary();
   }
+}
+
+/** Asks whether to push a stale source. Where nobody can be asked, the warning has to do. */
+function whetherStale(
+  source: string,
+  isTerminal: boolean,
+  printer: ReturnType<typeof pausablePrinter>,
+): PushOptions["onStale"] {
+  if (!isTerminal) return "warn";
+  return async (signal) => (await printer.pauseFor(confirm(`Push "${source}" anyway?`, signal))) ?? true;
 }
 
 function standardInput(): SourceStream {
@@ -107,19 +121,6 @@ function standardInput(): SourceStream {
     });
   }
   return { name: "standard input", stream: Bun.stdin.stream() };
-}
-
-/** Finds an archive or folder in the working folder. */
-async function findSource(): Promise<string | undefined> {
-  for (const path of DEFAULT_SOURCES) {
-    const isThere = await stat(path).then(
-      () => true,
-      // Opening it reports why it cannot be read.
-      ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
-    );
-    if (isThere) return path;
-  }
-  return undefined;
 }
 
 /** The engine's image of the target's name. */

@@ -81,6 +81,10 @@ const PLATFORM: FlagHelp = [
 ];
 
 const CHOICE: readonly FlagHelp[] = [
+  [
+    "--registry <host>",
+    "suggest a target at this registry where only a source is named (default: those of the last pushes)",
+  ],
   ["--all-platforms", "push every platform, and fail if one is missing"],
   ["--image <name>", "push this image, by name or digest, of a source that has several"],
   [
@@ -92,6 +96,7 @@ const CHOICE: readonly FlagHelp[] = [
 /** The values of the flags, as they were written. */
 export type Flags = RegistryFlags & {
   readonly tag?: string[];
+  readonly registry?: string;
   readonly image?: string;
   readonly platform?: string[];
   readonly allPlatforms?: true;
