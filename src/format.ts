@@ -8,6 +8,19 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(exponent > 0 && value < 99.95 ? 1 : 0)} ${UNITS[exponent]}`;
 }
 
+/** Formats bytes without a fraction from ten on: `18 MB`, `1.5 GB`. */
+export function roundBytes(bytes: number): string {
+  return formatBytes(bytes).replace(/^(\d{2,})\.\d/, "$1");
+}
+
+/** Formats a part of an amount, with the unit once where both have the same: `61 of 125 MB`. */
+export function formatShare(doneBytes: number, totalBytes: number, of = " of "): string {
+  const total = roundBytes(totalBytes);
+  const unit = total.slice(total.indexOf(" "));
+  const done = roundBytes(doneBytes);
+  return `${done.endsWith(unit) ? done.slice(0, -unit.length) : done}${of}${total}`;
+}
+
 /** Formats milliseconds: 75_000 → "1 min 15 s". */
 export function formatDuration(ms: number): string {
   const seconds = ms / 1000;

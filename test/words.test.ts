@@ -53,7 +53,7 @@ async function run(args: readonly string[], options: Partial<CliOptions> = {}): 
 /** A failure in the user's terms: its code, each of the words, and nothing on standard output. */
 function expectWords({ code, stdout, stderr }: CliResult, exitCode: number, ...words: string[]): void {
   for (const word of words) expect(stderr).toContain(word);
-  expect(stderr).not.toContain("bug of chunkpush");
+  expect(stderr).not.toContain("bug in chunkpush");
   expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });
 }
 

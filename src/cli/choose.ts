@@ -69,23 +69,3 @@ async function ask<T>(
   if (prompts.isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: nothing was chosen.");
   return answer;
 }
-
-/** Prints lines, but holds them back while a question is on the screen. */
-export function pausablePrinter(write: (line: string) => unknown) {
-  let held: string[] | undefined;
-  return {
-    print(line: string): void {
-      if (held === undefined) write(line);
-      else held.push(line);
-    },
-    async pauseFor<T>(question: Promise<T>): Promise<T> {
-      held = [];
-      try {
-        return await question;
-      } finally {
-        for (const line of held) write(line);
-        held = undefined;
-      }
-    },
-  };
-}

@@ -11,6 +11,11 @@ export const COMMANDS: readonly NamedCommand[] = [
     load: async () => (await import("./push-command.ts")).PUSH,
   },
   {
+    name: "check",
+    summary: "check whether a push to a registry can work, and how its address is written",
+    load: async () => (await import("./check-command.ts")).CHECK,
+  },
+  {
     name: "cache",
     summary: "show or prune the compressed layers of earlier pushes",
     load: async () => (await import("./cache-command.ts")).CACHE,

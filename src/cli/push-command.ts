@@ -1,11 +1,9 @@
 import { messageOf, PushError } from "../errors.ts";
-import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
-import { plainReport } from "../report/plain.ts";
-import { chooseImage, confirm, pausablePrinter } from "./choose.ts";
+import { chooseImage, confirm } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
 import { findSource } from "./find-source.ts";
@@ -13,6 +11,7 @@ import { STORAGE_READER } from "./hidden-commands.ts";
 import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
 import { rememberTargets } from "./last-targets.ts";
 import { ownersUnderSudo } from "./owners.ts";
+import { openView } from "./progress.ts";
 import { pushProgram } from "./push-program.ts";
 import type { Environment } from "./values.ts";
 
@@ -55,16 +54,20 @@ export async function runPush(
     credentialCommand,
     skipAuth,
     debug,
+    progress,
     ...options
   } = command;
   const [first] = targets;
   const isTerminal = stderr.isTTY === true;
-  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
-  using lines = plainReport(printer.print, { isTerminal, isDebug: debug });
-  const { report } = lines;
+  using view = await openView(
+    progress,
+    { stderr, env },
+    { targets: targets.map(formatPinned), isDebug: debug },
+  );
+  const { report } = view;
   const actions =
     env["GITHUB_ACTIONS"] === "true"
-      ? (await import("./github-actions.ts")).actionsFiles(env, printer.print)
+      ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
   const tagged: string[] = [];
   const found = source ?? (await findSource());
@@ -77,9 +80,8 @@ export async function runPush(
       signal: stop,
       onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
     }),
-    choose: isTerminal ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal)) : undefined,
-    onStale:
-      source === undefined && found !== undefined ? whetherStale(found, isTerminal, printer) : undefined,
+    choose: isTerminal ? (choices, signal) => view.pauseFor(chooseImage(choices, signal)) : undefined,
+    onStale: source === undefined && found !== undefined ? whetherStale(found, isTerminal, view) : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
@@ -95,7 +97,7 @@ export async function runPush(
     const pushed = await push(pushOptions);
     await actions?.writeOutputs(pushed);
     await rememberTargets(targets, env).catch((error: unknown) => {
-      if (debug) printer.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
+      if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
     });
   } finally {
     // If a later target fails, scripts learn what is tagged all the same.
@@ -108,10 +110,10 @@ export async function runPush(
 function whetherStale(
   source: string,
   isTerminal: boolean,
-  printer: ReturnType<typeof pausablePrinter>,
+  view: Pick<Awaited<ReturnType<typeof openView>>, "pauseFor">,
 ): PushOptions["onStale"] {
   if (!isTerminal) return "warn";
-  return async (signal) => (await printer.pauseFor(confirm(`Push "${source}" anyway?`, signal))) ?? true;
+  return async (signal) => (await view.pauseFor(confirm(`Push "${source}" anyway?`, signal))) ?? true;
 }
 
 function standardInput(): SourceStream {
