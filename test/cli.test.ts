@@ -43,6 +43,7 @@ describe("positionals", () => {
       image: undefined,
       platforms: [],
       allPlatforms: false,
+      dryRun: false,
       runtime: undefined,
       forceCompression: false,
       username: undefined,

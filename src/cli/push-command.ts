@@ -5,6 +5,7 @@ import { formatPinned, formatReference, type Reference } from "../oci/reference.
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
+import type { PushEvent, Report } from "../report/events.ts";
 import { plainReport } from "../report/plain.ts";
 import { chooseImage, pausablePrinter } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
@@ -20,13 +21,11 @@ export const PUSH = defineCommand({
   parse: parsePush,
   async run(command, { process, push, stop, warn }) {
     warn();
-    await runPush(command, push, process, stop);
+    if (command.dryRun) await (await import("./plan-command.ts")).runPlan(command, false, process, stop);
+    else await runPush(command, push, process, stop);
     return 0;
   },
 });
-
-/** The default sources, looked for in the working folder. */
-const DEFAULT_SOURCES = ["output.tar", ".output-image"];
 
 /**
  * Pushes an image as the command says. People are told on standard error, and scripts get the reference and digest on
@@ -38,18 +37,7 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const {
-    source,
-    targets,
-    username,
-    password,
-    passwordStdin,
-    credentialCommand,
-    skipAuth,
-    debug,
-    ...options
-  } = command;
-  const [first] = targets;
+  const { source, debug } = command;
   const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
   using lines = plainReport(printer.print, {
     isTerminal: stderr.isTTY === true,
@@ -62,29 +50,17 @@ export async function runPush(
       ? (await import("./github-actions.ts")).actionsFiles(env, printer.print)
       : undefined;
   const tagged: string[] = [];
+  const reported = (event: PushEvent) => {
+    report(event);
+    actions?.report(event);
+    if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
+  };
   const pushOptions: PushOptions = {
-    ...options,
-    target: targets,
-    source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
-    login: credentialsReader(command, first.host, {
-      environment: env,
-      signal: stop,
-      onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
-    }),
+    ...(await optionsOfPush(command, env, stop, reported)),
     choose:
       process.stdin.isTTY && stderr.isTTY
         ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
         : undefined,
-    proxy: proxyFrom(env),
-    engineEnvironment: env,
-    storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
-    cacheOwners: ownersUnderSudo(env),
-    report(event) {
-      report(event);
-      actions?.report(event);
-      if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
-    },
-    stop,
   };
   try {
     const pushed = await push(pushOptions);
@@ -94,27 +70,4 @@ export async function runPush(
     for (const line of tagged) stdout.write(line);
     await actions?.writeSummary();
   }
-}
-
-function standardInput(): SourceStream {
-  if (process.stdin.isTTY) {
-    throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
-      hint: `Pipe an archive in: podman save my/app:v1 | ${PROGRAM_NAME} - TARGET`,
-    });
-  }
-  return { name: "standard input", stream: Bun.stdin.stream() };
-}
-
-/** An archive or folder in the working folder, or else the engine's image of the target's name. */
-async function findSource(target: Reference): Promise<string> {
-  for (const path of DEFAULT_SOURCES) {
-    const isThere = await stat(path).then(
-      () => true,
-      // Opening it reports why it cannot be read.
-      ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
-    );
-    if (isThere) return path;
-  }
-  // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
-  return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

@@ -81,6 +81,7 @@ const PLATFORM: FlagHelp = [
 ];
 
 const CHOICE: readonly FlagHelp[] = [
+  ["--dry-run", "send and write nothing, but show what the push would do, as the command plan does"],
   ["--all-platforms", "push every platform, and fail if one is missing"],
   ["--image <name>", "push this image, by name or digest, of a source that has several"],
   [
@@ -92,6 +93,7 @@ const CHOICE: readonly FlagHelp[] = [
 /** The values of the flags, as they were written. */
 export type Flags = RegistryFlags & {
   readonly tag?: string[];
+  readonly dryRun?: true;
   readonly image?: string;
   readonly platform?: string[];
   readonly allPlatforms?: true;
