@@ -32,7 +32,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   source: ["oci", "store"],
   layers: ["oci", "store"],
   registry: ["oci", "store"],
-  logins: ["oci", "registry"],
+  logins: ["oci", "store", "registry"],
   report: ["oci", "store"],
   // The only room that knows source, layers and registry together.
   push: ["oci", "store", "source", "layers", "registry", "proxy", "report"],

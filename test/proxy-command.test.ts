@@ -275,7 +275,7 @@ describe("a proxy beside a command", () => {
     const { code, stdout, stderr } = await setup.run(["--", name]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(`command "${name}"`);
-    expect(stderr).not.toContain("bug of chunkpush");
+    expect(stderr).not.toContain("bug in chunkpush");
   });
 
   /** Runs a command that leaves before the registry has its blob, and lets the registry answer then. */
@@ -359,7 +359,7 @@ describe("a proxy beside a command", () => {
     });
     await closing.promise;
     child.kill("SIGTERM");
-    expect(await child.exited).toBe(130);
+    expect(await child.exited).toBe(143);
     stopped.resolve();
     expect(await setup.spooled()).toEqual([]);
   });
@@ -415,7 +415,7 @@ describe("a proxy without a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test("says which blobs are lost, and ends with 130, when it is interrupted with some under way", async () => {
+  test("says which blobs are lost, and ends with 143, when it is interrupted with some under way", async () => {
     const closing = Promise.withResolvers<void>();
     const stopped = Promise.withResolvers<void>();
     await using setup = await setUp({
@@ -433,7 +433,7 @@ describe("a proxy without a command", () => {
     }).catch(() => undefined);
     await closing.promise;
     const { code, stderr } = await proxy.stop("SIGTERM");
-    expect(code).toBe(130);
+    expect(code).toBe(143);
     expect(stderr).toContain(DIGEST);
     stopped.resolve();
     await pushing;
@@ -518,6 +518,6 @@ describeWith("setpriv", "a port that this user may not use", () => {
     const [stderr, code] = await Promise.all([child.stderr.text(), child.exited]);
     expect(code).toBe(2);
     expect(stderr).toContain("Cannot listen on port 80");
-    expect(stderr).not.toContain("bug of chunkpush");
+    expect(stderr).not.toContain("bug in chunkpush");
   });
 });

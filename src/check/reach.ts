@@ -44,7 +44,7 @@ export function checkProxy(url: URL, environment: Environment): Finding | undefi
   const value = environment[variable] ?? "";
   const shown = `${variable}=${withoutPassword(value)}`;
   const facts = { variable, value: withoutPassword(value) };
-  const address = proxyFrom(environment)(url);
+  const address = proxyFrom(environment)(url)?.address;
   if (address === undefined) {
     const why = /^(?!https?:)[a-z0-9]+:\/\//i.test(value)
       ? "is ignored: only http:// and https:// proxies are supported"

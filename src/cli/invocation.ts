@@ -6,6 +6,7 @@ import type { PushOptions } from "../push/options.ts";
 import { layerCompression } from "./compression.ts";
 import { imageAt, sourceAndTargets } from "./names.ts";
 import { parseArguments } from "./parse-arguments.ts";
+import { type Progress, progressOf } from "./progress.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
 import { type RegistryCommand, registryCommand } from "./registry-flags.ts";
 import { assertNotEmpty, type Environment, type Setting, setting } from "./values.ts";
@@ -30,6 +31,7 @@ export type PushCommand = RegistryCommand & {
   readonly forceCompression: boolean;
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
+  readonly progress: Progress;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
@@ -74,6 +76,7 @@ export function pushCommand(positionals: readonly string[], flags: Flags, env: E
     runtime: runtimeName(setting("--runtime", flags.runtime, "CHUNKPUSH_RUNTIME", env)),
     forceCompression: flags.forceCompression ?? false,
     compression,
+    progress: progressOf(flags, env),
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
 }

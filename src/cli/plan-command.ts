@@ -1,11 +1,13 @@
 import type { Command } from "commander";
 import { alignColumns, formatBytes, formatDuration, toPrintable } from "../format.ts";
+import { formatPinned } from "../oci/reference.ts";
 import { type Forecast, type ForecastBlob, forecast } from "../push/forecast.ts";
+import type { Report } from "../report/events.ts";
 import { countOf } from "../report/names.ts";
-import { plainReport } from "../report/plain.ts";
 import { defineCommand } from "./command.ts";
 import { type PushCommand, pushCommand } from "./invocation.ts";
 import { parseArguments } from "./parse-arguments.ts";
+import { openView } from "./progress.ts";
 import { optionsOfPush } from "./push-options.ts";
 import { pushProgram } from "./push-program.ts";
 import { addFlags } from "./registry-flags.ts";
@@ -49,16 +51,14 @@ export async function runPlan(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  using lines = plainReport((line) => stderr.write(`${toPrintable(line)}\n`), {
-    isTerminal: stderr.isTTY === true,
-    isSourceNamed: command.source !== undefined,
-    isDebug: command.debug,
-  });
-  const plans = await forecast(
-    await optionsOfPush(command, env, stop, (event) => {
-      if (SHOWN.includes(event.type)) lines.report(event);
-    }),
-  );
+  // Nothing moves: there is no screen to rewrite.
+  const progress = ["auto", "tty"].includes(command.progress) ? "plain" : command.progress;
+  const targets = command.targets.map(formatPinned);
+  using view = await openView(progress, { stderr, env }, { targets, isDebug: command.debug });
+  const report: Report = (event) => {
+    if (SHOWN.includes(event.type)) view.report(event);
+  };
+  const plans = await forecast(await optionsOfPush(command, env, stop, report));
   if (json) {
     stdout.write(`${JSON.stringify({ version: 1, targets: plans.map(toJson) }, null, 2)}\n`);
     return;

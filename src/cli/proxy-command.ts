@@ -5,10 +5,12 @@ import { toPrintable } from "../format.ts";
 import { canonicalRepository } from "../oci/reference.ts";
 import { type ProxyServer, startProxy } from "../proxy/proxy.ts";
 import { useCache } from "../push/open-cache.ts";
+import { DEFAULTS } from "../push/options.ts";
 import { connectRegistry } from "../push/target.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import type { Report } from "../report/events.ts";
-import { plainReport } from "../report/plain.ts";
+import { plainView } from "../report/plain.ts";
+import { retryEvent } from "../report/retry-event.ts";
 import type { Retry } from "../retry.ts";
 import { CACHE_IN_USE, type Lock, openLocks } from "../store/locks.ts";
 import { PRIVATE_FOLDER } from "../store/own-file.ts";
@@ -46,7 +48,12 @@ async function runProxy(
 ): Promise<number> {
   const isTerminal = stderr.isTTY === true;
   const writeLine = (line: string) => stderr.write(`${toPrintable(line)}\n`);
-  using lines = plainReport(writeLine, { isTerminal });
+  const isDebug = command.debug;
+  using lines = plainView((line) => stderr.write(`${line}\n`), {
+    isTerminal,
+    isDebug,
+    isProxy: true,
+  });
   const isBeside = command.command.length > 0 && isTerminal;
   const report: Report = (event) => {
     if (!isBeside || BESIDE_A_COMMAND.includes(event.type)) lines.report(event);
@@ -91,10 +98,11 @@ async function openProxy(
     login,
     cacheOwners: ownersUnderSudo(env),
     proxy: proxyFrom(env),
+    retryDelayMs: DEFAULTS.retryDelayMs,
     report,
   };
   const { cache, locks, inUse } = await useCache(options, signal);
-  const onRetry = (retry: Retry) => report({ type: "retry", title: undefined, ...retry });
+  const onRetry = (retry: Retry) => report(retryEvent(retry));
   const registry = await connectRegistry(options, cache, { signal, onRetry });
   const spoolInUse = await useSpool(spoolDirectory, signal);
   const proxy = startProxy({

@@ -1,18 +1,10 @@
-import { stat } from "node:fs/promises";
-import { PushError } from "../errors.ts";
-import { toPrintable } from "../format.ts";
-import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
-import type { PushOptions, SourceStream } from "../push/options.ts";
-import { proxyFrom } from "../registry/http/proxy.ts";
-import type { PushEvent, Report } from "../report/events.ts";
-import { plainReport } from "../report/plain.ts";
-import { chooseImage, pausablePrinter } from "./choose.ts";
+import { formatPinned } from "../oci/reference.ts";
+import type { PushOptions } from "../push/options.ts";
+import { chooseImage, confirm } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
-import { credentialsReader } from "./credentials.ts";
-import { STORAGE_READER } from "./hidden-commands.ts";
 import { type PushCommand, parsePush } from "./invocation.ts";
-import { ownersUnderSudo } from "./owners.ts";
+import { openView } from "./progress.ts";
+import { optionsOfPush } from "./push-options.ts";
 import { pushProgram } from "./push-program.ts";
 import type { Environment } from "./values.ts";
 
@@ -37,30 +29,30 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { source, debug } = command;
-  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
-  using lines = plainReport(printer.print, {
-    isTerminal: stderr.isTTY === true,
-    isSourceNamed: source !== undefined,
-    isDebug: debug,
-  });
-  const { report } = lines;
+  using view = await openView(
+    command.progress,
+    { stderr, env },
+    { targets: command.targets.map(formatPinned), isDebug: command.debug },
+  );
+  const { report } = view;
   const actions =
     env["GITHUB_ACTIONS"] === "true"
-      ? (await import("./github-actions.ts")).actionsFiles(env, printer.print)
+      ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
   const tagged: string[] = [];
-  const reported = (event: PushEvent) => {
+  const options = await optionsOfPush(command, env, stop, (event) => {
     report(event);
     actions?.report(event);
     if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
-  };
+  });
+  const { source, onStale } = options;
   const pushOptions: PushOptions = {
-    ...(await optionsOfPush(command, env, stop, reported)),
-    choose:
-      process.stdin.isTTY && stderr.isTTY
-        ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
-        : undefined,
+    ...options,
+    ...(process.stdin.isTTY &&
+      stderr.isTTY && {
+        choose: (choices, signal) => view.pauseFor(chooseImage(choices, signal)),
+        onStale: onStale && ((signal) => view.pauseFor(confirm(`Push "${source}" anyway?`, signal))),
+      }),
   };
   try {
     const pushed = await push(pushOptions);

@@ -14,7 +14,7 @@ import type { Environment } from "./values.ts";
 /** The default sources, looked for in the working folder. */
 const DEFAULT_SOURCES = ["output.tar", ".output-image"];
 
-/** Makes the options of a push from its command. Throws `USAGE` where the source is a terminal. */
+/** Makes the options of a push from its command. Nobody is asked. Throws `USAGE` where the source is a terminal. */
 export async function optionsOfPush(
   command: PushCommand,
   env: Environment,
@@ -31,18 +31,21 @@ export async function optionsOfPush(
     skipAuth,
     debug,
     dryRun,
+    progress,
     ...options
   } = command;
   const [first] = targets;
+  const found = source ?? (await findSource());
   return {
     ...options,
     target: targets,
-    source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
+    source: found === "-" ? standardInput() : (found ?? nameOf(first)),
     login: credentialsReader(command, first.host, {
       environment: env,
       signal: stop,
       onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
     }),
+    onStale: source === undefined && found !== undefined ? "warn" : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
@@ -61,8 +64,8 @@ function standardInput(): SourceStream {
   return { name: "standard input", stream: Bun.stdin.stream() };
 }
 
-/** An archive or folder in the working folder, or else the engine's image of the target's name. */
-async function findSource(target: Reference): Promise<string> {
+/** Finds an archive or folder in the working folder. */
+async function findSource(): Promise<string | undefined> {
   for (const path of DEFAULT_SOURCES) {
     const isThere = await stat(path).then(
       () => true,
@@ -71,6 +74,11 @@ async function findSource(target: Reference): Promise<string> {
     );
     if (isThere) return path;
   }
+  return undefined;
+}
+
+/** The engine's image of the target's name. */
+function nameOf(target: Reference): string {
   // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
   return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

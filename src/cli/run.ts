@@ -1,10 +1,13 @@
+import { constants } from "node:os";
 import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
+import { jsonError, jsonWarning } from "../report/json.ts";
 import type { NamedCommand, Push } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { settleEnvironment } from "./env-files.ts";
 import { COMPLETE, STORAGE_READER } from "./hidden-commands.ts";
+import { wantsJson } from "./progress.ts";
 import { assertRuntime } from "./runtime.ts";
 
 /** An interrupted push has this long to let chunks end, and to clean up. */
@@ -29,18 +32,23 @@ export async function runCommand(
   }
   const { stdout, stderr } = process;
   const stop = interruptOf(process);
+  const isJson = wantsJson(args, process.env);
   try {
     assertRuntime(Bun.version);
     const warnings = settleEnvironment(process);
     const warn = () => {
-      for (const warning of warnings) stderr.write(`${toPrintable(warning)}\n`);
+      for (const warning of warnings)
+        stderr.write(`${isJson ? jsonWarning(warning) : toPrintable(warning)}\n`);
     };
     const { command, rest } = commandOf(args);
     const { run } = await command.load();
     return await run(rest, { process, stop, push, commands: COMMANDS, warn });
   } catch (error) {
-    stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
-    return exitCodeOf(error);
+    const code = exitCodeOf(error);
+    const exitCode = code === 130 && stop.aborted ? signalCode(stop.reason.cause) : code;
+    stderr.write(`${isJson ? jsonError(error, exitCode) : describeError(error, args.includes("--debug"))}
+`);
+    return exitCode;
   } finally {
     await Promise.all([flushed(stdout), flushed(stderr)]);
   }
@@ -63,13 +71,18 @@ function flushed(stream: NodeJS.WriteStream): Promise<void> {
 function interruptOf(process: NodeJS.Process): AbortSignal {
   const interrupt = new AbortController();
   const onSignal = (cause: NodeJS.Signals) => {
-    if (interrupt.signal.aborted) process.exit(130);
+    if (interrupt.signal.aborted) process.exit(signalCode(cause));
     interrupt.abort(new PushError("INTERRUPTED", "Interrupted. Run the same command to resume.", { cause }));
-    setTimeout(() => process.exit(130), FAREWELL_MS).unref();
+    setTimeout(() => process.exit(signalCode(cause)), FAREWELL_MS).unref();
   };
   // SIGHUP: the terminal was closed, or its connection was lost.
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, onSignal);
   return interrupt.signal;
+}
+
+/** Returns the exit code that shells give a process which a signal has ended: 129, 130 or 143. */
+function signalCode(name: NodeJS.Signals): number {
+  return 128 + constants.signals[name];
 }
 
 /** Describes an error in lines that are safe for a terminal, whatever they quote. */
@@ -77,13 +90,13 @@ function describeError(error: unknown, isDebug: boolean): string {
   const lines =
     error instanceof PushError
       ? [
-          `${error.code === "INTERRUPTED" ? "" : "Error: "}${error.message}`,
+          error.code === "INTERRUPTED" ? error.message : `Error: ${error.message} [${error.code}]`,
           ...listDetails(error.details).map((detail) => `  ${detail}`),
           ...(isDebug && error.said !== undefined ? [`  ${error.said}`] : []),
           ...(error.hint === undefined ? [] : [`  ${error.hint}`]),
         ]
       : [
-          "This is a bug of chunkpush, and not your mistake. Please report it, with what follows:",
+          "This is a bug in chunkpush. Please report it with these lines:",
           ...String(error instanceof Error ? error.stack : error).split("\n"),
         ];
   return lines.map(toPrintable).join("\n");

@@ -15,6 +15,7 @@ import type { PushOptions } from "./options.ts";
 import { type Plan, type PlannedBlob, type PlannedContent, type PlannedLayer, startPlan } from "./plan.ts";
 import { assertPinned, sourceDigestOf } from "./publish.ts";
 import type { Sendable } from "./send.ts";
+import { guardSource } from "./stale-source.ts";
 import { connectTargets, type Target } from "./target.ts";
 
 /** What a push would do with a blob. */
@@ -54,6 +55,7 @@ export type Forecast = {
  */
 export async function forecast(options: PushOptions): Promise<Forecast[]> {
   await using job = await openJob(options, viewCache);
+  const guard = guardSource(job);
   const [targets, source] = await job.all([connectTargets(job), openJobSource(job)]);
   if (source.access === "stream") {
     throw new PushError(
@@ -64,6 +66,7 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
       },
     );
   }
+  await guard.before(source);
   const all: Forecast[] = [];
   for (const { target, job: own } of targets) {
     const plan = startPlan(source, target, own);
@@ -89,6 +92,7 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
       bytesPerSecond: target.at.registry.link.bytesPerSecond(),
     });
   }
+  await guard.after();
   return all;
 }
 

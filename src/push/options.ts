@@ -5,6 +5,7 @@ import { canonicalPlatform } from "../oci/platform.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { checkHeaders } from "../registry/http/extra-headers.ts";
+import type { HttpProxy } from "../registry/http/proxy.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
@@ -52,12 +53,14 @@ export type PushOptions = {
   readonly skipVerify?: boolean;
   /** Proves to the origin of the first target's registry who connects (mutual TLS). @default none */
   readonly clientCertificate?: ClientCertificate | undefined;
-  /** Gives the proxy for a request, if there is one. @default none */
-  readonly proxy?: (url: URL) => string | undefined;
+  /** Gives the proxy for a request, if there is one: its address, or also the name of its setting. @default none */
+  readonly proxy?: (url: URL) => string | HttpProxy | undefined;
   /** Uploads at a time. @default 3 */
   readonly parallel?: number;
   /** Retries of a failed request. Progress resets the count. @default 8 */
   readonly retries?: number;
+  /** The wait before the first retry, in milliseconds. It doubles from one retry to the next, up to 30 s. @default 1000 */
+  readonly retryDelayMs?: number;
   /** The size of chunks in bytes, at most what the registry allows. @default adapts to the link's speed */
   readonly chunkBytes?: number | undefined;
   /** The compression of layers that come uncompressed. @default gzip, level 1 */
@@ -80,6 +83,12 @@ export type PushOptions = {
   readonly choose?:
     | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
     | undefined;
+  /**
+   * Set for a source that nobody named. If it is old and named otherwise than the targets, or an engine has a newer image
+   * of the target's name, `warn` reports it beside the push; a function is asked before anything is pushed of it, and
+   * resolves whether to push it. @default it is not checked
+   */
+  readonly onStale?: "warn" | ((signal: AbortSignal) => Promise<boolean>) | undefined;
   /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
   readonly forceCompression?: boolean;
   /** Images of the first target's registry whose layers need not be made or sent again. */
@@ -126,6 +135,7 @@ export const DEFAULTS = {
   proxy: () => undefined,
   parallel: 3,
   retries: 8,
+  retryDelayMs: 1000,
   chunkBytes: undefined,
   compression: DEFAULT_COMPRESSION,
   stallTimeoutMs: 60_000,
@@ -135,6 +145,7 @@ export const DEFAULTS = {
   platforms: [],
   allPlatforms: false,
   choose: undefined,
+  onStale: undefined,
   forceCompression: false,
   cacheFrom: [],
   cacheDirectory: ".cache",
@@ -153,6 +164,7 @@ export type CompleteOptions = Required<Omit<PushOptions, "target" | "login" | "s
 const LEAST = [
   ["parallel", 1],
   ["retries", 0],
+  ["retryDelayMs", 1],
   ["chunkBytes", 1],
   ["stallTimeoutMs", 1],
 ] as const;

@@ -15,6 +15,9 @@ import { temporaryFolder } from "../support/temporary-folder.ts";
 /** The largest chunk, and the largest body that the strict registry takes. */
 export const CHUNK_BYTES = 100_000;
 
+/** Many retries are met, and what passes between them is not what is tested. */
+const RETRY_DELAY_MS = 20;
+
 /** An image on the disk, with its layers in a cache: pushing it compresses nothing. */
 export type PreparedImage = {
   readonly image: HandmadeImage;
@@ -91,6 +94,7 @@ async function pushWith(
   const { signal } = new AbortController();
   await push({
     ...command,
+    retryDelayMs: RETRY_DELAY_MS,
     source,
     target: destination,
     login: credentialsReader(command, destination.host, { environment: env, signal, onWaiting: () => {} }),

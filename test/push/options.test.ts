@@ -93,6 +93,7 @@ describe("the options of a push", () => {
     { parallel: 0 },
     { parallel: 1.5 },
     { retries: -1 },
+    { retryDelayMs: 0 },
     { chunkBytes: 0 },
     { stallTimeoutMs: Number.NaN },
   ])("are refused with a number that no push can work with: %j", (option) => {

@@ -123,13 +123,14 @@ describe("an upload that the registry has forgotten", () => {
 
 describe("a session that a cut body has broken for good, as at Gitea", () => {
   const startCutting = async () => {
-    const registry = await start("gitea");
+    const { promise: cut, resolve } = Promise.withResolvers<void>();
+    const registry = await start("gitea", { onRequest: ({ status }) => status === 0 && resolve() });
     const proxy = await startFaultProxy({
       upstreamHost: () => registry.host,
       plan: planAt("middle-patch", 1, reset("middle")),
       blobBytes: [FOUR_CHUNKS.descriptor.size],
     });
-    return { registry, proxy };
+    return { registry, proxy, cut };
   };
 
   test("is left after three failures of the chunk", async () => {
@@ -149,11 +150,12 @@ describe("a session that a cut body has broken for good, as at Gitea", () => {
 
   test.each([1, 2, 8])("is left by the next process, with %d as the number of retries", async (retries) => {
     await using folder = await temporaryFolder();
-    const { registry, proxy } = await startCutting();
+    const { registry, proxy, cut } = await startCutting();
     await using _registry = registry;
     await using _proxy = proxy;
     const options = { memoryDirectory: folder.path, retries: 0 };
     await rejection(upload(clientOf(proxy, options), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES }));
+    await cut;
     await upload(clientOf(proxy, { ...options, retries }), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
     expect(registry.recorded("start-upload")).toHaveLength(2);
     await expectStored(registry);

@@ -5,6 +5,7 @@ import { imageNames, TRANSPORTS } from "../../push/known-sources.ts";
 import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
 import { RUNTIMES } from "../invocation.ts";
+import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";
 import type { Environment } from "../values.ts";
 import { SHELLS } from "./command.ts";
@@ -34,6 +35,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   "--compression": COMPRESSIONS,
   "--runtime": RUNTIMES,
   "--platform": PLATFORMS,
+  "--progress": PROGRESS,
 };
 
 /** Offers what may stand in the place of the last word. The words before it are whole. */

@@ -70,8 +70,8 @@ function readStart({ registry }: Repository, { headers, url }: Answer): StartedU
   const location = headers.get("location");
   if (location === null) {
     throw new PushError(
-      "REGISTRY_FAILED",
-      `${registry.origin} began an upload without saying where it goes on (no Location).`,
+      "REGISTRY_UNSUPPORTED",
+      `${registry.origin} started an upload without an address for it (no Location header).`,
     );
   }
   return { location: resolveLocation(location, url), offset: 0, limits: readChunkLimits(headers) };
