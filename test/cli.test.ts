@@ -44,6 +44,7 @@ describe("positionals", () => {
       platforms: [],
       allPlatforms: false,
       dryRun: false,
+      progress: "auto",
       runtime: undefined,
       forceCompression: false,
       username: undefined,

@@ -31,6 +31,7 @@ const SYMBOLS: Readonly<Record<Finding["state"], string>> = {
 
 /** The width of the longest name. */
 const NAME_WIDTH = 9;
+const INDENT = " ".repeat(NAME_WIDTH + 3);
 
 /** Checks a registry, and prints each step as it ends. Throws what `checkRegistry` throws. @returns the exit code */
 async function runCheck(
@@ -39,7 +40,11 @@ async function runCheck(
   stop: AbortSignal,
 ): Promise<number> {
   const { target, json } = command;
-  const print = (text: string) => stdout.write(`${toPrintable(text)}\n`);
+  // Others read lines of any length.
+  const columns = stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY;
+  const print = (text: string) => {
+    for (const line of wrapped(toPrintable(text), columns)) stdout.write(`${line}\n`);
+  };
   const read = credentialsReader(command, target.host, {
     environment: env,
     signal: stop,
@@ -81,11 +86,19 @@ function heading({ host, repository = "REPOSITORY" }: CheckTarget): string[] {
 
 /** @returns the lines of a step: what was found, and below it what to do */
 function describeStep({ step, state, text, hint }: Step): string[] {
-  const indent = " ".repeat(NAME_WIDTH + 3);
   return [
     `${SYMBOLS[state]} ${step.padEnd(NAME_WIDTH)} ${text}`,
-    ...(hint === undefined ? [] : [`${indent}${hint}`]),
+    ...(hint === undefined ? [] : [`${INDENT}${hint}`]),
   ];
+}
+
+/** Breaks a line between words. Its other lines are indented as what is found is. */
+function wrapped(line: string, columns: number): string[] {
+  if (line.length <= columns) return [line];
+  const end = line.lastIndexOf(" ", columns);
+  // A word that is too long stays whole: it may be a command or an address.
+  if (end <= INDENT.length) return [line];
+  return [line.slice(0, end), ...wrapped(`${INDENT}${line.slice(end + 1)}`, columns)];
 }
 
 /** @returns the steps that were skipped, by their reasons, and the result */

@@ -163,19 +163,19 @@ describe("what is no registry", () => {
     async (status) => {
       await using server = startHttpServer(html(status));
       const checked = await check(server);
-      expect(failuresOf(checked)).toEqual([["Registry", "REGISTRY_FAILED"]]);
+      expect(failuresOf(checked)).toEqual([["Registry", "NOT_A_REGISTRY"]]);
       expect(stepOf(checked, "Registry").facts).toMatchObject({ status, title: "Welcome  [31mhome" });
     },
   );
 
   test("a server that answers 200 to everything fails", async () => {
     await using server = startHttpServer(() => new Response("ok"));
-    expect(failuresOf(await check(server))).toEqual([["Registry", "REGISTRY_FAILED"]]);
+    expect(failuresOf(await check(server))).toEqual([["Registry", "NOT_A_REGISTRY"]]);
   });
 
   test("a server that answers 404 to everything fails", async () => {
     await using server = startHttpServer(() => new Response("Not Found", { status: 404 }));
-    expect(failuresOf(await check(server))).toEqual([["Registry", "REGISTRY_FAILED"]]);
+    expect(failuresOf(await check(server))).toEqual([["Registry", "NOT_A_REGISTRY"]]);
   });
 
   test("the login page of Cloudflare Access fails with what to set", async () => {
@@ -310,7 +310,7 @@ describe("a proxy", () => {
     expect(failuresOf(checked)).toEqual([]);
     expect(statesOf(checked)).toMatchObject({ Name: "unused", Proxy: "ok", TCP: "ok", TLS: "ok" });
     expect(stepOf(checked, "TLS").facts).toMatchObject({ issuer: "Authority of the tests" });
-    expect(stepOf(checked, "Proxy").text).toMatch(/^HTTPS_PROXY=http:\/\/me:\*\*\*@127\.0\.0\.1:\d+$/);
+    expect(stepOf(checked, "Proxy").text).toMatch(/^HTTPS_PROXY=http:\/\/\*\*\*@127\.0\.0\.1:\d+$/);
     expect(JSON.stringify(checked)).not.toContain("secret-of-the-proxy");
   });
 
