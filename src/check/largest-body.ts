@@ -79,11 +79,14 @@ function found(passedBytes: number, refusal: Refusal): Finding {
 
 function late(size: number, sentBytes: number, passedBytes: number, refusal: Refusal | undefined): Finding {
   if (passedBytes > 0 && refusal !== undefined) return found(passedBytes, refusal);
-  const refused = refusal && `; ${formatBytes(refusal.bytes)} is refused by ${refusal.by}`;
+  const refused = refusal === undefined ? "" : `; ${formatBytes(refusal.bytes)} is refused by ${refusal.by}`;
+  const isWhole = sentBytes >= size;
   return {
     state: "ok",
-    text: `a body of ${formatBytes(size)} was not refused within ${SEARCH_MS / 1000} s (${formatBytes(sentBytes)} sent)${refused ?? ""}`,
-    hint: `This link is too slow to try more. A smaller body takes less time: --upload ${chunkSize(Math.max(sentBytes, LEAST_BYTES))}`,
+    text: isWhole
+      ? `a body of ${formatBytes(size)} was sent, but not answered within ${SEARCH_MS / 1000} s${refused}`
+      : `a body of ${formatBytes(size)} was not refused, but ${SEARCH_MS / 1000} s are enough for ${formatBytes(sentBytes)} only${refused}`,
+    ...(!isWhole && { hint: `Try a smaller one: --upload ${chunkSize(Math.max(sentBytes, LEAST_BYTES))}` }),
     facts: { passedBytes, refusedBytes: refusal?.bytes, sentBytes, ...refusal?.facts },
   };
 }

@@ -1,6 +1,7 @@
 import { type Checked, checkRegistry } from "../check/check.ts";
 import type { Finding, OnStep, Step, StepName } from "../check/steps.ts";
 import { toPrintable } from "../format.ts";
+import { isLoopback } from "../oci/address.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
@@ -55,7 +56,7 @@ async function runCheck(
   await login.catch(() => undefined);
   stop.throwIfAborted();
   const using = waitingLine(stderr);
-  if (!json) for (const line of heading(target)) print(line);
+  if (!json) for (const line of [`Target: ${formOf(target)}`, ""]) print(line);
   const onStep: OnStep = {
     begin: (step) => using.show(step),
     end(step) {
@@ -79,9 +80,11 @@ async function runCheck(
   return checked.ready ? 0 : 1;
 }
 
-/** Says how a target is written, from whatever address was given. */
-function heading({ host, repository = "REPOSITORY" }: CheckTarget): string[] {
-  return [`Target: ${host}/${repository}:TAG`, ""];
+/** Writes a target, from whatever address was given. Its scheme is left out if it is the usual one. */
+function formOf({ scheme, host, repository = "REPOSITORY" }: CheckTarget): string {
+  const usual = isLoopback(new URL(`http://${host}`)) ? "http" : "https";
+  const prefix = scheme === undefined || scheme === usual ? "" : `${scheme}://`;
+  return `${prefix}${host}/${repository}:TAG`;
 }
 
 /** @returns the lines of a step: what was found, and below it what to do */
@@ -122,11 +125,11 @@ function conclusion({ ready, steps }: Checked, { host, repository }: CheckTarget
 }
 
 /** The document of `--json`, version 1: see docs/check.md. */
-function toJson({ origin, ready, steps }: Checked, { host, repository }: CheckTarget) {
+function toJson({ origin, ready, steps }: Checked, target: CheckTarget) {
   return {
     version: 1,
     origin,
-    target: `${host}/${repository ?? "REPOSITORY"}:TAG`,
+    target: formOf(target),
     ready,
     steps: steps.map(({ step, state, text, hint, facts }) => ({
       step: step.toLowerCase(),

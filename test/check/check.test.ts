@@ -83,6 +83,17 @@ describe("a registry that works", () => {
     expect(registry.requests.at(-1)).toMatchObject({ method: "DELETE", status: 204 });
   });
 
+  test("that takes chunks from 5 MiB on is sent small ones, and resumes", async () => {
+    await using registry = await startTestRegistry({
+      credentials: ME,
+      minChunkBytes: 5_242_880,
+      maxChunkBytes: 100_000_000,
+    });
+    expect(stepOf(await check(registry), "Resume").state).toBe("ok");
+    const bodies = registry.recorded("patch").map(({ bodyBytes }) => bodyBytes);
+    expect(bodies.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(1_200_000);
+  });
+
   test("leaves the folder of the cache as it was", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using cache = await temporaryFolder();
