@@ -1,5 +1,5 @@
 import { type Checked, checkRegistry } from "../check/check.ts";
-import type { Finding, OnStep, Step, StepName } from "../check/steps.ts";
+import type { Finding, OnStep, Step } from "../check/steps.ts";
 import { toPrintable } from "../format.ts";
 import { isLoopback } from "../oci/address.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -9,6 +9,7 @@ import { defineCommand } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
+import { waitingLine } from "./waiting-line.ts";
 
 export const CHECK = defineCommand({
   program: checkProgram,
@@ -18,9 +19,6 @@ export const CHECK = defineCommand({
     return runCheck(command, process, stop);
   },
 });
-
-/** A slower step is named while it runs. */
-const SILENT_MS = 800;
 
 const SYMBOLS: Readonly<Record<Finding["state"], string>> = {
   ok: "✓",
@@ -55,12 +53,12 @@ async function runCheck(
   // A prompt comes before the steps. A failure is the result of the step "Login".
   await login.catch(() => undefined);
   stop.throwIfAborted();
-  const using = waitingLine(stderr);
+  const waiting = waitingLine(stderr);
   if (!json) for (const line of [`Target: ${formOf(target)}`, ""]) print(line);
   const onStep: OnStep = {
-    begin: (step) => using.show(step),
+    begin: (step) => waiting.show(`Checking ${step}`),
     end(step) {
-      using.clear();
+      waiting.clear();
       if (!json && step.state !== "skipped") for (const line of describeStep(step)) print(line);
     },
   };
@@ -74,7 +72,7 @@ async function runCheck(
     },
     onStep,
     stop,
-  ).finally(() => using.clear());
+  ).finally(() => waiting.clear());
   if (json) stdout.write(`${JSON.stringify(toJson(checked, target), null, 2)}\n`);
   else for (const line of conclusion(checked, target)) print(line);
   return checked.ready ? 0 : 1;
@@ -138,24 +136,5 @@ function toJson({ origin, ready, steps }: Checked, target: CheckTarget) {
       hint,
       ...facts,
     })),
-  };
-}
-
-/** Names a step that takes long, on standard error: in place on a terminal, else in a line. */
-function waitingLine(stderr: NodeJS.WriteStream) {
-  let timer: NodeJS.Timeout | undefined;
-  let isShown = false;
-  return {
-    show(step: StepName) {
-      timer = setTimeout(() => {
-        isShown = stderr.isTTY === true;
-        stderr.write(isShown ? `… ${step}` : `Checking ${step} …\n`);
-      }, SILENT_MS);
-    },
-    clear() {
-      clearTimeout(timer);
-      if (isShown) stderr.write("\r\x1b[K");
-      isShown = false;
-    },
   };
 }

@@ -12,6 +12,7 @@ import { optionsOfPush } from "./push-options.ts";
 import { pushProgram } from "./push-program.ts";
 import { addFlags } from "./registry-flags.ts";
 import type { Environment } from "./values.ts";
+import { waitingLine } from "./waiting-line.ts";
 
 type PlanCommand = { readonly push: PushCommand; readonly json: boolean };
 
@@ -55,10 +56,16 @@ export async function runPlan(
   const progress = ["auto", "tty"].includes(command.progress) ? "plain" : command.progress;
   const targets = command.targets.map(formatPinned);
   using view = await openView(progress, { stderr, env }, { targets, isDebug: command.debug });
+  const waiting = waitingLine(stderr);
   const report: Report = (event) => {
-    if (SHOWN.includes(event.type)) view.report(event);
+    if (!SHOWN.includes(event.type)) return;
+    waiting.clear();
+    view.report(event);
+    // Once a registry is asked, nobody is asked for a password any more.
+    if (event.type !== "notice") waiting.show("Planning");
   };
-  const plans = await forecast(await optionsOfPush(command, env, stop, report));
+  const options = await optionsOfPush(command, env, stop, report);
+  const plans = await forecast(options).finally(waiting.clear);
   if (json) {
     stdout.write(`${JSON.stringify({ version: 1, targets: plans.map(toJson) }, null, 2)}\n`);
     return;
