@@ -1,12 +1,16 @@
 /** What `plan` tells: the same as the push then does, and without a trace. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdir, stat } from "node:fs/promises";
+import { chmod, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { push } from "../../index.ts";
 import { PushError } from "../../src/errors.ts";
+import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
+import { digestOf } from "../../src/oci/digest.ts";
 import { type Forecast, forecast } from "../../src/push/forecast.ts";
 import type { PushOptions } from "../../src/push/options.ts";
 import type { PushEvent } from "../../src/report/events.ts";
+import { archiveBytes, layoutFiles } from "../source/image-fixture.ts";
+import { descriptorOf, multiPlatform } from "../source/tree-fixture.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { rejection } from "../support/rejection.ts";
 import { runCli } from "../support/run-cli.ts";
@@ -152,6 +156,59 @@ describe("a plan", () => {
     expect(plan.blobs.slice(1)).toMatchObject(
       layers.map(({ raw }) => ({ action: "send", pushedBytes: raw.length, isEstimate: false })),
     );
+  });
+
+  test("of an index with platforms and attestations counts every manifest and blob, as the push does", async () => {
+    await using scene = await setUp();
+    const { root, files } = multiPlatform();
+    const layout = { ...layoutFiles([descriptorOf(root, MEDIA_TYPE.index)]), ...files };
+    await Bun.write(scene.options.source as string, archiveBytes(layout));
+    const plan = await planOf(scene.options);
+    await push(scene.options);
+    const { requests, recorded } = scene.registry;
+    expect(requests.filter(({ method }) => CHANGES.includes(method))).toHaveLength(plan.requests);
+    expect(recorded("put-manifest")).toHaveLength(plan.manifests);
+    expect(new Set(plan.blobs.map(({ kind }) => kind))).toEqual(new Set(["layer", "config", "blob"]));
+  });
+
+  test("of an engine's image reads its layers' names, and has nothing saved", async () => {
+    await using scene = await setUp();
+    const image = dockerArchive(layers, ["team/app:v1"]);
+    const inspected = {
+      Id: digestOf(image.config),
+      RepoTags: ["team/app:v1"],
+      Os: "linux",
+      Architecture: "amd64",
+      RootFS: { Layers: image.diffIds },
+    };
+    const bin = join(scene.folder.path, "bin");
+    const log = join(bin, "log");
+    await Bun.write(
+      join(bin, "docker"),
+      `#!/bin/sh\necho "$*" >> ${log}\ncase "$*" in "image inspect"*) echo '${JSON.stringify([inspected])}' ;; *) exit 1 ;; esac\n`,
+    );
+    await chmod(join(bin, "docker"), 0o755);
+    const engineEnvironment = { PATH: `${bin}:${process.env["PATH"]}` };
+    const options = { ...scene.options, source: "docker-daemon:team/app:v1", engineEnvironment };
+    const plan = await planOf(options);
+    expect(plan.blobs.map(({ action, pushedBytes }) => [action, pushedBytes])).toEqual(
+      Array(4).fill(["save", undefined]),
+    );
+    expect(await Bun.file(log).text()).not.toMatch(/save|push|tag/);
+    // The layers are known where an earlier push has left them in the cache.
+    await push(scene.options);
+    expect(actionsOf(await planOf(options))).toEqual(["save", "present", "present", "present"]);
+  });
+
+  test("of an image at another registry reads its manifests alone", async () => {
+    await using scene = await setUp();
+    await push(scene.options);
+    await using registry = await startTestRegistry();
+    const source = `docker://${scene.registry.host}/team/app:v1`;
+    const plan = await planOf({ ...scene.options, source, target: `${registry.host}/team/app:v1` });
+    expect(actionsOf(plan)).toEqual(Array(4).fill("send"));
+    expect(registry.requests.filter(({ method }) => CHANGES.includes(method))).toEqual([]);
+    expect(scene.registry.recorded("get-blob")).toEqual([]);
   });
 
   test.each(["zstd", "gzip"] as const)("estimates %s from samples of text", async (kind) => {
