@@ -50,6 +50,7 @@ describe("positionals", () => {
       password: undefined,
       passwordStdin: false,
       credentialCommand: undefined,
+      authFile: undefined,
       skipAuth: false,
       headers: {},
       insecure: false,
