@@ -145,7 +145,7 @@ test(
       expect(errors[0]?.message).not.toMatch(/[\x00-\x1f]/);
     });
     if (HAS_MANY_CASES)
-      expect([statuses.get(200), statuses.get(503)].every((count = 0) => count > 5)).toBe(true);
+      expect([statuses.get(200), statuses.get(503)].every((count = 0) => count > 0)).toBe(true);
   },
   FUZZ_TIMEOUT,
 );
