@@ -12,6 +12,7 @@ import { passOn } from "./src/push/pass-on.ts";
 import { startPlan } from "./src/push/plan.ts";
 import { publish } from "./src/push/publish.ts";
 import { readStream, type Source } from "./src/push/read-stream.ts";
+import { guardSource } from "./src/push/stale-source.ts";
 import { connectTargets } from "./src/push/target.ts";
 
 export { type ErrorCode, PushError } from "./src/errors.ts";
@@ -43,18 +44,23 @@ export async function push(options: PushOptions): Promise<Pushed> {
     ...options,
     engineEnvironment: options.engineEnvironment ?? process.env,
   });
+  const guard = guardSource(job);
   const [targets, opened] = await job.all([connectTargets(job), openJobSource(job)]);
   const all: Pushed[] = [];
   let source: Source | undefined;
   for (const { target, job: own } of targets) {
     const passed = source === undefined ? await passOn(opened, target, own) : undefined;
     if (passed === undefined) {
-      source ??= await readStream(opened, target, own);
+      if (source === undefined) {
+        source = await readStream(opened, target, own);
+        await guard.before(source);
+      }
       const plan = startPlan(source, target, own);
       const blobs = bringBlobs(plan, own);
       all.push(await publish(plan, blobs, own));
     } else all.push(passed);
   }
+  await guard.after();
   const [first, ...others] = all;
   return { ...(first as Pushed), ...(others.length > 0 && { others }) };
 }

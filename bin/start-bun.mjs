@@ -104,11 +104,11 @@ export function isAtLeast(version, wanted) {
  * @returns the exit code, or the error if the system does not start it
  */
 export function startBun(bun, args, options) {
-  // Before the child starts: a Ctrl-C right after must not end this process alone.
   // At a terminal, these reach the child by themselves. Passed on, they would count as a second one.
   const atTerminal = [0, 1, 2].some(isatty);
   for (const signal of ["SIGINT", "SIGHUP"]) process.on(signal, () => atTerminal || child.kill(signal));
   process.on("SIGTERM", () => child.kill("SIGTERM"));
+  // Started after that: a Ctrl-C that comes with the child's first words must not end this process alone.
   const child = spawn(bun, [...safeFlags, ...args], { stdio: "inherit", ...options });
 
   return new Promise((resolve) => {

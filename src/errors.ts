@@ -1,39 +1,59 @@
-/** Identifies a failure for scripts and tests. */
-export type ErrorCode =
-  | "USAGE"
-  | "RUNTIME_TOO_OLD"
-  | "INTERRUPTED"
-  | "REFERENCE_INVALID"
-  | "DIGEST_INVALID"
-  | "SOURCE_NOT_FOUND"
-  | "SOURCE_AMBIGUOUS"
-  | "ENGINE_MISSING"
-  | "ENGINE_UNREACHABLE"
-  | "ENGINE_FAILED"
-  | "IMAGE_NOT_FOUND"
-  | "IMAGE_INVALID"
-  | "ARCHIVE_INVALID"
-  | "CONTENT_MISMATCH"
-  | "FILE_FAILED"
-  | "COMPRESSION_FAILED"
-  | "CACHE_IN_USE"
-  | "PASSWORD_MISSING"
-  | "LOGIN_INVALID"
-  | "CREDENTIAL_HELPER_FAILED"
-  | "CONNECTION_REFUSED"
-  | "CONNECTION_LOST"
-  | "HOST_UNKNOWN"
-  | "STALLED"
-  | "TLS_UNTRUSTED"
-  | "TLS_EXPECTED"
-  | "TLS_UNEXPECTED"
-  | "REDIRECT_REFUSED"
-  | "TOKEN_FAILED"
-  | "UNAUTHORIZED"
-  | "DENIED"
-  | "BODY_TOO_LARGE"
-  | "BLOB_TOO_LARGE"
-  | "REGISTRY_FAILED";
+/**
+ * Identifies a failure for scripts and tests. Codes are stable: scripts depend on them. `docs/errors.md` has a section for
+ * each.
+ */
+export const ERROR_CODES = [
+  // The command
+  "USAGE",
+  "REFERENCE_INVALID",
+  "RUNTIME_TOO_OLD",
+  "INTERRUPTED",
+  // The image
+  "SOURCE_NOT_FOUND",
+  "SOURCE_AMBIGUOUS",
+  "SOURCE_STALE",
+  "SOURCE_NOT_IMAGE",
+  "ARCHIVE_INVALID",
+  "IMAGE_INVALID",
+  "IMAGE_INCOMPLETE",
+  "IMAGE_NOT_FOUND",
+  "CONTENT_MISMATCH",
+  "ENGINE_MISSING",
+  "ENGINE_UNREACHABLE",
+  "ENGINE_FAILED",
+  // This machine
+  "FILE_FAILED",
+  "COMPRESSION_FAILED",
+  "CACHE_IN_USE",
+  // Credentials
+  "PASSWORD_MISSING",
+  "LOGIN_INVALID",
+  "CREDENTIAL_HELPER_FAILED",
+  "TOKEN_FAILED",
+  "UNAUTHORIZED",
+  "DENIED",
+  // The way to the registry
+  "HOST_UNKNOWN",
+  "CONNECTION_REFUSED",
+  "CONNECTION_LOST",
+  "STALLED",
+  "PROXY_FAILED",
+  "TLS_UNTRUSTED",
+  "TLS_UNSUPPORTED",
+  "TLS_REQUIRED",
+  "TLS_CLIENT_CERTIFICATE",
+  "REDIRECT_REFUSED",
+  // The registry
+  "NOT_A_REGISTRY",
+  "BODY_TOO_LARGE",
+  "BLOB_TOO_LARGE",
+  "RATE_LIMITED",
+  "REGISTRY_REFUSED",
+  "REGISTRY_UNSUPPORTED",
+  "REGISTRY_FAILED",
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /**
  * A failure that the user can understand and act on. The message says what failed and why; the hint says what to do.

@@ -8,6 +8,19 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(exponent > 0 && value < 99.95 ? 1 : 0)} ${UNITS[exponent]}`;
 }
 
+/** Formats bytes without a fraction from ten on: `18 MB`, `1.5 GB`. */
+export function roundBytes(bytes: number): string {
+  return formatBytes(bytes).replace(/^(\d{2,})\.\d/, "$1");
+}
+
+/** Formats a part of an amount, with the unit once where both have the same: `61 of 125 MB`. */
+export function formatShare(doneBytes: number, totalBytes: number, of = " of "): string {
+  const total = roundBytes(totalBytes);
+  const unit = total.slice(total.indexOf(" "));
+  const done = roundBytes(doneBytes);
+  return `${done.endsWith(unit) ? done.slice(0, -unit.length) : done}${of}${total}`;
+}
+
 /** Formats milliseconds: 75_000 → "1 min 15 s". */
 export function formatDuration(ms: number): string {
   const seconds = ms / 1000;
@@ -23,6 +36,18 @@ const AGE_UNITS: readonly [string, number][] = [
   ["hour", 3_600_000],
   ["minute", 60_000],
 ];
+
+/** Programs write dates up to this one where they know none: 1970, or 1980, from which ZIP archives count. */
+const LAST_UNKNOWN_MS = Date.UTC(1980, 0, 2);
+
+/** Clocks may differ by this much. */
+const SKEW_MS = 60_000;
+
+/** Returns a date that may be true. Undefined for one of no meaning, or in the future. */
+export function knownDate(date: Date | undefined, now: Date): Date | undefined {
+  const ms = date?.getTime() ?? Number.NaN;
+  return ms >= LAST_UNKNOWN_MS && ms <= now.getTime() + SKEW_MS ? date : undefined;
+}
 
 /** Formats the time since a date: "3 days ago", "just now". */
 export function formatAge(date: Date, now: Date): string {

@@ -22,6 +22,7 @@ type Room =
   | "push"
   | "proxy"
   | "report"
+  | "check"
   | "cli";
 
 /** Rooms that each room may import, besides itself and the ground floor. */
@@ -31,13 +32,15 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   source: ["oci", "store"],
   layers: ["oci", "store"],
   registry: ["oci", "store"],
-  logins: ["oci", "registry"],
+  logins: ["oci", "store", "registry"],
   report: ["oci", "store"],
   // The only room that knows source, layers and registry together.
   push: ["oci", "store", "source", "layers", "registry", "proxy", "report"],
   // A registry for other clients. It knows no source and no layer.
   proxy: ["oci", "store", "registry", "report"],
-  cli: ["oci", "store", "registry", "logins", "push", "proxy", "report"],
+  // Looks at a registry without pushing.
+  check: ["oci", "store", "registry"],
+  cli: ["check", "oci", "store", "registry", "logins", "push", "proxy", "report"],
 };
 
 /** The library's entry. Commands are loaded when the script runs. */

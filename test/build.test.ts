@@ -116,7 +116,7 @@ describe("the package", () => {
       said += piece;
     }
     expect(said).toContain("Interrupted");
-    expect(await waiting.exited).toBe(130);
+    expect(await waiting.exited).toBe(143);
     const piped = await run([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
       cwd: work,
       env: { PATH: bin, HOME: work },

@@ -159,7 +159,7 @@ describe.concurrent("a push whose passwords end after some requests", () => {
       expect(code).toBe(1);
       expect(stderr).toContain("The credential command gave no credentials: it ended with 4.");
       expect(stderr.includes("session over")).toBe(flags.length > 0);
-      expect(stderr).not.toContain("bug of chunkpush");
+      expect(stderr).not.toContain("bug in chunkpush");
     },
   );
 });

@@ -236,7 +236,7 @@ describeWith("python3", "at a terminal", () => {
   test("SIGTERM ends the question", async () => {
     await using setup = await setUp("hush-Xq7");
     const { code } = await ask(setup, [], { signal: "SIGTERM" });
-    expect(code).toBe(130);
+    expect(code).toBe(143);
   });
 });
 

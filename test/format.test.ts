@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { formatAge, formatBytes, formatDuration, toPrintable } from "../src/format.ts";
+import { formatAge, formatBytes, formatDuration, knownDate, toPrintable } from "../src/format.ts";
 
 describe("formatBytes", () => {
   const cases: [bytes: number, text: string][] = [
@@ -74,6 +74,18 @@ describe("formatAge", () => {
   test.each(cases)("%s: %s", (date, text) => {
     expect(formatAge(new Date(date), now)).toBe(text);
   });
+});
+
+test.each<[string, boolean]>([
+  ["1970-01-01T00:00:01Z", false],
+  ["0001-01-01T00:00:00Z", false],
+  ["1980-01-01T00:00:01Z", false],
+  ["nonsense", false],
+  ["2026-06-07T12:00:30Z", true],
+  ["2026-06-08T12:00:00Z", false],
+  ["2020-01-01T00:00:00Z", true],
+])("the date %s is known: %p", (date, isKnown) => {
+  expect(knownDate(new Date(date), new Date("2026-06-07T12:00:00Z")) !== undefined).toBe(isKnown);
 });
 
 describe("toPrintable", () => {

@@ -94,7 +94,7 @@ describe.concurrent("a push without a user", () => {
         { ...IMAGE, args },
       );
       expect(code).toBe(1);
-      expect(stderr).toContain("docker-credential-of-tests ended with 1.");
+      expect(stderr).toContain("docker-credential-of-tests exited with code 1.");
       expect(stderr.includes("the keychain is locked")).toBe(args.length > 0);
     },
   );
@@ -137,7 +137,7 @@ describe.concurrent("a push without a user", () => {
     await using registry = await startTestRegistry();
     const { code, stderr } = await push(registry, { ".docker/config.json": `{"auths": ${ME.password}` });
     expect(stderr).toContain("Error: Cannot read the logins in ~/.docker/config.json: it is not valid JSON.");
-    expect(stderr).not.toContain("bug of chunkpush");
+    expect(stderr).not.toContain("bug in chunkpush");
     expect(code).toBe(1);
     expect(registry.requests).toEqual([]);
   });

@@ -3,9 +3,8 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { parseInvocation } from "../src/cli/invocation.ts";
 import { servedRepository } from "../src/cli/proxy-command.ts";
-import type { ProxyCommand } from "../src/cli/proxy-program.ts";
+import { type ProxyCommand, parseProxyCommand } from "../src/cli/proxy-program.ts";
 import { exitCodeOf, PushError } from "../src/errors.ts";
 import { digestOf } from "../src/oci/digest.ts";
 import { answering, faultAlways } from "./support/faults.ts";
@@ -22,9 +21,9 @@ setDefaultTimeout(60_000);
 const HOST = "registry.example.com";
 
 function parse(args: readonly string[], env: Record<string, string> = {}): ProxyCommand {
-  const invocation = parseInvocation(args, env, "1.2.3");
-  if (invocation.kind !== "proxy") throw new Error(`expected a proxy, not: ${JSON.stringify(invocation)}`);
-  return invocation.proxy;
+  const command = parseProxyCommand(args, env);
+  if (typeof command === "string") throw new Error(`expected a proxy, not: ${command}`);
+  return command;
 }
 
 function refusal(args: readonly string[]): PushError {
@@ -39,10 +38,7 @@ function refusal(args: readonly string[]): PushError {
 
 describe("the arguments of a proxy", () => {
   test("are a registry, and everything else as documented", () => {
-    const { target, port, readOnly, allow, spoolDirectory, spoolLimitBytes, command } = parse([
-      "proxy",
-      HOST,
-    ]);
+    const { target, port, readOnly, allow, spoolDirectory, spoolLimitBytes, command } = parse([HOST]);
     expect(target).toEqual({ scheme: undefined, host: HOST });
     expect({ port, readOnly, allow, spoolDirectory, spoolLimitBytes, command }).toEqual({
       port: undefined,
@@ -64,24 +60,24 @@ describe("the arguments of a proxy", () => {
     ["docker.io", undefined, "docker.io"],
     ["index.docker.io", undefined, "docker.io"],
   ] as const)("name the registry %s", (text, scheme, host) => {
-    expect(parse(["proxy", text]).target).toEqual({ scheme, host });
+    expect(parse([text]).target).toEqual({ scheme, host });
   });
 
   test("are flags before and after the registry", () => {
     const flags = ["--port", "6000", "--read-only", "--allow", "team/", "--allow=other/app"];
     for (const args of [
-      ["proxy", HOST, ...flags],
-      ["proxy", ...flags, HOST],
+      [HOST, ...flags],
+      [...flags, HOST],
     ]) {
       expect(parse(args)).toMatchObject({ port: 6000, readOnly: true, allow: ["team/", "other/app"] });
     }
-    const spool = parse(["proxy", HOST, "--spool-dir", "/var/spool/x", "--spool-limit", "5GiB"]);
+    const spool = parse([HOST, "--spool-dir", "/var/spool/x", "--spool-limit", "5GiB"]);
     expect(spool).toMatchObject({ spoolDirectory: "/var/spool/x", spoolLimitBytes: 5 * 1024 ** 3 });
   });
 
   test("are a user and a password as in a push", () => {
     const env = { REGISTRY_JWT_TOKEN: "s3cret", INSECURE_HTTP_PUSH: "true" };
-    expect(parse(["proxy", HOST, "--username", "me"], env)).toMatchObject({
+    expect(parse([HOST, "--username", "me"], env)).toMatchObject({
       username: "me",
       password: "s3cret",
       insecure: true,
@@ -89,7 +85,7 @@ describe("the arguments of a proxy", () => {
   });
 
   test("are a command after two dashes, whose flags are its own", () => {
-    const { command, readOnly } = parse(["proxy", HOST, "--", "docker", "--read-only", "--", "{}/app"]);
+    const { command, readOnly } = parse([HOST, "--", "docker", "--read-only", "--", "{}/app"]);
     expect({ command, readOnly }).toEqual({
       command: ["docker", "--read-only", "--", "{}/app"],
       readOnly: false,
@@ -97,20 +93,20 @@ describe("the arguments of a proxy", () => {
   });
 
   test.each([
-    [["proxy"], "No registry was named"],
-    [["proxy", "--", "true"], "No registry was named"],
-    [["proxy", HOST, "--"], "No command"],
-    [["proxy", HOST, "docker", "push", "{}/app"], "two dashes"],
-    [["proxy", HOST, "--port", "0"], "--port"],
-    [["proxy", HOST, "--port", "70000"], "--port"],
-    [["proxy", HOST, "--port", "x"], "--port"],
-    [["proxy", HOST, "--spool-limit", "0"], "--spool-limit"],
-    [["proxy", HOST, "--spool-limit", "much"], "--spool-limit"],
-    [["proxy", HOST, "--spool-dir", ""], "--spool-dir"],
-    [["proxy", HOST, "--allow", ""], "--allow"],
-    [["proxy", HOST, "--allow", "Team/"], "--allow"],
-    [["proxy", HOST, "--allow", "../x"], "--allow"],
-    [["proxy", HOST, "--bogus"], "--bogus"],
+    [[], "No registry was named"],
+    [["--", "true"], "No registry was named"],
+    [[HOST, "--"], "No command"],
+    [[HOST, "docker", "push", "{}/app"], "two dashes"],
+    [[HOST, "--port", "0"], "--port"],
+    [[HOST, "--port", "70000"], "--port"],
+    [[HOST, "--port", "x"], "--port"],
+    [[HOST, "--spool-limit", "0"], "--spool-limit"],
+    [[HOST, "--spool-limit", "much"], "--spool-limit"],
+    [[HOST, "--spool-dir", ""], "--spool-dir"],
+    [[HOST, "--allow", ""], "--allow"],
+    [[HOST, "--allow", "Team/"], "--allow"],
+    [[HOST, "--allow", "../x"], "--allow"],
+    [[HOST, "--bogus"], "--bogus"],
   ] as const)("%j are refused with the word %s", (args, word) => {
     const error = refusal(args);
     expect(error.code).toBe("USAGE");
@@ -121,43 +117,26 @@ describe("the arguments of a proxy", () => {
   test.each(["foo", "", "http://", "registry.example.com:v1", "a b.example.com"])(
     "name no registry with %j",
     (text) => {
-      const error = refusal(["proxy", text]);
+      const error = refusal([text]);
       expect([error.code, exitCodeOf(error)]).toEqual(["REFERENCE_INVALID", 2]);
       expect(`${error.message} ${error.hint}`).not.toMatch(/Cannot push|\/app/);
     },
   );
 
   test("name no registry with a path, which would be taken for another one", () => {
-    expect(refusal(["proxy", `${HOST}/team/app`, "--", "true"]).code).toBe("REFERENCE_INVALID");
+    expect(refusal([`${HOST}/team/app`, "--", "true"]).code).toBe("REFERENCE_INVALID");
   });
 
   test("give no password away that stands in the address", () => {
     for (const text of ["me:s3cret@registry.example.com", "https://me:s3cret@registry.example.com"]) {
-      const error = refusal(["proxy", text]);
+      const error = refusal([text]);
       expect(error.code).toBe("REFERENCE_INVALID");
       expect(`${error.message} ${error.hint}`).not.toContain("s3cret");
     }
   });
 
-  test("push an image called proxy where the target has a repository", () => {
-    const target = { host: HOST, repository: "my/app", tag: "v1" };
-    for (const args of [
-      ["proxy", `${HOST}/my/app:v1`],
-      ["proxy", `https://${HOST}/my/app:v1`],
-      ["proxy", `${HOST}/my/app:v1`, "--compression", "zstd"],
-      ["proxy", "--compression", "zstd", `${HOST}/my/app:v1`],
-      ["proxy", "--retries", "2", `${HOST}/my/app:v1`],
-      ["proxy", "-t", `${HOST}/my/app:v1`],
-      ["proxy", "--tag", `${HOST}/my/app:v1`, "--insecure"],
-    ]) {
-      const invocation = parseInvocation(args, {}, "1.2.3");
-      expect(invocation).toMatchObject({ kind: "push", push: { source: "proxy", targets: [target] } });
-    }
-  });
-
   test("ask for help", () => {
-    const invocation = parseInvocation(["proxy", "--help"], {}, "1.2.3");
-    if (invocation.kind !== "text") throw new Error("expected a text");
+    const help = parseProxyCommand(["--help"], {});
     for (const word of [
       "--port",
       "--read-only",
@@ -166,7 +145,7 @@ describe("the arguments of a proxy", () => {
       "--username",
       "docker push {}/my/app:v1",
     ])
-      expect(invocation.text).toContain(word);
+      expect(help).toContain(word);
   });
 });
 
@@ -296,7 +275,7 @@ describe("a proxy beside a command", () => {
     const { code, stdout, stderr } = await setup.run(["--", name]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(`command "${name}"`);
-    expect(stderr).not.toContain("bug of chunkpush");
+    expect(stderr).not.toContain("bug in chunkpush");
   });
 
   /** Runs a command that leaves before the registry has its blob, and lets the registry answer then. */
@@ -380,7 +359,7 @@ describe("a proxy beside a command", () => {
     });
     await closing.promise;
     child.kill("SIGTERM");
-    expect(await child.exited).toBe(130);
+    expect(await child.exited).toBe(143);
     stopped.resolve();
     expect(await setup.spooled()).toEqual([]);
   });
@@ -436,7 +415,7 @@ describe("a proxy without a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test("says which blobs are lost, and ends with 130, when it is interrupted with some under way", async () => {
+  test("says which blobs are lost, and ends with 143, when it is interrupted with some under way", async () => {
     const closing = Promise.withResolvers<void>();
     const stopped = Promise.withResolvers<void>();
     await using setup = await setUp({
@@ -454,7 +433,7 @@ describe("a proxy without a command", () => {
     }).catch(() => undefined);
     await closing.promise;
     const { code, stderr } = await proxy.stop("SIGTERM");
-    expect(code).toBe(130);
+    expect(code).toBe(143);
     expect(stderr).toContain(DIGEST);
     stopped.resolve();
     await pushing;
@@ -539,6 +518,6 @@ describeWith("setpriv", "a port that this user may not use", () => {
     const [stderr, code] = await Promise.all([child.stderr.text(), child.exited]);
     expect(code).toBe(2);
     expect(stderr).toContain("Cannot listen on port 80");
-    expect(stderr).not.toContain("bug of chunkpush");
+    expect(stderr).not.toContain("bug in chunkpush");
   });
 });

@@ -528,7 +528,7 @@ describe("uploads at a time", () => {
 
 describe("an interruption", () => {
   /** Sends a signal to a push when its first chunk is at the registry, which then waits. */
-  async function signalled(signal: "SIGINT" | "SIGTERM", answers: Promise<unknown>) {
+  async function signalled(signal: NodeJS.Signals, answers: Promise<unknown>) {
     const image = dockerArchive([SMALL, LARGE]);
     const { promise: uploading, resolve } = Promise.withResolvers<void>();
     const setup = await setUp(image, {
@@ -566,18 +566,37 @@ describe("an interruption", () => {
     expect(sentBytes).toBe(manifest.layers[1]?.size ?? 0);
   });
 
-  test.each(["SIGINT", "SIGTERM"] as const)("by %s twice ends at once", async (signal) => {
+  test.each([
+    ["SIGHUP", 129],
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("by %s twice ends at once, with exit code %d", async (signal, exitCode) => {
     const { image, setup, child } = await signalled(signal, new Promise(() => {}));
     await using _setup = setup;
     process.kill(child.pid, signal);
     const { code, stdout, stderr } = await child.ended;
-    expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
+    expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });
     expect(stderr).not.toContain("bug");
     await expectNothingTagged(setup);
 
     expect((await setup.run()).code).toBe(0);
     await expectPulled(setup.registry, image);
   });
+
+  test.each([
+    ["SIGHUP", 129],
+    ["SIGTERM", 143],
+  ] as const)(
+    "by %s once ends with exit code %d when the running chunk is done",
+    async (signal, exitCode) => {
+      const { promise: answers, resolve: answer } = Promise.withResolvers<void>();
+      const { setup, child } = await signalled(signal, answers);
+      await using _setup = setup;
+      answer();
+      const { code, stdout } = await child.ended;
+      expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });
+    },
+  );
 
   test("while the engine is asked, whose command Ctrl-C ends as well", async () => {
     await using setup = await setUp(dockerArchive([SMALL]));

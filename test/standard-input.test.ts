@@ -111,7 +111,7 @@ describe.concurrent("an image on standard input", () => {
     await using setup = await setUp(true);
     const { code, stderr } = await setup.run(["-", setup.target], {}, IMAGE.archive.subarray(0, 4000));
     expect([code, stderr]).toEqual([1, expect.stringContaining("standard input")]);
-    expect(stderr).not.toContain("bug of chunkpush");
+    expect(stderr).not.toContain("bug in chunkpush");
     expect(setup.registry.recorded("put-manifest")).toEqual([]);
   });
 

@@ -1,4 +1,4 @@
-import { Command, CommanderError, Option } from "commander";
+import { Command, Option } from "commander";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -6,7 +6,8 @@ import { DEFAULTS } from "../push/options.ts";
 import { describeCache, describePruned } from "../report/describe-cache.ts";
 import { readCache } from "../store/contents.ts";
 import { type PruneRules, pruneCache } from "../store/prune.ts";
-import { usageError } from "./usage-error.ts";
+import { defineCommand } from "./command.ts";
+import { parseArguments } from "./parse-arguments.ts";
 import { assertNotEmpty, bytes, duration, type Environment, setting } from "./values.ts";
 
 /** The command `cache`, or `cache prune`. */
@@ -31,42 +32,37 @@ Examples:
   ${PROGRAM_NAME} cache prune --older-than 30d --max-size 10GB
   ${PROGRAM_NAME} cache prune --all --dry-run`;
 
-/**
- * Reads the command `cache`, or returns its help text. Undefined: it is a push, perhaps of the engine's image "cache".
- * Throws `USAGE`.
- */
-export function parseCacheCommand(
-  args: readonly string[],
-  env: Environment,
-): CacheCommand | string | undefined {
-  if (args[0] !== "cache") return undefined;
-  let text = "";
-  const program = cacheProgram().configureOutput({
-    writeOut: (out) => {
-      text += out;
-    },
-    writeErr: () => {},
-  });
-  try {
-    program.parse(args.slice(1), { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return text;
-    // No registry is called "prune". Other arguments may be the flags and the target of a push.
-    const isPrune = args[1] === "prune";
-    if (isPrune && error.code === "commander.excessArguments") {
-      throw new PushError("USAGE", 'After "cache prune" come flags only.', { hint: "See cache --help." });
-    }
-    if (isPrune || error.code === "commander.optionMissingArgument") throw usageError(error);
-    return undefined;
-  }
+export const CACHE = defineCommand({
+  program: cacheProgram,
+  parse: parseCacheCommand,
+  async run(command, { process }) {
+    await runCache(command, (text) => process.stdout.write(text));
+    return 0;
+  },
+});
+
+/** Reads the arguments of `cache`, or returns its help text. Throws `USAGE`. */
+export function parseCacheCommand(args: readonly string[], env: Environment): CacheCommand | string {
+  const program = cacheProgram();
+  const text = parseArguments(program, args, (error) =>
+    error.code === "commander.excessArguments" ? notOfTheCache(args) : undefined,
+  );
+  if (text !== undefined) return text;
   const [action] = program.args;
-  if (action !== undefined && action !== "prune") return undefined;
+  if (action !== undefined && action !== "prune") throw notOfTheCache(args);
   return cacheCommand(action === "prune", program.opts(), env);
 }
 
+function notOfTheCache(args: readonly string[]): PushError {
+  if (args[0] === "prune")
+    return new PushError("USAGE", 'After "cache prune" come flags only.', { hint: "See cache --help." });
+  return new PushError("USAGE", 'After "cache" comes "prune" or nothing.', {
+    hint: `To push an image named "cache": ${PROGRAM_NAME} docker-daemon:cache TARGET`,
+  });
+}
+
 /** Makes the parser of the command's arguments, which also writes the help. */
-export function cacheProgram(): Command {
+function cacheProgram(): Command {
   return new Command("chunkpush cache")
     .description("Shows what earlier pushes left in the cache, or prunes it.")
     .argument("[action]", '"prune" removes compressed layers; the next push that needs one makes it anew')
@@ -82,8 +78,7 @@ export function cacheProgram(): Command {
     )
     .addOption(new Option("--all", "prune everything"))
     .addOption(new Option("--dry-run", "prune nothing, but say what would go"))
-    .addHelpText("after", NOTES)
-    .exitOverride();
+    .addHelpText("after", NOTES);
 }
 
 function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCommand {
@@ -112,10 +107,7 @@ function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCo
 }
 
 /** Shows the cache, or prunes it. Throws what reading and pruning throw. */
-export async function runCache(
-  { directory, prune }: CacheCommand,
-  print: (text: string) => void,
-): Promise<void> {
+async function runCache({ directory, prune }: CacheCommand, print: (text: string) => void): Promise<void> {
   const lines =
     prune === undefined
       ? describeCache(await readCache(directory), new Date())

@@ -16,22 +16,16 @@ export async function chooseImage(choices: readonly string[], signal: AbortSigna
   return answer;
 }
 
-/** Prints lines, but holds them back while a question is on the screen. */
-export function pausablePrinter(write: (line: string) => unknown) {
-  let held: string[] | undefined;
-  return {
-    print(line: string): void {
-      if (held === undefined) write(line);
-      else held.push(line);
-    },
-    async pauseFor<T>(question: Promise<T>): Promise<T> {
-      held = [];
-      try {
-        return await question;
-      } finally {
-        for (const line of held) write(line);
-        held = undefined;
-      }
-    },
-  };
+/** Asks at the terminal for a yes, and takes Enter for a no. Throws `INTERRUPTED`. */
+export async function confirm(message: string, signal: AbortSignal): Promise<boolean> {
+  const prompts = await import("@clack/prompts");
+  const answer = await prompts.confirm({
+    message: toPrintable(message),
+    initialValue: false,
+    output: process.stderr,
+    signal,
+  });
+  signal.throwIfAborted();
+  if (prompts.isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted.");
+  return answer;
 }

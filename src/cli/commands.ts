@@ -1,48 +1,38 @@
-import type { Command } from "commander";
-import { type CacheCommand, cacheProgram, parseCacheCommand } from "./cache-command.ts";
-import { completionProgram, parseCompletionCommand } from "./completion/command.ts";
-import { type ProxyCommand, parseProxyCommand, proxyProgram } from "./proxy-program.ts";
-import type { Environment } from "./values.ts";
+import type { NamedCommand } from "./command.ts";
 
-/** What a named command does, as its arguments say. */
-export type CommandInvocation =
-  | { readonly kind: "cache"; readonly cache: CacheCommand }
-  | { readonly kind: "proxy"; readonly proxy: ProxyCommand }
-  /** Help, version or a script: text to print, and nothing else to do. */
-  | { readonly kind: "text"; readonly text: string };
-
-type NamedCommand = {
-  /** The first argument. */
-  readonly name: string;
-  /** Makes the parser, whose descriptions and flags completion offers. */
-  readonly program: () => Command;
-  /** Reads the arguments. Undefined: it is a push. Throws `USAGE` and `REFERENCE_INVALID`. */
-  readonly parse: (args: readonly string[], env: Environment) => CommandInvocation | undefined;
-};
-
-/** The commands that have a name. Everything else is a push. */
+/**
+ * The commands, in the order of the help. The first argument names one; any other is an argument of `push`. An image of
+ * such a name is written as `docker-daemon:cache`, a file as `./cache`.
+ */
 export const COMMANDS: readonly NamedCommand[] = [
   {
+    name: "push",
+    summary: "push an image; the default, so the word may be left out",
+    load: async () => (await import("./push-command.ts")).PUSH,
+  },
+  {
+    name: "check",
+    summary: "check whether a push to a registry can work, and how its address is written",
+    load: async () => (await import("./check-command.ts")).CHECK,
+  },
+  {
     name: "cache",
-    program: cacheProgram,
-    parse: (args, env) => invoked(parseCacheCommand(args, env), (cache) => ({ kind: "cache", cache })),
+    summary: "show or prune the compressed layers of earlier pushes",
+    load: async () => (await import("./cache-command.ts")).CACHE,
   },
   {
     name: "proxy",
-    program: proxyProgram,
-    parse: (args, env) => invoked(parseProxyCommand(args, env), (proxy) => ({ kind: "proxy", proxy })),
+    summary: "be a local registry for docker push and others, which sends layers on in chunks",
+    load: async () => (await import("./proxy-command.ts")).PROXY,
   },
   {
     name: "completion",
-    program: completionProgram,
-    parse: (args) => invoked<never>(parseCompletionCommand(args), (none) => none),
+    summary: "print a script that makes TAB complete in bash, zsh or fish",
+    load: async () => (await import("./completion/command.ts")).COMPLETION,
+  },
+  {
+    name: "help",
+    summary: "show the help of a command",
+    load: async () => (await import("./help-command.ts")).HELP,
   },
 ];
-
-function invoked<T>(
-  read: T | string | undefined,
-  invoke: (command: T) => CommandInvocation,
-): CommandInvocation | undefined {
-  if (typeof read === "string") return { kind: "text", text: read };
-  return read === undefined ? undefined : invoke(read);
-}

@@ -1,19 +1,15 @@
-import { CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 import type { LayerCompression } from "../oci/compression.ts";
 import { canonicalPlatform } from "../oci/platform.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
-import { COMMANDS, type CommandInvocation } from "./commands.ts";
 import { layerCompression } from "./compression.ts";
 import { imageAt, sourceAndTargets } from "./names.ts";
+import { parseArguments } from "./parse-arguments.ts";
+import { type Progress, progressOf } from "./progress.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
 import { type RegistryCommand, registryCommand } from "./registry-flags.ts";
-import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, type Environment, type Setting, setting } from "./values.ts";
-
-/** A command, as the arguments say it. */
-export type Invocation = { readonly kind: "push"; readonly push: PushCommand } | CommandInvocation;
 
 type RuntimeName = NonNullable<PushOptions["runtime"]>;
 export const RUNTIMES: readonly RuntimeName[] = ["docker", "podman", "nerdctl"];
@@ -33,29 +29,18 @@ export type PushCommand = RegistryCommand & {
   readonly forceCompression: boolean;
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
+  readonly progress: Progress;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
 
-/** Reads arguments and environment. Flags override variables. Throws `USAGE` and `REFERENCE_INVALID`. */
-export function parseInvocation(args: readonly string[], env: Environment, version: string): Invocation {
-  const command = COMMANDS.find(({ name }) => name === args[0])?.parse(args, env);
-  if (command !== undefined) return command;
-  let text = "";
-  const program = pushProgram(version).configureOutput({
-    writeOut: (out) => {
-      text += out;
-    },
-    writeErr: () => {},
-  });
-  try {
-    program.parse([...args], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { kind: "text", text };
-    throw usageError(error);
-  }
-  return { kind: "push", push: pushCommand(program.args, program.opts(), env) };
+/**
+ * Reads the arguments of a push and the environment, or returns the help or version. Flags override variables. Throws
+ * `USAGE` and `REFERENCE_INVALID`.
+ */
+export function parsePush(args: readonly string[], env: Environment): PushCommand | string {
+  const program = pushProgram();
+  return parseArguments(program, args) ?? pushCommand(program.args, program.opts(), env);
 }
 
 /** Other names of standard input, which has either the image or the password. */
@@ -87,6 +72,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     runtime: runtimeName(setting("--runtime", flags.runtime, "CHUNKPUSH_RUNTIME", env)),
     forceCompression: flags.forceCompression ?? false,
     compression,
+    progress: progressOf(flags, env),
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
 }

@@ -9,17 +9,28 @@ import { DEFAULTS } from "../push/options.ts";
 import { connectRegistry } from "../push/target.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import type { Report } from "../report/events.ts";
-import { plainReport } from "../report/plain.ts";
+import { plainView } from "../report/plain.ts";
+import { retryEvent } from "../report/retry-event.ts";
 import type { Retry } from "../retry.ts";
 import { CACHE_IN_USE, type Lock, openLocks } from "../store/locks.ts";
 import { PRIVATE_FOLDER } from "../store/own-file.ts";
 import { sweepTemporaryFiles } from "../store/temporary-file.ts";
+import { defineCommand } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
-import type { ProxyCommand } from "./proxy-program.ts";
+import { type ProxyCommand, parseProxyCommand, proxyProgram } from "./proxy-program.ts";
 import type { Environment } from "./values.ts";
 
 const DEFAULT_PORT = 5050;
+
+export const PROXY = defineCommand({
+  program: proxyProgram,
+  parse: parseProxyCommand,
+  async run(command, { process, stop, warn }) {
+    warn();
+    return runProxy(command, process, stop);
+  },
+});
 
 /** The events that are shown on a terminal while a command writes there, too. */
 const BESIDE_A_COMMAND = ["registry", "retry", "notice", "pushed"];
@@ -30,14 +41,19 @@ const BESIDE_A_COMMAND = ["registry", "retry", "notice", "pushed"];
  *
  * @returns the exit code: the command's, unless a blob was lost
  */
-export async function runProxy(
+async function runProxy(
   command: ProxyCommand,
   { stderr, env }: Pick<NodeJS.Process, "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<number> {
   const isTerminal = stderr.isTTY === true;
   const writeLine = (line: string) => stderr.write(`${toPrintable(line)}\n`);
-  using lines = plainReport(writeLine, { isTerminal });
+  const isDebug = command.debug;
+  using lines = plainView((line) => stderr.write(`${line}\n`), {
+    isTerminal,
+    isDebug,
+    isProxy: true,
+  });
   const isBeside = command.command.length > 0 && isTerminal;
   const report: Report = (event) => {
     if (!isBeside || BESIDE_A_COMMAND.includes(event.type)) lines.report(event);
@@ -86,7 +102,7 @@ async function openProxy(
     report,
   };
   const { cache, locks, inUse } = await useCache(options, signal);
-  const onRetry = (retry: Retry) => report({ type: "retry", title: undefined, ...retry });
+  const onRetry = (retry: Retry) => report(retryEvent(retry));
   const registry = await connectRegistry(options, cache, { signal, onRetry });
   const spoolInUse = await useSpool(spoolDirectory, signal);
   const proxy = startProxy({

@@ -1,7 +1,8 @@
-import { Command, CommanderError } from "commander";
+import { Command, type CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 import { isRepository, parseRegistry, type Registry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { parseArguments } from "./parse-arguments.ts";
 import {
   addFlags,
   addRegistryFlags,
@@ -11,7 +12,6 @@ import {
   registryCommand,
   repeatable,
 } from "./registry-flags.ts";
-import { usageError } from "./usage-error.ts";
 import { assertNotEmpty, bytes, type Environment, integer } from "./values.ts";
 
 /** The command `proxy`. */
@@ -65,47 +65,20 @@ After "--" comes a command that the proxy lives as long as. It gets a free port;
 
 USERNAME_REGISTRY, REGISTRY_JWT_TOKEN and the other variables are those of a push.`;
 
-/**
- * Reads the command `proxy`, or returns its help text. Undefined: it is a push, perhaps of the engine's image "proxy".
- * Throws `USAGE` and `REFERENCE_INVALID`.
- */
-export function parseProxyCommand(
-  args: readonly string[],
-  env: Environment,
-): ProxyCommand | string | undefined {
-  if (args[0] !== "proxy") return undefined;
+/** Reads the arguments of `proxy`, or returns its help text. Throws `USAGE` and `REFERENCE_INVALID`. */
+export function parseProxyCommand(args: readonly string[], env: Environment): ProxyCommand | string {
   const dashes = args.indexOf("--");
-  const own = dashes < 0 ? args.slice(1) : args.slice(1, dashes);
+  const own = dashes < 0 ? args : args.slice(0, dashes);
   const command = dashes < 0 ? [] : args.slice(dashes + 1);
-  let text = "";
-  const program = proxyProgram().configureOutput({
-    writeOut: (out) => {
-      text += out;
-    },
-    writeErr: () => {},
-  });
-  let failure: CommanderError | undefined;
-  try {
-    program.parse([...own], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return text;
-    failure = error;
-  }
-  // No registry has a path. The flags may be a push's.
-  const isCommand = dashes >= 0 || failure?.code === "commander.excessArguments";
-  if (!isCommand && program.args.some(hasRepository)) return undefined;
-  if (failure !== undefined) throw explain(failure);
+  const program = proxyProgram();
+  const text = parseArguments(program, own, explain);
+  if (text !== undefined) return text;
   if (dashes >= 0 && command.length === 0)
     throw new PushError("USAGE", "No command follows the dashes.", { hint: "See proxy --help." });
   return proxyCommand(program.args[0] ?? "", command, program.opts(), env);
 }
 
-function hasRepository(target: string): boolean {
-  return /^[^/]+\/./.test(target.replace(/^https?:\/\//, ""));
-}
-
-function explain(error: CommanderError): PushError {
+function explain(error: CommanderError): PushError | undefined {
   if (error.code === "commander.missingArgument") {
     return new PushError("USAGE", "No registry was named.", {
       hint: `Name the one to pass everything on to: ${PROGRAM_NAME} proxy registry.example.com`,
@@ -116,7 +89,7 @@ function explain(error: CommanderError): PushError {
       hint: "Write two dashes before a command: proxy registry.example.com -- docker push {}/my/app:v1",
     });
   }
-  return usageError(error);
+  return undefined;
 }
 
 /** Makes the parser of the command's arguments, which also writes the help. */
@@ -129,7 +102,6 @@ export function proxyProgram(): Command {
   addFlags(program, FLAGS);
   return addRegistryFlags(program.addOption(repeatable(ALLOW)))
     .addHelpText("after", NOTES)
-    .exitOverride()
     .usage("[options] <registry> [-- command …]");
 }
 

@@ -1,21 +1,28 @@
 import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
-import { toPrintable } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
-import type { Pushed, PushOptions, SourceStream } from "../push/options.ts";
+import type { PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
-import { plainReport } from "../report/plain.ts";
-import { chooseImage, pausablePrinter } from "./choose.ts";
+import { chooseImage, confirm } from "./choose.ts";
+import { defineCommand, type Push } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
-import type { PushCommand } from "./invocation.ts";
+import { STORAGE_READER } from "./hidden-commands.ts";
+import { type PushCommand, parsePush } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
+import { openView } from "./progress.ts";
+import { pushProgram } from "./push-program.ts";
 import type { Environment } from "./values.ts";
 
-export type Push = (options: PushOptions) => Promise<Pushed>;
-
-/** The hidden command with which a push starts this program in Podman's user namespace. No image has such a name. */
-export const STORAGE_READER = "__read-podman-storage";
+export const PUSH = defineCommand({
+  program: pushProgram,
+  parse: parsePush,
+  async run(command, { process, push, stop, warn }) {
+    warn();
+    await runPush(command, push, process, stop);
+    return 0;
+  },
+});
 
 /** The default sources, looked for in the working folder. */
 const DEFAULT_SOURCES = ["output.tar", ".output-image"];
@@ -39,34 +46,39 @@ export async function runPush(
     credentialCommand,
     skipAuth,
     debug,
+    progress,
     ...options
   } = command;
   const [first] = targets;
-  const printer = pausablePrinter((line) => stderr.write(`${toPrintable(line)}\n`));
-  using lines = plainReport(printer.print, {
-    isTerminal: stderr.isTTY === true,
-    isSourceNamed: source !== undefined,
-    isDebug: debug,
-  });
-  const { report } = lines;
+  using view = await openView(
+    progress,
+    { stderr, env },
+    { targets: targets.map(formatPinned), isDebug: debug },
+  );
+  const { report } = view;
   const actions =
     env["GITHUB_ACTIONS"] === "true"
-      ? (await import("./github-actions.ts")).actionsFiles(env, printer.print)
+      ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
   const tagged: string[] = [];
+  const found = source ?? (await findSource());
+  const isPerson = process.stdin.isTTY && stderr.isTTY;
   const pushOptions: PushOptions = {
     ...options,
     target: targets,
-    source: source === "-" ? standardInput() : (source ?? (await findSource(first))),
+    source: found === "-" ? standardInput() : (found ?? nameOf(first)),
     login: credentialsReader(command, first.host, {
       environment: env,
       signal: stop,
       onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
     }),
-    choose:
-      process.stdin.isTTY && stderr.isTTY
-        ? (choices, signal) => printer.pauseFor(chooseImage(choices, signal))
-        : undefined,
+    choose: isPerson ? (choices, signal) => view.pauseFor(chooseImage(choices, signal)) : undefined,
+    onStale:
+      source !== undefined || found === undefined
+        ? undefined
+        : isPerson
+          ? (signal) => view.pauseFor(confirm(`Push "${found}" anyway?`, signal))
+          : "warn",
     proxy: proxyFrom(env),
     engineEnvironment: env,
     storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
@@ -97,8 +109,8 @@ function standardInput(): SourceStream {
   return { name: "standard input", stream: Bun.stdin.stream() };
 }
 
-/** An archive or folder in the working folder, or else the engine's image of the target's name. */
-async function findSource(target: Reference): Promise<string> {
+/** Finds an archive or folder in the working folder. */
+async function findSource(): Promise<string | undefined> {
   for (const path of DEFAULT_SOURCES) {
     const isThere = await stat(path).then(
       () => true,
@@ -107,6 +119,11 @@ async function findSource(target: Reference): Promise<string> {
     );
     if (isThere) return path;
   }
+  return undefined;
+}
+
+/** The engine's image of the target's name. */
+function nameOf(target: Reference): string {
   // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
   return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

@@ -1,6 +1,8 @@
 import { Command } from "commander";
+import packageJson from "../../package.json" with { type: "json" };
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { PROGRESS } from "./progress.ts";
 import {
   addFlags,
   addRegistryFlags,
@@ -88,6 +90,11 @@ const CHOICE: readonly FlagHelp[] = [
   ],
 ];
 
+const PROGRESS_FLAGS: readonly FlagHelp[] = [
+  ["--progress <how>", `${PROGRESS.join(", ")} (env: CHUNKPUSH_PROGRESS; default: auto)`],
+  ["-q, --quiet", "print warnings and errors alone, as --progress quiet"],
+];
+
 /** The values of the flags, as they were written. */
 export type Flags = RegistryFlags & {
   readonly tag?: string[];
@@ -99,21 +106,22 @@ export type Flags = RegistryFlags & {
   readonly compression?: string;
   readonly compressionLevel?: string;
   readonly cacheFrom?: string[];
+  readonly progress?: string;
+  readonly quiet?: true;
 };
 
 /** Makes the parser of a push's arguments, which also writes the help. */
-export function pushProgram(version: string): Command {
+export function pushProgram(): Command {
   const program = new Command("chunkpush")
     .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
     .argument("[source]", "an archive, a folder, an image of an engine, or docker://registry/repository:tag")
     .argument("[target]", "where it goes: registry/repository:tag");
   program.addOption(repeatable(TAG)).addOption(repeatable(PLATFORM));
-  addFlags(program, [...CHOICE, ...COMPRESSION, FORCE_COMPRESSION]);
+  addFlags(program, [...CHOICE, ...COMPRESSION, FORCE_COMPRESSION, ...PROGRESS_FLAGS]);
   return (
     addRegistryFlags(program.addOption(repeatable(CACHE_FROM)))
-      .version(version, "-V, --version")
+      .version(packageJson.version, "-V, --version")
       .addHelpText("after", EXAMPLES)
-      .exitOverride()
       // Commander fills arguments from the left. Here the first one may be missing.
       .usage("[options] [source] <target>")
   );

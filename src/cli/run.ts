@@ -1,13 +1,13 @@
-import packageJson from "../../package.json" with { type: "json" };
+import { constants } from "node:os";
 import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
-import { runCache } from "./cache-command.ts";
-import { COMPLETE } from "./completion/command.ts";
+import { jsonError, jsonWarning } from "../report/json.ts";
+import type { NamedCommand, Push } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
 import { settleEnvironment } from "./env-files.ts";
-import { parseInvocation } from "./invocation.ts";
-import type { ProxyCommand } from "./proxy-program.ts";
-import { type Push, runPush, STORAGE_READER } from "./push-command.ts";
+import { COMPLETE, STORAGE_READER } from "./hidden-commands.ts";
+import { wantsJson } from "./progress.ts";
 import { assertRuntime } from "./runtime.ts";
 
 /** An interrupted push has this long to let chunks end, and to clean up. */
@@ -30,38 +30,36 @@ export async function runCommand(
     const { runComplete } = await import("./completion/complete.ts");
     return runComplete(args.slice(1), process);
   }
-  const { env, stdout, stderr } = process;
-  const interrupt = interruptOf(process);
-  let isDebug = false;
+  const { stdout, stderr } = process;
+  const stop = interruptOf(process);
+  const isJson = wantsJson(args, process.env);
   try {
     assertRuntime(Bun.version);
     const warnings = settleEnvironment(process);
-    const invocation = parseInvocation(args, env, packageJson.version);
-    isDebug = "push" in invocation ? invocation.push.debug : "proxy" in invocation && invocation.proxy.debug;
-    if (invocation.kind === "text") stdout.write(invocation.text);
-    else if (invocation.kind === "cache") await runCache(invocation.cache, (text) => stdout.write(text));
-    else {
-      for (const warning of warnings) stderr.write(`${toPrintable(warning)}\n`);
-      if (invocation.kind === "proxy") return await runProxyCommand(invocation.proxy, process, interrupt);
-      await runPush(invocation.push, push, process, interrupt);
-    }
-    return 0;
+    const warn = () => {
+      for (const warning of warnings)
+        stderr.write(`${isJson ? jsonWarning(warning) : toPrintable(warning)}\n`);
+    };
+    const { command, rest } = commandOf(args);
+    const { run } = await command.load();
+    return await run(rest, { process, stop, push, commands: COMMANDS, warn });
   } catch (error) {
-    stderr.write(`${describeError(error, isDebug)}\n`);
-    return exitCodeOf(error);
+    const code = exitCodeOf(error);
+    const exitCode = code === 130 && stop.aborted ? signalCode(stop.reason.cause) : code;
+    stderr.write(`${isJson ? jsonError(error, exitCode) : describeError(error, args.includes("--debug"))}
+`);
+    return exitCode;
   } finally {
     await Promise.all([flushed(stdout), flushed(stderr)]);
   }
 }
 
-/** Loads the proxy only where it is wanted: a push starts faster without. */
-async function runProxyCommand(
-  command: ProxyCommand,
-  process: NodeJS.Process,
-  stop: AbortSignal,
-): Promise<number> {
-  const { runProxy } = await import("./proxy-command.ts");
-  return runProxy(command, process, stop);
+/** The command that the first argument names, which is the default where it names none. */
+function commandOf(args: readonly string[]): { command: NamedCommand; rest: readonly string[] } {
+  const named = COMMANDS.find(({ name }) => name === args[0]);
+  return named === undefined
+    ? { command: COMMANDS[0] as NamedCommand, rest: args }
+    : { command: named, rest: args.slice(1) };
 }
 
 /** Waits until the reader of a pipe has everything, or has gone: what is still queued at the exit is lost. */
@@ -73,13 +71,18 @@ function flushed(stream: NodeJS.WriteStream): Promise<void> {
 function interruptOf(process: NodeJS.Process): AbortSignal {
   const interrupt = new AbortController();
   const onSignal = (cause: NodeJS.Signals) => {
-    if (interrupt.signal.aborted) process.exit(130);
+    if (interrupt.signal.aborted) process.exit(signalCode(cause));
     interrupt.abort(new PushError("INTERRUPTED", "Interrupted. Run the same command to resume.", { cause }));
-    setTimeout(() => process.exit(130), FAREWELL_MS).unref();
+    setTimeout(() => process.exit(signalCode(cause)), FAREWELL_MS).unref();
   };
   // SIGHUP: the terminal was closed, or its connection was lost.
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, onSignal);
   return interrupt.signal;
+}
+
+/** Returns the exit code that shells give a process which a signal has ended: 129, 130 or 143. */
+function signalCode(name: NodeJS.Signals): number {
+  return 128 + constants.signals[name];
 }
 
 /** Describes an error in lines that are safe for a terminal, whatever they quote. */
@@ -87,13 +90,13 @@ function describeError(error: unknown, isDebug: boolean): string {
   const lines =
     error instanceof PushError
       ? [
-          `${error.code === "INTERRUPTED" ? "" : "Error: "}${error.message}`,
+          error.code === "INTERRUPTED" ? error.message : `Error: ${error.message} [${error.code}]`,
           ...listDetails(error.details).map((detail) => `  ${detail}`),
           ...(isDebug && error.said !== undefined ? [`  ${error.said}`] : []),
           ...(error.hint === undefined ? [] : [`  ${error.hint}`]),
         ]
       : [
-          "This is a bug of chunkpush, and not your mistake. Please report it, with what follows:",
+          "This is a bug in chunkpush. Please report it with these lines:",
           ...String(error instanceof Error ? error.stack : error).split("\n"),
         ];
   return lines.map(toPrintable).join("\n");

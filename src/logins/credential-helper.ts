@@ -21,6 +21,13 @@ export type HelperOptions = {
   readonly signal: AbortSignal;
 };
 
+/** What a helper can do, and how messages call it. */
+const ACTIONS = {
+  get: "get credentials for",
+  store: "save the login to",
+  erase: "remove the login to",
+} as const;
+
 /**
  * Gets a server's credentials from `docker-credential-<name>`; undefined if it has none. There is no timeout, since a
  * helper may prompt the user. Throws `CREDENTIAL_HELPER_FAILED`; the message omits output that may contain a secret.
@@ -30,26 +37,57 @@ export type HelperOptions = {
 export async function askHelper(
   name: string,
   server: string,
-  { variables, namedBy, signal }: HelperOptions,
+  options: HelperOptions,
 ): Promise<Credentials | undefined> {
-  const program = `docker-credential-${name}`;
-  const failure = (problem: string, remedy: string, said = "") =>
-    new PushError("CREDENTIAL_HELPER_FAILED", `Cannot get credentials for ${server}: ${problem}`, {
-      ...(said !== "" && { said: `${program} said: ${said}` }),
-      hint: `${remedy}, take it out of ${namedBy}, or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without.`,
-    });
+  const stdout = await runHelper(name, "get", server, server, options);
+  if (stdout === undefined) return undefined;
+  const answer = parseAnswer(stdout);
+  if (answer === undefined) {
+    const program = `docker-credential-${name}`;
+    throw failure("get", server, options, `${program} returned invalid credentials.`, "Log in again");
+  }
+  const { Username: username, Secret: secret } = answer;
+  return secret === "" ? undefined : credentialsOf(username, secret);
+}
 
+/** Saves credentials in `docker-credential-<name>`. Throws as `askHelper` does. */
+export async function storeInHelper(
+  name: string,
+  server: string,
+  { username, password }: { readonly username: string; readonly password: string },
+  options: HelperOptions,
+): Promise<void> {
+  const login = JSON.stringify({ ServerURL: server, Username: username, Secret: password });
+  await runHelper(name, "store", login, server, options);
+}
+
+/** Removes a server's credentials from `docker-credential-<name>`. Throws as `askHelper` does. */
+export async function eraseInHelper(name: string, server: string, options: HelperOptions): Promise<void> {
+  await runHelper(name, "erase", server, server, options);
+}
+
+/** Runs a helper, and returns its standard output; undefined if it has no credentials of the server. */
+async function runHelper(
+  name: string,
+  action: keyof typeof ACTIONS,
+  input: string,
+  server: string,
+  options: HelperOptions,
+): Promise<string | undefined> {
+  const { variables, namedBy, signal } = options;
+  const program = `docker-credential-${name}`;
   const file = Bun.which(program, { PATH: variables["PATH"] ?? "" });
   if (file === null) {
-    throw failure(`${namedBy} names the helper ${program}, which is not on PATH.`, "Install it");
+    const problem = `${namedBy} names the helper ${program}, which is not on PATH.`;
+    throw failure(action, server, options, problem, "Install it");
   }
   // The registry's alone.
   const { CHUNKPUSH_HEADERS: _, ...env } = variables;
   const start = () =>
-    Bun.spawn([file, "get"], {
+    Bun.spawn([file, action], {
       // Bun's default has what `.env` files say, and what was removed since.
       env,
-      stdin: new Blob([server]),
+      stdin: new Blob([input]),
       stdout: "pipe",
       stderr: "pipe",
       maxBuffer: MAX_OUTPUT_BYTES,
@@ -61,21 +99,39 @@ export async function askHelper(
   } catch (error) {
     // Such as a script whose shell is missing.
     const { code } = error as NodeJS.ErrnoException;
-    throw failure(`${program} cannot be started (${code}).`, `Try "${program} get" by hand`);
+    const problem = `${program} cannot be started (${code}).`;
+    throw failure(action, server, options, problem, `Try "${program} ${action}" by hand`);
   }
   const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   signal.throwIfAborted();
-  if (code !== 0) {
-    // Helpers write their errors to standard output.
-    const words = stdout.trim() || stderr.trim();
-    if (words.split("\n")[0] === NOT_FOUND) return undefined;
-    const ended = `${program} ended with ${child.signalCode ?? code}.`;
-    throw failure(ended, `Try "${program} get" by hand, or add --debug`, withoutSecrets(words));
-  }
-  const answer = parseAnswer(stdout);
-  if (answer === undefined) throw failure(`${program} answered what are no credentials.`, "Log in again");
-  const { Username: username, Secret: secret } = answer;
-  return secret === "" ? undefined : credentialsOf(username, secret);
+  if (code === 0) return stdout;
+  // Helpers write their errors to standard output.
+  const words = stdout.trim() || stderr.trim();
+  if (words.split("\n")[0] === NOT_FOUND && action !== "store") return undefined;
+  const ended = `${program} exited with ${child.signalCode ?? `code ${code}`}.`;
+  const trial = `Try "${program} ${action}" by hand`;
+  // It may repeat the password that it was given.
+  if (action === "store") throw failure(action, server, options, ended, trial);
+  const said = words && `${program} said: ${withoutSecrets(words)}`;
+  throw failure(action, server, options, ended, `${trial}, or add --debug`, said);
+}
+
+function failure(
+  action: keyof typeof ACTIONS,
+  server: string,
+  { namedBy }: HelperOptions,
+  problem: string,
+  remedy: string,
+  said = "",
+): PushError {
+  const otherwise =
+    action === "get"
+      ? ", or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without"
+      : `, or name another file with --authfile`;
+  return new PushError("CREDENTIAL_HELPER_FAILED", `Cannot ${ACTIONS[action]} ${server}: ${problem}`, {
+    ...(said !== "" && { said }),
+    hint: `${remedy}, take it out of ${namedBy}${otherwise}.`,
+  });
 }
 
 function parseAnswer(text: string): v.InferOutput<typeof ANSWER> | undefined {

@@ -43,13 +43,18 @@ async function loginOfHelper(
   { variables }: LoginEnvironment,
   signal: AbortSignal,
 ): Promise<Login | undefined> {
-  const [key] = matchingKeys(Object.keys(file.helpers), target);
-  const helper = (key !== undefined && file.helpers[key]) || file.store;
+  const helper = helperFor(file, target);
   if (helper === undefined) return undefined;
   const renew: RenewCredentials = (signal) =>
     askHelper(helper, serverAddress(target), { variables, namedBy: file.name, signal });
   const credentials = await renew(signal);
   return credentials && { credentials, from: `docker-credential-${helper}, named by ${file.name}`, renew };
+}
+
+/** Returns the helper that has a target's credentials: its own, or the default one. */
+export function helperFor(file: LoginFile, target: LoginTarget): string | undefined {
+  const [key] = matchingKeys(Object.keys(file.helpers), target);
+  return (key !== undefined && file.helpers[key]) || file.store;
 }
 
 function writtenLogin(file: LoginFile, target: LoginTarget): Login | undefined {

@@ -26,6 +26,7 @@ const ENTRY = v.nullable(
 export type LoginFile = {
   /** The path as messages show it. */
   readonly name: string;
+  readonly text: string;
   readonly entries: Readonly<Record<string, unknown>>;
   readonly helpers: Readonly<Record<string, string>>;
   /** The default helper, for registries without their own. */
@@ -45,7 +46,7 @@ export async function readLoginFile(path: string, name: string): Promise<LoginFi
     throw fileError(cause, `read the logins in ${name}`, "or set SKIP_AUTH=1 to push without");
   }
   const { auths, credHelpers, credsStore } = check(LOGIN_FILE, parse(text, name), name, []);
-  return { name, entries: auths ?? {}, helpers: credHelpers ?? {}, store: credsStore || undefined };
+  return { name, text, entries: auths ?? {}, helpers: credHelpers ?? {}, store: credsStore || undefined };
 }
 
 /** Reads the credentials of an entry; undefined if it is empty, as Docker writes it beside a `credsStore`. */
@@ -63,7 +64,7 @@ function decodeAuth(auth: string, name: string, at: readonly string[]): Credenti
   const [, username, password] = /^([^:]+):(.+?)\0*$/s.exec(decoded) ?? [];
   const isBase64 = /^[A-Za-z0-9+/_-]+={0,2}$/.test(auth.trim());
   if (!isBase64 || username === undefined || password === undefined)
-    throw invalid(name, at, "should be user:password in base64");
+    throw invalid(name, at, "expected user:password in base64");
   return credentialsOf(username, password);
 }
 

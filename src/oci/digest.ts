@@ -16,16 +16,16 @@ export function isDigest(text: string): text is Digest {
   return SHA256.test(text);
 }
 
-/** Parses a digest. Throws `DIGEST_INVALID`; `where` names the source in its message. */
+/** Parses a digest. Throws `IMAGE_INVALID`; `where` names the source in its message. */
 export function parseDigest(text: string, where: string): Digest {
   if (isDigest(text)) return text;
   throw new PushError(
-    "DIGEST_INVALID",
+    "IMAGE_INVALID",
     `Cannot read ${where}: "${text.slice(0, 100)}" is not a sha256 digest.`,
   );
 }
 
-/** Parses a diffID. Throws `DIGEST_INVALID`; `where` names the source in its message. */
+/** Parses a diffID. Throws `IMAGE_INVALID`; `where` names the source in its message. */
 export function parseDiffId(text: string, where: string): DiffId {
   return asDiffId(parseDigest(text, where));
 }

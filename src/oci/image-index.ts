@@ -33,7 +33,7 @@ const ENTRY = object({
 });
 const INDEX = object({ manifests: v.array(ENTRY) });
 
-/** Parses an index or a Docker manifest list. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
+/** Parses an index or a Docker manifest list. Throws `IMAGE_INVALID`. */
 export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
   return parseJson(bytes, INDEX, name).manifests.map(({ mediaType, digest, platform, annotations }) => ({
     mediaType,

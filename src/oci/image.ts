@@ -77,7 +77,7 @@ export type ImageConfig = {
   readonly platform: string | undefined;
 };
 
-/** Parses an image config. Throws `IMAGE_INVALID`, naming the file and the field, and `DIGEST_INVALID`. */
+/** Parses an image config. Throws `IMAGE_INVALID`, naming the file and the field. */
 export function parseImageConfig(bytes: Uint8Array<ArrayBuffer>, name: string): ImageConfig {
   const config = parseJson(bytes, CONFIG, name);
   return {

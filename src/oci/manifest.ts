@@ -112,7 +112,7 @@ const MANIFEST = object({
   annotations: ANNOTATIONS,
 });
 
-/** Parses an OCI or Docker image manifest. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
+/** Parses an OCI or Docker image manifest. Throws `IMAGE_INVALID`. */
 export function parseManifest(bytes: Uint8Array, name: string) {
   const { config, layers, ...rest } = parseJson(bytes, MANIFEST, name);
   const entry = (
@@ -160,7 +160,7 @@ export type References = Pick<Extras, "artifactType" | "annotations"> & {
   readonly subject: Digest | undefined;
 };
 
-/** Reads what an image manifest, an index or the manifest of an artifact names. Throws `IMAGE_INVALID` and `DIGEST_INVALID`. */
+/** Reads what an image manifest, an index or the manifest of an artifact names. Throws `IMAGE_INVALID`. */
 export function referencesOf(bytes: Uint8Array, name: string): References {
   const { config, layers, manifests, blobs, subject, ...rest } = parseJson(bytes, REFERENCES, name);
   const all = [...(config ? [config] : []), ...(layers ?? []), ...(blobs ?? [])];

@@ -59,7 +59,7 @@ function placeOf(error: PushError): { readonly status: number; readonly code: st
     case "BLOB_TOO_LARGE":
       return { status: 413, code: "SIZE_INVALID" };
     case "IMAGE_INVALID":
-    case "DIGEST_INVALID":
+    case "IMAGE_INCOMPLETE":
       return { status: 400, code: "MANIFEST_INVALID" };
     case "UNAUTHORIZED":
     case "DENIED":

@@ -3,7 +3,8 @@ import type { Reference } from "../oci/reference.ts";
 import type { Call, Registry, Repository } from "../registry/registry.ts";
 import type { Slots } from "../registry/slots.ts";
 import type { SendOptions } from "../registry/upload/send-blob.ts";
-import type { Report } from "../report/events.ts";
+import type { BlobTitle, Report } from "../report/events.ts";
+import { retryEvent } from "../report/retry-event.ts";
 import type { Locks } from "../store/locks.ts";
 import type { Activity } from "./activity.ts";
 import type { Commits } from "./commits.ts";
@@ -81,8 +82,8 @@ export function repositoryAt({ registry }: Context, name: string): Repository {
 /**
  * Returns the options of requests to the registry.
  *
- * @param title the blob's, for messages
+ * @param blob the one that it is about
  */
-export function callOf({ report, signal }: Context, title?: string): Call {
-  return { signal, onRetry: (retry) => report({ type: "retry", title, ...retry }) };
+export function callOf({ report, signal }: Context, blob?: BlobTitle): Call {
+  return { signal, onRetry: (retry) => report(retryEvent(retry, blob)) };
 }

@@ -31,7 +31,7 @@ export async function readList(
   const { headers, bytes, value } = await readJson(at, { method: "GET", url, scopes }, call);
   const page = checkJson(LIST, value);
   if (!("output" in page))
-    throw new PushError("REGISTRY_FAILED", `${url.origin} answered with a list that is none.`);
+    throw new PushError("REGISTRY_UNSUPPORTED", `${url.origin} answered with an invalid list.`);
   const { tags, repositories } = page.output;
   const next = (tags ?? repositories ?? []).length === 0 ? undefined : nextPage(at, headers, url, client);
   return respond(

@@ -54,7 +54,7 @@ export async function writeManifest(
   const refusal = await awaitBlobs(context, at, blobs, request);
   if (refusal !== undefined) return refusal;
 
-  const call = callOf(context, `${at.name} manifest`);
+  const call = callOf(context, { id: digest, title: `${at.name} manifest` });
   const { subject: noted } = await putManifest(at, reference, manifest, call).catch((error: unknown) => {
     context.commits.lack(at.name, missingBlobs(error, blobs) ?? []);
     throw error;

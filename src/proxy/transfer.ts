@@ -51,17 +51,19 @@ export async function sendNamed(
 function optionsOf(context: Context, blob: BlobTitle, file: SpoolFile, signal: AbortSignal): SendOptions {
   const { chunkBytes, allowOversize, report } = context;
   return {
-    ...callOf(context, blob.title),
+    ...callOf(context, blob),
     signal,
     abort: context.abort,
     chunkBytes,
     allowOversize,
-    onProgress: (doneBytes) =>
+    onProgress: (doneBytes, keptBytes, chunkBytes) =>
       report({
         type: "blob",
         ...blob,
         state: "uploading",
         doneBytes,
+        keptBytes,
+        chunkBytes,
         totalBytes: file.descriptor?.size ?? (file.grows ? undefined : file.sizeBytes),
       }),
     onRefused: (bodyBytes) => report({ type: "notice", code: "BODY_REFUSED", ...blob, bodyBytes }),

@@ -1,7 +1,8 @@
 import type { ReadyBlob } from "../layers/prepare.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
-import { tryMount } from "../registry/upload/begin.ts";
+import { tryMount, uploadKey } from "../registry/upload/begin.ts";
 import { dropCachedLayer } from "../store/layers.ts";
+import { recallUpload } from "../store/upload-notes.ts";
 import { callOf, type Job } from "./job.ts";
 import { makeStored, remakeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
@@ -27,6 +28,8 @@ export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   const all = new Map<PlannedBlob, Promise<Brought>>();
   for (const [layer, step] of begun) all.set(layer, bringLayer(layer, step, saves, plan, job));
   for (const blob of plan.others) all.set(blob, bringOther(blob, saves, plan, job));
+  // A blob's own promise has its failure.
+  reportSettled([...begun.values(), ...plan.others.map(({ settled }) => settled)], plan, job).catch(() => {});
   return {
     all,
     async sendAgain(blob) {
@@ -44,9 +47,25 @@ async function beginLayer(layer: PlannedLayer, { target }: Plan, job: Job): Prom
   if (step.step === "send" || step.step === "make") return step;
   const { descriptor } = step;
   const from = step.step === "mount" ? step.from : undefined;
-  if (from !== undefined && !(await tryMount(target.at, descriptor, from, callOf(job, layer.title))))
+  if (from !== undefined && !(await tryMount(target.at, descriptor, from, callOf(job, layer))))
     return { step: "make" };
   return { step: "done", brought: present(descriptor, layer, job, from) };
+}
+
+/** Reports that all is known, and how much of what is missing earlier pushes have sent. */
+async function reportSettled(
+  pending: readonly Promise<Begun | Step>[],
+  { target: { at } }: Plan,
+  { report }: Job,
+): Promise<void> {
+  const steps = await Promise.all(pending);
+  const noted = steps.map(async (step) => {
+    if (step.step !== "send") return 0;
+    const upload = await recallUpload(at.registry.notes, uploadKey(at, step.ready.blob.descriptor.digest));
+    return upload?.offset ?? 0;
+  });
+  const resumableBytes = (await Promise.all(noted)).reduce((sum, each) => sum + each, 0);
+  report({ type: "settled", resumableBytes });
 }
 
 /** Returns the layers that have to be made, once all have begun. */

@@ -1,14 +1,34 @@
 import { setImmediate } from "node:timers/promises";
 import { type CompressPool, startCompressPool } from "../layers/compress/pool.ts";
 import type { Digest } from "../oci/digest.ts";
-import type { Reference } from "../oci/reference.ts";
+import { formatReference, type Reference } from "../oci/reference.ts";
 import type { Call } from "../registry/registry.ts";
 import { type Slots, slots } from "../registry/slots.ts";
+import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
 import type { BlobState, BlobTitle, Report } from "../report/events.ts";
+import { retryEvent } from "../report/retry-event.ts";
 import type { LayerCache } from "../store/layers.ts";
 import type { Locks } from "../store/locks.ts";
 import { useCache } from "./open-cache.ts";
-import { type CompleteOptions, completeOptions, type PushLogin, type PushOptions } from "./options.ts";
+import {
+  type CompleteOptions,
+  completeOptions,
+  type Pushed,
+  type PushLogin,
+  type PushOptions,
+} from "./options.ts";
+
+/** Counts what a push to one target did. */
+type Count = {
+  sentBytes: number;
+  presentBytes: number;
+  /** The requests with a body, the size of the largest body, and the retries. */
+  bodies: number;
+  largestBytes: number;
+  retries: number;
+};
+
+const NOTHING: Count = { sentBytes: 0, presentBytes: 0, bodies: 0, largestBytes: 0, retries: 0 };
 
 /** The settings and resources that the parts of one push share, until it is disposed of. */
 export type Job = AsyncDisposable & {
@@ -29,7 +49,7 @@ export type Job = AsyncDisposable & {
   readonly report: Report;
   /** When the credentials were known, in milliseconds of `performance.now()`: a prompt takes its time. */
   readonly startedMs: number;
-  readonly count: { sentBytes: number; presentBytes: number };
+  readonly count: Count;
   /** The bytes at the registry, for each blob that was ready to be sent. */
   readonly kept: Map<Digest, { readonly keptBytes: number; readonly totalBytes: number }>;
   /** Uploads that have begun. The job does not end before they do. */
@@ -83,7 +103,8 @@ export async function openJob(given: PushOptions): Promise<Job> {
     const all = [...kept.values()];
     const keptBytes = all.reduce((sum, each) => sum + each.keptBytes, 0);
     const totalBytes = all.reduce((sum, each) => sum + each.totalBytes, 0);
-    if (totalBytes > 0) report({ type: "notice", code, keptBytes, totalBytes });
+    const within = code === "STOPPING" ? { withinMs: LAST_CHUNK_MS } : {};
+    if (totalBytes > 0) report({ type: "notice", code, keptBytes, totalBytes, ...within });
   };
   const onStop = () => tellKept("STOPPING");
   stop?.addEventListener("abort", onStop);
@@ -102,7 +123,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
     report,
     startedMs: performance.now(),
     kept,
-    count: { sentBytes: 0, presentBytes: 0 },
+    count: { ...NOTHING },
     uploads,
     async at(target, known) {
       if (target === options.target) return job;
@@ -111,7 +132,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
         ...job,
         options: { ...options, target, ...(isOther && OF_FIRST_REGISTRY) },
         login: known ?? (await loginFor(target)),
-        count: { sentBytes: 0, presentBytes: 0 },
+        count: { ...NOTHING },
       };
     },
     use: (resource) => resources.use(resource),
@@ -136,15 +157,32 @@ export async function openJob(given: PushOptions): Promise<Job> {
   return job;
 }
 
+/** Returns what a target was given, and reports it. */
+export function reportPushed(job: Job, digest: Digest): Pushed {
+  const { sentBytes, presentBytes, ...requests } = job.count;
+  const pushed = { reference: formatReference(job.options.target), digest, sentBytes, presentBytes };
+  const durationMs = performance.now() - job.startedMs;
+  job.report({ type: "pushed", ...pushed, requests, durationMs });
+  return pushed;
+}
+
 /** Reports the state of a blob. */
 export function reportBlob({ report }: Job, { id, title }: BlobTitle, state: BlobState): void {
   report({ type: "blob", id, title, ...state });
 }
 
-/** Returns the signal and the retry report for a request. @param title the blob's title, for retry messages */
-export function callOf({ signal, report }: Job, title?: string): Call {
+/**
+ * Returns the signal and the retry report for a request.
+ *
+ * @param blob the one that it is about
+ * @param digest of its upload
+ */
+export function callOf({ signal, report, count, kept }: Job, blob?: BlobTitle, digest?: Digest): Call {
   return {
     signal,
-    onRetry: (retry) => report({ type: "retry", title, ...retry }),
+    onRetry(retry) {
+      count.retries++;
+      report(retryEvent(retry, blob, digest && kept.get(digest)?.keptBytes));
+    },
   };
 }

@@ -5,6 +5,7 @@ import { canonicalPlatform } from "../oci/platform.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { checkHeaders } from "../registry/http/extra-headers.ts";
+import type { Proxy } from "../registry/http/proxy.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
@@ -52,8 +53,8 @@ export type PushOptions = {
   readonly skipVerify?: boolean;
   /** Proves to the origin of the first target's registry who connects (mutual TLS). @default none */
   readonly clientCertificate?: ClientCertificate | undefined;
-  /** Gives the proxy for a request, if there is one. @default none */
-  readonly proxy?: (url: URL) => string | undefined;
+  /** Gives the proxy for a request, if there is one: its address, or also the name of its setting. @default none */
+  readonly proxy?: (url: URL) => string | Proxy | undefined;
   /** Uploads at a time. @default 3 */
   readonly parallel?: number;
   /** Retries of a failed request. Progress resets the count. @default 8 */
@@ -82,6 +83,12 @@ export type PushOptions = {
   readonly choose?:
     | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
     | undefined;
+  /**
+   * Set for a source that nobody named. If it is old and named otherwise than the targets, or an engine has a newer image
+   * of the target's name, `warn` reports it beside the push; a function is asked before anything is pushed of it, and
+   * resolves whether to push it. @default it is not checked
+   */
+  readonly onStale?: "warn" | ((signal: AbortSignal) => Promise<boolean>) | undefined;
   /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
   readonly forceCompression?: boolean;
   /** Images of the first target's registry whose layers need not be made or sent again. */
@@ -138,6 +145,7 @@ export const DEFAULTS = {
   platforms: [],
   allPlatforms: false,
   choose: undefined,
+  onStale: undefined,
   forceCompression: false,
   cacheFrom: [],
   cacheDirectory: ".cache",

@@ -1,7 +1,7 @@
 import { PushError, RegistryError } from "../errors.ts";
 import { compressionOfType } from "../oci/descriptor.ts";
 import { type Digest, shortDigest } from "../oci/digest.ts";
-import { formatReference, tagOrDigest } from "../oci/reference.ts";
+import { tagOrDigest } from "../oci/reference.ts";
 import type { Client } from "../proxy/context.ts";
 import { isFrom } from "../proxy/peer.ts";
 import type { ProxyServer } from "../proxy/proxy.ts";
@@ -12,7 +12,7 @@ import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
 import type { OpenedSource, StreamSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
-import { callOf, type Job } from "./job.ts";
+import { callOf, type Job, reportPushed } from "./job.ts";
 import type { Pushed } from "./options.ts";
 import { present } from "./send.ts";
 import type { Target } from "./target.ts";
@@ -37,9 +37,7 @@ export async function passOn(source: OpenedSource, target: Target, job: Job): Pr
   if (image.names.length === 0) return saveInstead(job, "the image has no name.");
   const [digest] = await job.all([engage(source, target, job), removeLeftovers(engine)]);
   if (digest === undefined) return undefined;
-  const pushed = { reference: formatReference(job.options.target), digest, ...job.count };
-  job.report({ type: "pushed", ...pushed, durationMs: performance.now() - job.startedMs });
-  return pushed;
+  return reportPushed(job, digest);
 }
 
 /** Returns the digest of what the registry has under the tag in the end. Undefined: the image has to be saved. */

@@ -3,7 +3,7 @@ import { type Artifact, type Content, type Index, identityOf, type StoredBlob } 
 import { shortDigest } from "../oci/digest.ts";
 import type { Image, Layer } from "../oci/image.ts";
 import { readKnownImages } from "../registry/known-images.ts";
-import type { BlobTitle } from "../report/events.ts";
+import type { BlobTitle, PlannedTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
 import type { Source, StoredSource, StreamSource } from "../source/source.ts";
 import { callOf, type Job } from "./job.ts";
@@ -92,9 +92,24 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
   const others = [...blobs.others.values()];
   job.report({
     type: "planned",
-    blobs: [...others, ...layers].map(({ id, title }) => ({ id, title })),
+    blobs: [...others.map(describeStored), ...layers.map((layer) => describeLayer(layer, job))],
   });
   return { ...context, root, attached, layers, others };
+}
+
+function describeStored({ id, title, stored }: PlannedBlob): PlannedTitle {
+  return { id, title, sizeBytes: stored?.descriptor.size, sourceBytes: undefined };
+}
+
+function describeLayer({ id, title, layer }: PlannedLayer, { pool }: Job): PlannedTitle {
+  const size = layer?.content.size;
+  const isCompressed = layer?.compression === "none" && pool !== undefined;
+  return {
+    id,
+    title,
+    sizeBytes: isCompressed ? undefined : size,
+    sourceBytes: isCompressed ? size : undefined,
+  };
 }
 
 /** The blobs of a plan while it is made. Each is planned once. */

@@ -1,11 +1,11 @@
 import { PushError } from "../errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Manifest } from "../oci/manifest.ts";
-import { formatReference, type Reference, tagOrDigest } from "../oci/reference.ts";
+import { type Reference, tagOrDigest } from "../oci/reference.ts";
 import { putManifest } from "../registry/put-manifest.ts";
 import { rememberRepository } from "../store/blob-places.ts";
 import type { BroughtBlobs } from "./bring.ts";
-import { callOf, type Job } from "./job.ts";
+import { callOf, type Job, reportPushed } from "./job.ts";
 import type { Pushed } from "./options.ts";
 import type { Plan, PlannedContent } from "./plan.ts";
 import { type Publication, putContent } from "./put-content.ts";
@@ -32,9 +32,7 @@ export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promis
     at.name,
     [...brought.values()].map(({ descriptor }) => descriptor.digest),
   );
-  const pushed = { reference: formatReference(reference), digest: manifest.digest, ...job.count };
-  job.report({ type: "pushed", ...pushed, durationMs: performance.now() - job.startedMs });
-  return pushed;
+  return reportPushed(job, manifest.digest);
 }
 
 async function putRoot(publication: Publication, target: Reference): Promise<Manifest> {

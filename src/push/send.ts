@@ -78,7 +78,7 @@ async function send(
   const { chunkBytes, allowOversize } = job.options;
   keep(descriptor, 0, job);
   const ensured = await ensureBlob(at, blob, {
-    ...callOf(job, name.title),
+    ...callOf(job, name, descriptor.digest),
     abort: job.abort,
     ...options,
     locks: job.locks,
@@ -86,9 +86,10 @@ async function send(
     chunkBytes,
     allowOversize,
     mountFrom,
-    onProgress(doneBytes, keptBytes) {
+    onProgress(doneBytes, keptBytes, chunkBytes) {
       keep(descriptor, keptBytes, job);
-      reportBlob(job, name, { state: "uploading", doneBytes, totalBytes: descriptor.size });
+      const totalBytes = descriptor.size;
+      reportBlob(job, name, { state: "uploading", doneBytes, keptBytes, chunkBytes, totalBytes });
     },
     onRefused: (bodyBytes) => job.report({ type: "notice", code: "BODY_REFUSED", ...name, bodyBytes }),
   });

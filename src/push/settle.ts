@@ -70,14 +70,14 @@ export function cachedState({ descriptor: { size } }: RegistryBlob) {
 /** Asks whether the registry has a blob that is ready. */
 export async function settleReady(
   ready: Sendable,
-  { title }: BlobTitle,
+  name: BlobTitle,
   { target }: Context,
   job: Job,
 ): Promise<Step> {
   const { descriptor } = ready.blob;
   // A stream's blobs are on their way before they are planned.
   if (target.brought.has(descriptor.digest)) return { step: "send", ready };
-  const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
+  const found = await askForBlob(target.at, descriptor, callOf(job, name));
   return found?.sizeBytes === descriptor.size
     ? { step: "present", descriptor }
     : { step: "send", ready, answer: { found } };
@@ -87,12 +87,12 @@ export async function settleReady(
 async function settleKnown(
   descriptor: Descriptor,
   from: string,
-  { title }: BlobTitle,
+  name: BlobTitle,
   { target }: Context,
   job: Job,
 ): Promise<Step | undefined> {
   // Registries may report a wrong size for mounted blobs. Only the status counts.
-  const found = await askForBlob(target.at, descriptor.digest, callOf(job, title));
+  const found = await askForBlob(target.at, descriptor, callOf(job, name));
   if (found !== undefined) return { step: "present", descriptor };
   return from === target.at.name ? undefined : { step: "mount", descriptor, from };
 }

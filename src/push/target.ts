@@ -5,12 +5,13 @@ import { parseReference, type Reference } from "../oci/reference.ts";
 import { usernameOf } from "../registry/auth/credentials.ts";
 import { type ConnectOptions, connect } from "../registry/connect.ts";
 import { readTrust } from "../registry/http/trust.ts";
-import type { Call, Registry, Repository } from "../registry/registry.ts";
+import type { Call, Exchange, Registry, Repository } from "../registry/registry.ts";
 import type { BlobId } from "../report/events.ts";
 import { parseSource } from "../source/transport.ts";
 import type { LayerCache } from "../store/layers.ts";
 import { callOf, type Job } from "./job.ts";
 import type { CompleteOptions, PushLogin, SourceStream } from "./options.ts";
+import { requestEvent } from "./request-event.ts";
 
 /** A blob that was sent, or that the registry reports as present. */
 export type Brought = { readonly descriptor: Descriptor; readonly how: "present" | "mounted" | "sent" };
@@ -44,9 +45,12 @@ export async function connectTargets(job: Job): Promise<ConnectedTarget[]> {
 
 /** Connects to the target's registry. Throws what `connectRegistry` throws. */
 export async function connectTarget(job: Job): Promise<Target> {
-  const { options, login, cache } = job;
+  const { options, login, cache, count } = job;
   const { target, source, cacheFrom } = options;
-  const registry = await connectRegistry({ ...options, login }, cache, callOf(job));
+  const registry = await connectRegistry({ ...options, login }, cache, callOf(job), ({ bodyBytes }) => {
+    if (bodyBytes > 0) count.bodies++;
+    count.largestBytes = Math.max(count.largestBytes, bodyBytes);
+  });
   const from = registryReference(source);
   const mountFrom = [...cacheFrom, ...(from?.host === target.host ? [from] : [])];
   return {
@@ -85,6 +89,7 @@ export async function connectRegistry(
   options: RegistryOptions,
   cache: LayerCache,
   call: Call,
+  onExchange: (exchange: Exchange) => void = () => {},
 ): Promise<Registry> {
   const { login, report, headers, caFiles, skipVerify, clientCertificate } = options;
   let isTold = false;
@@ -103,6 +108,10 @@ export async function connectRegistry(
           if (!isTold) report({ type: "notice", code: "PROGRESS_NOT_SAVED", directory, reason });
           isTold = true;
         },
+      },
+      onExchange(exchange) {
+        onExchange(exchange);
+        report(requestEvent(exchange));
       },
       onAddressed: (origin) =>
         report({

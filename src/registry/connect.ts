@@ -6,6 +6,8 @@ import { authenticate } from "./auth/authenticate.ts";
 import type { Credentials, RenewCredentials } from "./auth/credentials.ts";
 import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
+import type { Answer } from "./http/send-once.ts";
+import { isPage, quotePage } from "./http/spec-errors.ts";
 import { isTransient } from "./http/transient.ts";
 import type { Call, Registry } from "./registry.ts";
 import { registrySlots } from "./slots.ts";
@@ -16,7 +18,7 @@ const GREETING_BREAKS = 2;
 
 export type ConnectOptions = Pick<
   Registry,
-  "headers" | "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes"
+  "headers" | "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes" | "onExchange"
 > & {
   /** The scope of its repository, if it names one, is asked for in the greeting, so that one token serves the push. */
   readonly target: Pick<Reference, "scheme" | "host"> & { readonly repository?: string };
@@ -35,16 +37,11 @@ export type ConnectOptions = Pick<
   readonly onAddressed?: (origin: string) => void;
 };
 
-/**
- * Greets the registry, so that a wrong password, a wrong port or an unknown certificate shows before any work is done.
- * A server at fault is asked again as always. One that breaks off or is silent is asked a few times only, because the
- * cause may be a mistake in the command.
- */
-export async function connect(options: ConnectOptions, call: Call): Promise<Registry> {
+/** Makes the registry of a target. Nothing is sent there yet. */
+export async function registryAt(options: ConnectOptions): Promise<Registry> {
   const { target, credentials, headers, trust, proxy, retries, stallTimeoutMs, notes } = options;
   // A URL drops the default port, and writes an address in one form.
   const { origin } = new URL(`${schemeOf(options)}://${apiHost(target)}`);
-  options.onAddressed?.(origin);
   // Saved limits may be about another chunk size than the user's.
   const noted = options.chunkBytes === undefined ? await recallLimits(notes, origin) : {};
   const address = {
@@ -55,6 +52,7 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
     retries,
     stallTimeoutMs,
     notes,
+    onExchange: options.onExchange,
     ...registrySlots(options.parallel),
     learned: {
       maxBodyBytes: noted.maxBodyBytes,
@@ -65,8 +63,19 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
     },
     link: linkRate(noted.bytesPerSecond),
   };
-  const auth = authenticate(address, credentials, options.renewCredentials);
-  const registry: Registry = { ...address, auth };
+  return { ...address, auth: authenticate(address, credentials, options.renewCredentials) };
+}
+
+/**
+ * Greets the registry, so that a wrong password, a wrong port or an unknown certificate shows before any work is done.
+ * A server at fault is asked again as always. One that breaks off or is silent is asked a few times only, because the
+ * cause may be a mistake in the command.
+ */
+export async function connect(options: ConnectOptions, call: Call): Promise<Registry> {
+  const registry = await registryAt(options);
+  const { origin } = registry;
+  options.onAddressed?.(origin);
+  const { target } = options;
   const { repository: name = "" } = target;
   const scopeOf = options.access === "pull" ? pullScope : pushScope;
   const scopes = name === "" ? [] : [scopeOf(name)];
@@ -81,8 +90,37 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
         ? { ...retry, attempt: breaks, retries: Math.min(GREETING_BREAKS, retry.retries) }
         : retry,
     );
-  await exchangePersistently({ registry, name }, request, [200, 404], { ...call, onRetry }, isRetryable);
+  const answer = await exchangePersistently(
+    { registry, name },
+    request,
+    [200, 404],
+    { ...call, onRetry },
+    isRetryable,
+  );
+  if (answer.status === 200 && isPage(answer)) throw notRegistry(registry, target.host, answer);
   return registry;
+}
+
+/** Registries whose website has another host. */
+const REGISTRY_OF_SITE: Readonly<Record<string, string>> = {
+  "hub.docker.com": "docker.io",
+  "github.com": "ghcr.io",
+  "gitlab.com": "registry.gitlab.com",
+};
+
+function notRegistry(registry: Registry, host: string, answer: Answer): PushError {
+  const page = quotePage(answer, registry.auth.secrets());
+  const other = REGISTRY_OF_SITE[host];
+  return new PushError(
+    "NOT_A_REGISTRY",
+    `${registry.origin} is a website, not a registry: GET ${answer.url.origin}${answer.url.pathname} answered 200${page}.`,
+    {
+      hint:
+        other === undefined
+          ? "Use the host of the registry's own address in the target. A login page in front of a registry looks the same."
+          : `The registry of this site is "${other}".`,
+    },
+  );
 }
 
 function isBroken(error: unknown): boolean {

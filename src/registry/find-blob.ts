@@ -1,4 +1,5 @@
-import type { Digest } from "../oci/digest.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import { type Digest, digestOf } from "../oci/digest.ts";
 import { retry } from "../retry.ts";
 import { exchange } from "./http/send.ts";
 import { isTransient, retryAfterMs } from "./http/transient.ts";
@@ -17,7 +18,11 @@ export function findBlob(at: Repository, digest: Digest, call: Call): Promise<Fo
  * it chooses the next blob, unless the question has to be repeated: one slow answer must not hold up blobs that are
  * ready.
  */
-export async function askForBlob(at: Repository, digest: Digest, call: Call): Promise<FoundBlob | undefined> {
+export async function askForBlob(
+  at: Repository,
+  { digest, size }: Pick<Descriptor, "digest" | "size">,
+  call: Call,
+): Promise<FoundBlob | undefined> {
   const { asking, questions, retries } = at.registry;
   const { promise: settled, resolve: settle } = Promise.withResolvers<void>();
   const onRetry: Call["onRetry"] = (retry) => {
@@ -29,11 +34,21 @@ export async function askForBlob(at: Repository, digest: Digest, call: Call): Pr
   const attempt = () => asking.run(Number.POSITIVE_INFINITY, () => headBlob(at, digest, call));
   questions.add(settled);
   try {
-    return await retry(retries, isTransient, retryAfterMs, attempt, { ...call, onRetry });
+    const found = await retry(retries, isTransient, retryAfterMs, attempt, { ...call, onRetry });
+    if (found === undefined || found.sizeBytes === size) return found;
+    // serverless-registry reports a wrong size for mounted blobs. A website may answer 200 to everything.
+    const { learned } = at.registry;
+    learned.answersAll ??= findBlob(at, unknownDigest(), call).then((any) => any !== undefined);
+    return (await learned.answersAll) ? undefined : found;
   } finally {
     settle();
     questions.delete(settled);
   }
+}
+
+/** Returns the digest of a blob that no registry has. */
+function unknownDigest(): Digest {
+  return digestOf(crypto.getRandomValues(new Uint8Array(32)));
 }
 
 async function headBlob(at: Repository, digest: Digest, call: Call): Promise<FoundBlob | undefined> {

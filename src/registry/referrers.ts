@@ -84,7 +84,9 @@ async function change(
   using _lock = await locks.take(uploadName(uploadKey(at, subject)), () => {});
   const listed = await readFallback(at, subject, call);
   if (listed === undefined)
-    throw new PushError("REGISTRY_FAILED", `The tag ${tagOf(subject)} is no list of referrers.`);
+    throw new PushError("REGISTRY_UNSUPPORTED", `The tag "${tagOf(subject)}" is not a list of referrers.`, {
+      hint: "Another image uses the tag that the specification reserves for this list. Delete the tag.",
+    });
   await putManifest(at, tagOf(subject), indexOfReferrers(edit(listed.manifests)), call);
 }
 

@@ -3,6 +3,7 @@ import type { Retries } from "../retry.ts";
 import type { NoteFolder } from "../store/notes.ts";
 import type { Authenticator } from "./auth/authenticator.ts";
 import type { ExtraHeaders } from "./http/extra-headers.ts";
+import type { Proxy } from "./http/proxy.ts";
 import type { Trust } from "./http/trust.ts";
 import type { Slots } from "./slots.ts";
 import type { LinkRate } from "./upload/link-rate.ts";
@@ -24,7 +25,18 @@ type Learned = {
   wholePuts: "only" | "preferred" | "refused" | undefined;
   /** Whether a PUT must have no body, so that each blob goes up in a PATCH at least. */
   emptyPuts: boolean | undefined;
+  /** Whether it claims to have any blob. Set once it was asked for one that nobody has. */
+  answersAll?: Promise<boolean> | undefined;
 };
+
+/** A request, and what became of it. */
+export type Exchange = {
+  readonly method: string;
+  readonly url: URL;
+  readonly bodyBytes: number;
+  /** Until the answer's head came, or the failure. */
+  readonly durationMs: number;
+} & ({ readonly status: number } | { readonly error: unknown });
 
 /** A registry, and how to talk to it. It knows no repository and no single request. */
 export type Registry = {
@@ -46,9 +58,11 @@ export type Registry = {
   readonly link: LinkRate;
   readonly trust: Trust;
   /** Returns the proxy to use for an address. */
-  readonly proxy: (url: URL) => string | undefined;
+  readonly proxy: (url: URL) => string | Proxy | undefined;
   /** A request fails after this long without a byte moved or, once all are sent, without an answer. */
   readonly stallTimeoutMs: number;
+  /** Called after each request, also after those to token servers and storage. */
+  readonly onExchange?: ((exchange: Exchange) => void) | undefined;
 };
 
 /** A repository of a registry. */

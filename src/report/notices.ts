@@ -1,4 +1,4 @@
-import { cutName, formatBytes } from "../format.ts";
+import { cutName, formatAge, formatBytes, formatShare } from "../format.ts";
 import { shortDigest } from "../oci/digest.ts";
 import type { PushEvent } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
@@ -16,14 +16,14 @@ export function describeNotice(event: NoticeEvent): string {
     case "PASSWORD_AWAITED":
       return "Waiting for the password on standard input …";
     case "CACHE_AWAITED":
-      return "Waiting until the cache is pruned …";
+      return "Waiting for another process that prunes the cache …";
     case "LOCKS_UNAVAILABLE":
-      return `Warning: no locks work in the folder "${event.directory}" (${event.reason}): of two pushes at once, each does all the work.`;
+      return `Warning: file locking is unavailable in "${event.directory}" (${event.reason}): two pushes at once repeat each other's work.`;
     case "PROGRESS_NOT_SAVED":
-      return `Warning: how far uploads are cannot be noted in "${event.directory}" (${event.reason}): if this push breaks off, what was under way starts again.`;
+      return `Warning: cannot save upload progress in "${event.directory}" (${event.reason}): an interrupted upload starts over.`;
     case "CACHE_DISTRUSTED": {
       const isOwned = event.why === "owner";
-      return `Warning: "${event.path}" ${isOwned ? "belongs to another user" : "may be written to by everybody"}: what others may have put into the cache is not used, but made anew. If you trust it, use ${isOwned ? "chown" : "chmod o-w"}.`;
+      return `Warning: "${event.path}" ${isOwned ? "belongs to another user" : "is writable by everybody"}, so it is not used, and its layers are compressed again. If you trust it, use ${isOwned ? "chown" : "chmod o-w"}.`;
     }
     case "INDEX_REDUCED": {
       const { platform, platforms, attestations } = event;
@@ -32,8 +32,12 @@ export function describeNotice(event: NoticeEvent): string {
         ...(attestations > 0 ? [countOf(attestations, "attestation")] : []),
       ];
       const pushed = platform === undefined ? "a part of the image's index" : `${cutName(platform)} alone`;
-      return `Note: pushing ${pushed}, so the digest differs from that of the whole index. Left out: ${left.join(", ") || "what the engine lacks"}.`;
+      return `Note: pushing ${pushed}, so the digest differs from that of the whole index. Left out: ${left.join(", ") || "what the engine does not have"}.`;
     }
+    case "SOURCE_NAMED_OTHERWISE":
+      return `Warning: ${event.path} contains ${listNames(event.names)}, but you are pushing ${event.target}.`;
+    case "SOURCE_STALE":
+      return describeStale(event);
     case "MANIFEST_REFUSED":
       return `Note: the registry refuses the manifest ${shortDigest(event.digest)} as it is (${event.reason}). Pushing a new one with the same content, so the digest differs.`;
     case "CACHE_FROM_MISSING":
@@ -43,7 +47,7 @@ export function describeNotice(event: NoticeEvent): string {
     case "REFERRERS_LEFT_OUT":
       return `Note: leaving out ${countOf(event.count, "attached manifest")}, such as signatures: the source lacks a part of them, or they name a digest that the image no longer has.`;
     case "BODY_REFUSED":
-      return `  ${event.title}: the registry refused it as it was sent: again, in bodies of ${formatBytes(event.bodyBytes)}`;
+      return `${event.title}: request too large; retrying in chunks of ${formatBytes(event.bodyBytes)}`;
     case "STORAGE_UNREAD":
       return `Not reading the image from the engine's storage: ${event.reason}`;
     case "ENGINE_PUSHES":
@@ -51,8 +55,22 @@ export function describeNotice(event: NoticeEvent): string {
     case "ENGINE_SAVES":
       return `The engine saves the image: ${event.reason}`;
     case "STOPPING":
-      return "Running chunks may end, within seconds. Press Ctrl-C again to stop at once.";
+      return "Stopping. Ctrl-C again to stop now.";
     case "STOPPED":
-      return `Kept ${formatBytes(event.keptBytes)} of ${formatBytes(event.totalBytes)} at the registry.`;
+      return `${formatShare(event.keptBytes, event.totalBytes)} are safe at the registry.`;
   }
+}
+
+function describeStale(event: Extract<NoticeEvent, { code: "SOURCE_STALE" }>): string {
+  const { path, date, names, target, newer, command } = event;
+  const now = new Date();
+  const facts = [
+    date === undefined ? "has no date" : `was written ${formatAge(date, now)}`,
+    ...(names.length > 0 ? [`contains ${listNames(names)}`] : []),
+  ];
+  const better =
+    newer === undefined
+      ? `you are pushing ${target}. To push another image`
+      : `${newer.engine} has ${newer.name}, built ${formatAge(newer.date, now)}. To push that one`;
+  return `Warning: ${path} ${facts.join(" and ")}, but ${better}: ${command}`;
 }

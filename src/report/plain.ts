@@ -1,219 +1,215 @@
-import { messageOf } from "../errors.ts";
-import { cutName, formatAge, formatBytes, formatDuration } from "../format.ts";
-import type { ImageOrigin } from "../oci/image.ts";
-import type { BlobId, PushEvent, Report } from "./events.ts";
-import { countOf, listNames } from "./names.ts";
-import { describeNotice, isDetail } from "./notices.ts";
+import { cutName, formatBytes, formatDuration, toPrintable } from "../format.ts";
+import {
+  type DescribeOptions,
+  describePushed,
+  describeRegistry,
+  describeRetry,
+  describeSource,
+  describeWarnings,
+} from "./describe.ts";
+import type { PushEvent } from "./events.ts";
+import { describeStopping, describeTotals } from "./layout.ts";
+import { countOf } from "./names.ts";
+import { describeDone, formatPercent, labelOf } from "./rows.ts";
+import { applyEvent, newState, type PushState, type Row, totalsOf } from "./state.ts";
+import type { View } from "./view.ts";
 
 /** How often progress is printed. */
 const INTERVAL_MS = { terminal: 2_000, log: 10_000 };
 
-type Work = (typeof READING)["unpack" | "read" | "save"] | "compressing" | "verifying" | "uploading";
+/** Where a total is unknown, more lines would hide the others. */
+const SHOWN_ROWS = 10;
 
-const READING = { unpack: "unpacking", read: "reading", save: "saving" } as const;
-
-type RunningWork = {
-  readonly title: string;
-  readonly work: Work;
-  readonly startedMs: number;
-  readonly doneBytes: number;
-  readonly totalBytes: number | undefined;
-};
-
-export type PlainOptions = {
+export type PlainOptions = DescribeOptions & {
   /** Prints progress every 2 s instead of every 10 s. */
   readonly isTerminal: boolean;
-  /** Suppresses the note about other names: the user chose the source. @default false */
-  readonly isSourceNamed?: boolean;
-  /** Shows what only explains how the push goes. @default false */
-  readonly isDebug?: boolean;
+  /** A line for each blob, and for the progress of each, without times: the proxy serves many pushes. */
+  readonly isProxy?: boolean;
 };
 
-/** A line-based report. Disposal stops its timer. */
-export type PlainReport = Disposable & { readonly report: Report };
+/** Shows events as lines and, from time to time, how far the push is. */
+export function plainView(write: (line: string) => unknown, options: PlainOptions): View {
+  const state = newState();
+  const startMs = performance.now();
+  let held: string[] | undefined;
 
-/** Shows events as plain lines and, from time to time, how far the running work is. */
-export function plainReport(writeLine: (line: string) => unknown, options: PlainOptions): PlainReport {
-  const running = new Map<BlobId, RunningWork>();
-  const intervalMs = options.isTerminal ? INTERVAL_MS.terminal : INTERVAL_MS.log;
-  const timer = setInterval(() => {
-    for (const work of running.values()) writeLine(progressLine(work));
-  }, intervalMs);
+  const print = (line: string) => {
+    if (held === undefined) write(toPrintable(line));
+    else held.push(line);
+  };
+  const timed = (text: string) => {
+    const elapsed = `${((performance.now() - startMs) / 1000).toFixed(1)}s`;
+    print(options.isProxy ? `  ${text}` : `${elapsed.padStart(6)}  ${text}`);
+  };
+  const timer = setInterval(
+    () => {
+      for (const line of progressLines(state, performance.now(), options)) timed(line);
+    },
+    options.isTerminal ? INTERVAL_MS.terminal : INTERVAL_MS.log,
+  );
   // The timer must not keep the process alive.
   timer.unref();
 
   return {
     report(event) {
-      const elapsedMs = noteWork(running, event) ?? 0;
-      for (const line of linesOf(event, elapsedMs, options)) writeLine(line);
+      const row = event.type === "blob" ? state.rows.get(event.id) : undefined;
+      const before = row && { ...row };
+      const nowMs = performance.now();
+      applyEvent(state, event, nowMs);
+      for (const line of describeWarnings(event, options)) print(line);
+      const { lines, timedLines } = linesOf(event, before, state, nowMs, options);
+      for (const line of timedLines) timed(line);
+      for (const line of lines) print(line);
+    },
+    print,
+    async pauseFor(question) {
+      held = [];
+      try {
+        return await question;
+      } finally {
+        const lines = held;
+        held = undefined;
+        for (const line of lines) print(line);
+      }
     },
     [Symbol.dispose]: () => clearInterval(timer),
   };
 }
 
-/** Tracks running work. @returns the duration of work that this event ends, in milliseconds */
-function noteWork(running: Map<BlobId, RunningWork>, event: PushEvent): number | undefined {
-  const work = workOf(event);
-  if (work !== undefined) {
-    const before = running.get(work.id);
-    const startedMs = before?.work === work.work ? before.startedMs : performance.now();
-    running.set(work.id, { ...work, startedMs });
-    return undefined;
-  }
-  const id = event.type === "reading" ? event.how : event.type === "blob" ? event.id : undefined;
-  const ended = id === undefined ? undefined : running.get(id);
-  if (id !== undefined) running.delete(id);
-  return ended && performance.now() - ended.startedMs;
-}
+type Lines = { readonly lines: readonly string[]; readonly timedLines: readonly string[] };
 
-function workOf(event: PushEvent): (Omit<RunningWork, "startedMs"> & { readonly id: BlobId }) | undefined {
-  if (event.type === "reading" && !event.isDone) {
-    const { how, name, doneBytes, totalBytes } = event;
-    return { id: how, title: name, work: READING[how], doneBytes, totalBytes };
-  }
-  if (event.type !== "blob") return undefined;
-  if (event.state !== "compressing" && event.state !== "verifying" && event.state !== "uploading")
-    return undefined;
-  const { id, title, state, doneBytes, totalBytes } = event;
-  return { id, title, work: state, doneBytes, totalBytes };
-}
+const line = (text: string): Lines => ({ lines: [text], timedLines: [] });
+const timedLine = (text: string): Lines => ({ lines: [], timedLines: [text] });
+const NOTHING: Lines = { lines: [], timedLines: [] };
 
-function linesOf(event: PushEvent, elapsedMs: number, options: PlainOptions): string[] {
+function linesOf(
+  event: PushEvent,
+  before: Row | undefined,
+  state: PushState,
+  nowMs: number,
+  options: PlainOptions,
+): Lines {
   switch (event.type) {
     case "source":
-      return describeSource(event, options);
+      return line(describeSource(event));
     case "registry":
-      return describeRegistry(event);
-    case "reading":
-      return event.isDone ? [`  ${event.name}: ${describeRead(event, elapsedMs)}`] : [];
+      return line(describeRegistry(event));
+    case "settled":
+      return describeSettled(event.resumableBytes, state, nowMs);
+    case "reading": {
+      const { isDone, how, name, doneBytes } = event;
+      const verb = { unpack: "unpacked", read: "read", save: "saved from the engine" }[how];
+      return isDone ? timedLine(`${cutName(name)}: ${verb}, ${formatBytes(doneBytes)}`) : NOTHING;
+    }
     case "blob":
-      return describeBlob(event, elapsedMs).map((line) => `  ${event.title}: ${line}`);
+      return describeBlob(event, before, state, options);
     case "retry":
-      return [
-        `  ${event.title === undefined ? "Trying again" : `${event.title}: trying again`} in ${formatDuration(event.delayMs)} (${event.attempt} of ${event.retries}): ${messageOf(event.error)}`,
-      ];
+      return timedLine(describeRetry(event, event.title && nameOf(event.title, options)));
     case "notice":
-      return isDetail(event) && !options.isDebug ? [] : [describeNotice(event)];
-    case "pushed":
-      return [
-        `Pushed ${event.reference} in ${formatDuration(event.durationMs)}: ${formatBytes(event.sentBytes)} sent, ${formatBytes(event.presentBytes)} were there already`,
-      ];
-    case "planned":
-      return [];
-  }
-}
-
-function describeRegistry(event: Extract<PushEvent, { type: "registry" }>): string[] {
-  const { origin, username, credentialsFrom, isExposed, isUnverified, isSource } = event;
-  const from = credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`;
-  return [
-    `${isSource ? "Source's registry" : "Registry"}: ${origin}, ${username === undefined ? "without a user" : `as ${username}${from}`}`,
-    ...(isExposed ? ["Warning: credentials go over plain HTTP, where others can read them."] : []),
-    ...(isUnverified
-      ? [
-          "Warning: the registry's certificate is not checked: somebody in between can read and change everything.",
-        ]
-      : []),
-  ];
-}
-
-/** Describes the source in one line, so that a stale or wrong image is noticed. */
-function describeSource(event: Extract<PushEvent, { type: "source" }>, options: PlainOptions): string[] {
-  const facts = [
-    event.names.length > 0 && listNames(event.names),
-    event.names.length === 0 && event.origin.kind !== "registry" && "an image without a name",
-    event.platform && cutName(event.platform),
-    countOf(event.layerCount, "layer"),
-    event.layerBytes === undefined ? undefined : formatBytes(event.layerBytes),
-  ];
-  return [
-    `Source: ${describeOrigin(event.origin)}: ${facts.filter(Boolean).join(", ")}`,
-    ...(event.isNamedOtherwise && !options.isSourceNamed
-      ? ["Note: the source names this image otherwise than the target. Is it the one you mean?"]
-      : []),
-  ];
-}
-
-function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): string {
-  const age = date && date.getTime() > 0 ? formatAge(date, new Date()) : undefined;
-  const facts =
-    kind === "engine"
-      ? [`image of ${engine}`, age && `built ${age}`]
-      : [
-          kind !== "stream" && kind,
-          sizeBytes !== undefined && formatBytes(sizeBytes),
-          age && `written ${age}`,
-        ];
-  const known = facts.filter(Boolean);
-  return known.length === 0 ? name : `${name} (${known.join(", ")})`;
-}
-
-function describeRead(
-  { how, doneBytes }: Extract<PushEvent, { type: "reading" }>,
-  elapsedMs: number,
-): string {
-  const rate = `(${formatRate(doneBytes, elapsedMs)})`;
-  if (how === "unpack") return `unpacked ${rate}`;
-  return `${how === "save" ? "saved from the engine" : "read"}, ${formatBytes(doneBytes)} ${rate}`;
-}
-
-function describeBlob(event: Extract<PushEvent, { type: "blob" }>, elapsedMs: number): string[] {
-  switch (event.state) {
-    case "awaiting-compress":
-      return ["waiting for another push that compresses it"];
-    case "awaiting-upload":
-      return ["waiting for another push that uploads it"];
-    case "ready":
-      return [describeReady(event, elapsedMs)];
-    case "done": {
-      const { sizeBytes } = event;
-      const size = sizeBytes === undefined ? "unknown size" : formatBytes(sizeBytes);
-      if (event.how === "present") return [`is there already (${size})`];
-      if (event.how === "mounted") return [`taken over from ${event.from} (${size})`];
-      // Exclude bytes that an earlier push sent.
-      const sent =
-        event.sentBytes === event.sizeBytes ? size : `the last ${formatBytes(event.sentBytes)} of ${size}`;
-      return [`uploaded, ${sent} (${formatRate(event.sentBytes, elapsedMs)})`];
+      if (event.code === "STOPPING") return line(describeStopping(state));
+      return NOTHING;
+    case "pushed": {
+      const mark = `Pushed ${event.reference}`;
+      return { lines: describePushed(event, state, mark), timedLines: [] };
     }
     default:
-      return [];
+      return NOTHING;
   }
 }
 
-function describeReady(
-  event: Extract<PushEvent, { type: "blob"; state: "ready" }>,
-  elapsedMs: number,
-): string {
-  const { how, totalBytes, sizeBytes } = event;
-  const rate = formatRate(totalBytes, elapsedMs);
-  switch (how) {
-    case "cached":
-      return `cached (${formatBytes(sizeBytes)})`;
-    case "compressed":
-      return `compressed, ${formatBytes(totalBytes)} → ${formatBytes(sizeBytes)} (${rate})`;
-    case "verified":
-      return `checked, compressed already, ${formatBytes(totalBytes)} (${rate})`;
+/** The proxy's titles name repositories as well. */
+function nameOf(title: string, { isProxy }: PlainOptions): string {
+  return isProxy ? title : labelOf(title);
+}
+
+function describeSettled(resumableBytes: number, state: PushState, nowMs: number): Lines {
+  const { reusedBytes, totalBytes, isEstimated, isPartial, toSend } = totalsOf(state, nowMs);
+  const facts = [
+    reusedBytes > 0 && `${formatBytes(reusedBytes)} reused`,
+    toSend > 0 &&
+      `${isPartial ? "" : `${isEstimated ? "~" : ""}${formatBytes(totalBytes)} `}to send in ${countOf(toSend, "blob")}`,
+    resumableBytes > 0 && `resuming after ${formatBytes(resumableBytes)}`,
+  ].filter(Boolean);
+  return facts.length === 0 ? NOTHING : timedLine(facts.join(", "));
+}
+
+function describeBlob(
+  event: Extract<PushEvent, { type: "blob" }>,
+  before: Row | undefined,
+  state: PushState,
+  options: PlainOptions,
+): Lines {
+  const name = nameOf(event.title, options);
+  const isEach = options.isProxy === true || options.isDebug;
+  const isNew = before?.work.kind !== event.state;
+  switch (event.state) {
+    case "awaiting-compress":
+      return timedLine(`${name}: waiting for another push that compresses it`);
+    case "awaiting-upload":
+      return timedLine(`${name}: waiting for another push that uploads it`);
+    case "uploading": {
+      const resumedBytes = isNew ? event.keptBytes : 0;
+      return resumedBytes > 0 ? timedLine(`${name}: resumed at ${formatBytes(resumedBytes)}`) : NOTHING;
+    }
+    case "ready": {
+      if (!isEach) return NOTHING;
+      const { how, totalBytes, sizeBytes } = event;
+      const size = formatBytes(sizeBytes);
+      return timedLine(
+        how === "compressed"
+          ? `${name}: compressed, ${formatBytes(totalBytes)} → ${size}`
+          : `${name}: ${how}, ${size}`,
+      );
+    }
+    case "done": {
+      const row = state.rows.get(event.id);
+      if (!isEach || row === undefined) return NOTHING;
+      const size = event.sizeBytes === undefined ? "unknown size" : formatBytes(event.sizeBytes);
+      return timedLine(`${name}: ${event.how === "sent" ? "uploaded in " : ""}${describeDone(row)}, ${size}`);
+    }
+    default:
+      return NOTHING;
   }
 }
 
-/** Formats a duration and a rate: `1.5 s, 20 MB/s`. */
-function formatRate(bytes: number, elapsedMs: number): string {
-  return `${formatDuration(elapsedMs)}, ${formatBytes((bytes / Math.max(elapsedMs, 1)) * 1000)}/s`;
+/** The total, or, where that is unknown, each blob that is under way. */
+function progressLines(state: PushState, nowMs: number, { isProxy }: PlainOptions): string[] {
+  if (state.rows.size === 0 || state.pushed !== undefined) return [];
+  const totals = totalsOf(state, nowMs);
+  if (!isProxy && !totals.isPartial) {
+    const parts = [formatPercent(totals.doneBytes, totals.totalBytes), ...describeTotals(state, totals, "/")];
+    const packing = [...state.rows.values()].find(({ work }) => work.kind === "compressing");
+    return [
+      [...parts, packing && totals.doneBytes === 0 ? progressOf(packing, nowMs) : ""]
+        .filter(Boolean)
+        .join("  "),
+    ];
+  }
+  const running = [...state.rows.values()].flatMap((row) => progressOf(row, nowMs) ?? []);
+  const more = running.length - SHOWN_ROWS;
+  return more > 0 ? [...running.slice(0, SHOWN_ROWS), `and ${more} more`] : running;
 }
 
-function progressLine({ title, work, startedMs, doneBytes, totalBytes }: RunningWork): string {
-  const elapsedMs = performance.now() - startedMs;
-  const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
-  const rate = `${formatBytes(bytesPerMs * 1000)}/s`;
-  const verb = work === "verifying" ? "checking" : work;
+function progressOf({ title, work, sinceMs, sinceBytes }: Row, nowMs: number): string | undefined {
+  if (!("doneBytes" in work)) return undefined;
+  const { kind, doneBytes, totalBytes } = work;
+  const verb = {
+    unpack: "unpacking",
+    read: "reading",
+    save: "saving",
+    compressing: kind,
+    verifying: kind,
+    uploading: kind,
+  }[kind];
+  const name = cutName(title);
   // serverless-registry gets the first chunk when it is full.
-  if (work === "uploading" && totalBytes === undefined && doneBytes === 0)
-    return `  ${title}: ${verb}, waiting for the client's bytes`;
-  if (totalBytes === undefined) return `  ${title}: ${verb}, ${formatBytes(doneBytes)}, ${rate}`;
-  if (work === "uploading" && doneBytes >= totalBytes && totalBytes > 0) {
-    return `  ${title}: all ${formatBytes(totalBytes)} sent, the registry is putting it together`;
-  }
-  const percent = totalBytes === 0 ? 100 : Math.floor((doneBytes / totalBytes) * 100);
+  if (kind === "uploading" && totalBytes === undefined && doneBytes === 0)
+    return `${name}: waiting for the client's bytes`;
+  if (kind === "uploading" && totalBytes !== undefined && doneBytes >= totalBytes && totalBytes > 0)
+    return `${name}: waiting for the registry to finish`;
+  const bytesPerMs = (doneBytes - sinceBytes) / Math.max(nowMs - sinceMs, 1);
+  const rate = `${formatBytes(bytesPerMs * 1000)}/s`;
+  if (totalBytes === undefined) return `${name}: ${verb}, ${formatBytes(doneBytes)}, ${rate}`;
   const left = bytesPerMs > 0 ? `, ${formatDuration((totalBytes - doneBytes) / bytesPerMs)} left` : "";
-  return `  ${title}: ${verb}, ${percent} % of ${formatBytes(totalBytes)}, ${rate}${left}`;
+  return `${name}: ${verb}, ${formatPercent(doneBytes, totalBytes)} of ${formatBytes(totalBytes)}, ${rate}${left}`;
 }

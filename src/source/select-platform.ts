@@ -34,14 +34,14 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
   const present = platforms.filter((child) => child.content !== undefined);
   if (absent.length === 0) return { content, leftOut: undefined };
   if (choice.allPlatforms) {
-    throw new PushError("IMAGE_INVALID", `The ${title} lacks ${absent.length} of what its index lists:`, {
+    throw new PushError("IMAGE_INCOMPLETE", `The ${title} lacks ${absent.length} of what its index lists:`, {
       details: absent.map(({ entry }) => [entry.platform, entry.digest].filter(Boolean).join("  ")),
       hint: "Save it where every platform is there, or push what is there: leave --all-platforms out.",
     });
   }
   const [first, ...others] = present;
   if (first === undefined) {
-    throw new PushError("IMAGE_INVALID", `The ${title} has none of the images that its index lists.`, {
+    throw new PushError("IMAGE_INCOMPLETE", `The ${title} has none of the images that its index lists.`, {
       details: platforms.map(({ entry }) => entry.platform ?? entry.digest),
       hint: "Save it again, where the image is there.",
     });

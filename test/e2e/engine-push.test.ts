@@ -335,7 +335,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
         const { code, stdout, stderr } = await push(NAME, `${newRepository()}:v1`);
         expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: "" });
         expect(stderr).toContain("not yours");
-        expect(stderr).not.toContain("bug of chunkpush");
+        expect(stderr).not.toContain("bug in chunkpush");
         expect(await callsOf("image save")).toEqual([]);
         expect(await ownNames()).toEqual([]);
         await engine.docker("image", "inspect", NAME);
@@ -384,7 +384,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       held.resolve();
       const { code, stderr } = await pushing.ended;
       expect(code, stderr).toBe(130);
-      expect(stderr).not.toContain("bug of chunkpush");
+      expect(stderr).not.toContain("bug in chunkpush");
       expect(await ownNames()).toEqual([]);
       expect((await readdir(join(cwd.path, ".cache"))).filter((name) => name.endsWith(".tmp"))).toEqual([]);
       intercept = undefined;

@@ -207,7 +207,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
         const result = await push(`${repository}:v1`, { mode });
         expect({ code: result.code, stdout: result.stdout }).toEqual({ code: 1, stdout: "" });
         expect(result.stderr).toContain(words);
-        expect(result.stderr).not.toContain("bug of chunkpush");
+        expect(result.stderr).not.toContain("bug in chunkpush");
         expect(isTagged(repository)).toBe(false);
         await expectClean();
         expectPushed(await push(`${repository}:v1`));

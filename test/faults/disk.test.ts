@@ -81,7 +81,7 @@ async function expectFailure(
 ): Promise<void> {
   for (const word of [cache, ...words]) expect(result.stderr).toContain(word);
   expect(result.stderr).toMatch(/^Error: .*\n {2}\S.*\n$/m);
-  expect(result.stderr).not.toContain("bug of chunkpush");
+  expect(result.stderr).not.toContain("bug in chunkpush");
   expect(result.stderr).not.toMatch(/^\s+at /m);
   expect({ code: result.code, stdout: result.stdout }).toEqual({ code: 1, stdout: "" });
   expect(setup.proxy.requests.filter(({ kind }) => kind === "put-manifest")).toEqual([]);

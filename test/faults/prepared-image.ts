@@ -4,7 +4,7 @@ import * as v from "valibot";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
 import { push } from "../../index.ts";
 import { credentialsReader } from "../../src/cli/credentials.ts";
-import { parseInvocation } from "../../src/cli/invocation.ts";
+import { parsePush } from "../../src/cli/invocation.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { hexOf, parseDigest } from "../../src/oci/digest.ts";
 import { type HandmadeImage, handmadeImage } from "../e2e/handmade-image.ts";
@@ -87,9 +87,9 @@ async function pushWith(
   env: Readonly<Record<string, string>>,
 ): Promise<void> {
   const args = [...flags, "--cache-dir", cacheDirectory, archive, `http://${target}`];
-  const invocation = parseInvocation(args, env, "0");
-  if (invocation.kind !== "push") throw new Error("This should be a push.");
-  const { source = archive, targets, ...command } = invocation.push;
+  const parsed = parsePush(args, env);
+  if (typeof parsed === "string") throw new Error("This should be a push.");
+  const { source = archive, targets, ...command } = parsed;
   const [destination] = targets;
   const { signal } = new AbortController();
   await push({

@@ -235,14 +235,14 @@ const LOCAL: readonly SecretCase[] = [
     files: () => ({
       "bin/docker-credential-of-tests": '#!/bin/sh\ncat "$HOME/secret.json"\necho oh no >&2\nexit 1\n',
     }),
-    says: /docker-credential-of-tests ended with 1/,
+    says: /docker-credential-of-tests exited with code 1/,
   },
   {
     name: "a helper that answers nonsense",
     wants: "basic",
     way: "helper",
     files: () => ({ "bin/docker-credential-of-tests": '#!/bin/sh\necho oops\ncat "$HOME/secret.json"\n' }),
-    says: /answered what are no credentials/,
+    says: /returned invalid credentials/,
   },
   {
     name: "a credential command that answers, and fails",
@@ -273,7 +273,7 @@ const LOCAL: readonly SecretCase[] = [
     files: ({ proxy, password }) => ({
       ".docker/config.json": JSON.stringify({ auths: { [proxy.host]: { auth: password } } }),
     }),
-    says: /should be user:password in base64/,
+    says: /expected user:password in base64/,
   },
   {
     name: "a login of another type",

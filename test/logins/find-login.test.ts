@@ -119,17 +119,17 @@ describe("files", () => {
     [
       "auth that is not base64",
       { auths: { [HOST]: { auth: "me:hush-Xq7" } } },
-      `"auths.${HOST}.auth": should be`,
+      `"auths.${HOST}.auth": expected`,
     ],
     [
       "auth without a colon",
       { auths: { [HOST]: { auth: base64("hush-Xq7") } } },
-      `"auths.${HOST}.auth": should be`,
+      `"auths.${HOST}.auth": expected`,
     ],
     [
       "auth without a password",
       { auths: { [HOST]: { auth: base64("hush-Xq7:") } } },
-      `"auths.${HOST}.auth": should be`,
+      `"auths.${HOST}.auth": expected`,
     ],
     ["a helper that is a path", { credsStore: "../evil" }, '"credsStore": should be the name'],
     ["a helper that is a number", { credHelpers: { [HOST]: 5 } }, `"credHelpers.${HOST}": `],
@@ -210,13 +210,13 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
 
   test.each<[string, Readonly<Record<string, string>>, string]>([
     ["is missing", {}, "which is not on PATH"],
-    ["fails", { all: "echo the keychain is locked; exit 2" }, "docker-credential-all ended with 2."],
-    ["fails elsewhere", { all: "echo no session >&2; exit 1" }, "docker-credential-all ended with 1."],
-    ["writes without end", { all: "while :; do echo y; done" }, "docker-credential-all ended with SIGTERM."],
+    ["fails", { all: "echo the keychain is locked; exit 2" }, "docker-credential-all exited with code 2."],
+    ["fails elsewhere", { all: "echo no session >&2; exit 1" }, "docker-credential-all exited with code 1."],
+    ["writes without end", { all: "while :; do echo y; done" }, "docker-credential-all exited with SIGTERM."],
     ["needs a missing shell", { all: "#!/no/shell\n" }, "docker-credential-all cannot be started (ENOENT)."],
-    ["fails without a word", { all: "exit 1" }, "docker-credential-all ended with 1."],
-    ["answers no JSON", { all: "echo hush-Xq7" }, "answered what are no credentials"],
-    ["answers half", { all: `echo '{"Secret":"hush-Xq7"}'` }, "answered what are no credentials"],
+    ["fails without a word", { all: "exit 1" }, "docker-credential-all exited with code 1."],
+    ["answers no JSON", { all: "echo hush-Xq7" }, "returned invalid credentials"],
+    ["answers half", { all: `echo '{"Secret":"hush-Xq7"}'` }, "returned invalid credentials"],
   ])("that %s is named, with a way out", async (_, helpers, words) => {
     const error = await rejection(find({ docker: { credsStore: "all" }, helpers }));
     expect(error.code).toBe("CREDENTIAL_HELPER_FAILED");

@@ -1,5 +1,10 @@
 import { expect, test } from "bun:test";
-import { displayPath, type LoginEnvironment, loginPlaces } from "../../src/logins/login-places.ts";
+import {
+  displayPath,
+  type LoginEnvironment,
+  loginPlaces,
+  savingPlace,
+} from "../../src/logins/login-places.ts";
 
 const LINUX: LoginEnvironment = { variables: {}, home: "/home/me", platform: "linux", userId: 1000 };
 const DOCKER = "/home/me/.docker/config.json";
@@ -23,7 +28,12 @@ test.each<[string, Partial<LoginEnvironment>, string[]]>([
   [
     "Podman's file is named",
     { variables: { REGISTRY_AUTH_FILE: "/tmp/auth.json", XDG_RUNTIME_DIR: "/run/user/1000" } },
-    [DOCKER, "/tmp/auth.json"],
+    ["/tmp/auth.json", DOCKER],
+  ],
+  [
+    "a flag names the only file",
+    { authFile: "auth.json", variables: { REGISTRY_AUTH_FILE: "x" } },
+    ["auth.json"],
   ],
   [
     "variables are empty",
@@ -32,6 +42,20 @@ test.each<[string, Partial<LoginEnvironment>, string[]]>([
   ],
 ])("where %s", (_, environment, places) => {
   expect(loginPlaces({ ...LINUX, ...environment })).toEqual(places);
+});
+
+test.each<[string, Partial<LoginEnvironment>, string, boolean]>([
+  ["Docker's file", {}, DOCKER, true],
+  ["Docker's file in its own folder", { variables: { DOCKER_CONFIG: "/etc/d" } }, "/etc/d/config.json", true],
+  ["the file of REGISTRY_AUTH_FILE", { variables: { REGISTRY_AUTH_FILE: "a.json" } }, "a.json", false],
+  [
+    "the file of the flag",
+    { authFile: "b.json", variables: { REGISTRY_AUTH_FILE: "a.json" } },
+    "b.json",
+    false,
+  ],
+])("a login is saved in %s", (_, environment, path, isDockers) => {
+  expect(savingPlace({ ...LINUX, ...environment })).toEqual({ path, isDockers });
 });
 
 test.each([

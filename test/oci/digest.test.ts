@@ -39,7 +39,7 @@ describe("parseDigest and parseDiffId", () => {
     for (const parse of [parseDigest, parseDiffId]) {
       expect(() => parse(text, "the document")).toThrow(
         expect.objectContaining({
-          code: "DIGEST_INVALID",
+          code: "IMAGE_INVALID",
           message: expect.stringContaining("Cannot read the document"),
         }),
       );

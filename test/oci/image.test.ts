@@ -95,7 +95,7 @@ describe("parseImageConfig", () => {
     [`{"rootfs":{"diff_ids":[null]}}`, "IMAGE_INVALID", "rootfs.diff_ids.0"],
     [`{"os":1,"rootfs":{}}`, "IMAGE_INVALID", "os"],
     [`{"architecture":{},"rootfs":{}}`, "IMAGE_INVALID", "architecture"],
-    [`{"rootfs":{"diff_ids":["latest"]}}`, "DIGEST_INVALID", "rootfs.diff_ids"],
+    [`{"rootfs":{"diff_ids":["latest"]}}`, "IMAGE_INVALID", "rootfs.diff_ids"],
   ];
   test.each(invalid)("refuses %s, naming file and field", (text, code, field) => {
     expect(() => parseImageConfig(json(text), `"c.json" in the archive "x.tar"`)).toThrow(

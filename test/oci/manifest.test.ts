@@ -170,8 +170,8 @@ describe("what a manifest of any kind names", () => {
     ["IMAGE_INVALID", []],
     ["IMAGE_INVALID", { layers: [{}] }],
     ["IMAGE_INVALID", { config: "x" }],
-    ["DIGEST_INVALID", { layers: [{ digest: "sha256:x" }] }],
-    ["DIGEST_INVALID", { subject: { digest: "../x" } }],
+    ["IMAGE_INVALID", { layers: [{ digest: "sha256:x" }] }],
+    ["IMAGE_INVALID", { subject: { digest: "../x" } }],
   ])("fails with %s for %j", (code, manifest) => {
     expect(() => read(manifest)).toThrow(expect.objectContaining({ code }));
   });

@@ -433,7 +433,7 @@ describe("what refers to a tree", () => {
     async (digest) => {
       const image = platformImage("amd64", [1], { subject: { ...subject, digest } });
       await using place = await workplace(layoutOf(image));
-      expect((await rejection(place.push())).code).toBe("DIGEST_INVALID");
+      expect((await rejection(place.push())).code).toBe("IMAGE_INVALID");
       expect(places(place.registry)).toEqual([]);
     },
   );

@@ -124,7 +124,7 @@ describe("an announced chunk size", () => {
   test.each([1, 1000, 65_535])("of at most %d bytes is refused before a byte goes up", async (bytes) => {
     await using registry = await announcing({ "oci-chunk-max-length": `${bytes}` });
     const error = await rejection(upload(clientOf(registry), BLOB));
-    expect(error.code).toBe("REGISTRY_FAILED");
+    expect(error.code).toBe("REGISTRY_UNSUPPORTED");
     expect(error.message).toContain("OCI-Chunk-Max-Length");
     expect(registry.recorded("patch")).toEqual([]);
     expect(registry.recorded("cancel-upload")).toHaveLength(1);

@@ -105,7 +105,7 @@ describe("A registry that asks for a client certificate", () => {
     await using gate = await startMutualTls((_, response) => void response.end("here"));
     const client = await clientAt(gate.url);
     const error = await rejection(exchange(client, get(gate.url), [200], client));
-    expect(error.code).toBe("TLS_EXPECTED");
+    expect(error.code).toBe("TLS_UNSUPPORTED");
     expect(error.hint).toContain("--cert");
   });
 
@@ -114,7 +114,7 @@ describe("A registry that asks for a client certificate", () => {
     await using gate = startHttpServer(() => new Response(page, { status: 400 }));
     const client = clientOf(gate, { retries: 0 });
     const error = await rejection(exchange(client, get(gate.url), [200], client));
-    expect(error.code).toBe("TLS_UNTRUSTED");
+    expect(error.code).toBe("TLS_CLIENT_CERTIFICATE");
     expect(error.hint).toContain("--cert");
   });
 });

@@ -85,7 +85,7 @@ describe("connect", () => {
   test("speaks TLS where the target says so, whatever else is said", async () => {
     await using registry = await startTestRegistry();
     const target = `https://${registry.host}/team/app:v1`;
-    expect((await rejection(connect(options(target, { insecure: true })))).code).toBe("TLS_EXPECTED");
+    expect((await rejection(connect(options(target, { insecure: true })))).code).toBe("TLS_UNSUPPORTED");
     expect(registry.requests).toEqual([]);
   });
 

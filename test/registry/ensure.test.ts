@@ -47,13 +47,23 @@ describe("a blob", () => {
 
   test("that is there with another size is verified, and not sent", async () => {
     await using registry = await startTestRegistry({
-      intercept: faultAlways("head-blob", answering(200, { "content-length": "5" })),
+      intercept: ({ url }, kind) =>
+        kind === "head-blob" && url.endsWith(digest)
+          ? new Response(null, { headers: { "content-length": "5" } })
+          : undefined,
     });
     const client = clientOf(registry);
     expect(await ensure(client, BLOB, { guard: guardOf(BLOB, client) })).toEqual({ how: "present" });
     const error = await rejection(ensure(client, DAMAGED, { guard: guardOf(DAMAGED, client) }));
     expect(error.code).toBe("CONTENT_MISMATCH");
-    expect(story(registry)).toEqual(["HEAD 200", "HEAD 200"]);
+    // The one 404 is the answer for a blob that nobody has.
+    expect(story(registry)).toEqual(["HEAD 200", "HEAD 404", "HEAD 200"]);
+  });
+
+  test("is sent where the registry claims to have every blob there may be", async () => {
+    await using registry = await startTestRegistry({ intercept: faultAlways("head-blob", answering(200)) });
+    expect(await ensure(clientOf(registry), BLOB)).toMatchObject({ how: "sent" });
+    expect(story(registry)).toEqual(["HEAD 200", "HEAD 200", "POST 202", "PUT 201"]);
   });
 
   test("is not asked for again where the answer is known", async () => {

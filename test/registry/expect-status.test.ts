@@ -50,10 +50,12 @@ describe("expectStatus", () => {
   test.each<[number, ErrorCode]>([
     [401, "UNAUTHORIZED"],
     [403, "DENIED"],
-    [413, "REGISTRY_FAILED"],
-    [400, "REGISTRY_FAILED"],
-    [404, "REGISTRY_FAILED"],
-    [416, "REGISTRY_FAILED"],
+    [413, "REGISTRY_REFUSED"],
+    [400, "REGISTRY_REFUSED"],
+    [404, "REGISTRY_REFUSED"],
+    [416, "REGISTRY_REFUSED"],
+    [429, "RATE_LIMITED"],
+    [204, "REGISTRY_UNSUPPORTED"],
     [500, "REGISTRY_FAILED"],
   ])("throws for a %d: %s, with what was asked and answered", async (status, code) => {
     const error = await refusal(status);
@@ -146,7 +148,7 @@ describe("expectStatus", () => {
     ],
   ])("understands how %s answers plain HTTP on a TLS port", async (_, text) => {
     const error = await refusal(400, { text });
-    expect(error.code).toBe("TLS_UNEXPECTED");
+    expect(error.code).toBe("TLS_REQUIRED");
     expect(error.hint).toContain("https://");
   });
 

@@ -1,7 +1,7 @@
 /** Headers of the user, for what stands in front of a registry. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { parseInvocation } from "../../src/cli/invocation.ts";
+import { parsePush } from "../../src/cli/invocation.ts";
 import { PushError } from "../../src/errors.ts";
 import { checkHeaders } from "../../src/registry/http/extra-headers.ts";
 import { exchange } from "../../src/registry/http/send.ts";
@@ -124,7 +124,7 @@ describe("A header is refused before anything is sent, and its value is not quot
       [["--header", ": Xq7-secret"], {}],
       [[], { CHUNKPUSH_HEADERS: "a: b\nXq7-secret" }],
     ] as const) {
-      const refused = catchError(() => parseInvocation([target, ...args], env, "1.0.0"));
+      const refused = catchError(() => parsePush([target, ...args], env));
       expect(refused.code).toBe("USAGE");
       expect(`${refused.message} ${refused.hint}`).not.toContain("Xq7");
     }

@@ -61,7 +61,7 @@ describe("findBlob", () => {
   test.each<[number, ErrorCode]>([
     [401, "UNAUTHORIZED"],
     [403, "DENIED"],
-    [400, "REGISTRY_FAILED"],
+    [400, "REGISTRY_REFUSED"],
   ])("ends at once with a %d", async (status, code) => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("head-blob", answering(status)),
@@ -77,7 +77,7 @@ describe("askForBlob", () => {
   function startOrder(client: TestClient) {
     const order: string[] = [];
     const ask = async (blob: RegistryBlob) => {
-      await askForBlob(client, blob.descriptor.digest, client);
+      await askForBlob(client, blob.descriptor, client);
       order.push("answer");
     };
     const send = (name: string) =>
@@ -144,10 +144,10 @@ describe("askForBlob", () => {
     });
     const client = clientOf(registry, { onRetry: () => gate.resolve() });
     const one = { ...client, registry: { ...client.registry, ...registrySlots(1) } };
-    const asked = rejection(askForBlob(one, digest, one));
+    const asked = rejection(askForBlob(one, BLOB.descriptor, one));
     await gate.promise;
     const { descriptor } = others[0] ?? BLOB;
-    expect(await askForBlob(one, descriptor.digest, one)).toBeUndefined();
+    expect(await askForBlob(one, descriptor, one)).toBeUndefined();
     client.abort.abort(new PushError("INTERRUPTED", "Seen enough."));
     expect((await asked).code).toBe("INTERRUPTED");
   });

@@ -24,7 +24,7 @@ describe("the proxy of an address", () => {
     [{ HTTP_PROXY: "http://me:pass@proxy.example" }, HTTP, "http://me:pass@proxy.example"],
     [{ ALL_PROXY: "socks5://proxy.example:1080" }, HTTP, undefined],
   ])("%j, for %s, is %s", (env, url, expected) => {
-    expect(proxyFrom(env)(new URL(url))).toBe(expected);
+    expect(proxyFrom(env)(new URL(url))?.address).toBe(expected);
   });
 
   test.each([
@@ -49,7 +49,7 @@ describe("the proxy of an address", () => {
     "http://10.0.0.1/",
     "http://[::2]/",
   ])("is the one given for %s", (url) => {
-    expect(proxyFrom({ HTTP_PROXY: PROXY })(new URL(url))).toBe(PROXY);
+    expect(proxyFrom({ HTTP_PROXY: PROXY })(new URL(url))?.address).toBe(PROXY);
   });
 });
 
@@ -93,12 +93,12 @@ describe("NO_PROXY", () => {
     ["10.0.0.0/8", "http://a.example/"],
     ["10.0.0.0/8", "http://[fd00::1]/"],
   ])("%j does not except %s", (list, url) => {
-    expect(proxyFrom({ ALL_PROXY: PROXY, NO_PROXY: list })(new URL(url))).toBe(PROXY);
+    expect(proxyFrom({ ALL_PROXY: PROXY, NO_PROXY: list })(new URL(url))?.address).toBe(PROXY);
   });
 
   test("in lower case is stronger", () => {
     const env = { HTTP_PROXY: PROXY, NO_PROXY: "a.example", no_proxy: "b.example" };
-    expect(proxyFrom(env)(new URL("http://a.example/"))).toBe(PROXY);
+    expect(proxyFrom(env)(new URL("http://a.example/"))?.address).toBe(PROXY);
     expect(proxyFrom(env)(new URL("http://b.example/"))).toBeUndefined();
   });
 });

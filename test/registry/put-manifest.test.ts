@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
+import type { ErrorCode } from "../../index.ts";
 import { RegistryError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { imageManifest } from "../../src/oci/manifest.ts";
@@ -180,11 +181,15 @@ describe("putManifest", () => {
     expect(message).toMatch(/^[\x20-\x7e]*$/);
   });
 
-  test.each([200, 202, 404])("takes a %d for a failure", async (status) => {
+  test.each<[number, ErrorCode]>([
+    [200, "REGISTRY_UNSUPPORTED"],
+    [202, "REGISTRY_UNSUPPORTED"],
+    [404, "REGISTRY_REFUSED"],
+  ])("takes a %d for a failure: %s", async (status, code) => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("put-manifest", answering(status)),
     });
-    expect((await rejection(tag(clientOf(registry)))).code).toBe("REGISTRY_FAILED");
+    expect((await rejection(tag(clientOf(registry)))).code).toBe(code);
     expect(registry.requests).toHaveLength(1);
   });
 });
@@ -209,7 +214,7 @@ describe("a manifest with a subject", () => {
       await using server = startHttpServer(refusal(status, code, message));
       const client = clientOf(server, { retries: 0 });
       const error = await rejection(putManifest(client, "v1", manifest, client));
-      expect(error.code).toBe("REGISTRY_FAILED");
+      expect(error.code).toBe("REGISTRY_REFUSED");
       expect(error.message).toContain(subject.digest);
       expect(error.hint).toContain("subject");
       expect(missingBlobs(error, [LAYER.descriptor.digest])).toBeUndefined();

@@ -219,7 +219,7 @@ describe("a blob from another registry", () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry);
     expect(await rejection(copy({ source, registry, client }))).toMatchObject({
-      code: "REGISTRY_FAILED",
+      code: "REGISTRY_REFUSED",
       answer: { status: 404 },
     });
     expect(source.asked).toHaveLength(1);

@@ -30,8 +30,8 @@ describe("isTransient", () => {
   test.each<ErrorCode>([
     "INTERRUPTED",
     "TLS_UNTRUSTED",
-    "TLS_EXPECTED",
-    "TLS_UNEXPECTED",
+    "TLS_UNSUPPORTED",
+    "TLS_REQUIRED",
     "REDIRECT_REFUSED",
     "CONTENT_MISMATCH",
   ])("%s is final", (code) => expect(isTransient(new PushError(code, "no"))).toBe(false));

@@ -51,7 +51,7 @@ describe("startUpload", () => {
   test("fails without a Location", async () => {
     await using server = startHttpServer(() => new Response(null, { status: 202 }));
     const error = await rejection(start(clientOf(server)));
-    expect(error.code).toBe("REGISTRY_FAILED");
+    expect(error.code).toBe("REGISTRY_UNSUPPORTED");
     expect(error.message).toContain("Location");
   });
 

@@ -123,32 +123,32 @@ describe.skipIf(!hasParts)("the container image", () => {
     expect((await stat(join(work, ".cache"))).uid).toBe(USER);
   });
 
-  test.each(["SIGTERM", "SIGINT"])(
-    "ends with 130 at %s, though it is the container's first process",
-    async (signal) => {
-      const work = await workFolder(signal);
-      await Bun.write(join(work, "output.tar"), handmadeImage("a:b", [seededBytes("signal", 1000)]).archive);
-      const reached = Promise.withResolvers<void>();
-      using silent = Bun.listen({
-        hostname: "127.0.0.1",
-        port: 0,
-        socket: { open: () => reached.resolve(), data: () => {} },
-      });
-      const name = `stopped-by-${signal}`;
-      const running = run(
-        [
-          ...container("--name", name, "--stop-signal", signal, "--volume", `${work}:/work`),
-          ...[reference, "output.tar", `127.0.0.1:${silent.port}/team/app:v1`],
-        ],
-        { env: podman.env },
-      );
-      await Promise.race([reached.promise, running]);
-      // What does not heed the signal is killed after a while, which is 137.
-      await podman.podman("stop", "--time", "20", name);
-      const { code, stderr } = await running;
-      expect(code, stderr).toBe(130);
-    },
-  );
+  test.each([
+    ["SIGTERM", 143],
+    ["SIGINT", 130],
+  ])("ends at %s with exit code %d, though it is the container's first process", async (signal, exitCode) => {
+    const work = await workFolder(signal);
+    await Bun.write(join(work, "output.tar"), handmadeImage("a:b", [seededBytes("signal", 1000)]).archive);
+    const reached = Promise.withResolvers<void>();
+    using silent = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: { open: () => reached.resolve(), data: () => {} },
+    });
+    const name = `stopped-by-${signal}`;
+    const running = run(
+      [
+        ...container("--name", name, "--stop-signal", signal, "--volume", `${work}:/work`),
+        ...[reference, "output.tar", `127.0.0.1:${silent.port}/team/app:v1`],
+      ],
+      { env: podman.env },
+    );
+    await Promise.race([reached.promise, running]);
+    // What does not heed the signal is killed after a while, which is 137.
+    await podman.podman("stop", "--time", "20", name);
+    const { code, stderr } = await running;
+    expect(code, stderr).toBe(exitCode);
+  });
 
   test("has the same digest when it is built again, and shares a layer with the next version", async () => {
     const out = join(folder.path, "again");

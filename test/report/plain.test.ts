@@ -56,13 +56,12 @@ function registry(facts: Partial<RegistryEvent>): RegistryEvent {
   };
 }
 
-const OTHER_NAME = source({
+const FOUND = {
+  path: "output.tar",
+  date: new Date(Date.now() - 3.5 * DAY_MS),
   names: ["old/app:v1"],
-  platform: undefined,
-  layerCount: 1,
-  layerBytes: 10,
-  isNamedOtherwise: true,
-});
+  target: "r.example/my/app:v1",
+};
 
 describe("the plain report", () => {
   test.each<[string, PushEvent, string[]]>([
@@ -122,11 +121,41 @@ describe("the plain report", () => {
       ["Source: x (folder): my/app:v1, linux/amd64, 2 layers"],
     ],
     [
-      "notes that an image has another name than the target",
-      OTHER_NAME,
+      "leaves the age of an image out that claims to be from the future",
+      source({
+        origin: {
+          kind: "engine",
+          name: "x",
+          engine: "the Docker engine",
+          date: new Date(Date.now() + DAY_MS),
+          sizeBytes: undefined,
+        },
+      }),
+      ["Source: x (image of the Docker engine): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
+    ],
+    [
+      "warns of a source that has another name than the target",
+      notice({ code: "SOURCE_NAMED_OTHERWISE", ...FOUND }),
+      ["Warning: output.tar contains old/app:v1, but you are pushing r.example/my/app:v1."],
+    ],
+    [
+      "warns of an old source that has another name than the target, with the command for another image",
+      notice({ code: "SOURCE_STALE", ...FOUND, newer: undefined, command: "chunkpush x y" }),
       [
-        "Source: x (folder): old/app:v1, 1 layer, 10 B",
-        "Note: the source names this image otherwise than the target. Is it the one you mean?",
+        "Warning: output.tar was written 3 days ago and contains old/app:v1, but you are pushing r.example/my/app:v1. To push another image: chunkpush x y",
+      ],
+    ],
+    [
+      "warns of a source that is older than an engine's image, with the command for that",
+      notice({
+        code: "SOURCE_STALE",
+        ...FOUND,
+        names: [],
+        newer: { name: "my/app:v1", engine: "Podman", date: new Date(Date.now() - DAY_MS) },
+        command: "chunkpush x y",
+      }),
+      [
+        "Warning: output.tar was written 3 days ago, but Podman has my/app:v1, built 1 day ago. To push that one: chunkpush x y",
       ],
     ],
     [
@@ -379,12 +408,6 @@ describe("the plain report", () => {
   ])("says %s in debugging alone", (_, facts, line) => {
     expect(linesOf([notice(facts)])).toEqual([]);
     expect(linesOf([notice(facts)], { isDebug: true })).toEqual([line]);
-  });
-
-  test("does not doubt a source that the user named", () => {
-    expect(linesOf([OTHER_NAME], { isSourceNamed: true })).toEqual([
-      "Source: x (folder): old/app:v1, 1 layer, 10 B",
-    ]);
   });
 
   test.each<[string, PushEvent]>([

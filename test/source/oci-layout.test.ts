@@ -289,9 +289,9 @@ describe.each(FORMS)("in a %s", (form) => {
       "IMAGE_INVALID",
       "manifests.0.annotations.a:",
     ],
-    [`{"manifests":[{"digest":"latest"}]}`, "DIGEST_INVALID", "latest"],
-    [`{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`, "DIGEST_INVALID", "etc/passwd"],
-    [`{"manifests":[{"digest":"sha512:${"0".repeat(128)}"}]}`, "DIGEST_INVALID", "sha512"],
+    [`{"manifests":[{"digest":"latest"}]}`, "IMAGE_INVALID", "latest"],
+    [`{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`, "IMAGE_INVALID", "etc/passwd"],
+    [`{"manifests":[{"digest":"sha512:${"0".repeat(128)}"}]}`, "IMAGE_INVALID", "sha512"],
   ];
   test.each(indexes)("refuses the index %j, naming file and field", async (index, code, field) => {
     const error = await rejection(list({ "index.json": index }));
@@ -303,10 +303,10 @@ describe.each(FORMS)("in a %s", (form) => {
   const manifests: [manifest: object, code: string, field: string][] = [
     [{}, "IMAGE_INVALID", "config:"],
     [{ config: {} }, "IMAGE_INVALID", "config.digest:"],
-    [{ config: { digest: "x" } }, "DIGEST_INVALID", "config.digest"],
+    [{ config: { digest: "x" } }, "IMAGE_INVALID", "config.digest"],
     [{ config: { digest: raw.config.digest }, layers: {} }, "IMAGE_INVALID", "layers:"],
     [{ config: { digest: raw.config.digest }, layers: [{ size: 1 }] }, "IMAGE_INVALID", "layers.0.digest:"],
-    [{ config: { digest: raw.config.digest }, layers: [{ digest: "../x" }] }, "DIGEST_INVALID", "../x"],
+    [{ config: { digest: raw.config.digest }, layers: [{ digest: "../x" }] }, "IMAGE_INVALID", "../x"],
     [
       { config: { digest: raw.config.digest }, layers: [{ digest: raw.layers[0]?.digest }] },
       "IMAGE_INVALID",

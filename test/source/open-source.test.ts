@@ -348,7 +348,7 @@ describe("an archive that is unpacked as it comes", () => {
 const OPEN = `
   const { openSource } = await import(${JSON.stringify(join(REPOSITORY, "src/source/open.ts"))});
   const { runPush } = await import(${JSON.stringify(join(REPOSITORY, "src/cli/push-command.ts"))});
-  const { parseInvocation } = await import(${JSON.stringify(join(REPOSITORY, "src/cli/invocation.ts"))});
+  const { parsePush } = await import(${JSON.stringify(join(REPOSITORY, "src/cli/invocation.ts"))});
   if (process.env.AS_NOBODY && process.getuid() === 0) process.setuid(65534);
   const { signal } = new AbortController();
   const progress = [];
@@ -371,7 +371,7 @@ const OPEN = `
     return { reference: "", digest: "", sentBytes: 0, presentBytes: 0 };
   }
   try {
-    const { push: command } = parseInvocation(process.argv.slice(1), process.env, "0");
+    const command = parsePush(process.argv.slice(1), process.env);
     const stdout = { write() {} };
     await runPush(command, push, { stdout, stderr: process.stderr, env: process.env }, signal);
   } catch (error) {

@@ -5,6 +5,7 @@ import { imageNames, TRANSPORTS } from "../../push/known-sources.ts";
 import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
 import { RUNTIMES } from "../invocation.ts";
+import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";
 import type { Environment } from "../values.ts";
 import { SHELLS } from "./command.ts";
@@ -34,6 +35,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   "--compression": COMPRESSIONS,
   "--runtime": RUNTIMES,
   "--platform": PLATFORMS,
+  "--progress": PROGRESS,
 };
 
 /** Offers what may stand in the place of the last word. The words before it are whole. */
@@ -41,7 +43,7 @@ export async function offerFor(words: readonly string[], env: Environment): Prom
   const word = words.at(-1) ?? "";
   const [first = "", ...others] = words.slice(0, -1);
   const command = COMMANDS.find(({ name }) => name === first);
-  const program = command?.program() ?? pushProgram("");
+  const program = command === undefined ? pushProgram() : (await command.load()).program();
   const place = placeAfter(command === undefined ? words.slice(0, -1) : others, program);
   if (place.isCommand) return { kind: "files" };
   if (place.flag !== undefined) return await valueOffer(place.flag, word, env);
@@ -110,7 +112,7 @@ async function sourceOffer(word: string, env: Environment, isFirst: boolean): Pr
     imageNames(env, AbortSignal.timeout(ENGINE_MS)),
   ]);
   const transports = [...Object.keys(TRANSPORTS).map((name) => `${name}:`), "docker://"];
-  const commands = COMMANDS.map(({ name, program }) => [name, clause(program().description())] as const);
+  const commands = COMMANDS.map(({ name, summary }) => [name, clause(summary)] as const);
   const others = [...plain(images, "image"), ...plain(transports, "transport"), ...(isFirst ? commands : [])];
   return { kind: "files", candidates: [...matching(others, word), ...registries] };
 }

@@ -5,7 +5,7 @@ import { bearerChallenge } from "../auth/challenge.ts";
 import { pullScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
 import { type Answer, describe, type RegistryRequest } from "./send-once.ts";
-import { printable, quoteErrors, readSpecErrors } from "./spec-errors.ts";
+import { isPage, printable, quoteErrors, quotePage, readSpecErrors } from "./spec-errors.ts";
 
 /** Throws a `RegistryError` that says what to do, unless the answer has one of the wanted statuses. */
 export function expectStatus(
@@ -20,7 +20,7 @@ export function expectStatus(
   const secrets = at.registry.auth.secrets();
   const { code, reason, ...advice } = explain(at, request, answer);
   // serverless-registry puts its whole upload state into the message of a 416.
-  const said = status === 416 ? "" : quoteErrors(errors, secrets);
+  const said = status === 416 ? "" : quoteErrors(errors, secrets) || quotePage(answer, secrets);
   // The address may come from a Location, and is no more to be trusted than the message.
   const answered = printable(`${describe({ method: request.method, url })} answered ${status}`, secrets);
   throw new RegistryError(
@@ -48,12 +48,12 @@ function deedOf(name: string, { scopes }: RegistryRequest): string {
 type Explanation = { readonly code: ErrorCode; readonly reason: string; readonly hint?: string };
 
 function explain({ registry, name }: Repository, request: RegistryRequest, answer: Answer): Explanation {
-  const { status, headers, url, text } = answer;
+  const { status, url, text } = answer;
   if (status === 400 && /HTTP request (?:was sent )?to (?:an )?HTTPS/i.test(text)) {
     return {
-      code: "TLS_UNEXPECTED",
-      reason: `${registry.origin} expects TLS, but was spoken to in plain HTTP.`,
-      hint: "Leave --insecure and INSECURE_HTTP_PUSH out, or put https:// in front of the target.",
+      code: "TLS_REQUIRED",
+      reason: `${registry.origin} requires HTTPS, but was asked over plain HTTP.`,
+      hint: "Leave out --insecure and INSECURE_HTTP_PUSH, or put https:// in front of the target.",
     };
   }
   // nginx: ssl_verify_client
@@ -62,18 +62,25 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
     /<title>400 (?:No required SSL certificate was sent|The SSL certificate error)/i.test(text)
   ) {
     return {
-      code: "TLS_UNTRUSTED",
-      reason: `${url.origin} wants a client certificate that it trusts.`,
+      code: "TLS_CLIENT_CERTIFICATE",
+      reason: `${url.origin} requires a client certificate that it trusts.`,
       hint: "Name the files of the certificate and its key: --cert client.pem --key client-key.pem",
     };
   }
   if (status === 401)
     return { code: "UNAUTHORIZED", ...explainUnauthorized({ registry, name }, request, answer) };
+  if (status === 403 && isPage(answer)) {
+    return {
+      code: "DENIED",
+      reason: `${url.origin} refuses this request with a web page, as firewalls do.`,
+      hint: "Ask whoever runs the firewall or proxy in front of the registry to let this machine through.",
+    };
+  }
   if (status === 403) {
     return {
       code: "DENIED",
       reason: `The registry refuses to let this user ${deedOf(name, request)}.`,
-      hint: "Check the user's rights, and the name of the repository.",
+      hint: "Check the user's rights and the name of the repository.",
     };
   }
   const size = request.body?.size ?? 0;
@@ -84,15 +91,55 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
       hint: `Send smaller chunks: --chunk-size ${Math.max(1, Math.floor(size / 2_000_000))}MB`,
     };
   }
+  return explainRest(name, request, answer);
+}
+
+function explainRest(
+  name: string,
+  request: RegistryRequest,
+  { status, headers, url, text }: Answer,
+): Explanation {
+  const codes = readSpecErrors(text).map(({ code }) => code);
   const location = headers.get("location");
   if (status >= 300 && status < 400 && location !== null && URL.canParse(location, url.href)) {
     return {
-      code: "REGISTRY_FAILED",
-      reason: `${url.origin} sends elsewhere what is to be pushed.`,
-      hint: `Name the place that it leads to in the target: ${new URL(location, url).origin}`,
+      code: "REDIRECT_REFUSED",
+      reason: `${url.origin} redirects uploads to another address.`,
+      hint: `Name that one in the target: ${new URL(location, url).origin}`,
     };
   }
-  return { code: "REGISTRY_FAILED", reason: "The registry did not do what was asked." };
+  // Uploads begin there. A registry that lacks only the repository says so with a code.
+  const isUnknown = request.method === "POST" && (status === 404 || status === 405 || status < 300);
+  if (isUnknown && codes.length === 0) {
+    return {
+      code: "NOT_A_REGISTRY",
+      reason: `${url.origin} does not know how to take an image.`,
+      hint: "Check the registry's host and port. If they are right, the repository may have to be created first.",
+    };
+  }
+  if (status === 429) {
+    return {
+      code: "RATE_LIMITED",
+      reason: "The registry limits how often it may be asked.",
+      hint: "Run the same command again later; it resumes.",
+    };
+  }
+  if (codes.includes("NAME_UNKNOWN")) {
+    return {
+      code: "REGISTRY_REFUSED",
+      reason: `The registry does not have the repository "${name}".`,
+      hint: "Check its name. At this registry it may have to be created first.",
+    };
+  }
+  if (status >= 500) {
+    return {
+      code: "REGISTRY_FAILED",
+      reason: "The registry failed.",
+      hint: "Run the same command to resume. If it fails again, the registry's log says why.",
+    };
+  }
+  const code = status >= 400 ? "REGISTRY_REFUSED" : "REGISTRY_UNSUPPORTED";
+  return { code, reason: "Unexpected response from the registry:" };
 }
 
 function explainUnauthorized(

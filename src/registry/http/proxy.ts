@@ -2,25 +2,39 @@ import { isLoopback } from "../../oci/address.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** A proxy, and where it is set, for messages. */
+export type Proxy = {
+  /** As it was set, perhaps with a password: `http://me:password@proxy.example:3128`. */
+  readonly address: string;
+  /** The variable: `HTTPS_PROXY`. */
+  readonly name: string;
+};
+
 /**
  * Reads from an environment which proxy serves which address: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, else
  * `ALL_PROXY`, each also in lower case, which is stronger. An empty variable counts as none. `NO_PROXY` lists
  * exceptions, and addresses of this machine always are: a proxy elsewhere cannot reach what listens here. All other
  * rules are those of Bun's fetch.
  */
-export function proxyFrom(env: Environment): (url: URL) => string | undefined {
-  const rules = (variable(env, "no_proxy") ?? "").split(/[\s,]+/).filter(Boolean);
+export function proxyFrom(env: Environment): (url: URL) => Proxy | undefined {
+  const rules = (variable(env, "no_proxy")?.address ?? "").split(/[\s,]+/).filter(Boolean);
   return (url) => {
     const proxy = variable(env, `${url.protocol.slice(0, -1)}_proxy`) ?? variable(env, "all_proxy");
     if (proxy === undefined || isLoopback(url) || rules.some((rule) => matches(rule, url))) return undefined;
-    const address = proxy.includes("://") ? proxy : `http://${proxy}`;
+    const address = proxy.address.includes("://") ? proxy.address : `http://${proxy.address}`;
     // Bun speaks no SOCKS, and ignores such a proxy.
-    return /^https?:/i.test(address) ? address : undefined;
+    return /^https?:/i.test(address) ? { ...proxy, address } : undefined;
   };
 }
 
-function variable(env: Environment, name: string): string | undefined {
-  return env[name] || env[name.toUpperCase()] || undefined;
+function variable(env: Environment, lowerName: string): Proxy | undefined {
+  const name = [lowerName, lowerName.toUpperCase()].find((each) => env[each]);
+  return name === undefined ? undefined : { name, address: env[name] ?? "" };
+}
+
+/** Names a proxy in a message, without its user name and password. */
+export function describeProxy({ address, name }: Proxy): string {
+  return `${name}=${address.replace(/^(https?:\/\/)?.*@/is, "$1***@")}`;
 }
 
 /** Matches `*`, a host, a domain (`example.com`, `.example.com` or `*.example.com`), each with a port, or a subnet. */

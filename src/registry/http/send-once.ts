@@ -5,9 +5,10 @@ import { isLinkLocal } from "../../oci/address.ts";
 import type { Call } from "../../retry.ts";
 import type { Registry } from "../registry.ts";
 import { assertPastAccess } from "./access-login.ts";
-import { connectionError } from "./connection-error.ts";
+import { connectionError, proxyError } from "./connection-error.ts";
 import type { ExtraHeaders } from "./extra-headers.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
+import type { Proxy } from "./proxy.ts";
 import { type StallTimer, stallTimer } from "./stall-timer.ts";
 import { tlsOptions } from "./trust.ts";
 import { unlessAborted } from "./unless-aborted.ts";
@@ -64,7 +65,7 @@ export function describe({ method, url }: Pick<RegistryRequest, "method" | "url"
 }
 
 /** The part of a registry that a request needs. */
-type Server = Pick<Registry, "origin" | "headers" | "stallTimeoutMs" | "trust" | "proxy">;
+type Server = Pick<Registry, "origin" | "headers" | "stallTimeoutMs" | "trust" | "proxy" | "onExchange">;
 
 /** Sends one request, once, and reads the answer. Throws as `openResponse` does, and for the login page of a gate. */
 export async function sendOnce(
@@ -106,11 +107,21 @@ export async function openResponse(
   const answerTimeoutMs = Math.max(timeoutMs, registry.stallTimeoutMs * ANSWER_PATIENCE);
   const stall = stallTimer(describe(request));
   const signal = AbortSignal.any([call.signal, stall.signal]);
+  const proxy = proxyOf(registry, url);
   let isAnswered = false;
+  const startMs = performance.now();
+  const tell = (outcome: { status: number } | { error: unknown }) =>
+    registry.onExchange?.({
+      method: request.method,
+      url,
+      bodyBytes: request.body?.size ?? 0,
+      durationMs: performance.now() - startMs,
+      ...outcome,
+    });
   const explain = async (error: unknown): Promise<unknown> => {
     stall.stop();
     if (signal.aborted) return signal.reason;
-    return error instanceof PushError ? error : await connectionError(error, request.method, url);
+    return error instanceof PushError ? error : await connectionError(error, request.method, url, proxy);
   };
   const { body } = request;
   const hasBody = body !== undefined && body.size > 0;
@@ -124,7 +135,7 @@ export async function openResponse(
       decompress: false,
       ...(url.protocol === "https:" && { tls: tlsOptions(registry, url) }),
       // Without `false`, which Bun's types lack, Bun takes a proxy from the environment.
-      proxy: (registry.proxy(url) ?? false) as string,
+      proxy: (proxy?.address ?? false) as string,
       // Bun's own limit of some minutes for a whole request knows nothing of progress.
       ...({ timeout: false } as object),
       // With BUN_CONFIG_VERBOSE_FETCH, Bun would print the Authorization header.
@@ -142,13 +153,22 @@ export async function openResponse(
     isAnswered = true;
     stall.stop();
     const { status, headers } = response;
+    if (status === 407 && proxy !== undefined) throw proxyError(proxy, "it requires a login (407)");
+    tell({ status });
     // A stream of Node's, whatever its type says.
     const answer: AsyncIterable<Uint8Array> | null = response.body;
     return { status, headers, url, body: answer && timed(answer, stall, timeoutMs, signal, explain) };
   } catch (error) {
     isAnswered = true;
-    throw await explain(error);
+    const explained = await explain(error);
+    tell({ error: explained });
+    throw explained;
   }
+}
+
+function proxyOf(registry: Server, url: URL): Proxy | undefined {
+  const proxy = registry.proxy(url);
+  return typeof proxy === "string" ? { address: proxy, name: "proxy" } : proxy;
 }
 
 /** Throws `REDIRECT_REFUSED` for what is behind every machine, such as its cloud's credentials, unless it is the target. */

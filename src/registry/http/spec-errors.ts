@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { object } from "../../oci/json-schema.ts";
+import type { Answer } from "./send-once.ts";
 
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
 const SPEC_ERROR = object({ code: v.string(), message: v.optional(v.string()) });
@@ -18,6 +19,17 @@ export function quoteErrors(errors: readonly SpecError[], secrets: readonly stri
   if (errors.length === 0) return "";
   const said = errors.map(({ code, message }) => [code, message].filter(Boolean).join(": ")).join("; ");
   return ` (${printable(said, secrets)})`;
+}
+
+/** Tells whether an answer is a web page, as websites, firewalls and proxies send it. */
+export function isPage({ headers }: Pick<Answer, "headers">): boolean {
+  return headers.get("content-type")?.startsWith("text/html") === true;
+}
+
+/** Quotes the title of a web page in brackets, to follow a status. Empty for any other answer. */
+export function quotePage(answer: Pick<Answer, "headers" | "text">, secrets: readonly string[]): string {
+  const [, title = ""] = (isPage(answer) && /<title>\s*([^<]{1,100})/i.exec(answer.text)) || [];
+  return title === "" ? "" : ` (a web page, "${printable(title, secrets).trim()}")`;
 }
 
 /**

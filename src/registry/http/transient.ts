@@ -1,6 +1,12 @@
 import { type ErrorCode, PushError, RegistryError } from "../../errors.ts";
 
-const TRANSIENT: readonly ErrorCode[] = ["CONNECTION_REFUSED", "CONNECTION_LOST", "HOST_UNKNOWN", "STALLED"];
+const TRANSIENT: readonly ErrorCode[] = [
+  "CONNECTION_REFUSED",
+  "CONNECTION_LOST",
+  "HOST_UNKNOWN",
+  "PROXY_FAILED",
+  "STALLED",
+];
 
 /** Tells whether a failure passes by itself: a lost connection, 408, 425, 429, or a fault of the server. */
 export function isTransient(error: unknown): boolean {

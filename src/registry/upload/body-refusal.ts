@@ -77,13 +77,14 @@ export function suspectBodyLimit(
 }
 
 /** Recognizes a 413, and GHCR's 416, which is about the size and names no offset. */
-function isSizeRefused(error: unknown): boolean {
+export function isSizeRefused(error: unknown): boolean {
   if (!(error instanceof PushError)) return false;
   if (error.code === "BODY_TOO_LARGE") return true;
   return statusOf(error) === 416 && sessionFromRefusal(error) === undefined && !isUploadRefused(error);
 }
 
-function isUnsupported(error: unknown): boolean {
+/** Tells whether a registry does not know this kind of request: it takes no chunks, or no body with a PUT. */
+export function isUnsupported(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   const { status, specCodes } = error.answer;
   return status === 405 || status === 501 || (status < 500 && specCodes.includes("UNSUPPORTED"));

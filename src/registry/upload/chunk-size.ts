@@ -67,9 +67,9 @@ export function readChunkLimits(headers: Headers): ChunkLimits {
 export function assertChunkLimits({ maxBytes }: ChunkLimits, origin: string): void {
   if (maxBytes === undefined || maxBytes >= LEAST_CHUNK_BYTES) return;
   throw new PushError(
-    "REGISTRY_FAILED",
-    `${origin} wants chunks of at most ${formatBytes(maxBytes)} (OCI-Chunk-Max-Length), too small for an image: the least is ${formatBytes(LEAST_CHUNK_BYTES)}.`,
-    { hint: "The limit is in the registry's configuration. Its operator can raise it." },
+    "REGISTRY_UNSUPPORTED",
+    `${origin} allows chunks of ${formatBytes(maxBytes)} at most (OCI-Chunk-Max-Length). An image needs at least ${formatBytes(LEAST_CHUNK_BYTES)}.`,
+    { hint: "Raise the limit in the registry's configuration." },
   );
 }
 

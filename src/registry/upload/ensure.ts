@@ -42,7 +42,7 @@ export async function ensureBlob(at: Repository, blob: NamedBlob, options: Ensur
     onWaiting();
   });
   let found: FoundBlob | undefined;
-  if (mayMount) found = answer && !hasWaited ? answer.found : await askForBlob(at, digest, options);
+  if (mayMount) found = answer && !hasWaited ? answer.found : await askForBlob(at, blob.descriptor, options);
   if (found?.sizeBytes === size) return { how: "present" };
   return await at.registry.sending.run(priority, async (turn): Promise<Ensured> => {
     if (found === undefined) return bring(at, blob, options, turn);

@@ -168,7 +168,7 @@ async function close(work: Work, descriptor: Descriptor, content?: Blob): Promis
 async function moveTo(work: Work, session: UploadSession): Promise<void> {
   const { at, upload, descriptor, options } = work;
   upload.session = session;
-  options.onProgress(session.offset, session.offset);
+  options.onProgress(session.offset, session.offset, upload.chunkBytes);
   work.furthest = Math.max(work.furthest, session.offset);
   const gainedBytes = work.furthest - work.secured;
   const missingBytes = (descriptor?.size ?? Number.POSITIVE_INFINITY) - work.secured;

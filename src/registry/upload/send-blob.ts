@@ -63,7 +63,7 @@ export async function sendUpload(
   const hasNews = () => options.chunkBytes === undefined && registry.link.takeNews();
   // Its failure reaches us through `slice`.
   blob.end.then((end) => (descriptor = end)).catch(() => undefined);
-  if (resumedBytes > 0) options.onProgress(resumedBytes, resumedBytes);
+  if (resumedBytes > 0) options.onProgress(resumedBytes, resumedBytes, upload.chunkBytes);
   for (;;) {
     try {
       using _probe = await awaitRate(at, blob, upload, options);
@@ -86,7 +86,7 @@ export async function sendUpload(
       if (!hasOtherWay) throw error;
       resumedBytes = 0;
       upload = await beginUpload(at, blob, options, turn);
-      options.onProgress(0, 0);
+      options.onProgress(0, 0, upload.chunkBytes);
       options.onRefused?.(Math.min(upload.chunkBytes, sizeBytes));
     }
   }

@@ -13,10 +13,10 @@ export type TurnOptions = BeginOptions & {
   /** Ends a request with a chunk at once, while `signal` lets it end if it can. @default `signal` ends it at once */
   readonly abort?: AbortSignal | undefined;
   /**
-   * Called with how much of the blob is at the server or on its way, and with how much the server has confirmed. Goes
-   * back where the server has lost bytes.
+   * Called with how much of the blob is at the server or on its way, with how much the server has confirmed, and with
+   * the current chunk size. Goes back where the server has lost bytes.
    */
-  readonly onProgress: (sentBytes: number, keptBytes: number) => void;
+  readonly onProgress: (sentBytes: number, keptBytes: number, chunkBytes: number) => void;
 };
 
 type Sender = {
@@ -51,7 +51,7 @@ export async function sendInTurn<T>(
         await blob.guard?.pass(offset + end, piece);
         leftBytes = bodyBytes - end;
         moved(end);
-        options.onProgress(offset + end, offset);
+        options.onProgress(offset + end, offset, upload.chunkBytes);
       };
       return letEnd(options, msLeft, (call) => send(onPiece, call));
     });

@@ -4,7 +4,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { pullScope, pushScope } from "../auth/scope.ts";
 import type { OnPiece } from "../http/file-body.ts";
 import { exchange, exchangePersistently, resolveLocation } from "../http/send.ts";
-import type { Answer } from "../http/send-once.ts";
+import type { Answer, RegistryRequest } from "../http/send-once.ts";
 import { isTransient } from "../http/transient.ts";
 import { type Call, type Repository, uploadsUrl } from "../registry.ts";
 import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
@@ -70,8 +70,8 @@ function readStart({ registry }: Repository, { headers, url }: Answer): StartedU
   const location = headers.get("location");
   if (location === null) {
     throw new PushError(
-      "REGISTRY_FAILED",
-      `${registry.origin} began an upload without saying where it goes on (no Location).`,
+      "REGISTRY_UNSUPPORTED",
+      `${registry.origin} started an upload without an address for it (no Location header).`,
     );
   }
   return { location: resolveLocation(location, url), offset: 0, limits: readChunkLimits(headers) };
@@ -85,24 +85,28 @@ export async function sendChunk(
   onPiece: OnPiece,
   call: Call,
 ): Promise<UploadSession> {
-  const end = session.offset + chunk.size;
-  const request = {
+  const request = chunkRequest(session, chunk, onPiece);
+  // ECR answers 201.
+  const answer = await exchange(at, request, [202, 201, 204], call);
+  return { location: nextLocation(answer, session), offset: session.offset + chunk.size };
+}
+
+export function chunkRequest(session: UploadSession, chunk: Blob, onPiece: OnPiece): RegistryRequest {
+  const { location, offset } = session;
+  return {
     method: "PATCH",
-    url: session.location,
+    url: location,
     headers: {
       "content-type": "application/octet-stream",
       // Bare, as in the distribution spec: serverless-registry answers 416 to RFC 9110's form, and to a range of one
       // byte, which it takes without this header. Gitea and go-containerregistry's need it.
       ...((chunk.size > 1 || !isServerlessRegistry(session)) && {
-        "content-range": `${session.offset}-${end - 1}`,
+        "content-range": `${offset}-${offset + chunk.size - 1}`,
       }),
     },
     body: chunk,
     onPiece,
-  } as const;
-  // ECR answers 201.
-  const answer = await exchange(at, request, [202, 201, 204], call);
-  return { location: nextLocation(answer, session), offset: end };
+  };
 }
 
 /**
@@ -203,7 +207,8 @@ export function isServerlessRegistry({ location }: UploadSession): boolean {
   return location.searchParams.has("_stateHash");
 }
 
-function nextLocation({ headers, url }: Answer, session: UploadSession): URL {
+/** Returns the address for the next request: an answer may bring another one. */
+export function nextLocation({ headers, url }: Answer, session: UploadSession): URL {
   const location = headers.get("location");
   return location === null ? session.location : resolveLocation(location, url);
 }

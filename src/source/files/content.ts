@@ -41,7 +41,7 @@ export type Missing = { readonly kind: "missing"; readonly path: string };
 export type ContentReader = {
   /**
    * Reads the tree below a manifest, or says what of it is missing. Entries of an index may be missing. Throws
-   * `IMAGE_INVALID`, `DIGEST_INVALID`, `CONTENT_MISMATCH`, `ARCHIVE_INVALID` and `FILE_FAILED`.
+   * `IMAGE_INVALID`, `CONTENT_MISMATCH`, `ARCHIVE_INVALID` and `FILE_FAILED`.
    *
    * @param mediaType what the manifest is, unless it says so itself
    */
@@ -167,7 +167,7 @@ function tooMuch(title: string): PushError {
 
 /** Creates the error for what cannot be pushed since a part of it is missing. */
 export function lacks(title: string, { path }: Missing): PushError {
-  return new PushError("IMAGE_INVALID", `Cannot read the ${title}: it lacks "${path}".`, {
-    hint: "An engine may lack layers that another image brought it: pull the image again, or push it from its registry: docker://…",
+  return new PushError("IMAGE_INCOMPLETE", `Cannot read the ${title}: "${path}" is missing.`, {
+    hint: "An engine may lack layers that it got from another image: pull the image again, or push it from its registry (docker://…).",
   });
 }

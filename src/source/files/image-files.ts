@@ -26,7 +26,9 @@ export function misnamed(what: string, hint = "The image was damaged: save it ag
 export async function readDocument(files: ImageFiles, path: string): Promise<Uint8Array<ArrayBuffer>> {
   const content = await files.open(path);
   if (content === undefined)
-    throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: it lacks "${path}".`);
+    throw new PushError("IMAGE_INCOMPLETE", `Cannot read the ${files.title}: "${path}" is missing.`, {
+      hint: "Save the image again.",
+    });
   if (content.size > MAX_JSON_BYTES) {
     throw new PushError(
       "IMAGE_INVALID",

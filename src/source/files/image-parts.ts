@@ -38,9 +38,13 @@ export async function openImage(
 async function openLayer(files: ImageFiles, path: string, diffId: DiffId): Promise<Layer> {
   const content = await (files.openLayer ?? files.open)(path);
   if (content === undefined) {
-    throw new PushError("IMAGE_INVALID", `Cannot read the ${files.title}: it lacks the layer "${path}".`, {
-      hint: "Save the image again: an engine may leave layers out whose content it does not have.",
-    });
+    throw new PushError(
+      "IMAGE_INCOMPLETE",
+      `Cannot read the ${files.title}: the layer "${path}" is missing.`,
+      {
+        hint: "Save the image again. If the engine leaves the layer out again, pull the image first.",
+      },
+    );
   }
   const layer = { diffId, claimedDigest: digestInPath(path), name: path };
   if (!(content instanceof Blob)) return { ...layer, compression: "none", content };

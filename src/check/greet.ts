@@ -1,0 +1,156 @@
+import { PushError } from "../errors.ts";
+import { formatDuration } from "../format.ts";
+import { isLoopback } from "../oci/address.ts";
+import { digestOf } from "../oci/digest.ts";
+import { bearerChallenge } from "../registry/auth/challenge.ts";
+import { type ServerCertificate, serverCertificate } from "../registry/http/certificate-issuer.ts";
+import { expectStatus } from "../registry/http/expect-status.ts";
+import { send } from "../registry/http/send.ts";
+import { type Answer, sendOnce } from "../registry/http/send-once.ts";
+import { printable, readSpecErrors } from "../registry/http/spec-errors.ts";
+import { blobUrl, type Call, type Registry } from "../registry/registry.ts";
+import type { Finding } from "./steps.ts";
+
+/** The registry's answer to the first request, which had no credentials. */
+export type Greeting = { readonly answer: Answer; readonly ms: number; readonly atMs: number };
+
+/** A clock that differs by more makes tokens and certificates invalid. */
+const MAX_SKEW_MS = 5 * 60_000;
+
+/** A blob that nobody has. */
+const NO_BLOB = digestOf(new TextEncoder().encode("chunkpush check: nobody has this blob"));
+
+/** GET /v2/ without credentials: what answers there shows what it is. */
+export async function greet(registry: Registry, call: Call): Promise<Greeting> {
+  const startMs = performance.now();
+  const url = new URL(`${registry.origin}/v2/`);
+  const answer = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
+  return { answer, ms: Math.round(performance.now() - startMs), atMs: Date.now() };
+}
+
+/** Says whose certificate the registry has, and whether the first request accepted it. */
+export async function checkTls(
+  registry: Registry,
+  greeting: Promise<Greeting>,
+  proxy: URL | undefined,
+): Promise<Finding> {
+  const url = new URL(registry.origin);
+  if (url.protocol === "http:") {
+    const text = isLoopback(url)
+      ? "not used: plain HTTP on this machine"
+      : "not used: plain HTTP, traffic can be intercepted";
+    return { state: "unused", text, facts: { used: false } };
+  }
+  const [certificate, failure] = await Promise.all([
+    serverCertificate(url, proxy),
+    greeting.then(
+      () => undefined,
+      (error: unknown) => error,
+    ),
+  ]);
+  const facts = certificate && {
+    issuer: certificate.issuer,
+    names: certificate.names,
+    validTo: certificate.validTo.toISOString(),
+  };
+  if (failure instanceof PushError && failure.code.startsWith("TLS_")) {
+    const about = certificate === undefined ? "" : ` Its certificate is ${describe(certificate)}.`;
+    const { code, message, hint } = failure;
+    return { state: "failed", text: `${message}${about}`, hint, facts: { ...facts, code } };
+  }
+  // Nothing is said about a connection that broke.
+  if (failure !== undefined && certificate === undefined) throw failure;
+  const isUnverified = registry.trust.skipVerify === true;
+  const text = certificate === undefined ? "certificate accepted" : describe(certificate);
+  return { state: "ok", text: isUnverified ? `not verified; ${text}` : text, facts: facts ?? {} };
+}
+
+function describe({ issuer, names, validTo }: ServerCertificate): string {
+  const isOver = validTo.getTime() < Date.now();
+  const date = Number.isNaN(validTo.getTime()) ? undefined : validTo.toISOString().slice(0, 10);
+  return [
+    date && `${isOver ? "expired on" : "valid until"} ${date}`,
+    issuer && `issued by ${issuer}`,
+    names.length > 0 && `for ${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}`,
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+/** Tells a registry from a website, a login page and an error page. Throws what `expectStatus` throws. */
+export async function checkRegistryApi(
+  registry: Registry,
+  { answer, ms }: Greeting,
+  call: Call,
+): Promise<Finding> {
+  const { status, headers } = answer;
+  const facts = { status, ms };
+  const url = new URL(`${registry.origin}/v2/`);
+  const at = { registry, name: "" };
+  if (status >= 300 && status < 400) expectStatus(at, { method: "GET", url }, answer, []);
+  const isWebsite = isHtml(answer) && !headers.has("docker-distribution-api-version");
+  if (isWebsite || status === 404) {
+    if (readSpecErrors(answer.text).length > 0)
+      return { state: "ok", text: `answers /v2/ with ${status} in ${ms} ms`, facts };
+    if (status < 500) return notARegistry(answer, `answers /v2/ with ${status}`, facts);
+  }
+  if (status === 200) {
+    const request = { method: "HEAD", url: blobUrl({ registry, name: "chunkpush/check" }, NO_BLOB) } as const;
+    const blob = await send(at, { ...request, scopes: [] }, call);
+    if (blob.status === 200) return notARegistry(answer, "answers 200 to everything", facts);
+  }
+  if (status !== 401 && status !== 403) expectStatus(at, { method: "GET", url }, answer, [200]);
+  const bearer = bearerChallenge(headers);
+  const asks = bearer
+    ? `; tokens come from ${printable(URL.parse(bearer.realm)?.host ?? "an invalid address", [])}`
+    : status === 200
+      ? ""
+      : "; it requires a login";
+  return { state: "ok", text: `/v2/ answers in ${ms} ms${asks}`, facts };
+}
+
+function notARegistry(answer: Answer, does: string, facts: object): Finding {
+  const title = titleOf(answer.text);
+  return {
+    state: "failed",
+    text: `${answer.url.host} is not a registry: it ${does}${title === undefined ? "" : `, with the page "${title}"`}`,
+    hint: "Check the host. The registry of a website is often at another one, such as registry.example.com.",
+    facts: { ...facts, code: "REGISTRY_FAILED", ...(title !== undefined && { title }) },
+  };
+}
+
+function isHtml({ headers, text }: Answer): boolean {
+  return (
+    headers.get("content-type")?.startsWith("text/html") === true || /^\s*<(?:!doctype|html)/i.test(text)
+  );
+}
+
+/** Returns the title of an HTML page, safe to print. */
+export function titleOf(text: string): string | undefined {
+  const title = /<title[^>]*>([^<]*)/i.exec(text)?.[1];
+  return (
+    printable(title ?? "", [])
+      .trim()
+      .slice(0, 80) || undefined
+  );
+}
+
+/** Compares this machine's clock with the registry's. */
+export function checkClock({ answer, ms, atMs }: Greeting): Finding {
+  const told = Date.parse(answer.headers.get("date") ?? "");
+  if (Number.isNaN(told)) return { state: "unused", text: "the registry sends no date" };
+  // The header has whole seconds.
+  const skewMs = Math.round((atMs - ms / 2 - told - 500) / 1000) * 1000;
+  const facts = { skewSeconds: skewMs / 1000 };
+  const by = formatDuration(Math.abs(skewMs));
+  if (Math.abs(skewMs) <= MAX_SKEW_MS) {
+    const isSame = Math.abs(skewMs) < 2000;
+    return { state: "ok", text: isSame ? "agrees with the registry's" : `differs by ${by}`, facts };
+  }
+  return {
+    state: "limited",
+    text: `this machine's clock is ${by} ${skewMs > 0 ? "ahead of" : "behind"} the registry's`,
+    hint: "Set the clock: with a wrong one, tokens are refused and certificates seem invalid.",
+    facts,
+  };
+}

@@ -1,0 +1,20 @@
+import type { Call, Repository } from "../registry/registry.ts";
+import type { ChunkLimits } from "../registry/upload/chunk-size.ts";
+import { cancelUpload, startUpload, type UploadSession } from "../registry/upload/session.ts";
+
+/** An upload that is cancelled in the end. */
+export type TrialUpload = { session: UploadSession; readonly limits: ChunkLimits };
+
+/** Cancelling takes no longer, after Ctrl-C either. */
+const CANCEL_MS = 3000;
+
+/** POST: begins an upload. */
+export async function startTrial(at: Repository, call: Call): Promise<TrialUpload> {
+  const { limits, ...session } = await startUpload(at, call);
+  return { session, limits };
+}
+
+/** DELETE: cancels an upload, even after an abort. */
+export function cancelTrial(at: Repository, { session }: TrialUpload, call: Call): Promise<void> {
+  return cancelUpload(at, session, { ...call, signal: AbortSignal.timeout(CANCEL_MS) });
+}

@@ -1,0 +1,54 @@
+import type { Command } from "commander";
+import type { Pushed, PushOptions } from "../push/options.ts";
+import type { Environment } from "./values.ts";
+
+export type Push = (options: PushOptions) => Promise<Pushed>;
+
+/** A command of the table in commands.ts. */
+export type NamedCommand = {
+  /** The first argument. */
+  readonly name: string;
+  /** What it does, for help and completion: a clause without a period. */
+  readonly summary: string;
+  /** Loads the command's file. A push does not pay for the others. */
+  readonly load: () => Promise<CommandProgram>;
+};
+
+export type CommandProgram = {
+  /** Makes the parser, whose help `help` prints and whose flags completion offers. */
+  readonly program: () => Command;
+  /** Reads the arguments and does what they say. @returns the exit code */
+  readonly run: (args: readonly string[], context: CommandContext) => Promise<number>;
+};
+
+/** What a command may use besides its arguments. */
+export type CommandContext = {
+  readonly process: NodeJS.Process;
+  /** Aborts at SIGINT, SIGTERM and SIGHUP, with `INTERRUPTED`. */
+  readonly stop: AbortSignal;
+  readonly push: Push;
+  readonly commands: readonly NamedCommand[];
+  /** Prints the warnings about `.env` files. Commands that use a network, an engine or a login call it first. */
+  readonly warn: () => void;
+};
+
+/**
+ * Makes a command of its parts. `parse` reads the arguments after the command's name, or returns a text to print, such as
+ * its help. It throws `USAGE` and `REFERENCE_INVALID`.
+ */
+export function defineCommand<T extends object>(parts: {
+  readonly program: () => Command;
+  readonly parse: (args: readonly string[], env: Environment, context: CommandContext) => T | string;
+  readonly run: (command: T, context: CommandContext) => Promise<number>;
+}): CommandProgram {
+  return {
+    program: parts.program,
+    async run(args, context) {
+      const { env, stdout } = context.process;
+      const command = parts.parse(args, env, context);
+      if (typeof command !== "string") return parts.run(command, context);
+      stdout.write(command);
+      return 0;
+    },
+  };
+}

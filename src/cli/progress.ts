@@ -1,0 +1,75 @@
+import { writeSync } from "node:fs";
+import { PushError } from "../errors.ts";
+import type { View } from "../report/view.ts";
+import { type Environment, setting } from "./values.ts";
+
+/** How progress is shown. `auto`: in place on a terminal, else as lines. */
+export const PROGRESS = ["auto", "tty", "plain", "json", "quiet"] as const;
+
+export type Progress = (typeof PROGRESS)[number];
+
+/** Reads how progress is to be shown. Throws `USAGE`. */
+export function progressOf(flags: { progress?: string; quiet?: true }, env: Environment): Progress {
+  const { name, text } = setting("--progress", flags.progress, "CHUNKPUSH_PROGRESS", env);
+  const found = PROGRESS.find((each) => each === text);
+  if (text !== undefined && found === undefined)
+    throw new PushError("USAGE", `${name}: invalid value "${text}" (expected ${PROGRESS.join(", ")}).`);
+  if (flags.quiet && flags.progress !== undefined && found !== "quiet")
+    throw new PushError("USAGE", `--quiet and --progress ${text} were both given.`, {
+      hint: "Leave one of them out.",
+    });
+  return flags.quiet ? "quiet" : (found ?? "auto");
+}
+
+/** Tells whether events are wanted as JSON, also where the arguments are wrong otherwise. */
+export function wantsJson(args: readonly string[], env: Environment): boolean {
+  const at = args.findLastIndex((arg) => arg === "--progress" || arg.startsWith("--progress="));
+  if (at < 0) return env["CHUNKPUSH_PROGRESS"] === "json";
+  return args[at] === "--progress=json" || (args[at] === "--progress" && args[at + 1] === "json");
+}
+
+export type ViewOptions = {
+  readonly targets: readonly string[];
+  readonly isDebug: boolean;
+};
+
+type Streams = Pick<NodeJS.Process, "stderr"> & { readonly env: Environment };
+
+/** Opens the view of a push. Everything goes to standard error. */
+export async function openView(
+  progress: Progress,
+  { stderr, env }: Streams,
+  options: ViewOptions,
+): Promise<View> {
+  const write = (line: string) => stderr.write(`${line}\n`);
+  const isTerminal = stderr.isTTY === true;
+  if (progress === "json") return (await import("../report/json.ts")).jsonView(write, options.isDebug);
+  if (isTerminal && (progress === "tty" || (progress === "auto" && canRewrite(env)))) {
+    const { openScreen } = await import("../report/screen.ts");
+    const screen = openScreen(stderr, {
+      ...options,
+      isColored: !env["NO_COLOR"] && env["TERM"] !== "dumb",
+      isUnicode: isUnicode(env),
+    });
+    // A second Ctrl-C exits at once.
+    const onExit = () => writeSync(stderr.fd, screen.farewell());
+    process.on("exit", onExit);
+    return screen;
+  }
+  const { plainView } = await import("../report/plain.ts");
+  if (progress !== "quiet") return plainView(write, { ...options, isTerminal });
+  // A push that waits for a password does not do so in silence.
+  const writeWarning = (line: string) => /^(?:Warning:|Waiting for )/.test(line) && write(line);
+  return plainView(writeWarning, { ...options, isDebug: false, isTerminal });
+}
+
+/** Tells whether a terminal is worth rewriting: systems of CI have one whose lines are kept. */
+function canRewrite(env: Environment): boolean {
+  return env["TERM"] !== "dumb" && !env["CI"];
+}
+
+/** Tells whether the terminal shows more than ASCII. Without a locale, as in containers, most do. */
+function isUnicode(env: Environment): boolean {
+  const locale = env["LC_ALL"] || env["LC_CTYPE"] || env["LANG"];
+  return env["TERM"] !== "linux" && (!locale || /utf-?8/i.test(locale));
+}

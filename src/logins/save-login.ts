@@ -1,0 +1,103 @@
+import { askHelper, eraseInHelper, storeInHelper } from "./credential-helper.ts";
+import { editLoginFile, fileBehind } from "./edit-login-file.ts";
+import { helperFor } from "./find-login.ts";
+import { type LoginFile, readLoginFile } from "./login-file.ts";
+import { displayPath, type LoginEnvironment, type SavingPlace, savingPlace } from "./login-places.ts";
+import { canonicalKey, serverAddress } from "./server-key.ts";
+
+type UserLogin = { readonly username: string; readonly password: string };
+
+/** Where a login was saved, for messages. Only a credential helper encrypts it. */
+export type SavedLogin = { readonly where: string; readonly isEncrypted: boolean };
+
+/**
+ * Saves a login to a registry where Docker, Podman and skopeo find it: in the helper that the file names, or else in the
+ * file itself. Throws `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
+ */
+export async function saveLogin(
+  host: string,
+  login: UserLogin,
+  environment: LoginEnvironment,
+  signal: AbortSignal,
+): Promise<SavedLogin> {
+  const place = savingPlace(environment);
+  const { path, name, file } = await openPlace(place, environment);
+  const helper = file && helperFor(file, { host, repository: "" });
+  if (helper !== undefined) {
+    const { variables } = environment;
+    await storeInHelper(helper, serverAddress({ host }), login, { variables, namedBy: name, signal });
+  }
+  const auth = Buffer.from(`${login.username}:${login.password}`, "utf8").toString("base64");
+  await editLoginFile(path, name, (entries) => {
+    for (const key of [...entries.keys()]) if (canonicalKey(key) === host) entries.delete(key);
+    // Docker, too, leaves an empty entry for a login that a helper has.
+    entries.set(keyIn(place, host), helper === undefined ? { auth } : {});
+  });
+  return helper === undefined
+    ? { where: name, isEncrypted: false }
+    : { where: placeOf(helper, file as LoginFile), isEncrypted: true };
+}
+
+async function openPlace(place: SavingPlace, { home }: LoginEnvironment) {
+  const name = displayPath(place.path, home);
+  const path = await fileBehind(place.path, name);
+  return { path, name, file: await readLoginFile(path, name) };
+}
+
+/** A login that was removed, by its registry, or Podman's part of one. */
+export type RemovedLogin = { readonly key: string; readonly where: string };
+
+/**
+ * Removes the login to a registry, or to Podman's part of one, from where `saveLogin` puts it. Undefined stands for all
+ * logins that the file lists. Throws as `saveLogin` does.
+ */
+export async function removeLogins(
+  wanted: string | undefined,
+  environment: LoginEnvironment,
+  signal: AbortSignal,
+): Promise<RemovedLogin[]> {
+  const { path, name, file } = await openPlace(savingPlace(environment), environment);
+  if (file === undefined) return [];
+  const entries = Map.groupBy(Object.entries(file.entries), ([key]) => canonicalKey(key));
+  const listed = [...entries.keys(), ...Object.keys(file.helpers).map(canonicalKey)];
+  const keys = wanted === undefined ? [...new Set(listed)] : [canonicalKey(wanted)];
+  const removed: RemovedLogin[] = [];
+  for (const key of keys) {
+    const where = (await eraseFrom(file, key, environment, signal)) ?? name;
+    const isWritten = entries.get(key)?.some(([, entry]) => !Bun.deepEquals(entry, {})) === true;
+    if (where !== name || isWritten) removed.push({ key, where });
+  }
+  if (keys.some((key) => entries.has(key))) {
+    await editLoginFile(path, name, (all) => {
+      for (const key of [...all.keys()]) if (keys.includes(canonicalKey(key))) all.delete(key);
+    });
+  }
+  return removed;
+}
+
+/** @returns the helper that had the login, for messages */
+async function eraseFrom(
+  file: LoginFile,
+  key: string,
+  { variables }: LoginEnvironment,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  // Helpers know no parts of registries.
+  const helper = key.includes("/") ? undefined : helperFor(file, { host: key, repository: "" });
+  if (helper === undefined) return undefined;
+  const server = serverAddress({ host: key });
+  const options = { variables, namedBy: file.name, signal };
+  // Some helpers fail to erase what they do not have, and others say nothing.
+  if ((await askHelper(helper, server, options)) === undefined) return undefined;
+  await eraseInHelper(helper, server, options);
+  return placeOf(helper, file);
+}
+
+/** Names a helper, and the file that names it. */
+function placeOf(helper: string, file: LoginFile): string {
+  return `docker-credential-${helper}, named by ${file.name}`;
+}
+
+function keyIn({ isDockers }: SavingPlace, host: string): string {
+  return isDockers ? serverAddress({ host }) : host;
+}

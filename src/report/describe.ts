@@ -1,0 +1,114 @@
+import { messageOf } from "../errors.ts";
+import { cutName, formatAge, formatBytes, formatDuration, knownDate, roundBytes } from "../format.ts";
+import type { ImageOrigin } from "../oci/image.ts";
+import type { PushEvent } from "./events.ts";
+import { countOf, listNames } from "./names.ts";
+import { describeNotice, isDetail } from "./notices.ts";
+import type { PushState } from "./state.ts";
+
+type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
+
+export type DescribeOptions = {
+  /** Shows each request, and what only explains how the push goes. */
+  readonly isDebug: boolean;
+};
+
+/** Describes what stands out of an event in each view: warnings, notes, and the requests in debugging. */
+export function describeWarnings(event: PushEvent, options: DescribeOptions): string[] {
+  switch (event.type) {
+    case "registry":
+      return [
+        ...(event.isExposed
+          ? ["Warning: credentials are sent over plain HTTP, where they can be read."]
+          : []),
+        ...(event.isUnverified
+          ? ["Warning: the registry's certificate is not verified: traffic can be intercepted and changed."]
+          : []),
+      ];
+    case "notice":
+      if (event.code === "STOPPING" || event.code === "STOPPED") return [];
+      return isDetail(event) && !options.isDebug ? [] : [describeNotice(event)];
+    case "request":
+      return options.isDebug ? [describeRequest(event)] : [];
+    default:
+      return [];
+  }
+}
+
+/** `PATCH https://r.example/v2/… 202, 5.0 MB in 1.2 s` */
+function describeRequest(event: EventOf<"request">): string {
+  const { method, url, status, failure, durationMs, bodyBytes } = event;
+  const body = bodyBytes > 0 ? `${formatBytes(bodyBytes)} in ` : "";
+  const ms = durationMs < 1000 ? `${Math.round(durationMs)} ms` : formatDuration(durationMs);
+  return `${method} ${url} ${status ?? failure ?? ""}, ${body}${ms}`;
+}
+
+/** Describes the registry in a line. */
+export function describeRegistry(event: EventOf<"registry">): string {
+  const { origin, username, credentialsFrom, isSource } = event;
+  const from = credentialsFrom === undefined ? "" : ` (from ${credentialsFrom})`;
+  return `${isSource ? "Source's registry" : "Registry"}: ${origin}, ${username === undefined ? "anonymous" : `logged in as ${username}${from}`}`;
+}
+
+/** Describes the source in a line, so that a stale or wrong image is noticed. */
+export function describeSource(event: EventOf<"source">): string {
+  const facts = [
+    event.names.length > 0 && listNames(event.names),
+    event.names.length === 0 && event.origin.kind !== "registry" && "untagged image",
+    event.platform && cutName(event.platform),
+    countOf(event.layerCount, "layer"),
+    event.layerBytes === undefined ? undefined : formatBytes(event.layerBytes),
+  ];
+  return `Source: ${describeOrigin(event.origin)}: ${facts.filter(Boolean).join(", ")}`;
+}
+
+function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): string {
+  const now = new Date();
+  const knownAt = knownDate(date, now);
+  const age = knownAt && formatAge(knownAt, now);
+  const facts =
+    kind === "engine"
+      ? [`image of ${engine}`, age && `built ${age}`]
+      : [
+          kind !== "stream" && kind,
+          sizeBytes !== undefined && formatBytes(sizeBytes),
+          age && `written ${age}`,
+        ];
+  const known = facts.filter(Boolean);
+  return known.length === 0 ? name : `${name} (${known.join(", ")})`;
+}
+
+/** Describes a retry in a line. One of a blob says in a word why; one of the whole push, in full. */
+export function describeRetry(event: EventOf<"retry">, label: string | undefined): string {
+  const { attempt, retries, delayMs, reason, offsetBytes, error } = event;
+  const at = offsetBytes ? ` at ${formatBytes(offsetBytes)}` : "";
+  const what = label === undefined ? messageOf(error) : `${label}${at}: ${reason}`;
+  return `retry ${attempt}/${retries} in ${formatDuration(delayMs)}: ${what}`;
+}
+
+/** Describes in a line or two what a push did. */
+export function describePushed(
+  { durationMs, sentBytes, presentBytes, requests }: EventOf<"pushed">,
+  { rows }: Pick<PushState, "rows">,
+  mark = "✓ Pushed",
+): string[] {
+  const facts = [
+    sentBytes > 0 ? `${roundBytes(sentBytes)} sent` : "nothing to send",
+    presentBytes > 0 && `${roundBytes(presentBytes)} reused`,
+    requests && requests.retries > 0 && `${requests.retries} ${requests.retries === 1 ? "retry" : "retries"}`,
+  ];
+  const first = `${mark} in ${formatDuration(durationMs)}: ${facts.filter(Boolean).join(", ")}`;
+  const largestBlob = Math.max(
+    0,
+    ...[...rows.values()].map(({ work, sizeBytes }) =>
+      work.kind === "done" && work.event.how === "sent" ? (sizeBytes ?? 0) : 0,
+    ),
+  );
+  const largestBytes = requests?.largestBytes ?? 0;
+  return largestBytes === 0 || largestBlob <= largestBytes
+    ? [first]
+    : [
+        first,
+        `  Largest request ${roundBytes(largestBytes)}. docker push would have needed one of ${roundBytes(largestBlob)}.`,
+      ];
+}

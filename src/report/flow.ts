@@ -1,0 +1,105 @@
+/** Measures how fast all uploads of a push go together. */
+export type Flow = {
+  /** Notes where an upload stands. The first note begins it. */
+  moved(id: string, doneBytes: number, keptBytes: number, nowMs: number): void;
+  /** Ends an upload. @param sizeBytes what the registry has confirmed, if it has */
+  ended(id: string, sizeBytes: number | undefined, nowMs: number): void;
+  /** Estimates how much of an upload has arrived. Undefined for one that does not run. */
+  arrivedBytes(id: string, nowMs: number): number | undefined;
+  /** Undefined until it is known. */
+  bytesPerSecond(nowMs: number): number | undefined;
+};
+
+type Upload = {
+  /** Bytes that were handed to the connection. */
+  doneBytes: number;
+  /** The bytes that the registry has confirmed, and when, and the upload's share of the time by then. */
+  keptBytes: number;
+  keptMs: number;
+  share: number;
+  /** What the connection took at once, which fills its buffers. */
+  burstBytes: number;
+};
+
+/** Older measurements count half as much after each of these, so that a link that changes shows. */
+const HALF_LIFE_MS = 15_000;
+
+const BURST_MS = 250;
+
+/** The time of fewer bytes is mostly that of round trips. */
+const LEAST_BYTES = 1_000_000;
+const LEAST_MS = 2_000;
+
+/**
+ * Bytes that a connection has taken may still wait in its buffers, often a whole chunk. Those of confirmed chunks are
+ * certain. Uploads that run side by side share the link: each is charged its part of the time, and the rate is the bytes
+ * of confirmed chunks by the time that they were charged. A running chunk has what this rate gives, and at most what was
+ * handed over. Before there is a rate, what a connection takes after its first burst leaves it at the same pace.
+ */
+export function measureFlow(): Flow {
+  const uploads = new Map<string, Upload>();
+  /** What an upload that ran all the time would have been charged, in milliseconds. */
+  let share = 0;
+  let atMs = 0;
+  let confirmedBytes = 0;
+  let confirmedMs = 0;
+
+  function pass(nowMs: number): void {
+    if (uploads.size > 0) share += Math.max(0, nowMs - atMs) / uploads.size;
+    atMs = Math.max(atMs, nowMs);
+  }
+
+  function confirm(upload: Upload, bytes: number, nowMs: number): void {
+    const ms = share - upload.share;
+    const weight = 2 ** (-ms / HALF_LIFE_MS);
+    confirmedBytes = confirmedBytes * weight + bytes - upload.keptBytes;
+    confirmedMs = confirmedMs * weight + ms;
+    Object.assign(upload, { keptBytes: bytes, keptMs: nowMs, share, burstBytes: 0 });
+  }
+
+  function runningBytes({ doneBytes, keptBytes, burstBytes, share: since }: Upload): number {
+    const handedBytes = doneBytes - keptBytes;
+    return confirmedBytes >= LEAST_BYTES
+      ? Math.min(handedBytes, (confirmedBytes / confirmedMs) * (share - since))
+      : handedBytes - burstBytes;
+  }
+
+  return {
+    moved(id, doneBytes, keptBytes, nowMs) {
+      pass(nowMs);
+      const upload = uploads.get(id);
+      if (upload === undefined) {
+        uploads.set(id, { doneBytes, keptBytes, keptMs: nowMs, share, burstBytes: doneBytes - keptBytes });
+        return;
+      }
+      if (keptBytes > upload.keptBytes) confirm(upload, keptBytes, nowMs);
+      // The registry has lost bytes: their time was spent in vain.
+      upload.keptBytes = keptBytes;
+      upload.doneBytes = doneBytes;
+      const isBurst = nowMs - upload.keptMs <= BURST_MS || doneBytes - keptBytes < upload.burstBytes;
+      if (isBurst) upload.burstBytes = doneBytes - keptBytes;
+    },
+    ended(id, sizeBytes, nowMs) {
+      pass(nowMs);
+      const upload = uploads.get(id);
+      if (upload !== undefined && sizeBytes !== undefined) confirm(upload, sizeBytes, nowMs);
+      uploads.delete(id);
+    },
+    arrivedBytes(id, nowMs) {
+      pass(nowMs);
+      const upload = uploads.get(id);
+      return upload && upload.keptBytes + runningBytes(upload);
+    },
+    bytesPerSecond(nowMs) {
+      pass(nowMs);
+      let bytes = confirmedBytes;
+      let ms = confirmedMs;
+      for (const upload of uploads.values()) {
+        bytes += runningBytes(upload);
+        ms += share - upload.share;
+      }
+      const isKnown = bytes > 0 && (confirmedBytes >= LEAST_BYTES || ms >= LEAST_MS);
+      return isKnown ? (bytes / ms) * 1000 : undefined;
+    },
+  };
+}

@@ -1,0 +1,315 @@
+import type { BlobId, PushEvent } from "./events.ts";
+import { type Flow, measureFlow } from "./flow.ts";
+
+type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
+type BlobEvent = EventOf<"blob">;
+
+/** What is under way with a blob, or with the source as a whole. */
+export type Work =
+  | { readonly kind: "planned" | "ready" | "awaiting-compress" | "awaiting-upload" }
+  | {
+      readonly kind: "compressing" | "verifying" | EventOf<"reading">["how"];
+      readonly doneBytes: number;
+      readonly totalBytes: number | undefined;
+    }
+  | {
+      readonly kind: "uploading";
+      readonly doneBytes: number;
+      readonly keptBytes: number;
+      readonly chunkBytes: number;
+      readonly totalBytes: number | undefined;
+    }
+  | { readonly kind: "done"; readonly event: Extract<BlobEvent, { state: "done" }> };
+
+/** A wait before another try. */
+export type Retrying = Pick<EventOf<"retry">, "attempt" | "retries" | "reason" | "error"> & {
+  readonly untilMs: number;
+};
+
+/** A blob, as it is shown. */
+export type Row = {
+  readonly id: BlobId;
+  title: string;
+  /** The size that goes up. */
+  sizeBytes: number | undefined;
+  /** The size in the source, of a layer that is compressed. */
+  sourceBytes: number | undefined;
+  work: Work;
+  /** When this kind of work began. */
+  sinceMs: number;
+  /** How much was done when it began: what an earlier push has sent. */
+  sinceBytes: number;
+  /** How long its upload took. */
+  uploadMs: number;
+  retrying: Retrying | undefined;
+};
+
+/** Everything that is known of a push. Events change it. */
+export type PushState = {
+  readonly rows: Map<BlobId, Row>;
+  readonly flow: Flow;
+  source: EventOf<"source"> | undefined;
+  registry: EventOf<"registry"> | undefined;
+  /** It is known of every blob whether the registry has it. */
+  isSettled: boolean;
+  /** A retry that concerns no single blob. */
+  retrying: Retrying | undefined;
+  stopping: EventOf<"notice"> | undefined;
+  pushed: EventOf<"pushed"> | undefined;
+  /** The layers that were compressed: their size before and after. */
+  rawBytes: number;
+  packedBytes: number;
+  /** What was compressed, also of a running layer, and how long that took. */
+  compressedBytes: number;
+  compressingMs: number;
+  compressedAtMs: number;
+  /** The largest chunk size of uploads that take several chunks. */
+  chunkBytes: number;
+  /** The targets that are published. */
+  publishedCount: number;
+};
+
+/** A layer that was not compressed yet is taken to become this much smaller, until others were. */
+const USUAL_RATIO = 0.5;
+
+export function newState(): PushState {
+  return {
+    rows: new Map(),
+    flow: measureFlow(),
+    source: undefined,
+    registry: undefined,
+    isSettled: false,
+    retrying: undefined,
+    stopping: undefined,
+    pushed: undefined,
+    rawBytes: 0,
+    packedBytes: 0,
+    compressedBytes: 0,
+    compressingMs: 0,
+    compressedAtMs: 0,
+    chunkBytes: 0,
+    publishedCount: 0,
+  };
+}
+
+/** Changes the state as an event says. @param nowMs of any clock that only goes forward */
+export function applyEvent(state: PushState, event: PushEvent, nowMs: number): void {
+  if (event.type !== "retry" && event.type !== "request") state.retrying = undefined;
+  switch (event.type) {
+    case "registry":
+      if (!event.isSource) state.registry = event;
+      return;
+    case "source":
+      state.source = event;
+      return;
+    case "reading": {
+      const { how, name, doneBytes, totalBytes } = event;
+      if (event.isDone) state.rows.delete(how);
+      else begin(rowOf(state, how, name, nowMs), { kind: how, doneBytes, totalBytes }, nowMs);
+      return;
+    }
+    case "planned":
+      // The next target has other rows.
+      if (state.pushed !== undefined) state.rows.clear();
+      state.pushed = undefined;
+      state.isSettled = false;
+      for (const { id, title, sizeBytes, sourceBytes } of event.blobs) {
+        const row = rowOf(state, id, title, nowMs);
+        row.title = title;
+        row.sizeBytes ??= sizeBytes;
+        row.sourceBytes ??= sourceBytes;
+      }
+      return;
+    case "settled":
+      state.isSettled = true;
+      return;
+    case "blob":
+      applyBlob(state, event, nowMs);
+      return;
+    case "retry": {
+      const { attempt, retries, reason, error, delayMs, id } = event;
+      const retrying = { attempt, retries, reason, error, untilMs: nowMs + delayMs };
+      const row = id === undefined ? undefined : state.rows.get(id);
+      if (row === undefined) state.retrying = retrying;
+      else row.retrying = retrying;
+      if (id !== undefined && row?.work.kind === "uploading") {
+        // What was under way is lost.
+        const { keptBytes } = row.work;
+        row.work = { ...row.work, doneBytes: keptBytes };
+        state.flow.moved(id, keptBytes, keptBytes, nowMs);
+      }
+      return;
+    }
+    case "notice":
+      if (event.code === "STOPPING") state.stopping = event;
+      return;
+    case "pushed":
+      state.pushed = event;
+      state.publishedCount++;
+      return;
+    case "request":
+      return;
+  }
+}
+
+function applyBlob(state: PushState, event: BlobEvent, nowMs: number): void {
+  const { id, title } = event;
+  if (event.state === "unneeded") {
+    state.rows.delete(id);
+    return;
+  }
+  if (event.state === "identified") {
+    const sent = state.rows.get(event.as);
+    if (sent !== undefined) sent.title = title;
+    if (id !== event.as) state.rows.delete(id);
+    return;
+  }
+  const row = rowOf(state, id, title, nowMs);
+  row.title = title;
+  row.retrying = undefined;
+  switch (event.state) {
+    case "awaiting-compress":
+    case "awaiting-upload":
+      begin(row, { kind: event.state }, nowMs);
+      return;
+    case "compressing":
+      countCompressed(state, row, event.doneBytes, nowMs);
+      begin(row, { kind: event.state, doneBytes: event.doneBytes, totalBytes: event.totalBytes }, nowMs);
+      return;
+    case "verifying":
+      begin(row, { kind: event.state, doneBytes: event.doneBytes, totalBytes: event.totalBytes }, nowMs);
+      return;
+    case "ready":
+      if (event.how === "compressed") {
+        countCompressed(state, row, event.totalBytes, nowMs);
+        state.rawBytes += event.totalBytes;
+        state.packedBytes += event.sizeBytes;
+      }
+      row.sizeBytes = event.sizeBytes;
+      begin(row, { kind: "ready" }, nowMs);
+      return;
+    case "uploading": {
+      const { doneBytes, keptBytes, chunkBytes, totalBytes } = event;
+      row.sizeBytes = totalBytes;
+      if (chunkBytes < (totalBytes ?? 0)) state.chunkBytes = Math.max(state.chunkBytes, chunkBytes);
+      begin(row, { kind: "uploading", doneBytes, keptBytes, chunkBytes, totalBytes }, nowMs);
+      state.flow.moved(id, doneBytes, keptBytes, nowMs);
+      return;
+    }
+    case "done":
+      row.sizeBytes = event.sizeBytes ?? row.sizeBytes;
+      row.uploadMs = row.work.kind === "uploading" ? nowMs - row.sinceMs : 0;
+      state.flow.ended(id, event.how === "sent" ? event.sizeBytes : undefined, nowMs);
+      begin(row, { kind: "done", event }, nowMs);
+      return;
+  }
+}
+
+function rowOf({ rows }: PushState, id: BlobId, title: string, nowMs: number): Row {
+  const known = rows.get(id);
+  if (known !== undefined) return known;
+  const row: Row = {
+    id,
+    title,
+    sizeBytes: undefined,
+    sourceBytes: undefined,
+    work: { kind: "planned" },
+    sinceMs: nowMs,
+    sinceBytes: 0,
+    uploadMs: 0,
+    retrying: undefined,
+  };
+  rows.set(id, row);
+  return row;
+}
+
+/** Sets a row's work. Its time counts from when the kind of work changes. */
+function begin(row: Row, work: Work, nowMs: number): void {
+  if (row.work.kind !== work.kind) {
+    row.sinceMs = nowMs;
+    row.sinceBytes = work.kind === "uploading" ? work.keptBytes : 0;
+  }
+  row.work = work;
+}
+
+/** Counts what was compressed since the last event. Layers are compressed one at a time. */
+function countCompressed(state: PushState, { work }: Row, doneBytes: number, nowMs: number): void {
+  if (work.kind === "compressing") {
+    state.compressedBytes += doneBytes - work.doneBytes;
+    state.compressingMs += nowMs - state.compressedAtMs;
+  }
+  state.compressedAtMs = nowMs;
+}
+
+/** Returns the rows as they are shown: of an upload, what has arrived counts, and not what its connection took. */
+export function shownRows({ rows, flow }: PushState, nowMs: number): Row[] {
+  return [...rows.values()].map((row) => {
+    const { work, id } = row;
+    if (work.kind !== "uploading") return row;
+    return { ...row, work: { ...work, doneBytes: flow.arrivedBytes(id, nowMs) ?? work.doneBytes } };
+  });
+}
+
+/** The sums over all blobs. */
+export type Totals = {
+  /** Bytes of all blobs that the registry lacked, and how many of them are there or on their way. */
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  /** The sizes of some layers are guessed: they are not compressed yet. */
+  readonly isEstimated: boolean;
+  /** The size of some blobs is unknown, and not in the total. */
+  readonly isPartial: boolean;
+  /** Bytes that the registry had, or mounted. */
+  readonly reusedBytes: number;
+  /** The blobs that go up. */
+  readonly toSend: number;
+  readonly bytesPerSecond: number | undefined;
+  /** Undefined while it cannot be told. */
+  readonly leftMs: number | undefined;
+};
+
+export function totalsOf(state: PushState, nowMs: number): Totals {
+  const ratio = state.rawBytes > 0 ? state.packedBytes / state.rawBytes : USUAL_RATIO;
+  let totalBytes = 0;
+  let doneBytes = 0;
+  let reusedBytes = 0;
+  let toSend = 0;
+  let rawBytes = 0;
+  let isEstimated = false;
+  let isPartial = false;
+  for (const { work, sizeBytes, sourceBytes } of shownRows(state, nowMs)) {
+    if (work.kind === "unpack" || work.kind === "read" || work.kind === "save") {
+      // More layers may come.
+      isPartial = true;
+      continue;
+    }
+    if (work.kind === "done" && work.event.how !== "sent") {
+      reusedBytes += sizeBytes ?? 0;
+      continue;
+    }
+    toSend++;
+    const raw = work.kind === "compressing" ? (work.totalBytes ?? sourceBytes) : sourceBytes;
+    if (work.kind === "done") doneBytes += sizeBytes ?? 0;
+    else if (work.kind === "uploading") doneBytes += work.doneBytes;
+    else if (sizeBytes === undefined && raw !== undefined)
+      rawBytes += raw - (work.kind === "compressing" ? work.doneBytes : 0);
+    if (sizeBytes !== undefined) totalBytes += sizeBytes;
+    else if (raw !== undefined) {
+      totalBytes += raw * ratio;
+      isEstimated = true;
+    } else isPartial = true;
+  }
+  const bytesPerSecond = state.flow.bytesPerSecond(nowMs);
+  const sendMs = bytesPerSecond && ((totalBytes - doneBytes) / bytesPerSecond) * 1000;
+  const packMs = state.compressingMs > 0 ? (rawBytes / state.compressedBytes) * state.compressingMs : 0;
+  return {
+    totalBytes,
+    doneBytes,
+    isEstimated,
+    isPartial,
+    reusedBytes,
+    toSend,
+    bytesPerSecond,
+    leftMs: sendMs === undefined || isPartial ? undefined : Math.max(sendMs, packMs),
+  };
+}

@@ -1,0 +1,47 @@
+import { describe, expect, test } from "bun:test";
+import { COMMANDS } from "../../src/cli/commands.ts";
+import { runCli } from "../support/run-cli.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+/** Runs the program in an empty folder. */
+async function run(...args: readonly string[]) {
+  await using folder = await temporaryFolder();
+  const { code, stdout, stderr } = await runCli(args, { cwd: folder.path });
+  return { code, stdout, stderr };
+}
+
+describe("the first argument", () => {
+  test("names a command, whose help is the same in both ways to ask for it", async () => {
+    for (const { name } of COMMANDS) {
+      const [flag, word] = await Promise.all([run(name, "--help"), run("help", name)]);
+      expect([flag.code, flag.stderr]).toEqual([0, ""]);
+      expect(flag.stdout).toContain("Usage: ");
+      expect(word).toEqual(flag);
+    }
+  }, 60_000);
+
+  test("may be left out for a push", async () => {
+    const target = "localhost:1/my/app:v1";
+    const [short, long] = await Promise.all([run("./none.tar", target), run("push", "./none.tar", target)]);
+    expect([short.code, short.stderr]).toEqual([1, expect.stringContaining("none.tar")]);
+    expect(long).toEqual(short);
+  }, 20_000);
+
+  test("is a command's exact name even where an image's could stand", async () => {
+    for (const { name } of COMMANDS.filter((each) => each.name !== "push")) {
+      const { code, stdout } = await run(name, "registry.example.com/my/app:v1");
+      expect([name, code, stdout]).toEqual([name, 2, ""]);
+    }
+  }, 60_000);
+
+  test("is no command behind the word push", async () => {
+    const { code, stderr } = await run("push", "./cache", "localhost:1/my/app:v1");
+    expect([code, stderr]).toEqual([1, expect.stringContaining("cache")]);
+  }, 20_000);
+});
+
+test("help refuses a command that does not exist, and lists those that do", async () => {
+  const { code, stderr } = await run("help", "nonsense");
+  expect([code, stderr]).toEqual([2, expect.stringContaining("nonsense")]);
+  for (const { name } of COMMANDS) expect(stderr).toContain(name);
+}, 20_000);
