@@ -108,7 +108,7 @@ test(
   "whatever a registry answers, the client gets an answer of the specification",
   async () => {
     const statuses = new Map<number, number>();
-    await fuzz(400, async (random) => {
+    await fuzz(2000, async (random) => {
       using upstream = Bun.listen({
         hostname: "127.0.0.1",
         port: 0,
@@ -145,7 +145,7 @@ test(
       expect(errors[0]?.message).not.toMatch(/[\x00-\x1f]/);
     });
     if (HAS_MANY_CASES)
-      expect([statuses.get(200), statuses.get(503)].every((count = 0) => count > 0)).toBe(true);
+      expect([statuses.get(200), statuses.get(503)].every((count = 0) => count > 5)).toBe(true);
   },
   FUZZ_TIMEOUT,
 );
