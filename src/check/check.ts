@@ -1,5 +1,6 @@
 import { type Credentials, type RenewCredentials, usernameOf } from "../registry/auth/credentials.ts";
 import { type ConnectOptions, registryAt } from "../registry/connect.ts";
+import { proxyOf } from "../registry/http/send-once.ts";
 import { type ClientCertificate, readTrust } from "../registry/http/trust.ts";
 import type { Call } from "../registry/registry.ts";
 import { checkClock, checkRegistryApi, checkTls, greet } from "./greet.ts";
@@ -82,7 +83,7 @@ export async function checkRegistry(
   };
 
   const proxied = checkProxy(url, options.environment);
-  const proxy = URL.parse(options.proxy(url)?.address ?? "") ?? undefined;
+  const proxy = URL.parse(proxyOf(options, url)?.address ?? "") ?? undefined;
   if (proxied !== undefined) runner.end("Proxy", proxied);
   await runner.take("Name", proxied && after("Proxy"), () => checkName(url, proxy));
   await runner.take("TCP", after("Name"), () => checkTcp(url, proxy));

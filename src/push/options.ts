@@ -5,7 +5,7 @@ import { canonicalPlatform } from "../oci/platform.ts";
 import { parseReference, type Reference } from "../oci/reference.ts";
 import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { checkHeaders } from "../registry/http/extra-headers.ts";
-import type { Proxy } from "../registry/http/proxy.ts";
+import type { HttpProxy } from "../registry/http/proxy.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import type { ImageName } from "../registry/known-images.ts";
 import type { Report } from "../report/events.ts";
@@ -54,7 +54,7 @@ export type PushOptions = {
   /** Proves to the origin of the first target's registry who connects (mutual TLS). @default none */
   readonly clientCertificate?: ClientCertificate | undefined;
   /** Gives the proxy for a request, if there is one: its address, or also the name of its setting. @default none */
-  readonly proxy?: (url: URL) => string | Proxy | undefined;
+  readonly proxy?: (url: URL) => string | HttpProxy | undefined;
   /** Uploads at a time. @default 3 */
   readonly parallel?: number;
   /** Retries of a failed request. Progress resets the count. @default 8 */

@@ -3,7 +3,7 @@ import type { Retries } from "../retry.ts";
 import type { NoteFolder } from "../store/notes.ts";
 import type { Authenticator } from "./auth/authenticator.ts";
 import type { ExtraHeaders } from "./http/extra-headers.ts";
-import type { Proxy } from "./http/proxy.ts";
+import type { HttpProxy } from "./http/proxy.ts";
 import type { Trust } from "./http/trust.ts";
 import type { Slots } from "./slots.ts";
 import type { LinkRate } from "./upload/link-rate.ts";
@@ -58,7 +58,7 @@ export type Registry = {
   readonly link: LinkRate;
   readonly trust: Trust;
   /** Returns the proxy to use for an address. */
-  readonly proxy: (url: URL) => string | Proxy | undefined;
+  readonly proxy: (url: URL) => string | HttpProxy | undefined;
   /** A request fails after this long without a byte moved or, once all are sent, without an answer. */
   readonly stallTimeoutMs: number;
   /** Called after each request, also after those to token servers and storage. */

@@ -263,7 +263,7 @@ describe("TLS", () => {
   test("fails at a server that speaks plain HTTP", async () => {
     await using registry = await startTestRegistry();
     const checked = await check({ host: registry.host, target: { scheme, host: registry.host } });
-    expect(failuresOf(checked)).toEqual([["TLS", "TLS_EXPECTED"]]);
+    expect(failuresOf(checked)).toEqual([["TLS", "TLS_UNSUPPORTED"]]);
   });
 
   test("that a server requires fails a check in plain HTTP", async () => {

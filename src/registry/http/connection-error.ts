@@ -1,6 +1,6 @@
 import { type ErrorCode, messageOf, PushError } from "../../errors.ts";
 import { certificateIssuer, serverCertificate } from "./certificate-issuer.ts";
-import { describeProxy, type Proxy } from "./proxy.ts";
+import { describeProxy, type HttpProxy } from "./proxy.ts";
 
 /** Codes of Bun and its TLS library for a certificate from an unknown authority. */
 const UNTRUSTED = new Set([
@@ -25,7 +25,7 @@ export async function connectionError(
   cause: unknown,
   method: string,
   url: URL,
-  proxy?: Proxy,
+  proxy?: HttpProxy,
 ): Promise<PushError> {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
   const failure = (code: ErrorCode, message: string, hint: string) =>
@@ -81,7 +81,7 @@ export async function connectionError(
 }
 
 /** Creates the error for a proxy that cannot be used. */
-export function proxyError(proxy: Proxy, problem: string, cause?: unknown): PushError {
+export function proxyError(proxy: HttpProxy, problem: string, cause?: unknown): PushError {
   return new PushError("PROXY_FAILED", `Cannot use the proxy of ${describeProxy(proxy)}: ${problem}.`, {
     hint: `Correct ${proxy.name}, such as ${proxy.name}=http://USER:PASSWORD@proxy.example.com:3128, or connect without a proxy: add the registry's host to NO_PROXY.`,
     cause,

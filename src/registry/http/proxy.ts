@@ -3,7 +3,7 @@ import { isLoopback } from "../../oci/address.ts";
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A proxy, and where it is set, for messages. */
-export type Proxy = {
+export type HttpProxy = {
   /** As it was set, perhaps with a password: `http://me:password@proxy.example:3128`. */
   readonly address: string;
   /** The variable: `HTTPS_PROXY`. */
@@ -16,7 +16,7 @@ export type Proxy = {
  * exceptions, and addresses of this machine always are: a proxy elsewhere cannot reach what listens here. All other
  * rules are those of Bun's fetch.
  */
-export function proxyFrom(env: Environment): (url: URL) => Proxy | undefined {
+export function proxyFrom(env: Environment): (url: URL) => HttpProxy | undefined {
   const rules = (variable(env, "no_proxy")?.address ?? "").split(/[\s,]+/).filter(Boolean);
   return (url) => {
     const proxy = variable(env, `${url.protocol.slice(0, -1)}_proxy`) ?? variable(env, "all_proxy");
@@ -27,13 +27,13 @@ export function proxyFrom(env: Environment): (url: URL) => Proxy | undefined {
   };
 }
 
-function variable(env: Environment, lowerName: string): Proxy | undefined {
+function variable(env: Environment, lowerName: string): HttpProxy | undefined {
   const name = [lowerName, lowerName.toUpperCase()].find((each) => env[each]);
   return name === undefined ? undefined : { name, address: env[name] ?? "" };
 }
 
 /** Names a proxy in a message, without its user name and password. */
-export function describeProxy({ address, name }: Proxy): string {
+export function describeProxy({ address, name }: HttpProxy): string {
   return `${name}=${address.replace(/^(https?:\/\/)?.*@/is, "$1***@")}`;
 }
 

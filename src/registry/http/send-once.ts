@@ -8,7 +8,7 @@ import { assertPastAccess } from "./access-login.ts";
 import { connectionError, proxyError } from "./connection-error.ts";
 import type { ExtraHeaders } from "./extra-headers.ts";
 import { fileBody, type OnPiece } from "./file-body.ts";
-import type { Proxy } from "./proxy.ts";
+import type { HttpProxy } from "./proxy.ts";
 import { type StallTimer, stallTimer } from "./stall-timer.ts";
 import { tlsOptions } from "./trust.ts";
 import { unlessAborted } from "./unless-aborted.ts";
@@ -166,7 +166,8 @@ export async function openResponse(
   }
 }
 
-function proxyOf(registry: Server, url: URL): Proxy | undefined {
+/** Returns the proxy for an address, also one that the library was given as text. */
+export function proxyOf(registry: Pick<Server, "proxy">, url: URL): HttpProxy | undefined {
   const proxy = registry.proxy(url);
   return typeof proxy === "string" ? { address: proxy, name: "proxy" } : proxy;
 }
