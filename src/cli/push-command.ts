@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
+import { formatShare } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushOptions, SourceStream } from "../push/options.ts";
@@ -61,6 +62,7 @@ export async function runPush(
       ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
   const tagged: string[] = [];
+  let kept: string | undefined;
   const found = source ?? (await findSource());
   const isPerson = process.stdin.isTTY && stderr.isTTY;
   const pushOptions: PushOptions = {
@@ -87,12 +89,19 @@ export async function runPush(
       report(event);
       actions?.report(event);
       if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
+      if (event.type === "notice" && event.code === "STOPPED")
+        kept = formatShare(event.keptBytes, event.totalBytes);
     },
     stop,
   };
   try {
     const pushed = await push(pushOptions);
     await actions?.writeOutputs(pushed);
+  } catch (error) {
+    if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
+    const { code, cause } = error;
+    const message = `Interrupted: ${kept} are safe at the registry. Run the same command to resume.`;
+    throw new PushError(code, message, { cause });
   } finally {
     // If a later target fails, scripts learn what is tagged all the same.
     for (const line of tagged) stdout.write(line);
