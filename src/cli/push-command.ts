@@ -1,5 +1,4 @@
-import { stat } from "node:fs/promises";
-import { PushError } from "../errors.ts";
+import { messageOf, PushError } from "../errors.ts";
 import { formatShare } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -8,8 +7,10 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import { chooseImage, confirm } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
+import { findSource } from "./find-source.ts";
 import { STORAGE_READER } from "./hidden-commands.ts";
-import { type PushCommand, parsePush } from "./invocation.ts";
+import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
+import { rememberTargets } from "./last-targets.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import { openView } from "./progress.ts";
 import { pushProgram } from "./push-program.ts";
@@ -17,16 +18,23 @@ import type { Environment } from "./values.ts";
 
 export const PUSH = defineCommand({
   program: pushProgram,
-  parse: parsePush,
-  async run(command, { process, push, stop, warn }) {
+  parse: parseTargetless,
+  async run(parsed, { process, push, stop, warn }) {
     warn();
+    const command = "targets" in parsed ? parsed : await completePush(parsed, process, stop);
     await runPush(command, push, process, stop);
     return 0;
   },
 });
 
-/** The default sources, looked for in the working folder. */
-const DEFAULT_SOURCES = ["output.tar", ".output-image"];
+/** Few pushes name no target, and the others start faster without. */
+async function completePush(
+  parsed: Targetless,
+  process: NodeJS.Process,
+  stop: AbortSignal,
+): Promise<PushCommand> {
+  return (await import("./choose-target.ts")).chooseTarget(parsed, process, stop);
+}
 
 /**
  * Pushes an image as the command says. People are told on standard error, and scripts get the reference and digest on
@@ -51,6 +59,7 @@ export async function runPush(
     ...options
   } = command;
   const [first] = targets;
+  const isTerminal = stderr.isTTY === true;
   using view = await openView(
     progress,
     { stderr, env },
@@ -64,7 +73,6 @@ export async function runPush(
   const tagged: string[] = [];
   let kept: string | undefined;
   const found = source ?? (await findSource());
-  const isPerson = process.stdin.isTTY && stderr.isTTY;
   const pushOptions: PushOptions = {
     ...options,
     target: targets,
@@ -74,13 +82,8 @@ export async function runPush(
       signal: stop,
       onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
     }),
-    choose: isPerson ? (choices, signal) => view.pauseFor(chooseImage(choices, signal)) : undefined,
-    onStale:
-      source !== undefined || found === undefined
-        ? undefined
-        : isPerson
-          ? (signal) => view.pauseFor(confirm(`Push "${found}" anyway?`, signal))
-          : "warn",
+    choose: isTerminal ? (choices, signal) => view.pauseFor(chooseImage(choices, signal)) : undefined,
+    onStale: source === undefined && found !== undefined ? whetherStale(found, isTerminal, view) : undefined,
     proxy: proxyFrom(env),
     engineEnvironment: env,
     storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
@@ -97,6 +100,9 @@ export async function runPush(
   try {
     const pushed = await push(pushOptions);
     await actions?.writeOutputs(pushed);
+    await rememberTargets(targets, env).catch((error: unknown) => {
+      if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
+    });
   } catch (error) {
     if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
     const { code, cause } = error;
@@ -109,6 +115,16 @@ export async function runPush(
   }
 }
 
+/** Asks whether to push a stale source. Where nobody can be asked, the warning has to do. */
+function whetherStale(
+  source: string,
+  isTerminal: boolean,
+  view: Pick<Awaited<ReturnType<typeof openView>>, "pauseFor">,
+): PushOptions["onStale"] {
+  if (!isTerminal) return "warn";
+  return async (signal) => (await view.pauseFor(confirm(`Push "${source}" anyway?`, signal))) ?? true;
+}
+
 function standardInput(): SourceStream {
   if (process.stdin.isTTY) {
     throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
@@ -116,19 +132,6 @@ function standardInput(): SourceStream {
     });
   }
   return { name: "standard input", stream: Bun.stdin.stream() };
-}
-
-/** Finds an archive or folder in the working folder. */
-async function findSource(): Promise<string | undefined> {
-  for (const path of DEFAULT_SOURCES) {
-    const isThere = await stat(path).then(
-      () => true,
-      // Opening it reports why it cannot be read.
-      ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
-    );
-    if (isThere) return path;
-  }
-  return undefined;
 }
 
 /** The engine's image of the target's name. */

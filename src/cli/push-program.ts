@@ -62,6 +62,10 @@ const TARGET: readonly FlagHelp[] = [
     "push to this target; may be repeated, and the only argument is then the source. User, password, headers, client certificate and unsafe settings are for the first target's registry alone",
     "repeatable",
   ],
+  [
+    "--registry <host>",
+    "suggest a target at this registry if only a source is given (default: those of the last pushes)",
+  ],
 ];
 
 const LAYERS: readonly FlagHelp[] = [
@@ -89,6 +93,7 @@ const OUTPUT: readonly FlagHelp[] = [
 /** The values of the flags, as they were written. */
 export type Flags = RegistryFlags & {
   readonly tag?: string[];
+  readonly registry?: string;
   readonly image?: string;
   readonly platform?: string[];
   readonly allPlatforms?: true;
