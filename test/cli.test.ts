@@ -62,6 +62,7 @@ describe("positionals", () => {
       allowOversize: false,
       debug: false,
       progress: "auto",
+      digestFile: undefined,
       cacheFrom: [],
       caFiles: [],
       clientCertificate: undefined,

@@ -30,6 +30,8 @@ export type PushCommand = RegistryCommand & {
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
   readonly progress: Progress;
+  /** Gets the digest. */
+  readonly digestFile: string | undefined;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
@@ -91,6 +93,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
   assertNotEmpty(flags.image, "--image");
+  assertNotEmpty(flags.digestfile, "--digestfile");
   if (source === "-" && flags.passwordStdin)
     throw contradiction("Standard input has the image, and --password-stdin reads the password from there.");
   const compression = layerCompression(
@@ -113,6 +116,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     forceCompression: flags.forceCompression ?? false,
     compression,
     progress: progressOf(flags, env),
+    digestFile: flags.digestfile,
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
 }

@@ -7,6 +7,7 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import { chooseImage, confirm } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
+import { assertWritable, writeDigest } from "./digest-file.ts";
 import { findSource } from "./find-source.ts";
 import { STORAGE_READER } from "./hidden-commands.ts";
 import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
@@ -56,10 +57,12 @@ export async function runPush(
     skipAuth,
     debug,
     progress,
+    digestFile,
     ...options
   } = command;
   const [first] = targets;
-  const isTerminal = stderr.isTTY === true;
+  // Nothing but events is told as JSON.
+  const isTerminal = stderr.isTTY === true && progress !== "json";
   using view = await openView(
     progress,
     { stderr, env },
@@ -70,6 +73,7 @@ export async function runPush(
     env["GITHUB_ACTIONS"] === "true"
       ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
+  if (digestFile !== undefined) await assertWritable(digestFile);
   const tagged: string[] = [];
   let kept: string | undefined;
   const found = source ?? (await findSource());
@@ -99,6 +103,7 @@ export async function runPush(
   };
   try {
     const pushed = await push(pushOptions);
+    if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
     await actions?.writeOutputs(pushed);
     await rememberTargets(targets, env).catch((error: unknown) => {
       if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);

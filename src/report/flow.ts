@@ -52,7 +52,7 @@ export function measureFlow(): Flow {
   }
 
   function confirm(upload: Upload, bytes: number): void {
-    if (bytes - upload.keptBytes < LEAST_CHUNK_BYTES) return;
+    if (bytes - upload.keptBytes < LEAST_CHUNK_BYTES || upload.chargedMs === 0) return;
     const weight = 2 ** (-upload.chargedMs / HALF_LIFE_MS);
     confirmedBytes = confirmedBytes * weight + bytes - upload.keptBytes;
     confirmedMs = confirmedMs * weight + upload.chargedMs;
