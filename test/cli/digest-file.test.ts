@@ -12,7 +12,10 @@ import { startTestRegistry } from "../support/test-registry.ts";
 
 setDefaultTimeout(60_000);
 
-const IMAGE = dockerArchive([{ raw: new Uint8Array(tarBytes([{ path: "file", body: "x" }])) }], ["my/app:v1"]);
+const IMAGE = dockerArchive(
+  [{ raw: new Uint8Array(tarBytes([{ path: "file", body: "x" }])) }],
+  ["my/app:v1"],
+);
 
 async function setUp(options: Parameters<typeof startTestRegistry>[0] = {}) {
   const resources = new AsyncDisposableStack();
