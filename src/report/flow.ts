@@ -27,9 +27,12 @@ const HALF_LIFE_MS = 15_000;
 
 const BURST_MS = 250;
 
-/** The time of fewer bytes is mostly that of round trips. */
-const LEAST_CHUNK_BYTES = 256 * 1024;
-const LEAST_BYTES = 1_000_000;
+/** The time of a smaller chunk is mostly that of round trips. */
+const LEAST_CHUNK_BYTES = 16 * 1024;
+
+/** Fewer bytes, or fewer in less time, tell no rate. */
+const LEAST_BYTES = 256 * 1024;
+const SURE_BYTES = 1_000_000;
 const LEAST_MS = 2_000;
 
 /**
@@ -100,7 +103,7 @@ export function measureFlow(): Flow {
         bytes += runningBytes(upload);
         ms += upload.chargedMs;
       }
-      const isKnown = bytes >= (ms >= LEAST_MS ? LEAST_CHUNK_BYTES : LEAST_BYTES);
+      const isKnown = bytes >= (ms >= LEAST_MS ? LEAST_BYTES : SURE_BYTES);
       return isKnown ? (bytes / ms) * 1000 : undefined;
     },
   };
