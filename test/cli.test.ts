@@ -63,6 +63,7 @@ describe("positionals", () => {
       stallTimeoutMs: 60_000,
       allowOversize: false,
       debug: false,
+      digestFile: undefined,
       cacheFrom: [],
       caFiles: [],
       clientCertificate: undefined,

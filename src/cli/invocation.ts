@@ -32,6 +32,8 @@ export type PushCommand = RegistryCommand & {
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
   readonly progress: Progress;
+  /** Gets the digest. */
+  readonly digestFile: string | undefined;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
@@ -94,6 +96,7 @@ export function pushCommand(positionals: readonly string[], flags: Flags, env: E
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
   assertNotEmpty(flags.image, "--image");
+  assertNotEmpty(flags.digestfile, "--digestfile");
   if (source === "-" && flags.passwordStdin)
     throw contradiction("Standard input has the image, and --password-stdin reads the password from there.");
   const compression = layerCompression(
@@ -117,6 +120,7 @@ export function pushCommand(positionals: readonly string[], flags: Flags, env: E
     forceCompression: flags.forceCompression ?? false,
     compression,
     progress: progressOf(flags, env),
+    digestFile: flags.digestfile,
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
 }

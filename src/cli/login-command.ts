@@ -36,6 +36,7 @@ const FLAGS = [
   "--key",
   "--insecure-skip-verify",
   "--header",
+  "--verbose",
   "--debug",
 ];
 
