@@ -100,7 +100,7 @@ describe("positionals", () => {
   });
 
   test("a target that is none is no failure of the registry's", () => {
-    for (const args of [["my/app:v1"], ["image.tar", "my/app"], [TARGET, "image.tar/x/"]]) {
+    for (const args of [["my/app:v1"], ["image.tar", "my/app"], ["my/app", "image.tar/x/"]]) {
       const error = refusal(args);
       expect([error.code, exitCodeOf(error)]).toEqual(["REFERENCE_INVALID", 2]);
     }
@@ -162,7 +162,7 @@ describe("--tag names targets, and then the one positional is the source", () =>
       "USAGE",
       "registry.example.com",
     ],
-    [["-t", ""], "REFERENCE_INVALID", "registry host"],
+    [["-t", ""], "REFERENCE_INVALID", "target is empty"],
     [["-t", "my/app:v1"], "REFERENCE_INVALID", "registry host"],
     [["-t", TARGET, ""], "USAGE", "source is empty"],
     [["-t"], "USAGE", "--tag"],

@@ -64,7 +64,7 @@ function startSecured(options: Partial<StrictRegistryOptions> = {}) {
 describe.concurrent("a wrong command", () => {
   test.each<[string, string[], string[]]>([
     ["no target", [], ["No target was named.", "registry.example.com/my/app:v1"]],
-    ["no registry host", ["my/app:v1"], ["names no registry host", "Put the registry in front"]],
+    ["no registry host", ["my/app:v1"], ["has no registry host", "Put the registry in front"]],
     [
       "upper-case letters",
       ["registry.example.com/My/App:v1"],
@@ -76,7 +76,7 @@ describe.concurrent("a wrong command", () => {
       ['has the digest "sha256:0123"', "64 lower-case hex digits"],
     ],
     ["a tag that is none", ["registry.example.com/app:-v1"], ['has the tag "-v1"']],
-    ["a port that is none", ["registry.example.com:http/app"], ["which is no host name"]],
+    ["a port that is none", ["registry.example.com:http/app"], ["which is not a valid host name"]],
     [
       "a third argument",
       ["a.tar", "registry.example.com/app", "more"],

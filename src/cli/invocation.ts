@@ -3,7 +3,9 @@ import type { LayerCompression } from "../oci/compression.ts";
 import { canonicalPlatform } from "../oci/platform.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
+import type { CommandContext } from "./command.ts";
 import { layerCompression } from "./compression.ts";
+import { explainArguments, explainCommand } from "./mistakes.ts";
 import { imageAt, sourceAndTargets } from "./names.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { type Progress, progressOf } from "./progress.ts";
@@ -38,9 +40,26 @@ export type PushCommand = RegistryCommand & {
  * Reads the arguments of a push and the environment, or returns the help or version. Flags override variables. Throws
  * `USAGE` and `REFERENCE_INVALID`.
  */
-export function parsePush(args: readonly string[], env: Environment): PushCommand | string {
+export function parsePush(
+  args: readonly string[],
+  env: Environment,
+  { commands }: Pick<CommandContext, "commands"> = { commands: [] },
+): PushCommand | string {
   const program = pushProgram();
-  return parseArguments(program, args) ?? pushCommand(program.args, program.opts(), env);
+  const names = commands.map(({ name }) => name);
+  const explain = () =>
+    program.opts<Flags>().tag === undefined ? explainArguments(program.args, names) : undefined;
+  const text = parseArguments(program, args, ({ code }) => {
+    if (code === "commander.excessArguments") return explain();
+    return code === "commander.unknownOption" ? explainCommand(args[0] ?? "", names) : undefined;
+  });
+  if (text !== undefined) return text;
+  try {
+    return pushCommand(program.args, program.opts(), env);
+  } catch (error) {
+    const isInvalid = error instanceof PushError && error.code === "REFERENCE_INVALID";
+    throw (isInvalid ? explain() : undefined) ?? error;
+  }
 }
 
 /** Other names of standard input, which has either the image or the password. */

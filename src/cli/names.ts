@@ -1,6 +1,7 @@
 import { PushError } from "../errors.ts";
 import { formatPinned, isTag, parseReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { parseTarget } from "./parse-target.ts";
 import { assertNotEmpty } from "./values.ts";
 
 /**
@@ -18,7 +19,7 @@ export function sourceAndTargets(
       hint: "Name every target with --tag.",
     });
   }
-  const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseReference);
+  const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseTarget);
   if (first === undefined) {
     throw new PushError("USAGE", "No target was named.", {
       hint: `Say where the image goes: ${PROGRAM_NAME} registry.example.com/my/app:v1`,
