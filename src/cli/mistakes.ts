@@ -50,8 +50,8 @@ export function explainCommand(first: string, commands: readonly string[]): Push
 function explainWord(word: string): PushError {
   if (ARCHIVE.test(word)) {
     return usage(
-      `"${word}" is an archive, and there is no target.`,
-      `Add where it goes: ${line([word, "registry.example.com/my/app:v1"])}`,
+      `"${word}" is neither a file in this folder nor a target.`,
+      `A target looks like this: ${line([word, "registry.example.com/my/app:v1"])}`,
     );
   }
   if (isRegistry(word)) return withoutRepository(word);
