@@ -87,11 +87,11 @@ describe.concurrent("a wrong command", () => {
       ["--chunksize", "5MB", "registry.example.com/app"],
       ["Unknown option", "--chunk-size"],
     ],
-    ["a number that is none", ["--parallel", "many", "registry.example.com/app"], ['--parallel is "many"']],
+    ["a number that is none", ["--parallel", "many", "registry.example.com/app"], ['--parallel: invalid value "many"']],
     [
       "a size that is none",
       ["--chunk-size", "big", "registry.example.com/app"],
-      ['--chunk-size is "big"', "50MB"],
+      ['--chunk-size: invalid value "big"', "50MB"],
     ],
     [
       "a colon in the user name",
@@ -103,9 +103,12 @@ describe.concurrent("a wrong command", () => {
   });
 
   test.each<[Record<string, string>, string]>([
-    [{ MAX_RETRIES: "-1" }, 'MAX_RETRIES is "-1", but should be a number from 0 to 100.'],
-    [{ MAX_PARALLEL_LAYERS: "0" }, 'MAX_PARALLEL_LAYERS is "0", but should be a number from 1 to 100.'],
-    [{ CHUNKPUSH_CHUNK_SIZE: "5 apples" }, 'CHUNKPUSH_CHUNK_SIZE is "5 apples"'],
+    [{ MAX_RETRIES: "-1" }, 'MAX_RETRIES: invalid value "-1" (expected a number from 0 to 100).'],
+    [
+      { MAX_PARALLEL_LAYERS: "0" },
+      'MAX_PARALLEL_LAYERS: invalid value "0" (expected a number from 1 to 100).',
+    ],
+    [{ CHUNKPUSH_CHUNK_SIZE: "5 apples" }, 'CHUNKPUSH_CHUNK_SIZE: invalid value "5 apples"'],
   ])("a wrong variable: %j", async (env, words) => {
     expectWords(await run(["registry.example.com/app"], { env }), 2, words);
   });

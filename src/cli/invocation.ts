@@ -11,7 +11,7 @@ import { parseArguments } from "./parse-arguments.ts";
 import { type Progress, progressOf } from "./progress.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
 import { type RegistryCommand, registryCommand } from "./registry-flags.ts";
-import { assertNotEmpty, type Environment, type Setting, setting } from "./values.ts";
+import { assertNotEmpty, type Environment, invalidValue, type Setting, setting } from "./values.ts";
 
 type RuntimeName = NonNullable<PushOptions["runtime"]>;
 export const RUNTIMES: readonly RuntimeName[] = ["docker", "podman", "nerdctl"];
@@ -146,7 +146,6 @@ function contradiction(message: string): PushError {
 function runtimeName({ name, text }: Setting): RuntimeName | undefined {
   const found = RUNTIMES.find((each) => each === text);
   if (found !== undefined || text === undefined) return found;
-  throw new PushError("USAGE", `${name} is "${text}", but should be docker, podman or nerdctl.`, {
-    hint: "Leave it out to take the first one that has the image.",
-  });
+  const hint = "Leave it out to take the first one that has the image.";
+  throw invalidValue({ name, text }, "docker, podman or nerdctl", hint);
 }
