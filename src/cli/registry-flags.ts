@@ -4,7 +4,7 @@ import { DEFAULTS } from "../push/options.ts";
 import { TOKEN_USERNAME } from "../registry/auth/credentials.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import { headersOf } from "./headers.ts";
-import { assertNotEmpty, bytes, type Environment, integer, setting, truth } from "./values.ts";
+import { assertNotEmpty, chunkSize, type Environment, integer, setting, truth } from "./values.ts";
 
 /** How to reach a registry, and how to send to it. */
 export type RegistryCommand = {
@@ -191,7 +191,7 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     parallel:
       integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS", env), 1) ?? DEFAULTS.parallel,
     retries: integer(setting("--retries", flags.retries, "MAX_RETRIES", env), 0) ?? DEFAULTS.retries,
-    chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE", env)),
+    chunkBytes: chunkSize(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE", env)),
     stallTimeoutMs:
       (integer(
         setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT", env),
