@@ -12,32 +12,17 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import { sendOnce } from "../registry/http/send-once.ts";
 import { readTrust } from "../registry/http/trust.ts";
 import type { Call } from "../registry/registry.ts";
+import { describeNotice } from "../report/notices.ts";
 import { askPassword, askUsername } from "./ask-login.ts";
 import { defineCommand } from "./command.ts";
-import { givenCredentials } from "./credentials.ts";
+import { givenCredentials, type PasswordNotice } from "./credentials.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { addRegistryFlags, type RegistryCommand, registryCommand } from "./registry-flags.ts";
+import { addLoginFlags, type RegistryCommand, registryCommand } from "./registry-flags.ts";
 import { openTerminal } from "./terminal.ts";
 import type { Environment } from "./values.ts";
 
 type LoginCommand = RegistryCommand & { readonly target: RegistryName };
-
-/** The flags of a push that a login has, too. */
-const FLAGS = [
-  "--username",
-  "--password-stdin",
-  "--authfile",
-  "--insecure",
-  "--retries",
-  "--stall-timeout",
-  "--ca-file",
-  "--cert",
-  "--key",
-  "--insecure-skip-verify",
-  "--header",
-  "--debug",
-];
 
 const NOTES = `
 The user name and the password are checked at the registry first. They are saved where "docker login" saves them:
@@ -67,7 +52,7 @@ function loginProgram(): Command {
   const program = new Command("chunkpush login")
     .description("Checks a user name and a password at a registry, and saves them.")
     .argument("<registry>", "the registry's host, such as registry.example.com");
-  return addRegistryFlags(program, FLAGS).addHelpText("after", NOTES);
+  return addLoginFlags(program).addHelpText("after", NOTES);
 }
 
 /** Throws `REFERENCE_INVALID`. */
@@ -121,11 +106,11 @@ async function readLogin(
   say: (line: string) => void,
 ): Promise<Extract<Credentials, { username: string }>> {
   const { host } = command.target;
-  const onWaiting = () => say("Waiting for the password on standard input.");
+  const onNotice = (code: PasswordNotice) => say(describeNotice({ type: "notice", code }));
   const credentials =
     command.username === undefined
       ? await typedLogin(host, signal)
-      : await givenCredentials(command, host, { environment, signal, onWaiting });
+      : await givenCredentials(command, host, { environment, signal, onNotice });
   if (credentials !== undefined && "username" in credentials) return credentials;
   throw new PushError("USAGE", 'The user name "<token>" is reserved for identity tokens.', {
     hint: "Log in with a user name and a password.",

@@ -12,7 +12,7 @@ import { defineCommand } from "./command.ts";
 import { namesOneRegistry } from "./login-command.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { addRegistryFlags } from "./registry-flags.ts";
+import { AUTH_FILE, addFlags } from "./registry-flags.ts";
 import { assertNotEmpty } from "./values.ts";
 
 /** Undefined: all logins. */
@@ -64,7 +64,7 @@ function logoutProgram(): Command {
     .description("Removes the saved login to a registry.")
     .argument("[registry]", "the registry's host, such as registry.example.com")
     .addOption(new Option("--all", "remove all logins"));
-  return addRegistryFlags(program, ["--authfile"]).addHelpText("after", NOTES);
+  return addFlags(program, "Authentication", [AUTH_FILE]).addHelpText("after", NOTES);
 }
 
 async function logOut(

@@ -42,7 +42,9 @@ export async function runPush(
     targets,
     username,
     password,
+    passwordIn,
     passwordStdin,
+    authFile,
     credentialCommand,
     skipAuth,
     debug,
@@ -70,7 +72,7 @@ export async function runPush(
     login: credentialsReader(command, first.host, {
       environment: env,
       signal: stop,
-      onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+      onNotice: (code) => report({ type: "notice", code }),
     }),
     choose: isPerson ? (choices, signal) => view.pauseFor(chooseImage(choices, signal)) : undefined,
     onStale:
