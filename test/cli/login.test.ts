@@ -205,11 +205,70 @@ describe.concurrent("a logout", () => {
   });
 });
 
+describe.concurrent("--creds", () => {
+  test.each(["--creds", "--dest-creds"])("gives user and password, with a warning: %s", async (flag) => {
+    const password = "a:b:hush-Xq7-zebra";
+    await using registry = await startTestRegistry({ credentials: { username: "me", password } });
+    await using home = await openHome();
+    const target = `${registry.host}/my/app:v1`;
+    const env = { USERNAME_REGISTRY: "other", REGISTRY_JWT_TOKEN: "other" };
+    const { code, stderr } = await home.run([flag, `me:${password}`, target], undefined, env);
+    expect(stderr).toContain("can see the password");
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    [["--creds", "hush-Xq7-zebra"]],
+    [["--creds", ":hush-Xq7-zebra"]],
+    [["--creds", "me:"]],
+    [["--creds", "me:hush-Xq7-zebra", "--username", "you"]],
+    [["--dest-creds", "me:hush-Xq7-zebra", "--password-stdin"]],
+    [["--creds=me:hush-Xq7-zebra", "--credential-command", "true"]],
+  ])("without both, or beside another user or password, is wrong use: %j", async (args) => {
+    await using home = await openHome();
+    const { code } = await home.run([...args, "localhost:1/my/app:v1"]);
+    expect(code).toBe(2);
+  });
+});
+
+test("an --authfile that does not exist is an error of a push", async () => {
+  await using home = await openHome();
+  const { code, stderr } = await home.run(["--authfile", "none.json", "localhost:1/my/app:v1"]);
+  expect([code, stderr]).toEqual([1, expect.stringContaining("none.json")]);
+});
+
+describe.concurrent("credentials that the registry refuses are named", () => {
+  const jwt = ['{"alg":"RS256"}', `{"exp":${Math.floor(Date.now() / 1000) - 3 * 3600 - 60}}`, "Xq7"]
+    .map((part) => Buffer.from(part).toString("base64url"))
+    .join(".");
+  test.each<[string, string[], string | undefined, Record<string, string>, string]>([
+    ["piped in with a space at the end", ["-u", "me"], "wrong \n", {}, "ends in a space"],
+    ["an expired token", [], undefined, { REGISTRY_JWT_TOKEN: jwt }, "expired 3 hours ago"],
+    ["a token that is none", [], undefined, { REGISTRY_JWT_TOKEN: "wrong" }, "accept REGISTRY_JWT_TOKEN."],
+    ["in an argument", ["--creds", "me:wrong"], undefined, {}, "password in --creds"],
+    ["by a command", ["--credential-command", "echo wrong"], undefined, {}, "the credential command"],
+  ])("%s", async (_, args, input, env, words) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const { code, stderr } = await home.run([...args, `${registry.host}/my/app:v1`], input, env);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(words)]);
+  });
+
+  test("by the file that a login is saved in, with the command to log in again", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome({ auths: { [registry.host]: entryOf({ ...ME, password: "old" }) } });
+    const { code, stderr } = await home.run([`${registry.host}/my/app:v1`]);
+    expect(stderr).toContain('the login of "me" in ~/.docker/config.json');
+    expect(stderr).toContain(`login ${registry.host}`);
+    expect(code).toBe(1);
+  });
+});
+
 describeWith("python3", "at a terminal", () => {
   const SHOWN_CURSOR = "\u001b[?25h";
   const HIDDEN_CURSOR = "\u001b[?25l";
   const run = async (
-    home: { path: string },
+    home: { readonly path: string },
     command: readonly string[],
     options: Partial<Parameters<typeof atTerminal>[1]>,
   ) => {
@@ -245,6 +304,26 @@ describeWith("python3", "at a terminal", () => {
       expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
     },
   );
+
+  test("a wrong password that was typed is called so", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const command = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const typing = { prompt: "Password of me", keys: "wrong\\r" };
+    const { screen, code } = await run({ path: home.at("work") }, command, typing);
+    expect(screen).toContain("that you typed");
+    expect(screen).not.toContain("piped");
+    expect(code).toBe(1);
+  });
+
+  test("a push asks there for the password where standard error is a file", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const push = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const command = ["sh", "-c", '"$@" 2>../errors', "sh", ...push];
+    const typing = { prompt: "Password of me", keys: `${ME.password}\\r` };
+    expect((await run({ path: home.at("work") }, command, typing)).code).toBe(0);
+  });
 
   test.each([
     ["the user name", "User name for", "jan\\x03", []],
