@@ -45,7 +45,7 @@ export type FlagHelp = readonly [flag: string, description: string, kind?: "repe
 
 export const AUTH_FILE: FlagHelp = [
   "--authfile <file>",
-  "use the logins in this file alone; it has the format of Podman's auth.json",
+  "use only the logins in this file, which has the format of Podman's auth.json",
 ];
 
 const AUTHENTICATION: readonly FlagHelp[] = [
