@@ -25,9 +25,10 @@ import type { Environment } from "./values.ts";
 type LoginCommand = RegistryCommand & { readonly target: RegistryName };
 
 const NOTES = `
-The user name and the password are checked at the registry first. They are saved where "docker login" saves them:
-in the credential helper that Docker's config.json names, else in config.json itself. docker, podman, skopeo and
-chunkpush all find them there.
+Asks at the terminal for what is not given. The registry checks the user name
+and the password first. They are saved where "docker login" saves them: in the
+credential helper that Docker's config.json names, else in that file itself.
+docker, podman, skopeo and chunkpush find them there.
 
 Examples:
   ${PROGRAM_NAME} login registry.example.com
