@@ -61,8 +61,8 @@ export function credentialsReader(
   return async (target) => {
     if (command.skipAuth) return undefined;
     if (target.host === host) {
-      // Standard input has the image: before a person is asked, a saved login of that user will do.
-      const isSaved = command.source === "-" && needsPassword(command);
+      // Before a person is asked, a saved login of that user will do.
+      const isSaved = needsPassword(command) && isTyped(command);
       const saved = isSaved ? await savedLogin(target, places, options.signal) : undefined;
       if (saved && usernameOf(saved.credentials) === command.username) return saved;
       given ??= givenLogin(command, host, options);
@@ -97,9 +97,15 @@ function withOrigin({ credentials, from, renew }: PushLogin, origin: Credentials
   };
 }
 
+/** Tells whether a password would come from a person at the terminal. */
+function isTyped({ source }: Pick<LoginCommand, "source">): boolean {
+  return source === "-" || process.stdin.isTTY;
+}
+
 /** Tells whether a user was named, and nothing gives the password. */
-function needsPassword({ username, password, credentialCommand }: LoginCommand): boolean {
-  return username !== undefined && password === undefined && credentialCommand === undefined;
+function needsPassword({ username, password, passwordStdin, credentialCommand }: LoginCommand): boolean {
+  const isGiven = passwordStdin || password !== undefined || credentialCommand !== undefined;
+  return username !== undefined && !isGiven;
 }
 
 async function givenLogin(
@@ -132,7 +138,7 @@ export async function givenCredentials(
   if (password !== undefined && passwordIn === "--creds") options.onNotice("PASSWORD_EXPOSED");
   if (password !== undefined && !passwordStdin)
     return { ...credentialsOf(username, password), origin: { kind: "setting", name: passwordIn } };
-  if (source !== "-" && !process.stdin.isTTY)
+  if (!isTyped({ source }))
     return { ...credentialsOf(username, await readPassword(options)), origin: { kind: "piped" } };
   const typed = await typedPassword(username, host, options.signal);
   return { ...credentialsOf(username, typed), origin: { kind: "typed" } };

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { messageOf, PushError } from "../errors.ts";
 import { formatDuration, toPrintable } from "../format.ts";
 import { displayPath, savingPlace } from "../logins/login-places.ts";
-import { saveLogin } from "../logins/save-login.ts";
+import { type SavedLogin, saveLogin } from "../logins/save-login.ts";
 import { isLoopback } from "../oci/address.ts";
 import { looksLikeHost, parseRegistry, type Registry as RegistryName } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -21,6 +21,7 @@ import { parseArguments } from "./parse-arguments.ts";
 import { addLoginFlags, type RegistryCommand, registryCommand } from "./registry-flags.ts";
 import { openTerminal } from "./terminal.ts";
 import type { Environment } from "./values.ts";
+import { waitingLine } from "./waiting-line.ts";
 
 type LoginCommand = RegistryCommand & { readonly target: RegistryName };
 
@@ -85,11 +86,23 @@ async function logIn(
   signal: AbortSignal,
 ): Promise<void> {
   const { host } = command.target;
-  const say = (line: string) => stderr.write(`${toPrintable(line)}\n`);
+  const waiting = waitingLine(stderr);
+  const say = (line: string) => {
+    waiting.clear();
+    stderr.write(`${toPrintable(line)}\n`);
+  };
   const login = await readLogin(command, env, signal, say);
-  await checkLogin(command, login, env, signal, say);
   const places = loginEnvironment(env, command.authFile);
-  const saved = await saveLogin(host, login, places, signal);
+  let saved: SavedLogin;
+  try {
+    waiting.show(`Asking ${host}`);
+    await checkLogin(command, login, env, signal, say);
+    // A credential helper may ask for a passphrase in a window of its own.
+    waiting.show("Saving the login");
+    saved = await saveLogin(host, login, places, signal);
+  } finally {
+    waiting.clear();
+  }
   if (!saved.isEncrypted) {
     say(
       `Warning: the password is stored unencrypted in ${displayPath(savingPlace(places).path, places.home)}.`,

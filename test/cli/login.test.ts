@@ -7,7 +7,7 @@ import { atTerminal } from "../support/at-terminal.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { describeWith } from "../support/needs.ts";
-import { cliCommand, cliEnvironment, runCli } from "../support/run-cli.ts";
+import { cliCommand, cliEnvironment, runCli, startCli } from "../support/run-cli.ts";
 import { findSecrets } from "../support/secret-search.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -79,6 +79,41 @@ describe.concurrent("a login", () => {
     const env = { USERNAME_REGISTRY: ME.username, REGISTRY_JWT_TOKEN: ME.password };
     expect((await home.run(["login", registry.host], undefined, env)).code).toBe(0);
     expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+  });
+
+  test("that is slow to be checked says what it waits for", async () => {
+    const asked = Promise.withResolvers<void>();
+    const said = Promise.withResolvers<void>();
+    await using server = startHttpServer(async ({ headers }) => {
+      asked.resolve();
+      await said.promise;
+      return new Response(null, { status: headers.has("authorization") ? 200 : 401 });
+    });
+    await using home = await openHome();
+    const child = startCli(["login", "-u", "me", server.host], { cwd: home.path });
+    child.stdin.write(ME.password);
+    await child.stdin.end();
+    await asked.promise;
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      if (!text.includes(`Asking ${server.host}`)) continue;
+      said.resolve();
+      break;
+    }
+    expect(await child.exited).toBe(0);
+  });
+
+  test("shows no secret that a registry sends back", async () => {
+    await using server = startHttpServer(({ headers }) => {
+      const message = `no: ${headers.get("authorization")} ${ME.password}`;
+      const errors = [{ code: "UNAUTHORIZED", message, detail: message }];
+      return Response.json(
+        { errors },
+        { status: 401, headers: { "www-authenticate": `Basic realm="${message}"` } },
+      );
+    });
+    await using home = await openHome();
+    const { code } = await home.run(["login", "-u", "me", "--debug", server.host], ME.password);
+    expect(code).toBe(1);
   });
 
   test("that the registry refuses is not saved", async () => {
@@ -304,6 +339,15 @@ describeWith("python3", "at a terminal", () => {
       expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
     },
   );
+
+  test("a push as the user who has logged in asks for no password", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome({ auths: { [registry.host]: entryOf(ME) } });
+    const command = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const env = cliEnvironment({ cwd: home.path });
+    const never = { cwd: home.at("work"), env, prompt: "Password of", signal: "SIGKILL" };
+    expect((await atTerminal(command, never)).code).toBe(0);
+  });
 
   test("a wrong password that was typed is called so", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
