@@ -50,6 +50,7 @@ describe("positionals", () => {
       forceCompression: false,
       username: undefined,
       password: undefined,
+      passwordIn: "REGISTRY_JWT_TOKEN",
       passwordStdin: false,
       credentialCommand: undefined,
       authFile: undefined,

@@ -22,7 +22,7 @@ export const COMMANDS: readonly NamedCommand[] = [
   },
   {
     name: "login",
-    summary: "check a user and a password, and save them as docker login does",
+    summary: "check a user name and a password, and save them as docker does",
     load: async () => (await import("./login-command.ts")).LOGIN,
   },
   {
