@@ -121,7 +121,8 @@ function contradiction(message: string): PushError {
   return new PushError("USAGE", message, { hint: "Leave one of them out." });
 }
 
-function runtimeName({ name, text }: Setting): RuntimeName | undefined {
+/** Reads the name of an engine's command. Throws `USAGE`. */
+export function runtimeName({ name, text }: Setting): RuntimeName | undefined {
   const found = RUNTIMES.find((each) => each === text);
   if (found !== undefined || text === undefined) return found;
   throw new PushError("USAGE", `${name} is "${text}", but should be docker, podman or nerdctl.`, {

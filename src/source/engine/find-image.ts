@@ -94,7 +94,9 @@ async function imageNotFound(
     "IMAGE_NOT_FOUND",
     `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${isAlone ? "it has" : "they have"}: ${shown}.`}`,
     {
-      hint: `Push ${nearest.length > 0 ? "the nearest" : "another one"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
+      ...(targets.length > 0 && {
+        hint: `Push ${nearest.length > 0 ? "the nearest" : "another one"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
+      }),
       details: others.map(describe),
     },
   );
