@@ -39,11 +39,12 @@ const FLAGS: readonly FlagHelp[] = [
 ];
 
 const NOTES = `
-Reaches the registry step by step, as a push does: name, proxy, TCP, TLS, registry, login, right to push, chunk sizes,
-resume, clock. Nothing is kept: uploads that it begins are cancelled. Without a repository it sends no upload.
+Reaches the registry step by step, as a push does: name, proxy, TCP, TLS,
+registry, login, right to push, chunk sizes, resume, clock. Nothing is kept:
+uploads that it begins are cancelled. Without a repository it sends no upload.
 
 The address may be copied from a browser. What a push needs of it is printed:
-  https://my-registry.me.workers.dev/   →  my-registry.me.workers.dev/REPOSITORY:TAG
+  https://registry.me.workers.dev/   →  registry.me.workers.dev/REPOSITORY:TAG
   https://registry.example.com          →  registry.example.com/REPOSITORY:TAG
   http://localhost:8787/v2/             →  localhost:8787/REPOSITORY:TAG
 
@@ -89,7 +90,7 @@ export function checkProgram(): Command {
   const program = new Command("chunkpush check")
     .description("Checks whether a push to a registry can work, and says what is in the way.")
     .argument("<registry>", "the registry, with or without a repository: registry.example.com/my/app");
-  addFlags(program, FLAGS);
+  addFlags(program, "Check", FLAGS);
   return addRegistryFlags(program).addHelpText("after", NOTES);
 }
 

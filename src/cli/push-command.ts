@@ -1,4 +1,5 @@
 import { messageOf, PushError } from "../errors.ts";
+import { formatShare } from "../format.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushOptions, SourceStream } from "../push/options.ts";
@@ -70,6 +71,7 @@ export async function runPush(
       ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
   const tagged: string[] = [];
+  let kept: string | undefined;
   const found = source ?? (await findSource());
   const pushOptions: PushOptions = {
     ...options,
@@ -90,6 +92,8 @@ export async function runPush(
       report(event);
       actions?.report(event);
       if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
+      if (event.type === "notice" && event.code === "STOPPED")
+        kept = formatShare(event.keptBytes, event.totalBytes);
     },
     stop,
   };
@@ -99,6 +103,11 @@ export async function runPush(
     await rememberTargets(targets, env).catch((error: unknown) => {
       if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
     });
+  } catch (error) {
+    if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
+    const { code, cause } = error;
+    const message = `Interrupted: ${kept} are safe at the registry. Run the same command to resume.`;
+    throw new PushError(code, message, { cause });
   } finally {
     // If a later target fails, scripts learn what is tagged all the same.
     for (const line of tagged) stdout.write(line);

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
 import { PushError } from "../errors.ts";
 import { DEFAULTS } from "../push/options.ts";
+import { TOKEN_USERNAME } from "../registry/auth/credentials.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import { headersOf } from "./headers.ts";
-import { assertNotEmpty, bytes, type Environment, integer, setting } from "./values.ts";
+import { assertNotEmpty, bytes, type Environment, integer, setting, truth } from "./values.ts";
 
 /** How to reach a registry, and how to send to it. */
 export type RegistryCommand = {
@@ -14,6 +15,8 @@ export type RegistryCommand = {
   readonly passwordStdin: boolean;
   /** Prints the credentials, at the start and whenever they end. */
   readonly credentialCommand: string | undefined;
+  /** The only file with logins to use. */
+  readonly authFile: string | undefined;
   readonly skipAuth: boolean;
   /** Headers for what stands in front of the registry. */
   readonly headers: Readonly<Record<string, string>>;
@@ -36,52 +39,64 @@ export type RegistryCommand = {
 const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 const MAX_STALL_SECONDS = 86_400;
 
-/** The user name in serverless-registry's own tokens. The registry looks at the token alone. */
-const TOKEN_USERNAME = "v0";
+/** A flag, and what the help says of it. */
+export type FlagHelp = readonly [flag: string, description: string, kind?: "repeatable" | "hidden"];
 
-/** A flag, and what help says of it. */
-export type FlagHelp = readonly [flag: string, description: string];
+const AUTHENTICATION: readonly FlagHelp[] = [
+  ["-u, --username <name>", "user name (env: USERNAME_REGISTRY)"],
+  ["--password-stdin", "read the password from standard input; overrides the environment"],
+  [
+    "--credential-command <shell>",
+    "run this to get the password, or JSON with user and password; it runs again when they expire (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
+  ],
+  ["--authfile <file>", "use only the logins in this file, which has the format of Podman's auth.json"],
+];
 
-const FLAGS: readonly FlagHelp[] = [
-  ["-u, --username <name>", "the user (env: USERNAME_REGISTRY)"],
-  ["--password-stdin", "read the password from standard input, whatever else is set"],
+const NETWORK: readonly FlagHelp[] = [
+  ["--plain-http, --insecure", "use plain HTTP (env: INSECURE_HTTP_PUSH=true; default for this machine)"],
+  ["--insecure-skip-verify", "do not verify the certificate of the registry's own host"],
+  ["--tls-verify <bool>", "false is --insecure-skip-verify; plain HTTP needs --plain-http"],
+  ["--dest-tls-verify <bool>", "as --tls-verify, for users of skopeo", "hidden"],
+  ["--ca-file <file>", "also trust the certificate authorities in this PEM file"],
+  ["--cert <file>", "client certificate for the registry (PEM)"],
+  ["--key <file>", "key of the client certificate (PEM; default: the file of --cert)"],
   [
-    "--credential-command <command>",
-    "run this in a shell for the password, or JSON with user and password, and again when they end (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
+    "--header <'name: value'>",
+    "send this header to the registry, such as 'CF-Access-Client-Id: …'; may be repeated (env: CHUNKPUSH_HEADERS, one per line)",
+    "repeatable",
   ],
-  ["--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"],
-  ["--parallel <n>", `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`],
-  ["--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
-  [
-    "--chunk-size <size>",
-    "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: as the link is, up to that)",
-  ],
-  [
-    "--cache-dir <folder>",
-    `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
-  ],
+  ["--retries <n>", `retries per failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
   [
     "--stall-timeout <seconds>",
-    `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
+    `abort a request that is idle for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
   ],
-  ["--ca-file <file>", "trust the certificate authorities in this PEM file, too"],
-  ["--cert <file>", "show this client certificate to the registry (PEM)"],
-  ["--key <file>", "the key of the client certificate (PEM; default: the file of --cert)"],
-  ["--insecure-skip-verify", "do not check the certificate of the registry's own host"],
-  ["--debug", "show what a credential helper or command said when it failed"],
-  ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
 ];
 
-const HEADER: FlagHelp = [
-  "--header <'name: value'>",
-  "send this to the registry, such as 'CF-Access-Client-Id: …'; may be repeated (env: CHUNKPUSH_HEADERS, a line each)",
+const CHUNKS: readonly FlagHelp[] = [
+  [
+    "--chunk-size <size>",
+    "largest request body, such as 50MB (env: CHUNKPUSH_CHUNK_SIZE; default: adapts to the link's speed, up to what the registry allows)",
+  ],
+  [
+    "-j, --parallel <n>",
+    `layers to upload at the same time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`,
+  ],
+  ["--allow-oversize", "try blobs over 5 GiB on serverless-registry, where they are known to fail"],
 ];
+
+const CACHE: FlagHelp = [
+  "--cache-dir <folder>",
+  `folder for compressed layers (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+];
+
+const DEBUG: FlagHelp = ["--debug", "show more; for example what a credential helper printed when it failed"];
 
 /** The values of the flags, as they were written. */
 export type RegistryFlags = {
   readonly username?: string;
   readonly passwordStdin?: true;
   readonly credentialCommand?: string;
+  readonly authfile?: string;
   readonly insecure?: true;
   readonly parallel?: string;
   readonly retries?: string;
@@ -95,28 +110,41 @@ export type RegistryFlags = {
   readonly cert?: string;
   readonly key?: string;
   readonly insecureSkipVerify?: true;
+  readonly tlsVerify?: string;
+  readonly destTlsVerify?: string;
 };
 
-/** Adds the flags to a command's parser. */
-export function addRegistryFlags(program: Command): Command {
-  addFlags(program, FLAGS);
-  return program.addOption(repeatable(HEADER));
+/**
+ * Adds the flags to a command's parser.
+ *
+ * @param only the names of those to add. @default all
+ */
+export function addRegistryFlags(program: Command, only?: readonly string[]): Command {
+  const wanted = (flags: readonly FlagHelp[]) =>
+    flags.filter(([flag]) => only?.includes(new Option(flag).long ?? "") !== false);
+  addFlags(program, "Authentication", wanted(AUTHENTICATION));
+  addFlags(program, "Network", wanted(NETWORK));
+  addFlags(program, "Chunks", wanted(CHUNKS));
+  addFlags(program, "Layers", wanted([CACHE]));
+  return addFlags(program, "Output", wanted([DEBUG]));
 }
 
-export function addFlags(program: Command, flags: readonly FlagHelp[]): void {
-  for (const [flag, description] of flags) program.addOption(new Option(flag, description));
-}
-
-/** Makes a flag that may be repeated. */
-export function repeatable([flag, description]: FlagHelp): Option {
-  const collect = (value: string, before: readonly string[] = []) => [...before, value];
-  return new Option(flag, description).argParser(collect);
+/** Adds flags to a command's parser, below a heading of its help. */
+export function addFlags(program: Command, group: string, flags: readonly FlagHelp[]): Command {
+  for (const [flag, description, kind] of flags) {
+    const option = new Option(flag, description).helpGroup(`${group}:`);
+    const collect = (value: string, before: readonly string[] = []) => [...before, value];
+    if (kind === "repeatable") option.argParser(collect);
+    program.addOption(option.hideHelp(kind === "hidden"));
+  }
+  return program;
 }
 
 /** Reads flags and variables. Flags override variables. Throws `USAGE`. */
 export function registryCommand(flags: RegistryFlags, env: Environment): RegistryCommand {
   assertNotEmpty(flags.username, "--username");
   assertNotEmpty(flags.credentialCommand, "--credential-command");
+  assertNotEmpty(flags.authfile, "--authfile");
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   assertNotEmpty(flags.caFile, "--ca-file");
   assertNotEmpty(flags.cert, "--cert");
@@ -152,6 +180,7 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     password,
     passwordStdin: flags.passwordStdin ?? false,
     credentialCommand,
+    authFile: flags.authfile,
     skipAuth: variable("SKIP_AUTH") !== undefined,
     headers: headersOf(flags.header, env["CHUNKPUSH_HEADERS"]),
     insecure: flags.insecure ?? /^(?:true|1|yes|on)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
@@ -169,7 +198,8 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     debug: flags.debug ?? false,
     caFiles: [flags.caFile, variable("SSL_CERT_FILE")].filter((path) => path !== undefined),
     clientCertificate: flags.cert === undefined ? undefined : { certFile: flags.cert, keyFile: flags.key },
-    skipVerify: flags.insecureSkipVerify ?? false,
+    skipVerify:
+      flags.insecureSkipVerify ?? !(truth("--tls-verify", flags.tlsVerify ?? flags.destTlsVerify) ?? true),
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };
 }

@@ -18,21 +18,21 @@ export type SaveCommand = {
 type Flags = { readonly outputDir?: string; readonly force?: true; readonly runtime?: string };
 
 const FLAGS: readonly FlagHelp[] = [
-  ["--output-dir <folder>", "write the archives to this folder, which is made (default: the current folder)"],
-  ["--force", "replace archives that are there already"],
+  ["--output-dir <folder>", "the folder for the archives, made if missing (default: the current folder)"],
+  ["--force", "replace existing files"],
   [
     "--runtime <name>",
-    "save from docker, podman or nerdctl (env: CHUNKPUSH_RUNTIME; default: the first that has the image)",
+    "the engine to ask: docker, podman or nerdctl (env: CHUNKPUSH_RUNTIME; default: the first that has the image)",
   ],
 ];
 
 const NOTES = `
-Each image gets a file of its own, which is named after it: nginx:latest is saved as nginx_latest.tar.
+Each image gets a file of its own, named after it: nginx:latest is saved as
+nginx_latest.tar. Without an image, a terminal shows a list to choose from.
 
 Examples:
   ${PROGRAM_NAME} save nginx:latest
-  ${PROGRAM_NAME} save my/app:v1 my/app:v2 --output-dir archives
-  ${PROGRAM_NAME} save                  choose from a list`;
+  ${PROGRAM_NAME} save my/app:v1 my/app:v2 --output-dir archives`;
 
 /** Reads the arguments of `save`, or returns its help text. Throws `USAGE`. */
 export function parseSaveCommand(args: readonly string[], env: Environment): SaveCommand | string {
@@ -55,6 +55,5 @@ export function saveProgram(): Command {
   const program = new Command("chunkpush save")
     .description("Saves images of docker, podman or nerdctl to archives, which can be pushed from anywhere.")
     .argument("[image...]", "the images to save");
-  addFlags(program, FLAGS);
-  return program.addHelpText("after", NOTES);
+  return addFlags(program, "Archives", FLAGS).addHelpText("after", NOTES);
 }

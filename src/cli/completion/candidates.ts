@@ -1,10 +1,11 @@
-import { homedir } from "node:os";
 import type { Command, Option } from "commander";
 import { loginHosts } from "../../logins/login-hosts.ts";
 import { imageNames, TRANSPORTS } from "../../push/known-sources.ts";
 import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
+import { clause } from "../help-command.ts";
 import { RUNTIMES } from "../invocation.ts";
+import { loginEnvironment } from "../login-environment.ts";
 import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";
 import type { Environment } from "../values.ts";
@@ -37,6 +38,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   "--compression": COMPRESSIONS,
   "--runtime": RUNTIMES,
   "--platform": PLATFORMS,
+  "--tls-verify": ["true", "false"],
   "--progress": PROGRESS,
 };
 
@@ -122,12 +124,7 @@ async function sourceOffer(word: string, env: Environment, isFirst: boolean): Pr
 /** Registries with a login, behind the scheme that the word begins with. */
 async function hosts(word: string, variables: Environment, end: string): Promise<Candidate[]> {
   const [scheme = ""] = /^(?:https?|docker):\/\//.exec(word) ?? [];
-  const names = await loginHosts({
-    variables,
-    home: homedir(),
-    platform: process.platform,
-    userId: process.getuid?.(),
-  });
+  const names = await loginHosts(loginEnvironment(variables));
   return matching(
     plain(
       names.map((name) => `${scheme}${name}${end}`),
@@ -142,11 +139,6 @@ function flagsOf(program: Command, word: string): Candidate[] {
   return options.flatMap(({ short, long, description }) =>
     [short, long].flatMap((name) => (name?.startsWith(word) ? [[name, clause(description)] as const] : [])),
   );
-}
-
-/** The beginning of a description that makes sense alone. */
-function clause(description: string): string {
-  return description.split(/;| \(|, (?:which|whatever|such as) |\.(?= |$)/, 1)[0] ?? "";
 }
 
 function plain(values: readonly string[], description = ""): Candidate[] {
