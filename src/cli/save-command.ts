@@ -66,7 +66,8 @@ async function runSave(
     if (skipped.has(path)) continue;
     await saveShown(image, path, force || replaced.has(path), stderr);
     stdout.write(`${toPrintable(path)}\n`);
-    if (isTerminal) stderr.write(`${toPrintable(`Push it: ${PROGRAM_NAME} ${shellWord(path)}`)}\n`);
+    if (isTerminal && images.length === 1)
+      stderr.write(`${toPrintable(`Push it: ${PROGRAM_NAME} ${shellWord(path)}`)}\n`);
   }
 }
 
