@@ -31,6 +31,11 @@ export const COMMANDS: readonly NamedCommand[] = [
     load: async () => (await import("./logout-command.ts")).LOGOUT,
   },
   {
+    name: "save",
+    summary: "save images of docker, podman or nerdctl to archives",
+    load: async () => (await import("./save-command.ts")).SAVE,
+  },
+  {
     name: "cache",
     summary: "show or prune the compressed layers of earlier pushes",
     load: async () => (await import("./cache-command.ts")).CACHE,
