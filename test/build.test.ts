@@ -130,7 +130,9 @@ describe("the package", () => {
     await mkdir(old);
     await Bun.write(join(old, "bun"), "#!/bin/sh\necho 1.2.3\n");
     await chmod(join(old, "bun"), 0o755);
-    expect((await version(`.:${old}:${bin}`)).stdout).toBe(`${packageJson.version}\n`);
+    expect((await version(`.:${old}:${bin}`)).stdout).toStartWith(
+      `chunkpush ${packageJson.version} (Bun ${Bun.version}, `,
+    );
     const missing = await version(`${noBun}:${old}`);
     expect(missing.code).toBe(1);
     expect(missing.stderr).toStartWith("Error: chunkpush needs Bun ");
@@ -152,7 +154,7 @@ describe("the package", () => {
     await program(`case $* in *--no-env-file*--version) exec "\${0%/*}/../bun" "$@";; *) exit 3;; esac`);
     expect(await version(`${noBun}:${old}`)).toEqual({
       code: 0,
-      stdout: `${packageJson.version}\n`,
+      stdout: expect.stringContaining(`chunkpush ${packageJson.version} `),
       stderr: "",
     });
     // What does not even start makes room for another one, or it says why.
@@ -161,7 +163,9 @@ describe("the package", () => {
       ["kill -ILL $$", "SSE4.2"],
     ] as const) {
       await program(script);
-      expect((await version(bin)).stdout).toBe(`${packageJson.version}\n`);
+      expect((await version(bin)).stdout).toStartWith(
+        `chunkpush ${packageJson.version} (Bun ${Bun.version}, `,
+      );
       const broken = await version(noBun);
       expect({ code: broken.code, stdout: broken.stdout }).toEqual({ code: 1, stdout: "" });
       expect(broken.stderr).toContain(`Error: Bun does not start here: ${own} (`);
@@ -169,7 +173,7 @@ describe("the package", () => {
     }
     await chmod(own, 0o644);
     expect((await version(noBun)).stderr).toContain("noexec");
-    expect((await version(bin)).stdout).toBe(`${packageJson.version}\n`);
+    expect((await version(bin)).stdout).toStartWith(`chunkpush ${packageJson.version} (Bun ${Bun.version}, `);
     // The program that starts, and fails, is not started twice.
     await program(`echo "$*" >>'${own}.log'; exec "\${0%/*}/../bun" "$@"`);
     const failed = await run([join(bin, "chunkpush"), "none.tar", `${registry.host}/package:v1`], {
@@ -227,7 +231,9 @@ async function expectToWork(
   repository: string,
 ): Promise<void> {
   const options = { cwd, env: { PATH: path, HOME: cwd } };
-  expect(await runWell([...command, "--version"], options)).toBe(`${packageJson.version}\n`);
+  expect(await runWell([...command, "--version"], options)).toStartWith(
+    `chunkpush ${packageJson.version} (Bun ${Bun.version}, `,
+  );
   const help = await runWell([...command, "--help"], options);
   expect(help).toStartWith("Usage: chunkpush [options] [source] <target>");
   expect(help).toContain("NODE_EXTRA_CA_CERTS");

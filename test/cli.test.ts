@@ -6,6 +6,7 @@ import { type PushCommand, parsePush } from "../src/cli/invocation.ts";
 import { type ErrorCode, exitCodeOf, PushError } from "../src/errors.ts";
 import { digestOf } from "../src/oci/digest.ts";
 import { formatPinned } from "../src/oci/reference.ts";
+import { environmentNames } from "./support/environment-names.ts";
 
 const TARGET = "registry.example.com/my/app:v1";
 
@@ -44,7 +45,6 @@ describe("positionals", () => {
       platforms: [],
       allPlatforms: false,
       dryRun: false,
-      progress: "auto",
       runtime: undefined,
       forceCompression: false,
       username: undefined,
@@ -61,6 +61,7 @@ describe("positionals", () => {
       stallTimeoutMs: 60_000,
       allowOversize: false,
       debug: false,
+      progress: "auto",
       cacheFrom: [],
       caFiles: [],
       clientCertificate: undefined,
@@ -512,40 +513,6 @@ describe("sizes", () => {
   });
 });
 
-describe("help and version", () => {
-  const textOf = (args: readonly string[]) => {
-    const text = parsePush(args, {});
-    return typeof text === "string" ? text : undefined;
-  };
-
-  test.each([["--version"], ["-V"]])("%s", (flag) => {
-    expect(textOf([flag])).toBe(`${packageJson.version}\n`);
-  });
-
-  test.each([["--help"], ["-h"]])("%s, also where the rest is wrong", (flag) => {
-    expect(textOf([flag])).toContain("Usage: chunkpush [options] [source] <target>");
-    expect(textOf([TARGET, flag])).toBe(textOf([flag]));
-    expect(textOf(["--retries", "nonsense", flag])).toBe(textOf([flag]));
-  });
-
-  test("the help names every variable that the program reads, and every flag", async () => {
-    const help = textOf(["--help"]) ?? "";
-    const names = await environmentNames();
-    expect(names.length).toBeGreaterThanOrEqual(8);
-    for (const name of names) expect(help).toContain(name);
-    const files = ["push-program.ts", "registry-flags.ts"].map((name) =>
-      Bun.file(join(import.meta.dir, "../src/cli", name)).text(),
-    );
-    const flags = [...(await Promise.all(files)).join("").matchAll(/"(?:-\w, )?(--[a-z-]+)/g)];
-    expect(flags.length).toBeGreaterThanOrEqual(15);
-    for (const [, flag = "?"] of flags) expect(help).toContain(flag);
-  });
-
-  test("no line is wider than a terminal that is not narrow", () => {
-    for (const line of (textOf(["--help"]) ?? "").split("\n")) expect(line.length).toBeLessThanOrEqual(120);
-  });
-});
-
 describe("the command cache", () => {
   const read = (args: readonly string[], env: Record<string, string> = {}) => parseCacheCommand(args, env);
   const rules = { all: false, olderThanMs: undefined, maxBytes: undefined, dryRun: false };
@@ -577,7 +544,7 @@ describe("the command cache", () => {
     [["prune", "--dry-run"], "Nothing says what to prune."],
     [["--all"], 'These flags are for "cache prune".'],
     [["--dry-run"], 'These flags are for "cache prune".'],
-    [["prune", "--nope"], "unknown option '--nope'"],
+    [["prune", "--nope"], "Unknown option '--nope'"],
     [["prune", "x"], 'After "cache prune" come flags only.'],
     [["prune", "--older-than"], "--older-than"],
     [["prune", "--older-than", "30"], '--older-than is "30", but should be a time'],
@@ -605,10 +572,10 @@ describe("the command cache", () => {
 
 describe("wrong flags", () => {
   const cases: [args: string[], message: RegExp][] = [
-    [["--nope", TARGET], /unknown option '--nope'/],
-    [["-x", TARGET], /unknown option '-x'/],
-    [["--insecure=false", TARGET], /unknown option '--insecure=false'|--insecure/],
-    [["--user", "me", TARGET], /unknown option '--user'/],
+    [["--nope", TARGET], /Unknown option '--nope'/],
+    [["-x", TARGET], /Unknown option '-x'/],
+    [["--insecure=false", TARGET], /Unknown option '--insecure=false'|--insecure/],
+    [["--user", "me", TARGET], /Unknown option '--user'/],
     [[TARGET, "--username"], /--username/],
     [[TARGET, "--cache-dir"], /--cache-dir/],
   ];
@@ -638,9 +605,9 @@ describe("the program", () => {
 
   test("help and version go to standard output, and end with 0", async () => {
     const [help, version] = await Promise.all([run(["--help"]), run(["--version"])]);
-    expect(help.stdout).toStartWith("Usage: chunkpush");
+    expect(help.stdout).toContain("Usage: ");
     expect([help.code, help.stderr]).toEqual([0, ""]);
-    expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(version.stdout).toStartWith(`chunkpush ${packageJson.version} (Bun ${Bun.version}, `);
     expect([version.code, version.stderr]).toEqual([0, ""]);
   }, 20_000);
 
@@ -659,20 +626,3 @@ describe("the program", () => {
     expect([...stderr].filter((character) => character < " " && character !== "\n")).toEqual([]);
   }, 20_000);
 });
-
-/** The variables that the program reads, by its own text, and the one that Bun reads for it. */
-async function environmentNames(): Promise<string[]> {
-  const names = new Set<string>(["NODE_EXTRA_CA_CERTS"]);
-  for (const file of [
-    "index.ts",
-    "src/cli/invocation.ts",
-    "src/cli/registry-flags.ts",
-    "src/cli/credentials.ts",
-  ]) {
-    const text = await Bun.file(join(import.meta.dir, "..", file)).text();
-    const reads =
-      /(?:variable\(|\benv\[|process\.env\[|setting\("--[a-z-]+", flags\.\w+,)\s*"([A-Z_]+)"|process\.env\.([A-Z_]+)/g;
-    for (const [, name, other] of text.matchAll(reads)) names.add(name ?? other ?? "");
-  }
-  return [...names];
-}

@@ -47,8 +47,8 @@ describe("completion offers", () => {
     for (const { words, program } of programs) {
       const { kind, descriptions } = await here.ask("words", ...words, "-");
       expect(kind).toBe("words");
-      const flags = program.options.flatMap(({ short, long }) =>
-        [short, long].filter((name) => name != null),
+      const flags = program.options.flatMap(({ short, long, hidden }) =>
+        hidden ? [] : [short, long].filter((name) => name != null),
       );
       for (const flag of [...flags, "--help"])
         expect([flag, descriptions.get(flag)]).toEqual([flag, expect.stringMatching(/^.{3,100}$/)]);

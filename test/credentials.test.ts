@@ -60,7 +60,7 @@ describe.concurrent("the password on standard input", () => {
     const env = { USERNAME_REGISTRY: "me" };
     const result = await runCli([setup.target], { cwd: setup.folder, env, input });
     expectDone(result, "me", password);
-    expect(result.stderr).toContain("as me");
+    expect(result.stderr).toContain("logged in as me");
   });
 
   test("is that of --username, too", async () => {
@@ -180,7 +180,7 @@ describe.concurrent("standard input is left alone", () => {
     const child = startCli([setup.target], { cwd: setup.folder, env });
     const [stderr, code] = await Promise.all([child.stderr.text(), child.exited]);
     expect(code).toBe(0);
-    expect(stderr).toContain("without a user");
+    expect(stderr).toContain("anonymous");
     expect(stderr).not.toContain("Waiting");
     expect(setup.registry.requests.map(({ hadAuthorization }) => hadAuthorization)).not.toContain(true);
   });

@@ -141,14 +141,14 @@ describe.skipIf(!canChown())("under sudo", () => {
     const used = await at.cli({ SUDO_UID: `${NOBODY}` });
     expect({
       code: used.code,
-      isCached: used.stderr.includes("cached ("),
+      isCached: used.stderr.includes(": cached, "),
       warns: used.stderr.includes("Warning"),
     }).toEqual({ code: 0, isCached: true, warns: false });
     for (const SUDO_UID of ["1", "", "nobody", "-2"]) {
       const { code, stderr } = await at.cli({ SUDO_UID });
       expect({
         code,
-        isCached: stderr.includes("cached ("),
+        isCached: stderr.includes(": cached, "),
         warns: stderr.includes("belongs to another user"),
       }).toEqual({
         code: 0,

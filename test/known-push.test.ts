@@ -13,6 +13,7 @@ import { seededBytes } from "./support/seeded-bytes.ts";
 import { tarBytes } from "./support/tar-fixture.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 import { startTestRegistry } from "./support/test-registry.ts";
+import { TELLS_EVENTS, toldBlobs } from "./support/told-events.ts";
 
 // Whole processes: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
@@ -61,7 +62,10 @@ async function setUp(options: Partial<StrictRegistryOptions> = {}) {
       await Bun.write(join(folder.path, "output.tar"), image.archive);
       const before = registry.requests.length;
       const target = `${registry.host}/${to}`;
-      const result = await runCli(["--cache-dir", cache, ...args, target], { cwd: folder.path });
+      const result = await runCli(["--cache-dir", cache, ...args, target], {
+        cwd: folder.path,
+        env: TELLS_EVENTS,
+      });
       const requests = registry.requests.slice(before);
       return {
         ...result,
@@ -70,7 +74,7 @@ async function setUp(options: Partial<StrictRegistryOptions> = {}) {
           .filter((kind) => kind !== "ping")
           .toSorted(),
         mounts: requests.filter(({ query }) => query.includes("mount=")).map(({ status }) => status),
-        made: result.stderr.match(/compressed, /g)?.length ?? 0,
+        made: toldBlobs(result.stderr, "compressed").length,
         kept: await readdir(join(folder.path, cache)),
       };
     },
@@ -178,7 +182,7 @@ describe("one layer changed, on a new machine:", () => {
     // What is new is asked for as well, and goes up in the upload that the registry begins in place of a mount.
     expect(second.mounts.toSorted()).toEqual([201, 201, 202, 202]);
     expect(second.made).toBe(1);
-    expect(second.stderr.match(/taken over from team\/base/g)).toHaveLength(2);
+    expect(toldBlobs(second.stderr, "mounted").map(({ from }) => from)).toEqual(["team/base", "team/base"]);
     await site.expectPulled(AFTER);
   });
 

@@ -85,7 +85,7 @@ describe.concurrent("a wrong command", () => {
     [
       "an unknown option",
       ["--chunksize", "5MB", "registry.example.com/app"],
-      ["unknown option", "--chunk-size"],
+      ["Unknown option", "--chunk-size"],
     ],
     ["a number that is none", ["--parallel", "many", "registry.example.com/app"], ['--parallel is "many"']],
     [
@@ -124,7 +124,7 @@ describe.concurrent("a wrong command", () => {
   test.each([[["--password", PASSWORD]], [[`--password=${PASSWORD}`]], [[`-p${PASSWORD}`]]])(
     "a password as an option is not repeated: %#",
     async (args) => {
-      expectWords(await run([...args, "registry.example.com/app:v1"]), 2, "unknown option");
+      expectWords(await run([...args, "registry.example.com/app:v1"]), 2, "Unknown option");
     },
   );
 });
@@ -304,7 +304,7 @@ describeWith("openssl", "certificates", () => {
     }
     const unchecked = await push(target, {}, ["--insecure-skip-verify"]);
     expect(unchecked.code).toBe(0);
-    expect(unchecked.stderr).toContain("Warning: the registry's certificate is not checked");
+    expect(unchecked.stderr).toContain("Warning: the registry's certificate is not verified");
   });
 
   test("a file of authorities that is none", async () => {

@@ -7,7 +7,7 @@ import type { NamedCommand } from "./command.ts";
 export const COMMANDS: readonly NamedCommand[] = [
   {
     name: "push",
-    summary: "push an image; the default, so the word may be left out",
+    summary: "push an image (the default)",
     load: async () => (await import("./push-command.ts")).PUSH,
   },
   {
@@ -17,7 +17,7 @@ export const COMMANDS: readonly NamedCommand[] = [
   },
   {
     name: "check",
-    summary: "check whether a push to a registry can work, and how its address is written",
+    summary: "check whether pushes to a registry can work",
     load: async () => (await import("./check-command.ts")).CHECK,
   },
   {
@@ -27,12 +27,12 @@ export const COMMANDS: readonly NamedCommand[] = [
   },
   {
     name: "proxy",
-    summary: "be a local registry for docker push and others, which sends layers on in chunks",
+    summary: "run a local registry that passes docker push on in chunks",
     load: async () => (await import("./proxy-command.ts")).PROXY,
   },
   {
     name: "completion",
-    summary: "print a script that makes TAB complete in bash, zsh or fish",
+    summary: "print the script for TAB in bash, zsh or fish",
     load: async () => (await import("./completion/command.ts")).COMPLETION,
   },
   {

@@ -10,7 +10,6 @@ import {
   type RegistryCommand,
   type RegistryFlags,
   registryCommand,
-  repeatable,
 } from "./registry-flags.ts";
 import { assertNotEmpty, bytes, type Environment, integer } from "./values.ts";
 
@@ -41,15 +40,15 @@ const DEFAULT_SPOOL = "10GB";
 const MAX_PORT = 65_535;
 
 const FLAGS: readonly FlagHelp[] = [
-  ["--port <n>", "where to listen on 127.0.0.1 (default: 5050; with a command, any free one)"],
-  ["--read-only", "refuse everything but pulls"],
+  ["--port <n>", "port to listen on at 127.0.0.1 (default: 5050; with a command, any free one)"],
+  ["--read-only", "refuse everything except pulls"],
+  [
+    "--allow <prefix>",
+    "serve only repositories with this prefix, such as team/; may be repeated",
+    "repeatable",
+  ],
   ["--spool-dir <folder>", "where layers wait until the registry has them (default: the cache)"],
-  ["--spool-limit <size>", `slow clients down where more waits there (default: ${DEFAULT_SPOOL})`],
-];
-
-const ALLOW: FlagHelp = [
-  "--allow <prefix>",
-  "serve repositories that begin so alone, such as team/; may be repeated",
+  ["--spool-limit <size>", `slow clients down when more than this waits there (default: ${DEFAULT_SPOOL})`],
 ];
 
 const NOTES = `
@@ -99,8 +98,7 @@ export function proxyProgram(): Command {
       "Listens on this machine as a registry, and passes everything on to another one, layers in chunks.",
     )
     .argument("<registry>", "the registry's host, such as registry.example.com");
-  addFlags(program, FLAGS);
-  return addRegistryFlags(program.addOption(repeatable(ALLOW)))
+  return addRegistryFlags(addFlags(program, "Proxy", FLAGS))
     .addHelpText("after", NOTES)
     .usage("[options] <registry> [-- command …]");
 }

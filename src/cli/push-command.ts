@@ -1,3 +1,5 @@
+import { PushError } from "../errors.ts";
+import { formatShare } from "../format.ts";
 import { formatPinned } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
 import { chooseImage, confirm } from "./choose.ts";
@@ -40,10 +42,13 @@ export async function runPush(
       ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
   const tagged: string[] = [];
+  let kept: string | undefined;
   const options = await optionsOfPush(command, env, stop, (event) => {
     report(event);
     actions?.report(event);
     if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
+    if (event.type === "notice" && event.code === "STOPPED")
+      kept = formatShare(event.keptBytes, event.totalBytes);
   });
   const { source, onStale } = options;
   const pushOptions: PushOptions = {
@@ -57,6 +62,11 @@ export async function runPush(
   try {
     const pushed = await push(pushOptions);
     await actions?.writeOutputs(pushed);
+  } catch (error) {
+    if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
+    const { code, cause } = error;
+    const message = `Interrupted: ${kept} are safe at the registry. Run the same command to resume.`;
+    throw new PushError(code, message, { cause });
   } finally {
     // If a later target fails, scripts learn what is tagged all the same.
     for (const line of tagged) stdout.write(line);

@@ -3,7 +3,7 @@ import { PushError } from "../errors.ts";
 import { DEFAULTS } from "../push/options.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import { headersOf } from "./headers.ts";
-import { assertNotEmpty, bytes, type Environment, integer, setting } from "./values.ts";
+import { assertNotEmpty, bytes, type Environment, integer, setting, truth } from "./values.ts";
 
 /** How to reach a registry, and how to send to it. */
 export type RegistryCommand = {
@@ -39,43 +39,56 @@ const MAX_STALL_SECONDS = 86_400;
 /** The user name in serverless-registry's own tokens. The registry looks at the token alone. */
 const TOKEN_USERNAME = "v0";
 
-/** A flag, and what help says of it. */
-export type FlagHelp = readonly [flag: string, description: string];
+/** A flag, and what the help says of it. */
+export type FlagHelp = readonly [flag: string, description: string, kind?: "repeatable" | "hidden"];
 
-const FLAGS: readonly FlagHelp[] = [
-  ["-u, --username <name>", "the user (env: USERNAME_REGISTRY)"],
-  ["--password-stdin", "read the password from standard input, whatever else is set"],
+const AUTHENTICATION: readonly FlagHelp[] = [
+  ["-u, --username <name>", "user name (env: USERNAME_REGISTRY)"],
+  ["--password-stdin", "read the password from standard input; overrides the environment"],
   [
-    "--credential-command <command>",
-    "run this in a shell for the password, or JSON with user and password, and again when they end (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
+    "--credential-command <shell>",
+    "run this to get the password, or JSON with user and password; it runs again when they expire (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
   ],
-  ["--insecure", "plain http (env: INSECURE_HTTP_PUSH=true)"],
-  ["--parallel <n>", `uploads at a time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`],
-  ["--retries <n>", `tries after a failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
+];
+
+const NETWORK: readonly FlagHelp[] = [
+  ["--plain-http, --insecure", "use plain HTTP (env: INSECURE_HTTP_PUSH=true; default for this machine)"],
+  ["--insecure-skip-verify", "do not verify the certificate of the registry's own host"],
+  ["--tls-verify <bool>", "false is --insecure-skip-verify; plain HTTP needs --plain-http"],
+  ["--dest-tls-verify <bool>", "as --tls-verify, for users of skopeo", "hidden"],
+  ["--ca-file <file>", "also trust the certificate authorities in this PEM file"],
+  ["--cert <file>", "client certificate for the registry (PEM)"],
+  ["--key <file>", "key of the client certificate (PEM; default: the file of --cert)"],
   [
-    "--chunk-size <size>",
-    "such as 50MB, at most what the registry allows (env: CHUNKPUSH_CHUNK_SIZE; default: as the link is, up to that)",
+    "--header <'name: value'>",
+    "send this header to the registry, such as 'CF-Access-Client-Id: …'; may be repeated (env: CHUNKPUSH_HEADERS, one per line)",
+    "repeatable",
   ],
-  [
-    "--cache-dir <folder>",
-    `compressed layers, for the next push (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
-  ],
+  ["--retries <n>", `retries per failure (env: MAX_RETRIES; default: ${DEFAULTS.retries})`],
   [
     "--stall-timeout <seconds>",
-    `give a request up in which nothing moves for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
+    `abort a request that is idle for so long (env: CHUNKPUSH_STALL_TIMEOUT; default: ${STALL_SECONDS})`,
   ],
-  ["--ca-file <file>", "trust the certificate authorities in this PEM file, too"],
-  ["--cert <file>", "show this client certificate to the registry (PEM)"],
-  ["--key <file>", "the key of the client certificate (PEM; default: the file of --cert)"],
-  ["--insecure-skip-verify", "do not check the certificate of the registry's own host"],
-  ["--debug", "show what a credential helper or command said when it failed"],
-  ["--allow-oversize", "try blobs over 5 GiB on serverless-registry all the same"],
 ];
 
-const HEADER: FlagHelp = [
-  "--header <'name: value'>",
-  "send this to the registry, such as 'CF-Access-Client-Id: …'; may be repeated (env: CHUNKPUSH_HEADERS, a line each)",
+const CHUNKS: readonly FlagHelp[] = [
+  [
+    "--chunk-size <size>",
+    "largest request body, such as 50MB (env: CHUNKPUSH_CHUNK_SIZE; default: adapts to the link's speed, up to what the registry allows)",
+  ],
+  [
+    "-j, --parallel <n>",
+    `layers to upload at the same time (env: MAX_PARALLEL_LAYERS; default: ${DEFAULTS.parallel})`,
+  ],
+  ["--allow-oversize", "try blobs over 5 GiB on serverless-registry, where they are known to fail"],
 ];
+
+const CACHE: FlagHelp = [
+  "--cache-dir <folder>",
+  `folder for compressed layers (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+];
+
+const DEBUG: FlagHelp = ["--debug", "show more; for example what a credential helper printed when it failed"];
 
 /** The values of the flags, as they were written. */
 export type RegistryFlags = {
@@ -95,22 +108,28 @@ export type RegistryFlags = {
   readonly cert?: string;
   readonly key?: string;
   readonly insecureSkipVerify?: true;
+  readonly tlsVerify?: string;
+  readonly destTlsVerify?: string;
 };
 
 /** Adds the flags to a command's parser. */
 export function addRegistryFlags(program: Command): Command {
-  addFlags(program, FLAGS);
-  return program.addOption(repeatable(HEADER));
+  addFlags(program, "Authentication", AUTHENTICATION);
+  addFlags(program, "Network", NETWORK);
+  addFlags(program, "Chunks", CHUNKS);
+  addFlags(program, "Layers", [CACHE]);
+  return addFlags(program, "Output", [DEBUG]);
 }
 
-export function addFlags(program: Command, flags: readonly FlagHelp[]): void {
-  for (const [flag, description] of flags) program.addOption(new Option(flag, description));
-}
-
-/** Makes a flag that may be repeated. */
-export function repeatable([flag, description]: FlagHelp): Option {
-  const collect = (value: string, before: readonly string[] = []) => [...before, value];
-  return new Option(flag, description).argParser(collect);
+/** Adds flags to a command's parser, below a heading of its help. */
+export function addFlags(program: Command, group: string, flags: readonly FlagHelp[]): Command {
+  for (const [flag, description, kind] of flags) {
+    const option = new Option(flag, description).helpGroup(`${group}:`);
+    const collect = (value: string, before: readonly string[] = []) => [...before, value];
+    if (kind === "repeatable") option.argParser(collect);
+    program.addOption(option.hideHelp(kind === "hidden"));
+  }
+  return program;
 }
 
 /** Reads flags and variables. Flags override variables. Throws `USAGE`. */
@@ -169,7 +188,8 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     debug: flags.debug ?? false,
     caFiles: [flags.caFile, variable("SSL_CERT_FILE")].filter((path) => path !== undefined),
     clientCertificate: flags.cert === undefined ? undefined : { certFile: flags.cert, keyFile: flags.key },
-    skipVerify: flags.insecureSkipVerify ?? false,
+    skipVerify:
+      flags.insecureSkipVerify ?? !(truth("--tls-verify", flags.tlsVerify ?? flags.destTlsVerify) ?? true),
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };
 }

@@ -54,12 +54,15 @@ export async function runCommand(
   }
 }
 
-/** The command that the first argument names, which is the default where it names none. */
+/** Returns the command that the first argument names, or the default, whose help is in two sizes. */
 function commandOf(args: readonly string[]): { command: NamedCommand; rest: readonly string[] } {
-  const named = COMMANDS.find(({ name }) => name === args[0]);
-  return named === undefined
-    ? { command: COMMANDS[0] as NamedCommand, rest: args }
-    : { command: named, rest: args.slice(1) };
+  const find = (wanted: string | undefined) => COMMANDS.find(({ name }) => name === wanted);
+  const named = find(args[0]);
+  if (named !== undefined) return { command: named, rest: args.slice(1) };
+  const help = args.findIndex((arg) => arg === "-h" || arg === "--help");
+  const isHelp = help >= 0 && !args.slice(0, help).includes("--");
+  const rest = isHelp ? args.slice(help + 1).filter((arg) => arg === "all") : args;
+  return { command: find(isHelp ? "help" : "push") as NamedCommand, rest };
 }
 
 /** Waits until the reader of a pipe has everything, or has gone: what is still queued at the exit is lost. */

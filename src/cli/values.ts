@@ -62,6 +62,14 @@ export function bytes({ name, text }: Setting): number | undefined {
   throw new PushError("USAGE", `${name} is "${text}", but should be a size such as 50MB, 64MiB or 52428800.`);
 }
 
+/** Reads true or false, as Go's tools spell them. Throws `USAGE`. */
+export function truth(name: string, text: string | undefined): boolean | undefined {
+  if (text === undefined) return undefined;
+  if (/^(?:1|t|true)$/i.test(text)) return true;
+  if (/^(?:0|f|false)$/i.test(text)) return false;
+  throw new PushError("USAGE", `Invalid value "${text}" for ${name} (expected true or false).`);
+}
+
 const UNIT_MS: Readonly<Record<string, number>> = {
   m: 60_000,
   h: 3_600_000,

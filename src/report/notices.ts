@@ -55,7 +55,6 @@ export function describeNotice(event: NoticeEvent): string {
     case "ENGINE_SAVES":
       return `The engine saves the image: ${event.reason}`;
     case "STOPPING":
-      return "Stopping. Ctrl-C again to stop now.";
     case "STOPPED":
       return `${formatShare(event.keptBytes, event.totalBytes)} are safe at the registry.`;
   }

@@ -1,8 +1,9 @@
 import { toPrintable } from "../format.ts";
-import { type DescribeOptions, describePushed, describeWarnings } from "./describe.ts";
+import { type DescribeOptions, describePushed, describeResumed, describeWarnings } from "./describe.ts";
 import { type Heading, layOut } from "./layout.ts";
 import type { Look } from "./paint.ts";
 import { applyEvent, newState } from "./state.ts";
+import { totalsOf } from "./totals.ts";
 import type { View } from "./view.ts";
 
 /** Ten frames a second are smooth enough, and cost little. */
@@ -88,6 +89,8 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
         return;
       }
       const above = describeWarnings(event, options).map(toPrintable);
+      if (event.type === "settled")
+        above.push(...[describeResumed(event, totalsOf(state, performance.now())) ?? []].flat());
       if (above.length > 0) draw(above);
     },
     print: (line) => draw([toPrintable(line)]),

@@ -98,7 +98,7 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
     expect(new Set(results.map(({ stdout }) => digestOf(stdout))).size).toBe(1);
     const said = results.map(({ stderr }) => stderr).join("");
     expect(said.match(/layer .*: compressed, /g)).toHaveLength(FILES.length);
-    expect(said.match(/layer .*: uploaded, /g)).toHaveLength(FILES.length);
+    expect(said.match(/layer .*: uploaded in /g)).toHaveLength(FILES.length);
     expect((await pushed(repository)).diffIds).toEqual([await inspected(NAME)]);
     await expectUntouched();
   });

@@ -104,7 +104,9 @@ describe.skipIf(reason !== undefined)(`a dry run${reason ? ` (${reason})` : ""}`
       const copy = join(alone.path, "chunkpush");
       await copyFile(executable(), copy);
       const env = { PATH: alone.path };
-      expect(await runWell([copy, "--version"], { env })).toBe(`${packageJson.version}\n`);
+      expect(await runWell([copy, "--version"], { env })).toStartWith(
+        `chunkpush ${packageJson.version} (Bun ${Bun.version}, `,
+      );
     });
 
     test("that does the demo", async () => {

@@ -4,6 +4,7 @@ import { loginHosts } from "../../logins/login-hosts.ts";
 import { imageNames, TRANSPORTS } from "../../push/known-sources.ts";
 import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
+import { clause } from "../help-command.ts";
 import { RUNTIMES } from "../invocation.ts";
 import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";
@@ -35,6 +36,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   "--compression": COMPRESSIONS,
   "--runtime": RUNTIMES,
   "--platform": PLATFORMS,
+  "--tls-verify": ["true", "false"],
   "--progress": PROGRESS,
 };
 
@@ -140,11 +142,6 @@ function flagsOf(program: Command, word: string): Candidate[] {
   return options.flatMap(({ short, long, description }) =>
     [short, long].flatMap((name) => (name?.startsWith(word) ? [[name, clause(description)] as const] : [])),
   );
-}
-
-/** The beginning of a description that makes sense alone. */
-function clause(description: string): string {
-  return description.split(/;| \(|, (?:which|whatever|such as) |\.(?= |$)/, 1)[0] ?? "";
 }
 
 function plain(values: readonly string[], description = ""): Candidate[] {
