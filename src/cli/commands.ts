@@ -21,6 +21,16 @@ export const COMMANDS: readonly NamedCommand[] = [
     load: async () => (await import("./check-command.ts")).CHECK,
   },
   {
+    name: "login",
+    summary: "check a user name and a password, and save them for docker, podman and chunkpush",
+    load: async () => (await import("./login-command.ts")).LOGIN,
+  },
+  {
+    name: "logout",
+    summary: "remove a saved login",
+    load: async () => (await import("./logout-command.ts")).LOGOUT,
+  },
+  {
     name: "cache",
     summary: "show or prune the compressed layers of earlier pushes",
     load: async () => (await import("./cache-command.ts")).CACHE,

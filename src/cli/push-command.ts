@@ -1,10 +1,11 @@
-import { PushError } from "../errors.ts";
+import { messageOf, PushError } from "../errors.ts";
 import { formatShare } from "../format.ts";
 import { formatPinned } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
 import { chooseImage, confirm } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
-import { type PushCommand, parsePush } from "./invocation.ts";
+import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
+import { rememberTargets } from "./last-targets.ts";
 import { openView } from "./progress.ts";
 import { optionsOfPush } from "./push-options.ts";
 import { pushProgram } from "./push-program.ts";
@@ -12,14 +13,24 @@ import type { Environment } from "./values.ts";
 
 export const PUSH = defineCommand({
   program: pushProgram,
-  parse: parsePush,
-  async run(command, { process, push, stop, warn }) {
+  parse: parseTargetless,
+  async run(parsed, { process, push, stop, warn }) {
     warn();
+    const command = "targets" in parsed ? parsed : await completePush(parsed, process, stop);
     if (command.dryRun) await (await import("./plan-command.ts")).runPlan(command, false, process, stop);
     else await runPush(command, push, process, stop);
     return 0;
   },
 });
+
+/** Few pushes name no target, and the others start faster without. */
+async function completePush(
+  parsed: Targetless,
+  process: NodeJS.Process,
+  stop: AbortSignal,
+): Promise<PushCommand> {
+  return (await import("./choose-target.ts")).chooseTarget(parsed, process, stop);
+}
 
 /**
  * Pushes an image as the command says. People are told on standard error, and scripts get the reference and digest on
@@ -31,10 +42,11 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
+  const { targets, debug } = command;
   using view = await openView(
     command.progress,
     { stderr, env },
-    { targets: command.targets.map(formatPinned), isDebug: command.debug },
+    { targets: targets.map(formatPinned), isDebug: debug },
   );
   const { report } = view;
   const actions =
@@ -53,15 +65,19 @@ export async function runPush(
   const { source, onStale } = options;
   const pushOptions: PushOptions = {
     ...options,
-    ...(process.stdin.isTTY &&
-      stderr.isTTY && {
-        choose: (choices, signal) => view.pauseFor(chooseImage(choices, signal)),
-        onStale: onStale && ((signal) => view.pauseFor(confirm(`Push "${source}" anyway?`, signal))),
-      }),
+    ...(stderr.isTTY && {
+      choose: (choices, signal) => view.pauseFor(chooseImage(choices, signal)),
+      onStale:
+        onStale &&
+        (async (signal) => (await view.pauseFor(confirm(`Push "${source}" anyway?`, signal))) ?? true),
+    }),
   };
   try {
     const pushed = await push(pushOptions);
     await actions?.writeOutputs(pushed);
+    await rememberTargets(targets, env).catch((error: unknown) => {
+      if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
+    });
   } catch (error) {
     if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
     const { code, cause } = error;

@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -6,13 +5,11 @@ import type { PushOptions, SourceStream } from "../push/options.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import type { Report } from "../report/events.ts";
 import { credentialsReader } from "./credentials.ts";
+import { findSource } from "./find-source.ts";
 import { STORAGE_READER } from "./hidden-commands.ts";
 import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
-
-/** The default sources, looked for in the working folder. */
-const DEFAULT_SOURCES = ["output.tar", ".output-image"];
 
 /** Makes the options of a push from its command. Nobody is asked. Throws `USAGE` where the source is a terminal. */
 export async function optionsOfPush(
@@ -62,19 +59,6 @@ function standardInput(): SourceStream {
     });
   }
   return { name: "standard input", stream: Bun.stdin.stream() };
-}
-
-/** Finds an archive or folder in the working folder. */
-async function findSource(): Promise<string | undefined> {
-  for (const path of DEFAULT_SOURCES) {
-    const isThere = await stat(path).then(
-      () => true,
-      // Opening it reports why it cannot be read.
-      ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
-    );
-    if (isThere) return path;
-  }
-  return undefined;
 }
 
 /** The engine's image of the target's name. */

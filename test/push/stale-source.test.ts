@@ -2,14 +2,14 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { digestOf } from "../src/oci/digest.ts";
-import { atTerminal } from "./support/at-terminal.ts";
-import { dockerArchive } from "./support/docker-archive.ts";
-import { describeWith } from "./support/needs.ts";
-import { type CliOptions, cliCommand, cliEnvironment, PROGRAM, runCli } from "./support/run-cli.ts";
-import { seededBytes } from "./support/seeded-bytes.ts";
-import { temporaryFolder } from "./support/temporary-folder.ts";
-import { startTestRegistry } from "./support/test-registry.ts";
+import { digestOf } from "../../src/oci/digest.ts";
+import { atTerminal } from "../support/at-terminal.ts";
+import { dockerArchive } from "../support/docker-archive.ts";
+import { describeWith } from "../support/needs.ts";
+import { type CliOptions, cliCommand, cliEnvironment, PROGRAM, runCli } from "../support/run-cli.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry } from "../support/test-registry.ts";
 
 // Whole processes, several at a time: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
