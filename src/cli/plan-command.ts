@@ -66,7 +66,7 @@ export async function runPlan(
   };
   const options = await optionsOfPush(command, env, stop, report);
   const plans = await forecast(options).finally(waiting.clear);
-  if (json) {
+  if (json || progress === "json") {
     stdout.write(`${JSON.stringify({ version: 1, targets: plans.map(toJson) }, null, 2)}\n`);
     return;
   }

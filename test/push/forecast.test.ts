@@ -284,10 +284,13 @@ describe("the command plan", () => {
     expect(stdout).toContain(" in 9 requests, about 12 s. Nothing was sent.");
   });
 
-  test("prints JSON with --json", async () => {
+  test.each([
+    ["plan", "--json"],
+    ["push", "--dry-run", "--progress=json"],
+  ])("prints JSON with %s %s", async (...args) => {
     await using scene = await setUp();
     const target = `${scene.registry.host}/team/app:v1`;
-    const { stdout, code } = await runCli(["plan", "--json", target], { cwd: scene.folder.path });
+    const { stdout, code } = await runCli([...args, target], { cwd: scene.folder.path });
     expect(code).toBe(0);
     const { version, targets } = JSON.parse(stdout);
     expect(version).toBe(1);
