@@ -285,9 +285,9 @@ describe("the command plan", () => {
   });
 
   test.each([
-    ["plan", "--json"],
-    ["push", "--dry-run", "--progress=json"],
-  ])("prints JSON with %s %s", async (...args) => {
+    [["plan", "--json"]],
+    [["push", "--dry-run", "--progress=json"]],
+  ])("prints JSON with %j", async (args) => {
     await using scene = await setUp();
     const target = `${scene.registry.host}/team/app:v1`;
     const { stdout, code } = await runCli([...args, target], { cwd: scene.folder.path });
