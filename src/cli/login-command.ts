@@ -36,12 +36,14 @@ const FLAGS = [
   "--key",
   "--insecure-skip-verify",
   "--header",
+  "--verbose",
   "--debug",
 ];
 
 const NOTES = `
-The user name and the password are checked at the registry first. They are saved where "docker login" saves them:
-in the credential helper that Docker's config.json names, else in config.json itself. docker, podman, skopeo and
+The user name and the password are checked at the registry first. They are saved
+where "docker login" saves them: in the credential helper that Docker's
+config.json names, else in config.json itself. docker, podman, skopeo and
 chunkpush all find them there.
 
 Examples:

@@ -19,7 +19,8 @@ import { assertNotEmpty } from "./values.ts";
 type LogoutCommand = { readonly key: string | undefined; readonly authFile: string | undefined };
 
 const NOTES = `
-Removes what "login" and "docker login" saved. Logins that podman keeps in a file of its own stay, and are named.
+Removes what "login" and "docker login" saved. Logins that podman keeps in a
+file of its own stay, and are named.
 
 Examples:
   ${PROGRAM_NAME} logout registry.example.com

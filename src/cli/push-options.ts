@@ -28,6 +28,7 @@ export async function optionsOfPush(
     skipAuth,
     debug,
     dryRun,
+    digestFile,
     progress,
     ...options
   } = command;
