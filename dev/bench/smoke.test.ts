@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { type CommandResult, run } from "../../test/e2e/command.ts";
 import { requireParts } from "../../test/e2e/parts.ts";
+import { RUNS_ALL } from "../../test/support/all-tests.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 
 setDefaultTimeout(120_000);
@@ -42,7 +43,7 @@ async function bench(folder: string, ...args: readonly string[]) {
   return { ...result, cases: v.parse(RESULTS, await Bun.file(json).json()).results };
 }
 
-describe.skipIf(!requireParts("docker-registry", "openssl"))("the benchmark", () => {
+describe.skipIf(!RUNS_ALL || !requireParts("docker-registry", "openssl"))("the benchmark", () => {
   test("runs every case to its end, with a table and a chart", async () => {
     await using folder = await temporaryFolder();
     const chart = join(folder.path, "chart.svg");

@@ -11,6 +11,7 @@ import { requireParts } from "../../test/e2e/parts.ts";
 import { openPodmanStore, type PodmanStore } from "../../test/e2e/podman-store.ts";
 import { readBack } from "../../test/e2e/read-back.ts";
 import { seededBytes } from "../../test/e2e/seeded-bytes.ts";
+import { RUNS_ALL } from "../../test/support/all-tests.ts";
 
 setDefaultTimeout(60_000);
 
@@ -34,7 +35,7 @@ const hasParts = requireParts(
   ] as const),
 );
 
-describe.skipIf(!hasParts)("the container image", () => {
+describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
   const resources = new AsyncDisposableStack();
   afterAll(() => resources.disposeAsync());
   let folder: TemporaryFolder;
