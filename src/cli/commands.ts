@@ -11,9 +11,24 @@ export const COMMANDS: readonly NamedCommand[] = [
     load: async () => (await import("./push-command.ts")).PUSH,
   },
   {
+    name: "plan",
+    summary: "show what a push would do, without sending or writing anything",
+    load: async () => (await import("./plan-command.ts")).PLAN,
+  },
+  {
     name: "check",
     summary: "check whether pushes to a registry can work",
     load: async () => (await import("./check-command.ts")).CHECK,
+  },
+  {
+    name: "login",
+    summary: "check a user name and a password, and save them for docker, podman and chunkpush",
+    load: async () => (await import("./login-command.ts")).LOGIN,
+  },
+  {
+    name: "logout",
+    summary: "remove a saved login",
+    load: async () => (await import("./logout-command.ts")).LOGOUT,
   },
   {
     name: "cache",

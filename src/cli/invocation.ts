@@ -1,10 +1,10 @@
 import { PushError } from "../errors.ts";
 import type { LayerCompression } from "../oci/compression.ts";
 import { canonicalPlatform } from "../oci/platform.ts";
-import type { Reference } from "../oci/reference.ts";
+import { parseRegistry, type Reference, type Registry } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
 import { layerCompression } from "./compression.ts";
-import { imageAt, sourceAndTargets } from "./names.ts";
+import { imageAt, sourceAlone, sourceAndTargets } from "./names.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { type Progress, progressOf } from "./progress.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
@@ -19,6 +19,8 @@ export type PushCommand = RegistryCommand & {
   readonly source: string | undefined;
   /** At least one. User, password, headers and client certificate are for the registry of the first. */
   readonly targets: readonly [Reference, ...Reference[]];
+  /** Shows what the push would do, and does nothing. */
+  readonly dryRun: boolean;
   /** The image of the source: a name as written there, or a digest. */
   readonly image: string | undefined;
   readonly platforms: readonly string[];
@@ -34,19 +36,60 @@ export type PushCommand = RegistryCommand & {
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
 
+/** A push that names no target. */
+export type Targetless = {
+  /** The only argument. Undefined: look for an archive or a folder. */
+  readonly source: string | undefined;
+  /** The error if the argument is no source. */
+  readonly reason: PushError;
+  /** The registry to suggest. Undefined: those of the last pushes. */
+  readonly registry: Registry | undefined;
+  readonly choice: Pick<PushCommand, "image" | "platforms" | "allPlatforms" | "runtime">;
+  /** Makes the push to a target. Throws `USAGE` and `REFERENCE_INVALID`. */
+  readonly complete: (target: string) => PushCommand;
+};
+
 /**
  * Reads the arguments of a push and the environment, or returns the help or version. Flags override variables. Throws
  * `USAGE` and `REFERENCE_INVALID`.
  */
 export function parsePush(args: readonly string[], env: Environment): PushCommand | string {
+  const parsed = parseTargetless(args, env);
+  if (typeof parsed === "object" && "reason" in parsed) throw parsed.reason;
+  return parsed;
+}
+
+/** Reads the same, or a push without a target, of which a person may be asked. Throws `USAGE` and `REFERENCE_INVALID`. */
+export function parseTargetless(
+  args: readonly string[],
+  env: Environment,
+): PushCommand | Targetless | string {
   const program = pushProgram();
-  return parseArguments(program, args) ?? pushCommand(program.args, program.opts(), env);
+  const text = parseArguments(program, args);
+  if (text !== undefined) return text;
+  const { registry, ...flags } = program.opts<Flags>();
+  const alone = sourceAlone(program.args, flags.tag);
+  if (alone === undefined) {
+    if (registry !== undefined) throw contradiction("A target was named together with --registry.");
+    return pushCommand(program.args, flags, env);
+  }
+  const complete = (target: string) => pushCommand([...program.args, target], flags, env);
+  // Other mistakes in the arguments are found before a person is asked.
+  const { cacheFrom: _, ...others } = flags;
+  const choice = pushCommand([...program.args, "registry.example.com/my/app"], others, env);
+  return {
+    ...alone,
+    choice,
+    complete,
+    registry: registry === undefined ? registry : parseRegistry(registry),
+  };
 }
 
 /** Other names of standard input, which has either the image or the password. */
 const STANDARD_INPUT = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
-function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
+/** Reads what a push is given. Throws `USAGE` and `REFERENCE_INVALID`. */
+export function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
   const { source: written, targets } = sourceAndTargets(positionals, flags.tag);
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
@@ -66,6 +109,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     ...registryCommand(flags, env),
     source,
     targets,
+    dryRun: flags.dryRun ?? false,
     image: flags.image,
     platforms: [...new Set(platforms.map((text) => canonicalPlatform(text.trim())))],
     allPlatforms: flags.allPlatforms ?? false,

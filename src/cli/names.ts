@@ -4,6 +4,32 @@ import { PROGRAM_NAME } from "../program-name.ts";
 import { assertNotEmpty } from "./values.ts";
 
 /**
+ * Reads the source of a push that names no target: its only argument, unless that reads as a target. Undefined if a target is
+ * named. `reason` is the error where that is no source either.
+ */
+export function sourceAlone(
+  positionals: readonly string[],
+  tags: readonly string[] | undefined,
+): { readonly source: string | undefined; readonly reason: PushError } | undefined {
+  if (tags !== undefined || positionals.length > 1) return undefined;
+  const [source] = positionals;
+  if (source === undefined) return { source, reason: noTarget() };
+  try {
+    parseReference(source);
+    return undefined;
+  } catch (reason) {
+    if (!(reason instanceof PushError)) throw reason;
+    return { source, reason };
+  }
+}
+
+function noTarget(): PushError {
+  return new PushError("USAGE", "No target was named.", {
+    hint: `Say where the image goes: ${PROGRAM_NAME} registry.example.com/my/app:v1`,
+  });
+}
+
+/**
  * Reads the source and the targets: of two arguments the last, or else those of `--tag`. Throws `USAGE` and
  * `REFERENCE_INVALID`.
  */
@@ -20,9 +46,7 @@ export function sourceAndTargets(
   }
   const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseReference);
   if (first === undefined) {
-    throw new PushError("USAGE", "No target was named.", {
-      hint: `Say where the image goes: ${PROGRAM_NAME} registry.example.com/my/app:v1`,
-    });
+    throw noTarget();
   }
   const targets: [Reference, ...Reference[]] = [first, ...others];
   for (const [i, each] of targets.entries()) {

@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { PushError } from "../errors.ts";
 import { DEFAULTS } from "../push/options.ts";
+import { TOKEN_USERNAME } from "../registry/auth/credentials.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import { headersOf } from "./headers.ts";
 import { assertNotEmpty, bytes, type Environment, integer, setting, truth } from "./values.ts";
@@ -14,6 +15,8 @@ export type RegistryCommand = {
   readonly passwordStdin: boolean;
   /** Prints the credentials, at the start and whenever they end. */
   readonly credentialCommand: string | undefined;
+  /** The only file with logins to use. */
+  readonly authFile: string | undefined;
   readonly skipAuth: boolean;
   /** Headers for what stands in front of the registry. */
   readonly headers: Readonly<Record<string, string>>;
@@ -36,9 +39,6 @@ export type RegistryCommand = {
 const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 const MAX_STALL_SECONDS = 86_400;
 
-/** The user name in serverless-registry's own tokens. The registry looks at the token alone. */
-const TOKEN_USERNAME = "v0";
-
 /** A flag, and what the help says of it. */
 export type FlagHelp = readonly [flag: string, description: string, kind?: "repeatable" | "hidden"];
 
@@ -49,6 +49,7 @@ const AUTHENTICATION: readonly FlagHelp[] = [
     "--credential-command <shell>",
     "run this to get the password, or JSON with user and password; it runs again when they expire (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
   ],
+  ["--authfile <file>", "use only the logins in this file, which has the format of Podman's auth.json"],
 ];
 
 const NETWORK: readonly FlagHelp[] = [
@@ -95,6 +96,7 @@ export type RegistryFlags = {
   readonly username?: string;
   readonly passwordStdin?: true;
   readonly credentialCommand?: string;
+  readonly authfile?: string;
   readonly insecure?: true;
   readonly parallel?: string;
   readonly retries?: string;
@@ -112,13 +114,19 @@ export type RegistryFlags = {
   readonly destTlsVerify?: string;
 };
 
-/** Adds the flags to a command's parser. */
-export function addRegistryFlags(program: Command): Command {
-  addFlags(program, "Authentication", AUTHENTICATION);
-  addFlags(program, "Network", NETWORK);
-  addFlags(program, "Chunks", CHUNKS);
-  addFlags(program, "Layers", [CACHE]);
-  return addFlags(program, "Output", [DEBUG]);
+/**
+ * Adds the flags to a command's parser.
+ *
+ * @param only the names of those to add. @default all
+ */
+export function addRegistryFlags(program: Command, only?: readonly string[]): Command {
+  const wanted = (flags: readonly FlagHelp[]) =>
+    flags.filter(([flag]) => only?.includes(new Option(flag).long ?? "") !== false);
+  addFlags(program, "Authentication", wanted(AUTHENTICATION));
+  addFlags(program, "Network", wanted(NETWORK));
+  addFlags(program, "Chunks", wanted(CHUNKS));
+  addFlags(program, "Layers", wanted([CACHE]));
+  return addFlags(program, "Output", wanted([DEBUG]));
 }
 
 /** Adds flags to a command's parser, below a heading of its help. */
@@ -136,6 +144,7 @@ export function addFlags(program: Command, group: string, flags: readonly FlagHe
 export function registryCommand(flags: RegistryFlags, env: Environment): RegistryCommand {
   assertNotEmpty(flags.username, "--username");
   assertNotEmpty(flags.credentialCommand, "--credential-command");
+  assertNotEmpty(flags.authfile, "--authfile");
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   assertNotEmpty(flags.caFile, "--ca-file");
   assertNotEmpty(flags.cert, "--cert");
@@ -171,6 +180,7 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     password,
     passwordStdin: flags.passwordStdin ?? false,
     credentialCommand,
+    authFile: flags.authfile,
     skipAuth: variable("SKIP_AUTH") !== undefined,
     headers: headersOf(flags.header, env["CHUNKPUSH_HEADERS"]),
     insecure: flags.insecure ?? /^(?:true|1|yes|on)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),

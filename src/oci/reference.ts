@@ -117,6 +117,11 @@ export function apiHost({ host }: Pick<Reference, "host">): string {
   return host === DOCKER_HUB ? DOCKER_HUB_API : host;
 }
 
+/** Returns the host that references name, for that of an API. */
+export function referenceHost(host: string): string {
+  return host === DOCKER_HUB_API ? DOCKER_HUB : host;
+}
+
 /** Formats a reference as Docker does: without a scheme, and without a digest. */
 export function formatReference({ host, repository, tag }: Reference): string {
   return tag === undefined ? `${host}/${repository}` : `${host}/${repository}:${tag}`;

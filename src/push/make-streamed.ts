@@ -59,7 +59,7 @@ export function startSaves(
   };
 }
 
-/** Waits for a layer from the save. Throws `IMAGE_INVALID` if it is missing. */
+/** Waits for a layer from the save. Throws `IMAGE_INCOMPLETE` if it is missing. */
 export async function makeStreamed(saves: Saves, layer: PlannedLayer): Promise<ReadyBlob> {
   const made = await (await saves.layers).get(layer.diffId);
   if (made === undefined) throw lacks(saves.source, layer.diffId);
@@ -140,10 +140,10 @@ async function save(source: StreamSource, job: Job, wanted: WantedLayers): Promi
 
 function lacks(source: StreamSource, diffId: DiffId): PushError {
   return new PushError(
-    "IMAGE_INVALID",
-    `What ${source.engine.runtime} saved of "${source.origin.name}" lacks the layer ${shortDigest(diffId)}.`,
+    "IMAGE_INCOMPLETE",
+    `Cannot read "${source.origin.name}": ${source.engine.runtime} saved it without the layer ${shortDigest(diffId)}.`,
     {
-      hint: "Push again. If that does not help, the engine's copy is damaged: pull or build the image again.",
+      hint: "Run the same command again. If it fails again, the engine's copy is damaged: pull or build the image again.",
     },
   );
 }

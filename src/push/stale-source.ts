@@ -51,7 +51,8 @@ function report(source: Source, image: EngineImage | undefined, job: Job): boole
   if (source.access !== "any") return false;
   const { origin, names } = source;
   const date = knownDate(origin.date, new Date());
-  const isOther = isNamedOtherwise(names, job.options.targets.map(formatPinned));
+  const { image: chosen, targets } = job.options;
+  const isOther = chosen === undefined && isNamedOtherwise(names, targets.map(formatPinned));
   const isNewer =
     date !== undefined &&
     image !== undefined &&

@@ -1,31 +1,23 @@
-import { PushError } from "../errors.ts";
 import { type Content, imagesOf } from "../oci/content.ts";
 import { bestNamed } from "../oci/image-name.ts";
 import { contentReader } from "./files/content.ts";
 import { type ArchivedImage, readDockerArchive } from "./files/docker-archive.ts";
 import type { ImageFiles } from "./files/image-files.ts";
+import { withoutImage } from "./files/not-image.ts";
 import { type Layout, readOciLayout } from "./files/oci-layout.ts";
 import { readSkopeoFolder } from "./files/skopeo-folder.ts";
 import type { Candidate } from "./select-image.ts";
 
 /**
  * Lists what an archive or folder holds. Engines write `manifest.json` and an OCI layout side by side: `manifest.json` says
- * which images there are, and the layout has their manifests. Throws `IMAGE_INVALID` if it is neither.
+ * which images there are, and the layout has their manifests. Throws `SOURCE_NOT_IMAGE` if it is neither.
  */
 export async function listImages(files: ImageFiles): Promise<Layout> {
   const folder = await readSkopeoFolder(files);
   if (folder !== undefined) return { candidates: folder, referrers: [] };
   const archived = await readDockerArchive(files);
   const layout = await readOciLayout(files, contentReader(files));
-  if (archived === undefined && layout === undefined) {
-    throw new PushError(
-      "IMAGE_INVALID",
-      `Cannot read the ${files.title}: it has neither manifest.json nor index.json.`,
-      {
-        hint: "It should be what docker save writes. The archive of a container's files (docker export) is not an image.",
-      },
-    );
-  }
+  if (archived === undefined && layout === undefined) throw await withoutImage(files);
   if (archived === undefined) return layout as Layout;
   const { candidates = [], referrers = [] } = layout ?? {};
   return { candidates: archived.map((image) => withManifest(image, candidates)), referrers };

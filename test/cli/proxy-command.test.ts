@@ -475,7 +475,7 @@ describe("a proxy without a command", () => {
     const env = { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: "wrong-password" };
     const { code, stderr } = await setup.run([], { env });
     expect(code).toBe(1);
-    expect(stderr).toContain("does not accept this user name and password");
+    expect(stderr).toContain("does not accept");
     expect(stderr).not.toContain("Listening");
     expect(stderr).not.toContain("wrong-password");
   });

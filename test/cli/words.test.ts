@@ -150,12 +150,17 @@ describe.concurrent("the source", () => {
 
   test.each<[string, Uint8Array, string[]]>([
     ["an archive cut short", IMAGE.archive.subarray(0, 3000), ["cut short", "Save or copy it again"]],
-    ["an empty file", new Uint8Array(), ["cut short"]],
-    ["what is no archive", new TextEncoder().encode("Lorem ipsum. ".repeat(99)), ["it is not a tar archive"]],
+    ["an empty file", new Uint8Array(), ["it is empty"]],
+    ["a text file", new TextEncoder().encode("Lorem ipsum. ".repeat(99)), ["it is a text file"]],
+    [
+      "a web page",
+      new TextEncoder().encode("<!doctype html><p>404"),
+      ["it is a web page", "login or error page"],
+    ],
     [
       "the archive of a container",
       tarBytes([{ path: "etc/passwd", body: "root" }]),
-      ["neither manifest.json nor index.json", "docker export"],
+      ["root file system, as docker export writes it", "docker save my/app:v1"],
     ],
   ])("%s", async (_, bytes, words) => {
     await using registry = await startSecured();
@@ -183,21 +188,21 @@ describe.concurrent("the registry", () => {
       credentials: { username: USERNAME, password: "other" },
     });
     const result = await push(`${registry.host}/team/app:v1`);
-    expectWords(result, 1, "does not accept this user name and password", "Check USERNAME_REGISTRY");
+    expectWords(result, 1, "does not accept", "Check the user name");
     expect(registry.requests).toHaveLength(1);
   });
 
   test("no password where one is needed", async () => {
     await using registry = await startSecured();
     const result = await push(`${registry.host}/team/app:v1`, { env: { SKIP_AUTH: "1" } });
-    expectWords(result, 1, "wants a user name and a password", "USERNAME_REGISTRY=me");
+    expectWords(result, 1, "requires a login", "USERNAME_REGISTRY=me");
   });
 
   test("a token server that knows another password", async () => {
     await using tokens = startTokenServer({ credentials: { username: USERNAME, password: "other" } });
     await using registry = await startTestRegistry({ tokens });
     const result = await push(`${registry.host}/team/app:v1`);
-    expectWords(result, 1, "The token server of http", "does not accept this user name and password");
+    expectWords(result, 1, "The token server of http", "does not accept");
   });
 
   test("a token server that gives fewer rights", async () => {
@@ -212,7 +217,7 @@ describe.concurrent("the registry", () => {
   test("a token server that nobody knows", async () => {
     const headers = { "www-authenticate": 'Bearer realm="https://auth.invalid/token"' };
     await using server = startHttpServer(() => new Response(null, { status: 401, headers }));
-    expectWords(await push(`${server.host}/team/app:v1`), 1, "the name auth.invalid is not known");
+    expectWords(await push(`${server.host}/team/app:v1`), 1, 'the host name "auth.invalid" is unknown');
   });
 
   test("no right to push", async () => {
@@ -233,7 +238,7 @@ describe.concurrent("the registry", () => {
       const message = `bad credentials: ${request.headers.get("authorization")}`;
       return Response.json({ errors: [{ code: "UNAUTHORIZED", message }] }, { status: 401 });
     });
-    expectWords(await push(`${server.host}/team/app:v1`), 1, "does not accept this user name and password");
+    expectWords(await push(`${server.host}/team/app:v1`), 1, "does not accept");
   });
 
   test("nobody listens", async () => {
@@ -245,7 +250,7 @@ describe.concurrent("the registry", () => {
 
   test("nobody knows the name", async () => {
     const result = await push("registry.invalid/team/app:v1");
-    expectWords(result, 1, "the name registry.invalid is not known", "Check the spelling");
+    expectWords(result, 1, 'the host name "registry.invalid" is unknown', "Check the spelling");
   });
 
   test("something else listens", async () => {
@@ -256,7 +261,7 @@ describe.concurrent("the registry", () => {
   test("https to a plain registry", async () => {
     await using registry = await startSecured();
     const result = await push(`https://${registry.host}/team/app:v1`);
-    expectWords(result, 1, "no TLS is spoken there", "--insecure", "http://");
+    expectWords(result, 1, "the server does not use TLS", "--insecure", "http://");
     expect(registry.requests).toEqual([]);
   });
 
@@ -271,7 +276,7 @@ describe.concurrent("the registry", () => {
     const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: ${type}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`;
     await using server = startRawServer(head + body);
     const result = await push(`${server.host}/team/app:v1`);
-    expectWords(result, 1, "expects TLS, but was spoken to in plain HTTP", "https://");
+    expectWords(result, 1, "requires HTTPS, but was asked over plain HTTP", "https://");
     expect(result.stderr).not.toContain("<");
   });
 });
@@ -345,14 +350,25 @@ describeWith("openssl", "certificates", () => {
   });
 
   test.each([
-    ["that have expired", { endDate: "20210101000000Z" }, "expired"],
-    ["with another name", { altName: "DNS:registry.example.com" }, "Cannot trust"],
+    [
+      "that have expired",
+      { endDate: "20210101000000Z" },
+      ["its certificate expired on 2021-01-01", "Check this machine's clock."],
+    ],
+    [
+      "with another name",
+      { altName: "DNS:registry.example.com" },
+      [
+        'its certificate is for "registry.example.com", not for "127.0.0.1"',
+        "Use the name of the certificate",
+      ],
+    ],
   ])("%s are refused", async (_, options, words) => {
     const authority = await createAuthority(folder.path);
     await using registry = await startSecured({ tls: await authority.issue(options) });
     const env = { NODE_EXTRA_CA_CERTS: authority.path };
     const result = await push(`https://${registry.host}/team/app:v1`, env);
-    expectWords(result, 1, words, "Check the registry's name, its certificate, and this machine's clock.");
+    expectWords(result, 1, ...words, "[TLS_UNTRUSTED]");
     expect(registry.requests).toEqual([]);
   });
 

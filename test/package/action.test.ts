@@ -199,7 +199,7 @@ describe.skipIf(!isPossible)(
       });
       expect(isSuccess).toBe(false);
       expect(outputs).toEqual({});
-      expect(log).toContain("does not accept this user name and password");
+      expect(log).toContain("does not accept");
       expect(log).not.toContain("hush-wrong-3");
     });
 
@@ -210,7 +210,7 @@ describe.skipIf(!isPossible)(
         { insecure: "yes" },
         "The input insecure should be true or false.",
       ],
-      ["an unset secret", { password: "" }, "standard input gave no password"],
+      ["an unset secret", { password: "" }, "No password on standard input"],
     ])("says what is wrong with %s", async (_, inputs, words) => {
       await using setup = await setUp();
       const { isSuccess, log } = await setup.run({ target: `${setup.registry.host}/my/app:v1`, ...inputs });

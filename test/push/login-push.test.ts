@@ -152,7 +152,7 @@ describe.concurrent("logins are left alone", () => {
     await using registry = await startTestRegistry({ credentials: ME });
     const env = { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: ME.password };
     const { code, stderr } = await push(registry, broken, env);
-    expect(stderr).toContain("as me\n");
+    expect(stderr).toContain("as me");
     expect(code).toBe(0);
   });
 

@@ -258,7 +258,7 @@ describe("an archive that is not what the engine said", () => {
   ])("fails for %s, which is not kept under the name of the right one", async (_, content) => {
     await using shop = await workshop({ ...files, [pathOf(1)]: content });
     const { layers } = await shop.make([0, 1, 2]);
-    expect(layers[1]).toBeOneOf(["IMAGE_INVALID", "CONTENT_MISMATCH"]);
+    expect(layers[1]).toBeOneOf(["IMAGE_INCOMPLETE", "CONTENT_MISMATCH"]);
     expect(layers).not.toContain("wrong");
     const kept = await readdir(shop.cache.directory);
     expect(kept).not.toContain(`${image.diffIds[1]?.slice(7)}-ptr`);

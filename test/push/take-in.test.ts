@@ -280,11 +280,11 @@ describe("a stream that is wrong", () => {
     ["cut short in gzip", Bun.gzipSync(whole).subarray(0, 5000), "ARCHIVE_INVALID"],
     ["cut short in zstd", Bun.zstdCompressSync(whole).subarray(0, 5000), "ARCHIVE_INVALID"],
     ["empty", new Uint8Array(), "ARCHIVE_INVALID"],
-    ["text", Buffer.from("no archive at all. ".repeat(100)), "ARCHIVE_INVALID"],
+    ["text", Buffer.from("no archive at all. ".repeat(100)), "SOURCE_NOT_IMAGE"],
     ["one with two members of a name that differ", twice(body.with(600, 1)), "ARCHIVE_INVALID"],
     ["one with a member inside of a file", inside, "ARCHIVE_INVALID"],
     ["one that leads out of itself", archiveBytes({ ...podman, "../x": "x" }), "ARCHIVE_INVALID"],
-    ["one whose layer is missing", archiveBytes({ ...podman, [name]: "→ nowhere" }), "IMAGE_INVALID"],
+    ["one whose layer is missing", archiveBytes({ ...podman, [name]: "→ nowhere" }), "IMAGE_INCOMPLETE"],
     [
       "one with a damaged raw layer",
       archiveBytes({ ...podman, [name]: body.with(600, 1) }),

@@ -124,7 +124,7 @@ describe.each(FORMS)("in a %s", (form) => {
     const saved = (await readDockerArchive(fixture.files)) ?? [];
     expect(saved.map(({ names }) => names)).toEqual([["app:0"], ["app:1"]]);
     expect(String((await saved[1]?.read())?.layers[0]?.diffId)).toBe(String(second.diffIds[0]));
-    expect((await rejection(saved[0]?.read() ?? Promise.resolve())).code).toBe("IMAGE_INVALID");
+    expect((await rejection(saved[0]?.read() ?? Promise.resolve())).code).toBe("IMAGE_INCOMPLETE");
   });
 
   const manifests: [manifest: string, field: string][] = [
@@ -200,12 +200,12 @@ describe.each(FORMS)("in a %s", (form) => {
   test.each(tricks)("reads nothing for the layer or config %j", async (path) => {
     const asLayer = JSON.stringify([{ Config: "c.json", Layers: [path] }]);
     const error = await rejection(load({ "c.json": one.config, "manifest.json": asLayer }));
-    expect(["IMAGE_INVALID", "ARCHIVE_INVALID"]).toContain(error.code);
+    expect(["IMAGE_INCOMPLETE", "ARCHIVE_INVALID"]).toContain(error.code);
     expect(error.message).toContain(`"${path}"`);
 
     const asConfig = JSON.stringify([{ Config: path, Layers: [] }]);
     const configError = await rejection(load({ "manifest.json": asConfig }));
-    expect(["IMAGE_INVALID", "ARCHIVE_INVALID"]).toContain(configError.code);
+    expect(["IMAGE_INVALID", "IMAGE_INCOMPLETE", "ARCHIVE_INVALID"]).toContain(configError.code);
     expect(configError.message).toContain(`"${path}"`);
   });
 
@@ -214,7 +214,7 @@ describe.each(FORMS)("in a %s", (form) => {
       Object.entries(classicFiles(image, null)).filter(([name]) => !name.endsWith("/layer.tar")),
     );
     const error = await rejection(load(files));
-    expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("/layer.tar")]);
+    expect([error.code, error.message]).toEqual(["IMAGE_INCOMPLETE", expect.stringContaining("/layer.tar")]);
     expect(error.hint).toBeString();
   });
 });

@@ -257,5 +257,5 @@ test("A layout alone is what its index lists, an image under several names once"
 });
 
 test("What has neither manifest.json nor index.json is no image", async () => {
-  expect((await rejection(list({ "etc/hosts": "127.0.0.1" }))).code).toBe("IMAGE_INVALID");
+  expect((await rejection(list({ "etc/hosts": "127.0.0.1" }))).code).toBe("SOURCE_NOT_IMAGE");
 });

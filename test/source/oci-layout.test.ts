@@ -312,10 +312,10 @@ describe.each(FORMS)("in a %s", (form) => {
       "IMAGE_INVALID",
       "lists 1 layers",
     ],
-    [{ config: { digest: ABSENT } }, "IMAGE_INVALID", "lacks"],
+    [{ config: { digest: ABSENT } }, "IMAGE_INCOMPLETE", "missing"],
     [
       { config: { digest: raw.config.digest }, layers: Array(3).fill({ digest: ABSENT }) },
-      "IMAGE_INVALID",
+      "IMAGE_INCOMPLETE",
       ABSENT.slice(7),
     ],
   ];

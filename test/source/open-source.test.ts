@@ -220,15 +220,13 @@ describe("a source that cannot be opened", () => {
   const damaged: [what: string, bytes: Uint8Array][] = [
     ["cut short", archiveBytes(classic).subarray(0, 5000)],
     ["empty", new Uint8Array()],
-    ["text", Buffer.from("no archive at all. ".repeat(100))],
+    ["binary", Buffer.from("no archive at all.\0".repeat(100))],
     ["gzip cut short", packed.subarray(0, packed.length - 100)],
     ["gzip's header alone", packed.subarray(0, 10)],
     ["gzip's magic and then nonsense", Buffer.concat([Buffer.from([0x1f, 0x8b]), seededBytes(2000, 3)])],
     ["gzip with a wrong byte", flipped],
     ["gzip of nothing", Bun.gzipSync(new Uint8Array())],
-    ["gzip of text", Bun.gzipSync(Buffer.from("no archive at all. ".repeat(100)))],
     ["gzip of an archive cut short", Bun.gzipSync(archiveBytes(classic).subarray(0, 5000))],
-    ["gzip in gzip", Bun.gzipSync(packed)],
     ["zstd cut short", zstd.subarray(0, zstd.length - 3000)],
     ["zstd's magic alone", zstd.subarray(0, 4)],
     [
@@ -263,15 +261,13 @@ describe("a source that cannot be opened", () => {
     await using place = await workplace();
     await Bun.write(join(place.path, "x.tar"), tarBytes([{ path: "etc/hosts", body: "127.0.0.1" }]));
     const error = await rejection(place.open("x.tar"));
-    expect(error.code).toBe("IMAGE_INVALID");
-    expect(error.message).toContain("manifest.json");
-    expect(error.hint).toContain("docker export");
+    expect(error.code).toBe("SOURCE_NOT_IMAGE");
   });
 
   test("is no image where it is an empty folder", async () => {
     await using place = await workplace();
     await mkdir(join(place.path, "empty"));
-    expect((await rejection(place.open("empty"))).code).toBe("IMAGE_INVALID");
+    expect((await rejection(place.open("empty"))).code).toBe("SOURCE_NOT_IMAGE");
   });
 
   test("is no image where its index lists nothing that is there", async () => {
@@ -285,7 +281,7 @@ describe("a source that cannot be opened", () => {
     await using place = await workplace();
     const { [`${image.configHex}.json`]: _, ...files } = classic;
     await Bun.write(join(place.path, "x.tar.gz"), Bun.gzipSync(archiveBytes(files)));
-    expect((await rejection(place.open("x.tar.gz"))).code).toBe("IMAGE_INVALID");
+    expect((await rejection(place.open("x.tar.gz"))).code).toBe("IMAGE_INCOMPLETE");
     expect(await place.leftovers()).toEqual([]);
   });
 

@@ -172,13 +172,13 @@ describe("an index that is not all there", () => {
   test("is refused where all platforms are asked for, and lists what is not there", async () => {
     const content = await readTree(without(arm64, aboutArm64), multi.root);
     const error = await failure(content, { allPlatforms: true });
-    expect([error.code, error.details.length]).toEqual(["IMAGE_INVALID", 2]);
+    expect([error.code, error.details.length]).toEqual(["IMAGE_INCOMPLETE", 2]);
     expect(error.details[0]).toBe(`linux/arm64  ${arm64.root.digest}`);
   });
 
   test("is refused where no image is there", async () => {
     const error = await failure(await readTree(without(amd64, arm64), multi.root));
-    expect([error.code, error.details]).toEqual(["IMAGE_INVALID", ["linux/amd64", "linux/arm64"]]);
+    expect([error.code, error.details]).toEqual(["IMAGE_INCOMPLETE", ["linux/amd64", "linux/arm64"]]);
   });
 
   test("is not pushed in silence where it is an index in an index", async () => {
@@ -187,7 +187,7 @@ describe("an index that is not all there", () => {
     const selected = select(content);
     expect(selected.content).toMatchObject({ kind: "image", platform: "linux/amd64" });
     expect(selected.leftOut).toEqual({ platforms: ["linux/arm64"], attestations: 2 });
-    expect((await failure(content, { allPlatforms: true })).code).toBe("IMAGE_INVALID");
+    expect((await failure(content, { allPlatforms: true })).code).toBe("IMAGE_INCOMPLETE");
   });
 
   test("leaves of the index in it what was asked for", async () => {

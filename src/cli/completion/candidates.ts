@@ -1,4 +1,3 @@
-import { homedir } from "node:os";
 import type { Command, Option } from "commander";
 import { loginHosts } from "../../logins/login-hosts.ts";
 import { imageNames, TRANSPORTS } from "../../push/known-sources.ts";
@@ -6,6 +5,7 @@ import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
 import { clause } from "../help-command.ts";
 import { RUNTIMES } from "../invocation.ts";
+import { loginEnvironment } from "../login-environment.ts";
 import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";
 import type { Environment } from "../values.ts";
@@ -122,12 +122,7 @@ async function sourceOffer(word: string, env: Environment, isFirst: boolean): Pr
 /** Registries with a login, behind the scheme that the word begins with. */
 async function hosts(word: string, variables: Environment, end: string): Promise<Candidate[]> {
   const [scheme = ""] = /^(?:https?|docker):\/\//.exec(word) ?? [];
-  const names = await loginHosts({
-    variables,
-    home: homedir(),
-    platform: process.platform,
-    userId: process.getuid?.(),
-  });
+  const names = await loginHosts(loginEnvironment(variables));
   return matching(
     plain(
       names.map((name) => `${scheme}${name}${end}`),

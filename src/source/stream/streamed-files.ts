@@ -1,3 +1,4 @@
+import { rootWatch } from "../files/not-image.ts";
 import {
   assertNoneInside,
   findFile,
@@ -29,16 +30,22 @@ export async function takeFiles<T extends Taken>(
   const members = new Map<string, TarMember>();
   /** By the offset of the file. */
   const taken = new Map<number, T>();
-  for await (const entry of readTarStream(archive, title)) {
-    const name = memberName(entry, title);
-    const member = memberOf(entry, name, members, title);
-    if (member === undefined) continue;
-    if (entry.kind === "file") taken.set(entry.offset, await take({ ...entry, path: name }));
-    const earlier = members.get(name);
-    if (earlier !== undefined && !isSame(earlier, member, taken)) throw twoMembers(name, title);
-    members.set(name, member);
+  const root = rootWatch(title);
+  try {
+    for await (const entry of readTarStream(archive, title)) {
+      root.see(entry.path);
+      const name = memberName(entry, title);
+      const member = memberOf(entry, name, members, title);
+      if (member === undefined) continue;
+      if (entry.kind === "file") taken.set(entry.offset, await take({ ...entry, path: name }));
+      const earlier = members.get(name);
+      if (earlier !== undefined && !isSame(earlier, member, taken)) throw twoMembers(name, title);
+      members.set(name, member);
+    }
+    assertNoneInside(members, title);
+  } catch (error) {
+    throw root.explain(error);
   }
-  assertNoneInside(members, title);
   return (path) => {
     const file = findFile(members, path, title);
     return file && taken.get(file.offset);

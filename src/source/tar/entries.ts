@@ -1,4 +1,5 @@
 import { messageOf, PushError } from "../../errors.ts";
+import { otherFile } from "../files/not-image.ts";
 import { type Overrides, override, readPax } from "./extended-header.ts";
 import { decodeHeader, type EntryType, hasValidChecksum, type TarHeader } from "./header.ts";
 
@@ -33,7 +34,7 @@ const KINDS: Partial<Record<EntryType, TarEntry["kind"]>> = {
 
 /**
  * Yields the members of a tar archive in order, with extended headers applied. Skips their contents. Throws
- * `ARCHIVE_INVALID`, also for types that no image contains, for too many members, and for what Go and GNU
+ * `SOURCE_NOT_IMAGE` for anything but a tar archive, and `ARCHIVE_INVALID`, also for types that no image contains, for too many members, and for what Go and GNU
  * tar read differently.
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
@@ -80,10 +81,8 @@ export async function* readTarEntries(read: Read, title: string): AsyncGenerator
 
 function readHeader(block: Buffer, position: number, title: string): TarHeader {
   if (!hasValidChecksum(block)) {
-    throw invalid(
-      title,
-      position > 0 ? `the header at byte ${position} is damaged` : "it is not a tar archive",
-    );
+    if (position > 0) throw invalid(title, `the header at byte ${position} is damaged`);
+    throw otherFile(title, block) ?? invalid(title, "it is not a tar archive");
   }
   try {
     return decodeHeader(block);
@@ -140,19 +139,29 @@ function entryOf(header: TarHeader, overrides: Overrides, offset: number, title:
   return { kind, path, linkpath, offset, sizeBytes: kind === "file" ? size : 0 };
 }
 
+/** Creates the error for an archive that ends too early. */
 export function cutShort(title: string, sizeBytes: number, member?: string): PushError {
   const where = member === undefined ? "" : ` inside "${member}"`;
   return new PushError(
     "ARCHIVE_INVALID",
-    `Cannot read the ${title}: the archive is cut short${where}, after ${sizeBytes} bytes.`,
-    { hint: "Save or copy it again, and check that the disk was not full." },
+    `Cannot read the ${title}: it is ${sizeBytes === 0 ? "empty" : `cut short${where}, after ${sizeBytes} bytes`}.`,
+    { hint: "Save or copy it again, and check that the disk is not full." },
   );
+}
+
+/**
+ * Creates the error for an archive that ends within a block, perhaps because it is something else.
+ *
+ * @param start its first bytes
+ */
+export function endedEarly(title: string, sizeBytes: number, start: Uint8Array): PushError {
+  return (sizeBytes < BLOCK_BYTES ? otherFile(title, start) : undefined) ?? cutShort(title, sizeBytes);
 }
 
 /** Creates the error for an archive that is no valid image. */
 export function invalid(title: string, problem: string, cause?: unknown): PushError {
   return new PushError("ARCHIVE_INVALID", `Cannot read the ${title}: ${problem}.`, {
-    hint: "It should be an archive that docker save wrote.",
+    hint: "Save the image again: docker save my/app:v1 --output image.tar",
     cause,
   });
 }

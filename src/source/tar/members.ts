@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { fileError, type PushError } from "../../errors.ts";
-import { cutShort, invalid, readTarEntries, type TarEntry } from "./entries.ts";
+import { rootWatch } from "../files/not-image.ts";
+import { cutShort, endedEarly, invalid, readTarEntries, type TarEntry } from "./entries.ts";
 
 /** A member of an archive. Offset and size are of its content, in bytes. */
 export type TarMember = TarFile | { readonly kind: "link"; readonly target: string };
@@ -53,18 +54,24 @@ async function readMembers(
   title: string,
 ): Promise<Map<string, TarMember>> {
   const members = new Map<string, TarMember>();
-  for await (const entry of readTarEntries(headerReader(file, title), title)) {
-    const { path, offset, sizeBytes } = entry;
-    if (sizeBytes > archiveBytes - offset) throw cutShort(title, archiveBytes, path);
-    const name = memberName(entry, title);
-    const member = memberOf(entry, name, members, title);
-    if (member === undefined) continue;
-    const earlier = members.get(name);
-    // docker takes the last one, skopeo the first.
-    if (earlier !== undefined && !(await isSame(file, earlier, member))) throw twoMembers(name, title);
-    members.set(name, member);
+  const root = rootWatch(title);
+  try {
+    for await (const entry of readTarEntries(headerReader(file, title), title)) {
+      const { path, offset, sizeBytes } = entry;
+      root.see(path);
+      if (sizeBytes > archiveBytes - offset) throw cutShort(title, archiveBytes, path);
+      const name = memberName(entry, title);
+      const member = memberOf(entry, name, members, title);
+      if (member === undefined) continue;
+      const earlier = members.get(name);
+      // docker takes the last one, skopeo the first.
+      if (earlier !== undefined && !(await isSame(file, earlier, member))) throw twoMembers(name, title);
+      members.set(name, member);
+    }
+    assertNoneInside(members, title);
+  } catch (error) {
+    throw root.explain(error);
   }
-  assertNoneInside(members, title);
   return members;
 }
 
@@ -152,7 +159,7 @@ function headerReader(file: FileHandle, title: string) {
       end = position;
       while (end < start + buffer.length) {
         const { bytesRead } = await file.read(window, end - start, window.length - (end - start), end);
-        if (bytesRead === 0) throw cutShort(title, end);
+        if (bytesRead === 0) throw endedEarly(title, end, window.subarray(0, end - start));
         end += bytesRead;
       }
     }

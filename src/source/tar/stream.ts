@@ -1,4 +1,7 @@
-import { cutShort, readTarEntries, type TarEntry } from "./entries.ts";
+import { endedEarly, readTarEntries, type TarEntry } from "./entries.ts";
+
+/** So much of an archive tells what it is. */
+const START_BYTES = 512;
 
 /** A file in a streamed archive. */
 export type StreamedFile = {
@@ -18,6 +21,8 @@ export async function* readTarStream(
 ): AsyncGenerator<StreamedEntry> {
   const pieces = archive[Symbol.asyncIterator]();
   let rest = new Uint8Array();
+  /** The first pieces. */
+  const start: Uint8Array[] = [];
   /** The offset of `rest` in the archive. */
   let position = 0;
 
@@ -25,8 +30,9 @@ export async function* readTarStream(
   async function next(mostBytes: number): Promise<Uint8Array<ArrayBuffer>> {
     while (rest.length === 0) {
       const piece = await pieces.next();
-      if (piece.done) throw cutShort(title, position);
+      if (piece.done) throw endedEarly(title, position, Buffer.concat(start));
       rest = piece.value;
+      if (position < START_BYTES) start.push(rest);
     }
     const bytes = rest.subarray(0, mostBytes);
     rest = rest.subarray(bytes.length);
