@@ -16,7 +16,7 @@ import { temporaryFolder } from "../support/temporary-folder.ts";
 export const CHUNK_BYTES = 100_000;
 
 /** Many retries are met, and what passes between them is not what is tested. */
-const RETRY_DELAY_MS = 20;
+const RETRY_DELAY_MS = 100;
 
 /** An image on the disk, with its layers in a cache: pushing it compresses nothing. */
 export type PreparedImage = {
