@@ -3,15 +3,16 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { chown, mkdir, readdir, stat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import packageJson from "../../package.json";
-import { run, runWell, type TemporaryFolder, temporaryFolder } from "../../test/e2e/command.ts";
+import { run, runWell } from "../../test/e2e/command.ts";
 import { type DockerRegistry, startDockerRegistry } from "../../test/e2e/docker-registry.ts";
 import { handmadeImage } from "../../test/e2e/handmade-image.ts";
 import { type Nginx, startNginx } from "../../test/e2e/nginx.ts";
 import { requireParts } from "../../test/e2e/parts.ts";
 import { openPodmanStore, type PodmanStore } from "../../test/e2e/podman-store.ts";
 import { readBack } from "../../test/e2e/read-back.ts";
-import { seededBytes } from "../../test/e2e/seeded-bytes.ts";
 import { RUNS_ALL } from "../../test/support/all-tests.ts";
+import { seededBytes } from "../../test/support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../../test/support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
 
@@ -98,7 +99,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
 
   test("pushes an archive of a mounted folder for its user, who gives the password on standard input", async () => {
     const work = await workFolder("mounted");
-    const image = handmadeImage("team/app:v1", [seededBytes("container", 3_000_000)]);
+    const image = handmadeImage("team/app:v1", [seededBytes(3_000_000, "container")]);
     await Bun.write(join(work, "output.tar"), image.archive);
     const target = `${nginx.host}/team/app:v1`;
     const { code, stdout, stderr } = await run(
@@ -129,7 +130,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
     ["SIGINT", 130],
   ])("ends at %s with exit code %d, though it is the container's first process", async (signal, exitCode) => {
     const work = await workFolder(signal);
-    await Bun.write(join(work, "output.tar"), handmadeImage("a:b", [seededBytes("signal", 1000)]).archive);
+    await Bun.write(join(work, "output.tar"), handmadeImage("a:b", [seededBytes(1000, "signal")]).archive);
     const reached = Promise.withResolvers<void>();
     using silent = Bun.listen({
       hostname: "127.0.0.1",

@@ -4,14 +4,9 @@ import { createHash } from "node:crypto";
 import { copyFile, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import packageJson from "../../package.json";
-import {
-  type CommandResult,
-  run,
-  runWell,
-  type TemporaryFolder,
-  temporaryFolder,
-} from "../../test/e2e/command.ts";
+import { type CommandResult, run, runWell } from "../../test/e2e/command.ts";
 import { RUNS_ALL } from "../../test/support/all-tests.ts";
+import { type TemporaryFolder, temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { compile } from "./compile.ts";
 import { formatOf } from "./format.ts";
 import { sign } from "./mach-signature.ts";

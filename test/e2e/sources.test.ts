@@ -6,9 +6,10 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { copyFile, cp, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { RUNS_ALL } from "../support/all-tests.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { run, runWell, temporaryFolder } from "./command.ts";
+import { run, runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import { handmadeImage } from "./handmade-image.ts";

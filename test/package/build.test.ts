@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { extract } from "tar";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import { run, runWell, type TemporaryFolder, temporaryFolder } from "../e2e/command.ts";
+import { run, runWell } from "../e2e/command.ts";
 import { handmadeImage } from "../e2e/handmade-image.ts";
 import { pulledImage } from "../e2e/read-back.ts";
-import { seededBytes } from "../e2e/seeded-bytes.ts";
 import { atTerminal } from "../support/at-terminal.ts";
 import { expectFolderToDecideNothing } from "../support/foreign-folder.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
 
@@ -24,7 +25,7 @@ const hasPython = Bun.which("python3") !== null;
 const hasOpenssl = Bun.which("openssl") !== null;
 // Several blocks, so that several workers have to start.
 const image = handmadeImage("team/app:v1", [
-  seededBytes("build", 3_000_000),
+  seededBytes(3_000_000, "build"),
   new TextEncoder().encode("small\n"),
 ]);
 

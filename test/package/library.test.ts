@@ -4,15 +4,16 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import { run, runWell, type TemporaryFolder, temporaryFolder } from "../e2e/command.ts";
+import { run, runWell } from "../e2e/command.ts";
 import { handmadeImage } from "../e2e/handmade-image.ts";
-import { seededBytes } from "../e2e/seeded-bytes.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(120_000);
 
 const root = join(import.meta.dir, "../..");
 const bun = process.execPath;
-const image = handmadeImage("team/app:v1", [seededBytes("library", 300_000)]);
+const image = handmadeImage("team/app:v1", [seededBytes(300_000, "library")]);
 
 const PROGRAM = `
 import { push, PushError, type PushEvent, type PushOptions, type Pushed } from "chunkpush";
