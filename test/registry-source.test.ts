@@ -98,6 +98,7 @@ async function setUp(
     leftBehind: async () => (await readdir(folder.path)).filter((name) => name.endsWith(".tmp")),
     copy: (options) =>
       push({
+        retryDelayMs: 10,
         source: `docker://${source.host}/their/app:v1`,
         target: `${target.host}/my/app:v1`,
         cacheDirectory: folder.path,

@@ -73,8 +73,8 @@ async function demo(): Promise<boolean> {
   const isFine = isSame && chunks.length > 1 && blobBytes === 0;
   say(
     isFine
-      ? "All as it should be. Now push an image of yours: see README.md"
-      : "Something is wrong: see above",
+      ? "Every digest matches. Next, push an image of your own: see README.md"
+      : "Something is wrong, see above",
   );
   return isFine;
 }

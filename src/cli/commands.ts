@@ -11,6 +11,11 @@ export const COMMANDS: readonly NamedCommand[] = [
     load: async () => (await import("./push-command.ts")).PUSH,
   },
   {
+    name: "plan",
+    summary: "show what a push would do, without sending or writing anything",
+    load: async () => (await import("./plan-command.ts")).PLAN,
+  },
+  {
     name: "check",
     summary: "check whether pushes to a registry can work",
     load: async () => (await import("./check-command.ts")).CHECK,

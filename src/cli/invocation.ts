@@ -19,6 +19,8 @@ export type PushCommand = RegistryCommand & {
   readonly source: string | undefined;
   /** At least one. User, password, headers and client certificate are for the registry of the first. */
   readonly targets: readonly [Reference, ...Reference[]];
+  /** Shows what the push would do, and does nothing. */
+  readonly dryRun: boolean;
   /** The image of the source: a name as written there, or a digest. */
   readonly image: string | undefined;
   readonly platforms: readonly string[];
@@ -88,7 +90,8 @@ export function parseTargetless(
 /** Other names of standard input, which has either the image or the password. */
 const STANDARD_INPUT = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
-function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
+/** Reads what a push is given. Throws `USAGE` and `REFERENCE_INVALID`. */
+export function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
   const { source: written, targets } = sourceAndTargets(positionals, flags.tag);
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
@@ -109,6 +112,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     ...registryCommand(flags, env),
     source,
     targets,
+    dryRun: flags.dryRun ?? false,
     image: flags.image,
     platforms: [...new Set(platforms.map((text) => canonicalPlatform(text.trim())))],
     allPlatforms: flags.allPlatforms ?? false,

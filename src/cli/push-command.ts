@@ -1,19 +1,14 @@
 import { messageOf, PushError } from "../errors.ts";
 import { formatShare } from "../format.ts";
-import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
-import type { PushOptions, SourceStream } from "../push/options.ts";
-import { proxyFrom } from "../registry/http/proxy.ts";
+import { formatPinned } from "../oci/reference.ts";
+import type { PushOptions } from "../push/options.ts";
 import { chooseImage, confirm } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
-import { credentialsReader } from "./credentials.ts";
 import { assertWritable, writeDigest } from "./digest-file.ts";
-import { findSource } from "./find-source.ts";
-import { STORAGE_READER } from "./hidden-commands.ts";
 import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
 import { rememberTargets } from "./last-targets.ts";
-import { ownersUnderSudo } from "./owners.ts";
 import { openView } from "./progress.ts";
+import { optionsOfPush } from "./push-options.ts";
 import { pushProgram } from "./push-program.ts";
 import type { Environment } from "./values.ts";
 
@@ -23,7 +18,8 @@ export const PUSH = defineCommand({
   async run(parsed, { process, push, stop, warn }) {
     warn();
     const command = "targets" in parsed ? parsed : await completePush(parsed, process, stop);
-    await runPush(command, push, process, stop);
+    if (command.dryRun) await (await import("./plan-command.ts")).runPlan(command, false, process, stop);
+    else await runPush(command, push, process, stop);
     return 0;
   },
 });
@@ -47,20 +43,7 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const {
-    source,
-    targets,
-    username,
-    password,
-    passwordStdin,
-    credentialCommand,
-    skipAuth,
-    debug,
-    progress,
-    digestFile,
-    ...options
-  } = command;
-  const [first] = targets;
+  const { targets, debug, progress, digestFile } = command;
   // Nothing but events is told as JSON.
   const isTerminal = stderr.isTTY === true && progress !== "json";
   using view = await openView(
@@ -76,30 +59,22 @@ export async function runPush(
   if (digestFile !== undefined) await assertWritable(digestFile);
   const tagged: string[] = [];
   let kept: string | undefined;
-  const found = source ?? (await findSource());
+  const options = await optionsOfPush(command, env, stop, (event) => {
+    report(event);
+    actions?.report(event);
+    if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
+    if (event.type === "notice" && event.code === "STOPPED")
+      kept = formatShare(event.keptBytes, event.totalBytes);
+  });
+  const { source, onStale } = options;
   const pushOptions: PushOptions = {
     ...options,
-    target: targets,
-    source: found === "-" ? standardInput() : (found ?? nameOf(first)),
-    login: credentialsReader(command, first.host, {
-      environment: env,
-      signal: stop,
-      onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+    ...(isTerminal && {
+      choose: (choices, signal) => view.pauseFor(chooseImage(choices, signal)),
+      onStale:
+        onStale &&
+        (async (signal) => (await view.pauseFor(confirm(`Push "${source}" anyway?`, signal))) ?? true),
     }),
-    choose: isTerminal ? (choices, signal) => view.pauseFor(chooseImage(choices, signal)) : undefined,
-    onStale: source === undefined && found !== undefined ? whetherStale(found, isTerminal, view) : undefined,
-    proxy: proxyFrom(env),
-    engineEnvironment: env,
-    storageReader: [process.execPath, ...(Bun.isStandaloneExecutable ? [] : [Bun.main]), STORAGE_READER],
-    cacheOwners: ownersUnderSudo(env),
-    report(event) {
-      report(event);
-      actions?.report(event);
-      if (event.type === "pushed") tagged.push(`${event.reference}@${event.digest}\n`);
-      if (event.type === "notice" && event.code === "STOPPED")
-        kept = formatShare(event.keptBytes, event.totalBytes);
-    },
-    stop,
   };
   try {
     const pushed = await push(pushOptions);
@@ -118,29 +93,4 @@ export async function runPush(
     for (const line of tagged) stdout.write(line);
     await actions?.writeSummary();
   }
-}
-
-/** Asks whether to push a stale source. Where nobody can be asked, the warning has to do. */
-function whetherStale(
-  source: string,
-  isTerminal: boolean,
-  view: Pick<Awaited<ReturnType<typeof openView>>, "pauseFor">,
-): PushOptions["onStale"] {
-  if (!isTerminal) return "warn";
-  return async (signal) => (await view.pauseFor(confirm(`Push "${source}" anyway?`, signal))) ?? true;
-}
-
-function standardInput(): SourceStream {
-  if (process.stdin.isTTY) {
-    throw new PushError("USAGE", "The source is standard input, which is a terminal.", {
-      hint: `Pipe an archive in: podman save my/app:v1 | ${PROGRAM_NAME} - TARGET`,
-    });
-  }
-  return { name: "standard input", stream: Bun.stdin.stream() };
-}
-
-/** The engine's image of the target's name. */
-function nameOf(target: Reference): string {
-  // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
-  return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

@@ -86,6 +86,7 @@ const LAYERS: readonly FlagHelp[] = [
 ];
 
 const OUTPUT: readonly FlagHelp[] = [
+  ["--dry-run", "show what the push would do, as the command plan does; nothing is sent or written"],
   ["--progress <how>", `${PROGRESS.join(", ")} (env: CHUNKPUSH_PROGRESS; default: auto)`],
   ["--digestfile <file>", "write the digest of the first target there, after everything is pushed"],
   ["-q, --quiet", "print only warnings and errors; the same as --progress quiet"],
@@ -95,6 +96,7 @@ const OUTPUT: readonly FlagHelp[] = [
 export type Flags = RegistryFlags & {
   readonly tag?: string[];
   readonly registry?: string;
+  readonly dryRun?: true;
   readonly image?: string;
   readonly platform?: string[];
   readonly allPlatforms?: true;

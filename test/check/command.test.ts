@@ -4,6 +4,7 @@ import { readdir } from "node:fs/promises";
 import { parseCheckCommand } from "../../src/cli/check-program.ts";
 import { PushError } from "../../src/errors.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { startRawServer } from "../support/raw-server.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -122,5 +123,15 @@ describe("a check", () => {
       state: "failed",
       code: "PASSWORD_MISSING",
     });
+  });
+
+  test("names a step that takes long, on standard error", async () => {
+    await using server = startRawServer(undefined);
+    await using folder = await temporaryFolder();
+    const args = ["check", `${server.host}/my/app`, "--stall-timeout", "2"];
+    const { code, stdout, stderr } = await runCli(args, { cwd: folder.path });
+    expect(code).toBe(1);
+    expect(stderr).toBe("Checking Registry …\n");
+    expect(stdout).toContain("✗ Registry");
   });
 });
