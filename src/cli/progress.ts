@@ -2,7 +2,7 @@ import { writeSync } from "node:fs";
 import { PushError } from "../errors.ts";
 import { workflowCommand } from "../report/github.ts";
 import type { View } from "../report/view.ts";
-import { type Environment, setting } from "./values.ts";
+import { type Environment, invalidValue, setting } from "./values.ts";
 
 /** How progress is shown. `auto`: in place on a terminal, else as lines. */
 export const PROGRESS = ["auto", "tty", "plain", "json", "quiet"] as const;
@@ -13,8 +13,7 @@ export type Progress = (typeof PROGRESS)[number];
 export function progressOf(flags: { progress?: string; quiet?: true }, env: Environment): Progress {
   const { name, text } = setting("--progress", flags.progress, "CHUNKPUSH_PROGRESS", env);
   const found = PROGRESS.find((each) => each === text);
-  if (text !== undefined && found === undefined)
-    throw new PushError("USAGE", `${name}: invalid value "${text}" (expected ${PROGRESS.join(", ")}).`);
+  if (text !== undefined && found === undefined) throw invalidValue({ name, text }, PROGRESS.join(", "));
   if (flags.quiet && flags.progress !== undefined && found !== "quiet")
     throw new PushError("USAGE", `--quiet and --progress ${text} were both given.`, {
       hint: "Leave one of them out.",

@@ -43,11 +43,11 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { targets, debug, progress, digestFile } = command;
+  const { targets, debug, digestFile } = command;
   // Nothing but events is told as JSON.
-  const isTerminal = stderr.isTTY === true && progress !== "json";
+  const isTerminal = stderr.isTTY === true && command.progress !== "json";
   using view = await openView(
-    progress,
+    command.progress,
     { stderr, env },
     { targets: targets.map(formatPinned), isDebug: debug },
   );

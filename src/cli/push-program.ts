@@ -130,7 +130,7 @@ export function pushProgram(): Command {
 }
 
 /** Returns what `--version` prints: the second word is the version. */
-export function versionText(): string {
+function versionText(): string {
   return `chunkpush ${packageJson.version} (Bun ${Bun.version}, ${process.platform}-${process.arch})`;
 }
 
