@@ -32,7 +32,6 @@ export async function optionsOfPush(
     dryRun,
     digestFile,
     progress,
-    digestFile,
     ...options
   } = command;
   const [first] = targets;

@@ -84,6 +84,7 @@ const STATES: Record<BlobState["state"], readonly Complete<BlobState>[]> = {
 
 const CODES: Record<Notice["code"], true> = {
   PASSWORD_AWAITED: true,
+  PASSWORD_EXPOSED: true,
   CACHE_AWAITED: true,
   LOCKS_UNAVAILABLE: true,
   PROGRESS_NOT_SAVED: true,
