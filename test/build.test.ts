@@ -234,8 +234,8 @@ async function expectToWork(
   expect(await runWell([...command, "--version"], options)).toStartWith(
     `chunkpush ${packageJson.version} (Bun ${Bun.version}, `,
   );
-  const help = await runWell([...command, "--help"], options);
-  expect(help).toStartWith("Usage: chunkpush [options] [source] <target>");
+  const help = await runWell([...command, "--help", "all"], options);
+  expect(help).toStartWith("Usage: chunkpush [push] [SOURCE] TARGET [flags]");
   expect(help).toContain("NODE_EXTRA_CA_CERTS");
   expect(help).toContain("\n  chunkpush image.tar registry.example.com/my/app:v1\n");
 
