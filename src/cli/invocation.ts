@@ -34,6 +34,8 @@ export type PushCommand = RegistryCommand & {
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
   readonly progress: Progress;
+  /** Gets the digest. */
+  readonly digestFile: string | undefined;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
@@ -112,6 +114,7 @@ export function pushCommand(positionals: readonly string[], flags: Flags, env: E
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
   assertNotEmpty(flags.image, "--image");
+  assertNotEmpty(flags.digestfile, "--digestfile");
   if (source === "-" && flags.passwordStdin)
     throw contradiction("Standard input has the image, and --password-stdin reads the password from there.");
   const compression = layerCompression(
@@ -135,6 +138,7 @@ export function pushCommand(positionals: readonly string[], flags: Flags, env: E
     forceCompression: flags.forceCompression ?? false,
     compression,
     progress: progressOf(flags, env),
+    digestFile: flags.digestfile,
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
 }
@@ -143,7 +147,8 @@ function contradiction(message: string): PushError {
   return new PushError("USAGE", message, { hint: "Leave one of them out." });
 }
 
-function runtimeName({ name, text }: Setting): RuntimeName | undefined {
+/** Reads the name of an engine's command. Throws `USAGE`. */
+export function runtimeName({ name, text }: Setting): RuntimeName | undefined {
   const found = RUNTIMES.find((each) => each === text);
   if (found !== undefined || text === undefined) return found;
   const hint = "Leave it out to take the first one that has the image.";
