@@ -103,20 +103,26 @@ describe("the package", () => {
     if (hasOpenssl) await expectFolderToDecideNothing([join(bin, "chunkpush")], { path: bin });
 
     // Standard input and signals go through. It exits as Bun does.
-    const waiting = Bun.spawn([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
-      cwd: work,
-      env: { PATH: bin, HOME: work },
-      stdin: "pipe",
-      stdout: "ignore",
-      stderr: "pipe",
-    });
-    let said = "";
-    for await (const piece of waiting.stderr.pipeThrough(new TextDecoderStream())) {
-      if (said === "") waiting.kill("SIGTERM");
-      said += piece;
+    for (const [signal, exitCode] of [
+      ["SIGHUP", 129],
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+    ] as const) {
+      const waiting = Bun.spawn([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
+        cwd: work,
+        env: { PATH: bin, HOME: work },
+        stdin: "pipe",
+        stdout: "ignore",
+        stderr: "pipe",
+      });
+      let said = "";
+      for await (const piece of waiting.stderr.pipeThrough(new TextDecoderStream())) {
+        if (said === "") waiting.kill(signal);
+        said += piece;
+      }
+      expect(said).toContain("Interrupted");
+      expect(await waiting.exited).toBe(exitCode);
     }
-    expect(said).toContain("Interrupted");
-    expect(await waiting.exited).toBe(143);
     const piped = await run([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
       cwd: work,
       env: { PATH: bin, HOME: work },
