@@ -99,7 +99,7 @@ const CACHE: FlagHelp = [
 ];
 
 const DEBUG: readonly FlagHelp[] = [
-  ["-v, --verbose", "show each request with its time; also what other programs print when they fail"],
+  ["-v, --verbose", "show each request (with its time) and the output of programs that fail"],
   ["--debug", "the same as --verbose"],
 ];
 
