@@ -15,12 +15,21 @@ import type { Environment } from "./values.ts";
 export const PUSH = defineCommand({
   program: pushProgram,
   parse: parseTargetless,
-  async run(parsed, { process, push, stop, warn }) {
+  async run(parsed, { process, push, stop, warn, commands }) {
     warn();
-    const command = "targets" in parsed ? parsed : await completePush(parsed, process, stop);
-    if (command.dryRun) await (await import("./plan-command.ts")).runPlan(command, false, process, stop);
-    else await runPush(command, push, process, stop);
-    return 0;
+    try {
+      const command = "targets" in parsed ? parsed : await completePush(parsed, process, stop);
+      if (command.dryRun) await (await import("./plan-command.ts")).runPlan(command, false, process, stop);
+      else await runPush(command, push, process, stop);
+      return 0;
+    } catch (error) {
+      const { orCommand } = await import("./mistakes.ts");
+      throw orCommand(
+        error,
+        parsed.source,
+        commands.map(({ name }) => name),
+      );
+    }
   },
 });
 
