@@ -12,7 +12,7 @@ export const COMMANDS: readonly NamedCommand[] = [
   },
   {
     name: "plan",
-    summary: "show what a push would do, without sending or writing anything",
+    summary: "show what a push would do; nothing is sent or written",
     load: async () => (await import("./plan-command.ts")).PLAN,
   },
   {
@@ -29,6 +29,11 @@ export const COMMANDS: readonly NamedCommand[] = [
     name: "logout",
     summary: "remove a saved login",
     load: async () => (await import("./logout-command.ts")).LOGOUT,
+  },
+  {
+    name: "save",
+    summary: "save images of docker, podman or nerdctl to archives",
+    load: async () => (await import("./save-command.ts")).SAVE,
   },
   {
     name: "cache",

@@ -30,6 +30,7 @@ export async function optionsOfPush(
     skipAuth,
     debug,
     dryRun,
+    digestFile,
     progress,
     ...options
   } = command;

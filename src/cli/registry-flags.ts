@@ -4,7 +4,7 @@ import { DEFAULTS } from "../push/options.ts";
 import { TOKEN_USERNAME } from "../registry/auth/credentials.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import { headersOf } from "./headers.ts";
-import { assertNotEmpty, bytes, type Environment, integer, setting, truth } from "./values.ts";
+import { assertNotEmpty, chunkSize, type Environment, integer, setting, truth } from "./values.ts";
 
 /** How to reach a registry, and how to send to it. */
 export type RegistryCommand = {
@@ -98,7 +98,10 @@ const CACHE: FlagHelp = [
   `folder for compressed layers (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
 ];
 
-const DEBUG: FlagHelp = ["--debug", "show more; for example what a credential helper printed when it failed"];
+const DEBUG: readonly FlagHelp[] = [
+  ["-v, --verbose", "show each request with its time, and what other programs printed when they failed"],
+  ["--debug", "the same as --verbose"],
+];
 
 /** The values of the flags, as they were written. */
 export type RegistryFlags = {
@@ -116,6 +119,7 @@ export type RegistryFlags = {
   readonly stallTimeout?: string;
   readonly allowOversize?: true;
   readonly debug?: true;
+  readonly verbose?: true;
   readonly header?: string[];
   readonly caFile?: string;
   readonly cert?: string;
@@ -137,7 +141,7 @@ export function addRegistryFlags(program: Command): Command {
 export function addLoginFlags(program: Command): Command {
   addFlags(program, "Authentication", AUTHENTICATION);
   addFlags(program, "Network", NETWORK);
-  return addFlags(program, "Output", [DEBUG]);
+  return addFlags(program, "Output", DEBUG);
 }
 
 /** Adds flags to a command's parser, below a heading of its help. */
@@ -169,7 +173,7 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     parallel:
       integer(setting("--parallel", flags.parallel, "MAX_PARALLEL_LAYERS", env), 1) ?? DEFAULTS.parallel,
     retries: integer(setting("--retries", flags.retries, "MAX_RETRIES", env), 0) ?? DEFAULTS.retries,
-    chunkBytes: bytes(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE", env)),
+    chunkBytes: chunkSize(setting("--chunk-size", flags.chunkSize, "CHUNKPUSH_CHUNK_SIZE", env)),
     stallTimeoutMs:
       (integer(
         setting("--stall-timeout", flags.stallTimeout, "CHUNKPUSH_STALL_TIMEOUT", env),
@@ -177,7 +181,7 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
         MAX_STALL_SECONDS,
       ) ?? STALL_SECONDS) * 1000,
     allowOversize: flags.allowOversize ?? false,
-    debug: flags.debug ?? false,
+    debug: flags.debug ?? flags.verbose ?? false,
     caFiles: [flags.caFile, variable("SSL_CERT_FILE")].filter((path) => path !== undefined),
     clientCertificate: flags.cert === undefined ? undefined : { certFile: flags.cert, keyFile: flags.key },
     skipVerify:
