@@ -153,7 +153,7 @@ describe("expectStatus", () => {
   });
 
   test("tells an absent password from a wrong one", async () => {
-    expect((await refusal(401)).message).toContain("wants a user name and a password");
+    expect((await refusal(401)).message).toContain("requires a user name and a password");
     const wrong = await refusal(401, { authorization: "Basic eDp5" });
     expect(wrong.message).toContain("does not accept");
     expect(shown(wrong)).not.toContain("eDp5");
