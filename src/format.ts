@@ -31,6 +31,11 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+/** Formats the time since a start in a column of a log: `  12.3s`. */
+export function formatElapsed(ms: number): string {
+  return `${(ms / 1000).toFixed(1)}s`.padStart(6);
+}
+
 const AGE_UNITS: readonly [string, number][] = [
   ["day", 86_400_000],
   ["hour", 3_600_000],
@@ -113,4 +118,9 @@ function cut(text: string, headCharacters: number, tailCharacters: number): stri
 function escapeCharacter(character: string): string {
   const code = character.codePointAt(0) ?? 0;
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`;
+}
+
+/** Writes a word as a shell reads it. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

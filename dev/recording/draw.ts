@@ -70,7 +70,9 @@ export function drawRecording(
 function drawRun({ column, text, style }: Run): string {
   const width = Bun.stringWidth(text) * WIDTH;
   const classes = style === "" ? "" : ` class="${style}"`;
-  return `<tspan x="${column * WIDTH}" textLength="${width}" lengthAdjust="spacingAndGlyphs"${classes}>${escapeXml(text)}</tspan>`;
+  // Fonts lack the blocks of bars, and others stand in for them.
+  const stretch = /^[ -~]*$/.test(text) ? "" : ' lengthAdjust="spacingAndGlyphs"';
+  return `<tspan x="${column * WIDTH}" textLength="${width}"${stretch}${classes}>${escapeXml(text)}</tspan>`;
 }
 
 function escapeXml(text: string): string {

@@ -15,12 +15,13 @@ import { drawRecording } from "./draw.ts";
 import { startFront } from "./front.ts";
 import { type Frame, parseScreen } from "./screen.ts";
 
-const SIZE = { columns: 80, rows: 18 };
-const FRAME_MS = 100;
+const SIZE = { columns: 80, rows: 15 };
+const FRAME_MS = 160;
+const KEYS_PER_FRAME = 4;
 const PATIENCE_MS = 60_000;
 const NAME = "registry.example.com";
 const COMMAND = `chunkpush image.tar ${NAME}/my/app:v1`;
-const LAYER_MEGABYTES = [3, 9, 14, 22];
+const LAYER_MEGABYTES = [3, 7, 12, 18];
 const LINK = { bytesPerSecond: 6_000_000, latencyMs: 40 };
 
 const file = process.argv[2] ?? join(import.meta.dir, "../../docs/push.svg");
@@ -99,7 +100,7 @@ async function recordTerminal(cwd: string, env: Readonly<Record<string, string>>
       if (screen !== before) frames.push({ atMs: elapsed(), lines: parseScreen(screen.trimEnd()) });
       before = screen;
       isDone = screen.includes("@sha256:") && /\n\$ *$/.test(screen.trimEnd());
-      const typed = keys.splice(0, 3);
+      const typed = keys.splice(0, KEYS_PER_FRAME);
       for (const key of typed) tmux("send-keys", ...(key === "Enter" ? [key] : ["-l", key]));
     }
     const [first] = frames;

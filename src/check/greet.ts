@@ -7,7 +7,7 @@ import { type ServerCertificate, serverCertificate } from "../registry/http/cert
 import { expectStatus } from "../registry/http/expect-status.ts";
 import { send } from "../registry/http/send.ts";
 import { type Answer, sendOnce } from "../registry/http/send-once.ts";
-import { printable, readSpecErrors } from "../registry/http/spec-errors.ts";
+import { isPage, printable, quotePage, readSpecErrors, titleOf } from "../registry/http/spec-errors.ts";
 import { blobUrl, type Call, type Registry } from "../registry/registry.ts";
 import type { Finding } from "./steps.ts";
 
@@ -54,9 +54,8 @@ export async function checkTls(
     validTo: certificate.validTo.toISOString(),
   };
   if (failure instanceof PushError && failure.code.startsWith("TLS_")) {
-    const about = certificate === undefined ? "" : ` Its certificate is ${describe(certificate)}.`;
     const { code, message, hint } = failure;
-    return { state: "failed", text: `${message}${about}`, hint, facts: { ...facts, code } };
+    return { state: "failed", text: message, hint, facts: { ...facts, code } };
   }
   // Nothing is said about a connection that broke.
   if (failure !== undefined && certificate === undefined) throw failure;
@@ -66,10 +65,9 @@ export async function checkTls(
 }
 
 function describe({ issuer, names, validTo }: ServerCertificate): string {
-  const isOver = validTo.getTime() < Date.now();
   const date = Number.isNaN(validTo.getTime()) ? undefined : validTo.toISOString().slice(0, 10);
   return [
-    date && `${isOver ? "expired on" : "valid until"} ${date}`,
+    date && `valid until ${date}`,
     issuer && `issued by ${issuer}`,
     names.length > 0 && `for ${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}`,
   ]
@@ -85,54 +83,45 @@ export async function checkRegistryApi(
 ): Promise<Finding> {
   const { status, headers } = answer;
   const facts = { status, ms };
-  const url = new URL(`${registry.origin}/v2/`);
   const at = { registry, name: "" };
-  if (status >= 300 && status < 400) expectStatus(at, { method: "GET", url }, answer, []);
-  const isWebsite = isHtml(answer) && !headers.has("docker-distribution-api-version");
-  if (isWebsite || status === 404) {
-    if (readSpecErrors(answer.text).length > 0)
-      return { state: "ok", text: `answers /v2/ with ${status} in ${ms} ms`, facts };
-    if (status < 500) return notARegistry(answer, `answers /v2/ with ${status}`, facts);
-  }
-  if (status === 200) {
-    const request = { method: "HEAD", url: blobUrl({ registry, name: "chunkpush/check" }, NO_BLOB) } as const;
-    const blob = await send(at, { ...request, scopes: [] }, call);
+  const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
+  const isPublic = status === 200 || status === 404;
+  if (isPage(answer) && !saysRegistry(answer) && (isPublic || status === 401))
+    return notARegistry(answer, `answers /v2/ with ${status}`, facts);
+  if (isPublic) {
+    const url = blobUrl({ registry, name: "chunkpush/check" }, NO_BLOB);
+    const blob = await send(at, { method: "GET", url, scopes: [] }, call);
     if (blob.status === 200) return notARegistry(answer, "answers 200 to everything", facts);
-  }
-  if (status !== 401 && status !== 403) expectStatus(at, { method: "GET", url }, answer, [200]);
+    // Some registries serve their repositories, but not this path.
+    if (status === 404 && ![answer, blob].some(saysRegistry))
+      return notARegistry(answer, "answers 404 to everything", facts);
+  } else expectStatus(at, request, answer, isPage(answer) ? [401] : [401, 403]);
   const bearer = bearerChallenge(headers);
   const asks = bearer
     ? `; tokens come from ${printable(URL.parse(bearer.realm)?.host ?? "an invalid address", [])}`
-    : status === 200
+    : isPublic
       ? ""
       : "; it requires a login";
   return { state: "ok", text: `/v2/ answers in ${ms} ms${asks}`, facts };
 }
 
+/** Tells whether an answer is in the words of a registry. A proxy in front of one may ask for the login, with a page. */
+function saysRegistry({ headers, text }: Answer): boolean {
+  return (
+    headers.has("docker-distribution-api-version") ||
+    headers.has("www-authenticate") ||
+    readSpecErrors(text).length > 0
+  );
+}
+
 function notARegistry(answer: Answer, does: string, facts: object): Finding {
-  const title = titleOf(answer.text);
+  const title = titleOf(answer, []);
   return {
     state: "failed",
-    text: `${answer.url.host} is not a registry: it ${does}${title === undefined ? "" : `, with the page "${title}"`}`,
+    text: `${answer.url.host} is not a registry: it ${does}${quotePage(answer, [])}`,
     hint: "Check the host. The registry of a website is often at another one, such as registry.example.com.",
-    facts: { ...facts, code: "REGISTRY_FAILED", ...(title !== undefined && { title }) },
+    facts: { ...facts, code: "NOT_A_REGISTRY", ...(title !== undefined && { title }) },
   };
-}
-
-function isHtml({ headers, text }: Answer): boolean {
-  return (
-    headers.get("content-type")?.startsWith("text/html") === true || /^\s*<(?:!doctype|html)/i.test(text)
-  );
-}
-
-/** Returns the title of an HTML page, safe to print. */
-export function titleOf(text: string): string | undefined {
-  const title = /<title[^>]*>([^<]*)/i.exec(text)?.[1];
-  return (
-    printable(title ?? "", [])
-      .trim()
-      .slice(0, 80) || undefined
-  );
 }
 
 /** Compares this machine's clock with the registry's. */

@@ -3,10 +3,9 @@ import { formatBytes } from "../format.ts";
 import { expectStatus } from "../registry/http/expect-status.ts";
 import { send } from "../registry/http/send.ts";
 import type { Answer } from "../registry/http/send-once.ts";
-import { printable, readSpecErrors } from "../registry/http/spec-errors.ts";
+import { printable, readSpecErrors, titleOf } from "../registry/http/spec-errors.ts";
 import type { Call, Repository } from "../registry/registry.ts";
 import { chunkRequest, nextLocation } from "../registry/upload/session.ts";
-import { titleOf } from "./greet.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 import type { Finding } from "./steps.ts";
 import { cancelTrial, startTrial } from "./trial-upload.ts";
@@ -80,11 +79,14 @@ function found(passedBytes: number, refusal: Refusal): Finding {
 
 function late(size: number, sentBytes: number, passedBytes: number, refusal: Refusal | undefined): Finding {
   if (passedBytes > 0 && refusal !== undefined) return found(passedBytes, refusal);
-  const refused = refusal && `; ${formatBytes(refusal.bytes)} is refused by ${refusal.by}`;
+  const refused = refusal === undefined ? "" : `; ${formatBytes(refusal.bytes)} is refused by ${refusal.by}`;
+  const isWhole = sentBytes >= size;
   return {
     state: "ok",
-    text: `a body of ${formatBytes(size)} was not refused within ${SEARCH_MS / 1000} s (${formatBytes(sentBytes)} sent)${refused ?? ""}`,
-    hint: `This link is too slow to try more. A smaller body takes less time: --upload ${chunkSize(Math.max(sentBytes, LEAST_BYTES))}`,
+    text: isWhole
+      ? `a body of ${formatBytes(size)} was sent, but not answered within ${SEARCH_MS / 1000} s${refused}`
+      : `a body of ${formatBytes(size)} was not refused, but ${SEARCH_MS / 1000} s are enough for ${formatBytes(sentBytes)} only${refused}`,
+    ...(!isWhole && { hint: `Try a smaller one: --upload ${chunkSize(Math.max(sentBytes, LEAST_BYTES))}` }),
     facts: { passedBytes, refusedBytes: refusal?.bytes, sentBytes, ...refusal?.facts },
   };
 }
@@ -126,12 +128,13 @@ async function tryBody(at: Repository, body: Blob, call: Call, deadline: AbortSi
 }
 
 /** Says who refused a body: a registry answers in JSON, a proxy with a page. */
-function refuser({ status, headers, text }: Answer, { registry }: Repository) {
+function refuser(answer: Answer, { registry }: Repository) {
+  const { status, headers, text } = answer;
   const secrets = registry.auth.secrets();
   const header = (name: string) => printable(headers.get(name) ?? "", secrets) || undefined;
   const server = header("server");
   const ray = header("cf-ray");
-  const title = titleOf(printable(text, secrets)) ?? undefined;
+  const title = titleOf(answer, secrets);
   const isRegistry = readSpecErrors(text).length > 0;
   const by = [
     ray !== undefined ? "Cloudflare" : isRegistry ? "the registry" : (server ?? "a server without a name"),

@@ -1,7 +1,7 @@
 import { messageOf } from "../errors.ts";
 import { formatDuration } from "../format.ts";
 import { isLoopback } from "../oci/address.ts";
-import { proxyFrom } from "../registry/http/proxy.ts";
+import { describeProxy, proxyFrom } from "../registry/http/proxy.ts";
 import type { Finding } from "./steps.ts";
 
 /** A host that does not answer within this time is behind a firewall, or gone. */
@@ -42,8 +42,8 @@ export function checkProxy(url: URL, environment: Environment): Finding | undefi
   const variable = names.find((name) => environment[name]);
   if (variable === undefined) return undefined;
   const value = environment[variable] ?? "";
-  const shown = `${variable}=${withoutPassword(value)}`;
-  const facts = { variable, value: withoutPassword(value) };
+  const shown = describeProxy({ name: variable, address: value });
+  const facts = { variable };
   const address = proxyFrom(environment)(url)?.address;
   if (address === undefined) {
     const why = /^(?!https?:)[a-z0-9]+:\/\//i.test(value)
@@ -61,11 +61,6 @@ export function checkProxy(url: URL, environment: Environment): Finding | undefi
     hint: `Set ${variable} to an address such as http://proxy.example.com:3128, or unset it.`,
     facts,
   };
-}
-
-/** Hides the password of a proxy's address, also of one that cannot be parsed. */
-function withoutPassword(address: string): string {
-  return address.replace(/^([a-z0-9]+:\/\/)?([^@/]*?):?[^:@/]*@/i, "$1$2:***@");
 }
 
 /** Opens a connection to the registry, or to the proxy before it. */

@@ -25,7 +25,8 @@ type Flags = {
 };
 
 const NOTES = `
-Without "prune" it shows what is there. Without one of --older-than, --max-size and --all nothing is pruned.
+Without "prune" it shows what is there. "prune" needs one of --older-than,
+--max-size and --all.
 
 Examples:
   ${PROGRAM_NAME} cache

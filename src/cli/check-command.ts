@@ -1,13 +1,16 @@
 import { type Checked, checkRegistry } from "../check/check.ts";
-import type { Finding, OnStep, Step, StepName } from "../check/steps.ts";
+import type { Finding, OnStep, Step } from "../check/steps.ts";
 import { toPrintable } from "../format.ts";
+import { isLoopback } from "../oci/address.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
+import { describeNotice } from "../report/notices.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
 import { defineCommand } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
+import { waitingLine } from "./waiting-line.ts";
 
 export const CHECK = defineCommand({
   program: checkProgram,
@@ -17,9 +20,6 @@ export const CHECK = defineCommand({
     return runCheck(command, process, stop);
   },
 });
-
-/** A slower step is named while it runs. */
-const SILENT_MS = 800;
 
 const SYMBOLS: Readonly<Record<Finding["state"], string>> = {
   ok: "✓",
@@ -31,6 +31,7 @@ const SYMBOLS: Readonly<Record<Finding["state"], string>> = {
 
 /** The width of the longest name. */
 const NAME_WIDTH = 9;
+const INDENT = " ".repeat(NAME_WIDTH + 3);
 
 /** Checks a registry, and prints each step as it ends. Throws what `checkRegistry` throws. @returns the exit code */
 async function runCheck(
@@ -39,22 +40,26 @@ async function runCheck(
   stop: AbortSignal,
 ): Promise<number> {
   const { target, json } = command;
-  const print = (text: string) => stdout.write(`${toPrintable(text)}\n`);
+  // Others read lines of any length.
+  const columns = stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY;
+  const print = (text: string) => {
+    for (const line of wrapped(toPrintable(text), columns)) stdout.write(`${line}\n`);
+  };
   const read = credentialsReader(command, target.host, {
     environment: env,
     signal: stop,
-    onWaiting: () => stderr.write("Waiting for the password on standard input.\n"),
+    onNotice: (code) => stderr.write(`${describeNotice({ type: "notice", code })}\n`),
   });
   const login = read({ host: target.host, repository: target.repository ?? "" });
   // A prompt comes before the steps. A failure is the result of the step "Login".
   await login.catch(() => undefined);
   stop.throwIfAborted();
-  const using = waitingLine(stderr);
-  if (!json) for (const line of heading(target)) print(line);
+  const waiting = waitingLine(stderr);
+  if (!json) for (const line of [`Target: ${formOf(target)}`, ""]) print(line);
   const onStep: OnStep = {
-    begin: (step) => using.show(step),
+    begin: (step) => waiting.show(`Checking ${step}`),
     end(step) {
-      using.clear();
+      waiting.clear();
       if (!json && step.state !== "skipped") for (const line of describeStep(step)) print(line);
     },
   };
@@ -68,24 +73,34 @@ async function runCheck(
     },
     onStep,
     stop,
-  ).finally(() => using.clear());
+  ).finally(() => waiting.clear());
   if (json) stdout.write(`${JSON.stringify(toJson(checked, target), null, 2)}\n`);
   else for (const line of conclusion(checked, target)) print(line);
   return checked.ready ? 0 : 1;
 }
 
-/** Says how a target is written, from whatever address was given. */
-function heading({ host, repository = "REPOSITORY" }: CheckTarget): string[] {
-  return [`Target: ${host}/${repository}:TAG`, ""];
+/** Writes a target, from whatever address was given. Its scheme is left out if it is the usual one. */
+function formOf({ scheme, host, repository = "REPOSITORY" }: CheckTarget): string {
+  const usual = isLoopback(new URL(`http://${host}`)) ? "http" : "https";
+  const prefix = scheme === undefined || scheme === usual ? "" : `${scheme}://`;
+  return `${prefix}${host}/${repository}:TAG`;
 }
 
 /** @returns the lines of a step: what was found, and below it what to do */
 function describeStep({ step, state, text, hint }: Step): string[] {
-  const indent = " ".repeat(NAME_WIDTH + 3);
   return [
     `${SYMBOLS[state]} ${step.padEnd(NAME_WIDTH)} ${text}`,
-    ...(hint === undefined ? [] : [`${indent}${hint}`]),
+    ...(hint === undefined ? [] : [`${INDENT}${hint}`]),
   ];
+}
+
+/** Breaks a line between words. Its other lines are indented as what is found is. */
+function wrapped(line: string, columns: number): string[] {
+  if (line.length <= columns) return [line];
+  const end = line.lastIndexOf(" ", columns);
+  // A word that is too long stays whole: it may be a command or an address.
+  if (end <= INDENT.length) return [line];
+  return [line.slice(0, end), ...wrapped(`${INDENT}${line.slice(end + 1)}`, columns)];
 }
 
 /** @returns the steps that were skipped, by their reasons, and the result */
@@ -109,11 +124,11 @@ function conclusion({ ready, steps }: Checked, { host, repository }: CheckTarget
 }
 
 /** The document of `--json`, version 1: see docs/check.md. */
-function toJson({ origin, ready, steps }: Checked, { host, repository }: CheckTarget) {
+function toJson({ origin, ready, steps }: Checked, target: CheckTarget) {
   return {
     version: 1,
     origin,
-    target: `${host}/${repository ?? "REPOSITORY"}:TAG`,
+    target: formOf(target),
     ready,
     steps: steps.map(({ step, state, text, hint, facts }) => ({
       step: step.toLowerCase(),
@@ -122,24 +137,5 @@ function toJson({ origin, ready, steps }: Checked, { host, repository }: CheckTa
       hint,
       ...facts,
     })),
-  };
-}
-
-/** Names a step that takes long, on standard error: in place on a terminal, else in a line. */
-function waitingLine(stderr: NodeJS.WriteStream) {
-  let timer: NodeJS.Timeout | undefined;
-  let isShown = false;
-  return {
-    show(step: StepName) {
-      timer = setTimeout(() => {
-        isShown = stderr.isTTY === true;
-        stderr.write(isShown ? `… ${step}` : `Checking ${step} …\n`);
-      }, SILENT_MS);
-    },
-    clear() {
-      clearTimeout(timer);
-      if (isShown) stderr.write("\r\x1b[K");
-      isShown = false;
-    },
   };
 }

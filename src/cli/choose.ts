@@ -1,31 +1,87 @@
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
+import { openTerminal } from "./terminal.ts";
+
+type Prompts = typeof import("@clack/prompts");
+type Place = Pick<NonNullable<Awaited<ReturnType<typeof openTerminal>>>, "input" | "output"> & {
+  readonly signal: AbortSignal;
+};
+
+/** A list of more lines scrolls. */
+const SHOWN_LINES = 12;
 
 /** Asks at the terminal which of several images is meant, and returns its position. Throws `INTERRUPTED`. */
-export async function chooseImage(choices: readonly string[], signal: AbortSignal): Promise<number> {
-  // Slow to load, and needed by few.
-  const { isCancel, select } = await import("@clack/prompts");
-  const answer = await select({
-    message: "Which image do you want to push?",
-    options: choices.map((choice, value) => ({ value, label: toPrintable(choice) })),
-    output: process.stderr,
-    signal,
-  });
-  signal.throwIfAborted();
-  if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no image was chosen.");
-  return answer;
+export function chooseImage(choices: readonly string[], signal: AbortSignal): Promise<number | undefined> {
+  return chooseOne("Which image do you want to push?", choices, signal);
 }
 
-/** Asks at the terminal for a yes, and takes Enter for a no. Throws `INTERRUPTED`. */
-export async function confirm(message: string, signal: AbortSignal): Promise<boolean> {
+/** Lets a person choose a line, and returns its position. Undefined if nobody can be asked. Throws `INTERRUPTED`. */
+export function chooseOne(
+  message: string,
+  choices: readonly string[],
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  return ask(signal, ({ select }, place) =>
+    select({ message: toPrintable(message), options: optionsOf(choices), maxItems: SHOWN_LINES, ...place }),
+  );
+}
+
+/** Lets a person choose lines, and returns their positions. Undefined if nobody can be asked. Throws `INTERRUPTED`. */
+export function chooseSeveral(
+  message: string,
+  choices: readonly string[],
+  signal: AbortSignal,
+): Promise<number[] | undefined> {
+  return ask(signal, ({ multiselect }, place) =>
+    multiselect({
+      message: toPrintable(message),
+      options: optionsOf(choices),
+      maxItems: SHOWN_LINES,
+      ...place,
+    }),
+  );
+}
+
+/** Asks for a yes; Enter is a no. Undefined if nobody can be asked. Throws `INTERRUPTED`. */
+export function confirm(message: string, signal: AbortSignal): Promise<boolean | undefined> {
+  return ask(signal, (prompts, place) =>
+    prompts.confirm({ message: toPrintable(message), initialValue: false, ...place }),
+  );
+}
+
+/**
+ * Asks for a line. Undefined if nobody can be asked. Throws `INTERRUPTED`.
+ *
+ * @param start what is typed already, or only shown as an example
+ * @param problemOf says why an answer will not do
+ */
+export function askLine(
+  message: string,
+  start: { readonly initialValue: string } | { readonly placeholder: string },
+  problemOf: (answer: string) => string | undefined,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const validate = (line = "") => problemOf(line);
+  return ask(signal, ({ text }, place) =>
+    text({ message: toPrintable(message), ...start, validate, ...place }),
+  );
+}
+
+function optionsOf(choices: readonly string[]): { value: number; label: string }[] {
+  return choices.map((choice, value) => ({ value, label: toPrintable(choice) }));
+}
+
+/** Asks at the terminal, even where a password is piped in. */
+async function ask<T>(
+  signal: AbortSignal,
+  question: (prompts: Prompts, place: Place) => Promise<T | Prompts["CANCEL_SYMBOL"]>,
+): Promise<T | undefined> {
+  using terminal = await openTerminal();
+  if (terminal === undefined) return undefined;
+  // Slow to load, and needed by few.
   const prompts = await import("@clack/prompts");
-  const answer = await prompts.confirm({
-    message: toPrintable(message),
-    initialValue: false,
-    output: process.stderr,
-    signal,
-  });
+  const answer = await question(prompts, { input: terminal.input, output: terminal.output, signal });
   signal.throwIfAborted();
-  if (prompts.isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted.");
+  if (prompts.isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: nothing was chosen.");
   return answer;
 }

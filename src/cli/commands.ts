@@ -7,13 +7,33 @@ import type { NamedCommand } from "./command.ts";
 export const COMMANDS: readonly NamedCommand[] = [
   {
     name: "push",
-    summary: "push an image; the default, so the word may be left out",
+    summary: "push an image (the default)",
     load: async () => (await import("./push-command.ts")).PUSH,
   },
   {
+    name: "plan",
+    summary: "show what a push would do; nothing is sent or written",
+    load: async () => (await import("./plan-command.ts")).PLAN,
+  },
+  {
     name: "check",
-    summary: "check whether a push to a registry can work, and how its address is written",
+    summary: "check whether pushes to a registry can work",
     load: async () => (await import("./check-command.ts")).CHECK,
+  },
+  {
+    name: "login",
+    summary: "check a user name and a password, and save them as docker does",
+    load: async () => (await import("./login-command.ts")).LOGIN,
+  },
+  {
+    name: "logout",
+    summary: "remove a saved login",
+    load: async () => (await import("./logout-command.ts")).LOGOUT,
+  },
+  {
+    name: "save",
+    summary: "save images of docker, podman or nerdctl to archives",
+    load: async () => (await import("./save-command.ts")).SAVE,
   },
   {
     name: "cache",
@@ -22,12 +42,12 @@ export const COMMANDS: readonly NamedCommand[] = [
   },
   {
     name: "proxy",
-    summary: "be a local registry for docker push and others, which sends layers on in chunks",
+    summary: "run a local registry that passes docker push on in chunks",
     load: async () => (await import("./proxy-command.ts")).PROXY,
   },
   {
     name: "completion",
-    summary: "print a script that makes TAB complete in bash, zsh or fish",
+    summary: "print the script for TAB in bash, zsh or fish",
     load: async () => (await import("./completion/command.ts")).COMPLETION,
   },
   {

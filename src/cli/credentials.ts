@@ -1,12 +1,20 @@
-import { homedir } from "node:os";
 import { PushError } from "../errors.ts";
 import { askCommand } from "../logins/credential-command.ts";
 import { findLogin } from "../logins/find-login.ts";
+import type { LoginEnvironment } from "../logins/login-places.ts";
 import type { Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushLogin } from "../push/options.ts";
-import { type Credentials, credentialsOf, usernameOf } from "../registry/auth/credentials.ts";
+import {
+  type Credentials,
+  type CredentialsOrigin,
+  credentialsOf,
+  usernameOf,
+} from "../registry/auth/credentials.ts";
+import { askPassword } from "./ask-login.ts";
+import { loginEnvironment } from "./login-environment.ts";
 import type { RegistryCommand } from "./registry-flags.ts";
+import { openTerminal } from "./terminal.ts";
 import type { Environment } from "./values.ts";
 
 /** Longer input is not a password, and was piped in by mistake. */
@@ -15,8 +23,12 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 /** A piped password arrives at once. After this time the user is told what the push waits for. */
 const SILENT_WAIT_MS = 1000;
 
-type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
+type LoginCommand = Pick<
+  RegistryCommand,
+  "username" | "password" | "passwordIn" | "passwordStdin" | "skipAuth"
+> & {
   readonly credentialCommand?: string | undefined;
+  readonly authFile?: string | undefined;
   /** If it is "-", standard input has the image. */
   readonly source?: string | undefined;
 };
@@ -24,11 +36,13 @@ type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStd
 /** The place to log in to. An empty repository stands for the whole registry. */
 type LoginTarget = Pick<Reference, "host" | "repository">;
 
+/** What is told of a password: standard input gives none yet, or others can see it. */
+export type PasswordNotice = "PASSWORD_AWAITED" | "PASSWORD_EXPOSED";
+
 export type CredentialsOptions = {
   readonly environment: Environment;
   readonly signal: AbortSignal;
-  /** Told that standard input gives nothing yet. */
-  readonly onWaiting: () => void;
+  readonly onNotice: (code: PasswordNotice) => void;
 };
 
 /**
@@ -43,30 +57,55 @@ export function credentialsReader(
   options: CredentialsOptions,
 ): (target: LoginTarget) => Promise<PushLogin | undefined> {
   let given: Promise<PushLogin | undefined> | undefined;
-  const places = {
-    variables: options.environment,
-    home: homedir(),
-    platform: process.platform,
-    userId: process.getuid?.(),
-  };
+  const places = loginEnvironment(options.environment, command.authFile);
   return async (target) => {
     if (command.skipAuth) return undefined;
     if (target.host === host) {
-      // Standard input has the image: before a person is asked, a saved login of that user will do.
-      const isSaved = command.source === "-" && needsPassword(command);
-      const saved = isSaved ? await findLogin(target, places, options.signal) : undefined;
+      // Before a person is asked, a saved login of that user will do.
+      const isSaved = needsPassword(command) && isTyped(command);
+      const saved = isSaved ? await savedLogin(target, places, options.signal) : undefined;
       if (saved && usernameOf(saved.credentials) === command.username) return saved;
       given ??= givenLogin(command, host, options);
       const login = await given;
       if (login !== undefined) return login;
     }
-    return findLogin(target, places, options.signal);
+    return savedLogin(target, places, options.signal);
   };
 }
 
+/** Finds a saved login, whose place messages about a refusal name. */
+async function savedLogin(
+  target: LoginTarget,
+  places: LoginEnvironment,
+  signal: AbortSignal,
+): Promise<PushLogin | undefined> {
+  const login = await findLogin(target, places, signal);
+  return login && withOrigin(login, { kind: "login", name: login.from });
+}
+
+/** Adds to credentials, and to those that replace them, where they are from. */
+function withOrigin({ credentials, from, renew }: PushLogin, origin: CredentialsOrigin): PushLogin {
+  return {
+    credentials: { ...credentials, origin },
+    from,
+    renew:
+      renew &&
+      (async (signal) => {
+        const renewed = await renew(signal);
+        return renewed && { ...renewed, origin };
+      }),
+  };
+}
+
+/** Tells whether a password would come from a person at the terminal. */
+function isTyped({ source }: Pick<LoginCommand, "source">): boolean {
+  return source === "-" || process.stdin.isTTY;
+}
+
 /** Tells whether a user was named, and nothing gives the password. */
-function needsPassword({ username, password, credentialCommand }: LoginCommand): boolean {
-  return username !== undefined && password === undefined && credentialCommand === undefined;
+function needsPassword({ username, password, passwordStdin, credentialCommand }: LoginCommand): boolean {
+  const isGiven = passwordStdin || password !== undefined || credentialCommand !== undefined;
+  return username !== undefined && !isGiven;
 }
 
 async function givenLogin(
@@ -77,55 +116,44 @@ async function givenLogin(
   const { username = "", credentialCommand } = command;
   if (credentialCommand === undefined) {
     const credentials = await givenCredentials(command, host, options);
-    return credentials && { credentials };
+    const { origin } = credentials ?? {};
+    return credentials && { credentials, from: origin?.kind === "setting" ? origin.name : undefined };
   }
   const renew = (signal: AbortSignal) =>
     askCommand(credentialCommand, { username, variables: options.environment, signal });
-  return { credentials: await renew(options.signal), from: "the credential command", renew };
+  const login = { credentials: await renew(options.signal), from: "the credential command", renew };
+  return withOrigin(login, { kind: "command" });
 }
 
 /**
  * Takes the password from the environment, or from standard input, or, at a terminal, from a hidden prompt. Without a
- * user name, standard input is not read.
+ * user name, standard input is not read. Throws `PASSWORD_MISSING`.
  */
-async function givenCredentials(
-  { username, password, passwordStdin, source }: LoginCommand,
+export async function givenCredentials(
+  { username, password, passwordIn, passwordStdin, source }: LoginCommand,
   host: string,
   options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
   if (username === undefined) return undefined;
-  if (password !== undefined && !passwordStdin) return credentialsOf(username, password);
-  const ask = (input?: NodeJS.ReadStream) => askForPassword(username, host, options.signal, input);
-  if (source === "-") return credentialsOf(username, await askAtTerminal(ask));
-  return credentialsOf(username, process.stdin.isTTY ? await ask() : await readPassword(options));
+  if (password !== undefined && passwordIn === "--creds") options.onNotice("PASSWORD_EXPOSED");
+  if (password !== undefined && !passwordStdin)
+    return { ...credentialsOf(username, password), origin: { kind: "setting", name: passwordIn } };
+  if (!isTyped({ source }))
+    return { ...credentialsOf(username, await readPassword(options)), origin: { kind: "piped" } };
+  const typed = await typedPassword(username, host, options.signal);
+  return { ...credentialsOf(username, typed), origin: { kind: "typed" } };
 }
 
-/** Asks the person at the terminal, whatever standard input is. */
-async function askAtTerminal(ask: (input: NodeJS.ReadStream) => Promise<string>): Promise<string> {
-  const { openSync } = await import("node:fs");
-  const { ReadStream } = await import("node:tty");
-  try {
-    using input = Object.assign(new ReadStream(openSync("/dev/tty", "r")), {
-      [Symbol.dispose](this: NodeJS.ReadStream) {
-        this.destroy();
-      },
-    });
-    return await ask(input);
-  } catch (cause) {
-    if (cause instanceof PushError) throw cause;
-    throw new PushError(
-      "PASSWORD_MISSING",
-      "Standard input has the image, and there is no terminal to ask for the password.",
-      {
-        hint: "Set REGISTRY_JWT_TOKEN, use docker login, or push with SKIP_AUTH=1.",
-        cause,
-      },
-    );
-  }
+async function typedPassword(username: string, host: string, signal: AbortSignal): Promise<string> {
+  using terminal = await openTerminal();
+  if (terminal !== undefined) return await askPassword(terminal, username, host, signal);
+  throw new PushError("PASSWORD_MISSING", "There is no terminal to ask for the password.", {
+    hint: `Set REGISTRY_JWT_TOKEN, use ${PROGRAM_NAME} login ${host}, or push with SKIP_AUTH=1.`,
+  });
 }
 
-async function readPassword({ signal, onWaiting }: CredentialsOptions): Promise<string> {
-  const waiting = setTimeout(onWaiting, SILENT_WAIT_MS);
+async function readPassword({ signal, onNotice }: CredentialsOptions): Promise<string> {
+  const waiting = setTimeout(() => onNotice("PASSWORD_AWAITED"), SILENT_WAIT_MS);
   try {
     const text = await Promise.race([readStandardInput(), rejectOnAbort(signal)]);
     // Remove the line break of "echo". No password ends in one on purpose.
@@ -134,8 +162,8 @@ async function readPassword({ signal, onWaiting }: CredentialsOptions): Promise<
   } finally {
     clearTimeout(waiting);
   }
-  throw new PushError("PASSWORD_MISSING", "A user was named, but standard input gave no password.", {
-    hint: 'Pipe it in, echo "$PASSWORD" | …, and check that the variable is set; or set REGISTRY_JWT_TOKEN; or SKIP_AUTH=1 to push without.',
+  throw new PushError("PASSWORD_MISSING", "No password on standard input.", {
+    hint: 'A user was named. Pipe the password in, as in echo "$PASSWORD" | …, and check that the variable is set; or set REGISTRY_JWT_TOKEN; or SKIP_AUTH=1 to push without.',
   });
 }
 
@@ -158,27 +186,4 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) =>
     signal.addEventListener("abort", () => reject(signal.reason), { once: true }),
   );
-}
-
-async function askForPassword(
-  username: string,
-  host: string,
-  signal: AbortSignal,
-  input: NodeJS.ReadStream = process.stdin,
-): Promise<string> {
-  // Slow to load, and needed by few.
-  const { isCancel, password } = await import("@clack/prompts");
-  const answer = await password({
-    message: `Password of ${username} at ${host}`,
-    input,
-    output: process.stderr,
-    // Do not show the length either.
-    mask: "",
-    signal,
-  });
-  signal.throwIfAborted();
-  if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");
-  if (answer === undefined || answer === "")
-    throw new PushError("PASSWORD_MISSING", "No password was given.");
-  return answer;
 }

@@ -1,22 +1,43 @@
 import { Command } from "commander";
+import { closest } from "fastest-levenshtein";
 import { PushError } from "../errors.ts";
-import { defineCommand } from "./command.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
+import { defineCommand, type NamedCommand } from "./command.ts";
 import { parseArguments } from "./parse-arguments.ts";
+import { pushProgram, TARGET_HELP } from "./push-program.ts";
 
-/** Prints the help of a command, which is that of `push` where none is named. */
-export const HELP = defineCommand<{ readonly name: string }>({
+/** The flags that the short help shows, of those that a push has. */
+const COMMON_FLAGS = [
+  "--tag",
+  "--platform",
+  "--username",
+  "--password-stdin",
+  "--insecure",
+  "--chunk-size",
+  "--parallel",
+  "--cache-from",
+  "--quiet",
+  "--verbose",
+];
+
+/** Prints the help of a command, or the short help of them all. */
+export const HELP = defineCommand<NamedCommand>({
   program: helpProgram,
-  parse(args) {
+  parse(args, _, { commands }) {
     const program = helpProgram();
-    return parseArguments(program, args) ?? { name: program.args[0] ?? "push" };
-  },
-  async run({ name }, { commands, process }) {
+    const text = parseArguments(program, args);
+    if (text !== undefined) return text;
+    const [written] = program.args;
+    if (written === undefined) return shortHelp(commands);
+    const name = written === "all" ? "push" : written;
+    const names = commands.map((each) => each.name);
     const command = commands.find((each) => each.name === name);
-    if (command === undefined) {
-      throw new PushError("USAGE", `There is no command "${name}".`, {
-        hint: `The commands are ${commands.map((each) => each.name).join(", ")}.`,
-      });
-    }
+    if (command !== undefined) return command;
+    throw new PushError("USAGE", `There is no command "${name}".`, {
+      hint: `Did you mean "${closest(name, names)}"? The commands are ${names.join(", ")}.`,
+    });
+  },
+  async run(command, { process }) {
     const { program } = await command.load();
     process.stdout.write(parseArguments(program(), ["--help"]) ?? "");
     return 0;
@@ -24,5 +45,42 @@ export const HELP = defineCommand<{ readonly name: string }>({
 });
 
 function helpProgram(): Command {
-  return new Command("chunkpush help").description("Shows the help of a command.").argument("[command]");
+  return new Command("chunkpush help")
+    .description('Shows the help of a command. "all" is the help of a push, with every flag.')
+    .argument("[command]");
+}
+
+/** Returns what fits on a screen of 40 lines of 80 columns. */
+function shortHelp(commands: readonly NamedCommand[]): string {
+  const program = pushProgram();
+  const flags = COMMON_FLAGS.flatMap((name) => program.options.filter(({ long }) => long === name));
+  return `Pushes container images, in chunks, to registries that limit request sizes.
+
+Usage: ${PROGRAM_NAME} [SOURCE] TARGET [flags]
+
+Examples:
+  ${PROGRAM_NAME} my/app:v1 registry.example.com/my/app:v1
+  ${PROGRAM_NAME} image.tar localhost:8787/my/app:v1
+  ${PROGRAM_NAME} registry.example.com/my/app:v1
+Without SOURCE: output.tar of this folder, else the engine's image of that name.
+
+${TARGET_HELP}
+
+Commands:
+${columns(commands.map(({ name, summary }) => [name, summary]))}
+
+Flags:
+${columns(flags.map(({ flags: written, description }) => [written, clause(description)]))}
+Every flag: ${PROGRAM_NAME} help all. A command: ${PROGRAM_NAME} help COMMAND
+`;
+}
+
+function columns(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([first]) => first.length));
+  return rows.map(([first, second]) => `  ${first.padEnd(width)}  ${second}`).join("\n");
+}
+
+/** Returns the beginning of a description that makes sense alone. */
+export function clause(description: string): string {
+  return description.split(/;| \(|, (?:which|whatever|such as) |\.(?= |$)/, 1)[0] ?? "";
 }

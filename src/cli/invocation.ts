@@ -1,15 +1,17 @@
 import { PushError } from "../errors.ts";
 import type { LayerCompression } from "../oci/compression.ts";
 import { canonicalPlatform } from "../oci/platform.ts";
-import type { Reference } from "../oci/reference.ts";
+import { parseRegistry, type Reference, type Registry } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
+import type { CommandContext } from "./command.ts";
 import { layerCompression } from "./compression.ts";
-import { imageAt, sourceAndTargets } from "./names.ts";
+import { explainArguments, explainCommand } from "./mistakes.ts";
+import { imageAt, sourceAlone, sourceAndTargets } from "./names.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { type Progress, progressOf } from "./progress.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
 import { type RegistryCommand, registryCommand } from "./registry-flags.ts";
-import { assertNotEmpty, type Environment, type Setting, setting } from "./values.ts";
+import { assertNotEmpty, type Environment, invalidValue, type Setting, setting } from "./values.ts";
 
 type RuntimeName = NonNullable<PushOptions["runtime"]>;
 export const RUNTIMES: readonly RuntimeName[] = ["docker", "podman", "nerdctl"];
@@ -19,6 +21,8 @@ export type PushCommand = RegistryCommand & {
   readonly source: string | undefined;
   /** At least one. User, password, headers and client certificate are for the registry of the first. */
   readonly targets: readonly [Reference, ...Reference[]];
+  /** Shows what the push would do, and does nothing. */
+  readonly dryRun: boolean;
   /** The image of the source: a name as written there, or a digest. */
   readonly image: string | undefined;
   readonly platforms: readonly string[];
@@ -30,27 +34,87 @@ export type PushCommand = RegistryCommand & {
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
   readonly progress: Progress;
+  /** Gets the digest. */
+  readonly digestFile: string | undefined;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
+};
+
+/** A push that names no target. */
+export type Targetless = {
+  /** The only argument. Undefined: look for an archive or a folder. */
+  readonly source: string | undefined;
+  /** The error if the argument is no source. */
+  readonly reason: PushError;
+  /** The registry to suggest. Undefined: those of the last pushes. */
+  readonly registry: Registry | undefined;
+  readonly choice: Pick<PushCommand, "image" | "platforms" | "allPlatforms" | "runtime">;
+  /** Makes the push to a target. Throws `USAGE` and `REFERENCE_INVALID`. */
+  readonly complete: (target: string) => PushCommand;
 };
 
 /**
  * Reads the arguments of a push and the environment, or returns the help or version. Flags override variables. Throws
  * `USAGE` and `REFERENCE_INVALID`.
  */
-export function parsePush(args: readonly string[], env: Environment): PushCommand | string {
-  const program = pushProgram();
-  return parseArguments(program, args) ?? pushCommand(program.args, program.opts(), env);
+export function parsePush(
+  args: readonly string[],
+  env: Environment,
+  context?: Pick<CommandContext, "commands">,
+): PushCommand | string {
+  const parsed = parseTargetless(args, env, context);
+  if (typeof parsed === "object" && "reason" in parsed) throw parsed.reason;
+  return parsed;
 }
 
+/** Reads the same, or a push without a target, of which a person may be asked. Throws `USAGE` and `REFERENCE_INVALID`. */
+export function parseTargetless(
+  args: readonly string[],
+  env: Environment,
+  { commands }: Pick<CommandContext, "commands"> = { commands: [] },
+): PushCommand | Targetless | string {
+  const program = pushProgram();
+  const names = commands.map(({ name }) => name);
+  const explain = () =>
+    program.opts<Flags>().tag === undefined ? explainArguments(program.args, names) : undefined;
+  const text = parseArguments(program, args, ({ code }) => {
+    if (code === "commander.excessArguments") return explain();
+    return code === "commander.unknownOption" ? explainCommand(args[0] ?? "", names) : undefined;
+  });
+  if (text !== undefined) return text;
+  const { registry, ...flags } = program.opts<Flags>();
+  const alone = sourceAlone(program.args, flags.tag);
+  if (alone === undefined) {
+    if (registry !== undefined) throw contradiction("A target was named together with --registry.");
+    try {
+      return pushCommand(program.args, flags, env);
+    } catch (error) {
+      const isInvalid = error instanceof PushError && error.code === "REFERENCE_INVALID";
+      throw (isInvalid ? explain() : undefined) ?? error;
+    }
+  }
+  const complete = (target: string) => pushCommand([...program.args, target], flags, env);
+  // Other mistakes in the arguments are found before a person is asked.
+  const { cacheFrom: _, ...others } = flags;
+  const choice = pushCommand([...program.args, "registry.example.com/my/app"], others, env);
+  return {
+    source: alone.source,
+    reason: explain() ?? alone.reason,
+    choice,
+    complete,
+    registry: registry === undefined ? registry : parseRegistry(registry),
+  };
+}
 /** Other names of standard input, which has either the image or the password. */
 const STANDARD_INPUT = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
-function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
+/** Reads what a push is given. Throws `USAGE` and `REFERENCE_INVALID`. */
+export function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
   const { source: written, targets } = sourceAndTargets(positionals, flags.tag);
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
   assertNotEmpty(flags.image, "--image");
+  assertNotEmpty(flags.digestfile, "--digestfile");
   if (source === "-" && flags.passwordStdin)
     throw contradiction("Standard input has the image, and --password-stdin reads the password from there.");
   const compression = layerCompression(
@@ -66,6 +130,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     ...registryCommand(flags, env),
     source,
     targets,
+    dryRun: flags.dryRun ?? false,
     image: flags.image,
     platforms: [...new Set(platforms.map((text) => canonicalPlatform(text.trim())))],
     allPlatforms: flags.allPlatforms ?? false,
@@ -73,6 +138,7 @@ function pushCommand(positionals: readonly string[], flags: Flags, env: Environm
     forceCompression: flags.forceCompression ?? false,
     compression,
     progress: progressOf(flags, env),
+    digestFile: flags.digestfile,
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
 }
@@ -81,10 +147,10 @@ function contradiction(message: string): PushError {
   return new PushError("USAGE", message, { hint: "Leave one of them out." });
 }
 
-function runtimeName({ name, text }: Setting): RuntimeName | undefined {
+/** Reads the name of an engine's command. Throws `USAGE`. */
+export function runtimeName({ name, text }: Setting): RuntimeName | undefined {
   const found = RUNTIMES.find((each) => each === text);
   if (found !== undefined || text === undefined) return found;
-  throw new PushError("USAGE", `${name} is "${text}", but should be docker, podman or nerdctl.`, {
-    hint: "Leave it out to take the first one that has the image.",
-  });
+  const hint = "Leave it out to take the first one that has the image.";
+  throw invalidValue({ name, text }, "docker, podman or nerdctl", hint);
 }

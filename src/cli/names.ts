@@ -1,7 +1,34 @@
 import { PushError } from "../errors.ts";
 import { formatPinned, isTag, parseReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { parseTarget } from "./parse-target.ts";
 import { assertNotEmpty } from "./values.ts";
+
+/**
+ * Reads the source of a push that names no target: its only argument, unless that reads as a target. Undefined if a target is
+ * named. `reason` is the error where that is no source either.
+ */
+export function sourceAlone(
+  positionals: readonly string[],
+  tags: readonly string[] | undefined,
+): { readonly source: string | undefined; readonly reason: PushError } | undefined {
+  if (tags !== undefined || positionals.length > 1) return undefined;
+  const [source] = positionals;
+  if (source === undefined) return { source, reason: noTarget() };
+  try {
+    parseTarget(source);
+    return undefined;
+  } catch (reason) {
+    if (!(reason instanceof PushError)) throw reason;
+    return { source, reason };
+  }
+}
+
+function noTarget(): PushError {
+  return new PushError("USAGE", "No target was named.", {
+    hint: `Say where the image goes: ${PROGRAM_NAME} registry.example.com/my/app:v1`,
+  });
+}
 
 /**
  * Reads the source and the targets: of two arguments the last, or else those of `--tag`. Throws `USAGE` and
@@ -18,11 +45,9 @@ export function sourceAndTargets(
       hint: "Name every target with --tag.",
     });
   }
-  const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseReference);
+  const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseTarget);
   if (first === undefined) {
-    throw new PushError("USAGE", "No target was named.", {
-      hint: `Say where the image goes: ${PROGRAM_NAME} registry.example.com/my/app:v1`,
-    });
+    throw noTarget();
   }
   const targets: [Reference, ...Reference[]] = [first, ...others];
   for (const [i, each] of targets.entries()) {

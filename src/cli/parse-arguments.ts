@@ -36,7 +36,10 @@ function usageError({ code, message }: CommanderError): PushError {
       hint: "See --help.",
     });
   }
+  const [, said = message, nearest] = /^error: (.*?)(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
   // The value of an unknown option may be a password. Show only the name.
-  const shown = message.replace(/^error: /, "").replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
-  return new PushError("USAGE", shown, { hint: "See --help." });
+  const shown = said.replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
+  return new PushError("USAGE", `${shown.charAt(0).toUpperCase()}${shown.slice(1)}.`, {
+    hint: nearest === undefined ? "See --help." : `Did you mean ${nearest}?`,
+  });
 }

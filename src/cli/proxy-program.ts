@@ -10,7 +10,6 @@ import {
   type RegistryCommand,
   type RegistryFlags,
   registryCommand,
-  repeatable,
 } from "./registry-flags.ts";
 import { assertNotEmpty, bytes, type Environment, integer } from "./values.ts";
 
@@ -41,29 +40,31 @@ const DEFAULT_SPOOL = "10GB";
 const MAX_PORT = 65_535;
 
 const FLAGS: readonly FlagHelp[] = [
-  ["--port <n>", "where to listen on 127.0.0.1 (default: 5050; with a command, any free one)"],
-  ["--read-only", "refuse everything but pulls"],
+  ["--port <n>", "port to listen on at 127.0.0.1 (default: 5050; with a command, any free one)"],
+  ["--read-only", "refuse everything except pulls"],
+  [
+    "--allow <prefix>",
+    "serve only repositories with this prefix, such as team/; may be repeated",
+    "repeatable",
+  ],
   ["--spool-dir <folder>", "where layers wait until the registry has them (default: the cache)"],
-  ["--spool-limit <size>", `slow clients down where more waits there (default: ${DEFAULT_SPOOL})`],
-];
-
-const ALLOW: FlagHelp = [
-  "--allow <prefix>",
-  "serve repositories that begin so alone, such as team/; may be repeated",
+  ["--spool-limit <size>", `slow clients down when more than this waits there (default: ${DEFAULT_SPOOL})`],
 ];
 
 const NOTES = `
-Docker, Podman, Buildah, skopeo, crane, Helm and others push to localhost as to any registry, without a login; layers
-of any size go on to the registry in chunks, resumed and retried. Pulls go through as well.
+Docker, Podman, Buildah, skopeo, crane, Helm and others push to localhost as to
+any registry, without a login. Layers of any size go on to the registry in
+chunks, with retries, and are resumed. Pulls go through as well.
 
   ${PROGRAM_NAME} proxy registry.example.com
   docker push localhost:5050/my/app:v1
   podman push --tls-verify=false my/app:v1 localhost:5050/my/app:v1
 
-After "--" comes a command that the proxy lives as long as. It gets a free port; {} stands for its address:
+With a command after "--", the proxy runs as long as the command does. It gets a
+free port; {} stands for its address:
   ${PROGRAM_NAME} proxy registry.example.com -- docker push {}/my/app:v1
 
-USERNAME_REGISTRY, REGISTRY_JWT_TOKEN and the other variables are those of a push.`;
+The variables are those of a push: USERNAME_REGISTRY, REGISTRY_JWT_TOKEN, ….`;
 
 /** Reads the arguments of `proxy`, or returns its help text. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseProxyCommand(args: readonly string[], env: Environment): ProxyCommand | string {
@@ -99,8 +100,7 @@ export function proxyProgram(): Command {
       "Listens on this machine as a registry, and passes everything on to another one, layers in chunks.",
     )
     .argument("<registry>", "the registry's host, such as registry.example.com");
-  addFlags(program, FLAGS);
-  return addRegistryFlags(program.addOption(repeatable(ALLOW)))
+  return addRegistryFlags(addFlags(program, "Proxy", FLAGS))
     .addHelpText("after", NOTES)
     .usage("[options] <registry> [-- command …]");
 }

@@ -3,101 +3,100 @@ import packageJson from "../../package.json" with { type: "json" };
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { PROGRESS } from "./progress.ts";
-import {
-  addFlags,
-  addRegistryFlags,
-  type FlagHelp,
-  type RegistryFlags,
-  repeatable,
-} from "./registry-flags.ts";
+import { addFlags, addRegistryFlags, type FlagHelp, type RegistryFlags } from "./registry-flags.ts";
 
-const EXAMPLES = `
-The target says where the image goes, as docker push has it; the tag is "latest" unless named:
-  registry.example.com/my/app:v1     over https
-  localhost:8787/my/app:v1           this machine: plain http without being told
-  http://registry.lan/my/app:v1      plain http, by your own word
+/** What a target looks like, for all helps. */
+export const TARGET_HELP = `TARGET is HOST/REPOSITORY[:TAG], without https:// and without /v2/:
+  registry.me.workers.dev/my/app:v1   a Worker on workers.dev
+  registry.example.com/my/app:v1      a custom domain
+  localhost:8787/my/app:v1            this machine, over plain HTTP`;
 
-Without a source it pushes output.tar or .output-image/ of this folder, where there is one, else the image that
-docker, podman or nerdctl has under the target's name.
+const NOTES = `
+${TARGET_HELP}
+http:// or https:// in front decides between the two. The tag is "latest" unless
+given. docker://, as skopeo has it, may stand in front as well.
 
-Examples:
-  echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} registry.example.com/my/app:v1
-  ${PROGRAM_NAME} my/app:v1 localhost:8787/my/app:v1
-  ${PROGRAM_NAME} image.tar registry.example.com/my/app:v1
-  ${PROGRAM_NAME} my/app:v1 -t registry.example.com/my/app:v1 -t ghcr.io/me/app:v1
-
-What earlier pushes left in the cache, and how it is pruned:
-  ${PROGRAM_NAME} cache
-  ${PROGRAM_NAME} cache prune --older-than 30d
-  ${PROGRAM_NAME} cache --help
-
-A registry on this machine for docker push and others, which sends their layers on in chunks:
-  ${PROGRAM_NAME} proxy registry.example.com
-  ${PROGRAM_NAME} proxy --help
-
-TAB completes the command chunkpush in bash, zsh and fish after what this says:
-  ${PROGRAM_NAME} completion --help
+SOURCE is one of:
+  image.tar, folder/                  what docker save or an OCI tool wrote
+  my/app:v1                           an image of docker, podman or nerdctl
+  docker://ghcr.io/me/app:v1          an image at a registry
+  -                                   an archive on standard input
+  TRANSPORT:…                         docker-archive, oci, oci-archive, dir,
+                                      docker-daemon, containers-storage
+Without SOURCE: output.tar or .output-image/ of the current folder, else the
+engine's image of the target's name. A command's name as SOURCE is written as
+docker-daemon:cache for an image, ./cache for a file.
 
 Environment only:
-  REGISTRY_JWT_TOKEN   the password, or a token in its place; without it, the password is read from standard input
-  SKIP_AUTH            any value: push without user and password
-  DOCKER_CONFIG        the folder whose config.json has the logins of docker login (default: ~/.docker)
-  REGISTRY_AUTH_FILE   the file that has the logins of podman login
+  REGISTRY_JWT_TOKEN    password, or a token in its place; without it, the
+                        password of a named user is read from standard input
+  SKIP_AUTH             any value: push anonymously
+  DOCKER_CONFIG         folder of docker login's config.json, else ~/.docker
+  REGISTRY_AUTH_FILE    file with the logins of podman login
   NODE_EXTRA_CA_CERTS, SSL_CERT_FILE
-                       files with authorities to trust, as --ca-file
+                        files with authorities to trust, as --ca-file
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
-                       as everywhere; this machine is never looked for behind a proxy
+                        as everywhere; never used for this machine
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.`;
+Examples:
+  ${PROGRAM_NAME} registry.example.com/my/app:v1
+  ${PROGRAM_NAME} my/app:v1 localhost:8787/my/app:v1
+  ${PROGRAM_NAME} image.tar registry.example.com/my/app:v1
+  ${PROGRAM_NAME} image.tar -t registry.example.com/my/app:v1 -t ghcr.io/me/app
 
-const COMPRESSION: readonly FlagHelp[] = [
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP`;
+
+const SOURCE: readonly FlagHelp[] = [
+  ["--image <name>", "the image to push, by name or digest, if the source has several"],
+  ["--platform <os/arch>", "push only this platform, such as linux/arm64; may be repeated", "repeatable"],
+  ["--all-platforms", "push every platform, and fail if one is missing"],
+  [
+    "--runtime <name>",
+    "the engine that has the image: docker, podman or nerdctl (env: CHUNKPUSH_RUNTIME; default: the first that has it)",
+  ],
+];
+
+const TARGET: readonly FlagHelp[] = [
+  [
+    "-t, --tag <target>",
+    "push to this target; may be repeated, and the only argument is then the source. User, password, headers, client certificate and unsafe settings are for the first target's registry alone",
+    "repeatable",
+  ],
+  [
+    "--registry <host>",
+    "suggest a target at this registry if only a source is given (default: those of the last pushes)",
+  ],
+];
+
+const LAYERS: readonly FlagHelp[] = [
   [
     "--compression <kind>",
-    "gzip, zstd or none; layers that come compressed stay as they are (env: CHUNKPUSH_COMPRESSION; default: gzip)",
+    "gzip, zstd or none; layers that are compressed already stay as they are (env: CHUNKPUSH_COMPRESSION; default: gzip)",
   ],
   [
     "--compression-level <n>",
     `gzip: ${rangeOf(LEVELS.gzip)}; zstd: ${rangeOf(LEVELS.zstd)} (env: CHUNKPUSH_COMPRESSION_LEVEL)`,
   ],
-];
-
-const CACHE_FROM: FlagHelp = [
-  "--cache-from <image>",
-  "reuse layers of this image of the same registry, which you trust: registry/repo:main, or main for a tag of the target's repository; may be repeated",
-];
-
-const FORCE_COMPRESSION: FlagHelp = [
-  "--force-compression",
-  "compress anew what comes compressed, too; the image gets another digest",
-];
-
-const TAG: FlagHelp = [
-  "-t, --tag <target>",
-  "push to this target; may be repeated. The only argument is then the source. User, password, headers, --cert and --insecure are for the registry of the first target alone",
-];
-
-const PLATFORM: FlagHelp = [
-  "--platform <os/arch>",
-  "push this platform, such as linux/arm64, of an image that has several; may be repeated",
-];
-
-const CHOICE: readonly FlagHelp[] = [
-  ["--all-platforms", "push every platform, and fail if one is missing"],
-  ["--image <name>", "push this image, by name or digest, of a source that has several"],
+  ["--force-compression", "compress compressed layers again; the image gets another digest"],
   [
-    "--runtime <name>",
-    "take the image from docker, podman or nerdctl (env: CHUNKPUSH_RUNTIME; default: the first that has it)",
+    "--cache-from <image>",
+    "reuse layers of this image, which you trust, in the same registry: registry/repo:main, or main for a tag of the target's repository; may be repeated",
+    "repeatable",
   ],
 ];
 
-const PROGRESS_FLAGS: readonly FlagHelp[] = [
+const OUTPUT: readonly FlagHelp[] = [
+  ["--dry-run", "show what the push would do, as the command plan does; nothing is sent or written"],
   ["--progress <how>", `${PROGRESS.join(", ")} (env: CHUNKPUSH_PROGRESS; default: auto)`],
-  ["-q, --quiet", "print warnings and errors alone, as --progress quiet"],
+  ["--digestfile <file>", "write the digest of the first target there, after everything is pushed"],
+  ["-q, --quiet", "print only warnings and errors; the same as --progress quiet"],
 ];
 
 /** The values of the flags, as they were written. */
 export type Flags = RegistryFlags & {
   readonly tag?: string[];
+  readonly registry?: string;
+  readonly dryRun?: true;
   readonly image?: string;
   readonly platform?: string[];
   readonly allPlatforms?: true;
@@ -108,23 +107,31 @@ export type Flags = RegistryFlags & {
   readonly cacheFrom?: string[];
   readonly progress?: string;
   readonly quiet?: true;
+  readonly digestfile?: string;
 };
 
-/** Makes the parser of a push's arguments, which also writes the help. */
+/** Makes the parser of a push's arguments, which also writes the long help. */
 export function pushProgram(): Command {
   const program = new Command("chunkpush")
-    .description("Pushes a container image to a registry that refuses big request bodies, in chunks.")
-    .argument("[source]", "an archive, a folder, an image of an engine, or docker://registry/repository:tag")
-    .argument("[target]", "where it goes: registry/repository:tag");
-  program.addOption(repeatable(TAG)).addOption(repeatable(PLATFORM));
-  addFlags(program, [...CHOICE, ...COMPRESSION, FORCE_COMPRESSION, ...PROGRESS_FLAGS]);
+    .description("Pushes a container image, in chunks, to a registry that limits request sizes.")
+    .argument("[source]", "archive, folder, image of an engine, or docker://HOST/REPOSITORY:TAG")
+    .argument("[target]", "HOST/REPOSITORY:TAG to push to");
+  addFlags(program, "Source", SOURCE);
+  addFlags(program, "Target", TARGET);
+  addRegistryFlags(program);
   return (
-    addRegistryFlags(program.addOption(repeatable(CACHE_FROM)))
-      .version(packageJson.version, "-V, --version")
-      .addHelpText("after", EXAMPLES)
+    addFlags(addFlags(program, "Layers", LAYERS), "Output", OUTPUT)
+      .helpOption("-h, --help", "show the short help; --help all shows this one")
+      .version(versionText(), "-V, --version", "show the versions of chunkpush and Bun")
+      .addHelpText("after", NOTES)
       // Commander fills arguments from the left. Here the first one may be missing.
-      .usage("[options] [source] <target>")
+      .usage("[push] [SOURCE] TARGET [flags]")
   );
+}
+
+/** Returns what `--version` prints: the second word is the version. */
+function versionText(): string {
+  return `chunkpush ${packageJson.version} (Bun ${Bun.version}, ${process.platform}-${process.arch})`;
 }
 
 function rangeOf({ min, max, default: usual }: (typeof LEVELS)["gzip" | "zstd"]): string {

@@ -1,3 +1,4 @@
+import { PushError } from "../errors.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { askHelper } from "./credential-helper.ts";
@@ -30,11 +31,18 @@ export async function findLogin(
 ): Promise<Login | undefined> {
   for (const path of loginPlaces(environment)) {
     const file = await readLoginFile(path, displayPath(path, environment.home));
+    if (file === undefined && path === environment.authFile) throw noFile(path);
     const login =
       file && ((await loginOfHelper(file, target, environment, signal)) ?? writtenLogin(file, target));
     if (login !== undefined) return login;
   }
   return undefined;
+}
+
+function noFile(path: string): PushError {
+  return new PushError("FILE_FAILED", `There is no file "${path}" with logins.`, {
+    hint: "Check --authfile, or leave it out to use the logins of docker and podman.",
+  });
 }
 
 async function loginOfHelper(

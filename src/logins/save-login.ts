@@ -15,12 +15,13 @@ export type SavedLogin = { readonly where: string; readonly isEncrypted: boolean
  * file itself. Throws `LOGIN_INVALID`, `CREDENTIAL_HELPER_FAILED` and `FILE_FAILED`.
  */
 export async function saveLogin(
-  host: string,
+  registry: string,
   login: UserLogin,
   environment: LoginEnvironment,
   signal: AbortSignal,
 ): Promise<SavedLogin> {
   const place = savingPlace(environment);
+  const host = canonicalKey(registry);
   const { path, name, file } = await openPlace(place, environment);
   const helper = file && helperFor(file, { host, repository: "" });
   if (helper !== undefined) {

@@ -93,3 +93,9 @@ function readings(text: string): Name[] {
   if (isTag(text)) found.push({ host: "", repository: undefined, tag: text, digest: undefined });
   return found;
 }
+
+/** Returns an image's name without its registry: `my/app:v1` of `old.example.com/my/app:v1`. Undefined if it is not valid. */
+export function nameWithoutHost(name: string): string | undefined {
+  const read = readings(name).find(({ repository }) => repository !== undefined);
+  return read?.tag === undefined ? undefined : `${familiarPath(read)}:${read.tag}`;
+}

@@ -79,8 +79,12 @@ const OF_FIRST_REGISTRY = {
   cacheFrom: [],
 } as const;
 
-/** Asks for the credentials and opens the cache. Throws `REFERENCE_INVALID`, `FILE_FAILED`, and what asking throws. */
-export async function openJob(given: PushOptions): Promise<Job> {
+/**
+ * Asks for the credentials and opens the cache. Throws `REFERENCE_INVALID`, `FILE_FAILED`, and what asking throws.
+ *
+ * @param openCache how the cache is opened
+ */
+export async function openJob(given: PushOptions, openCache = useCache): Promise<Job> {
   const options = completeOptions(given);
   const { report, compression } = options;
   const failure = new AbortController();
@@ -94,7 +98,7 @@ export async function openJob(given: PushOptions): Promise<Job> {
     return target.host === options.target.host ? given.login : undefined;
   };
   const login = await loginFor(options.target);
-  const { cache, locks, inUse } = await useCache(options, signal);
+  const { cache, locks, inUse } = await openCache(options, signal);
   const pool = compression.kind === "none" ? undefined : startCompressPool(compression);
   const resources = new AsyncDisposableStack();
   const uploads = new Set<Promise<unknown>>();

@@ -53,7 +53,7 @@ async function putRoot(publication: Publication, target: Reference): Promise<Man
 }
 
 /** Returns the digest that the content has in its source. Undefined if it has no manifest there. */
-function sourceDigestOf(root: PlannedContent): Digest | undefined {
+export function sourceDigestOf(root: PlannedContent): Digest | undefined {
   switch (root.kind) {
     case "image":
       return root.image?.manifest?.digest;
@@ -65,7 +65,7 @@ function sourceDigestOf(root: PlannedContent): Digest | undefined {
 }
 
 /** Refuses to publish anything but what the target names by its digest. Throws `CONTENT_MISMATCH`. */
-function assertPinned({ digest: wanted }: Reference, digest: Digest): void {
+export function assertPinned({ digest: wanted }: Reference, digest: Digest): void {
   if (wanted === undefined || wanted === digest) return;
   throw new PushError("CONTENT_MISMATCH", `The target names ${wanted}, but the image is ${digest}.`, {
     hint: "Push the image that has this digest, or leave the digest out. Compressing layers changes the digest of an image.",

@@ -1,10 +1,19 @@
 import { messageOf } from "../errors.ts";
-import { cutName, formatAge, formatBytes, formatDuration, knownDate, roundBytes } from "../format.ts";
+import {
+  cutName,
+  formatAge,
+  formatBytes,
+  formatDuration,
+  formatShare,
+  knownDate,
+  roundBytes,
+} from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
 import type { PushEvent } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
 import { describeNotice, isDetail } from "./notices.ts";
 import type { PushState } from "./state.ts";
+import type { Totals } from "./totals.ts";
 
 type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
 
@@ -13,7 +22,7 @@ export type DescribeOptions = {
   readonly isDebug: boolean;
 };
 
-/** Describes what stands out of an event in each view: warnings, notes, and the requests in debugging. */
+/** Describes what stands out of an event in each view: warnings and notes. */
 export function describeWarnings(event: PushEvent, options: DescribeOptions): string[] {
   switch (event.type) {
     case "registry":
@@ -26,17 +35,16 @@ export function describeWarnings(event: PushEvent, options: DescribeOptions): st
           : []),
       ];
     case "notice":
+      // A stop is told together with the state of the push.
       if (event.code === "STOPPING" || event.code === "STOPPED") return [];
       return isDetail(event) && !options.isDebug ? [] : [describeNotice(event)];
-    case "request":
-      return options.isDebug ? [describeRequest(event)] : [];
     default:
       return [];
   }
 }
 
 /** `PATCH https://r.example/v2/… 202, 5.0 MB in 1.2 s` */
-function describeRequest(event: EventOf<"request">): string {
+export function describeRequest(event: EventOf<"request">): string {
   const { method, url, status, failure, durationMs, bodyBytes } = event;
   const body = bodyBytes > 0 ? `${formatBytes(bodyBytes)} in ` : "";
   const ms = durationMs < 1000 ? `${Math.round(durationMs)} ms` : formatDuration(durationMs);
@@ -76,6 +84,16 @@ function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): s
         ];
   const known = facts.filter(Boolean);
   return known.length === 0 ? name : `${name} (${known.join(", ")})`;
+}
+
+/** Says of a push that resumes uploads how much the registry has. Undefined for any other. */
+export function describeResumed(
+  { resumableBytes }: EventOf<"settled">,
+  { totalBytes, reusedBytes }: Pick<Totals, "totalBytes" | "reusedBytes">,
+): string | undefined {
+  if (resumableBytes === 0) return undefined;
+  const share = formatShare(resumableBytes + reusedBytes, totalBytes + reusedBytes);
+  return `Resumed: ${share} already there, ${roundBytes(Math.max(0, totalBytes - resumableBytes))} to go.`;
 }
 
 /** Describes a retry in a line. One of a blob says in a word why; one of the whole push, in full. */

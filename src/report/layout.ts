@@ -10,10 +10,14 @@ import {
 import { countOf } from "./names.ts";
 import { clip, fit, type Look, paint, smoothBar, spinner, symbolsOf } from "./paint.ts";
 import { describeNarrowRow, describeRow, formatPercent } from "./rows.ts";
-import { type PushState, type Row, shownRows, type Totals, totalsOf } from "./state.ts";
+import type { PushState, Row } from "./state.ts";
+import { shownRows, type Totals, totalsOf } from "./totals.ts";
 
 /** A narrower terminal gets the running rows alone, without bars. */
 const LEAST_WIDE_COLUMNS = 60;
+
+/** A narrower one still gets the percentage alone. */
+const LEAST_COLUMNS = 12;
 
 /** A lower terminal has no room for the heading. */
 const LEAST_HEADED_ROWS = 9;
@@ -39,6 +43,7 @@ export function layOut(
   isOver = false,
 ): string[] {
   const height = Math.max(1, look.rows - 1);
+  if (look.columns < LEAST_COLUMNS) return [clip(bareTotal(state, nowMs), look.columns, look)];
   const top = look.rows < LEAST_HEADED_ROWS ? [] : headLines(state, heading, look);
   const totals = totalsOf(state, nowMs);
   const bottom = isOver ? [] : footLines(state, totals, look, nowMs);
@@ -48,6 +53,11 @@ export function layOut(
   const rows = isWide ? wideRows(state, room, look, nowMs) : narrowRows(state, room, look, nowMs);
   const space = rows.length > 0 && gaps > 0 ? [""] : [];
   return [...top, ...space, ...rows, ...(gaps > 1 ? [""] : []), ...bottom].slice(0, height);
+}
+
+function bareTotal(state: PushState, nowMs: number): string {
+  const { doneBytes, totalBytes } = totalsOf(state, nowMs);
+  return formatPercent(doneBytes, totalBytes);
 }
 
 function headLines(state: PushState, { targets }: Heading, look: Look): string[] {

@@ -1,8 +1,10 @@
-import { cutName, formatBytes, formatDuration, toPrintable } from "../format.ts";
+import { cutName, formatBytes, formatDuration, formatElapsed, toPrintable } from "../format.ts";
 import {
   type DescribeOptions,
   describePushed,
   describeRegistry,
+  describeRequest,
+  describeResumed,
   describeRetry,
   describeSource,
   describeWarnings,
@@ -11,7 +13,8 @@ import type { PushEvent } from "./events.ts";
 import { describeStopping, describeTotals } from "./layout.ts";
 import { countOf } from "./names.ts";
 import { describeDone, formatPercent, labelOf } from "./rows.ts";
-import { applyEvent, newState, type PushState, type Row, totalsOf } from "./state.ts";
+import { applyEvent, newState, type PushState, type Row } from "./state.ts";
+import { totalsOf } from "./totals.ts";
 import type { View } from "./view.ts";
 
 /** How often progress is printed. */
@@ -38,8 +41,7 @@ export function plainView(write: (line: string) => unknown, options: PlainOption
     else held.push(line);
   };
   const timed = (text: string) => {
-    const elapsed = `${((performance.now() - startMs) / 1000).toFixed(1)}s`;
-    print(options.isProxy ? `  ${text}` : `${elapsed.padStart(6)}  ${text}`);
+    print(options.isProxy ? `  ${text}` : `${formatElapsed(performance.now() - startMs)}  ${text}`);
   };
   const timer = setInterval(
     () => {
@@ -95,7 +97,7 @@ function linesOf(
     case "registry":
       return line(describeRegistry(event));
     case "settled":
-      return describeSettled(event.resumableBytes, state, nowMs);
+      return describeSettled(event, state, nowMs);
     case "reading": {
       const { isDone, how, name, doneBytes } = event;
       const verb = { unpack: "unpacked", read: "read", save: "saved from the engine" }[how];
@@ -105,6 +107,8 @@ function linesOf(
       return describeBlob(event, before, state, options);
     case "retry":
       return timedLine(describeRetry(event, event.title && nameOf(event.title, options)));
+    case "request":
+      return options.isDebug ? timedLine(describeRequest(event)) : NOTHING;
     case "notice":
       if (event.code === "STOPPING") return line(describeStopping(state));
       return NOTHING;
@@ -118,17 +122,19 @@ function linesOf(
 }
 
 /** The proxy's titles name repositories as well. */
-function nameOf(title: string, { isProxy }: PlainOptions): string {
-  return isProxy ? title : labelOf(title);
+function nameOf(title: string, { isProxy, isDebug }: PlainOptions): string {
+  return isProxy || isDebug ? title : labelOf(title);
 }
 
-function describeSettled(resumableBytes: number, state: PushState, nowMs: number): Lines {
-  const { reusedBytes, totalBytes, isEstimated, isPartial, toSend } = totalsOf(state, nowMs);
+function describeSettled(event: Extract<PushEvent, { type: "settled" }>, state: PushState, nowMs: number) {
+  const totals = totalsOf(state, nowMs);
+  const resumed = describeResumed(event, totals);
+  if (resumed !== undefined) return timedLine(resumed);
+  const { reusedBytes, totalBytes, isEstimated, isPartial, toSend } = totals;
   const facts = [
     reusedBytes > 0 && `${formatBytes(reusedBytes)} reused`,
     toSend > 0 &&
       `${isPartial ? "" : `${isEstimated ? "~" : ""}${formatBytes(totalBytes)} `}to send in ${countOf(toSend, "blob")}`,
-    resumableBytes > 0 && `resuming after ${formatBytes(resumableBytes)}`,
   ].filter(Boolean);
   return facts.length === 0 ? NOTHING : timedLine(facts.join(", "));
 }

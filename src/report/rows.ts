@@ -21,8 +21,8 @@ const VERBS = {
 } as const;
 
 /** The short digest of a blob's title, or the title. */
-export function labelOf(title: string): string {
-  return /sha256:([0-9a-f]{12})/.exec(title)?.[1] ?? toPrintable(cutName(title));
+export function labelOf(title: string, digits = DIGEST_DIGITS): string {
+  return /sha256:([0-9a-f]{12})/.exec(title)?.[1]?.slice(0, digits) ?? toPrintable(cutName(title));
 }
 
 /** Describes a blob in a line of the terminal's width. */
@@ -40,7 +40,7 @@ export function describeNarrowRow(row: Row, look: Look, nowMs: number): string {
   const size = row.sizeBytes ?? row.sourceBytes;
   const retry = row.retrying && `retry ${row.retrying.attempt}/${row.retrying.retries}`;
   const parts = [
-    `${symbolOf(row, look, nowMs)} ${pad(clip(labelOf(row.title), SHORT_DIGITS, look), SHORT_DIGITS)}`,
+    `${symbolOf(row, look, nowMs)} ${pad(clip(labelOf(row.title, SHORT_DIGITS), SHORT_DIGITS, look), SHORT_DIGITS)}`,
     (size === undefined ? "" : roundBytes(size)).padStart(6),
     retry ? fit([percentOf(row), retry], look.columns, " ") : percentOf(row) || (shortWork(row) ?? ""),
   ];

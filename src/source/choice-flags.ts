@@ -1,4 +1,4 @@
-import { toPrintable } from "../format.ts";
+import { shellWord, toPrintable } from "../format.ts";
 import { bestNamed } from "../oci/image-name.ts";
 import { ofPlatform } from "../oci/platform.ts";
 
@@ -18,8 +18,4 @@ export function choiceFlags(choice: Choice, choices: readonly Choice[]): string 
     return `--platform ${shellWord(platform)}`;
   const digest = digests.find((each) => isAlone(bestNamed(choices, [each])));
   return digest && `--image ${digest}`;
-}
-
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -33,12 +33,18 @@ export async function openSource(options: SourceOptions): Promise<OpenedSource> 
       });
     case "any": {
       const found = await describePath(source);
-      const isPath = found !== undefined || LOOKS_LIKE_PATH.test(source);
-      return isPath ? openPath(found, source, options) : openEngineImage(source, options);
+      return found !== undefined || LOOKS_LIKE_PATH.test(source)
+        ? openPath(found, source, options)
+        : openEngineImage(source, options);
     }
     default:
       throw new PushError("USAGE", `The source "${source}" is at a registry, which cannot be read here.`);
   }
+}
+
+/** Tells whether a source is a file or a folder, or can be nothing else. Throws `FILE_FAILED`. */
+export async function isPath(source: string): Promise<boolean> {
+  return LOOKS_LIKE_PATH.test(source) || (await describePath(source)) !== undefined;
 }
 
 async function describePath(path: string): Promise<ImageOrigin | undefined> {

@@ -46,6 +46,20 @@ export async function openLayerCache(
   }
 }
 
+/** Opens a cache to look at it. Nothing is written, and there may be no such folder. Throws `FILE_FAILED`. */
+export async function viewLayerCache(
+  directory: string,
+  trust: Pick<CacheFolder, "owners" | "onDistrust"> = {},
+): Promise<LayerCache> {
+  const status = await stat(directory).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT") return undefined;
+    throw fileError(cause, `read the cache folder "${directory}"`, OTHER_CACHE);
+  });
+  const why = status && distrustOf(status, trust.owners);
+  if (why !== undefined) trust.onDistrust?.(directory, why);
+  return { directory, ...trust, isForeign: why !== undefined, isReadOnly: true };
+}
+
 /**
  * Finds a cached layer by its diffID. Does not verify its bytes.
  *
@@ -90,6 +104,7 @@ export async function findPackedLayer(
 
 /** Updates the blob's date, by which pruning chooses. A link that took its place since keeps its target's date. */
 export function noteUse(cache: LayerCache, digest: Digest): void {
+  if (cache.isReadOnly) return;
   const now = new Date();
   try {
     lutimesSync(cachePath(cache, digest), now, now);

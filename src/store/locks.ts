@@ -26,6 +26,9 @@ const POLL_MS = 150;
 /** The result of `take` if locking is unavailable. */
 const NO_LOCK: Lock = { [Symbol.dispose]: () => {} };
 
+/** Locks nothing, for what only looks at a folder. */
+export const NO_LOCKS: Locks = { take: async () => NO_LOCK };
+
 /** SQLite follows no link, neither in the file's place nor on the way to it. */
 const OPEN_SAFELY =
   constants.SQLITE_OPEN_READWRITE | constants.SQLITE_OPEN_CREATE | constants.SQLITE_OPEN_NOFOLLOW;

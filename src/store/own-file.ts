@@ -14,6 +14,8 @@ export type CacheFolder = {
   readonly owners?: readonly number[];
   /** Set if others may replace any file in the folder. Nothing in it is read. */
   readonly isForeign?: boolean;
+  /** Set while nothing may change in the folder, dates included. */
+  readonly isReadOnly?: boolean;
   /** Called for each file that is not read because others may have written it. */
   readonly onDistrust?: (path: string, why: Distrust) => void;
 };

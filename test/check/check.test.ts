@@ -83,6 +83,17 @@ describe("a registry that works", () => {
     expect(registry.requests.at(-1)).toMatchObject({ method: "DELETE", status: 204 });
   });
 
+  test("that takes chunks from 5 MiB on is sent small ones, and resumes", async () => {
+    await using registry = await startTestRegistry({
+      credentials: ME,
+      minChunkBytes: 5_242_880,
+      maxChunkBytes: 100_000_000,
+    });
+    expect(stepOf(await check(registry), "Resume").state).toBe("ok");
+    const bodies = registry.recorded("patch").map(({ bodyBytes }) => bodyBytes);
+    expect(bodies.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(1_200_000);
+  });
+
   test("leaves the folder of the cache as it was", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using cache = await temporaryFolder();
@@ -158,24 +169,46 @@ describe("what is no registry", () => {
   const html = (status: number) => () =>
     new Response(page, { status, headers: { "content-type": "text/html" } });
 
-  test.each([200, 401, 403, 404])(
-    "a website that answers %d with a page fails, by its title",
-    async (status) => {
-      await using server = startHttpServer(html(status));
-      const checked = await check(server);
-      expect(failuresOf(checked)).toEqual([["Registry", "REGISTRY_FAILED"]]);
-      expect(stepOf(checked, "Registry").facts).toMatchObject({ status, title: "Welcome  [31mhome" });
-    },
-  );
+  test.each([200, 401, 404])("a website that answers %d with a page fails, by its title", async (status) => {
+    await using server = startHttpServer(html(status));
+    const checked = await check(server);
+    expect(failuresOf(checked)).toEqual([["Registry", "NOT_A_REGISTRY"]]);
+    expect(stepOf(checked, "Registry").facts).toMatchObject({ status, title: "Welcome  [31mhome" });
+  });
+
+  test.each([
+    [403, "DENIED"],
+    [503, "REGISTRY_FAILED"],
+    [522, "REGISTRY_FAILED"],
+  ])("a page with %d fails with %s: a firewall's, or that of a Worker that is down", async (status, code) => {
+    await using server = startHttpServer(html(status));
+    expect(failuresOf(await check(server))).toEqual([["Registry", code]]);
+  });
+
+  test("a page with which a proxy in front of a registry asks for the login is no failure", async () => {
+    const headers = { "content-type": "text/html", "www-authenticate": 'Basic realm="here"' };
+    await using server = startHttpServer(() => new Response(page, { status: 401, headers }));
+    expect(failuresOf(await check(server))).toEqual([["Login", "UNAUTHORIZED"]]);
+  });
+
+  test("a registry that does not serve /v2/ itself is one", async () => {
+    await using registry = await startTestRegistry({
+      credentials: ME,
+      intercept: (_, kind) => (kind === "ping" ? new Response("Not Found", { status: 404 }) : undefined),
+    });
+    const checked = await check(registry);
+    expect(checked.ready).toBe(true);
+    expect(stepOf(checked, "Push").state).toBe("ok");
+  });
 
   test("a server that answers 200 to everything fails", async () => {
     await using server = startHttpServer(() => new Response("ok"));
-    expect(failuresOf(await check(server))).toEqual([["Registry", "REGISTRY_FAILED"]]);
+    expect(failuresOf(await check(server))).toEqual([["Registry", "NOT_A_REGISTRY"]]);
   });
 
   test("a server that answers 404 to everything fails", async () => {
     await using server = startHttpServer(() => new Response("Not Found", { status: 404 }));
-    expect(failuresOf(await check(server))).toEqual([["Registry", "REGISTRY_FAILED"]]);
+    expect(failuresOf(await check(server))).toEqual([["Registry", "NOT_A_REGISTRY"]]);
   });
 
   test("the login page of Cloudflare Access fails with what to set", async () => {
@@ -310,7 +343,7 @@ describe("a proxy", () => {
     expect(failuresOf(checked)).toEqual([]);
     expect(statesOf(checked)).toMatchObject({ Name: "unused", Proxy: "ok", TCP: "ok", TLS: "ok" });
     expect(stepOf(checked, "TLS").facts).toMatchObject({ issuer: "Authority of the tests" });
-    expect(stepOf(checked, "Proxy").text).toMatch(/^HTTPS_PROXY=http:\/\/me:\*\*\*@127\.0\.0\.1:\d+$/);
+    expect(stepOf(checked, "Proxy").text).toMatch(/^HTTPS_PROXY=http:\/\/\*\*\*@127\.0\.0\.1:\d+$/);
     expect(JSON.stringify(checked)).not.toContain("secret-of-the-proxy");
   });
 

@@ -28,7 +28,7 @@ describe("the first argument", () => {
   }, 20_000);
 
   test("is a command's exact name even where an image's could stand", async () => {
-    for (const { name } of COMMANDS.filter((each) => each.name !== "push")) {
+    for (const name of ["cache", "proxy", "completion", "help"]) {
       const { code, stdout } = await run(name, "registry.example.com/my/app:v1");
       expect([name, code, stdout]).toEqual([name, 2, ""]);
     }

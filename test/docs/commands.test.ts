@@ -2,8 +2,8 @@
  * The commands of the docs, run as they stand there, but for docs/ci.md, which has a test of its own. A registry of this
  * machine is in the place of those that they name, a checkout in that of the package, and a stand-in in that of Docker.
  */
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmod, mkdir } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmod } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { runWell } from "../e2e/command.ts";
 import { openPodmanStore } from "../e2e/podman-store.ts";
@@ -14,7 +14,7 @@ import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
-import { blocksOf, PAGES, ROOT, readPage } from "./pages.ts";
+import { type Block, blocksOf, PAGES, ROOT, readPage } from "./pages.ts";
 
 setDefaultTimeout(60_000);
 
@@ -25,7 +25,7 @@ const blocks = (
   await Promise.all(
     PAGES.filter((page) => page !== OWN_TEST).map(async (page) =>
       blocksOf(await readPage(page))
-        .filter(({ language }) => ["bash", "sh", "console"].includes(language))
+        .filter(({ language }) => ["bash", "sh", "console", "ts"].includes(language))
         .map((block) => ({ ...block, page })),
     ),
   )
@@ -78,46 +78,49 @@ async function setUp() {
         ...env,
       },
     });
-  const first = ["x/y:v1", "my/app:v1"].map(
-    (name) => `chunkpush --cache-dir ${at("first-cache")} image.tar ${registry.host}/${name}`,
-  );
-  await bash(first.join("\n"), at("work"));
+  const first = ["x/y:v1", "my/app:v1"].map((name) => `-t ${registry.host}/${name}`);
+  await bash(`chunkpush --cache-dir ${at("first-cache")} image.tar ${first.join(" ")}`, at("work"));
   const owned = resources.move();
   return {
     path,
     registry,
-    run: (code: string, env?: Readonly<Record<string, string>>) =>
-      bash(
-        code.replaceAll(/registry\.example\.com|ghcr\.io/g, registry.host),
-        // npm's scripts are those of this checkout.
-        code.startsWith("npm ") ? ROOT : at("work"),
-        env,
-      ),
+    async run({ code, language }: Block): Promise<void> {
+      const here = code.replaceAll(/registry\.example\.com|ghcr\.io/g, registry.host);
+      if (language === "ts") {
+        const program = here.replace('"chunkpush"', JSON.stringify(join(ROOT, "index.ts")));
+        await Bun.write(at("work/program.ts"), `const password = process.env.PASSWORD;\n${program}`);
+        await bash(`'${process.execPath}' program.ts`, at("work"));
+      }
+      // npm's scripts are those of this checkout. Variables of Access are the reader's.
+      else
+        await bash(here, code.startsWith("npm ") ? ROOT : at("work"), {
+          ACCESS_ID: "id",
+          ACCESS_SECRET: "secret",
+        });
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
 describe.skipIf(process.platform === "win32")("the commands of the docs end well", () => {
-  test.each(run.filter((each) => !ofEngine.includes(each)).map(({ title, code }) => [title, code]))(
-    "%s",
-    async (_, code) => {
-      await using scene = await setUp();
-      // Access and others have their variables from the reader.
-      await scene.run(code, { ACCESS_ID: "id", ACCESS_SECRET: "secret" });
-    },
-  );
+  let scene: Awaited<ReturnType<typeof setUp>>;
+  beforeAll(async () => {
+    scene = await setUp();
+  });
+  afterAll(() => scene[Symbol.asyncDispose]());
+
+  test.each(run.filter((each) => !ofEngine.includes(each)))("$title", (block) => scene.run(block));
 
   // Podman is started by its full path, so that a stand-in cannot hide that it is missing.
-  test
-    .skipIf(Bun.which("podman") === null && !process.env["CI"])
-    .each(ofEngine.map(({ title, code }) => [title, code]))("%s (needs podman)", async (_, code) => {
-    await using scene = await setUp();
-    await using store = await openPodmanStore();
-    await mkdir(join(scene.path, "bin"), { recursive: true });
-    await commandFolder(scene.path, "podman", store);
-    await store.podman("load", "--input", join(scene.path, "archive.tar"));
-    await scene.run(code);
-  });
+  test.skipIf(Bun.which("podman") === null && !process.env["CI"]).each(ofEngine)(
+    "$title (needs podman)",
+    async (block) => {
+      await using store = await openPodmanStore();
+      await commandFolder(scene.path, "podman", store);
+      await store.podman("load", "--input", join(scene.path, "archive.tar"));
+      await scene.run(block);
+    },
+  );
 });
 
 test("a command of the docs that is not run says why", () => {

@@ -1,10 +1,8 @@
 /** docs/settings.md names every flag and variable, and no other. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
+import { COMMANDS } from "../../src/cli/commands.ts";
 import { ROOT, readPage } from "./pages.ts";
-
-/** Flags that are not ours: those of Bun, of the engines, and the two that Commander and completion bring along. */
-const NOT_OURS = ["--env-file", "--no-env-file", "--help"];
 
 /** Variables that tell who called us, and nothing that a user sets for us. */
 const NOT_SETTINGS = ["PATH", "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "XDG_RUNTIME_DIR"];
@@ -25,9 +23,11 @@ function named(pattern: RegExp, text: string): string[] {
 }
 
 test("docs/settings.md lists every flag of every command, and no other", async () => {
-  const flags = named(/"(?:-\w, )?(--[a-z][a-z-]*)(?=[ "])/g, await codeOf("src/cli"));
-  const documented = named(/`(?:-\w`, `)?(--[a-z][a-z-]*)/g, cells.join("\n"));
-  expect(documented).toEqual(flags.filter((flag) => !NOT_OURS.includes(flag)));
+  const programs = await Promise.all(COMMANDS.map(async ({ load }) => (await load()).program()));
+  const flags = programs.flatMap(({ options }) => options.map((option) => option.flags)).join(" ");
+  expect(named(/`(--?[a-zA-Z][a-z-]*)/g, cells.join("\n"))).toEqual(
+    named(/(?:^| )(--?[a-zA-Z][a-z-]*)/g, flags),
+  );
 });
 
 test("docs/settings.md lists every variable, and no other", async () => {
@@ -36,7 +36,7 @@ test("docs/settings.md lists every variable, and no other", async () => {
     /(?:(?:env|environment|variables)(?:\.|\["?)|variable\("|setting\([^)]*?")([A-Z][A-Z_]+)\b/g,
     code,
   );
-  const documented = named(/`([A-Z][A-Z_]{3,})/g, cells.join("\n"));
+  const documented = named(/`([A-Z][A-Z_]+)/g, cells.join("\n"));
   expect(documented).toEqual(
     [...new Set([...variables.filter((name) => !NOT_SETTINGS.includes(name)), ...OF_THE_PLATFORM])].sort(),
   );

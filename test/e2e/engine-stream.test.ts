@@ -6,9 +6,11 @@ import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/reg
 import { parseDiffId, parseDigest } from "../../src/oci/digest.ts";
 import { readSavedStream } from "../../src/source/stream/saved-stream.ts";
 import { smallDisk } from "../support/small-disk.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
+import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type CommandResult, type TemporaryFolder, temporaryFolder, waitFor } from "./command.ts";
+import { type CommandResult, waitFor } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { type DockerWrapper, installDockerWrapper, type SaveMode } from "./docker-wrapper.ts";
 import { requireParts } from "./parts.ts";
@@ -64,9 +66,12 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
     const newRepository = () => `streamed/number-${++repositories}`;
     const env = (mode?: SaveMode) => ({ ...engine.env, ...docker.env(mode, "hidden") });
     const push = (to: string, { source = NAME, mode = "whole" as SaveMode, args = [] as string[] } = {}) =>
-      chunkpush([...args, source, `${registry.host}/${to}`], { cwd: cwd.path, env: env(mode) });
+      chunkpush([...args, source, `${registry.host}/${to}`], {
+        cwd: cwd.path,
+        env: { ...env(mode), ...TELLS_EVENTS },
+      });
     const saves = async () => (await docker.calls()).filter((call) => call.startsWith("image save"));
-    const made = ({ stderr }: CommandResult) => stderr.match(/layer .*: compressed, /g) ?? [];
+    const made = ({ stderr }: CommandResult) => toldBlobs(stderr, "compressed");
     const isTagged = (repository: string) =>
       registry.requests.some(
         ({ method, path }) => method === "PUT" && path.startsWith(`/v2/${repository}/manifests/`),
@@ -162,7 +167,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
         expectPushed(result);
         const named = made(result);
         expect(named, result.stderr).toHaveLength(1);
-        expect(named[0]).toStartWith("layer 4/4");
+        expect(named[0]?.["title"]).toStartWith("layer 4/4");
         await expectImage(`${repository}:${tag}`, REBUILT);
       }
     });
@@ -237,7 +242,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       process.kill(pushing.pid, "SIGINT");
       const { code, stdout, stderr } = await pushing.ended;
       expect({ code, stdout }, stderr).toEqual({ code: 130, stdout: "" });
-      expect(stderr).toContain("Interrupted.");
+      expect(stderr).toContain("Interrupted");
       await waitFor("the end of docker", async () => (isAlive(saving) ? undefined : true));
       expect(isTagged(repository)).toBe(false);
       await expectClean();

@@ -14,8 +14,9 @@ import {
   wasmModule,
   withReferrer,
 } from "../support/artifacts.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
+import { TELLS_EVENTS, toldBlobs, toldEvents } from "../support/told-events.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type TemporaryFolder, temporaryFolder } from "./command.ts";
 import { readContent } from "./registry-content.ts";
 
 setDefaultTimeout(60_000);
@@ -45,13 +46,16 @@ describe("--force-compression", () => {
   async function push(artifact: Artifact, target: string, ...flags: string[]) {
     await Bun.write(join(cwd.path, "image.tar"), archiveBytes(artifact.files));
     const before = registry.requests.length;
-    const { code, stdout, stderr } = await chunkpush([...flags, "image.tar", target], { cwd: cwd.path });
+    const { code, stdout, stderr } = await chunkpush([...flags, "image.tar", target], {
+      cwd: cwd.path,
+      env: TELLS_EVENTS,
+    });
     expect(code, stderr).toBe(0);
     const bodies = registry.requests.slice(before).filter(({ kind }) => kind !== "put-manifest");
     return {
       stderr,
       digest: stdout.trim().slice(stdout.indexOf("@") + 1),
-      compressed: stderr.match(/: compressed, /g)?.length ?? 0,
+      compressed: toldBlobs(stderr, "compressed").length,
       blobBytes: bodies.reduce((sum, { bodyBytes }) => sum + bodyBytes, 0),
     };
   }
@@ -76,9 +80,8 @@ describe("--force-compression", () => {
       const first = await push(artifact, target, "--force-compression", ...flags);
       expect(first.compressed).toBe(2);
       expect(first.digest).not.toBe(artifact.root);
-      const short = (digest: string) => digest.slice(0, "sha256:".length + 12);
-      expect(first.stderr).toContain(
-        `Note: the digest changes from ${short(artifact.root)} in the source to ${short(first.digest)} at the registry.`,
+      expect(toldEvents(first.stderr)).toContainEqual(
+        expect.objectContaining({ code: "DIGEST_CHANGED", from: artifact.root, to: first.digest }),
       );
 
       const [before, after] = [await readContent(plain), await readContent(target)];
@@ -122,7 +125,9 @@ describe("--force-compression", () => {
     const target = newTarget();
     const { stderr, digest } = await push(artifact, target, "--force-compression");
     expect(digest).not.toBe(artifact.root);
-    expect(stderr).toContain("leaving out 1 attached manifest,");
+    expect(toldEvents(stderr)).toContainEqual(
+      expect.objectContaining({ code: "REFERRERS_LEFT_OUT", count: 1 }),
+    );
     const base = `${registry.url}/v2/${target.slice(registry.host.length + 1, -":v1".length)}/manifests`;
     for (const absent of [...Object.keys(artifact.tags ?? {}), ...(artifact.untagged ?? [])])
       expect((await fetch(`${base}/${absent}`)).status, absent).toBe(404);
@@ -142,6 +147,6 @@ describe("--force-compression", () => {
       "zstd",
     );
     expect(digest).toBe(artifact.root);
-    expect(stderr).not.toContain("Note: the digest");
+    expect(stderr).not.toContain("DIGEST_CHANGED");
   });
 });

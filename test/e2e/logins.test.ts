@@ -4,18 +4,19 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { createSelfSigned } from "../support/certificates.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { run, runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { handmadeImage } from "./handmade-image.ts";
 import { requireParts } from "./parts.ts";
 import { readBack } from "./read-back.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes("logins", 2_500_000)]);
+const image = handmadeImage("team/app:v1", [seededBytes(2_500_000, "logins")]);
 const ME = { username: "jane", password: "correct: hörse $1 ✓" };
 const LOGIN = ["login", "--username", ME.username, "--password-stdin"];
 
@@ -55,6 +56,70 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
       expect(pulled.diffIds).toEqual([...image.diffIds]);
     }
 
+    describe("after chunkpush login", () => {
+      const login = async (home: TemporaryFolder, ...flags: string[]) => {
+        const args = [...LOGIN, ...flags, registry.host];
+        const { code, stdout, stderr } = await chunkpush(args, { cwd: home.path, input: ME.password });
+        expect(stderr).not.toContain(ME.password);
+        expect([code, stdout]).toEqual([0, expect.stringContaining(`Logged in to ${registry.host}`)]);
+      };
+      const logout = async (home: TemporaryFolder, ...flags: string[]) => {
+        const { stdout } = await chunkpush(["logout", ...flags, registry.host], { cwd: home.path });
+        return stdout.includes("Logged out");
+      };
+
+      test("skopeo is logged in until chunkpush logout", async () => {
+        await using home = await openHome();
+        await login(home);
+        const target = `${registry.host}/team/app:skopeo`;
+        await expectPushed(target, home.path, {}, "as jane (from ~/.docker/config.json)");
+        const inspect = ["skopeo", "inspect", "--tls-verify=false", `docker://${target}`];
+        const env = { HOME: home.path };
+        expect(await runWell(inspect, { env })).toContain("sha256:");
+        expect(await logout(home)).toBe(true);
+        expect((await run(inspect, { env })).code).not.toBe(0);
+      });
+
+      test("skopeo reads the file of --authfile", async () => {
+        await using home = await openHome();
+        const file = join(home.path, "auth.json");
+        await login(home, "--authfile", file);
+        await runWell(["skopeo", "login", "--get-login", "--authfile", file, registry.host]);
+        await runWell(["skopeo", "logout", "--authfile", file, registry.host]);
+        expect(await logout(home, "--authfile", file)).toBe(false);
+      });
+
+      test.skipIf(!requireParts("dockerd"))(
+        "docker pulls and pushes, and either logs the other out",
+        async () => {
+          await using engine = await startDockerEngine();
+          await using home = await openHome();
+          const env = { ...engine.env, DOCKER_CONFIG: join(home.path, ".docker") };
+          await login(home);
+          const target = `${registry.host}/team/app:both`;
+          await expectPushed(target, home.path, {}, "as jane (from ~/.docker/config.json)");
+          await runWell(["docker", "pull", target], { env });
+          await runWell(["docker", "push", target], { env });
+          await runWell(["docker", "logout", registry.host], { env });
+          expect(await logout(home)).toBe(false);
+
+          await runWell(["docker", ...LOGIN, registry.host], { env, input: ME.password });
+          expect(await logout(home)).toBe(true);
+          expect((await run(["docker", "push", target], { env })).code).not.toBe(0);
+        },
+      );
+
+      test.skipIf(!requireParts("podman"))("podman is logged in until chunkpush logout", async () => {
+        await using home = await openHome();
+        await login(home);
+        const env = { HOME: home.path, XDG_RUNTIME_DIR: join(home.path, "run") };
+        const getLogin = ["podman", "login", "--get-login", registry.host];
+        expect((await runWell(getLogin, { env })).trim()).toBe(ME.username);
+        await logout(home);
+        expect((await run(getLogin, { env })).code).not.toBe(0);
+      });
+    });
+
     describe.skipIf(!requireParts("dockerd"))("after docker login", () => {
       let engine: DockerEngine;
       beforeAll(async () => {
@@ -81,7 +146,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         await runWell(["docker", ...LOGIN, registry.host], { env, input: ME.password });
         await runWell(["docker", "logout", registry.host], { env });
         const { code, stderr } = await chunkpush([`${registry.host}/team/other`], { cwd: home.path });
-        expect(stderr).toContain("wants a user name and a password");
+        expect(stderr).toContain("requires a login");
         expect(stderr).toContain("docker login");
         expect(code).toBe(1);
       });
@@ -148,7 +213,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
           cwd: home.path,
           env: { REGISTRY_AUTH_FILE: file },
         });
-        expect(other.stderr).toContain("wants a user name and a password");
+        expect(other.stderr).toContain("requires a login");
         expect(other.code).toBe(1);
       });
     });
@@ -186,7 +251,7 @@ describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-r
       env: wrong,
     });
     expect(stderr).toContain("The token server of http://");
-    expect(stderr).toContain("does not accept this user name and password");
+    expect(stderr).toContain("does not accept");
     expect(stderr).not.toContain("Zz9");
     expect(code).toBe(1);
   });

@@ -5,8 +5,11 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFile, cp, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { RUNS_ALL } from "../support/all-tests.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { run, runWell, temporaryFolder } from "./command.ts";
+import { run, runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import { handmadeImage } from "./handmade-image.ts";
@@ -131,7 +134,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
     expect(second).not.toBe(first);
   });
 
-  for (const [targetTitle, start] of Object.entries(PUSH_TARGETS)) {
+  for (const [turn, [targetTitle, start]] of Object.entries(PUSH_TARGETS).entries()) {
     describe(targetTitle, () => {
       let target: PushTarget;
       beforeAll(async () => {
@@ -139,6 +142,8 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
       });
 
       for (const [i, form] of FORMS.entries()) {
+        // Without all tests, each form meets one of the registries.
+        if (!RUNS_ALL && i % 2 !== turn % 2) continue;
         test(`gets ${form.title}, whole and in order`, async () => {
           await using cwd = await temporaryFolder();
           const repository = `form/number-${i}`;
@@ -247,7 +252,10 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         await using cwd = await temporaryFolder();
         await copyFile(saved.archive, join(cwd.path, "output.tar"));
         const push = (tag: string, ...flags: string[]) =>
-          chunkpush([...CHUNKED, ...flags, `${target.host}/twice:${tag}`], { cwd: cwd.path });
+          chunkpush([...CHUNKED, ...flags, `${target.host}/twice:${tag}`], {
+            cwd: cwd.path,
+            env: TELLS_EVENTS,
+          });
 
         const first = await push("v1");
         expect(first.code, first.stderr).toBe(0);
@@ -258,8 +266,8 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
           const tag = `again-${flags.length}`;
           const pushed = await push(tag, ...flags);
           expect(pushed.code, pushed.stderr).toBe(0);
-          expect(pushed.stderr).toContain(": 0 B sent, ");
-          expect(pushed.stderr.match(/is there already/g)).toHaveLength(5);
+          expect(toldBlobs(pushed.stderr, "sent")).toEqual([]);
+          expect(toldBlobs(pushed.stderr, "present")).toHaveLength(5);
           const requests = (await target.pushRequests("twice", tag)).slice(before);
           const writes = requests.filter(({ method }) => method !== "HEAD" && method !== "GET");
           expect(writes.map(({ path }) => path)).not.toContainEqual(expect.stringContaining("/blobs/"));

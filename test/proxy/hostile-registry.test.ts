@@ -108,7 +108,7 @@ test(
   "whatever a registry answers, the client gets an answer of the specification",
   async () => {
     const statuses = new Map<number, number>();
-    await fuzz(400, async (random) => {
+    await fuzz(2000, async (random) => {
       using upstream = Bun.listen({
         hostname: "127.0.0.1",
         port: 0,

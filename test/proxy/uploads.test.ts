@@ -340,9 +340,11 @@ describe("a client that vanishes", () => {
   });
 
   test("while the registry takes its time after the closing PUT does not keep the blob from it", async () => {
-    const gate = Promise.withResolvers<void>();
+    const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const intercept: Intercept = async (_, kind) => {
-      if (kind === "close-upload") await gate.promise;
+      if (kind !== "close-upload") return undefined;
+      reached.resolve();
+      await gate.promise;
       return undefined;
     };
     await using registry = await startTestRegistry({ intercept });
@@ -351,7 +353,7 @@ describe("a client that vanishes", () => {
     const place = await begin(proxy);
     await patch(proxy, place, bytes);
     const open = openRequest(proxy, "PUT", `${place}?digest=${digestOf(bytes)}`, 0);
-    await until(() => isGone(proxy, place));
+    await reached.promise;
     open.cut();
     gate.resolve();
     await expectArrived(registry, proxy, bytes);

@@ -40,6 +40,7 @@ async function workplace() {
     async push(registry: TestRegistry, options: Partial<PushOptions> = {}) {
       const events: PushEvent[] = [];
       const pushed = await push({
+        retryDelayMs: 10,
         source,
         target: `${registry.host}/team/app:v1`,
         cacheDirectory: cache,
@@ -242,7 +243,7 @@ describe("a question about a blob that the registry answers with 503", () => {
           ? new Response(null, { status: 503 })
           : undefined;
       const registry: TestRegistry = await place.registry({ intercept });
-      await place.push(registry, { parallel, retries: 2, compression: { kind: "none" } });
+      await place.push(registry, { parallel, retries: 2, retryDelayMs: 1000, compression: { kind: "none" } });
       expect(closed().slice(0, -1).toSorted()).toEqual(others.toSorted());
       expect(closed().at(-1)).toBe(slow);
       const heads = registry.recorded("head-blob").filter(({ path }) => path.endsWith(slow));

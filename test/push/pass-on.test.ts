@@ -46,6 +46,7 @@ test("A part of an index that the engine pushes under the tag is said to be one"
   await chmod(join(bin, "docker"), 0o755);
   const events: PushEvent[] = [];
   const { digest } = await push({
+    retryDelayMs: 10,
     source: "my/app:v1",
     target: `${registry.host}/my/app:v1`,
     cacheDirectory: join(folder.path, "cache"),

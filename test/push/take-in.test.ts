@@ -48,6 +48,7 @@ async function workplace(intercept?: Intercept) {
     async push(stream: AsyncIterable<Uint8Array>, options: Partial<PushOptions> = {}, to = registry) {
       const events: PushEvent[] = [];
       const pushed = await push({
+        retryDelayMs: 10,
         source: { name: "standard input", stream },
         target: `${to.host}/my/app:v1`,
         cacheDirectory: cache,

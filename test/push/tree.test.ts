@@ -49,6 +49,7 @@ async function workplace(files: FixtureFiles, intercept?: Intercept) {
     async push(options: Partial<PushOptions> = {}) {
       const events: PushEvent[] = [];
       const pushed = await push({
+        retryDelayMs: 10,
         source,
         target: `${registry.host}/team/app:v1`,
         cacheDirectory: join(folder.path, `cache-${++caches}`),

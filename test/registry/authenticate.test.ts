@@ -65,7 +65,7 @@ describe("before a token is asked for", () => {
     expect(await ownAuth().authorization()).toBeUndefined();
     const auth = ownAuth({ credentials: { identityToken: "id" } });
     expect(await auth.authorization()).toBeUndefined();
-    expect([ownAuth().isAnonymous, auth.isAnonymous]).toEqual([true, false]);
+    expect([ownAuth().credentials(), auth.credentials()]).toEqual([undefined, { identityToken: "id" }]);
   });
 
   test("a 401 that wants Basic is final", async () => {

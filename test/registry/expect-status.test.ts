@@ -90,7 +90,7 @@ describe("expectStatus", () => {
     const headers = { "www-authenticate": challenge };
     const { hint } = await refusal(401, { headers, authorization: "Basic bWU6aHVzaA==" });
     expect(hint?.includes("REGISTRY_JWT_TOKEN") ?? false).toBe(isTold);
-    expect(hint).toContain("Check USERNAME_REGISTRY");
+    expect(hint).toContain("Check the user name");
   });
 
   test("names the repository that may not be pushed to", async () => {
@@ -153,7 +153,7 @@ describe("expectStatus", () => {
   });
 
   test("tells an absent password from a wrong one", async () => {
-    expect((await refusal(401)).message).toContain("requires a user name and a password");
+    expect((await refusal(401)).message).toContain("requires a login");
     const wrong = await refusal(401, { authorization: "Basic eDp5" });
     expect(wrong.message).toContain("does not accept");
     expect(shown(wrong)).not.toContain("eDp5");

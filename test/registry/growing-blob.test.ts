@@ -21,7 +21,7 @@ import { blobOf, clientOf, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { MAX_CHUNK, startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+import { expectStored, MAX_CHUNK, startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
 
 const BYTES = seededBytes(3 * MAX_CHUNK + 1500, 81);
 
@@ -44,11 +44,6 @@ async function sendGrowing(client: ReturnType<typeof clientOf>, bytes: Uint8Arra
 const story = (registry: TestRegistry) =>
   registry.requests.map(({ method, status }) => `${method} ${status}`);
 
-async function expectStored(registry: TestRegistry, digest: string, bytes: Uint8Array): Promise<void> {
-  const stored = await registry.pullBlob("team/app", digest);
-  expect(Buffer.from(stored).equals(Buffer.from(bytes))).toBe(true);
-}
-
 async function waitFor(condition: () => boolean): Promise<void> {
   while (!condition()) await Bun.sleep(1);
 }
@@ -65,7 +60,7 @@ describe("a growing blob", () => {
       sentBytes: size,
       resumedBytes: 0,
     });
-    await expectStored(registry, descriptor.digest, bytes);
+    await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   });
 
   test.each([MAX_CHUNK + 1, 2 * MAX_CHUNK - 1, 2 * MAX_CHUNK, 2 * MAX_CHUNK + 1, BYTES.length])(
@@ -76,7 +71,7 @@ describe("a growing blob", () => {
       const { descriptor } = await sendGrowing(clientOf(registry), bytes);
       const count = Math.ceil(size / MAX_CHUNK);
       expect(story(registry)).toEqual(["POST 202", ...Array(count).fill("PATCH 202"), "PUT 201"]);
-      await expectStored(registry, descriptor.digest, bytes);
+      await expectStored(registry, { descriptor, content: new Blob([bytes]) });
     },
   );
 
@@ -92,7 +87,7 @@ describe("a growing blob", () => {
     blob.finish();
     const { descriptor } = await sending;
     expect(progress.at(-1)).toBe(BYTES.length);
-    await expectStored(registry, descriptor.digest, BYTES);
+    await expectStored(registry, { descriptor, content: new Blob([BYTES]) });
   });
 
   test("goes in chunks of which 10,000 make 5 GiB", async () => {
@@ -131,7 +126,7 @@ describe("a growing blob survives", () => {
   ])("%s", async (_, intercept) => {
     await using registry = await startTestRegistry({ intercept });
     const { descriptor } = await sendGrowing(clientOf(registry), BYTES);
-    await expectStored(registry, descriptor.digest, BYTES);
+    await expectStored(registry, { descriptor, content: new Blob([BYTES]) });
   });
 
   test.each<[string, Intercept]>([
@@ -142,7 +137,7 @@ describe("a growing blob survives", () => {
     await using registry = await startTestRegistry({ intercept: faultAt("close-upload", [1], fault) });
     const bytes = seededBytes(3000, 83);
     const { descriptor } = await sendGrowing(clientOf(registry), bytes);
-    await expectStored(registry, descriptor.digest, bytes);
+    await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   });
 
   test("a body limit that nobody announced, in smaller chunks", async () => {
@@ -154,7 +149,7 @@ describe("a growing blob survives", () => {
     blob.add(bytes);
     blob.finish();
     const { descriptor } = await sending;
-    await expectStored(registry, descriptor.digest, bytes);
+    await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   });
 
   test("a registry that takes no chunks: it goes whole once it has ended", async () => {
@@ -176,7 +171,7 @@ describe("a growing blob survives", () => {
       blob.finish();
       const { descriptor } = await sending;
       expect(registry.requests.slice(before).map(({ method }) => method)).toEqual(requests);
-      await expectStored(registry, descriptor.digest, bytes);
+      await expectStored(registry, { descriptor, content: new Blob([bytes]) });
     }
   });
 });
@@ -207,7 +202,7 @@ describe("a growing blob in chunks of what is there", () => {
     blob.finish();
     const { descriptor, sentBytes } = await sending;
     expect(sentBytes).toBe(total);
-    await expectStored(registry, descriptor.digest, bytes);
+    await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   }
 
   test("of 5 MiB at least, which a link that is fast wants no smaller", async () => {
@@ -229,7 +224,7 @@ describe("a growing blob in chunks of what is there", () => {
     blob.finish();
     const { descriptor } = await sending;
     expect(sizes(registry)).toEqual([8 * MIB, 8 * MIB, 4 * MIB]);
-    await expectStored(registry, descriptor.digest, bytes);
+    await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   });
 
   test("survives a forgotten session in the middle: it begins anew from what is there", async () => {
@@ -251,7 +246,7 @@ describe("a growing blob in chunks of what is there", () => {
     await waitFor(() => registry.recorded("start-upload").length === 2);
     blob.finish();
     const { descriptor } = await sending;
-    await expectStored(registry, descriptor.digest, bytes);
+    await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   });
 
   test("survives a body limit that shows in the middle, in smaller chunks from the start", async () => {
@@ -271,7 +266,7 @@ describe("a growing blob in chunks of what is there", () => {
     blob.add(bytes.slice(6 * MIB));
     blob.finish();
     const { descriptor } = await sending;
-    await expectStored(registry, descriptor.digest, bytes);
+    await expectStored(registry, { descriptor, content: new Blob([bytes]) });
     expect(
       Math.max(
         ...sizes(registry)
@@ -301,7 +296,7 @@ describe("a growing blob in chunks of what is there", () => {
     await waitFor(() => registry.recorded("start-upload").length === 1);
     await upload(client, other);
     const { descriptor } = await growing;
-    await expectStored(registry, descriptor.digest, bytes);
+    await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   }, 10_000);
 
   test("is refused where serverless-registry could not put it together, before a byte too many", async () => {

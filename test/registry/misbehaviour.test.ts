@@ -74,6 +74,7 @@ test.concurrent.each(ROWS.map((row) => ({ kind: row[0], name: row[1], row })))(
   async ({ row, kind, name }) => {
     await using registry = await startFaulty(row);
     const error = await push({
+      retryDelayMs: 10,
       source: join(folder.path, "output.tar"),
       target: `${registry.host}/team/app:v1`,
       login: { credentials: CREDENTIALS },

@@ -18,18 +18,13 @@ import { blobOf, clientAt, clientOf, connectOptions, ensure, upload } from "../s
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+import { expectStored, startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
 
 const NAMES = Object.keys(PROFILES) as ProfileName[];
 /** Registries that put several PATCHes together. */
 const IN_CHUNKS = NAMES.filter((name) => name !== "container-registry");
 const CHUNK_BYTES = 100_000;
 const FOUR_CHUNKS = blobOf(seededBytes(350_000, 91));
-
-async function expectStored(registry: TestRegistry, blob = FOUR_CHUNKS): Promise<void> {
-  const stored = await registry.pullBlob("team/app", blob.descriptor.digest);
-  expect(Buffer.from(stored).equals(Buffer.from(await blob.content.arrayBuffer()))).toBe(true);
-}
 
 const start = (profile: ProfileName, options: Parameters<typeof startTestRegistry>[0] = {}) =>
   startTestRegistry({ profile, maxChunkBytes: 1_000_000, ...options });
@@ -39,7 +34,7 @@ describe("without faults", () => {
     await using registry = await start(profile);
     await upload(clientOf(registry), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
     expect(registry.recorded("patch").map(({ bodyBytes }) => bodyBytes)).toEqual([1e5, 1e5, 1e5, 5e4]);
-    await expectStored(registry);
+    await expectStored(registry, FOUR_CHUNKS);
   });
 
   test.each(IN_CHUNKS)("a growing blob whose last chunk has one byte goes to %s", async (profile) => {
@@ -99,7 +94,7 @@ describe("an upload that the registry has forgotten", () => {
       await using registry = await start(profile, { intercept: faultAt("patch", [3], deleteFirst) });
       await upload(clientOf(registry), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
       expect(registry.recorded("start-upload")).toHaveLength(2);
-      await expectStored(registry);
+      await expectStored(registry, FOUR_CHUNKS);
     },
   );
 
@@ -117,7 +112,7 @@ describe("an upload that the registry has forgotten", () => {
     await rm(join(registry.directory, "objects", "team", "app", "_uploads"), { recursive: true });
     const next = clientOf(registry, { memoryDirectory: folder.path, retries: 0 });
     await upload(next, FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
-    await expectStored(registry);
+    await expectStored(registry, FOUR_CHUNKS);
   });
 });
 
@@ -145,7 +140,7 @@ describe("a session that a cut body has broken for good, as at Gitea", () => {
       500,
       ...Array(4).fill(202),
     ]);
-    await expectStored(registry);
+    await expectStored(registry, FOUR_CHUNKS);
   });
 
   test.each([1, 2, 8])("is left by the next process, with %d as the number of retries", async (retries) => {
@@ -158,7 +153,7 @@ describe("a session that a cut body has broken for good, as at Gitea", () => {
     await cut;
     await upload(clientOf(proxy, { ...options, retries }), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
     expect(registry.recorded("start-upload")).toHaveLength(2);
-    await expectStored(registry);
+    await expectStored(registry, FOUR_CHUNKS);
   });
 
   test("is not suspected where the registry is overloaded, or the link breaks", async () => {
@@ -189,7 +184,7 @@ describe("a closing PUT", () => {
     });
     await upload(clientOf(registry, { retries: 0 }), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
     expect(registry.recorded("start-upload")).toHaveLength(1);
-    await expectStored(registry);
+    await expectStored(registry, FOUR_CHUNKS);
   });
 
   test("that is refused with 400 ends the upload where the blob is not there", async () => {
@@ -299,7 +294,7 @@ describe("a PATCH of a dead process that is still being delivered", () => {
     const { resumedBytes } = await upload(client, FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
     expect(resumedBytes).toBe(80_000);
     expect(registry.recorded("patch").map(({ status }) => status)).toEqual([202, 202, 202]);
-    await expectStored(registry);
+    await expectStored(registry, FOUR_CHUNKS);
   });
 
   test("is waited for a limited time", async () => {
@@ -335,7 +330,7 @@ describe("a PATCH of a dead process that is still being delivered", () => {
       const sent = await ensure(clientOf(registry), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
       expect(sent.how).toBe("sent");
       expect(registry.recorded("start-upload")).toHaveLength(2);
-      await expectStored(registry);
+      await expectStored(registry, FOUR_CHUNKS);
     },
   );
 });

@@ -146,7 +146,7 @@ describe("a registry that wants tokens", () => {
     await using registry = await startTestRegistry({ tokens });
     const client = await connectTo(registry.host, undefined);
     const error = await rejection(startUpload(client, client));
-    expect(error.message).toContain("requires a user name and a password");
+    expect(error.message).toContain("requires a login");
   });
 
   test("may hide that from those who come with a password, as GHCR does", async () => {

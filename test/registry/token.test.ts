@@ -152,8 +152,8 @@ describe("the realm", () => {
 describe("no token", () => {
   const IDENTITY = { identityToken: "identity-Xq7" };
   test.each<[string, number, Credentials | undefined, string, string]>([
-    ["a wrong password", 401, ME, "UNAUTHORIZED", "does not accept this user name and password"],
-    ["nobody", 401, undefined, "UNAUTHORIZED", "requires a user name and a password"],
+    ["a wrong password", 401, ME, "UNAUTHORIZED", "does not accept"],
+    ["nobody", 401, undefined, "UNAUTHORIZED", "requires a login"],
     ["an identity token that is over", 400, IDENTITY, "UNAUTHORIZED", "does not accept the identity token"],
     [
       "an identity token that is not known",

@@ -21,6 +21,7 @@ import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import {
   basic,
+  expectStored,
   MAX_CHUNK,
   MIN_CHUNK,
   startTestRegistry,
@@ -38,11 +39,6 @@ async function upload(client: TestClient, blob: RegistryBlob, chunkBytes?: numbe
 }
 
 /** The blob is at the registry, byte for byte. */
-async function expectStored(registry: TestRegistry, blob: RegistryBlob): Promise<void> {
-  const stored = await registry.pullBlob("team/app", blob.descriptor.digest);
-  expect(Buffer.from(stored).equals(Buffer.from(await blob.content.arrayBuffer()))).toBe(true);
-}
-
 async function expectAbsent(registry: TestRegistry, blob: RegistryBlob): Promise<void> {
   await expect(registry.pullBlob("team/app", blob.descriptor.digest)).rejects.toThrow("answered 404");
 }

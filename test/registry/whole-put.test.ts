@@ -15,7 +15,7 @@ import {
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+import { expectStored, startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
 
 const BLOB = blobOf(seededBytes(900_000, 51));
 const OTHER = blobOf(seededBytes(800_000, 52));
@@ -41,11 +41,6 @@ async function notedLimits({ registry }: TestClient) {
   return { maxBodyBytes, wholePuts };
 }
 
-async function expectStored(registry: TestRegistry, blob = BLOB): Promise<void> {
-  const stored = await registry.pullBlob("team/app", blob.descriptor.digest);
-  expect(Buffer.from(stored).equals(Buffer.from(await blob.content.arrayBuffer()))).toBe(true);
-}
-
 const story = (registry: TestRegistry) =>
   registry.requests.map(({ method, status }) => `${method} ${status}`);
 
@@ -66,13 +61,13 @@ describe("where chunks are refused", () => {
       "PUT",
     ]);
     expect(client.seenRetries).toEqual([]);
-    await expectStored(registry);
+    await expectStored(registry, BLOB);
   });
 
   test("at the second one, too", async () => {
     await using registry = await start(faultAt("patch", [2], answering(400, {}, UNSUPPORTED)));
     await upload(clientOf(registry));
-    await expectStored(registry);
+    await expectStored(registry, BLOB);
   });
 
   test("no other blob is tried in chunks, in this process and the next", async () => {
@@ -113,7 +108,7 @@ describe("where chunks have to be tiny, as GHCR says by a 416", () => {
     await upload(client);
     expect(registry.recorded("patch")).toHaveLength(1);
     expect(client.registry.learned.wholePuts).toBe("preferred");
-    await expectStored(registry);
+    await expectStored(registry, BLOB);
   });
 
   test("and one PUT is too large, it goes up in chunks that pass", async () => {
@@ -121,7 +116,7 @@ describe("where chunks have to be tiny, as GHCR says by a 416", () => {
     await using registry = await start(tooLarge, 500_000);
     const client = clientOf(registry, { memoryDirectory: folder.path });
     await upload(client);
-    await expectStored(registry);
+    await expectStored(registry, BLOB);
     expect(client.registry.learned.wholePuts).toBe("refused");
     expect(await notedLimits(client)).toEqual({ maxBodyBytes: 100_000, wholePuts: undefined });
   });
@@ -141,7 +136,7 @@ describe("a connection that breaks in the first body", () => {
     await using registry = await start(hangUp(100_000));
     const client = clientOf(registry, { retries: 3 });
     await upload(client);
-    await expectStored(registry);
+    await expectStored(registry, BLOB);
     expect(client.registry.learned.maxBodyBytes).toBe(100_000);
   });
 
@@ -167,7 +162,7 @@ describe("a connection that breaks in the first body", () => {
     await upload(client);
     expect(client.registry.learned.maxBodyBytes).toBeUndefined();
     expect(registry.recorded("start-upload")).toHaveLength(1);
-    await expectStored(registry);
+    await expectStored(registry, BLOB);
   });
 
   test("whatever its size is no limit, and ends as what it is", async () => {

@@ -1,14 +1,16 @@
 import { afterEach, describe, expect, jest, test } from "bun:test";
 import { digestOf } from "../../src/oci/digest.ts";
 import type { BlobState, BlobTitle, Notice, PushEvent } from "../../src/report/events.ts";
-import { type PlainOptions, plainReport } from "../../src/report/plain.ts";
+import { type PlainOptions, plainView } from "../../src/report/plain.ts";
+
+const OPTIONS: PlainOptions = { isTerminal: false, isDebug: false };
 
 /** The lines that events give, with whatever depends on the clock replaced. */
 function linesOf(events: readonly PushEvent[], options: Partial<PlainOptions> = {}): string[] {
   const lines: string[] = [];
-  using plain = plainReport((line) => lines.push(line), { isTerminal: false, ...options });
+  using plain = plainView((line) => lines.push(line), { ...OPTIONS, ...options });
   for (const event of events) plain.report(event);
-  return lines.map((line) => line.replace(/\d+\.\d s/g, "TIME").replace(/[\d.]+ [kMGT]?B\/s/g, "RATE"));
+  return lines.map((line) => line.replace(/^ *\d+\.\ds/, "ELAPSED").replace(/\b\d+\.\d s\b/g, "TIME"));
 }
 
 const LAYER: BlobTitle = { id: "a", title: "layer 1/2 sha256:0123456789ab" };
@@ -161,33 +163,33 @@ describe("the plain report", () => {
     [
       "shows an image that has no name",
       source({ names: [], layerCount: 0, layerBytes: 0 }),
-      ["Source: x (folder): an image without a name, linux/amd64, 0 layers, 0 B"],
+      ["Source: x (folder): untagged image, linux/amd64, 0 layers, 0 B"],
     ],
-    ["shows the registry and the user", registry({}), ["Registry: https://r.example, as me"]],
+    ["shows the registry and the user", registry({}), ["Registry: https://r.example, logged in as me"]],
     [
       "shows where another program's login was found",
       registry({ credentialsFrom: "~/.docker/config.json" }),
-      ["Registry: https://r.example, as me (from ~/.docker/config.json)"],
+      ["Registry: https://r.example, logged in as me (from ~/.docker/config.json)"],
     ],
     [
       "shows that the push has no user",
       registry({ username: undefined }),
-      ["Registry: https://r.example, without a user"],
+      ["Registry: https://r.example, anonymous"],
     ],
     [
       "warns of credentials that go over plain HTTP",
       registry({ origin: "http://r.example", isExposed: true }),
       [
-        "Registry: http://r.example, as me",
-        "Warning: credentials go over plain HTTP, where others can read them.",
+        "Warning: credentials are sent over plain HTTP, where they can be read.",
+        "Registry: http://r.example, logged in as me",
       ],
     ],
     [
       "warns of a certificate that is not verified",
       registry({ isUnverified: true }),
       [
-        "Registry: https://r.example, as me",
-        "Warning: the registry's certificate is not checked: somebody in between can read and change everything.",
+        "Warning: the registry's certificate is not verified: traffic can be intercepted and changed.",
+        "Registry: https://r.example, logged in as me",
       ],
     ],
     [
@@ -196,61 +198,44 @@ describe("the plain report", () => {
       ["Waiting for the password on standard input …"],
     ],
     [
-      "shows that a layer comes from the cache",
-      blob({ state: "ready", how: "cached", totalBytes: 5_500_000, sizeBytes: 5_500_000 }),
-      ["  layer 1/2 sha256:0123456789ab: cached (5.5 MB)"],
-    ],
-    [
-      "shows that the registry has a blob",
-      blob({ state: "done", how: "present", sizeBytes: 999 }, CONFIG),
-      ["  config sha256:ab: is there already (999 B)"],
-    ],
-    [
-      "shows from which repository a blob was mounted",
-      blob({ state: "done", how: "mounted", sizeBytes: 999, from: "my/base" }, CONFIG),
-      ["  config sha256:ab: taken over from my/base (999 B)"],
-    ],
-    [
       "shows that another push compresses a layer",
       blob({ state: "awaiting-compress" }),
-      ["  layer 1/2 sha256:0123456789ab: waiting for another push that compresses it"],
+      ["ELAPSED  0123456789ab: waiting for another push that compresses it"],
     ],
     [
       "shows that another push uploads a blob",
       blob({ state: "awaiting-upload" }, CONFIG),
-      ["  config sha256:ab: waiting for another push that uploads it"],
+      ["ELAPSED  config sha256:ab: waiting for another push that uploads it"],
     ],
     [
       "shows that the cache is pruned",
       notice({ code: "CACHE_AWAITED" }),
-      ["Waiting until the cache is pruned …"],
+      ["Waiting for another process that prunes the cache …"],
     ],
     [
       "warns of a folder without locks",
       notice({ code: "LOCKS_UNAVAILABLE", directory: ".cache", reason: "disk I/O error" }),
       [
-        'Warning: no locks work in the folder ".cache" (disk I/O error): of two pushes at once, each does all the work.',
+        'Warning: file locking is unavailable in ".cache" (disk I/O error): two pushes at once repeat each other\'s work.',
       ],
     ],
     [
       "warns of a folder that takes no notes",
       notice({ code: "PROGRESS_NOT_SAVED", directory: ".cache", reason: "ENOSPC" }),
-      [
-        'Warning: how far uploads are cannot be noted in ".cache" (ENOSPC): if this push breaks off, what was under way starts again.',
-      ],
+      ['Warning: cannot save upload progress in ".cache" (ENOSPC): an interrupted upload starts over.'],
     ],
     [
       "warns of another user's files in the cache",
       notice({ code: "CACHE_DISTRUSTED", path: ".cache/0123-ptr", why: "owner" }),
       [
-        'Warning: ".cache/0123-ptr" belongs to another user: what others may have put into the cache is not used, but made anew. If you trust it, use chown.',
+        'Warning: ".cache/0123-ptr" belongs to another user, so it is not used, and its layers are compressed again. If you trust it, use chown.',
       ],
     ],
     [
       "warns of a cache that everybody may write to",
       notice({ code: "CACHE_DISTRUSTED", path: ".cache", why: "writable" }),
       [
-        'Warning: ".cache" may be written to by everybody: what others may have put into the cache is not used, but made anew. If you trust it, use chmod o-w.',
+        'Warning: ".cache" is writable by everybody, so it is not used, and its layers are compressed again. If you trust it, use chmod o-w.',
       ],
     ],
     [
@@ -306,42 +291,39 @@ describe("the plain report", () => {
       "shows a retry of the whole push with its reason",
       {
         type: "retry",
+        id: undefined,
         title: undefined,
+        reason: "failed",
         error: new Error("It broke."),
         attempt: 2,
         retries: 5,
         delayMs: 75_000,
       },
-      ["  Trying again in 1 min 15 s (2 of 5): It broke."],
+      ["ELAPSED  retry 2/5 in 1 min 15 s: It broke."],
     ],
     [
       "shows a retry of a layer with its reason",
       {
         type: "retry",
-        title: LAYER.title,
+        ...LAYER,
+        reason: "503",
+        offsetBytes: 16_800_000,
         error: new Error("It broke."),
         attempt: 1,
         retries: 5,
         delayMs: 75_000,
       },
-      ["  layer 1/2 sha256:0123456789ab: trying again in 1 min 15 s (1 of 5): It broke."],
+      ["ELAPSED  retry 1/5 in 1 min 15 s: 0123456789ab at 16.8 MB: 503"],
     ],
     [
       "says that a stopped push waits for its chunks",
       notice({ code: "STOPPING", keptBytes: 0, totalBytes: 1000 }),
-      ["Running chunks may end, within seconds. Press Ctrl-C again to stop at once."],
-    ],
-    [
-      "says what a stopped push has kept",
-      notice({ code: "STOPPED", keptBytes: 34_000_000, totalBytes: 120_000_000 }),
-      ["Kept 34.0 MB of 120 MB at the registry."],
+      ["Stopping. Ctrl-C again to stop now."],
     ],
     [
       "shows that the registry refused a body, and the size of the next ones",
       notice({ code: "BODY_REFUSED", ...LAYER, bodyBytes: 50_000_000 }),
-      [
-        "  layer 1/2 sha256:0123456789ab: the registry refused it as it was sent: again, in bodies of 50.0 MB",
-      ],
+      ["layer 1/2 sha256:0123456789ab: request too large; retrying in chunks of 50.0 MB"],
     ],
     [
       "shows what was pushed, and what the registry had",
@@ -353,37 +335,17 @@ describe("the plain report", () => {
         presentBytes: 0,
         durationMs: 2300,
       },
-      ["Pushed r.example/a:b in TIME: 1.5 kB sent, 0 B were there already"],
-    ],
-    [
-      "shows how small a layer was compressed",
-      blob({ state: "ready", how: "compressed", totalBytes: 10_000_000, sizeBytes: 2_500_000 }),
-      ["  layer 1/2 sha256:0123456789ab: compressed, 10.0 MB → 2.5 MB (TIME, RATE)"],
-    ],
-    [
-      "shows that a compressed layer was verified",
-      blob({ state: "ready", how: "verified", totalBytes: 1000, sizeBytes: 1000 }),
-      ["  layer 1/2 sha256:0123456789ab: checked, compressed already, 1.0 kB (TIME, RATE)"],
-    ],
-    [
-      "shows that a layer was uploaded",
-      blob({ state: "done", how: "sent", sizeBytes: 1000, sentBytes: 1000 }),
-      ["  layer 1/2 sha256:0123456789ab: uploaded, 1.0 kB (TIME, RATE)"],
-    ],
-    [
-      "shows how much of a resumed upload this push sent",
-      blob({ state: "done", how: "sent", sizeBytes: 18_000_000, sentBytes: 10_000_000 }),
-      ["  layer 1/2 sha256:0123456789ab: uploaded, the last 10.0 MB of 18.0 MB (TIME, RATE)"],
+      ["Pushed r.example/a:b in TIME: 1.5 kB sent"],
     ],
     [
       "shows that an image was saved from the engine",
       { type: "reading", how: "save", name: "image", doneBytes: 1000, totalBytes: 1000, isDone: true },
-      ["  image: saved from the engine, 1.0 kB (TIME, RATE)"],
+      ["ELAPSED  image: saved from the engine, 1.0 kB"],
     ],
     [
       "shows that an archive was unpacked",
       { type: "reading", how: "unpack", name: "x.tar.gz", doneBytes: 1000, totalBytes: 1000, isDone: true },
-      ["  x.tar.gz: unpacked (TIME, RATE)"],
+      ["ELAPSED  x.tar.gz: unpacked, 1.0 kB"],
     ],
   ])("%s", (_, event, lines) => {
     expect(linesOf([event])).toEqual(lines);
@@ -411,7 +373,10 @@ describe("the plain report", () => {
   });
 
   test.each<[string, PushEvent]>([
-    ["progress of an upload", blob({ state: "uploading", doneBytes: 5, totalBytes: 10 })],
+    [
+      "progress of an upload",
+      blob({ state: "uploading", doneBytes: 5, keptBytes: 0, chunkBytes: 9, totalBytes: 10 }),
+    ],
     [
       "progress of a save",
       { type: "reading", how: "save", name: "image", doneBytes: 5, totalBytes: 10, isDone: false },
@@ -423,94 +388,196 @@ describe("the plain report", () => {
   });
 });
 
-describe("running work", () => {
+/** The lines of a proxy or, in debugging, of a push. */
+describe.each([
+  ["a push in debugging", { isDebug: true }, "ELAPSED  "],
+  ["a proxy", { isProxy: true }, "  "],
+])("each blob of %s", (_, options, start) => {
+  const name = LAYER.title;
+  test.each<[string, BlobState, string]>([
+    ["was cached", { state: "ready", how: "cached", totalBytes: 5.5e6, sizeBytes: 5.5e6 }, "cached, 5.5 MB"],
+    [
+      "was compressed",
+      { state: "ready", how: "compressed", totalBytes: 10e6, sizeBytes: 2.5e6 },
+      "compressed, 10.0 MB → 2.5 MB",
+    ],
+    [
+      "was verified",
+      { state: "ready", how: "verified", totalBytes: 1e3, sizeBytes: 1e3 },
+      "verified, 1.0 kB",
+    ],
+    ["was present", { state: "done", how: "present", sizeBytes: 999 }, "already in the registry, 999 B"],
+    [
+      "was mounted",
+      { state: "done", how: "mounted", sizeBytes: 999, from: "my/base" },
+      "mounted from my/base, 999 B",
+    ],
+    ["was sent", { state: "done", how: "sent", sizeBytes: 1e3, sentBytes: 1e3 }, "uploaded in TIME, 1.0 kB"],
+    [
+      "was resumed",
+      { state: "done", how: "sent", sizeBytes: 18e6, sentBytes: 10e6 },
+      "uploaded in TIME  resumed at 8.0 MB; sent 10 MB, 18.0 MB",
+    ],
+  ])("has a line when it %s", (_, state, words) => {
+    expect(linesOf([blob(state)], options)).toEqual([`${start}${name}: ${words}`]);
+    expect(linesOf([blob(state)])).toEqual([]);
+  });
+});
+
+describe("a log", () => {
   afterEach(() => jest.useRealTimers());
 
-  const uploading = (doneBytes: number) => blob({ state: "uploading", doneBytes, totalBytes: 2000 });
+  const uploading = (doneBytes: number, keptBytes = doneBytes) =>
+    blob({ state: "uploading", doneBytes, keptBytes, chunkBytes: 1e6, totalBytes: 2e6 });
+
+  function watch(options: Partial<PlainOptions> = {}) {
+    jest.useFakeTimers();
+    const lines: string[] = [];
+    return { lines, plain: plainView((line) => lines.push(line), { ...OPTIONS, ...options }) };
+  }
 
   test.each([
     [true, 2_000],
     [false, 10_000],
-  ])("shows from time to time until it has ended (terminal: %s)", (isTerminal, intervalMs) => {
-    jest.useFakeTimers();
-    const lines: string[] = [];
-    const plain = plainReport((line) => lines.push(line), { isTerminal });
+  ])("has one total from time to time until the push has ended (terminal: %s)", (isTerminal, intervalMs) => {
+    const { lines, plain } = watch({ isTerminal });
+    plain.report({
+      type: "planned",
+      blobs: [
+        { ...LAYER, sizeBytes: 2e6 },
+        { ...SECOND, sourceBytes: 4e6 },
+      ],
+    });
+    plain.report({ type: "settled", resumableBytes: 0 });
     plain.report(uploading(0));
-    jest.advanceTimersByTime(intervalMs - 1);
-    expect(lines).toEqual([]);
-    jest.advanceTimersByTime(1);
-    expect(lines).toHaveLength(1);
-    expect(lines[0]).toStartWith("  layer 1/2 sha256:0123456789ab: uploading, 0 % of 2.0 kB");
-
-    plain.report(uploading(1500));
-    plain.report(blob({ state: "verifying", doneBytes: 0, totalBytes: 0 }, SECOND));
-    jest.advanceTimersByTime(intervalMs);
-    expect(lines).toHaveLength(3);
-    expect(lines[1]).toContain("uploading, 75 % of 2.0 kB");
-    expect(lines[2]).toContain("layer 2/2: checking, 100 % of 0 B");
-
-    plain.report(blob({ state: "done", how: "sent", sizeBytes: 2000, sentBytes: 2000 }));
-    plain.report(blob({ state: "ready", how: "verified", totalBytes: 0, sizeBytes: 0 }, SECOND));
     const { length } = lines;
-    jest.advanceTimersByTime(3 * intervalMs);
+    jest.advanceTimersByTime(intervalMs - 1);
     expect(lines).toHaveLength(length);
+    jest.advanceTimersByTime(1);
+    expect(lines.at(-1)).toMatch(/^ *\d+\.\ds {2}0 % {2}0 B\/~4\.0 MB$/);
+    plain.report(uploading(1e6));
+    jest.advanceTimersByTime(intervalMs);
+    expect(lines).toHaveLength(length + 2);
+    expect(lines.at(-1)).toContain("25 %  1.0/~4.0 MB");
+    plain.report({
+      type: "pushed",
+      reference: "r/a:b",
+      digest: DIGEST,
+      sentBytes: 1,
+      presentBytes: 0,
+      durationMs: 1,
+    });
+    const ended = lines.length;
+    jest.advanceTimersByTime(10 * intervalMs);
+    expect(lines).toHaveLength(ended);
     plain[Symbol.dispose]();
   });
 
-  test("shows no more once it turns out to be unneeded", () => {
-    jest.useFakeTimers();
-    const lines: string[] = [];
-    using plain = plainReport((line) => lines.push(line), { isTerminal: true });
-    plain.report(blob({ state: "compressing", doneBytes: 1, totalBytes: 2000 }));
-    plain.report(blob({ state: "unneeded" }));
-    jest.advanceTimersByTime(60_000);
-    expect(lines).toEqual([]);
+  test("says what is reused and what is to be sent once all is known", () => {
+    const blobs = [
+      { ...LAYER, sizeBytes: 2e6 },
+      { ...SECOND, sizeBytes: 3e6 },
+    ];
+    expect(
+      linesOf([
+        { type: "planned", blobs },
+        blob({ state: "done", how: "present", sizeBytes: 3e6 }, SECOND),
+        { type: "settled", resumableBytes: 0 },
+      ]),
+    ).toEqual(["ELAPSED  3.0 MB reused, 2.0 MB to send in 1 blob"]);
   });
 
-  test("shows no more once the report is disposed of", () => {
-    jest.useFakeTimers();
-    const lines: string[] = [];
-    const plain = plainReport((line) => lines.push(line), { isTerminal: true });
-    plain.report(uploading(0));
-    plain[Symbol.dispose]();
-    jest.advanceTimersByTime(60_000);
-    expect(lines).toEqual([]);
-  });
-
-  test("that has sent everything waits for the registry, and says so", () => {
-    jest.useFakeTimers();
-    const lines: string[] = [];
-    using plain = plainReport((line) => lines.push(line), { isTerminal: true });
-    plain.report(uploading(2000));
-    jest.advanceTimersByTime(2_000);
-    expect(lines).toEqual([
-      "  layer 1/2 sha256:0123456789ab: all 2.0 kB sent, the registry is putting it together",
+  test("says of a push that resumes what the registry has, and where each upload goes on", () => {
+    const blobs = [{ ...LAYER, sizeBytes: 2e6 }];
+    expect(
+      linesOf([{ type: "planned", blobs }, { type: "settled", resumableBytes: 500e3 }, uploading(500e3)]),
+    ).toEqual([
+      "ELAPSED  Resumed: 500 kB of 2.0 MB already there, 1.5 MB to go.",
+      "ELAPSED  0123456789ab: resumed at 500 kB",
     ]);
   });
 
-  test("of which a client has not sent a whole chunk yet says what it waits for", () => {
-    jest.useFakeTimers();
-    const lines: string[] = [];
-    using plain = plainReport((line) => lines.push(line), { isTerminal: true });
-    plain.report(blob({ state: "uploading", doneBytes: 0, totalBytes: undefined }));
-    jest.advanceTimersByTime(2_000);
-    expect(lines).toEqual(["  layer 1/2 sha256:0123456789ab: uploading, waiting for the client's bytes"]);
+  test("says at a stop how many chunks are waited for, and for how long", () => {
+    expect(
+      linesOf([
+        uploading(1e6, 0),
+        notice({ code: "STOPPING", keptBytes: 0, totalBytes: 2e6, withinMs: 6000 }),
+      ]),
+    ).toEqual(["Finishing 1 chunk, up to 6 s. Ctrl-C again to stop now."]);
   });
 
-  test("of unknown length shows its bytes and no percentage", () => {
-    jest.useFakeTimers();
-    const lines: string[] = [];
-    using plain = plainReport((line) => lines.push(line), { isTerminal: true });
+  test("has a line for each request in debugging, and none else", () => {
+    const request = {
+      type: "request",
+      method: "PATCH",
+      url: "https://r.example/v2/a/blobs/uploads/1?_state=…",
+      status: 202,
+      failure: undefined,
+      durationMs: 1200,
+      bodyBytes: 5e6,
+    } as const;
+    expect(linesOf([request])).toEqual([]);
+    expect(linesOf([request], { isDebug: true })).toEqual([
+      "ELAPSED  PATCH https://r.example/v2/a/blobs/uploads/1?_state=… 202, 5.0 MB in TIME",
+    ]);
+  });
+
+  test("has a line for each blob that is under way where no total is known", () => {
+    const { lines, plain } = watch({ isProxy: true });
+    plain.report(uploading(1e6, 0));
+    plain.report(
+      blob(
+        { state: "uploading", doneBytes: 0, keptBytes: 0, chunkBytes: 1e6, totalBytes: undefined },
+        SECOND,
+      ),
+    );
     plain.report({
       type: "reading",
       how: "save",
-      name: "image",
-      doneBytes: 2000,
+      name: "x",
+      doneBytes: 5,
       totalBytes: undefined,
       isDone: false,
     });
-    jest.advanceTimersByTime(2_000);
+    jest.advanceTimersByTime(10_000);
+    expect(lines[0]).toStartWith("  layer 1/2 sha256:0123456789ab: uploading, 50 % of 2.0 MB, ");
+    expect(lines[1]).toBe("  layer 2/2: waiting for the client's bytes");
+    expect(lines[2]).toStartWith("  x: saving, 5 B, ");
+    plain.report(uploading(2e6));
+    jest.advanceTimersByTime(10_000);
+    expect(lines[3]).toBe("  layer 1/2 sha256:0123456789ab: waiting for the registry to finish");
+    plain[Symbol.dispose]();
+    const { length } = lines;
+    jest.advanceTimersByTime(60_000);
+    expect(lines).toHaveLength(length);
+  });
+
+  test("counts uploads beyond ten that are under way", () => {
+    const { lines, plain } = watch({ isProxy: true });
+    for (let i = 0; i < 30; i++)
+      plain.report(
+        blob({ state: "verifying", doneBytes: 1, totalBytes: 2 }, { id: `${i}`, title: `blob ${i}` }),
+      );
+    jest.advanceTimersByTime(10_000);
+    expect(lines).toHaveLength(11);
+    expect(lines.at(-1)).toBe("  and 20 more");
+    plain[Symbol.dispose]();
+  });
+
+  test("holds everything back while a question is on the screen", async () => {
+    const { lines, plain } = watch();
+    const question = Promise.withResolvers<number>();
+    const answer = plain.pauseFor(question.promise);
+    plain.report(registry({}));
+    expect(lines).toEqual([]);
+    question.resolve(7);
+    expect(await answer).toBe(7);
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toStartWith("  image: saving, 2.0 kB, ");
+    plain[Symbol.dispose]();
+  });
+
+  test("cannot be steered by what it quotes", () => {
+    const lines = linesOf([source({ names: ["\x1b[2J\u202eevil"], platform: "::error::x" })]);
+    for (const character of ["\x1b", "\u202e"]) expect(lines.join()).not.toContain(character);
   });
 });

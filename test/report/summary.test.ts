@@ -34,7 +34,7 @@ describe("the summary of a push", () => {
       blob("b", { state: "compressing", doneBytes: 0, totalBytes: 40e6 }),
       blob("a", { state: "done", how: "present", sizeBytes: 999 }),
       blob("b", { state: "ready", how: "compressed", totalBytes: 40e6, sizeBytes: 12e6 }),
-      blob("b", { state: "uploading", doneBytes: 0, totalBytes: 12e6 }),
+      blob("b", { state: "uploading", doneBytes: 0, keptBytes: 0, chunkBytes: 5e6, totalBytes: 12e6 }),
       blob("b", { state: "done", how: "sent", sizeBytes: 12e6, sentBytes: 12e6 }),
       blob("c", { state: "ready", how: "cached", totalBytes: 18e6, sizeBytes: 18e6 }),
       blob("c", { state: "done", how: "sent", sizeBytes: 18e6, sentBytes: 10e6 }),

@@ -160,7 +160,7 @@ describe.skipIf(!posixOnly())("whatever stands in a cache", () => {
       await Bun.write(source, IMAGE.archive);
       const outside = await outsideOf(folder.path, cacheFiles("", ""));
       const pushTo = ({ host }: TestRegistry) =>
-        push({ source, target: `${host}/team/app:v1`, cacheDirectory, chunkBytes: 2048 });
+        push({ retryDelayMs: 10, source, target: `${host}/team/app:v1`, cacheDirectory, chunkBytes: 2048 });
       const digests = new Set<string>();
       let made = digest;
       {

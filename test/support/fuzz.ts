@@ -1,3 +1,4 @@
+import { RUNS_ALL } from "./all-tests.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 
 /** Chooses in ways that look random, and are the same for a seed. */
@@ -8,7 +9,7 @@ export type Random = {
 };
 
 /** Multiplies the cases of every fuzzer: `CHUNKPUSH_FUZZ=100 npm test -- test/source` looks harder. */
-const FACTOR = Number(process.env["CHUNKPUSH_FUZZ"] ?? 1);
+export const FUZZ_FACTOR = Number(process.env["CHUNKPUSH_FUZZ"] ?? (RUNS_ALL ? 1 : 0.2));
 /** `CHUNKPUSH_FUZZ_SEED=123` runs one case again. */
 const ONLY = process.env["CHUNKPUSH_FUZZ_SEED"];
 
@@ -18,11 +19,11 @@ export const HAS_MANY_CASES = ONLY === undefined;
 /** The seeds of so many cases, or of more. */
 export function fuzzSeeds(cases: number): number[] {
   if (ONLY !== undefined) return [Number(ONLY)];
-  return Array.from({ length: Math.ceil(cases * FACTOR) }, (_, i) => i + 1);
+  return Array.from({ length: Math.ceil(cases * FUZZ_FACTOR) }, (_, i) => i + 1);
 }
 
 /** How long a fuzzer may take, in milliseconds. */
-export const FUZZ_TIMEOUT = 120_000 * Math.max(1, FACTOR);
+export const FUZZ_TIMEOUT = 120_000 * Math.max(1, FUZZ_FACTOR);
 
 /** Runs one case for each seed. A failure names its seed. */
 export async function fuzz(

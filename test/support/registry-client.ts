@@ -116,7 +116,7 @@ export function ensure(
 
 function fixedAuthorization(authorization: string): Authenticator {
   return {
-    isAnonymous: false,
+    credentials: () => ({ username: "me", password: "secret" }),
     authorization: async () => authorization,
     accepted: () => {},
     renew: async () => undefined,

@@ -1,3 +1,4 @@
+import { expect } from "bun:test";
 import type { RequestRecord } from "../../dev/registry/answer-request.ts";
 import {
   type StrictRegistry,
@@ -5,6 +6,7 @@ import {
   startStrictRegistry,
 } from "../../dev/registry/registry.ts";
 import type { RequestKind } from "../../dev/registry/route.ts";
+import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 /** The smallest chunks that a registry may ask for: few bytes are many chunks. */
@@ -57,6 +59,16 @@ export async function startTestRegistry(options: Partial<StrictRegistryOptions> 
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The registry has every byte of a blob. */
+export async function expectStored(
+  registry: TestRegistry,
+  { descriptor, content }: RegistryBlob,
+  repository = "team/app",
+): Promise<void> {
+  const stored = await registry.pullBlob(repository, descriptor.digest);
+  expect(Buffer.compare(stored, await content.bytes())).toBe(0);
 }
 
 /** The header of RFC 7617, in UTF-8. */

@@ -68,7 +68,7 @@ export function authenticate(
 ): Authenticator {
   const state = stateOf(registry, credentials, renewCredentials, now);
   return {
-    isAnonymous: credentials === undefined,
+    credentials: () => state.credentials,
     authorization: (scopes, call) => authorize(state, scopes, call),
     accepted: (authorization) => {
       if (authorization !== undefined && authorization === state.basic) state.haveWorked = true;

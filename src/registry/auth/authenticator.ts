@@ -1,12 +1,13 @@
 import type { Call } from "../../retry.ts";
+import type { Credentials } from "./credentials.ts";
 
 /** The answer to a request that was not allowed. */
 export type Refusal = { readonly status: number; readonly headers: Headers; readonly text: string };
 
 /** Proves to a registry who pushes, request by request. */
 export type Authenticator = {
-  /** True without credentials. Messages about a refusal depend on it. */
-  readonly isAnonymous: boolean;
+  /** Returns the credentials, for messages about a refusal. Undefined: the push is anonymous. */
+  credentials(): Credentials | undefined;
   /**
    * Returns the `Authorization` header of the next request to the registry's own origin, or undefined for none. May ask
    * a token server first, and throws what that throws.

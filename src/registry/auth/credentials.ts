@@ -1,8 +1,20 @@
 /** Proves who pushes. */
-export type Credentials =
+export type Credentials = (
   | { readonly username: string; readonly password: string }
   /** Replaces the password in some logins of `docker login`. Only a token server takes it. */
-  | { readonly identityToken: string };
+  | { readonly identityToken: string }
+) & { readonly origin?: CredentialsOrigin };
+
+/** How the user gave credentials. Only messages depend on it. */
+export type CredentialsOrigin =
+  | { readonly kind: "typed" | "piped" | "command" }
+  /** A variable or a flag, such as `REGISTRY_JWT_TOKEN`. */
+  | { readonly kind: "setting"; readonly name: string }
+  /** The place of a saved login, such as `~/.docker/config.json`. */
+  | { readonly kind: "login"; readonly name: string };
+
+/** The user name in serverless-registry's own tokens. The registry looks at the token alone. */
+export const TOKEN_USERNAME = "v0";
 
 /** Gets credentials in place of those that have ended. Undefined: there are no others. */
 export type RenewCredentials = (signal: AbortSignal) => Promise<Credentials | undefined>;

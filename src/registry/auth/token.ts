@@ -2,7 +2,6 @@ import * as v from "valibot";
 import { PushError, RegistryError } from "../../errors.ts";
 import { isLoopback } from "../../oci/address.ts";
 import { object } from "../../oci/json-schema.ts";
-import { PROGRAM_NAME } from "../../program-name.ts";
 import type { Call } from "../../retry.ts";
 import { type Answer, describe, type RegistryRequest, sendOnce } from "../http/send-once.ts";
 import { printable, quoteErrors, readSpecErrors } from "../http/spec-errors.ts";
@@ -10,6 +9,7 @@ import { isTransient } from "../http/transient.ts";
 import type { Registry } from "../registry.ts";
 import type { BearerChallenge } from "./challenge.ts";
 import { basicAuthorization, type Credentials } from "./credentials.ts";
+import { explainLoginRequired, explainRefusedCredentials } from "./explain-refusal.ts";
 import { repositoryOf } from "./scope.ts";
 
 /** The token specification's default. */
@@ -137,19 +137,13 @@ function refusal(
     url: request.url.href,
   });
   if (isTransient(passing)) return passing;
-  if (credentials !== undefined && "identityToken" in credentials && (status === 400 || status === 401)) {
-    return new PushError("UNAUTHORIZED", `${server} does not accept the identity token. ${answered}`, {
-      hint: "Log in again with docker login or podman login.",
-    });
-  }
-  if (status === 401) {
-    return credentials === undefined
-      ? new PushError("UNAUTHORIZED", `${server} requires a user name and a password. ${answered}`, {
-          hint: `Log in with docker login, or use: echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} …`,
-        })
-      : new PushError("UNAUTHORIZED", `${server} does not accept this user name and password. ${answered}`, {
-          hint: "Check USERNAME_REGISTRY, and what is piped in; or log in again, where they come from docker login.",
-        });
+  const isIdentity = credentials !== undefined && "identityToken" in credentials;
+  if (status === 401 || (status === 400 && isIdentity)) {
+    const { reason, hint } =
+      credentials === undefined
+        ? explainLoginRequired(registry.origin)
+        : explainRefusedCredentials(registry.origin, credentials);
+    return new PushError("UNAUTHORIZED", `The token server of ${reason} ${answered}`, { hint });
   }
   if (status === 403) {
     return new PushError(

@@ -1,7 +1,7 @@
 import { type ErrorCode, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
-import { PROGRAM_NAME } from "../../program-name.ts";
 import { bearerChallenge } from "../auth/challenge.ts";
+import { explainLoginRequired, explainRefusedCredentials } from "../auth/explain-refusal.ts";
 import { pullScope } from "../auth/scope.ts";
 import type { Repository } from "../registry.ts";
 import { type Answer, describe, type RegistryRequest } from "./send-once.ts";
@@ -36,9 +36,6 @@ export function expectStatus(
     advice,
   );
 }
-
-const JWT_HINT =
-  "A serverless-registry with a JWT public key takes tokens alone: pass one in REGISTRY_JWT_TOKEN, without a user name.";
 
 function deedOf(name: string, { scopes }: RegistryRequest): string {
   if (name === "") return "do this";
@@ -153,12 +150,8 @@ function explainUnauthorized(
       hint: "If that is the registry, name it in the target: credentials are only sent to the target's host.",
     };
   }
-  if (registry.auth.isAnonymous) {
-    return {
-      reason: `${registry.origin} requires a user name and a password.`,
-      hint: `Log in with docker login, or use: echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} … (with SKIP_AUTH unset)`,
-    };
-  }
+  const credentials = registry.auth.credentials();
+  if (credentials === undefined) return explainLoginRequired(registry.origin);
   // The token is fresh, so the user is known. Token servers leave out the rights that a user does not have.
   if (bearerChallenge(headers) !== undefined) {
     return {
@@ -170,8 +163,5 @@ function explainUnauthorized(
   const isServerlessRegistry = /^Basic realm="https?:\/\/[^"]*\/v2\//i.test(
     headers.get("www-authenticate") ?? "",
   );
-  return {
-    reason: `${registry.origin} does not accept this user name and password.`,
-    hint: `Check USERNAME_REGISTRY, and what is piped in: a variable that is not set gives an empty password. Or log in again, where they come from docker login.${isServerlessRegistry ? ` ${JWT_HINT}` : ""}`,
-  };
+  return explainRefusedCredentials(registry.origin, credentials, { isServerlessRegistry });
 }

@@ -26,10 +26,19 @@ export function isPage({ headers }: Pick<Answer, "headers">): boolean {
   return headers.get("content-type")?.startsWith("text/html") === true;
 }
 
+/** Returns the title of a web page, safe to print. Undefined for any other answer. */
+export function titleOf(
+  answer: Pick<Answer, "headers" | "text">,
+  secrets: readonly string[],
+): string | undefined {
+  const [, title = ""] = (isPage(answer) && /<title>\s*([^<]{1,100})/i.exec(answer.text)) || [];
+  return printable(title, secrets).trim() || undefined;
+}
+
 /** Quotes the title of a web page in brackets, to follow a status. Empty for any other answer. */
 export function quotePage(answer: Pick<Answer, "headers" | "text">, secrets: readonly string[]): string {
-  const [, title = ""] = (isPage(answer) && /<title>\s*([^<]{1,100})/i.exec(answer.text)) || [];
-  return title === "" ? "" : ` (a web page, "${printable(title, secrets).trim()}")`;
+  const title = titleOf(answer, secrets);
+  return title === undefined ? "" : ` (a web page, "${title}")`;
 }
 
 /**

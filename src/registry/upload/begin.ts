@@ -75,6 +75,15 @@ export async function mountOrBeginUpload(
   return planUpload(at, blob, started ?? (await startUpload(at, options)), options);
 }
 
+/** Asks how much of a blob an earlier process has uploaded. Changes nothing. Undefined without such an upload. */
+export async function uploadedBytes(at: Repository, digest: Digest, call: Call): Promise<number | undefined> {
+  const saved = await recallUpload(at.registry.notes, uploadKey(at, digest));
+  if (saved === undefined) return undefined;
+  const location = new URL(saved.location);
+  if (!isUploadOf(at, location)) return undefined;
+  return (await askUpload(at, { location, offset: saved.offset }, call))?.offset;
+}
+
 /**
  * Returns the upload that an earlier process left, if the server still knows it. One with too large chunks is left to
  * expire where R2 wants them equal.

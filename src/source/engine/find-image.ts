@@ -94,7 +94,9 @@ async function imageNotFound(
     "IMAGE_NOT_FOUND",
     `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${nearest.length === 1 ? "name is" : "names are"} ${shown}.`}`,
     {
-      hint: `Push ${nearest.length > 0 ? "the nearest" : "another image"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
+      ...(targets.length > 0 && {
+        hint: `Push ${nearest.length > 0 ? "the nearest" : "another image"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
+      }),
       details: others.map(describe),
     },
   );

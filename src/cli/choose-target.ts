@@ -1,0 +1,102 @@
+import { basename } from "node:path";
+import { PushError } from "../errors.ts";
+import { shellWord } from "../format.ts";
+import { nameWithoutHost } from "../oci/image-name.ts";
+import { parseReference, type Reference, type Registry } from "../oci/reference.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
+import { namesOfSource } from "../push/source-names.ts";
+import { askLine, chooseImage, chooseOne } from "./choose.ts";
+import { findSource } from "./find-source.ts";
+import type { PushCommand, Targetless } from "./invocation.ts";
+import { formatRegistry, formatTarget, readLastTargets } from "./last-targets.ts";
+
+/** A longer list is hard to read. */
+const MAX_CHOICES = 8;
+
+const EXAMPLE_HOST = "registry.example.com";
+
+/**
+ * Completes a push that names no target. At a terminal, a person chooses it: the source's name at the registries of the last
+ * pushes, or the last targets. Throws `USAGE` with the command to type where nobody can be asked, `REFERENCE_INVALID` for
+ * what is neither source nor target, and what opening the source throws.
+ */
+export async function chooseTarget(
+  parsed: Targetless,
+  { env, stderr }: Pick<NodeJS.Process, "env" | "stderr">,
+  stop: AbortSignal,
+): Promise<PushCommand> {
+  const isTerminal = stderr.isTTY === true;
+  const source = parsed.source ?? (await findSource());
+  const choose = isTerminal ? chooseImage : undefined;
+  const named =
+    source === undefined || source === "-"
+      ? undefined
+      : await namesOfSource({
+          ...parsed.choice,
+          source,
+          environment: env,
+          isEngineAsked: isTerminal,
+          signal: stop,
+          choose,
+        });
+  if (source === undefined || (named === undefined && source !== "-")) throw parsed.reason;
+  const names = named?.flatMap((name) => nameWithoutHost(name) ?? []) ?? [];
+  const isUntagged = names.length === 0 && parsed.source !== undefined && source !== "-";
+  const name = isUntagged ? nameOfFile(source) : names[0];
+  const suggested = suggestions(name, parsed.registry, readLastTargets(env));
+  const example = suggested[0] ?? `${EXAMPLE_HOST}/${name ?? "my/app:v1"}`;
+  const note = isUntagged && name !== undefined ? " It is untagged; the name comes from its path." : "";
+  const chosen = isTerminal
+    ? await askForTarget(`Where do you want to push "${source}"?${note}`, suggested, example, stop)
+    : undefined;
+  if (chosen !== undefined) return parsed.complete(chosen);
+  const written = parsed.source === undefined ? [] : [shellWord(source)];
+  throw new PushError("USAGE", `No target was named for "${source}".${note}`, {
+    hint: `Use: ${[PROGRAM_NAME, ...written, example].join(" ")}`,
+  });
+}
+
+/** Lists targets, the most likely first. @param last the targets of the last pushes */
+function suggestions(
+  name: string | undefined,
+  registry: Registry | undefined,
+  last: readonly Reference[],
+): string[] {
+  const registries = registry === undefined ? last : [registry];
+  const named = name === undefined ? [] : registries.map((each) => `${formatRegistry(each)}/${name}`);
+  const others = registry === undefined ? last.map(formatTarget) : [];
+  return [...new Set([...named, ...others].filter(isTarget))].slice(0, MAX_CHOICES);
+}
+
+function isTarget(text: string): boolean {
+  return problemOfTarget(text) === undefined;
+}
+
+/** Guesses an image's name from the file that `save` would write: `nginx_latest.tar` is `nginx:latest`. */
+function nameOfFile(path: string): string | undefined {
+  const stem = basename(path).replace(/(?:\.(?:tar|oci))?(?:\.(?:tar|tgz|gz|zst|zstd))?$/i, "");
+  return nameWithoutHost(stem.toLowerCase().replace(/_(?=[^_]+$)/, ":"));
+}
+
+/** Undefined if nobody can be asked. */
+async function askForTarget(
+  question: string,
+  suggested: readonly string[],
+  example: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (suggested.length === 0) return askLine(question, { placeholder: example }, problemOfTarget, signal);
+  const chosen = await chooseOne(question, [...suggested, "another target …"], signal);
+  if (chosen === undefined || suggested[chosen] !== undefined) return suggested[chosen ?? -1];
+  return askLine(question, { initialValue: example }, problemOfTarget, signal);
+}
+
+function problemOfTarget(text: string): string | undefined {
+  try {
+    parseReference(text);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof PushError)) throw error;
+    return [error.message, error.hint].filter(Boolean).join(" ");
+  }
+}

@@ -1,0 +1,110 @@
+import { Command, Option } from "commander";
+import { PushError } from "../errors.ts";
+import { toPrintable } from "../format.ts";
+import { findLogin } from "../logins/find-login.ts";
+import { loginHosts } from "../logins/login-hosts.ts";
+import { displayPath, savingPlace } from "../logins/login-places.ts";
+import { removeLogins } from "../logins/save-login.ts";
+import { canonicalKey } from "../logins/server-key.ts";
+import { isRepository, parseRegistry } from "../oci/reference.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
+import { defineCommand } from "./command.ts";
+import { namesOneRegistry } from "./login-command.ts";
+import { loginEnvironment } from "./login-environment.ts";
+import { parseArguments } from "./parse-arguments.ts";
+import { AUTH_FILE, addFlags } from "./registry-flags.ts";
+import { assertNotEmpty } from "./values.ts";
+import { waitingLine } from "./waiting-line.ts";
+
+/** Undefined: all logins. */
+type LogoutCommand = { readonly key: string | undefined; readonly authFile: string | undefined };
+
+const NOTES = `
+Removes what "login" and "docker login" saved. Logins that podman keeps in a
+file of its own stay, and are named.
+
+Examples:
+  ${PROGRAM_NAME} logout registry.example.com
+  ${PROGRAM_NAME} logout --all`;
+
+export const LOGOUT = defineCommand<LogoutCommand>({
+  program: logoutProgram,
+  parse(args) {
+    const program = logoutProgram();
+    const text = parseArguments(program, args, ({ code }) => namesOneRegistry("logout", code));
+    if (text !== undefined) return text;
+    const { all, authfile } = program.opts<{ all?: true; authfile?: string }>();
+    const [registry] = program.args;
+    assertNotEmpty(registry, "The registry");
+    assertNotEmpty(authfile, "--authfile");
+    if ((registry === undefined) === (all === undefined))
+      throw new PushError("USAGE", "Name a registry or use --all.", {
+        hint: `For example: ${PROGRAM_NAME} logout registry.example.com`,
+      });
+    return { key: registry === undefined ? undefined : keyOf(registry), authFile: authfile };
+  },
+  async run(command, { process, stop, warn }) {
+    warn();
+    await logOut(command, process, stop);
+    return 0;
+  },
+});
+
+/** Reads a registry, or Podman's part of one, in any spelling of login files. Throws `REFERENCE_INVALID` and `USAGE`. */
+function keyOf(text: string): string {
+  const key = canonicalKey(text);
+  const [host = "", ...path] = key.split("/");
+  parseRegistry(host);
+  if (path.length === 0 || isRepository(path.join("/"))) return key;
+  throw new PushError("USAGE", `"${toPrintable(text)}" is neither a registry nor a part of one.`, {
+    hint: `Name the registry alone: ${PROGRAM_NAME} logout ${host}`,
+  });
+}
+
+function logoutProgram(): Command {
+  const program = new Command("chunkpush logout")
+    .description("Removes the saved login to a registry.")
+    .argument("[registry]", "the registry's host, such as registry.example.com")
+    .addOption(new Option("--all", "remove all logins"));
+  return addFlags(program, "Authentication", [AUTH_FILE]).addHelpText("after", NOTES);
+}
+
+async function logOut(
+  { key, authFile }: LogoutCommand,
+  { stdout, stderr, env }: NodeJS.Process,
+  signal: AbortSignal,
+): Promise<void> {
+  const places = loginEnvironment(env, authFile);
+  const waiting = waitingLine(stderr);
+  waiting.show("Removing the login");
+  const removed = await removeLogins(key, places, signal).finally(waiting.clear);
+  for (const { key: registry, where } of removed)
+    stdout.write(`${toPrintable(`Logged out of ${registry}. Removed the login from ${where}.`)}\n`);
+  if (removed.length === 0) {
+    const name = displayPath(savingPlace(places).path, places.home);
+    const what = key === undefined ? "logins" : `login to ${key}`;
+    stdout.write(`${toPrintable(`No ${what} in ${name}.`)}\n`);
+  }
+  for (const left of await remaining(key, places, signal))
+    stderr.write(`${toPrintable(`Warning: ${left}`)}\n`);
+}
+
+/** Describes the logins that a push still finds: in files of Podman's, and to parts of the registry. */
+async function remaining(
+  key: string | undefined,
+  places: ReturnType<typeof loginEnvironment>,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const hosts = await loginHosts(places);
+  if (key === undefined) return hosts.map((host) => `there is still a login to ${host}.`);
+  const [host = "", ...parts] = key.split("/");
+  const login = await findLogin({ host, repository: parts.join("/") }, places, signal);
+  return [
+    ...(login === undefined
+      ? []
+      : [
+          `there is still a login to ${key} in ${login.from}. Use --authfile to remove it from a file of podman's.`,
+        ]),
+    ...hosts.filter((each) => each.startsWith(`${key}/`)).map((each) => `there is still a login to ${each}.`),
+  ];
+}

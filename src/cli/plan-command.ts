@@ -1,0 +1,145 @@
+import type { Command } from "commander";
+import { alignColumns, formatBytes, formatDuration, toPrintable } from "../format.ts";
+import { formatPinned } from "../oci/reference.ts";
+import { type Forecast, type ForecastBlob, forecast } from "../push/forecast.ts";
+import type { Report } from "../report/events.ts";
+import { countOf } from "../report/names.ts";
+import { defineCommand } from "./command.ts";
+import { type PushCommand, pushCommand } from "./invocation.ts";
+import { parseArguments } from "./parse-arguments.ts";
+import { openView } from "./progress.ts";
+import { optionsOfPush } from "./push-options.ts";
+import { pushProgram } from "./push-program.ts";
+import { addFlags } from "./registry-flags.ts";
+import type { Environment } from "./values.ts";
+import { waitingLine } from "./waiting-line.ts";
+
+type PlanCommand = { readonly push: PushCommand; readonly json: boolean };
+
+/** The events that a plan shows, besides its table. */
+const SHOWN = ["registry", "source", "notice", "retry"];
+
+export const PLAN = defineCommand<PlanCommand>({
+  program: planProgram,
+  parse(args, env) {
+    const program = planProgram();
+    return (
+      parseArguments(program, args) ?? {
+        push: pushCommand(program.args, program.opts(), env),
+        json: program.opts<{ json?: true }>().json ?? false,
+      }
+    );
+  },
+  async run({ push, json }, { process, stop, warn }) {
+    warn();
+    await runPlan(push, json, process, stop);
+    return 0;
+  },
+});
+
+function planProgram(): Command {
+  const program = pushProgram()
+    .name("chunkpush plan")
+    .description("Shows what a push would do. Nothing is sent or written.")
+    .usage("[SOURCE] TARGET [flags]");
+  return addFlags(program, "Output", [["--json", "print the plan as JSON: see docs/check.md"]]);
+}
+
+/** Prints what a push would do, for each target. Throws what `forecast` throws. */
+export async function runPlan(
+  command: PushCommand,
+  json: boolean,
+  { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
+  stop: AbortSignal,
+): Promise<void> {
+  // Nothing moves: there is no screen to rewrite.
+  const progress = ["auto", "tty"].includes(command.progress) ? "plain" : command.progress;
+  const targets = command.targets.map(formatPinned);
+  using view = await openView(progress, { stderr, env }, { targets, isDebug: command.debug });
+  const waiting = waitingLine(stderr);
+  const report: Report = (event) => {
+    if (!SHOWN.includes(event.type)) return;
+    waiting.clear();
+    view.report(event);
+    // Once a registry is asked, nobody is asked for a password any more.
+    if (event.type !== "notice") waiting.show("Planning");
+  };
+  const options = await optionsOfPush(command, env, stop, report);
+  const plans = await forecast(options).finally(waiting.clear);
+  if (json || progress === "json") {
+    stdout.write(`${JSON.stringify({ version: 1, targets: plans.map(toJson) }, null, 2)}\n`);
+    return;
+  }
+  for (const plan of plans)
+    for (const line of describePlan(plan, command.chunkBytes !== undefined))
+      stdout.write(`${toPrintable(line)}\n`);
+}
+
+/** @param isExact whether the user chose the size of chunks */
+function describePlan({ reference, blobs, requests, bytesPerSecond }: Forecast, isExact: boolean): string[] {
+  const shown = blobs.filter(({ kind }) => kind !== "config");
+  const size = (bytes: number | undefined, isEstimate: boolean) =>
+    bytes === undefined ? "?" : `${isEstimate ? "~" : ""}${formatBytes(bytes)}`;
+  const howMany = isExact ? "" : bytesPerSecond === undefined ? "up to " : "about ";
+  const rows = shown.map((blob) => [
+    blob.title.replace(/layer \d+\/\d+ /, "").replace("sha256:", ""),
+    blob.rawBytes === undefined ? (blob.action === "save" ? "?" : "–") : formatBytes(blob.rawBytes),
+    size(blob.pushedBytes, blob.isEstimate),
+    describeAction(blob, howMany),
+  ]);
+  return [
+    `Plan for ${reference}`,
+    "",
+    ...alignColumns([["LAYER", "RAW", "PUSHED", "PLAN"], ...rows], [1, 2]),
+    ...describeSums(blobs, requests, bytesPerSecond),
+  ];
+}
+
+function describeAction(
+  { action, from, chunks, resumedBytes, isEstimate }: ForecastBlob,
+  howMany: string,
+): string {
+  const many = isEstimate && howMany === "" ? "about " : howMany;
+  const send = `send in ${chunks > 1 ? `${many}${chunks} chunks` : "1 request"}`;
+  switch (action) {
+    case "present":
+      return "already in the registry";
+    case "mount":
+      return `mount from ${from}`;
+    case "save":
+      return "read from the engine, then send";
+    case "send":
+      return resumedBytes > 0 ? `resume at ${formatBytes(resumedBytes)}, ${send}` : send;
+    default:
+      return `${action}, ${send}`;
+  }
+}
+
+function describeSums(
+  blobs: readonly ForecastBlob[],
+  requests: number,
+  bytesPerSecond: number | undefined,
+): string[] {
+  const toSend = blobs.filter(({ action }) => action !== "present" && action !== "mount");
+  const sum = (all: readonly ForecastBlob[]) =>
+    all.reduce((bytes, { pushedBytes = 0 }) => bytes + pushedBytes, 0);
+  const sentBytes = sum(toSend) - toSend.reduce((bytes, { resumedBytes }) => bytes + resumedBytes, 0);
+  if (toSend.length === 0)
+    return [
+      `The registry has all ${formatBytes(sum(blobs))}: ${countOf(requests, "request")}. Nothing was sent.`,
+    ];
+  const isUnknown = blobs.some(({ pushedBytes }) => pushedBytes === undefined);
+  const about = isUnknown ? "at least " : blobs.some(({ isEstimate }) => isEstimate) ? "~" : "";
+  const time =
+    bytesPerSecond === undefined || isUnknown
+      ? ""
+      : `, about ${formatDuration((sentBytes / bytesPerSecond) * 1000)}`;
+  return [
+    `Sends ${about}${formatBytes(sentBytes)} of ${about}${formatBytes(sum(blobs))} in ${countOf(requests, "request")}${time}. Nothing was sent.`,
+  ];
+}
+
+/** The document of `--json`, version 1: see docs/plan.md. */
+function toJson({ reference, origin, blobs, requests, manifests, bytesPerSecond }: Forecast) {
+  return { reference, origin, requests, manifests, bytesPerSecond, blobs };
+}

@@ -1,0 +1,188 @@
+import { PushError } from "../errors.ts";
+import type { Digest } from "../oci/digest.ts";
+import { formatReference } from "../oci/reference.ts";
+import { pullScope, pushScope } from "../registry/auth/scope.ts";
+import { exchange } from "../registry/http/send.ts";
+import { blobUrl } from "../registry/registry.ts";
+import { uploadedBytes } from "../registry/upload/begin.ts";
+import { goesWhole, planChunks } from "../registry/upload/plan-chunks.ts";
+import { recallRepository } from "../store/blob-places.ts";
+import { estimateCompressed } from "./estimate.ts";
+import { callOf, type Job, openJob } from "./job.ts";
+import { viewCache } from "./open-cache.ts";
+import { openJobSource } from "./open-source.ts";
+import type { PushOptions } from "./options.ts";
+import { type Plan, type PlannedBlob, type PlannedContent, type PlannedLayer, startPlan } from "./plan.ts";
+import { assertPinned, sourceDigestOf } from "./publish.ts";
+import type { Sendable } from "./send.ts";
+import { guardSource } from "./stale-source.ts";
+import { connectTargets, type Target } from "./target.ts";
+
+/** What a push would do with a blob. */
+export type ForecastBlob = {
+  /** As in the reports of a push: `layer 2/5 sha256:0123456789ab`. */
+  readonly title: string;
+  readonly kind: "layer" | "config" | "blob";
+  readonly action: "present" | "mount" | "send" | "compress" | "verify" | "save";
+  /** The repository to mount from. */
+  readonly from?: string;
+  /** Of a layer that comes uncompressed. */
+  readonly rawBytes: number | undefined;
+  /** What the registry gets. Undefined if unknown. */
+  readonly pushedBytes: number | undefined;
+  readonly isEstimate: boolean;
+  /** Bytes that an interrupted upload has at the registry. */
+  readonly resumedBytes: number;
+  /** Requests with a body. */
+  readonly chunks: number;
+};
+
+/** What a push to one target would do. */
+export type Forecast = {
+  readonly reference: string;
+  readonly origin: string;
+  readonly blobs: readonly ForecastBlob[];
+  readonly manifests: number;
+  /** All requests that change something. */
+  readonly requests: number;
+  /** The rate at which an earlier push sent, in bytes per second. Undefined if unknown; then the chunks are the most. */
+  readonly bytesPerSecond: number | undefined;
+};
+
+/**
+ * Finds out what a push would do, for each target. Writes nothing: no cache, no notes, no locks; the registry gets GET and
+ * HEAD only. Throws what a push would throw up to there, and `USAGE` for a source that has to be read whole.
+ */
+export async function forecast(options: PushOptions): Promise<Forecast[]> {
+  await using job = await openJob(options, viewCache);
+  const guard = guardSource(job);
+  const [targets, source] = await job.all([connectTargets(job), openJobSource(job)]);
+  if (source.access === "stream") {
+    const { kind, name } = source.origin;
+    throw new PushError("USAGE", `Cannot plan "${name}": it would have to be unpacked to the disk.`, {
+      hint: `A plan writes nothing. ${kind === "archive" ? `Unpack it first, such as with gunzip --keep "${name}".` : "Write the archive to a file, and plan that."}`,
+    });
+  }
+  await guard.before(source);
+  const all: Forecast[] = [];
+  for (const { target, job: own } of targets) {
+    const plan = startPlan(source, target, own);
+    const { digest } = own.options.target;
+    const root = sourceDigestOf(plan.root);
+    const layers = await Promise.all(plan.layers.map((layer) => forecastBlob(layer, "layer", plan, own)));
+    const configs = new Set(configsOf(plan.root));
+    const others = await Promise.all(
+      plan.others.map((blob) => forecastBlob(blob, configs.has(blob) ? "config" : "blob", plan, own)),
+    );
+    const isChanged = layers.some(({ rawBytes }) => rawBytes !== undefined) && own.pool !== undefined;
+    if (digest !== undefined && root !== undefined && !isChanged) assertPinned(own.options.target, root);
+    const blobs = [...others, ...layers];
+    const manifests =
+      manifestsIn(plan.root) +
+      plan.attached.reduce((sum, { planned }) => sum + (planned ? manifestsIn(planned) : 0), 0);
+    all.push({
+      reference: formatReference(own.options.target),
+      origin: target.at.registry.origin,
+      blobs,
+      manifests,
+      requests: blobs.reduce((sum, blob) => sum + requestsFor(blob), manifests),
+      bytesPerSecond: target.at.registry.link.bytesPerSecond(),
+    });
+  }
+  await guard.after();
+  return all;
+}
+
+function configsOf(content: PlannedContent): PlannedBlob[] {
+  if (content.kind === "index") return content.children.flatMap(configsOf);
+  return content.kind === "image" ? [content.config] : [];
+}
+
+function manifestsIn(content: PlannedContent): number {
+  if (content.kind !== "index") return 1;
+  return content.children.reduce((sum, child) => sum + manifestsIn(child), 1);
+}
+
+/** A blob in one request takes POST and PUT; one in chunks a PATCH for each, too. */
+function requestsFor({ action, chunks, resumedBytes }: ForecastBlob): number {
+  if (action === "present") return 0;
+  if (action === "mount") return 1;
+  if (resumedBytes > 0) return chunks + 1;
+  return chunks > 1 ? chunks + 2 : 2;
+}
+
+async function forecastBlob(
+  blob: PlannedBlob | PlannedLayer,
+  kind: ForecastBlob["kind"],
+  plan: Plan,
+  job: Job,
+): Promise<ForecastBlob> {
+  const step = await blob.settled;
+  const layer = "layer" in blob ? blob.layer : undefined;
+  const isRaw = layer?.compression === "none";
+  const about = {
+    title: blob.title,
+    kind,
+    rawBytes: isRaw ? layer.content.size : undefined,
+    isEstimate: false,
+    resumedBytes: 0,
+    chunks: 0,
+  };
+  switch (step.step) {
+    case "present":
+      return { ...about, action: "present", pushedBytes: step.descriptor.size };
+    case "mount":
+      return { ...about, action: "mount", from: step.from, pushedBytes: step.descriptor.size };
+    case "send":
+      return { ...about, ...(await forecastSend(step.ready, plan.target, job)) };
+    case "make": {
+      if (layer === undefined) return { ...about, action: "save", pushedBytes: undefined, chunks: 1 };
+      const pushedBytes =
+        isRaw && job.pool !== undefined
+          ? await estimateCompressed(layer.content, job.pool.form, job.signal)
+          : layer.content.size;
+      const chunks = chunksOf(pushedBytes ?? 0, plan.target, job);
+      const action = isRaw && job.pool !== undefined ? "compress" : "verify";
+      return { ...about, action, pushedBytes, isEstimate: action === "compress", chunks };
+    }
+  }
+}
+
+async function forecastSend({ blob: { descriptor } }: Sendable, target: Target, job: Job) {
+  const { digest, size } = descriptor;
+  const from = await placeOf(digest, target, job);
+  if (from !== undefined) return { action: "mount", from, pushedBytes: size } as const;
+  const uploaded = (await uploadedBytes(target.at, digest, callOf(job))) ?? 0;
+  const resumedBytes = uploaded <= size ? uploaded : 0;
+  return {
+    action: "send",
+    pushedBytes: size,
+    resumedBytes,
+    chunks: chunksOf(size - resumedBytes, target, job),
+  } as const;
+}
+
+function chunksOf(bytes: number, { at: { registry } }: Target, { options }: Job): number {
+  if (goesWhole(registry)) return 1;
+  const limits = { minBytes: undefined, maxBytes: undefined };
+  return Math.max(1, Math.ceil(bytes / planChunks(registry, bytes, options.chunkBytes, limits)));
+}
+
+/** Finds another repository of the registry that has a blob, as a push does. */
+async function placeOf(digest: Digest, { at, mountFrom }: Target, job: Job): Promise<string | undefined> {
+  const { registry, name } = at;
+  const noted = await recallRepository(registry.notes, registry.origin, digest);
+  for (const from of new Set([...(noted === undefined ? [] : [noted]), ...mountFrom])) {
+    if (from === name) continue;
+    const url = blobUrl({ registry, name: from }, digest);
+    const request = { method: "HEAD", url, scopes: [pushScope(name), pullScope(from)] } as const;
+    const answer = await exchange(at, request, [200, 404], callOf(job)).catch((error: unknown) => {
+      job.signal.throwIfAborted();
+      // No right to read there: the blob is sent.
+      if (error instanceof PushError) return undefined;
+      throw error;
+    });
+    if (answer?.status === 200) return from;
+  }
+  return undefined;
+}

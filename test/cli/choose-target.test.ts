@@ -1,0 +1,186 @@
+/** A push that names a source alone, or nothing. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmod, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { digestOf } from "../../src/oci/digest.ts";
+import { atTerminal } from "../support/at-terminal.ts";
+import { dockerArchive } from "../support/docker-archive.ts";
+import { describeWith } from "../support/needs.ts";
+import { type CliOptions, cliCommand, cliEnvironment, PROGRAM, runCli } from "../support/run-cli.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry } from "../support/test-registry.ts";
+
+// Whole processes, several at a time: a busy machine may need long for what takes a moment.
+setDefaultTimeout(60_000);
+
+const DOWN = "\\x1b[B";
+
+async function setUp(names: readonly string[] = ["old.example.com/team/app:v1"], file = "image.tar") {
+  const folder = await temporaryFolder();
+  const registry = await startTestRegistry({});
+  await Bun.write(join(folder.path, file), dockerArchive([], names).archive);
+  const cli = { cwd: folder.path, env: { PATH: process.env["PATH"] ?? "" } };
+  return {
+    registry,
+    folder: folder.path,
+    /** Writes the targets of earlier pushes. */
+    async remember(...targets: unknown[]) {
+      await mkdir(join(folder.path, ".local/state/chunkpush"), { recursive: true, mode: 0o700 });
+      const path = join(folder.path, ".local/state/chunkpush/targets.json");
+      await Bun.write(path, JSON.stringify(targets), { mode: 0o600 });
+    },
+    run: (args: string[], options: Partial<CliOptions> = {}) => runCli(args, { ...cli, ...options }),
+    ask: (args: string[], keys: string, prompt = "Where do you want", env = {}) =>
+      atTerminal(cliCommand(args), {
+        cwd: folder.path,
+        env: { ...cliEnvironment(cli), ...env },
+        prompt,
+        keys,
+      }),
+    has: async (repository: string, tag: string) =>
+      (await registry.pullManifest(repository, tag)) !== undefined,
+    async [Symbol.asyncDispose]() {
+      await registry[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe.concurrent("without a terminal", () => {
+  test.each<[string, string[], string, string]>([
+    ["has a name", ["team/app:v1"], "image.tar", "registry.example.com/team/app:v1"],
+    ["has a name with a registry", ["old.example.com:5000/a:b"], "image.tar", "registry.example.com/a:b"],
+    ["has Podman's name", ["localhost/app:v1"], "image.tar", "registry.example.com/app:v1"],
+    ["has a name of Docker Hub", ["docker.io/library/nginx:1"], "image.tar", "registry.example.com/nginx:1"],
+    ["has a name that is none", ["Bad//Name:x"], "nginx_latest.tar", "registry.example.com/nginx:latest"],
+    ["is untagged", [], "my_app_v1.tar", "registry.example.com/my_app:v1"],
+    ["is untagged, with a file name that says nothing", [], "--.tar", "registry.example.com/my/app:v1"],
+  ])("an archive alone that %s is an error with the full command", async (_, names, file, target) => {
+    await using setup = await setUp(names, file);
+    const { code, stdout, stderr } = await setup.run([`./${file}`]);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toContain(`${PROGRAM} ./${file} ${target}\n`);
+  });
+
+  test("the full command is right for a shell, whatever the file is called", async () => {
+    await using setup = await setUp(["a:v1"], "it's here.tar");
+    const { stderr } = await setup.run(["it's here.tar"]);
+    const [, word = ""] = /index\.ts (.*) registry\.example\.com|chunkpush (.*) registry/.exec(stderr) ?? [];
+    const shell = Bun.spawn(["sh", "-c", `printf %s ${word}`], { stdout: "pipe" });
+    expect(await shell.stdout.text()).toBe("it's here.tar");
+  });
+
+  test("the last registry is suggested, or the one of --registry", async () => {
+    await using setup = await setUp();
+    await setup.remember("http://last.example.com/x/y:z", "other.example.com/a/b");
+    const last = await setup.run(["image.tar"]);
+    expect(last.stderr).toContain(`${PROGRAM} image.tar http://last.example.com/team/app:v1\n`);
+    const named = await setup.run(["image.tar", "--registry", "localhost:5000"]);
+    expect([named.code, named.stderr]).toEqual([2, expect.stringContaining(" localhost:5000/team/app:v1\n")]);
+  });
+
+  test("a folder alone is a source, and one that is named like a target is not", async () => {
+    await using setup = await setUp(["team/app:v1"]);
+    await Bun.$`mkdir -p image localhost:1/app && tar -xf image.tar -C image`.cwd(setup.folder).quiet();
+    expect((await setup.run(["image"])).stderr).toContain("registry.example.com/team/app:v1");
+    const target = await setup.run(["localhost:1/app"], { env: { PATH: "", MAX_RETRIES: "0" } });
+    expect(target.stderr).not.toContain("No target was named");
+  });
+
+  test("output.tar without a target has no source in its full command", async () => {
+    await using setup = await setUp(["team/app:v1"], "output.tar");
+    const { code, stderr } = await setup.run([]);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringContaining(`${PROGRAM} registry.example.com/team/app:v1\n`),
+    ]);
+  });
+
+  test("what is neither a source nor a target has no registry host, and no engine is asked", async () => {
+    await using setup = await setUp();
+    await Bun.write(join(setup.folder, "bin/docker"), `#!/bin/sh\ntouch asked\n`);
+    await chmod(join(setup.folder, "bin/docker"), 0o755);
+    const env = { PATH: `${join(setup.folder, "bin")}:${process.env["PATH"]}` };
+    const { code, stderr } = await setup.run(["team/app:v1"], { env });
+    expect([code, stderr]).toEqual([2, expect.stringContaining("Put the registry in front")]);
+    expect(await Bun.file(join(setup.folder, "asked")).exists()).toBe(false);
+  });
+
+  test("--registry together with a target is a mistake, and so are wrong flags beside a source", async () => {
+    await using setup = await setUp();
+    for (const args of [
+      ["image.tar", "localhost:1/a", "--registry", "localhost:1"],
+      ["image.tar", "--registry", "localhost:1/path"],
+      ["image.tar", "--parallel", "many"],
+    ]) {
+      const { code, stderr } = await setup.run(args);
+      expect([args, code]).toEqual([args, 2]);
+      expect(stderr).not.toContain("No target was named");
+    }
+  });
+});
+
+describeWith("python3", "at a terminal", () => {
+  test("Enter takes the source's name at the last registry", async () => {
+    await using setup = await setUp();
+    await setup.remember(`${setup.registry.host}/x/y:z`);
+    const { code, screen } = await setup.ask(["image.tar"], "\\r");
+    expect(code, screen).toBe(0);
+    expect(await setup.has("team/app", "v1")).toBe(true);
+  });
+
+  test("the last targets are in the list, and the next push offers the new one first", async () => {
+    await using setup = await setUp();
+    await setup.remember("other.example.com/x/y:z", `${setup.registry.host}/x/y:z`);
+    // The name at both registries, and then the targets.
+    const { code, screen } = await setup.ask(["image.tar"], `${DOWN.repeat(3)}\\r`);
+    expect(code, screen).toBe(0);
+    expect(await setup.has("x/y", "z")).toBe(true);
+    const next = await setup.run(["image.tar"]);
+    expect(next.stderr).toContain(`image.tar ${setup.registry.host}/team/app:v1\n`);
+  });
+
+  test("without earlier pushes the target is typed, and a wrong one is asked for again", async () => {
+    await using setup = await setUp();
+    const typed = `nothing\\r${"\\x7f".repeat(7)}${setup.registry.host}/typed/app\\r`;
+    const { code, screen } = await setup.ask(["image.tar"], typed);
+    expect(code, screen).toBe(0);
+    expect(await setup.has("typed/app", "latest")).toBe(true);
+  });
+
+  test("an image of an engine alone is offered as well", async () => {
+    await using setup = await setUp();
+    await setup.remember(`${setup.registry.host}/x/y:z`);
+    const image = dockerArchive([], ["my/app:v1"]);
+    await Bun.write(join(setup.folder, "image.tar"), image.archive);
+    const inspected = {
+      Id: digestOf(image.config),
+      RepoTags: ["my/app:v1"],
+      Created: "",
+      RootFS: { Layers: [] },
+    };
+    const docker = `#!/bin/sh
+      case "$1 $2" in "image inspect") echo '${JSON.stringify([inspected])}' ;; *) cat image.tar ;; esac`;
+    await Bun.write(join(setup.folder, "bin/docker"), docker);
+    await chmod(join(setup.folder, "bin/docker"), 0o755);
+    const env = { PATH: `${join(setup.folder, "bin")}:${process.env["PATH"]}` };
+    const { code, screen } = await setup.ask(["my/app:v1"], "\\r", "Where do you want", env);
+    expect(code, screen).toBe(0);
+    expect(await setup.has("my/app", "v1")).toBe(true);
+  });
+
+  test("names from the archive and from the list of targets cannot steer the terminal", async () => {
+    await using setup = await setUp(["a\x1b]0;owned\x07/b:v1"], "x\x1b]0;owned\x07.tar");
+    await setup.remember("r.example.com/a\x1b]0;owned\x07:v1", "r.example.com/\u202etar:v1");
+    const { screen } = await setup.ask(["x\x1b]0;owned\x07.tar"], "\\x03");
+    expect(screen).not.toContain("\x1b]0;owned");
+    expect(screen).not.toContain("\u202e");
+  });
+
+  test("Ctrl-C pushes nothing", async () => {
+    await using setup = await setUp();
+    await setup.remember(`${setup.registry.host}/x/y:z`);
+    const { code } = await setup.ask(["image.tar"], "\\x03");
+    expect([code, setup.registry.requests.length]).toEqual([130, 0]);
+  });
+});

@@ -1,0 +1,386 @@
+/** The commands `login` and `logout`, as whole processes. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { startTokenServer } from "../../dev/token-server/token-server.ts";
+import { atTerminal } from "../support/at-terminal.ts";
+import { dockerArchive } from "../support/docker-archive.ts";
+import { startHttpServer } from "../support/http-server.ts";
+import { describeWith } from "../support/needs.ts";
+import { cliCommand, cliEnvironment, runCli, startCli } from "../support/run-cli.ts";
+import { findSecrets } from "../support/secret-search.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry } from "../support/test-registry.ts";
+
+// Whole processes, several at a time: a busy machine may need long for what takes a moment.
+setDefaultTimeout(60_000);
+
+const ME = { username: "me", password: "hush-Xq7-zebra" };
+const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
+const CONFIG = ".docker/config.json";
+
+/** A home folder, and a working folder in it. */
+async function openHome(config?: unknown) {
+  const home = await temporaryFolder();
+  const at = (path: string) => join(home.path, path);
+  await Bun.write(at("work/output.tar"), IMAGE.archive);
+  if (config !== undefined) await Bun.write(at(CONFIG), JSON.stringify(config));
+  return {
+    path: home.path,
+    at,
+    async run(args: readonly string[], input?: string, env: Readonly<Record<string, string>> = {}) {
+      const result = await runCli(args, {
+        cwd: at("work"),
+        env: { HOME: home.path, ...env },
+        ...(input !== undefined && { input }),
+      });
+      const places = [result.stdout, result.stderr].map(
+        (text, i) => [`output ${i}`, Buffer.from(text)] as const,
+      );
+      expect(findSecrets(new Map(places), new Map([["the password", ME.password]]))).toEqual([]);
+      // Nothing is left in the working folder.
+      expect((await readdir(at("work"))).filter((name) => name !== ".cache")).toEqual(["output.tar"]);
+      return result;
+    },
+    logins: async () => JSON.parse(await Bun.file(at(CONFIG)).text()).auths as unknown,
+    [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
+  };
+}
+
+const entryOf = ({ username, password }: typeof ME) => ({ auth: btoa(`${username}:${password}`) });
+
+describe.concurrent("a login", () => {
+  test("with a piped password is checked and saved, and pushes use it until the logout", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const args = ["login", "-u", ME.username, registry.host];
+    const login = await home.run([...args, "--password-stdin"], `${ME.password}\n`);
+    expect(login.code).toBe(0);
+    expect(login.stdout).toContain(registry.host);
+    expect(login.stderr).toContain("unencrypted in ~/.docker/config.json");
+    expect(registry.requests.map(({ method, path }) => `${method} ${path}`)).toContain("GET /v2/");
+    expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+    expect(await readdir(home.at("work"))).toEqual(["output.tar"]);
+
+    const target = `${registry.host}/my/app:v1`;
+    const push = await home.run([target]);
+    expect([push.code, push.stdout]).toEqual([0, expect.stringContaining(target)]);
+
+    const logout = await home.run(["logout", registry.host]);
+    expect([logout.code, logout.stdout]).toEqual([0, expect.stringContaining("Logged out")]);
+    expect(await home.logins()).toEqual({});
+    expect((await home.run([target])).code).toBe(1);
+  });
+
+  test("takes user and password from the variables of a push", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const env = { USERNAME_REGISTRY: ME.username, REGISTRY_JWT_TOKEN: ME.password };
+    expect((await home.run(["login", registry.host], undefined, env)).code).toBe(0);
+    expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+  });
+
+  test("that is slow to be checked says what it waits for", async () => {
+    const asked = Promise.withResolvers<void>();
+    const said = Promise.withResolvers<void>();
+    await using server = startHttpServer(async ({ headers }) => {
+      asked.resolve();
+      await said.promise;
+      return new Response(null, { status: headers.has("authorization") ? 200 : 401 });
+    });
+    await using home = await openHome();
+    const child = startCli(["login", "-u", "me", server.host], { cwd: home.path });
+    child.stdin.write(ME.password);
+    await child.stdin.end();
+    await asked.promise;
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      if (!text.includes(`Asking ${server.host}`)) continue;
+      said.resolve();
+      break;
+    }
+    expect(await child.exited).toBe(0);
+  });
+
+  test("shows no secret that a registry sends back", async () => {
+    await using server = startHttpServer(({ headers }) => {
+      const message = `no: ${headers.get("authorization")} ${ME.password}`;
+      const errors = [{ code: "UNAUTHORIZED", message, detail: message }];
+      return Response.json(
+        { errors },
+        { status: 401, headers: { "www-authenticate": `Basic realm="${message}"` } },
+      );
+    });
+    await using home = await openHome();
+    const { code } = await home.run(["login", "-u", "me", "--debug", server.host], ME.password);
+    expect(code).toBe(1);
+  });
+
+  test("that the registry refuses is not saved", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const { code, stdout, stderr } = await home.run(["login", "-u", "me", registry.host], "wrong");
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toContain("does not accept");
+    expect(await Bun.file(home.at(CONFIG)).exists()).toBe(false);
+  });
+
+  test("at a registry with a token server asks that for a token without any rights", async () => {
+    await using tokens = startTokenServer({ credentials: ME });
+    await using registry = await startTestRegistry({ tokens });
+    await using home = await openHome();
+    const { code } = await home.run(["login", "-u", "me", registry.host], ME.password);
+    expect(code).toBe(0);
+    expect(tokens.requests).toMatchObject([{ method: "GET", scopes: [] }]);
+    const wrong = await home.run(["login", "-u", "me", registry.host], "wrong");
+    expect(wrong.code).toBe(1);
+    expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+  });
+
+  test("at a registry that is open to everybody is saved with a warning", async () => {
+    await using registry = await startTestRegistry();
+    await using home = await openHome();
+    const { code, stderr } = await home.run(["login", "-u", "me", registry.host], ME.password);
+    expect(code).toBe(0);
+    expect(stderr).toContain("may not have been checked");
+  });
+
+  test("over plain HTTP to another machine warns that the password can be intercepted", async () => {
+    // It is its own proxy.
+    await using server = startHttpServer(
+      ({ headers }) => new Response(null, { status: headers.has("authorization") ? 200 : 401 }),
+    );
+    await using home = await openHome();
+    const args = ["login", "-u", "me", "http://registry.example.com"];
+    const { code, stderr } = await home.run(args, ME.password, { HTTP_PROXY: server.url });
+    expect(stderr).toContain("can be intercepted");
+    expect(code).toBe(0);
+    expect(await home.logins()).toEqual({ "registry.example.com": entryOf(ME) });
+  });
+
+  test("goes to the file of --authfile or REGISTRY_AUTH_FILE, from where a push takes it", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const target = `${registry.host}/my/app:v1`;
+    const login = ["login", "-u", "me", registry.host];
+    const file = home.at("own/auth.json");
+    expect((await home.run([...login, "--authfile", file], ME.password)).code).toBe(0);
+    expect((await home.run(["--authfile", file, target])).code).toBe(0);
+    expect((await home.run([target])).code).toBe(1);
+
+    const env = { REGISTRY_AUTH_FILE: home.at("other.json") };
+    expect((await home.run(login, ME.password, env)).code).toBe(0);
+    expect((await home.run([target], undefined, env)).code).toBe(0);
+    expect(await Bun.file(home.at(CONFIG)).exists()).toBe(false);
+
+    const out = await home.run(["logout", "--authfile", file, registry.host]);
+    expect([out.code, out.stderr]).toEqual([0, ""]);
+    expect(JSON.parse(await Bun.file(file).text())).toEqual({ auths: {} });
+  });
+
+  test.each<[string, string[], string]>([
+    ["without a registry", [], "login registry.example.com"],
+    ["with two registries", ["a.example.com", "b.example.com"], "More than one"],
+    ["with a repository", ["a.example.com/my/app:v1"], "login a.example.com"],
+    ["with a URL that has a path", ["https://a.example.com/v2/"], "login https://a.example.com"],
+    ["without a host", ["nonsense"], "nonsense"],
+    ["without a user, where nobody can be asked", ["a.example.com"], "--username"],
+    ["with a flag of a push alone", ["--chunk-size", "5MB", "a.example.com"], "--chunk-size"],
+  ])("%s is wrong use", async (_, args, words) => {
+    await using home = await openHome();
+    const { code, stdout, stderr } = await home.run(["login", ...args]);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toContain(words);
+  });
+
+  test("with a password in the registry's place repeats no password", async () => {
+    await using home = await openHome();
+    const { code } = await home.run(["login", `me:${ME.password}@registry.example.com/x`]);
+    expect(code).toBe(2);
+  });
+});
+
+describe.concurrent("a logout", () => {
+  test("says that there was no login, and names one that another file still has", async () => {
+    await using home = await openHome();
+    const podman = { auths: { "a.example.com": entryOf(ME), "a.example.com/team": entryOf(ME) } };
+    await Bun.write(home.at(".config/containers/auth.json"), JSON.stringify(podman));
+    // Podman's folder of the session has no place here.
+    const env = { XDG_RUNTIME_DIR: home.at("run") };
+    const { code, stdout, stderr } = await home.run(["logout", "a.example.com"], undefined, env);
+    expect(code).toBe(0);
+    expect(stdout).toBe("No login to a.example.com in ~/.docker/config.json.\n");
+    expect(stderr).toContain("a login to a.example.com in ~/.config/containers/auth.json");
+    expect(stderr).toContain("a login to a.example.com/team");
+    const out = await home.run(
+      ["logout", "--authfile", home.at(".config/containers/auth.json"), "a.example.com/team"],
+      undefined,
+      env,
+    );
+    expect(out.stdout).toContain("Logged out of a.example.com/team");
+  });
+
+  test("with --all removes every login", async () => {
+    await using home = await openHome({
+      auths: { "a.example.com": entryOf(ME), "b.example.com": entryOf(ME) },
+    });
+    const { code, stdout } = await home.run(["logout", "--all"]);
+    expect([code, stdout.match(/Logged out of/g)?.length]).toEqual([0, 2]);
+    expect(await home.logins()).toEqual({});
+  });
+
+  test.each([
+    [[]],
+    [["--all", "a.example.com"]],
+    [["a.example.com", "b.example.com"]],
+    [["a.example.com/app:v1"]],
+  ])("of what is no registry is wrong use: %j", async (args) => {
+    await using home = await openHome();
+    expect((await home.run(["logout", ...args])).code).toBe(2);
+  });
+});
+
+describe.concurrent("--creds", () => {
+  test.each(["--creds", "--dest-creds"])("gives user and password, with a warning: %s", async (flag) => {
+    const password = "a:b:hush-Xq7-zebra";
+    await using registry = await startTestRegistry({ credentials: { username: "me", password } });
+    await using home = await openHome();
+    const target = `${registry.host}/my/app:v1`;
+    const env = { USERNAME_REGISTRY: "other", REGISTRY_JWT_TOKEN: "other" };
+    const { code, stderr } = await home.run([flag, `me:${password}`, target], undefined, env);
+    expect(stderr).toContain("can see the password");
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    [["--creds", "hush-Xq7-zebra"]],
+    [["--creds", ":hush-Xq7-zebra"]],
+    [["--creds", "me:"]],
+    [["--creds", "me:hush-Xq7-zebra", "--username", "you"]],
+    [["--dest-creds", "me:hush-Xq7-zebra", "--password-stdin"]],
+    [["--creds=me:hush-Xq7-zebra", "--credential-command", "true"]],
+  ])("without both, or beside another user or password, is wrong use: %j", async (args) => {
+    await using home = await openHome();
+    const { code } = await home.run([...args, "localhost:1/my/app:v1"]);
+    expect(code).toBe(2);
+  });
+});
+
+test("an --authfile that does not exist is an error of a push", async () => {
+  await using home = await openHome();
+  const { code, stderr } = await home.run(["--authfile", "none.json", "localhost:1/my/app:v1"]);
+  expect([code, stderr]).toEqual([1, expect.stringContaining("none.json")]);
+});
+
+describe.concurrent("credentials that the registry refuses are named", () => {
+  const jwt = ['{"alg":"RS256"}', `{"exp":${Math.floor(Date.now() / 1000) - 3 * 3600 - 60}}`, "Xq7"]
+    .map((part) => Buffer.from(part).toString("base64url"))
+    .join(".");
+  test.each<[string, string[], string | undefined, Record<string, string>, string]>([
+    ["piped in with a space at the end", ["-u", "me"], "wrong \n", {}, "ends in a space"],
+    ["an expired token", [], undefined, { REGISTRY_JWT_TOKEN: jwt }, "expired 3 hours ago"],
+    ["a token that is none", [], undefined, { REGISTRY_JWT_TOKEN: "wrong" }, "accept REGISTRY_JWT_TOKEN."],
+    ["in an argument", ["--creds", "me:wrong"], undefined, {}, "password in --creds"],
+    ["by a command", ["--credential-command", "echo wrong"], undefined, {}, "the credential command"],
+  ])("%s", async (_, args, input, env, words) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const { code, stderr } = await home.run([...args, `${registry.host}/my/app:v1`], input, env);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(words)]);
+  });
+
+  test("by the file that a login is saved in, with the command to log in again", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome({ auths: { [registry.host]: entryOf({ ...ME, password: "old" }) } });
+    const { code, stderr } = await home.run([`${registry.host}/my/app:v1`]);
+    expect(stderr).toContain('the login of "me" in ~/.docker/config.json');
+    expect(stderr).toContain(`login ${registry.host}`);
+    expect(code).toBe(1);
+  });
+});
+
+describeWith("python3", "at a terminal", () => {
+  const SHOWN_CURSOR = "\u001b[?25h";
+  const HIDDEN_CURSOR = "\u001b[?25l";
+  const run = async (
+    home: { readonly path: string },
+    command: readonly string[],
+    options: Partial<Parameters<typeof atTerminal>[1]>,
+  ) => {
+    const { screen, code } = await atTerminal(command, {
+      cwd: home.path,
+      env: cliEnvironment({ cwd: home.path }),
+      prompt: "User name for",
+      ...options,
+    });
+    expect(screen).not.toContain("Xq7");
+    expect(screen.lastIndexOf(SHOWN_CURSOR)).toBeGreaterThanOrEqual(screen.lastIndexOf(HIDDEN_CURSOR));
+    return { screen, code };
+  };
+  const typed = { keys: "me\\r", followUps: [["Password of me", `${ME.password}\\r`]] as const };
+
+  test("the user and the hidden password are asked for", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const { screen, code } = await run(home, cliCommand(["login", registry.host]), typed);
+    expect(screen).toContain("Logged in to");
+    expect(code).toBe(0);
+    expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+  });
+
+  test.each(["2>errors", "</dev/null 2>errors >output", "</dev/null"])(
+    "the questions are asked there with %s, too",
+    async (redirections) => {
+      await using registry = await startTestRegistry({ credentials: ME });
+      await using home = await openHome();
+      const command = ["sh", "-c", `"$@" ${redirections}`, "sh", ...cliCommand(["login", registry.host])];
+      const { code } = await run(home, command, typed);
+      expect(code).toBe(0);
+      expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+    },
+  );
+
+  test("a push as the user who has logged in asks for no password", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome({ auths: { [registry.host]: entryOf(ME) } });
+    const command = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const env = cliEnvironment({ cwd: home.path });
+    const never = { cwd: home.at("work"), env, prompt: "Password of", signal: "SIGKILL" };
+    expect((await atTerminal(command, never)).code).toBe(0);
+  });
+
+  test("a wrong password that was typed is called so", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const command = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const typing = { prompt: "Password of me", keys: "wrong\\r" };
+    const { screen, code } = await run({ path: home.at("work") }, command, typing);
+    expect(screen).toContain("that you typed");
+    expect(screen).not.toContain("piped");
+    expect(code).toBe(1);
+  });
+
+  test("a push asks there for the password where standard error is a file", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const push = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const command = ["sh", "-c", '"$@" 2>../errors', "sh", ...push];
+    const typing = { prompt: "Password of me", keys: `${ME.password}\\r` };
+    expect((await run({ path: home.at("work") }, command, typing)).code).toBe(0);
+  });
+
+  test.each([
+    ["the user name", "User name for", "jan\\x03", []],
+    ["the password", "User name for", "me\\r", [["Password of me", "half-Xq7\\x03"]]],
+  ] as const)(
+    "Ctrl-C ends the question for %s, and the cursor is back",
+    async (_, prompt, keys, followUps) => {
+      await using registry = await startTestRegistry({ credentials: ME });
+      await using home = await openHome();
+      const { code } = await run(home, cliCommand(["login", registry.host]), { prompt, keys, followUps });
+      expect(code).toBe(130);
+      expect(registry.requests).toEqual([]);
+      expect(await Bun.file(home.at(CONFIG)).exists()).toBe(false);
+    },
+  );
+});

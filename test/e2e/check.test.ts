@@ -1,0 +1,63 @@
+/** The command check at docker-registry with a password file, behind nginx's default body limit and TLS of its own. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
+import { chunkpush } from "./chunkpush.ts";
+import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
+import { type Nginx, startNginx } from "./nginx.ts";
+import { requireParts } from "./parts.ts";
+
+setDefaultTimeout(60_000);
+
+type Step = { step: string; state: string; text: string; [fact: string]: unknown };
+
+describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd"))("check", () => {
+  const credentials = { username: "me", password: "hush-Xq7" };
+  let registry: DockerRegistry;
+  let nginx: Nginx;
+  let cwd: TemporaryFolder;
+  const resources = new AsyncDisposableStack();
+  afterAll(() => resources.disposeAsync());
+  beforeAll(async () => {
+    cwd = resources.use(await temporaryFolder());
+    registry = resources.use(await startDockerRegistry({ credentials }));
+    nginx = resources.use(await startNginx({ registry: registry.host, maxBody: "1m" }));
+  });
+
+  async function check(args: string[], env: Record<string, string>) {
+    const { code, stdout } = await chunkpush(["check", "--json", ...args], {
+      cwd: cwd.path,
+      env: { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: "hush-Xq7", ...env },
+    });
+    const { steps }: { steps: Step[] } = JSON.parse(stdout);
+    const stepOf = (name: string) => steps.find(({ step }) => step === name);
+    return { code, stepOf, failed: steps.filter(({ state }) => state === "failed").map(({ step }) => step) };
+  }
+
+  test("finds docker-registry ready, and that it forgets interrupted uploads", async () => {
+    const { code, failed, stepOf } = await check([`http://${registry.host}/v2/team/app`], {});
+    expect(failed).toEqual([]);
+    expect(code).toBe(0);
+    expect(stepOf("push")).toMatchObject({ state: "ok" });
+    expect(stepOf("resume")).toMatchObject({ state: "limited", resumes: false });
+  });
+
+  test("finds nginx's body limit, and that nginx has it", async () => {
+    const args = [`https://${nginx.host}/team/app`, "--upload", "8MB", "--ca-file", nginx.authority];
+    const { code, failed, stepOf } = await check(args, {});
+    expect(failed).toEqual([]);
+    expect(code).toBe(0);
+    expect(stepOf("tls")).toMatchObject({ state: "ok", issuer: "Authority of the tests" });
+    const body = stepOf("body");
+    expect(body).toMatchObject({ status: 413, server: expect.stringContaining("nginx") });
+    expect(body?.["passedBytes"]).toBeLessThanOrEqual(1_048_576);
+    expect(body?.["passedBytes"]).toBeGreaterThan(1_010_000);
+    expect(body?.["refusedBytes"]).toBeGreaterThan(1_048_576);
+  });
+
+  test("finds the authority that is not trusted, and the password that is wrong", async () => {
+    const untrusted = await check([`https://${nginx.host}/team/app`], {});
+    expect(untrusted).toMatchObject({ code: 1, failed: ["tls"] });
+    const wrong = await check([`${registry.host}/team/app`], { REGISTRY_JWT_TOKEN: "wrong" });
+    expect(wrong).toMatchObject({ code: 1, failed: ["login"] });
+  });
+});

@@ -1,0 +1,300 @@
+/** What `plan` tells: the same as the push then does, and without a trace. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmod, mkdir, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { push } from "../../index.ts";
+import { PushError } from "../../src/errors.ts";
+import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
+import { digestOf } from "../../src/oci/digest.ts";
+import { type Forecast, forecast } from "../../src/push/forecast.ts";
+import type { PushOptions } from "../../src/push/options.ts";
+import type { PushEvent } from "../../src/report/events.ts";
+import { rememberLimits } from "../../src/store/upload-notes.ts";
+import { archiveBytes, layoutFiles } from "../source/image-fixture.ts";
+import { descriptorOf, multiPlatform } from "../source/tree-fixture.ts";
+import { dockerArchive } from "../support/docker-archive.ts";
+import { rejection } from "../support/rejection.ts";
+import { runCli } from "../support/run-cli.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { tarBytes } from "../support/tar-fixture.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry } from "../support/test-registry.ts";
+
+// Whole processes: a busy machine may need long for what takes a moment.
+setDefaultTimeout(60_000);
+
+const layers = [1, 2, 3].map((seed) => ({
+  raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(20_000 * seed, seed) }])),
+}));
+
+/** Every file below a folder, with its size, date and inode. */
+async function snapshot(folder: string): Promise<Record<string, unknown>> {
+  const names = [".", ...(await readdir(folder, { recursive: true }))].toSorted();
+  const entries = names.map(async (name) => {
+    const { size, mtimeMs, ctimeMs, ino, mode } = await stat(join(folder, name));
+    return [name, { size, mtimeMs, ctimeMs, ino, mode }] as const;
+  });
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+async function setUp() {
+  await using resources = new AsyncDisposableStack();
+  const folder = resources.use(await temporaryFolder());
+  const registry = resources.use(await startTestRegistry());
+  const source = join(folder.path, "output.tar");
+  await Bun.write(source, dockerArchive(layers, ["team/app:v1"]).archive);
+  const options: PushOptions = {
+    source,
+    target: `${registry.host}/team/app:v1`,
+    cacheDirectory: join(folder.path, ".cache"),
+    chunkBytes: 16_000,
+  };
+  const owned = resources.move();
+  return { folder, registry, options, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** The only plan. */
+async function planOf(options: PushOptions): Promise<Forecast> {
+  const [plan, ...others] = await forecast(options);
+  if (plan === undefined || others.length > 0) throw new Error("expected one plan");
+  return plan;
+}
+
+const actionsOf = ({ blobs }: Forecast) => blobs.map(({ action }) => action);
+const CHANGES = ["POST", "PATCH", "PUT"];
+
+describe("a plan", () => {
+  test("changes no file and no date, makes no cache, and sends GET and HEAD alone", async () => {
+    await using scene = await setUp();
+    const before = await snapshot(scene.folder.path);
+    await forecast(scene.options);
+    expect(await snapshot(scene.folder.path)).toEqual(before);
+
+    await push(scene.options);
+    const [ours, theirs] = [await snapshot(scene.folder.path), await snapshot(scene.registry.directory)];
+    const sent = scene.registry.requests.length;
+    await forecast(scene.options);
+    await forecast({ ...scene.options, target: `${scene.registry.host}/team/other:v1` });
+    expect(await snapshot(scene.folder.path)).toEqual(ours);
+    expect(await snapshot(scene.registry.directory)).toEqual(theirs);
+    const methods = new Set(scene.registry.requests.slice(sent).map(({ method }) => method));
+    expect([...methods].toSorted()).toEqual(["GET", "HEAD"]);
+  });
+
+  test("of a first push counts its requests, and estimates its bytes within a tenth", async () => {
+    await using scene = await setUp();
+    const plan = await planOf(scene.options);
+    expect(actionsOf(plan)).toEqual(["send", "compress", "compress", "compress"]);
+    expect(plan.blobs.map(({ rawBytes }) => rawBytes)).toEqual([
+      undefined,
+      ...layers.map(({ raw }) => raw.length),
+    ]);
+    const { sentBytes } = await push(scene.options);
+    const planned = plan.blobs.reduce((sum, { pushedBytes = 0 }) => sum + pushedBytes, 0);
+    expect(Math.abs(planned / sentBytes - 1)).toBeLessThan(0.1);
+    expect(scene.registry.requests.filter(({ method }) => CHANGES.includes(method))).toHaveLength(
+      plan.requests,
+    );
+  });
+
+  test("of a push to another repository mounts what the registry has, as the push then does", async () => {
+    await using scene = await setUp();
+    await push(scene.options);
+    const options = { ...scene.options, target: `${scene.registry.host}/team/other:v1` };
+    const plan = await planOf(options);
+    expect(plan.blobs.map(({ action, from }) => [action, from])).toEqual(
+      Array(4).fill(["mount", "team/app"]),
+    );
+    const sent = scene.registry.requests.length;
+    const events: PushEvent[] = [];
+    const report = (event: PushEvent) => events.push(event);
+    expect(await push({ ...options, report })).toMatchObject({ sentBytes: 0 });
+    expect(
+      events.filter((event) => event.type === "blob" && event.state === "done" && event.how === "mounted"),
+    ).toHaveLength(4);
+    const changes = scene.registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+    expect(changes).toHaveLength(plan.requests);
+  });
+
+  test("of a repeated push sends nothing but the manifest", async () => {
+    await using scene = await setUp();
+    await push(scene.options);
+    const plan = await planOf(scene.options);
+    expect(actionsOf(plan)).toEqual(Array(4).fill("present"));
+    expect(plan.requests).toBe(1);
+  });
+
+  test("of a push that was interrupted resumes where the registry says", async () => {
+    await using scene = await setUp();
+    let patches = 0;
+    const stop = new AbortController();
+    await using registry = await startTestRegistry({
+      onRequest: ({ method, bodyBytes }) => {
+        if (method === "PATCH" && bodyBytes === 16_000 && ++patches === 2)
+          stop.abort(new PushError("INTERRUPTED", "Stopped."));
+      },
+    });
+    const options = { ...scene.options, target: `${registry.host}/team/app:v1`, parallel: 1 };
+    expect(await rejection(push({ ...options, stop: stop.signal }))).toMatchObject({ code: "INTERRUPTED" });
+    const plan = await planOf(options);
+    const resumed = plan.blobs.filter(({ resumedBytes }) => resumedBytes > 0);
+    expect(resumed).toMatchObject([{ action: "send", resumedBytes: 32_000 }]);
+    const sent = registry.requests.length;
+    await push(options);
+    const changes = registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+    expect(changes).toHaveLength(plan.requests);
+  });
+
+  test("is made for each of several targets", async () => {
+    await using scene = await setUp();
+    const target = ["team/app:v1", "team/b:v2"].map((name) => `${scene.registry.host}/${name}`);
+    expect((await forecast({ ...scene.options, target })).map(({ reference }) => reference)).toEqual(target);
+  });
+
+  test("of layers that stay uncompressed knows their sizes", async () => {
+    await using scene = await setUp();
+    const plan = await planOf({ ...scene.options, compression: { kind: "none" } });
+    expect(plan.blobs.slice(1)).toMatchObject(
+      layers.map(({ raw }) => ({ action: "send", pushedBytes: raw.length, isEstimate: false })),
+    );
+  });
+
+  test("of an index with platforms and attestations counts every manifest and blob, as the push does", async () => {
+    await using scene = await setUp();
+    const { root, files } = multiPlatform();
+    const layout = { ...layoutFiles([descriptorOf(root, MEDIA_TYPE.index)]), ...files };
+    await Bun.write(scene.options.source as string, archiveBytes(layout));
+    const plan = await planOf(scene.options);
+    await push(scene.options);
+    const { requests, recorded } = scene.registry;
+    expect(requests.filter(({ method }) => CHANGES.includes(method))).toHaveLength(plan.requests);
+    expect(recorded("put-manifest")).toHaveLength(plan.manifests);
+    expect(new Set(plan.blobs.map(({ kind }) => kind))).toEqual(new Set(["layer", "config", "blob"]));
+  });
+
+  test("of an engine's image reads its layers' names, and has nothing saved", async () => {
+    await using scene = await setUp();
+    const image = dockerArchive(layers, ["team/app:v1"]);
+    const inspected = {
+      Id: digestOf(image.config),
+      RepoTags: ["team/app:v1"],
+      Os: "linux",
+      Architecture: "amd64",
+      RootFS: { Layers: image.diffIds },
+    };
+    const bin = join(scene.folder.path, "bin");
+    const log = join(bin, "log");
+    await Bun.write(
+      join(bin, "docker"),
+      `#!/bin/sh\necho "$*" >> ${log}\ncase "$*" in "image inspect"*) echo '${JSON.stringify([inspected])}' ;; *) exit 1 ;; esac\n`,
+    );
+    await chmod(join(bin, "docker"), 0o755);
+    const engineEnvironment = { PATH: `${bin}:${process.env["PATH"]}` };
+    const options = { ...scene.options, source: "docker-daemon:team/app:v1", engineEnvironment };
+    const plan = await planOf(options);
+    expect(plan.blobs.map(({ action, pushedBytes }) => [action, pushedBytes])).toEqual(
+      Array(4).fill(["save", undefined]),
+    );
+    expect(await Bun.file(log).text()).not.toMatch(/save|push|tag/);
+    // The layers are known where an earlier push has left them in the cache.
+    await push(scene.options);
+    expect(actionsOf(await planOf(options))).toEqual(["save", "present", "present", "present"]);
+  });
+
+  test("of an image at another registry reads its manifests alone", async () => {
+    await using scene = await setUp();
+    await push(scene.options);
+    await using registry = await startTestRegistry();
+    const source = `docker://${scene.registry.host}/team/app:v1`;
+    const plan = await planOf({ ...scene.options, source, target: `${registry.host}/team/app:v1` });
+    expect(actionsOf(plan)).toEqual(Array(4).fill("send"));
+    expect(registry.requests.filter(({ method }) => CHANGES.includes(method))).toEqual([]);
+    expect(scene.registry.recorded("get-blob")).toEqual([]);
+  });
+
+  test.each(["zstd", "gzip"] as const)("estimates %s from samples of text", async (kind) => {
+    await using scene = await setUp();
+    const text = Array.from({ length: 90_000 }, (_, i) => `${i} lines of text ${i * 7919}`).join("\n");
+    const raw = new Uint8Array(tarBytes([{ path: "text", body: Buffer.from(text) }]));
+    await Bun.write(scene.options.source as string, dockerArchive([{ raw }]).archive);
+    const options = { ...scene.options, compression: { kind, level: 2 } };
+    const plan = await planOf(options);
+    const { sentBytes } = await push(options);
+    const planned = plan.blobs.reduce((sum, { pushedBytes = 0 }) => sum + pushedBytes, 0);
+    expect(Math.abs(planned / sentBytes - 1)).toBeLessThan(0.25);
+  });
+});
+
+describe("a plan fails, as the push would,", () => {
+  test("where the password is wrong", async () => {
+    await using scene = await setUp();
+    await using registry = await startTestRegistry({ credentials: { username: "me", password: "hush-Xq7" } });
+    const login = { credentials: { username: "me", password: "wrong" } };
+    const options = { ...scene.options, target: `${registry.host}/team/app:v1`, login };
+    expect(await rejection(forecast(options))).toMatchObject({ code: "UNAUTHORIZED" });
+  });
+
+  test("where there is no such source", async () => {
+    await using scene = await setUp();
+    const options = { ...scene.options, source: join(scene.folder.path, "missing.tar") };
+    expect(await rejection(forecast(options))).toMatchObject({ code: "SOURCE_NOT_FOUND" });
+  });
+
+  test("where a source has to be unpacked to the disk, which a plan does not do", async () => {
+    await using scene = await setUp();
+    const source = join(scene.folder.path, "image.tar.gz");
+    await Bun.write(source, Bun.gzipSync(await Bun.file(scene.options.source as string).bytes()));
+    const before = await snapshot(scene.folder.path);
+    expect(await rejection(forecast({ ...scene.options, source }))).toMatchObject({ code: "USAGE" });
+    expect(await snapshot(scene.folder.path)).toEqual(before);
+  });
+});
+
+describe("the command plan", () => {
+  test("prints a table, and the same as push --dry-run", async () => {
+    await using scene = await setUp();
+    const target = `${scene.registry.host}/team/app:v1`;
+    const cwd = scene.folder.path;
+    const [plan, dryRun] = await Promise.all([
+      runCli(["plan", target], { cwd }),
+      runCli(["push", "--dry-run", target], { cwd }),
+    ]);
+    expect(plan.code).toBe(0);
+    expect(dryRun.stdout).toBe(plan.stdout);
+    expect(plan.stdout.split("\n")).toEqual([
+      `Plan for ${target}`,
+      "",
+      "LAYER             RAW    PUSHED  PLAN",
+      "6c7b8cfa9b9c  22.0 kB  ~20.1 kB  compress, send in 1 request",
+      "44d237b5d9bb  42.0 kB  ~40.1 kB  compress, send in 1 request",
+      "0c88aa695885  62.0 kB  ~60.2 kB  compress, send in 1 request",
+      "Sends ~121 kB of ~121 kB in 9 requests. Nothing was sent.",
+      "",
+    ]);
+    expect((await readdir(cwd)).filter((name) => name !== ".bun")).toEqual(["output.tar"]);
+  });
+
+  test("tells the time from the rate of an earlier push", async () => {
+    await using scene = await setUp();
+    const notes = { directory: scene.options.cacheDirectory ?? "" };
+    await mkdir(notes.directory, { mode: 0o700 });
+    await rememberLimits(notes, scene.registry.url, { bytesPerSecond: 10_000 });
+    const target = `${scene.registry.host}/team/app:v1`;
+    const { stdout } = await runCli(["plan", target], { cwd: scene.folder.path });
+    expect(stdout).toContain(" in 9 requests, about 12 s. Nothing was sent.");
+  });
+
+  test.each([[["plan", "--json"]], [["push", "--dry-run", "--progress=json"]]])(
+    "prints JSON with %j",
+    async (args) => {
+      await using scene = await setUp();
+      const target = `${scene.registry.host}/team/app:v1`;
+      const { stdout, code } = await runCli([...args, target], { cwd: scene.folder.path });
+      expect(code).toBe(0);
+      const { version, targets } = JSON.parse(stdout);
+      expect(version).toBe(1);
+      expect(targets).toMatchObject([{ reference: target, origin: scene.registry.url, manifests: 1 }]);
+      expect(targets[0].blobs).toHaveLength(4);
+    },
+  );
+});
