@@ -71,9 +71,13 @@ export function engineFailure(
     });
   }
   if (LACKS_A_PART.test(said)) {
-    return new PushError("ENGINE_FAILED", `Cannot ${action}: the engine lacks a part of the image: ${said}`, {
-      hint: `Pull the image again for the platform that you want: ${runtime} pull --platform linux/amd64 NAME`,
-    });
+    return new PushError(
+      "ENGINE_FAILED",
+      `Cannot ${action}: a part of the image is missing in the engine: ${said}`,
+      {
+        hint: `Pull the image again for the platform that you want: ${runtime} pull --platform linux/amd64 NAME`,
+      },
+    );
   }
   if (said !== "") return new PushError("ENGINE_FAILED", `Cannot ${action}: ${runtime} said: ${said}`);
   return new PushError(
