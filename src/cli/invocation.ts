@@ -44,7 +44,7 @@ export type Targetless = {
   readonly reason: PushError;
   /** The registry to suggest. Undefined: those of the last pushes. */
   readonly registry: Registry | undefined;
-  readonly choice: Pick<PushCommand, "image" | "platforms" | "allPlatforms" | "runtime">;
+  readonly choice: Pick<PushCommand, "image" | "platforms" | "allPlatforms" | "runtime" | "progress">;
   /** Makes the push to a target. Throws `USAGE` and `REFERENCE_INVALID`. */
   readonly complete: (target: string) => PushCommand;
 };
@@ -65,18 +65,24 @@ export function parseTargetless(
   env: Environment,
 ): PushCommand | Targetless | string {
   const program = pushProgram();
-  const text = parseArguments(program, args);
-  if (text !== undefined) return text;
-  const { registry, ...flags } = program.opts<Flags>();
-  const alone = sourceAlone(program.args, flags.tag);
+  return parseArguments(program, args) ?? pushOrTargetless(program.args, program.opts(), env);
+}
+
+/** Reads what a push is given, perhaps without a target. Throws `USAGE` and `REFERENCE_INVALID`. */
+export function pushOrTargetless(
+  positionals: readonly string[],
+  { registry, ...flags }: Flags,
+  env: Environment,
+): PushCommand | Targetless {
+  const alone = sourceAlone(positionals, flags.tag);
   if (alone === undefined) {
     if (registry !== undefined) throw contradiction("A target was named together with --registry.");
-    return pushCommand(program.args, flags, env);
+    return pushCommand(positionals, flags, env);
   }
-  const complete = (target: string) => pushCommand([...program.args, target], flags, env);
+  const complete = (target: string) => pushCommand([...positionals, target], flags, env);
   // Other mistakes in the arguments are found before a person is asked.
   const { cacheFrom: _, ...others } = flags;
-  const choice = pushCommand([...program.args, "registry.example.com/my/app"], others, env);
+  const choice = pushCommand([...positionals, "registry.example.com/my/app"], others, env);
   return {
     ...alone,
     choice,
@@ -88,8 +94,7 @@ export function parseTargetless(
 /** Other names of standard input, which has either the image or the password. */
 const STANDARD_INPUT = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
-/** Reads what a push is given. Throws `USAGE` and `REFERENCE_INVALID`. */
-export function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
+function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
   const { source: written, targets } = sourceAndTargets(positionals, flags.tag);
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
