@@ -12,7 +12,7 @@ export const COMMANDS: readonly NamedCommand[] = [
   },
   {
     name: "plan",
-    summary: "show what a push would do, without sending or writing anything",
+    summary: "show what a push would do; nothing is sent or written",
     load: async () => (await import("./plan-command.ts")).PLAN,
   },
   {
@@ -22,7 +22,7 @@ export const COMMANDS: readonly NamedCommand[] = [
   },
   {
     name: "login",
-    summary: "check a user name and a password, and save them for docker, podman and chunkpush",
+    summary: "check a user name and a password, and save them as docker does",
     load: async () => (await import("./login-command.ts")).LOGIN,
   },
   {

@@ -22,11 +22,16 @@ const SHOWN = ["registry", "source", "notice", "retry"];
 
 export const PLAN = defineCommand<PlanCommand>({
   program: planProgram,
-  parse(args, env) {
+  parse(args, env, { commands }) {
     const program = planProgram();
     return (
       parseArguments(program, args) ?? {
-        push: pushOrTargetless(program.args, program.opts(), env),
+        push: pushOrTargetless(
+          program.args,
+          program.opts(),
+          env,
+          commands.map(({ name }) => name),
+        ),
         json: program.opts<{ json?: true }>().json ?? false,
       }
     );
@@ -41,9 +46,9 @@ export const PLAN = defineCommand<PlanCommand>({
 function planProgram(): Command {
   const program = pushProgram()
     .name("chunkpush plan")
-    .description("Shows what a push would do. Nothing is sent or written.");
-  addFlags(program, "Output", [["--json", "print the plan as JSON"]]);
-  return program;
+    .description("Shows what a push would do. Nothing is sent or written.")
+    .usage("[SOURCE] TARGET [flags]");
+  return addFlags(program, "Output", [["--json", "print the plan as JSON: see docs/check.md"]]);
 }
 
 /** Prints what a push would do, for each target. Throws what `forecast` throws. */
@@ -67,7 +72,7 @@ export async function runPlan(
   };
   const options = await optionsOfPush(command, env, stop, report);
   const plans = await forecast(options).finally(waiting.clear);
-  if (json) {
+  if (json || progress === "json") {
     stdout.write(`${JSON.stringify({ version: 1, targets: plans.map(toJson) }, null, 2)}\n`);
     return;
   }

@@ -4,6 +4,7 @@ import { formatPinned } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
 import { chooseImage, confirm, mayAsk } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
+import { assertWritable, writeDigest } from "./digest-file.ts";
 import { type PushCommand, parseTargetless } from "./invocation.ts";
 import { rememberTargets } from "./last-targets.ts";
 import { openView } from "./progress.ts";
@@ -34,7 +35,8 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { targets, debug } = command;
+  const { targets, debug, digestFile } = command;
+  // Nothing but events is told as JSON.
   using view = await openView(
     command.progress,
     { stderr, env },
@@ -45,6 +47,7 @@ export async function runPush(
     env["GITHUB_ACTIONS"] === "true"
       ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
+  if (digestFile !== undefined) await assertWritable(digestFile);
   const tagged: string[] = [];
   let kept: string | undefined;
   const options = await optionsOfPush(command, env, stop, (event) => {
@@ -66,6 +69,7 @@ export async function runPush(
   };
   try {
     const pushed = await push(pushOptions);
+    if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
     await actions?.writeOutputs(pushed);
     await rememberTargets(targets, env).catch((error: unknown) => {
       if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);

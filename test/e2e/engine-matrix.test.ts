@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { rename, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { runWell } from "./command.ts";
 import { type DockerWrapper, installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import {
   buildImage,
