@@ -99,7 +99,7 @@ const CACHE: FlagHelp = [
 ];
 
 const DEBUG: readonly FlagHelp[] = [
-  ["-v, --verbose", "show each request with its time, and what other programs printed when they failed"],
+  ["-v, --verbose", "show each request (with its time) and the output of programs that fail"],
   ["--debug", "the same as --verbose"],
 ];
 

@@ -87,7 +87,11 @@ describe.concurrent("a wrong command", () => {
       ["--chunksize", "5MB", "registry.example.com/app"],
       ["Unknown option", "--chunk-size"],
     ],
-    ["a number that is none", ["--parallel", "many", "registry.example.com/app"], ['--parallel: invalid value "many"']],
+    [
+      "a number that is none",
+      ["--parallel", "many", "registry.example.com/app"],
+      ['--parallel: invalid value "many"'],
+    ],
     [
       "a size that is none",
       ["--chunk-size", "big", "registry.example.com/app"],

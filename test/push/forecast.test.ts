@@ -284,17 +284,17 @@ describe("the command plan", () => {
     expect(stdout).toContain(" in 9 requests, about 12 s. Nothing was sent.");
   });
 
-  test.each([
-    [["plan", "--json"]],
-    [["push", "--dry-run", "--progress=json"]],
-  ])("prints JSON with %j", async (args) => {
-    await using scene = await setUp();
-    const target = `${scene.registry.host}/team/app:v1`;
-    const { stdout, code } = await runCli([...args, target], { cwd: scene.folder.path });
-    expect(code).toBe(0);
-    const { version, targets } = JSON.parse(stdout);
-    expect(version).toBe(1);
-    expect(targets).toMatchObject([{ reference: target, origin: scene.registry.url, manifests: 1 }]);
-    expect(targets[0].blobs).toHaveLength(4);
-  });
+  test.each([[["plan", "--json"]], [["push", "--dry-run", "--progress=json"]]])(
+    "prints JSON with %j",
+    async (args) => {
+      await using scene = await setUp();
+      const target = `${scene.registry.host}/team/app:v1`;
+      const { stdout, code } = await runCli([...args, target], { cwd: scene.folder.path });
+      expect(code).toBe(0);
+      const { version, targets } = JSON.parse(stdout);
+      expect(version).toBe(1);
+      expect(targets).toMatchObject([{ reference: target, origin: scene.registry.url, manifests: 1 }]);
+      expect(targets[0].blobs).toHaveLength(4);
+    },
+  );
 });
