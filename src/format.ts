@@ -31,6 +31,11 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+/** Formats the time since a start in a column of a log: `  12.3s`. */
+export function formatElapsed(ms: number): string {
+  return `${(ms / 1000).toFixed(1)}s`.padStart(6);
+}
+
 const AGE_UNITS: readonly [string, number][] = [
   ["day", 86_400_000],
   ["hour", 3_600_000],

@@ -83,28 +83,35 @@ export async function checkRegistryApi(
 ): Promise<Finding> {
   const { status, headers } = answer;
   const facts = { status, ms };
-  const url = new URL(`${registry.origin}/v2/`);
   const at = { registry, name: "" };
-  if (status >= 300 && status < 400) expectStatus(at, { method: "GET", url }, answer, []);
-  const isWebsite = isPage(answer) && !headers.has("docker-distribution-api-version");
-  if (isWebsite || status === 404) {
-    if (readSpecErrors(answer.text).length > 0)
-      return { state: "ok", text: `answers /v2/ with ${status} in ${ms} ms`, facts };
-    if (status < 500) return notARegistry(answer, `answers /v2/ with ${status}`, facts);
-  }
-  if (status === 200) {
-    const request = { method: "HEAD", url: blobUrl({ registry, name: "chunkpush/check" }, NO_BLOB) } as const;
-    const blob = await send(at, { ...request, scopes: [] }, call);
+  const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
+  const isPublic = status === 200 || status === 404;
+  if (isPage(answer) && !saysRegistry(answer) && (isPublic || status === 401))
+    return notARegistry(answer, `answers /v2/ with ${status}`, facts);
+  if (isPublic) {
+    const url = blobUrl({ registry, name: "chunkpush/check" }, NO_BLOB);
+    const blob = await send(at, { method: "GET", url, scopes: [] }, call);
     if (blob.status === 200) return notARegistry(answer, "answers 200 to everything", facts);
-  }
-  if (status !== 401 && status !== 403) expectStatus(at, { method: "GET", url }, answer, [200]);
+    // Some registries serve their repositories, but not this path.
+    if (status === 404 && ![answer, blob].some(saysRegistry))
+      return notARegistry(answer, "answers 404 to everything", facts);
+  } else expectStatus(at, request, answer, isPage(answer) ? [401] : [401, 403]);
   const bearer = bearerChallenge(headers);
   const asks = bearer
     ? `; tokens come from ${printable(URL.parse(bearer.realm)?.host ?? "an invalid address", [])}`
-    : status === 200
+    : isPublic
       ? ""
       : "; it requires a login";
   return { state: "ok", text: `/v2/ answers in ${ms} ms${asks}`, facts };
+}
+
+/** Tells whether an answer is in the words of a registry. A proxy in front of one may ask for the login, with a page. */
+function saysRegistry({ headers, text }: Answer): boolean {
+  return (
+    headers.has("docker-distribution-api-version") ||
+    headers.has("www-authenticate") ||
+    readSpecErrors(text).length > 0
+  );
 }
 
 function notARegistry(answer: Answer, does: string, facts: object): Finding {

@@ -39,21 +39,21 @@ const FLAGS: readonly FlagHelp[] = [
 ];
 
 const NOTES = `
-Reaches the registry step by step, as a push does: name, proxy, TCP, TLS,
+Reaches the registry step by step, as a push does: proxy, name, TCP, TLS,
 registry, login, right to push, chunk sizes, resume, clock. Nothing is kept:
-uploads that it begins are cancelled. Without a repository it sends no upload.
+uploads that it begins are cancelled. Without a repository it begins none.
 
-The address may be copied from a browser. What a push needs of it is printed:
-  https://registry.me.workers.dev/   →  registry.me.workers.dev/REPOSITORY:TAG
-  https://registry.example.com          →  registry.example.com/REPOSITORY:TAG
-  http://localhost:8787/v2/             →  localhost:8787/REPOSITORY:TAG
+The address may be copied from a browser. The target's form is printed:
+  https://my-registry.me.workers.dev/  my-registry.me.workers.dev/REPOSITORY:TAG
+  https://registry.example.com         registry.example.com/REPOSITORY:TAG
+  http://localhost:8787/v2/            localhost:8787/REPOSITORY:TAG
 
 Examples:
   ${PROGRAM_NAME} check registry.example.com
   ${PROGRAM_NAME} check registry.example.com/my/app
   ${PROGRAM_NAME} check registry.example.com/my/app --upload 100MB
 
-Exit codes: 0 a push can work, 1 it cannot, 2 wrong use.`;
+Exit codes: 0 a push can work, 1 it cannot, 2 wrong usage`;
 
 /** Reads the arguments of `check`, or returns its help text. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseCheckCommand(args: readonly string[], env: Environment): CheckCommand | string {
@@ -91,7 +91,7 @@ export function checkProgram(): Command {
     .description("Checks whether a push to a registry can work, and says what is in the way.")
     .argument("<registry>", "the registry, with or without a repository: registry.example.com/my/app");
   addFlags(program, "Check", FLAGS);
-  return addRegistryFlags(program).addHelpText("after", NOTES);
+  return addRegistryFlags(program).addHelpText("after", NOTES).usage("HOST[/REPOSITORY] [flags]");
 }
 
 /**

@@ -1,6 +1,6 @@
 import { PushError } from "../errors.ts";
 import { COMPRESSION_LEVELS, DEFAULT_COMPRESSION, type LayerCompression } from "../oci/compression.ts";
-import { integer, type Setting } from "./values.ts";
+import { integer, invalidValue, type Setting } from "./values.ts";
 
 /** The values of `--compression`. */
 export const COMPRESSIONS = [...Object.keys(COMPRESSION_LEVELS), "none"];
@@ -13,7 +13,7 @@ export function layerCompression(kind: Setting, level: Setting): LayerCompressio
     return { kind: asked, level: integer(level, min, max, `for ${asked}`) ?? usual };
   }
   if (asked !== "none") {
-    throw new PushError("USAGE", `${kind.name} is "${asked}", but should be gzip, zstd or none.`);
+    throw invalidValue({ name: kind.name, text: asked }, "gzip, zstd or none");
   }
   if (level.text === undefined) return { kind: "none" };
   throw new PushError(

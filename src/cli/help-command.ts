@@ -17,7 +17,7 @@ const COMMON_FLAGS = [
   "--parallel",
   "--cache-from",
   "--quiet",
-  "--debug",
+  "--verbose",
 ];
 
 /** Prints the help of a command, or the short help of them all. */

@@ -3,13 +3,15 @@ import type { LayerCompression } from "../oci/compression.ts";
 import { canonicalPlatform } from "../oci/platform.ts";
 import { parseRegistry, type Reference, type Registry } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
+import type { CommandContext } from "./command.ts";
 import { layerCompression } from "./compression.ts";
+import { explainArguments, explainCommand } from "./mistakes.ts";
 import { imageAt, sourceAlone, sourceAndTargets } from "./names.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { type Progress, progressOf } from "./progress.ts";
 import { type Flags, pushProgram } from "./push-program.ts";
 import { type RegistryCommand, registryCommand } from "./registry-flags.ts";
-import { assertNotEmpty, type Environment, type Setting, setting } from "./values.ts";
+import { assertNotEmpty, type Environment, invalidValue, type Setting, setting } from "./values.ts";
 
 type RuntimeName = NonNullable<PushOptions["runtime"]>;
 export const RUNTIMES: readonly RuntimeName[] = ["docker", "podman", "nerdctl"];
@@ -32,6 +34,8 @@ export type PushCommand = RegistryCommand & {
   /** The compression of layers that come uncompressed. */
   readonly compression: LayerCompression;
   readonly progress: Progress;
+  /** Gets the digest. */
+  readonly digestFile: string | undefined;
   /** Images of the same registry whose layers need not be made again. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
@@ -53,8 +57,12 @@ export type Targetless = {
  * Reads the arguments of a push and the environment, or returns the help or version. Flags override variables. Throws
  * `USAGE` and `REFERENCE_INVALID`.
  */
-export function parsePush(args: readonly string[], env: Environment): PushCommand | string {
-  const parsed = parseTargetless(args, env);
+export function parsePush(
+  args: readonly string[],
+  env: Environment,
+  context?: Pick<CommandContext, "commands">,
+): PushCommand | string {
+  const parsed = parseTargetless(args, env, context);
   if (typeof parsed === "object" && "reason" in parsed) throw parsed.reason;
   return parsed;
 }
@@ -63,28 +71,40 @@ export function parsePush(args: readonly string[], env: Environment): PushComman
 export function parseTargetless(
   args: readonly string[],
   env: Environment,
+  { commands }: Pick<CommandContext, "commands"> = { commands: [] },
 ): PushCommand | Targetless | string {
   const program = pushProgram();
-  const text = parseArguments(program, args);
+  const names = commands.map(({ name }) => name);
+  const explain = () =>
+    program.opts<Flags>().tag === undefined ? explainArguments(program.args, names) : undefined;
+  const text = parseArguments(program, args, ({ code }) => {
+    if (code === "commander.excessArguments") return explain();
+    return code === "commander.unknownOption" ? explainCommand(args[0] ?? "", names) : undefined;
+  });
   if (text !== undefined) return text;
   const { registry, ...flags } = program.opts<Flags>();
   const alone = sourceAlone(program.args, flags.tag);
   if (alone === undefined) {
     if (registry !== undefined) throw contradiction("A target was named together with --registry.");
-    return pushCommand(program.args, flags, env);
+    try {
+      return pushCommand(program.args, flags, env);
+    } catch (error) {
+      const isInvalid = error instanceof PushError && error.code === "REFERENCE_INVALID";
+      throw (isInvalid ? explain() : undefined) ?? error;
+    }
   }
   const complete = (target: string) => pushCommand([...program.args, target], flags, env);
   // Other mistakes in the arguments are found before a person is asked.
   const { cacheFrom: _, ...others } = flags;
   const choice = pushCommand([...program.args, "registry.example.com/my/app"], others, env);
   return {
-    ...alone,
+    source: alone.source,
+    reason: explain() ?? alone.reason,
     choice,
     complete,
     registry: registry === undefined ? registry : parseRegistry(registry),
   };
 }
-
 /** Other names of standard input, which has either the image or the password. */
 const STANDARD_INPUT = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
@@ -94,6 +114,7 @@ export function pushCommand(positionals: readonly string[], flags: Flags, env: E
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");
   assertNotEmpty(flags.image, "--image");
+  assertNotEmpty(flags.digestfile, "--digestfile");
   if (source === "-" && flags.passwordStdin)
     throw contradiction("Standard input has the image, and --password-stdin reads the password from there.");
   const compression = layerCompression(
@@ -117,6 +138,7 @@ export function pushCommand(positionals: readonly string[], flags: Flags, env: E
     forceCompression: flags.forceCompression ?? false,
     compression,
     progress: progressOf(flags, env),
+    digestFile: flags.digestfile,
     cacheFrom: (flags.cacheFrom ?? []).map((text) => imageAt(targets[0], text)),
   };
 }
@@ -125,10 +147,10 @@ function contradiction(message: string): PushError {
   return new PushError("USAGE", message, { hint: "Leave one of them out." });
 }
 
-function runtimeName({ name, text }: Setting): RuntimeName | undefined {
+/** Reads the name of an engine's command. Throws `USAGE`. */
+export function runtimeName({ name, text }: Setting): RuntimeName | undefined {
   const found = RUNTIMES.find((each) => each === text);
   if (found !== undefined || text === undefined) return found;
-  throw new PushError("USAGE", `${name} is "${text}", but should be docker, podman or nerdctl.`, {
-    hint: "Leave it out to take the first one that has the image.",
-  });
+  const hint = "Leave it out to take the first one that has the image.";
+  throw invalidValue({ name, text }, "docker, podman or nerdctl", hint);
 }

@@ -1,6 +1,7 @@
 import { PushError } from "../errors.ts";
 import { formatPinned, isTag, parseReference, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { parseTarget } from "./parse-target.ts";
 import { assertNotEmpty } from "./values.ts";
 
 /**
@@ -15,7 +16,7 @@ export function sourceAlone(
   const [source] = positionals;
   if (source === undefined) return { source, reason: noTarget() };
   try {
-    parseReference(source);
+    parseTarget(source);
     return undefined;
   } catch (reason) {
     if (!(reason instanceof PushError)) throw reason;
@@ -44,7 +45,7 @@ export function sourceAndTargets(
       hint: "Name every target with --tag.",
     });
   }
-  const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseReference);
+  const [first, ...others] = (tags ?? (target === undefined ? [] : [target])).map(parseTarget);
   if (first === undefined) {
     throw noTarget();
   }

@@ -40,9 +40,9 @@ export const PLAN = defineCommand<PlanCommand>({
 function planProgram(): Command {
   const program = pushProgram()
     .name("chunkpush plan")
-    .description("Shows what a push would do. Nothing is sent or written.");
-  addFlags(program, "Output", [["--json", "print the plan as JSON"]]);
-  return program;
+    .description("Shows what a push would do. Nothing is sent or written.")
+    .usage("[SOURCE] TARGET [flags]");
+  return addFlags(program, "Output", [["--json", "print the plan as JSON: see docs/check.md"]]);
 }
 
 /** Prints what a push would do, for each target. Throws what `forecast` throws. */
@@ -66,7 +66,7 @@ export async function runPlan(
   };
   const options = await optionsOfPush(command, env, stop, report);
   const plans = await forecast(options).finally(waiting.clear);
-  if (json) {
+  if (json || progress === "json") {
     stdout.write(`${JSON.stringify({ version: 1, targets: plans.map(toJson) }, null, 2)}\n`);
     return;
   }

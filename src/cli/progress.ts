@@ -1,7 +1,8 @@
 import { writeSync } from "node:fs";
 import { PushError } from "../errors.ts";
+import { workflowCommand } from "../report/github.ts";
 import type { View } from "../report/view.ts";
-import { type Environment, setting } from "./values.ts";
+import { type Environment, invalidValue, setting } from "./values.ts";
 
 /** How progress is shown. `auto`: in place on a terminal, else as lines. */
 export const PROGRESS = ["auto", "tty", "plain", "json", "quiet"] as const;
@@ -12,8 +13,7 @@ export type Progress = (typeof PROGRESS)[number];
 export function progressOf(flags: { progress?: string; quiet?: true }, env: Environment): Progress {
   const { name, text } = setting("--progress", flags.progress, "CHUNKPUSH_PROGRESS", env);
   const found = PROGRESS.find((each) => each === text);
-  if (text !== undefined && found === undefined)
-    throw new PushError("USAGE", `${name}: invalid value "${text}" (expected ${PROGRESS.join(", ")}).`);
+  if (text !== undefined && found === undefined) throw invalidValue({ name, text }, PROGRESS.join(", "));
   if (flags.quiet && flags.progress !== undefined && found !== "quiet")
     throw new PushError("USAGE", `--quiet and --progress ${text} were both given.`, {
       hint: "Leave one of them out.",
@@ -57,10 +57,41 @@ export async function openView(
     return screen;
   }
   const { plainView } = await import("../report/plain.ts");
-  if (progress !== "quiet") return plainView(write, { ...options, isTerminal });
+  const inActions = env["GITHUB_ACTIONS"] === "true";
+  if (progress !== "quiet") {
+    const view = plainView(write, { ...options, isTerminal });
+    return inActions ? grouped(view, write, options.targets) : view;
+  }
   // A push that waits for a password does not do so in silence.
   const writeWarning = (line: string) => /^(?:Warning:|Waiting for )/.test(line) && write(line);
   return plainView(writeWarning, { ...options, isDebug: false, isTerminal });
+}
+
+/** Folds the lines of each target into a group of GitHub Actions. What was pushed stands below. */
+function grouped(view: View, write: (line: string) => unknown, targets: readonly string[]): View {
+  let published = 0;
+  let isOpen = false;
+  const close = () => {
+    if (isOpen) write(workflowCommand("endgroup"));
+    isOpen = false;
+  };
+  return {
+    ...view,
+    report(event) {
+      const isPushed = event.type === "pushed";
+      if (isPushed) close();
+      else if (!isOpen && event.type !== "notice") {
+        write(workflowCommand("group", `Push ${targets[published] ?? ""}`));
+        isOpen = true;
+      }
+      if (isPushed) published++;
+      view.report(event);
+    },
+    [Symbol.dispose]() {
+      close();
+      view[Symbol.dispose]();
+    },
+  };
 }
 
 /** Tells whether a terminal is worth rewriting: systems of CI have one whose lines are kept. */

@@ -52,17 +52,19 @@ const FLAGS: readonly FlagHelp[] = [
 ];
 
 const NOTES = `
-Docker, Podman, Buildah, skopeo, crane, Helm and others push to localhost as to any registry, without a login; layers
-of any size go on to the registry in chunks, resumed and retried. Pulls go through as well.
+Docker, Podman, Buildah, skopeo, crane, Helm and others push to localhost as to
+any registry, without a login. Layers of any size go on to the registry in
+chunks, with retries, and are resumed. Pulls go through as well.
 
   ${PROGRAM_NAME} proxy registry.example.com
   docker push localhost:5050/my/app:v1
   podman push --tls-verify=false my/app:v1 localhost:5050/my/app:v1
 
-After "--" comes a command that the proxy lives as long as. It gets a free port; {} stands for its address:
+With a command after "--", the proxy runs as long as the command does. It gets a
+free port; {} stands for its address:
   ${PROGRAM_NAME} proxy registry.example.com -- docker push {}/my/app:v1
 
-USERNAME_REGISTRY, REGISTRY_JWT_TOKEN and the other variables are those of a push.`;
+The variables are those of a push: USERNAME_REGISTRY, REGISTRY_JWT_TOKEN, ….`;
 
 /** Reads the arguments of `proxy`, or returns its help text. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseProxyCommand(args: readonly string[], env: Environment): ProxyCommand | string {

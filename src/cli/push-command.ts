@@ -4,6 +4,7 @@ import { formatPinned } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
 import { chooseImage, confirm } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
+import { assertWritable, writeDigest } from "./digest-file.ts";
 import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
 import { rememberTargets } from "./last-targets.ts";
 import { openView } from "./progress.ts";
@@ -42,7 +43,9 @@ export async function runPush(
   { stdout, stderr, env }: Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly env: Environment },
   stop: AbortSignal,
 ): Promise<void> {
-  const { targets, debug } = command;
+  const { targets, debug, digestFile } = command;
+  // Nothing but events is told as JSON.
+  const isTerminal = stderr.isTTY === true && command.progress !== "json";
   using view = await openView(
     command.progress,
     { stderr, env },
@@ -53,6 +56,7 @@ export async function runPush(
     env["GITHUB_ACTIONS"] === "true"
       ? (await import("./github-actions.ts")).actionsFiles(env, view.print)
       : undefined;
+  if (digestFile !== undefined) await assertWritable(digestFile);
   const tagged: string[] = [];
   let kept: string | undefined;
   const options = await optionsOfPush(command, env, stop, (event) => {
@@ -65,7 +69,7 @@ export async function runPush(
   const { source, onStale } = options;
   const pushOptions: PushOptions = {
     ...options,
-    ...(stderr.isTTY && {
+    ...(isTerminal && {
       choose: (choices, signal) => view.pauseFor(chooseImage(choices, signal)),
       onStale:
         onStale &&
@@ -74,6 +78,7 @@ export async function runPush(
   };
   try {
     const pushed = await push(pushOptions);
+    if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
     await actions?.writeOutputs(pushed);
     await rememberTargets(targets, env).catch((error: unknown) => {
       if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);

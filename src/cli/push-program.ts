@@ -88,6 +88,7 @@ const LAYERS: readonly FlagHelp[] = [
 const OUTPUT: readonly FlagHelp[] = [
   ["--dry-run", "show what the push would do, as the command plan does; nothing is sent or written"],
   ["--progress <how>", `${PROGRESS.join(", ")} (env: CHUNKPUSH_PROGRESS; default: auto)`],
+  ["--digestfile <file>", "write the digest of the first target there, after everything is pushed"],
   ["-q, --quiet", "print only warnings and errors; the same as --progress quiet"],
 ];
 
@@ -106,6 +107,7 @@ export type Flags = RegistryFlags & {
   readonly cacheFrom?: string[];
   readonly progress?: string;
   readonly quiet?: true;
+  readonly digestfile?: string;
 };
 
 /** Makes the parser of a push's arguments, which also writes the long help. */
@@ -128,7 +130,7 @@ export function pushProgram(): Command {
 }
 
 /** Returns what `--version` prints: the second word is the version. */
-export function versionText(): string {
+function versionText(): string {
   return `chunkpush ${packageJson.version} (Bun ${Bun.version}, ${process.platform}-${process.arch})`;
 }
 

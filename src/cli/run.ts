@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { exitCodeOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
+import { workflowCommand } from "../report/github.ts";
 import { jsonError, jsonWarning } from "../report/json.ts";
 import type { NamedCommand, Push } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
@@ -46,8 +47,8 @@ export async function runCommand(
   } catch (error) {
     const code = exitCodeOf(error);
     const exitCode = code === 130 && stop.aborted ? signalCode(stop.reason.cause) : code;
-    stderr.write(`${isJson ? jsonError(error, exitCode) : describeError(error, args.includes("--debug"))}
-`);
+    const isDebug = ["--debug", "--verbose", "-v"].some((flag) => args.includes(flag));
+    stderr.write(`${isJson ? jsonError(error, exitCode) : failureText(error, isDebug, process.env)}\n`);
     return exitCode;
   } finally {
     await Promise.all([flushed(stdout), flushed(stderr)]);
@@ -86,6 +87,13 @@ function interruptOf(process: NodeJS.Process): AbortSignal {
 /** Returns the exit code that shells give a process which a signal has ended: 129, 130 or 143. */
 function signalCode(name: NodeJS.Signals): number {
   return 128 + constants.signals[name];
+}
+
+/** Describes an error for people, or for GitHub Actions, which shows it beside the job. */
+function failureText(error: unknown, isDebug: boolean, env: NodeJS.ProcessEnv): string {
+  const text = describeError(error, isDebug);
+  if (env["GITHUB_ACTIONS"] !== "true" || !(error instanceof PushError)) return text;
+  return workflowCommand("error", text.replace(/^Error: /, ""), { title: `chunkpush: ${error.code}` });
 }
 
 /** Describes an error in lines that are safe for a terminal, whatever they quote. */

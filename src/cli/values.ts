@@ -22,6 +22,12 @@ export function assertNotEmpty(text: string | undefined, name: string): void {
 /** A setting, and the flag or variable that messages name. */
 export type Setting = { readonly name: string; readonly text: string | undefined };
 
+/** Explains a setting that cannot be read. */
+export function invalidValue({ name, text = "" }: Setting, expected: string, hint?: string): PushError {
+  const options = hint === undefined ? {} : { hint };
+  return new PushError("USAGE", `${name}: invalid value "${text}" (expected ${expected}).`, options);
+}
+
 /** The most uploads or retries. A typing mistake must not become a flood. */
 const MAX_COUNT = 100;
 
@@ -45,7 +51,7 @@ export function integer(
   const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= min && value <= max) return value;
   const range = [`from ${min} to ${max}`, where].filter(Boolean).join(" ");
-  throw new PushError("USAGE", `${name} is "${text}", but should be a number ${range}.`);
+  throw invalidValue({ name, text }, `a number ${range}`);
 }
 
 /** Reads a size, in bytes. Throws `USAGE`. */
@@ -59,7 +65,7 @@ export function bytes({ name, text }: Setting): number | undefined {
   const value =
     number === "" || unitBytes === undefined ? Number.NaN : Math.floor(Number(number) * unitBytes);
   if (value >= 1 && Number.isSafeInteger(value)) return value;
-  throw new PushError("USAGE", `${name} is "${text}", but should be a size such as 50MB, 64MiB or 52428800.`);
+  throw invalidValue({ name, text }, "a size such as 50MB, 64MiB or 52428800");
 }
 
 /** Reads true or false, as Go's tools spell them. Throws `USAGE`. */
@@ -67,7 +73,20 @@ export function truth(name: string, text: string | undefined): boolean | undefin
   if (text === undefined) return undefined;
   if (/^(?:1|t|true)$/i.test(text)) return true;
   if (/^(?:0|f|false)$/i.test(text)) return false;
-  throw new PushError("USAGE", `Invalid value "${text}" for ${name} (expected true or false).`);
+  throw invalidValue({ name, text }, "true or false");
+}
+
+/** Smaller chunks would make a request for every few bytes. */
+const MIN_CHUNK_BYTES = 64 * 1024;
+
+/** Reads the size of a chunk, in bytes. Throws `USAGE`. */
+export function chunkSize(setting: Setting): number | undefined {
+  const size = bytes(setting);
+  if (size === undefined || size >= MIN_CHUNK_BYTES) return size;
+  const { name, text = "" } = setting;
+  throw new PushError("USAGE", `${name} is ${size} bytes, but a chunk has at least 64 KiB.`, {
+    hint: /^\d{1,4}(?:\.\d+)?$/.test(text) ? `Did you mean ${text}MB?` : "Use a size such as 50MB.",
+  });
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -83,5 +102,5 @@ export function duration({ name, text }: Setting): number | undefined {
   const [, number = "", unit = ""] = /^(\d{1,5})\s*([mhdw])$/.exec(text) ?? [];
   const unitMs = UNIT_MS[unit];
   if (unitMs !== undefined) return Number(number) * unitMs;
-  throw new PushError("USAGE", `${name} is "${text}", but should be a time such as 12h, 30d or 2w.`);
+  throw invalidValue({ name, text }, "a time such as 12h, 30d or 2w");
 }

@@ -60,7 +60,7 @@ export function parseReference(text: string): Reference {
 
   const [, host = "", path = rest] = /^([^/]*)\/(.*)$/s.exec(rest) ?? [];
   if (host === "" || (scheme === undefined && !looksLikeHost(host))) {
-    throw invalid(text, "names no registry host.", `Put the registry in front: "${EXAMPLE}".`);
+    throw invalid(text, "has no registry host.", `Put the registry in front: "${EXAMPLE}".`);
   }
   assertHost(host, text);
 
@@ -90,7 +90,7 @@ export function parseRegistry(text: string): Registry {
   if ((scheme === undefined && !looksLikeHost(host)) || !isHost(host)) {
     // A text with an @ may contain a password.
     const shown = text.includes("@") ? "What you named" : `"${text}"`;
-    throw new PushError("REFERENCE_INVALID", `${shown} is no registry.`, {
+    throw new PushError("REFERENCE_INVALID", `${shown} is not a registry.`, {
       hint: 'Write its host alone: "registry.example.com" or "localhost:5000".',
     });
   }
@@ -150,7 +150,11 @@ function isHost(text: string): boolean {
 
 function assertHost(host: string, text: string): void {
   if (isHost(host)) return;
-  throw invalid(text, `has "${host}" for a registry, which is no host name.`, `Write it like "${EXAMPLE}".`);
+  throw invalid(
+    text,
+    `has the registry "${host}", which is not a valid host name.`,
+    `Write it like "${EXAMPLE}".`,
+  );
 }
 
 /** Reports whether text is a valid tag. */
@@ -165,7 +169,7 @@ export function isRepository(text: string): boolean {
 
 function assertRepository(repository: string, text: string, start: number): void {
   if (repository === "") {
-    throw invalid(text, "names no repository.", `Write it like "${EXAMPLE}".`);
+    throw invalid(text, "has no repository.", `Write it like "${EXAMPLE}".`);
   }
   if (repository.length > MAX_REPOSITORY_LENGTH) {
     throw invalid(

@@ -58,13 +58,10 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
   const guard = guardSource(job);
   const [targets, source] = await job.all([connectTargets(job), openJobSource(job)]);
   if (source.access === "stream") {
-    throw new PushError(
-      "USAGE",
-      `Cannot plan "${source.origin.name}": it would have to be unpacked to the disk.`,
-      {
-        hint: "A plan writes nothing. Unpack it first (gunzip --keep image.tar.gz), or push it.",
-      },
-    );
+    const { kind, name } = source.origin;
+    throw new PushError("USAGE", `Cannot plan "${name}": it would have to be unpacked to the disk.`, {
+      hint: `A plan writes nothing. ${kind === "archive" ? `Unpack it first, such as with gunzip --keep "${name}".` : "Write the archive to a file, and plan that."}`,
+    });
   }
   await guard.before(source);
   const all: Forecast[] = [];

@@ -22,7 +22,7 @@ export type DescribeOptions = {
   readonly isDebug: boolean;
 };
 
-/** Describes what stands out of an event in each view: warnings, notes, and the requests in debugging. */
+/** Describes what stands out of an event in each view: warnings and notes. */
 export function describeWarnings(event: PushEvent, options: DescribeOptions): string[] {
   switch (event.type) {
     case "registry":
@@ -38,15 +38,13 @@ export function describeWarnings(event: PushEvent, options: DescribeOptions): st
       // A stop is told together with the state of the push.
       if (event.code === "STOPPING" || event.code === "STOPPED") return [];
       return isDetail(event) && !options.isDebug ? [] : [describeNotice(event)];
-    case "request":
-      return options.isDebug ? [describeRequest(event)] : [];
     default:
       return [];
   }
 }
 
 /** `PATCH https://r.example/v2/… 202, 5.0 MB in 1.2 s` */
-function describeRequest(event: EventOf<"request">): string {
+export function describeRequest(event: EventOf<"request">): string {
   const { method, url, status, failure, durationMs, bodyBytes } = event;
   const body = bodyBytes > 0 ? `${formatBytes(bodyBytes)} in ` : "";
   const ms = durationMs < 1000 ? `${Math.round(durationMs)} ms` : formatDuration(durationMs);

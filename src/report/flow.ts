@@ -13,10 +13,11 @@ export type Flow = {
 type Upload = {
   /** Bytes that were handed to the connection. */
   doneBytes: number;
-  /** The bytes that the registry has confirmed, and when, and the upload's share of the time by then. */
+  /** The bytes that the registry has confirmed. */
   keptBytes: number;
-  keptMs: number;
-  share: number;
+  /** Since when bytes are under way, and how much time was charged for them. */
+  sinceMs: number;
+  chargedMs: number;
   /** What the connection took at once, which fills its buffers. */
   burstBytes: number;
 };
@@ -26,8 +27,12 @@ const HALF_LIFE_MS = 15_000;
 
 const BURST_MS = 250;
 
-/** The time of fewer bytes is mostly that of round trips. */
-const LEAST_BYTES = 1_000_000;
+/** The time of a smaller chunk is mostly that of round trips. */
+const LEAST_CHUNK_BYTES = 16 * 1024;
+
+/** Fewer bytes, or fewer in less time, tell no rate. */
+const LEAST_BYTES = 256 * 1024;
+const SURE_BYTES = 1_000_000;
 const LEAST_MS = 2_000;
 
 /**
@@ -38,29 +43,28 @@ const LEAST_MS = 2_000;
  */
 export function measureFlow(): Flow {
   const uploads = new Map<string, Upload>();
-  /** What an upload that ran all the time would have been charged, in milliseconds. */
-  let share = 0;
   let atMs = 0;
   let confirmedBytes = 0;
   let confirmedMs = 0;
 
   function pass(nowMs: number): void {
-    if (uploads.size > 0) share += Math.max(0, nowMs - atMs) / uploads.size;
+    // Between two chunks, an upload may wait for others.
+    const running = [...uploads.values()].filter(({ doneBytes, keptBytes }) => doneBytes > keptBytes);
+    for (const upload of running) upload.chargedMs += Math.max(0, nowMs - atMs) / running.length;
     atMs = Math.max(atMs, nowMs);
   }
 
-  function confirm(upload: Upload, bytes: number, nowMs: number): void {
-    const ms = share - upload.share;
-    const weight = 2 ** (-ms / HALF_LIFE_MS);
+  function confirm(upload: Upload, bytes: number): void {
+    if (bytes - upload.keptBytes < LEAST_CHUNK_BYTES || upload.chargedMs === 0) return;
+    const weight = 2 ** (-upload.chargedMs / HALF_LIFE_MS);
     confirmedBytes = confirmedBytes * weight + bytes - upload.keptBytes;
-    confirmedMs = confirmedMs * weight + ms;
-    Object.assign(upload, { keptBytes: bytes, keptMs: nowMs, share, burstBytes: 0 });
+    confirmedMs = confirmedMs * weight + upload.chargedMs;
   }
 
-  function runningBytes({ doneBytes, keptBytes, burstBytes, share: since }: Upload): number {
+  function runningBytes({ doneBytes, keptBytes, burstBytes, chargedMs }: Upload): number {
     const handedBytes = doneBytes - keptBytes;
     return confirmedBytes >= LEAST_BYTES
-      ? Math.min(handedBytes, (confirmedBytes / confirmedMs) * (share - since))
+      ? Math.min(handedBytes, (confirmedBytes / confirmedMs) * chargedMs)
       : handedBytes - burstBytes;
   }
 
@@ -69,20 +73,21 @@ export function measureFlow(): Flow {
       pass(nowMs);
       const upload = uploads.get(id);
       if (upload === undefined) {
-        uploads.set(id, { doneBytes, keptBytes, keptMs: nowMs, share, burstBytes: doneBytes - keptBytes });
+        const burstBytes = doneBytes - keptBytes;
+        uploads.set(id, { doneBytes, keptBytes, sinceMs: nowMs, chargedMs: 0, burstBytes });
         return;
       }
-      if (keptBytes > upload.keptBytes) confirm(upload, keptBytes, nowMs);
-      // The registry has lost bytes: their time was spent in vain.
-      upload.keptBytes = keptBytes;
-      upload.doneBytes = doneBytes;
-      const isBurst = nowMs - upload.keptMs <= BURST_MS || doneBytes - keptBytes < upload.burstBytes;
-      if (isBurst) upload.burstBytes = doneBytes - keptBytes;
+      if (keptBytes > upload.keptBytes) confirm(upload, keptBytes);
+      const isStart = keptBytes !== upload.keptBytes || upload.doneBytes <= keptBytes;
+      Object.assign(upload, { doneBytes, keptBytes });
+      // What the registry has lost, was sent in vain.
+      if (isStart) Object.assign(upload, { sinceMs: nowMs, chargedMs: 0 });
+      if (nowMs - upload.sinceMs <= BURST_MS) upload.burstBytes = doneBytes - keptBytes;
     },
     ended(id, sizeBytes, nowMs) {
       pass(nowMs);
       const upload = uploads.get(id);
-      if (upload !== undefined && sizeBytes !== undefined) confirm(upload, sizeBytes, nowMs);
+      if (upload !== undefined && sizeBytes !== undefined) confirm(upload, sizeBytes);
       uploads.delete(id);
     },
     arrivedBytes(id, nowMs) {
@@ -96,9 +101,9 @@ export function measureFlow(): Flow {
       let ms = confirmedMs;
       for (const upload of uploads.values()) {
         bytes += runningBytes(upload);
-        ms += share - upload.share;
+        ms += upload.chargedMs;
       }
-      const isKnown = bytes > 0 && (confirmedBytes >= LEAST_BYTES || ms >= LEAST_MS);
+      const isKnown = bytes >= (ms >= LEAST_MS ? LEAST_BYTES : SURE_BYTES);
       return isKnown ? (bytes / ms) * 1000 : undefined;
     },
   };

@@ -30,6 +30,13 @@ export function jsonView(write: (line: string) => unknown, isDebug: boolean): Vi
     if (event.type !== "blob" && event.type !== "reading") return false;
     const key = event.type === "blob" ? `${event.id} ${event.state}` : event.how;
     const isProgress = "doneBytes" in event && !("isDone" in event && event.isDone);
+    // A whole chunk is handed over.
+    if (
+      event.type === "blob" &&
+      event.state === "uploading" &&
+      event.doneBytes - event.keptBytes >= event.chunkBytes
+    )
+      return false;
     const nowMs = performance.now();
     if (!isProgress || nowMs - (toldMs.get(key) ?? -LEAST_GAP_MS) >= LEAST_GAP_MS) {
       toldMs.set(key, nowMs);

@@ -1,8 +1,9 @@
-import { cutName, formatBytes, formatDuration, toPrintable } from "../format.ts";
+import { cutName, formatBytes, formatDuration, formatElapsed, toPrintable } from "../format.ts";
 import {
   type DescribeOptions,
   describePushed,
   describeRegistry,
+  describeRequest,
   describeResumed,
   describeRetry,
   describeSource,
@@ -40,8 +41,7 @@ export function plainView(write: (line: string) => unknown, options: PlainOption
     else held.push(line);
   };
   const timed = (text: string) => {
-    const elapsed = `${((performance.now() - startMs) / 1000).toFixed(1)}s`;
-    print(options.isProxy ? `  ${text}` : `${elapsed.padStart(6)}  ${text}`);
+    print(options.isProxy ? `  ${text}` : `${formatElapsed(performance.now() - startMs)}  ${text}`);
   };
   const timer = setInterval(
     () => {
@@ -107,6 +107,8 @@ function linesOf(
       return describeBlob(event, before, state, options);
     case "retry":
       return timedLine(describeRetry(event, event.title && nameOf(event.title, options)));
+    case "request":
+      return options.isDebug ? timedLine(describeRequest(event)) : NOTHING;
     case "notice":
       if (event.code === "STOPPING") return line(describeStopping(state));
       return NOTHING;

@@ -1,5 +1,11 @@
-import { toPrintable } from "../format.ts";
-import { type DescribeOptions, describePushed, describeResumed, describeWarnings } from "./describe.ts";
+import { formatElapsed, toPrintable } from "../format.ts";
+import {
+  type DescribeOptions,
+  describePushed,
+  describeRequest,
+  describeResumed,
+  describeWarnings,
+} from "./describe.ts";
 import { type Heading, layOut } from "./layout.ts";
 import type { Look } from "./paint.ts";
 import { applyEvent, newState } from "./state.ts";
@@ -30,6 +36,7 @@ export type Screen = View & {
 /** Shows a push on a terminal, in place: what is under way, and the total. Lines that stay go above it. */
 export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
   const state = newState();
+  const startMs = performance.now();
   /** The lines on the screen, below which the cursor is. */
   let shown: readonly string[] = [];
   let isPaused = false;
@@ -89,6 +96,8 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
         return;
       }
       const above = describeWarnings(event, options).map(toPrintable);
+      if (event.type === "request" && options.isDebug)
+        above.push(toPrintable(`${formatElapsed(performance.now() - startMs)}  ${describeRequest(event)}`));
       if (event.type === "settled")
         above.push(...[describeResumed(event, totalsOf(state, performance.now())) ?? []].flat());
       if (above.length > 0) draw(above);

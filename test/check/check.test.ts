@@ -169,15 +169,37 @@ describe("what is no registry", () => {
   const html = (status: number) => () =>
     new Response(page, { status, headers: { "content-type": "text/html" } });
 
-  test.each([200, 401, 403, 404])(
-    "a website that answers %d with a page fails, by its title",
-    async (status) => {
-      await using server = startHttpServer(html(status));
-      const checked = await check(server);
-      expect(failuresOf(checked)).toEqual([["Registry", "NOT_A_REGISTRY"]]);
-      expect(stepOf(checked, "Registry").facts).toMatchObject({ status, title: "Welcome  [31mhome" });
-    },
-  );
+  test.each([200, 401, 404])("a website that answers %d with a page fails, by its title", async (status) => {
+    await using server = startHttpServer(html(status));
+    const checked = await check(server);
+    expect(failuresOf(checked)).toEqual([["Registry", "NOT_A_REGISTRY"]]);
+    expect(stepOf(checked, "Registry").facts).toMatchObject({ status, title: "Welcome  [31mhome" });
+  });
+
+  test.each([
+    [403, "DENIED"],
+    [503, "REGISTRY_FAILED"],
+    [522, "REGISTRY_FAILED"],
+  ])("a page with %d fails with %s: a firewall's, or that of a Worker that is down", async (status, code) => {
+    await using server = startHttpServer(html(status));
+    expect(failuresOf(await check(server))).toEqual([["Registry", code]]);
+  });
+
+  test("a page with which a proxy in front of a registry asks for the login is no failure", async () => {
+    const headers = { "content-type": "text/html", "www-authenticate": 'Basic realm="here"' };
+    await using server = startHttpServer(() => new Response(page, { status: 401, headers }));
+    expect(failuresOf(await check(server))).toEqual([["Login", "UNAUTHORIZED"]]);
+  });
+
+  test("a registry that does not serve /v2/ itself is one", async () => {
+    await using registry = await startTestRegistry({
+      credentials: ME,
+      intercept: (_, kind) => (kind === "ping" ? new Response("Not Found", { status: 404 }) : undefined),
+    });
+    const checked = await check(registry);
+    expect(checked.ready).toBe(true);
+    expect(stepOf(checked, "Push").state).toBe("ok");
+  });
 
   test("a server that answers 200 to everything fails", async () => {
     await using server = startHttpServer(() => new Response("ok"));

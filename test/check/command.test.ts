@@ -5,7 +5,7 @@ import { parseCheckCommand } from "../../src/cli/check-program.ts";
 import { PushError } from "../../src/errors.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
-import { runCli } from "../support/run-cli.ts";
+import { runCli, startCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 
@@ -133,5 +133,24 @@ describe("a check", () => {
     expect(code).toBe(1);
     expect(stderr).toBe("Checking Registry …\n");
     expect(stdout).toContain("✗ Registry");
+  });
+
+  test("that is interrupted cancels its upload, and ends with 130", async () => {
+    const { promise: cancelled, resolve } = Promise.withResolvers<undefined>();
+    let interrupt = () => {};
+    await using registry = await startTestRegistry({
+      async intercept(_, kind) {
+        if (kind === "cancel-upload") resolve(undefined);
+        if (kind !== "patch") return undefined;
+        interrupt();
+        return cancelled;
+      },
+    });
+    await using folder = await temporaryFolder();
+    const child = startCli(["check", `${registry.host}/my/app`], { cwd: folder.path });
+    interrupt = () => child.kill("SIGINT");
+    expect(await child.exited).toBe(130);
+    expect(registry.recorded("cancel-upload")).toMatchObject([{ status: 204 }]);
+    expect(await child.stdout.text()).not.toContain("ready");
   });
 });

@@ -128,7 +128,7 @@ describeWith("python3", "at a terminal", () => {
     const { screen, code } = await ask(setup, "\\x1b[B\\r");
     expect(code, screen).toBe(0);
     for (const name of ["a:v1", "b:v1", "c:v1"]) expect(screen).toContain(name);
-    expect(screen).toContain("Registry:");
+    expect(screen).toContain(`→ ${setup.target}`);
     expect(await pushed(setup.registry)).toBe(1);
   });
 

@@ -246,12 +246,19 @@ describe("several targets", () => {
     const auths = Object.fromEntries(hosts.map((host) => [host, { auth: btoa(`saved:at ${host}`) }]));
     await Bun.write(join(folder.path, "config.json"), JSON.stringify({ auths }));
     const reader = credentialsReader(
-      { username: undefined, password: undefined, passwordStdin: false, skipAuth: false, ...command },
+      {
+        username: undefined,
+        password: undefined,
+        passwordIn: "REGISTRY_JWT_TOKEN",
+        passwordStdin: false,
+        skipAuth: false,
+        ...command,
+      },
       "first.example.com",
       {
         environment: { DOCKER_CONFIG: folder.path },
         signal: new AbortController().signal,
-        onWaiting: () => {},
+        onNotice: () => {},
       },
     );
     return await Promise.all(hosts.map((host) => reader({ host, repository: "my/app" })));

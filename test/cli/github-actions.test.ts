@@ -99,3 +99,41 @@ describe("a push in GitHub Actions", () => {
     expect(await Bun.file(planted).text()).toBe("");
   });
 });
+
+describe("the log of a push in GitHub Actions", () => {
+  test("has a group for each target, with what was pushed below it", async () => {
+    await using setup = await setUp();
+    const targets = ["v1", "v2"].map((tag) => `${setup.registry.host}/my/app:${tag}`);
+    const { stderr } = await setup.run(...targets);
+    const lines = stderr.split("\n").filter((line) => /^::|^Pushed/.test(line));
+    expect(lines.map((line) => line.replace(/ in .*/, ""))).toEqual(
+      targets.flatMap((target) => [`::group::Push ${target}`, "::endgroup::", `Pushed ${target}`]),
+    );
+  });
+
+  test("has a failure as an annotation with its code, behind the end of the group", async () => {
+    await using setup = await setUp();
+    await using refusing = await startTestRegistry({
+      intercept: (_, kind) => (kind === "put-manifest" ? new Response("No.", { status: 403 }) : undefined),
+    });
+    const { code, stderr } = await setup.run(`${refusing.host}/my/app:v1`);
+    expect(code).toBe(1);
+    const [last, end] = stderr.trimEnd().split("\n").toReversed();
+    expect(end).toBe("::endgroup::");
+    expect(last).toMatch(/^::error title=chunkpush%3A DENIED::.+%0A {2}.+$/);
+  });
+
+  test("lets no text from outside begin a command", async () => {
+    const said = "\n::set-output name=x::y\r##[error]z";
+    await using setup = await setUp();
+    await using refusing = await startTestRegistry({
+      intercept: (_, kind) =>
+        kind === "put-manifest"
+          ? Response.json({ errors: [{ code: "DENIED", message: said }] }, { status: 400 })
+          : undefined,
+    });
+    const { stderr } = await setup.run(`${refusing.host}/my/app:v1`);
+    expect(stderr.match(/^\s*::\w+/gm)).toEqual(["::group", "::endgroup", "::error"]);
+    expect(stderr).not.toContain("##[");
+  });
+});

@@ -50,6 +50,7 @@ describe("positionals", () => {
       forceCompression: false,
       username: undefined,
       password: undefined,
+      passwordIn: "REGISTRY_JWT_TOKEN",
       passwordStdin: false,
       credentialCommand: undefined,
       authFile: undefined,
@@ -63,6 +64,7 @@ describe("positionals", () => {
       stallTimeoutMs: 60_000,
       allowOversize: false,
       debug: false,
+      digestFile: undefined,
       cacheFrom: [],
       caFiles: [],
       clientCertificate: undefined,
@@ -102,7 +104,7 @@ describe("positionals", () => {
   });
 
   test("a target that is none is no failure of the registry's", () => {
-    for (const args of [["my/app:v1"], ["image.tar", "my/app"], [TARGET, "image.tar/x/"]]) {
+    for (const args of [["my/app:v1"], ["image.tar", "my/app"], ["my/app", "image.tar/x/"]]) {
       const error = refusal(args);
       expect([error.code, exitCodeOf(error)]).toEqual(["REFERENCE_INVALID", 2]);
     }
@@ -164,7 +166,7 @@ describe("--tag names targets, and then the one positional is the source", () =>
       "USAGE",
       "registry.example.com",
     ],
-    [["-t", ""], "REFERENCE_INVALID", "registry host"],
+    [["-t", ""], "REFERENCE_INVALID", "target is empty"],
     [["-t", "my/app:v1"], "REFERENCE_INVALID", "registry host"],
     [["-t", TARGET, ""], "USAGE", "source is empty"],
     [["-t"], "USAGE", "--tag"],
@@ -218,8 +220,8 @@ describe("what is pushed of a source", () => {
     [["--platform", "linux/amd64,"], {}, "platform"],
     [["--platform", "linux"], {}, '"linux" is not a platform'],
     [["--all-platforms", "--platform", "linux/amd64"], {}, "--all-platforms"],
-    [["--runtime", "rkt"], {}, '--runtime is "rkt"'],
-    [[], { CHUNKPUSH_RUNTIME: "Docker" }, 'CHUNKPUSH_RUNTIME is "Docker"'],
+    [["--runtime", "rkt"], {}, '--runtime: invalid value "rkt"'],
+    [[], { CHUNKPUSH_RUNTIME: "Docker" }, 'CHUNKPUSH_RUNTIME: invalid value "Docker"'],
     [["--force-compression", "--compression", "none"], {}, "--force-compression"],
   ])("%j with %j is refused", (flags, env, words) => {
     const error = refusal([...flags, TARGET], env);
@@ -364,27 +366,27 @@ describe("compression", () => {
   });
 
   const refused: [flags: string[], env: Record<string, string>, message: string][] = [
-    [["--compression", "xz"], {}, '--compression is "xz", but should be gzip, zstd or none.'],
-    [[], { [KIND]: "GZIP" }, `${KIND} is "GZIP", but should be gzip, zstd or none.`],
+    [["--compression", "xz"], {}, '--compression: invalid value "xz" (expected gzip, zstd or none).'],
+    [[], { [KIND]: "GZIP" }, `${KIND}: invalid value "GZIP" (expected gzip, zstd or none).`],
     [
       ["--compression-level", "0"],
       {},
-      '--compression-level is "0", but should be a number from 1 to 12 for gzip.',
+      '--compression-level: invalid value "0" (expected a number from 1 to 12 for gzip).',
     ],
     [
       ["--compression-level", "13"],
       {},
-      '--compression-level is "13", but should be a number from 1 to 12 for gzip.',
+      '--compression-level: invalid value "13" (expected a number from 1 to 12 for gzip).',
     ],
     [
       ["--compression", "zstd", "--compression-level", "20"],
       {},
-      '--compression-level is "20", but should be a number from 1 to 19 for zstd.',
+      '--compression-level: invalid value "20" (expected a number from 1 to 19 for zstd).',
     ],
     [
       [],
       { [KIND]: "zstd", [LEVEL]: "fast" },
-      `${LEVEL} is "fast", but should be a number from 1 to 19 for zstd.`,
+      `${LEVEL}: invalid value "fast" (expected a number from 1 to 19 for zstd).`,
     ],
     [
       ["--compression", "none"],
@@ -435,7 +437,7 @@ describe("numbers", () => {
       ] as const) {
         expect([error.code, error.message]).toEqual([
           "USAGE",
-          `${name} is "${text}", but should be a number from ${min} to 100.`,
+          `${name}: invalid value "${text}" (expected a number from ${min} to 100).`,
         ]);
       }
     }
@@ -471,8 +473,32 @@ describe("sizes", () => {
     ["9007199254740991".slice(0, 15), 900_719_925_474_099],
   ];
   test.each(good)("%s is %d bytes", (text, bytes) => {
-    expect(parse([`--chunk-size=${text}`, TARGET]).chunkBytes).toBe(bytes);
-    expect(parse([TARGET], { CHUNKPUSH_CHUNK_SIZE: text }).chunkBytes).toBe(bytes);
+    const command = parseCacheCommand(["prune", `--max-size=${text}`], {});
+    expect(command).toMatchObject({ prune: { maxBytes: bytes } });
+  });
+
+  test("a chunk has at least 64 KiB: a size without a unit is a mistake for megabytes", () => {
+    for (const [text, bytes] of [
+      ["64KiB", 65_536],
+      ["50MB", 50_000_000],
+      ["52428800", 52_428_800],
+    ] as const) {
+      expect(parse(["--chunk-size", text, TARGET]).chunkBytes).toBe(bytes);
+      expect(parse([TARGET], { CHUNKPUSH_CHUNK_SIZE: text }).chunkBytes).toBe(bytes);
+    }
+    for (const [text, hint] of [
+      ["50", "Did you mean 50MB?"],
+      ["1.5", "Did you mean 1.5MB?"],
+      ["65535", "50MB"],
+      ["5k", "50MB"],
+      ["63KiB", "50MB"],
+    ] as const) {
+      for (const error of [
+        refusal(["--chunk-size", text, TARGET]),
+        refusal([TARGET], { CHUNKPUSH_CHUNK_SIZE: text }),
+      ])
+        expect([error.code, error.hint]).toEqual(["USAGE", expect.stringContaining(hint)]);
+    }
   });
 
   const bad = [
@@ -509,7 +535,7 @@ describe("sizes", () => {
       [refusal([TARGET], { CHUNKPUSH_CHUNK_SIZE: text }), "CHUNKPUSH_CHUNK_SIZE"],
     ] as const) {
       expect(error.code).toBe("USAGE");
-      expect(error.message).toStartWith(`${name} is "${text}", but should be a size`);
+      expect(error.message).toStartWith(`${name}: invalid value "${text}" (expected a size`);
     }
   });
 });
@@ -548,10 +574,10 @@ describe("the command cache", () => {
     [["prune", "--nope"], "Unknown option '--nope'"],
     [["prune", "x"], 'After "cache prune" come flags only.'],
     [["prune", "--older-than"], "--older-than"],
-    [["prune", "--older-than", "30"], '--older-than is "30", but should be a time'],
+    [["prune", "--older-than", "30"], '--older-than: invalid value "30" (expected a time'],
     [["prune", "--older-than", "-1d"], "--older-than"],
     [["prune", "--older-than", "1constructor"], "--older-than"],
-    [["prune", "--max-size", "0"], '--max-size is "0", but should be a size'],
+    [["prune", "--max-size", "0"], '--max-size: invalid value "0" (expected a size'],
     [["--cache-dir", ""], "--cache-dir is empty"],
     [["--retries", "3"], "--retries"],
     [["prun"], 'After "cache" comes "prune" or nothing'],

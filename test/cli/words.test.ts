@@ -64,7 +64,7 @@ function startSecured(options: Partial<StrictRegistryOptions> = {}) {
 describe.concurrent("a wrong command", () => {
   test.each<[string, string[], string[]]>([
     ["no target", [], ["No target was named.", "registry.example.com/my/app:v1"]],
-    ["no registry host", ["my/app:v1"], ["names no registry host", "Put the registry in front"]],
+    ["no registry host", ["my/app:v1"], ["has no registry host", "Put the registry in front"]],
     [
       "upper-case letters",
       ["registry.example.com/My/App:v1"],
@@ -76,7 +76,7 @@ describe.concurrent("a wrong command", () => {
       ['has the digest "sha256:0123"', "64 lower-case hex digits"],
     ],
     ["a tag that is none", ["registry.example.com/app:-v1"], ['has the tag "-v1"']],
-    ["a port that is none", ["registry.example.com:http/app"], ["which is no host name"]],
+    ["a port that is none", ["registry.example.com:http/app"], ["which is not a valid host name"]],
     [
       "a third argument",
       ["a.tar", "registry.example.com/app", "more"],
@@ -87,11 +87,15 @@ describe.concurrent("a wrong command", () => {
       ["--chunksize", "5MB", "registry.example.com/app"],
       ["Unknown option", "--chunk-size"],
     ],
-    ["a number that is none", ["--parallel", "many", "registry.example.com/app"], ['--parallel is "many"']],
+    [
+      "a number that is none",
+      ["--parallel", "many", "registry.example.com/app"],
+      ['--parallel: invalid value "many"'],
+    ],
     [
       "a size that is none",
       ["--chunk-size", "big", "registry.example.com/app"],
-      ['--chunk-size is "big"', "50MB"],
+      ['--chunk-size: invalid value "big"', "50MB"],
     ],
     [
       "a colon in the user name",
@@ -103,9 +107,12 @@ describe.concurrent("a wrong command", () => {
   });
 
   test.each<[Record<string, string>, string]>([
-    [{ MAX_RETRIES: "-1" }, 'MAX_RETRIES is "-1", but should be a number from 0 to 100.'],
-    [{ MAX_PARALLEL_LAYERS: "0" }, 'MAX_PARALLEL_LAYERS is "0", but should be a number from 1 to 100.'],
-    [{ CHUNKPUSH_CHUNK_SIZE: "5 apples" }, 'CHUNKPUSH_CHUNK_SIZE is "5 apples"'],
+    [{ MAX_RETRIES: "-1" }, 'MAX_RETRIES: invalid value "-1" (expected a number from 0 to 100).'],
+    [
+      { MAX_PARALLEL_LAYERS: "0" },
+      'MAX_PARALLEL_LAYERS: invalid value "0" (expected a number from 1 to 100).',
+    ],
+    [{ CHUNKPUSH_CHUNK_SIZE: "5 apples" }, 'CHUNKPUSH_CHUNK_SIZE: invalid value "5 apples"'],
   ])("a wrong variable: %j", async (env, words) => {
     expectWords(await run(["registry.example.com/app"], { env }), 2, words);
   });

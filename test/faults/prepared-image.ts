@@ -97,6 +97,6 @@ async function pushWith(
     retryDelayMs: RETRY_DELAY_MS,
     source,
     target: destination,
-    login: credentialsReader(command, destination.host, { environment: env, signal, onWaiting: () => {} }),
+    login: credentialsReader(command, destination.host, { environment: env, signal, onNotice: () => {} }),
   });
 }

@@ -1,6 +1,6 @@
 /** What `plan` tells: the same as the push then does, and without a trace. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmod, readdir, stat } from "node:fs/promises";
+import { chmod, mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { push } from "../../index.ts";
 import { PushError } from "../../src/errors.ts";
@@ -9,6 +9,7 @@ import { digestOf } from "../../src/oci/digest.ts";
 import { type Forecast, forecast } from "../../src/push/forecast.ts";
 import type { PushOptions } from "../../src/push/options.ts";
 import type { PushEvent } from "../../src/report/events.ts";
+import { rememberLimits } from "../../src/store/upload-notes.ts";
 import { archiveBytes, layoutFiles } from "../source/image-fixture.ts";
 import { descriptorOf, multiPlatform } from "../source/tree-fixture.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
@@ -123,7 +124,7 @@ describe("a plan", () => {
     expect(plan.requests).toBe(1);
   });
 
-  test("of a push that was interrupted resumes where the registry says, and takes its rate", async () => {
+  test("of a push that was interrupted resumes where the registry says", async () => {
     await using scene = await setUp();
     let patches = 0;
     const stop = new AbortController();
@@ -273,14 +274,27 @@ describe("the command plan", () => {
     expect((await readdir(cwd)).filter((name) => name !== ".bun")).toEqual(["output.tar"]);
   });
 
-  test("prints JSON with --json", async () => {
+  test("tells the time from the rate of an earlier push", async () => {
     await using scene = await setUp();
+    const notes = { directory: scene.options.cacheDirectory ?? "" };
+    await mkdir(notes.directory, { mode: 0o700 });
+    await rememberLimits(notes, scene.registry.url, { bytesPerSecond: 10_000 });
     const target = `${scene.registry.host}/team/app:v1`;
-    const { stdout, code } = await runCli(["plan", "--json", target], { cwd: scene.folder.path });
-    expect(code).toBe(0);
-    const { version, targets } = JSON.parse(stdout);
-    expect(version).toBe(1);
-    expect(targets).toMatchObject([{ reference: target, origin: scene.registry.url, manifests: 1 }]);
-    expect(targets[0].blobs).toHaveLength(4);
+    const { stdout } = await runCli(["plan", target], { cwd: scene.folder.path });
+    expect(stdout).toContain(" in 9 requests, about 12 s. Nothing was sent.");
   });
+
+  test.each([[["plan", "--json"]], [["push", "--dry-run", "--progress=json"]]])(
+    "prints JSON with %j",
+    async (args) => {
+      await using scene = await setUp();
+      const target = `${scene.registry.host}/team/app:v1`;
+      const { stdout, code } = await runCli([...args, target], { cwd: scene.folder.path });
+      expect(code).toBe(0);
+      const { version, targets } = JSON.parse(stdout);
+      expect(version).toBe(1);
+      expect(targets).toMatchObject([{ reference: target, origin: scene.registry.url, manifests: 1 }]);
+      expect(targets[0].blobs).toHaveLength(4);
+    },
+  );
 });

@@ -249,7 +249,7 @@ describe("a push", () => {
       env: { INSECURE_HTTP_PUSH: "true", HTTP_PROXY: setup.registry.url, USERNAME_REGISTRY: "me" },
       input: "hush\n",
     });
-    expect(stderr).toContain("Warning: credentials go over plain HTTP");
+    expect(stderr).toContain("Warning: credentials are sent over plain HTTP");
     expect(stdout).toStartWith(`${host}/team/app:v1@sha256:`);
     expect(code).toBe(0);
     expect(setup.registry.requests.map(({ status }) => status)).not.toContain(401);
@@ -541,7 +541,7 @@ describe("an interruption", () => {
     const child = startWatchedPush([setup.target], { cwd: setup.folder });
     await uploading;
     process.kill(child.pid, signal);
-    await child.says("Finishing 1 chunk, up to 6 s. Ctrl-C again to stop now.");
+    await child.says("Ctrl-C again to stop now.");
     return { image, setup, child };
   }
 

@@ -518,7 +518,7 @@ describe("a log", () => {
     } as const;
     expect(linesOf([request])).toEqual([]);
     expect(linesOf([request], { isDebug: true })).toEqual([
-      "PATCH https://r.example/v2/a/blobs/uploads/1?_state=… 202, 5.0 MB in TIME",
+      "ELAPSED  PATCH https://r.example/v2/a/blobs/uploads/1?_state=… 202, 5.0 MB in TIME",
     ]);
   });
 

@@ -55,7 +55,7 @@ async function pushedOnce() {
     cache,
     first,
     cli: (env: Record<string, string> = {}) =>
-      runCli([target], { cwd: folder.path, env: { SKIP_AUTH: "1", ...env } }),
+      runCli(["--debug", target], { cwd: folder.path, env: { SKIP_AUTH: "1", ...env } }),
     path: (name: string) => join(cache, name),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();

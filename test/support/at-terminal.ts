@@ -47,7 +47,7 @@ export async function atTerminal(command: readonly string[], options: AtTerminal
   const dialog = JSON.stringify([[prompt, keys], ...followUps]);
   const child = Bun.spawn(["python3", "-c", AT_TERMINAL, dialog, signal, ...command], {
     cwd,
-    env: { ...env, TERM: "xterm" },
+    env: { TERM: "xterm", ...env },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",

@@ -20,8 +20,8 @@ zsh, in ~/.zshrc, after compinit:
 fish, once:
   chunkpush completion fish > ~/.config/fish/completions/chunkpush.fish
 
-TAB then completes commands, flags and their values, files, images that docker, podman and nerdctl have, and registries
-that somebody has logged in to. It asks nothing of the network.`;
+TAB then completes commands, flags and their values, files, images of docker,
+podman and nerdctl, and registries with a login. It sends nothing.`;
 
 export const COMPLETION = defineCommand<never>({
   program: completionProgram,

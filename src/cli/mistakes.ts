@@ -1,0 +1,79 @@
+import { existsSync } from "node:fs";
+import { closest, distance } from "fastest-levenshtein";
+import { PushError } from "../errors.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
+import { isRegistry, isTarget, withoutRepository } from "./parse-target.ts";
+
+const OTHER_TOOLS = /^(?:docker|podman|nerdctl|buildah|skopeo|crane|regctl)$/;
+const THEIR_VERBS = /^(?:image|push|copy|cp)$/;
+
+const ARCHIVE = /\.(?:tar|tgz|tar\.(?:gz|zst|xz|bz2)|zip)$/i;
+
+/** Explains arguments that are no push: what was probably meant. Undefined if they say nothing. */
+export function explainArguments(
+  words: readonly string[],
+  commands: readonly string[],
+): PushError | undefined {
+  const [first = "", second = ""] = words;
+  // What has an @ may contain a password.
+  if (words.some((word) => word.includes("@"))) return undefined;
+  if (OTHER_TOOLS.test(first) && THEIR_VERBS.test(second)) {
+    const rest = words.slice(words[2] === "push" ? 3 : 2);
+    return usage(
+      `"${first} ${second}" does not belong here.`,
+      `Leave it out: ${line(rest.length > 0 ? rest : ["registry.example.com/my/app:v1"])}`,
+    );
+  }
+  if (words.length === 2 && second !== "" && isTarget(first) && !isTarget(second)) {
+    return usage(
+      isLocal(second) ? "Source and target are swapped." : `The target "${second}" has no registry host.`,
+      `The target comes last. Did you mean: ${line([second, first])}`,
+    );
+  }
+  const command = explainCommand(first, commands);
+  if (command !== undefined || words.length !== 1 || first === "" || /\/|:$/.test(first)) return command;
+  return explainWord(first);
+}
+
+/** Explains a word that is nearly a command. */
+export function explainCommand(first: string, commands: readonly string[]): PushError | undefined {
+  if (commands.length === 0 || !/^[a-z]{3,}$/i.test(first)) return undefined;
+  const nearest = closest(first.toLowerCase(), [...commands]);
+  const typos = distance(first.toLowerCase(), nearest);
+  const hasSameLetters = [...first].sort().join() === [...nearest].sort().join();
+  // Two mistakes in a short word make another word.
+  if (typos > (first.length > 4 || hasSameLetters ? 2 : 1)) return undefined;
+  return usage(`There is no command "${first}".`, `Did you mean "${nearest}"?`);
+}
+
+/** Explains the only argument, which has no slash: a registry, a file or an image. */
+function explainWord(word: string): PushError {
+  if (ARCHIVE.test(word)) {
+    return usage(
+      `"${word}" is neither a file in this folder nor a target.`,
+      `A target looks like this: ${line([word, "registry.example.com/my/app:v1"])}`,
+    );
+  }
+  if (isRegistry(word)) return withoutRepository(word);
+  if (word === "version") return usage('There is no command "version".', `Use: ${line(["--version"])}`);
+  return usage(
+    `"${word}" is neither a command nor a target.`,
+    `To push an image of this name: ${line([word, `registry.example.com/${word}`])}. For the commands: ${line(["help"])}`,
+  );
+}
+
+function isLocal(text: string): boolean {
+  return /^(?:\.{0,2}\/|~)/.test(text) || ARCHIVE.test(text) || existsSync(text);
+}
+
+/** Writes a command line as a shell reads it. */
+function line(words: readonly string[]): string {
+  const quoted = words.map((word) =>
+    /^[\w./:+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`,
+  );
+  return [PROGRAM_NAME, ...quoted].join(" ");
+}
+
+function usage(message: string, hint: string): PushError {
+  return new PushError("USAGE", message, { hint });
+}

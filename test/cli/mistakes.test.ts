@@ -1,0 +1,108 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { COMMANDS } from "../../src/cli/commands.ts";
+import { parsePush } from "../../src/cli/invocation.ts";
+import { exitCodeOf, PushError } from "../../src/errors.ts";
+import { runCli } from "../support/run-cli.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+const TARGET = "registry.example.com/my/app:v1";
+
+function refusal(...args: readonly string[]): PushError {
+  try {
+    parsePush(args, {}, { commands: COMMANDS });
+  } catch (error) {
+    if (error instanceof PushError) return error;
+    throw error;
+  }
+  throw new Error(`${args.join(" ")} was accepted`);
+}
+
+describe("a mistyped command is answered with the nearest one", () => {
+  test.each([
+    [["cahce"], "cache"],
+    [["cahce", "prune", "--older-than", "30d"], "cache"],
+    [["Cache"], "cache"],
+    [["chek", "registry.example.com"], "check"],
+    [["hlep"], "help"],
+    [["psuh", "image.tar", TARGET], "push"],
+    [["prox", "registry.example.com"], "proxy"],
+    [["completions", "bash"], "completion"],
+  ])("%j", (args, command) => {
+    const error = refusal(...args);
+    expect([error.code, error.hint]).toEqual(["USAGE", `Did you mean "${command}"?`]);
+  });
+
+  test("but a push of an image whose name is near a command goes on", () => {
+    expect(parsePush(["catch", TARGET], {}, { commands: COMMANDS })).toMatchObject({ source: "catch" });
+  });
+});
+
+test.each([
+  ["--verison", "--version"],
+  ["--platfrom", "--platform"],
+  ["--chunksize", "--chunk-size"],
+  ["--parralel", "--parallel"],
+])("the mistyped flag %s is answered with %s", (flag, nearest) => {
+  const error = refusal(flag, TARGET);
+  expect([error.code, error.hint]).toEqual(["USAGE", `Did you mean ${nearest}?`]);
+  expect(error.message).not.toContain("\n");
+});
+
+describe("swapped arguments are answered with the command in order", () => {
+  test.each(["image.tar", "./folder", "/tmp/x", "~/image", "image.tar.gz"])("%s", (source) => {
+    const error = refusal(TARGET, source);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("swapped")]);
+    expect(error.hint).toEndWith(`${/^[\w./-]+$/.test(source) ? source : `'${source}'`} ${TARGET}`);
+  });
+
+  test("a name without a registry in the target's place may be the source, too", () => {
+    expect(refusal(TARGET, "my/app:v1").hint).toEndWith(`my/app:v1 ${TARGET}`);
+  });
+
+  test("a password in one of them is not repeated", () => {
+    const { message, hint } = refusal(TARGET, "me:s3cret@x/y");
+    expect(`${message} ${hint}`).not.toContain("s3cret");
+  });
+});
+
+test.each([
+  [["docker", "push", TARGET], "docker push", TARGET],
+  [["podman", "push", "my/app", TARGET], "podman push", `my/app ${TARGET}`],
+  [["docker", "image", "push", TARGET], "docker image", TARGET],
+  [
+    ["skopeo", "copy", "oci:x", "docker://r.example/x", "more"],
+    "skopeo copy",
+    "oci:x docker://r.example/x more",
+  ],
+  [["docker", "push"], "docker push", TARGET],
+])("%j: the other tool's words are to be left out", (args, words, rest) => {
+  const error = refusal(...args);
+  expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(`"${words}"`)]);
+  expect(error.hint).toEndWith(` ${rest}`);
+});
+
+describe("one word that is neither target nor command is answered by what it could be", () => {
+  test.each([
+    ["nginx", `nginx registry.example.com/nginx`],
+    ["nginx:latest", "nginx:latest registry.example.com/nginx:latest"],
+    ["missing.tar", `missing.tar ${TARGET}`],
+    ["localhost:5000", '"localhost:5000/my/app:v1"'],
+    ["registry.example.com", '"registry.example.com/my/app:v1"'],
+    ["version", "--version"],
+  ])("%s", (word, remedy) => {
+    const error = refusal(word);
+    expect([exitCodeOf(error), error.hint]).toEqual([2, expect.stringContaining(remedy)]);
+  });
+});
+
+test("the program prints a mistake in two lines, without a control character", async () => {
+  await using folder = await temporaryFolder();
+  await Bun.write(join(folder.path, "old"), "");
+  for (const args of [["--verison"], ["cahce"], [TARGET, "old"], ["evil\n::error::\u001b[2J"]]) {
+    const { code, stdout, stderr } = await runCli(args, { cwd: folder.path });
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/^Error: .+\n {2}\S.*\n$/);
+    expect([...stderr].filter((character) => character < " " && character !== "\n")).toEqual([]);
+  }
+}, 30_000);
