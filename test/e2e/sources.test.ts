@@ -13,9 +13,9 @@ import { run, runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import { handmadeImage } from "./handmade-image.ts";
+import { CHUNK_BYTES, LOGGED_REGISTRIES, type LoggedRegistry, uploadedDigests } from "./logged-registry.ts";
 import { requireParts } from "./parts.ts";
 import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
-import { CHUNK_BYTES, PUSH_TARGETS, type PushTarget, uploadedDigests } from "./push-target.ts";
 import { readBack } from "./read-back.ts";
 import { readContent } from "./registry-content.ts";
 import { type SavedImage, unpackSavedImage, writeOciLayout } from "./saved-image.ts";
@@ -134,9 +134,9 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
     expect(second).not.toBe(first);
   });
 
-  for (const [turn, [targetTitle, start]] of Object.entries(PUSH_TARGETS).entries()) {
+  for (const [turn, [targetTitle, start]] of Object.entries(LOGGED_REGISTRIES).entries()) {
     describe(targetTitle, () => {
-      let target: PushTarget;
+      let target: LoggedRegistry;
       beforeAll(async () => {
         target = resources.use(await start());
       });
