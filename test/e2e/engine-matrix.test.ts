@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { rename, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { runWell } from "./command.ts";
 import { type DockerWrapper, installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import {
@@ -56,7 +56,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     to: string,
     { args = [] as readonly string[], storage = "readable" as StorageMode } = {},
   ) =>
-    chunkpush([...args, source, `${registry.host}/${to}`], {
+    runCli([...args, source, `${registry.host}/${to}`], {
       cwd: cwd.path,
       env: { ...engine.env, ...docker.env("whole", storage) },
     });
@@ -146,7 +146,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
 
   test("save writes an archive under the image's name that is what the engine itself writes, and pushes as the image", async () => {
     await using cwd = await newFolder();
-    const { code, stdout, stderr } = await chunkpush(["save", NAME, "--runtime", runtime], {
+    const { code, stdout, stderr } = await runCli(["save", NAME, "--runtime", runtime], {
       cwd: cwd.path,
       env: { ...engine.env, ...docker.env() },
     });
