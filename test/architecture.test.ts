@@ -176,7 +176,7 @@ describe("the project", () => {
 
 test("docs/security.md names tests that exist", async () => {
   const text = await Bun.file(join(ROOT, "docs/security.md")).text();
-  const named = [...text.matchAll(/`(test\/[^`]+)`/g)].map(([, path = ""]) => path);
+  const named = [...text.matchAll(/`((?:test|dev)\/[^`]+)`/g)].map(([, path = ""]) => path);
   expect(named.length).toBeGreaterThan(20);
   expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });

@@ -86,7 +86,8 @@ async function push(target: string): Promise<boolean> {
     process.env;
   const child = Bun.spawn([...command, target], {
     cwd: folder,
-    env: { ...env, USERNAME_REGISTRY: USERNAME },
+    // The targets of real pushes stay those that are suggested.
+    env: { ...env, USERNAME_REGISTRY: USERNAME, XDG_STATE_HOME: join(folder, "state") },
     stdio: [new Blob([`${password}\n`]), "inherit", "inherit"],
   });
   return (await child.exited) === 0;
@@ -94,7 +95,8 @@ async function push(target: string): Promise<boolean> {
 
 function compare(what: string, expected: string, found: string | undefined): boolean {
   const isSame = expected === found;
-  console.log(`  ${isSame ? "✓" : "✗"} ${what.padEnd(8)} ${found}${isSame ? "" : ` instead of ${expected}`}`);
+  const shown = isSame ? `${found?.slice(0, 19)}…` : `${found} instead of ${expected}`;
+  console.log(`  ${isSame ? "✓" : "✗"} ${what.padEnd(8)} ${shown}`);
   return isSame;
 }
 

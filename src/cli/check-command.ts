@@ -4,6 +4,7 @@ import { toPrintable } from "../format.ts";
 import { isLoopback } from "../oci/address.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
+import { describeNotice } from "../report/notices.ts";
 import { printableJson } from "../report/printable-json.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
 import { defineCommand } from "./command.ts";
@@ -48,7 +49,7 @@ async function runCheck(
   const read = credentialsReader(command, target.host, {
     environment: env,
     signal: stop,
-    onWaiting: () => stderr.write("Waiting for the password on standard input.\n"),
+    onNotice: (code) => stderr.write(`${describeNotice({ type: "notice", code })}\n`),
   });
   const login = read({ host: target.host, repository: target.repository ?? "" });
   // A prompt comes before the steps. A failure is the result of the step "Login".

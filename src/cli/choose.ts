@@ -26,6 +26,22 @@ export function chooseOne(
   );
 }
 
+/** Lets a person choose lines, and returns their positions. Undefined if nobody can be asked. Throws `INTERRUPTED`. */
+export function chooseSeveral(
+  message: string,
+  choices: readonly string[],
+  signal: AbortSignal,
+): Promise<number[] | undefined> {
+  return ask(signal, ({ multiselect }, place) =>
+    multiselect({
+      message: toPrintable(message),
+      options: optionsOf(choices),
+      maxItems: SHOWN_LINES,
+      ...place,
+    }),
+  );
+}
+
 /** Asks for a yes; Enter is a no. Undefined if nobody can be asked. Throws `INTERRUPTED`. */
 export function confirm(message: string, signal: AbortSignal): Promise<boolean | undefined> {
   return ask(signal, (prompts, place) =>

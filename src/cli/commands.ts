@@ -22,13 +22,18 @@ export const COMMANDS: readonly NamedCommand[] = [
   },
   {
     name: "login",
-    summary: "check a user and a password, and save them as docker login does",
+    summary: "check a user name and a password, and save them as docker does",
     load: async () => (await import("./login-command.ts")).LOGIN,
   },
   {
     name: "logout",
     summary: "remove a saved login",
     load: async () => (await import("./logout-command.ts")).LOGOUT,
+  },
+  {
+    name: "save",
+    summary: "save images of docker, podman or nerdctl to archives",
+    load: async () => (await import("./save-command.ts")).SAVE,
   },
   {
     name: "cache",

@@ -23,7 +23,10 @@ const MAX_PASSWORD_BYTES = 64 * 1024;
 /** A piped password arrives at once. After this time the user is told what the push waits for. */
 const SILENT_WAIT_MS = 1000;
 
-type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStdin" | "skipAuth"> & {
+type LoginCommand = Pick<
+  RegistryCommand,
+  "username" | "password" | "passwordIn" | "passwordStdin" | "skipAuth"
+> & {
   readonly credentialCommand?: string | undefined;
   readonly authFile?: string | undefined;
   /** If it is "-", standard input has the image. */
@@ -33,11 +36,13 @@ type LoginCommand = Pick<RegistryCommand, "username" | "password" | "passwordStd
 /** The place to log in to. An empty repository stands for the whole registry. */
 type LoginTarget = Pick<Reference, "host" | "repository">;
 
+/** What is told of a password: standard input gives none yet, or others can see it. */
+export type PasswordNotice = "PASSWORD_AWAITED" | "PASSWORD_EXPOSED";
+
 export type CredentialsOptions = {
   readonly environment: Environment;
   readonly signal: AbortSignal;
-  /** Told that standard input gives nothing yet. */
-  readonly onWaiting: () => void;
+  readonly onNotice: (code: PasswordNotice) => void;
 };
 
 /**
@@ -56,8 +61,8 @@ export function credentialsReader(
   return async (target) => {
     if (command.skipAuth) return undefined;
     if (target.host === host) {
-      // Standard input has the image: before a person is asked, a saved login of that user will do.
-      const isSaved = command.source === "-" && needsPassword(command);
+      // Before a person is asked, a saved login of that user will do.
+      const isSaved = needsPassword(command) && isTyped(command);
       const saved = isSaved ? await savedLogin(target, places, options.signal) : undefined;
       if (saved && usernameOf(saved.credentials) === command.username) return saved;
       given ??= givenLogin(command, host, options);
@@ -92,9 +97,15 @@ function withOrigin({ credentials, from, renew }: PushLogin, origin: Credentials
   };
 }
 
+/** Tells whether a password would come from a person at the terminal. */
+function isTyped({ source }: Pick<LoginCommand, "source">): boolean {
+  return source === "-" || process.stdin.isTTY;
+}
+
 /** Tells whether a user was named, and nothing gives the password. */
-function needsPassword({ username, password, credentialCommand }: LoginCommand): boolean {
-  return username !== undefined && password === undefined && credentialCommand === undefined;
+function needsPassword({ username, password, passwordStdin, credentialCommand }: LoginCommand): boolean {
+  const isGiven = passwordStdin || password !== undefined || credentialCommand !== undefined;
+  return username !== undefined && !isGiven;
 }
 
 async function givenLogin(
@@ -119,14 +130,15 @@ async function givenLogin(
  * user name, standard input is not read. Throws `PASSWORD_MISSING`.
  */
 export async function givenCredentials(
-  { username, password, passwordStdin, source }: LoginCommand,
+  { username, password, passwordIn, passwordStdin, source }: LoginCommand,
   host: string,
   options: CredentialsOptions,
 ): Promise<Credentials | undefined> {
   if (username === undefined) return undefined;
+  if (password !== undefined && passwordIn === "--creds") options.onNotice("PASSWORD_EXPOSED");
   if (password !== undefined && !passwordStdin)
-    return { ...credentialsOf(username, password), origin: { kind: "setting", name: "REGISTRY_JWT_TOKEN" } };
-  if (source !== "-" && !process.stdin.isTTY)
+    return { ...credentialsOf(username, password), origin: { kind: "setting", name: passwordIn } };
+  if (!isTyped({ source }))
     return { ...credentialsOf(username, await readPassword(options)), origin: { kind: "piped" } };
   const typed = await typedPassword(username, host, options.signal);
   return { ...credentialsOf(username, typed), origin: { kind: "typed" } };
@@ -140,8 +152,8 @@ async function typedPassword(username: string, host: string, signal: AbortSignal
   });
 }
 
-async function readPassword({ signal, onWaiting }: CredentialsOptions): Promise<string> {
-  const waiting = setTimeout(onWaiting, SILENT_WAIT_MS);
+async function readPassword({ signal, onNotice }: CredentialsOptions): Promise<string> {
+  const waiting = setTimeout(() => onNotice("PASSWORD_AWAITED"), SILENT_WAIT_MS);
   try {
     const text = await Promise.race([readStandardInput(), rejectOnAbort(signal)]);
     // Remove the line break of "echo". No password ends in one on purpose.

@@ -147,7 +147,8 @@ function contradiction(message: string): PushError {
   return new PushError("USAGE", message, { hint: "Leave one of them out." });
 }
 
-function runtimeName({ name, text }: Setting): RuntimeName | undefined {
+/** Reads the name of an engine's command. Throws `USAGE`. */
+export function runtimeName({ name, text }: Setting): RuntimeName | undefined {
   const found = RUNTIMES.find((each) => each === text);
   if (found !== undefined || text === undefined) return found;
   const hint = "Leave it out to take the first one that has the image.";

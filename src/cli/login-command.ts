@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { messageOf, PushError } from "../errors.ts";
 import { formatDuration, toPrintable } from "../format.ts";
 import { displayPath, savingPlace } from "../logins/login-places.ts";
-import { saveLogin } from "../logins/save-login.ts";
+import { type SavedLogin, saveLogin } from "../logins/save-login.ts";
 import { isLoopback } from "../oci/address.ts";
 import { looksLikeHost, parseRegistry, type Registry as RegistryName } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -12,39 +12,24 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import { sendOnce } from "../registry/http/send-once.ts";
 import { readTrust } from "../registry/http/trust.ts";
 import type { Call } from "../registry/registry.ts";
+import { describeNotice } from "../report/notices.ts";
 import { askPassword, askUsername } from "./ask-login.ts";
 import { defineCommand } from "./command.ts";
-import { givenCredentials } from "./credentials.ts";
+import { givenCredentials, type PasswordNotice } from "./credentials.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { addRegistryFlags, type RegistryCommand, registryCommand } from "./registry-flags.ts";
+import { addLoginFlags, type RegistryCommand, registryCommand } from "./registry-flags.ts";
 import { openTerminal } from "./terminal.ts";
 import type { Environment } from "./values.ts";
+import { waitingLine } from "./waiting-line.ts";
 
 type LoginCommand = RegistryCommand & { readonly target: RegistryName };
 
-/** The flags of a push that a login has, too. */
-const FLAGS = [
-  "--username",
-  "--password-stdin",
-  "--authfile",
-  "--insecure",
-  "--retries",
-  "--stall-timeout",
-  "--ca-file",
-  "--cert",
-  "--key",
-  "--insecure-skip-verify",
-  "--header",
-  "--verbose",
-  "--debug",
-];
-
 const NOTES = `
-The user name and the password are checked at the registry first. They are saved
-where "docker login" saves them: in the credential helper that Docker's
-config.json names, else in config.json itself. docker, podman, skopeo and
-chunkpush all find them there.
+Asks at the terminal for what is not given. The registry checks the user name
+and the password first. They are saved where "docker login" saves them: in the
+credential helper that Docker's config.json names, else in that file itself.
+docker, podman, skopeo and chunkpush find them there.
 
 Examples:
   ${PROGRAM_NAME} login registry.example.com
@@ -69,7 +54,7 @@ function loginProgram(): Command {
   const program = new Command("chunkpush login")
     .description("Checks a user name and a password at a registry, and saves them.")
     .argument("<registry>", "the registry's host, such as registry.example.com");
-  return addRegistryFlags(program, FLAGS).addHelpText("after", NOTES);
+  return addLoginFlags(program).addHelpText("after", NOTES);
 }
 
 /** Throws `REFERENCE_INVALID`. */
@@ -101,11 +86,23 @@ async function logIn(
   signal: AbortSignal,
 ): Promise<void> {
   const { host } = command.target;
-  const say = (line: string) => stderr.write(`${toPrintable(line)}\n`);
+  const waiting = waitingLine(stderr);
+  const say = (line: string) => {
+    waiting.clear();
+    stderr.write(`${toPrintable(line)}\n`);
+  };
   const login = await readLogin(command, env, signal, say);
-  await checkLogin(command, login, env, signal, say);
   const places = loginEnvironment(env, command.authFile);
-  const saved = await saveLogin(host, login, places, signal);
+  let saved: SavedLogin;
+  try {
+    waiting.show(`Asking ${host}`);
+    await checkLogin(command, login, env, signal, say);
+    // A credential helper may ask for a passphrase in a window of its own.
+    waiting.show("Saving the login");
+    saved = await saveLogin(host, login, places, signal);
+  } finally {
+    waiting.clear();
+  }
   if (!saved.isEncrypted) {
     say(
       `Warning: the password is stored unencrypted in ${displayPath(savingPlace(places).path, places.home)}.`,
@@ -123,11 +120,11 @@ async function readLogin(
   say: (line: string) => void,
 ): Promise<Extract<Credentials, { username: string }>> {
   const { host } = command.target;
-  const onWaiting = () => say("Waiting for the password on standard input.");
+  const onNotice = (code: PasswordNotice) => say(describeNotice({ type: "notice", code }));
   const credentials =
     command.username === undefined
       ? await typedLogin(host, signal)
-      : await givenCredentials(command, host, { environment, signal, onWaiting });
+      : await givenCredentials(command, host, { environment, signal, onNotice });
   if (credentials !== undefined && "username" in credentials) return credentials;
   throw new PushError("USAGE", 'The user name "<token>" is reserved for identity tokens.', {
     hint: "Log in with a user name and a password.",

@@ -12,8 +12,9 @@ import { defineCommand } from "./command.ts";
 import { namesOneRegistry } from "./login-command.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { addRegistryFlags } from "./registry-flags.ts";
+import { AUTH_FILE, addFlags } from "./registry-flags.ts";
 import { assertNotEmpty } from "./values.ts";
+import { waitingLine } from "./waiting-line.ts";
 
 /** Undefined: all logins. */
 type LogoutCommand = { readonly key: string | undefined; readonly authFile: string | undefined };
@@ -65,7 +66,7 @@ function logoutProgram(): Command {
     .description("Removes the saved login to a registry.")
     .argument("[registry]", "the registry's host, such as registry.example.com")
     .addOption(new Option("--all", "remove all logins"));
-  return addRegistryFlags(program, ["--authfile"]).addHelpText("after", NOTES);
+  return addFlags(program, "Authentication", [AUTH_FILE]).addHelpText("after", NOTES);
 }
 
 async function logOut(
@@ -74,7 +75,9 @@ async function logOut(
   signal: AbortSignal,
 ): Promise<void> {
   const places = loginEnvironment(env, authFile);
-  const removed = await removeLogins(key, places, signal);
+  const waiting = waitingLine(stderr);
+  waiting.show("Removing the login");
+  const removed = await removeLogins(key, places, signal).finally(waiting.clear);
   for (const { key: registry, where } of removed)
     stdout.write(`${toPrintable(`Logged out of ${registry}. Removed the login from ${where}.`)}\n`);
   if (removed.length === 0) {

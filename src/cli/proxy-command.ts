@@ -90,7 +90,7 @@ async function openProxy(
   const readCredentials = credentialsReader(command, target.host, {
     environment: env,
     signal,
-    onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+    onNotice: (code) => report({ type: "notice", code }),
   });
   const login = await readCredentials({ host: target.host, repository: "" });
   const options = {

@@ -23,7 +23,9 @@ export async function optionsOfPush(
     targets,
     username,
     password,
+    passwordIn,
     passwordStdin,
+    authFile,
     credentialCommand,
     skipAuth,
     debug,
@@ -41,7 +43,7 @@ export async function optionsOfPush(
     login: credentialsReader(command, first.host, {
       environment: env,
       signal: stop,
-      onWaiting: () => report({ type: "notice", code: "PASSWORD_AWAITED" }),
+      onNotice: (code) => report({ type: "notice", code }),
     }),
     onStale: source === undefined && found !== undefined ? "warn" : undefined,
     proxy: proxyFrom(env),

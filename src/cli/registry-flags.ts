@@ -9,8 +9,9 @@ import { assertNotEmpty, chunkSize, type Environment, integer, setting, truth } 
 /** How to reach a registry, and how to send to it. */
 export type RegistryCommand = {
   readonly username: string | undefined;
-  /** The password of the environment. */
+  /** The password of a flag or of the environment. */
   readonly password: string | undefined;
+  readonly passwordIn: "REGISTRY_JWT_TOKEN" | "--creds";
   /** The password comes from standard input, even if the environment has one. */
   readonly passwordStdin: boolean;
   /** Prints the credentials, at the start and whenever they end. */
@@ -42,14 +43,22 @@ const MAX_STALL_SECONDS = 86_400;
 /** A flag, and what the help says of it. */
 export type FlagHelp = readonly [flag: string, description: string, kind?: "repeatable" | "hidden"];
 
+export const AUTH_FILE: FlagHelp = [
+  "--authfile <file>",
+  "use only the logins in this file, which has the format of Podman's auth.json",
+];
+
 const AUTHENTICATION: readonly FlagHelp[] = [
   ["-u, --username <name>", "user name (env: USERNAME_REGISTRY)"],
   ["--password-stdin", "read the password from standard input; overrides the environment"],
-  [
-    "--credential-command <shell>",
-    "run this to get the password, or JSON with user and password; it runs again when they expire (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
-  ],
-  ["--authfile <file>", "use only the logins in this file, which has the format of Podman's auth.json"],
+  ["--creds <user:password>", "user name and password; other users of this machine can see them"],
+  ["--dest-creds <user:password>", "as --creds, for users of skopeo", "hidden"],
+  AUTH_FILE,
+];
+
+const CREDENTIAL_COMMAND: FlagHelp = [
+  "--credential-command <shell>",
+  "run this to get the password, or JSON with user and password; it runs again when they expire (env: CHUNKPUSH_CREDENTIAL_COMMAND)",
 ];
 
 const NETWORK: readonly FlagHelp[] = [
@@ -100,6 +109,8 @@ export type RegistryFlags = {
   readonly passwordStdin?: true;
   readonly credentialCommand?: string;
   readonly authfile?: string;
+  readonly creds?: string;
+  readonly destCreds?: string;
   readonly insecure?: true;
   readonly parallel?: string;
   readonly retries?: string;
@@ -118,19 +129,19 @@ export type RegistryFlags = {
   readonly destTlsVerify?: string;
 };
 
-/**
- * Adds the flags to a command's parser.
- *
- * @param only the names of those to add. @default all
- */
-export function addRegistryFlags(program: Command, only?: readonly string[]): Command {
-  const wanted = (flags: readonly FlagHelp[]) =>
-    flags.filter(([flag]) => only?.includes(new Option(flag).long ?? "") !== false);
-  addFlags(program, "Authentication", wanted(AUTHENTICATION));
-  addFlags(program, "Network", wanted(NETWORK));
-  addFlags(program, "Chunks", wanted(CHUNKS));
-  addFlags(program, "Layers", wanted([CACHE]));
-  return addFlags(program, "Output", wanted(DEBUG));
+/** Adds the flags to a command's parser. */
+export function addRegistryFlags(program: Command): Command {
+  addLoginFlags(program);
+  addFlags(program, "Authentication", [CREDENTIAL_COMMAND]);
+  addFlags(program, "Chunks", CHUNKS);
+  return addFlags(program, "Layers", [CACHE]);
+}
+
+/** Adds the flags that reach a registry, and say who pushes. */
+export function addLoginFlags(program: Command): Command {
+  addFlags(program, "Authentication", AUTHENTICATION);
+  addFlags(program, "Network", NETWORK);
+  return addFlags(program, "Output", DEBUG);
 }
 
 /** Adds flags to a command's parser, below a heading of its help. */
@@ -146,9 +157,6 @@ export function addFlags(program: Command, group: string, flags: readonly FlagHe
 
 /** Reads flags and variables. Flags override variables. Throws `USAGE`. */
 export function registryCommand(flags: RegistryFlags, env: Environment): RegistryCommand {
-  assertNotEmpty(flags.username, "--username");
-  assertNotEmpty(flags.credentialCommand, "--credential-command");
-  assertNotEmpty(flags.authfile, "--authfile");
   assertNotEmpty(flags.cacheDir, "--cache-dir");
   assertNotEmpty(flags.caFile, "--ca-file");
   assertNotEmpty(flags.cert, "--cert");
@@ -157,34 +165,8 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
     throw new PushError("USAGE", "--key was given without a certificate.", { hint: "Add --cert." });
   }
   const variable = (name: string) => env[name] || undefined;
-  const password = variable("REGISTRY_JWT_TOKEN");
-  // --password-stdin is stronger than any variable.
-  const credentialCommand =
-    flags.credentialCommand ?? (flags.passwordStdin ? undefined : variable("CHUNKPUSH_CREDENTIAL_COMMAND"));
-  const username =
-    flags.username ?? variable("USERNAME_REGISTRY") ?? ((password ?? credentialCommand) && TOKEN_USERNAME);
-  if (username?.includes(":")) {
-    throw new PushError(
-      "USAGE",
-      "The user name contains a colon, which Basic authentication does not allow.",
-    );
-  }
-  if (flags.passwordStdin && flags.credentialCommand !== undefined) {
-    throw new PushError("USAGE", "--password-stdin and --credential-command were both given.", {
-      hint: "Only one of them can give the password.",
-    });
-  }
-  if (flags.passwordStdin && username === undefined) {
-    throw new PushError("USAGE", "--password-stdin was given without a user name.", {
-      hint: "Add --username or set USERNAME_REGISTRY.",
-    });
-  }
   return {
-    username,
-    password,
-    passwordStdin: flags.passwordStdin ?? false,
-    credentialCommand,
-    authFile: flags.authfile,
+    ...userCommand(flags, env),
     skipAuth: variable("SKIP_AUTH") !== undefined,
     headers: headersOf(flags.header, env["CHUNKPUSH_HEADERS"]),
     insecure: flags.insecure ?? /^(?:true|1|yes|on)$/i.test(env["INSECURE_HTTP_PUSH"] ?? ""),
@@ -206,4 +188,63 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
       flags.insecureSkipVerify ?? !(truth("--tls-verify", flags.tlsVerify ?? flags.destTlsVerify) ?? true),
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };
+}
+
+type UserCommand = Pick<
+  RegistryCommand,
+  "username" | "password" | "passwordIn" | "passwordStdin" | "credentialCommand" | "authFile"
+>;
+
+/** Reads who pushes, and what gives the password. Throws `USAGE`. */
+function userCommand(flags: RegistryFlags, env: Environment): UserCommand {
+  assertNotEmpty(flags.username, "--username");
+  assertNotEmpty(flags.credentialCommand, "--credential-command");
+  assertNotEmpty(flags.authfile, "--authfile");
+  const { passwordStdin = false, authfile: authFile } = flags;
+  const creds = userAndPassword(flags);
+  if (creds !== undefined)
+    return { ...creds, passwordIn: "--creds", passwordStdin, credentialCommand: undefined, authFile };
+  const variable = (name: string) => env[name] || undefined;
+  const password = variable("REGISTRY_JWT_TOKEN");
+  // --password-stdin is stronger than any variable.
+  const credentialCommand =
+    flags.credentialCommand ?? (passwordStdin ? undefined : variable("CHUNKPUSH_CREDENTIAL_COMMAND"));
+  const username =
+    flags.username ?? variable("USERNAME_REGISTRY") ?? ((password ?? credentialCommand) && TOKEN_USERNAME);
+  if (username?.includes(":")) {
+    throw new PushError(
+      "USAGE",
+      "The user name contains a colon, which Basic authentication does not allow.",
+    );
+  }
+  if (passwordStdin && flags.credentialCommand !== undefined) {
+    throw new PushError("USAGE", "--password-stdin and --credential-command were both given.", {
+      hint: "Only one of them can give the password.",
+    });
+  }
+  if (passwordStdin && username === undefined) {
+    throw new PushError("USAGE", "--password-stdin was given without a user name.", {
+      hint: "Add --username or set USERNAME_REGISTRY.",
+    });
+  }
+  return { username, password, passwordIn: "REGISTRY_JWT_TOKEN", passwordStdin, credentialCommand, authFile };
+}
+
+/** Reads `--creds`. The message repeats nothing of it. */
+function userAndPassword({ creds, destCreds, ...others }: RegistryFlags) {
+  const text = creds ?? destCreds;
+  if (text === undefined) return undefined;
+  // The password may contain colons.
+  const [, username, password] = /^([^:]+):(.+)$/s.exec(text) ?? [];
+  if (username === undefined || password === undefined) {
+    throw new PushError("USAGE", "--creds has an invalid value (expected USER:PASSWORD).", {
+      hint: "Use --username alone to type the password or to pipe it in.",
+    });
+  }
+  if (others.username ?? others.passwordStdin ?? others.credentialCommand) {
+    throw new PushError("USAGE", "--creds was given together with another user or password.", {
+      hint: "Leave out --username, --password-stdin and --credential-command.",
+    });
+  }
+  return { username, password };
 }

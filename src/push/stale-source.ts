@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { PushError } from "../errors.ts";
 import { knownDate } from "../format.ts";
 import type { Content } from "../oci/content.ts";
@@ -14,6 +15,9 @@ import type { Job } from "./job.ts";
 
 /** A source with another name than the target is stale at this age. */
 const STALE_MS = 3_600_000;
+
+/** Nobody builds an image again so soon after saving it, and engines are not asked. */
+const FRESH_MS = 10_000;
 
 /** An engine that does not answer in this time counts as one without the image. */
 const ENGINE_MS = 2000;
@@ -75,7 +79,15 @@ type EngineImage = NewerImage & { readonly id: string };
 
 /** Finds the image of the target's name, with or without the registry, in the first engine that has it. */
 async function findInEngines({ options, signal }: Job): Promise<EngineImage | undefined> {
-  const { target, runtime, engineEnvironment: environment } = options;
+  const { source, target, runtime, engineEnvironment: environment } = options;
+  const writtenMs =
+    typeof source === "string"
+      ? await stat(source).then(
+          ({ mtimeMs }) => mtimeMs,
+          () => 0,
+        )
+      : 0;
+  if (Math.abs(Date.now() - writtenMs) < FRESH_MS) return undefined;
   const limit = AbortSignal.any([signal, AbortSignal.timeout(ENGINE_MS)]);
   const names =
     target.tag === undefined ? [formatPinned(target)] : [formatReference(target), shortName(target)];

@@ -76,7 +76,8 @@ export async function takeIn(
     if (isTar || file.sizeBytes > MAX_JSON_BYTES) return takeBlob(streamed, target, job);
     const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(all)));
     documentsBytes += bytes.length;
-    if (documentsBytes > MAX_DOCUMENTS_BYTES) throw invalid(title, "it holds too much beside its layers");
+    if (documentsBytes > MAX_DOCUMENTS_BYTES)
+      throw invalid(title, "its files besides the layers are too large");
     const digest = digestOf(bytes);
     if (digestInPath(file.path) === digest) documents.set(digest, bytes);
     return { kind: "document", digest, bytes };

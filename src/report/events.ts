@@ -84,6 +84,8 @@ export type NewerImage = {
 export type Notice =
   /** Standard input gives no password yet. */
   | { readonly code: "PASSWORD_AWAITED" }
+  /** The password is an argument of the command. */
+  | { readonly code: "PASSWORD_EXPOSED" }
   /** The push waits for a prune of the cache. */
   | { readonly code: "CACHE_AWAITED" }
   | { readonly code: "LOCKS_UNAVAILABLE"; readonly directory: string; readonly reason: string }

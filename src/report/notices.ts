@@ -15,6 +15,8 @@ export function describeNotice(event: NoticeEvent): string {
   switch (event.code) {
     case "PASSWORD_AWAITED":
       return "Waiting for the password on standard input …";
+    case "PASSWORD_EXPOSED":
+      return "Warning: other users of this machine can see the password in --creds. Pipe it in, or log in once.";
     case "CACHE_AWAITED":
       return "Waiting for another process that prunes the cache …";
     case "LOCKS_UNAVAILABLE":

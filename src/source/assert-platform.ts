@@ -23,7 +23,7 @@ export async function assertPlatform(
   const { platform } = parseImageConfig(await readWhole(config, signal), `the config of the ${title}`);
   if (wanted.every((each) => ofPlatform([{ platform }], each).length > 0)) return;
   throw new PushError("IMAGE_NOT_FOUND", `The ${title} is not for ${wanted.join(", ")}.`, {
-    hint: `It is for ${platform ?? "an unknown platform"}, and there is no index.`,
+    hint: `It is for ${platform ?? "an unknown platform"} alone. Leave out --platform, or build the image for the other one.`,
   });
 }
 
@@ -38,5 +38,11 @@ async function readWhole({ descriptor, content }: StoredBlob, signal: AbortSigna
   }
   const bytes = Buffer.concat(pieces);
   if (digestOf(bytes) === descriptor.digest) return bytes;
-  throw new PushError("CONTENT_MISMATCH", `The source gives out other bytes than ${descriptor.digest}.`);
+  throw new PushError(
+    "CONTENT_MISMATCH",
+    `The source returned other bytes than those of ${descriptor.digest}.`,
+    {
+      hint: "Save or pull the image again.",
+    },
+  );
 }

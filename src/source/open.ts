@@ -38,7 +38,7 @@ export async function openSource(options: SourceOptions): Promise<OpenedSource> 
         : openEngineImage(source, options);
     }
     default:
-      throw new PushError("USAGE", `The source "${source}" is not opened here.`);
+      throw new PushError("USAGE", `The source "${source}" is at a registry, which cannot be read here.`);
   }
 }
 
@@ -57,7 +57,7 @@ async function describePath(path: string): Promise<ImageOrigin | undefined> {
   if (found.isDirectory()) return { ...origin, kind: "folder" };
   if (found.isFile()) return { ...origin, kind: "archive", sizeBytes: found.size };
   if (found.isFIFO() || found.isCharacterDevice()) return { ...origin, kind: "stream", date: undefined };
-  throw new PushError("FILE_FAILED", `Cannot read "${path}": it is neither a file nor a folder nor a pipe.`);
+  throw new PushError("FILE_FAILED", `Cannot read "${path}": it is not a file, folder or pipe.`);
 }
 
 async function openPath(
@@ -66,8 +66,8 @@ async function openPath(
   options: SourceOptions,
 ): Promise<OpenedSource> {
   if (origin === undefined) {
-    throw new PushError("SOURCE_NOT_FOUND", `Cannot read the image: there is no file or folder "${path}".`, {
-      hint: `Write one with "docker save my/app:v1 --output ${path}", or name an image of the engine.`,
+    throw new PushError("SOURCE_NOT_FOUND", `Cannot read "${path}": there is no such file or folder.`, {
+      hint: `Save an image there with "docker save my/app:v1 --output ${path}", or name an image of an engine as the source.`,
     });
   }
   const { kind } = origin;

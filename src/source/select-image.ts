@@ -40,7 +40,7 @@ export async function selectImage(
 ): Promise<Candidate> {
   const [first] = candidates;
   if (first === undefined)
-    throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: it lists no image.`);
+    throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: it lists no images.`);
   const named =
     image === undefined ? fitting(candidates, targets) : bestNamed(candidates, [image], { isExact: true });
   if (named.length === 0) {
@@ -59,10 +59,10 @@ export async function selectImage(
   const several = choices.length < candidates.length ? `, of which ${choices.length} fit` : "";
   throw new PushError(
     "SOURCE_AMBIGUOUS",
-    `The ${title} holds ${candidates.length} images${several}. Say which one to push:`,
+    `The ${title} has ${candidates.length} images${several}. Choose the one to push:`,
     {
       details: choices.map(describe),
-      ...(flags.length > 0 && { hint: `Choose one: ${flags.join(", or ")}` }),
+      ...(flags.length > 0 && { hint: `Add ${flags.join(" or ")}` }),
     },
   );
 }

@@ -34,23 +34,27 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
   const present = platforms.filter((child) => child.content !== undefined);
   if (absent.length === 0) return { content, leftOut: undefined };
   if (choice.allPlatforms) {
-    throw new PushError("IMAGE_INCOMPLETE", `The ${title} lacks ${absent.length} of what its index lists:`, {
-      details: absent.map(({ entry }) => [entry.platform, entry.digest].filter(Boolean).join("  ")),
-      hint: "Save it where every platform is there, or push what is there: leave --all-platforms out.",
-    });
+    throw new PushError(
+      "IMAGE_INCOMPLETE",
+      `${absent.length} of the images that its index lists are missing in the ${title}:`,
+      {
+        details: absent.map(({ entry }) => [entry.platform, entry.digest].filter(Boolean).join("  ")),
+        hint: "Save the image where every platform was pulled or built; or leave out --all-platforms to push what is there.",
+      },
+    );
   }
   const [first, ...others] = present;
   if (first === undefined) {
-    throw new PushError("IMAGE_INCOMPLETE", `The ${title} has none of the images that its index lists.`, {
+    throw new PushError("IMAGE_INCOMPLETE", `None of the images that its index lists are in the ${title}.`, {
       details: platforms.map(({ entry }) => entry.platform ?? entry.digest),
-      hint: "Save it again, where the image is there.",
+      hint: "Pull or build the image first, and save it again.",
     });
   }
   const own = others.length === 0 ? first : imageOf(present, OWN_PLATFORM);
   if (own !== undefined) return alone(leaves, own);
   throw new PushError(
     "SOURCE_AMBIGUOUS",
-    `The ${title} holds ${present.length} platforms, but not all of its index:`,
+    `The ${title} has ${present.length} platforms, but not all that its index lists:`,
     {
       details: present.map(({ entry }) => entry.platform ?? entry.digest),
       hint: `Choose one or more: ${platformFlags(present).join(", ")}`,

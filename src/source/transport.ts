@@ -57,8 +57,8 @@ function isTransport(text: string): text is Transport {
 /** Returns an image's name or ID. In `containers-storage:[driver@root]name` the store is named, too. */
 function engineName(rest: string, text: string): string {
   if (rest.startsWith("[")) {
-    throw new PushError("USAGE", `The source "${text}" names a store of its own.`, {
-      hint: "Podman finds its store itself, or through CONTAINERS_STORAGE_CONF: leave out what is in brackets.",
+    throw new PushError("USAGE", `The source "${text}" names a storage location, which is not supported.`, {
+      hint: "Leave out the part in brackets. Podman finds its storage itself, or through CONTAINERS_STORAGE_CONF.",
     });
   }
   // skopeo marks an ID so.
@@ -67,7 +67,7 @@ function engineName(rest: string, text: string): string {
 
 function notEmpty(rest: string, text: string): string {
   if (rest !== "") return rest;
-  throw new PushError("USAGE", `The source "${text}" has nothing behind its prefix.`, {
-    hint: "Is a variable not set? A file or folder of that name is reached by a path: ./NAME",
+  throw new PushError("USAGE", `The source "${text}" has nothing after its prefix.`, {
+    hint: "Is a variable unset? To push a file or folder of this name, write it as a path: ./NAME",
   });
 }

@@ -7,7 +7,7 @@ import { atTerminal } from "../support/at-terminal.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { describeWith } from "../support/needs.ts";
-import { cliCommand, cliEnvironment, runCli } from "../support/run-cli.ts";
+import { cliCommand, cliEnvironment, runCli, startCli } from "../support/run-cli.ts";
 import { findSecrets } from "../support/secret-search.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -79,6 +79,41 @@ describe.concurrent("a login", () => {
     const env = { USERNAME_REGISTRY: ME.username, REGISTRY_JWT_TOKEN: ME.password };
     expect((await home.run(["login", registry.host], undefined, env)).code).toBe(0);
     expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+  });
+
+  test("that is slow to be checked says what it waits for", async () => {
+    const asked = Promise.withResolvers<void>();
+    const said = Promise.withResolvers<void>();
+    await using server = startHttpServer(async ({ headers }) => {
+      asked.resolve();
+      await said.promise;
+      return new Response(null, { status: headers.has("authorization") ? 200 : 401 });
+    });
+    await using home = await openHome();
+    const child = startCli(["login", "-u", "me", server.host], { cwd: home.path });
+    child.stdin.write(ME.password);
+    await child.stdin.end();
+    await asked.promise;
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      if (!text.includes(`Asking ${server.host}`)) continue;
+      said.resolve();
+      break;
+    }
+    expect(await child.exited).toBe(0);
+  });
+
+  test("shows no secret that a registry sends back", async () => {
+    await using server = startHttpServer(({ headers }) => {
+      const message = `no: ${headers.get("authorization")} ${ME.password}`;
+      const errors = [{ code: "UNAUTHORIZED", message, detail: message }];
+      return Response.json(
+        { errors },
+        { status: 401, headers: { "www-authenticate": `Basic realm="${message}"` } },
+      );
+    });
+    await using home = await openHome();
+    const { code } = await home.run(["login", "-u", "me", "--debug", server.host], ME.password);
+    expect(code).toBe(1);
   });
 
   test("that the registry refuses is not saved", async () => {
@@ -205,11 +240,70 @@ describe.concurrent("a logout", () => {
   });
 });
 
+describe.concurrent("--creds", () => {
+  test.each(["--creds", "--dest-creds"])("gives user and password, with a warning: %s", async (flag) => {
+    const password = "a:b:hush-Xq7-zebra";
+    await using registry = await startTestRegistry({ credentials: { username: "me", password } });
+    await using home = await openHome();
+    const target = `${registry.host}/my/app:v1`;
+    const env = { USERNAME_REGISTRY: "other", REGISTRY_JWT_TOKEN: "other" };
+    const { code, stderr } = await home.run([flag, `me:${password}`, target], undefined, env);
+    expect(stderr).toContain("can see the password");
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    [["--creds", "hush-Xq7-zebra"]],
+    [["--creds", ":hush-Xq7-zebra"]],
+    [["--creds", "me:"]],
+    [["--creds", "me:hush-Xq7-zebra", "--username", "you"]],
+    [["--dest-creds", "me:hush-Xq7-zebra", "--password-stdin"]],
+    [["--creds=me:hush-Xq7-zebra", "--credential-command", "true"]],
+  ])("without both, or beside another user or password, is wrong use: %j", async (args) => {
+    await using home = await openHome();
+    const { code } = await home.run([...args, "localhost:1/my/app:v1"]);
+    expect(code).toBe(2);
+  });
+});
+
+test("an --authfile that does not exist is an error of a push", async () => {
+  await using home = await openHome();
+  const { code, stderr } = await home.run(["--authfile", "none.json", "localhost:1/my/app:v1"]);
+  expect([code, stderr]).toEqual([1, expect.stringContaining("none.json")]);
+});
+
+describe.concurrent("credentials that the registry refuses are named", () => {
+  const jwt = ['{"alg":"RS256"}', `{"exp":${Math.floor(Date.now() / 1000) - 3 * 3600 - 60}}`, "Xq7"]
+    .map((part) => Buffer.from(part).toString("base64url"))
+    .join(".");
+  test.each<[string, string[], string | undefined, Record<string, string>, string]>([
+    ["piped in with a space at the end", ["-u", "me"], "wrong \n", {}, "ends in a space"],
+    ["an expired token", [], undefined, { REGISTRY_JWT_TOKEN: jwt }, "expired 3 hours ago"],
+    ["a token that is none", [], undefined, { REGISTRY_JWT_TOKEN: "wrong" }, "accept REGISTRY_JWT_TOKEN."],
+    ["in an argument", ["--creds", "me:wrong"], undefined, {}, "password in --creds"],
+    ["by a command", ["--credential-command", "echo wrong"], undefined, {}, "the credential command"],
+  ])("%s", async (_, args, input, env, words) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const { code, stderr } = await home.run([...args, `${registry.host}/my/app:v1`], input, env);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(words)]);
+  });
+
+  test("by the file that a login is saved in, with the command to log in again", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome({ auths: { [registry.host]: entryOf({ ...ME, password: "old" }) } });
+    const { code, stderr } = await home.run([`${registry.host}/my/app:v1`]);
+    expect(stderr).toContain('the login of "me" in ~/.docker/config.json');
+    expect(stderr).toContain(`login ${registry.host}`);
+    expect(code).toBe(1);
+  });
+});
+
 describeWith("python3", "at a terminal", () => {
   const SHOWN_CURSOR = "\u001b[?25h";
   const HIDDEN_CURSOR = "\u001b[?25l";
   const run = async (
-    home: { path: string },
+    home: { readonly path: string },
     command: readonly string[],
     options: Partial<Parameters<typeof atTerminal>[1]>,
   ) => {
@@ -245,6 +339,35 @@ describeWith("python3", "at a terminal", () => {
       expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
     },
   );
+
+  test("a push as the user who has logged in asks for no password", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome({ auths: { [registry.host]: entryOf(ME) } });
+    const command = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const env = cliEnvironment({ cwd: home.path });
+    const never = { cwd: home.at("work"), env, prompt: "Password of", signal: "SIGKILL" };
+    expect((await atTerminal(command, never)).code).toBe(0);
+  });
+
+  test("a wrong password that was typed is called so", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const command = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const typing = { prompt: "Password of me", keys: "wrong\\r" };
+    const { screen, code } = await run({ path: home.at("work") }, command, typing);
+    expect(screen).toContain("that you typed");
+    expect(screen).not.toContain("piped");
+    expect(code).toBe(1);
+  });
+
+  test("a push asks there for the password where standard error is a file", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const push = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);
+    const command = ["sh", "-c", '"$@" 2>../errors', "sh", ...push];
+    const typing = { prompt: "Password of me", keys: `${ME.password}\\r` };
+    expect((await run({ path: home.at("work") }, command, typing)).code).toBe(0);
+  });
 
   test.each([
     ["the user name", "User name for", "jan\\x03", []],

@@ -2,7 +2,7 @@
  * The commands of the docs, run as they stand there, but for docs/ci.md, which has a test of its own. A registry of this
  * machine is in the place of those that they name, a checkout in that of the package, and a stand-in in that of Docker.
  */
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { runWell } from "../e2e/command.ts";
@@ -78,10 +78,8 @@ async function setUp() {
         ...env,
       },
     });
-  const first = ["x/y:v1", "my/app:v1"].map(
-    (name) => `chunkpush --cache-dir ${at("first-cache")} image.tar ${registry.host}/${name}`,
-  );
-  await bash(first.join("\n"), at("work"));
+  const first = ["x/y:v1", "my/app:v1"].map((name) => `-t ${registry.host}/${name}`);
+  await bash(`chunkpush --cache-dir ${at("first-cache")} image.tar ${first.join(" ")}`, at("work"));
   const owned = resources.move();
   return {
     path,
@@ -105,16 +103,18 @@ async function setUp() {
 }
 
 describe.skipIf(process.platform === "win32")("the commands of the docs end well", () => {
-  test.each(run.filter((each) => !ofEngine.includes(each)))("$title", async (block) => {
-    await using scene = await setUp();
-    await scene.run(block);
+  let scene: Awaited<ReturnType<typeof setUp>>;
+  beforeAll(async () => {
+    scene = await setUp();
   });
+  afterAll(() => scene[Symbol.asyncDispose]());
+
+  test.each(run.filter((each) => !ofEngine.includes(each)))("$title", (block) => scene.run(block));
 
   // Podman is started by its full path, so that a stand-in cannot hide that it is missing.
   test.skipIf(Bun.which("podman") === null && !process.env["CI"]).each(ofEngine)(
     "$title (needs podman)",
     async (block) => {
-      await using scene = await setUp();
       await using store = await openPodmanStore();
       await commandFolder(scene.path, "podman", store);
       await store.podman("load", "--input", join(scene.path, "archive.tar"));

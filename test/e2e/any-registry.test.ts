@@ -11,12 +11,12 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { temporaryFolder } from "./command.ts";
 import { handmadeImage } from "./handmade-image.ts";
 import { MANIFEST, pulledImage } from "./read-back.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(600_000);
@@ -45,9 +45,9 @@ test.skipIf(!place)("a registry gives back what was pushed, and is sent nothing 
   await using resources = new AsyncDisposableStack();
   const cwd = resources.use(await temporaryFolder());
   const image = handmadeImage("chunkpush-test:v1", [
-    seededBytes(`big ${seed}`, BIG_BYTES),
+    seededBytes(BIG_BYTES, `big ${seed}`),
     new TextEncoder().encode(`text ${seed}\n`.repeat(200_000)),
-    seededBytes(`small ${seed}`, 1000),
+    seededBytes(1000, `small ${seed}`),
   ]);
   await Bun.write(join(cwd.path, "output.tar"), image.archive);
 

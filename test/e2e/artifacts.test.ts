@@ -24,8 +24,9 @@ import {
   wasmModule,
   withReferrer,
 } from "../support/artifacts.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush, chunkpushFromPipe } from "./chunkpush.ts";
-import { type CommandResult, temporaryFolder } from "./command.ts";
+import type { CommandResult } from "./command.ts";
 import { startDockerRegistry } from "./docker-registry.ts";
 import { requireParts } from "./parts.ts";
 import { readContent } from "./registry-content.ts";

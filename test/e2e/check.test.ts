@@ -1,7 +1,7 @@
 /** The command check at docker-registry with a password file, behind nginx's default body limit and TLS of its own. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type TemporaryFolder, temporaryFolder } from "./command.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { type Nginx, startNginx } from "./nginx.ts";
 import { requireParts } from "./parts.ts";

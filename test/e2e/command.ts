@@ -1,7 +1,4 @@
 /** Other programs, run to their end or started and stopped, each by its own pid. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 
 export type CommandResult = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
@@ -84,12 +81,4 @@ export async function waitFor<T>(what: string, ask: () => Promise<T | undefined>
     await Bun.sleep(PAUSE_MS);
   }
   throw new Error(`Waited in vain for ${what}.`);
-}
-
-export type TemporaryFolder = AsyncDisposable & { readonly path: string };
-
-export async function temporaryFolder(parent = tmpdir()): Promise<TemporaryFolder> {
-  // Short, for sockets whose path may not be longer than 107 bytes lie in it.
-  const path = await mkdtemp(join(parent, "cp-e2e-"));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }

@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { run, temporaryFolder } from "./command.ts";
+import { run } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { requireParts } from "./parts.ts";

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { runWell, startDaemon, temporaryFolder, waitFor } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runWell, startDaemon, waitFor } from "./command.ts";
 import { type Place, THIS_MACHINE } from "./place.ts";
 
 /** A Docker engine of our own, which touches no other one and no network but loopback. */

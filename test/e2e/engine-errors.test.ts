@@ -4,8 +4,9 @@ import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { PROGRAM } from "../support/run-cli.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { requireParts } from "./parts.ts";
 

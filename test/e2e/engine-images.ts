@@ -1,11 +1,12 @@
 /** Small images of many kinds, built by an engine or loaded into it. */
 import { join } from "node:path";
 import * as v from "valibot";
-import { runWell, temporaryFolder } from "./command.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runWell } from "./command.ts";
 import type { Engine } from "./engines.ts";
 import { handmadeImage, tarOf } from "./handmade-image.ts";
 import { unpackSavedImage } from "./saved-image.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 const LARGE_BYTES = 2_000_000;
 
@@ -14,7 +15,7 @@ const fileIn = (path: string, content: Uint8Array) => tarOf([{ path, content }])
 
 const LAYERS = {
   small: fileIn("etc/hello", text("hello\n")),
-  large: fileIn("data/large", seededBytes("large", LARGE_BYTES)),
+  large: fileIn("data/large", seededBytes(LARGE_BYTES, "large")),
   // gzip and zstd make less of it, so that a compressed layer differs from its raw one.
   lines: fileIn("data/lines", text("every line is the same\n".repeat(2000))),
   empty: tarOf([]),

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { runWell } from "./command.ts";
 import { type DockerWrapper, installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import {
   buildImage,
@@ -141,6 +142,25 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
       await pushWell(cwd, source, to);
       await expectImage(to, NAME);
     }
+  });
+
+  test("save writes an archive under the image's name that is what the engine itself writes, and pushes as the image", async () => {
+    await using cwd = await newFolder();
+    const { code, stdout, stderr } = await chunkpush(["save", NAME, "--runtime", runtime], {
+      cwd: cwd.path,
+      env: { ...engine.env, ...docker.env() },
+    });
+    expect([code, stdout], stderr).toEqual([0, "team_app_v1.tar\n"]);
+    const [program = "", ...args] = [...engine.command, "image", "save", NAME];
+    await runWell(["sh", "-c", 'exec "$0" "$@" > own.tar', program, ...args], {
+      cwd: cwd.path,
+      env: engine.env,
+    });
+    const manifest = (file: string) => runWell(["tar", "-xOf", file, "manifest.json"], { cwd: cwd.path });
+    expect(await manifest("team_app_v1.tar")).toEqual(await manifest("own.tar"));
+    const to = `${newRepository()}:v1`;
+    await pushWell(cwd, "./team_app_v1.tar", to);
+    await expectImage(to, NAME);
   });
 
   test("a second push saves and sends nothing, whatever the tag and the repository", async () => {

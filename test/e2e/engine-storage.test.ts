@@ -7,11 +7,12 @@ import { findEngineImage } from "../../src/source/engine/find-image.ts";
 import { contentReader } from "../../src/source/files/content.ts";
 import { openStorage } from "../../src/source/storage/open-storage.ts";
 import { openFilesBelow } from "../support/open-files.ts";
-import { runWell, temporaryFolder } from "./command.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runWell } from "./command.ts";
 import { installDockerWrapper } from "./docker-wrapper.ts";
 import { loadImage } from "./engine-images.ts";
 import { ENGINES, type Engine } from "./engines.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 setDefaultTimeout(300_000);
 
@@ -63,7 +64,7 @@ async function buildImage(engine: Engine): Promise<void> {
       at(`${name}.tar`),
       ".",
     ]);
-  await Bun.write(at("large"), seededBytes("storage", 3_000_000));
+  await Bun.write(at("large"), seededBytes(3_000_000, "storage"));
   await Bun.write(at("Dockerfile"), DOCKERFILE);
   await engine.build(context.path, "--tag", NAME);
 }
@@ -105,7 +106,7 @@ for (const role of ENGINES) {
           ]);
         }
         // What temporaryFolder makes there: others have files of their own in it.
-        expect(openFilesBelow(join(engine.folder, "cp-e2e-"))).toEqual([]);
+        expect(openFilesBelow(join(engine.folder, "cp-test-"))).toEqual([]);
         return;
       }
       const whole = await contentReader(opened.files).read(opened.root);
@@ -132,7 +133,7 @@ for (const role of ENGINES) {
 
     test("lacks an image that was removed after it was inspected, or before it was read", async () => {
       const name = "storage/removed:v1";
-      await loadImage(engine, name, [seededBytes("removed", 1000)]);
+      await loadImage(engine, name, [seededBytes(1000, "removed")]);
       const { image, opened, engine: asked, signal } = await openImage(name);
       if (opened.kind === "none") throw new Error(opened.reason);
       await engine.docker("rmi", "--force", name);

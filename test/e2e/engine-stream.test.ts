@@ -6,10 +6,11 @@ import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/reg
 import { parseDiffId, parseDigest } from "../../src/oci/digest.ts";
 import { readSavedStream } from "../../src/source/stream/saved-stream.ts";
 import { smallDisk } from "../support/small-disk.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type CommandResult, type TemporaryFolder, temporaryFolder, waitFor } from "./command.ts";
+import { type CommandResult, waitFor } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { type DockerWrapper, installDockerWrapper, type SaveMode } from "./docker-wrapper.ts";
 import { requireParts } from "./parts.ts";

@@ -1,7 +1,8 @@
 /** The engines that an image is pushed from: of this machine and of today, each started for one test file. */
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
-import { runWell, startDaemon, temporaryFolder, waitFor } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runWell, startDaemon, waitFor } from "./command.ts";
 import { startDockerEngine } from "./docker-engine.ts";
 import { findLab } from "./engine-lab.ts";
 import { requireParts } from "./parts.ts";

@@ -14,9 +14,9 @@ import {
   wasmModule,
   withReferrer,
 } from "../support/artifacts.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs, toldEvents } from "../support/told-events.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type TemporaryFolder, temporaryFolder } from "./command.ts";
 import { readContent } from "./registry-content.ts";
 
 setDefaultTimeout(60_000);

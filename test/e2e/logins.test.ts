@@ -4,18 +4,19 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { createSelfSigned } from "../support/certificates.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { run, runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { run, runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { handmadeImage } from "./handmade-image.ts";
 import { requireParts } from "./parts.ts";
 import { readBack } from "./read-back.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes("logins", 2_500_000)]);
+const image = handmadeImage("team/app:v1", [seededBytes(2_500_000, "logins")]);
 const ME = { username: "jane", password: "correct: hörse $1 ✓" };
 const LOGIN = ["login", "--username", ME.username, "--password-stdin"];
 

@@ -1,18 +1,18 @@
 /** A real registry behind nginx's default body limit, with TLS from an authority that no machine knows. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type TemporaryFolder, temporaryFolder } from "./command.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { handmadeImage } from "./handmade-image.ts";
 import { type Nginx, startNginx } from "./nginx.ts";
 import { requireParts } from "./parts.ts";
 import { readBack } from "./read-back.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes("nginx", 5_300_000), seededBytes("small", 3000)]);
+const image = handmadeImage("team/app:v1", [seededBytes(5_300_000, "nginx"), seededBytes(3000, "small")]);
 
 describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
   "docker-registry behind nginx",
@@ -47,7 +47,7 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
     });
 
     test("is known the next time", async () => {
-      const other = handmadeImage("team/app:v2", [seededBytes("another", 2_500_000)]);
+      const other = handmadeImage("team/app:v2", [seededBytes(2_500_000, "another")]);
       await Bun.write(join(cwd.path, "output.tar"), other.archive);
       const { code, stderr } = await push("v2");
       expect(code, stderr).toBe(0);

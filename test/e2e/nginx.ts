@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { createAuthority } from "../support/certificates.ts";
-import { startDaemon, temporaryFolder, waitFor } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startDaemon, waitFor } from "./command.ts";
 
 export type NginxOptions = {
   /** `host:port` of the registry behind it. */

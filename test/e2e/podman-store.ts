@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { runWell, temporaryFolder } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runWell } from "./command.ts";
 import { type Place, THIS_MACHINE } from "./place.ts";
 
 /** Podman with a storage of its own. */

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { runWell, startDaemon, type TemporaryFolder, temporaryFolder, waitFor } from "./command.ts";
+import { runWell, startDaemon, waitFor } from "./command.ts";
 import { requireParts } from "./parts.ts";
 import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
 import { readBack } from "./read-back.ts";

@@ -2,7 +2,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
-import { runWell, temporaryFolder } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { findLab } from "./engine-lab.ts";
 import { requireParts } from "./parts.ts";

@@ -1,7 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cliCommand } from "../support/run-cli.ts";
-import { startDaemon, temporaryFolder, waitFor } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startDaemon, waitFor } from "./command.ts";
 import { freePort } from "./nginx.ts";
 
 /** `chunkpush proxy` in a process of its own, as users start it. */

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
-import { temporaryFolder, waitFor } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { waitFor } from "./command.ts";
 import { type LoggedRequest, startDockerRegistry } from "./docker-registry.ts";
 
 /** The largest chunk in these tests, and the largest body that the strict registry takes. */

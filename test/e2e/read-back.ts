@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import * as v from "valibot";
-import { runWell, temporaryFolder } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runWell } from "./command.ts";
 import { sha256 } from "./sha256.ts";
 
 const DESCRIPTOR = v.object({ mediaType: v.string(), digest: v.string(), size: v.number() });

@@ -1,17 +1,18 @@
 /** Who may push to a real registry, and over which wire. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { runWell } from "./command.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { handmadeImage } from "./handmade-image.ts";
 import { requireParts } from "./parts.ts";
 import { readBack } from "./read-back.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes("registry access", 2_500_000)]);
+const image = handmadeImage("team/app:v1", [seededBytes(2_500_000, "registry access")]);
 
 describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
   "docker-registry with htpasswd",

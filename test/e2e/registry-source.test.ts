@@ -4,15 +4,16 @@ import { readdir } from "node:fs/promises";
 import { type AddressInfo, createConnection, createServer } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { runWell, temporaryFolder, waitFor } from "./command.ts";
+import { runWell, waitFor } from "./command.ts";
 import { startDockerRegistry } from "./docker-registry.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(120_000);
 
-const RAW = seededBytes("a layer of all platforms", 8_000_000);
+const RAW = seededBytes(8_000_000, "a layer of all platforms");
 const LARGE = gzipSync(RAW);
 
 /** Writes an OCI layout with an index: two platforms that share a layer, and an attestation. */
@@ -32,7 +33,7 @@ async function writeLayout(folder: string): Promise<void> {
   const layer = type("layer.v1.tar+gzip");
   const entries: object[] = [];
   for (const architecture of ["amd64", "arm64"]) {
-    const own = seededBytes(architecture, 1000);
+    const own = seededBytes(1000, architecture);
     const diffIds = [RAW, own].map(sha256);
     const content = { os: "linux", architecture, rootfs: { type: "layers", diff_ids: diffIds } };
     const config = await blob(JSON.stringify(content), type("config.v1+json"));

@@ -3,11 +3,12 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { chmod, chown, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { cliCommand } from "../support/run-cli.ts";
-import { run, runWell, type TemporaryFolder, temporaryFolder } from "./command.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
+import { run, runWell } from "./command.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { requireParts } from "./parts.ts";
 import { readBack } from "./read-back.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 setDefaultTimeout(120_000);
 
@@ -60,7 +61,7 @@ describe.skipIf(!requireParts("podman", "newuidmap", "useradd", "docker-registry
       await runWell(["mkdir", "-m", "700", join(folder.path, "run")]);
       for (const path of [folder.path, join(folder.path, "run")]) await chown(path, owner, owner);
       const context = join(folder.path, "context");
-      await Bun.write(join(context, "large"), seededBytes("rootless", 300_000));
+      await Bun.write(join(context, "large"), seededBytes(300_000, "rootless"));
       await runWell(["sh", "-c", FILES], { cwd: context });
       await Bun.write(join(context, "Dockerfile"), "FROM scratch\nADD files.tar /\nCOPY large /more/\n");
       for (const name of await Array.fromAsync(new Bun.Glob("*-*").scan(context)))

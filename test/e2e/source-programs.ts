@@ -1,7 +1,8 @@
 /** The programs that make images, each with an image or two in it. */
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
-import { runWell, temporaryFolder } from "./command.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { startDockerRegistry } from "./docker-registry.ts";
 import { tarOf } from "./handmade-image.ts";

@@ -6,14 +6,14 @@ import { authenticate } from "../../src/registry/auth/authenticate.ts";
 import { closeUpload, sendChunk, startUpload } from "../../src/registry/upload/session.ts";
 import { createSelfSigned } from "../support/certificates.ts";
 import { blobOf, clientOf, type TestClient } from "../support/registry-client.ts";
-import { temporaryFolder } from "./command.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { requireParts } from "./parts.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 setDefaultTimeout(60_000);
 
-const BLOB = blobOf(new Uint8Array(seededBytes("stale", 8_000_000)));
+const BLOB = blobOf(new Uint8Array(seededBytes(8_000_000, "stale")));
 const ME = { username: "me", password: "hush-Xq7" };
 
 describe.skipIf(!requireParts("docker-registry", "openssl"))("docker-registry with tokens", () => {

@@ -4,14 +4,14 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
 import { chunkpush } from "./chunkpush.ts";
-import { type TemporaryFolder, temporaryFolder } from "./command.ts";
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
 import { loadImage } from "./engine-images.ts";
 import { ENGINES, type Engine, type EngineRole } from "./engines.ts";
 import { readPushed } from "./pushed-image.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 setDefaultTimeout(120_000);
 
@@ -24,7 +24,7 @@ const text = (content: string) => new TextEncoder().encode(content);
 const FILES = [
   text("small\n"),
   text("every line is the same\n".repeat(1_000_000)),
-  seededBytes("noise", NOISE_BYTES),
+  seededBytes(NOISE_BYTES, "noise"),
 ];
 
 /** One engine of each kind of store. */

@@ -1,8 +1,8 @@
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { temporaryFolder } from "./command.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import type { DockerEngine } from "./docker-engine.ts";
-import { seededBytes } from "./seeded-bytes.ts";
 
 /** What the one big layer has in it: as nothing compresses it, it is four chunks of 1 MB. */
 const BIG_BYTES = 3_300_000;
@@ -27,7 +27,7 @@ export async function buildTestImage(engine: DockerEngine, name: string): Promis
   await Bun.write(at("a"), "the same\n");
   // Engines take a file of the same size and time for the same file.
   await Bun.write(at("b"), "something else\n");
-  await Bun.write(at("big.bin"), seededBytes("big.bin", BIG_BYTES));
+  await Bun.write(at("big.bin"), seededBytes(BIG_BYTES, "big.bin"));
   await mkdir(at(`tree/${UNICODE_NAME}`), { recursive: true });
   await Bun.write(at(`tree/${UNICODE_NAME}/ñ😀.txt`), "hello\n");
   await symlink(`${UNICODE_NAME}/ñ😀.txt`, at("tree/link"));

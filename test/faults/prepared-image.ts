@@ -9,14 +9,14 @@ import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { hexOf, parseDigest } from "../../src/oci/digest.ts";
 import { type HandmadeImage, handmadeImage } from "../e2e/handmade-image.ts";
 import { MANIFEST } from "../e2e/read-back.ts";
-import { seededBytes } from "../e2e/seeded-bytes.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 /** The largest chunk, and the largest body that the strict registry takes. */
 export const CHUNK_BYTES = 100_000;
 
 /** Many retries are met, and what passes between them is not what is tested. */
-const RETRY_DELAY_MS = 20;
+const RETRY_DELAY_MS = 100;
 
 /** An image on the disk, with its layers in a cache: pushing it compresses nothing. */
 export type PreparedImage = {
@@ -32,7 +32,7 @@ export type PreparedImage = {
 
 /** A layer that goes up in so many chunks, for nothing compresses it. */
 export function layerOfChunks(seed: string, chunks: number): Uint8Array {
-  return seededBytes(seed, (chunks - 0.25) * CHUNK_BYTES);
+  return seededBytes((chunks - 0.25) * CHUNK_BYTES, seed);
 }
 
 /** Makes an image in a folder, and fills a cache by a push that meets no fault. */
@@ -97,6 +97,6 @@ async function pushWith(
     retryDelayMs: RETRY_DELAY_MS,
     source,
     target: destination,
-    login: credentialsReader(command, destination.host, { environment: env, signal, onWaiting: () => {} }),
+    login: credentialsReader(command, destination.host, { environment: env, signal, onNotice: () => {} }),
   });
 }

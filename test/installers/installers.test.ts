@@ -4,15 +4,7 @@ import { mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import {
-  type CommandResult,
-  run,
-  runWell,
-  startDaemon,
-  type TemporaryFolder,
-  temporaryFolder,
-  waitFor,
-} from "../e2e/command.ts";
+import { type CommandResult, run, runWell, startDaemon, waitFor } from "../e2e/command.ts";
 import {
   archiveBytes,
   blobOf,
@@ -23,6 +15,7 @@ import {
   layoutFiles,
 } from "../source/image-fixture.ts";
 import { RUNS_ALL } from "../support/all-tests.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { tool, whyNoTools } from "./tools.ts";
 
 setDefaultTimeout(120_000);

@@ -40,7 +40,7 @@ const CONFIG = ".docker/config.json";
 /** A credential helper that keeps each server's login in a file beside it. */
 const HELPER = `
 dir="$HOME/keychain"; mkdir -p "$dir"
-echo "$1" >> "$dir/log"
+echo "$*" >> "$dir/log"
 case "$1" in
   store) read -r login; server=$(echo "$login" | sed 's/.*"ServerURL":"\\([^"]*\\)".*/\\1/'); echo "$login" > "$dir/$(echo "$server" | tr / _)" ;;
   get) read -r server || true; f="$dir/$(echo "$server" | tr / _)"; if [ -f "$f" ]; then cat "$f"; else echo "credentials not found in native keychain"; exit 1; fi ;;
@@ -213,6 +213,8 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
       expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([{ key: HOST, where: saved.where }]);
       expect(JSON.parse(await home.read(CONFIG))).toEqual({ ...names, auths: {} });
       expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([]);
+      // Nothing else is in its arguments.
+      expect(await home.read("keychain/log")).toBe("store\nget\nget\nerase\nget\n");
     },
   );
 

@@ -123,6 +123,14 @@ describe.concurrent("without a terminal", () => {
     expect(stderr).toContain(`${PROGRAM} my/app:v1 ${setup.target}`);
   });
 
+  test("no engine is asked about an archive that was just written", async () => {
+    await using setup = await setUp({ name: "my/app:v1" });
+    await setup.engine("docker", `touch '${setup.folder}/asked'; ${LACKS}`);
+    const { code } = await setup.run();
+    expect([code, setup.tags()]).toEqual([0, 1]);
+    expect(await Bun.file(join(setup.folder, "asked")).exists()).toBe(false);
+  });
+
   test("an image that is older than the archive, or in it, is no reason for a warning", async () => {
     await using setup = await setUp({ name: "my/app:v1", hours: 2 });
     await setup.engine("docker", has(setup.target, hoursAgo(3)));

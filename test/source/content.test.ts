@@ -184,7 +184,10 @@ describe("a tree", () => {
     const [first, second] = roots.map(({ digest }) => parseDigest(digest, "a test"));
     expect((await reader.read(first as Digest)).kind).toBe("index");
     const error = await rejection(reader.read(second as Digest));
-    expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("too much")]);
+    expect([error.code, error.message]).toEqual([
+      "IMAGE_INVALID",
+      expect.stringContaining("too many images"),
+    ]);
   });
 
   test("has no more bytes in its documents than memory should hold", async () => {
@@ -196,7 +199,10 @@ describe("a tree", () => {
     };
     expect((await listing(16)).kind).toBe("index");
     const error = await rejection(listing(17));
-    expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("too much")]);
+    expect([error.code, error.message]).toEqual([
+      "IMAGE_INVALID",
+      expect.stringContaining("too many images"),
+    ]);
   });
 
   test.each([

@@ -195,12 +195,12 @@ describe.skipIf(process.platform !== "linux" || !canChown())("an image in an eng
 
   test("is not there where no content store has it", async () => {
     const opened = await open({ id: digestOf("absent"), isContainerd: true }, dockerInfo("overlayfs"));
-    await expectNone(opened, /no content store has sha256:.*\/var\/lib\/containerd/);
+    await expectNone(opened, /is in no content store.*\/var\/lib\/containerd/);
   });
 
   const NOT_READ: [why: string, change: (image: Stored) => Promise<unknown>, reason: RegExp][] = [
     ["whose config is not there", (image) => rm(configOfDocker(image)), /ENOENT/],
-    ["whose config is another", (image) => Bun.write(configOfDocker(image), "{}"), /digest of its name/],
+    ["whose config is another", (image) => Bun.write(configOfDocker(image), "{}"), /digest in its name/],
     ["whose config is a link", (image) => replaceByLink(configOfDocker(image)), /ELOOP/],
     [
       "whose layers' folder is not there",
@@ -214,7 +214,7 @@ describe.skipIf(process.platform !== "linux" || !canChown())("an image in an eng
       () => rm(join(root, "overlay2"), { recursive: true }),
       /cache-0/,
     ],
-    ["whose layers have IDs that are paths", () => spoil("cache-id", "../../../etc"), /holds no ID/],
+    ["whose layers have IDs that are paths", () => spoil("cache-id", "../../../etc"), /contains no ID/],
     ["whose engine is on another machine", () => rm(root, { recursive: true }), /ENOENT/],
   ];
 
@@ -240,15 +240,15 @@ describe.skipIf(process.platform !== "linux" || !canChown())("an image in an eng
     [
       "layers whose files are in others",
       () => dockerInfo("overlay2", { DriverStatus: [["Native Overlay Diff", "false"]] }),
-      /spread/,
+      /several folders/,
     ],
     ["nothing", () => "", /not valid JSON/],
     ["a list", () => [], /received array/],
-    ["no root", () => ({ Driver: "overlay2" }), /no absolute path/],
+    ["no root", () => ({ Driver: "overlay2" }), /not absolute/],
     [
       "a root that is not absolute",
       () => ({ ...dockerInfo(), DockerRootDir: relative(".", root) }),
-      /no absolute path/,
+      /not absolute/,
     ],
     ["a root that is a number", () => ({ DockerRootDir: 5 }), /DockerRootDir/],
   ] as const)("is left to an engine that says it has %s", async (_, info, reason) => {
@@ -262,8 +262,8 @@ describe.skipIf(process.platform !== "linux" || !canChown())("an image in an eng
   test.each([
     ["has no such image", "images/images.json", "[]", /no image/],
     ["lacks a layer", "layers/layers.json", "[]", /no layer/],
-    ["has layers that are below themselves", "layers/layers.json", circle, /is not known to be/],
-    ["does not know a diffID", "layers/layers.json", withoutDiffIds, /is not known to be/],
+    ["has layers that are below themselves", "layers/layers.json", circle, /is not recorded as/],
+    ["does not know a diffID", "layers/layers.json", withoutDiffIds, /is not recorded as/],
     ["lists no images", "images/images.json", "{}", /images\.json/],
     ["has an ID that is a path", "images/images.json", '[{"id":"../../etc"}]', /no ID/],
     ["has a parent that is a path", "layers/layers.json", '[{"id":"x","parent":"../../etc"}]', /no ID/],

@@ -154,8 +154,14 @@ describe("the engine that has an image", () => {
   });
 
   test.each<[string, Partial<Record<Runtime, string>>, Runtime | undefined, ErrorCode, string[]]>([
-    ["no command is there", {}, undefined, "ENGINE_MISSING", ["no docker, podman or nerdctl command"]],
-    ["the named command is not there", all, "podman", "ENGINE_MISSING", ["no podman command", "podman save"]],
+    ["no command is there", {}, undefined, "ENGINE_MISSING", ["docker, podman or nerdctl is not installed"]],
+    [
+      "the named command is not there",
+      all,
+      "podman",
+      "ENGINE_MISSING",
+      ["podman is not installed", "podman save"],
+    ],
     [
       "none answers",
       down,

@@ -227,7 +227,7 @@ describe("the reader of a save", () => {
         ...good,
       },
       "ARCHIVE_INVALID",
-      "too much beside its layers",
+      "besides the layers are too large",
     ],
   ];
   test("a document that is nested deeper than it could be written again tells nothing of a layer", async () => {

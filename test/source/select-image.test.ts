@@ -72,7 +72,7 @@ describe("selectImage refuses to guess", () => {
   test.each(cases)("%s, and lists the choices and the flag", async (_, images, choice) => {
     const error = await rejection(select(images, choice));
     expect(error.code).toBe("SOURCE_AMBIGUOUS");
-    expect(error.message).toContain(`archive "x.tar" holds ${images.length} images`);
+    expect(error.message).toContain(`archive "x.tar" has ${images.length} images`);
     for (const { names, digests, platform = "" } of images)
       for (const each of [...names, ...digests, platform]) expect(error.details.join()).toContain(each);
     expect(error.hint).toMatch(/--(image|platform) \S/);

@@ -116,9 +116,9 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
 
   test.each([
     ["no JSON", "{", /not valid JSON/],
-    ["null", "null", /no known type/],
-    ["a list", "[]", /no known type/],
-    ["of a type that nobody knows", { type: 3 }, /no known type/],
+    ["null", "null", /type of an entry is unknown/],
+    ["a list", "[]", /type of an entry is unknown/],
+    ["of a type that nobody knows", { type: 3 }, /type of an entry is unknown/],
     ["bytes without any", { type: 2 }, /no payload/],
     ["bytes that are a number", { type: 2, payload: 5 }, /no payload/],
     ["a file of less than nothing", { type: 1, name: "x", size: -1 }, /no valid size/],

@@ -97,8 +97,8 @@ describe.skipIf(process.platform === "win32")("rootless Podman's storage", () =>
   test.each([
     ["says why", 'echo warning >&2; echo "Error: no newuidmap" >&2; exit 125', "no newuidmap"],
     ["says it in other words", 'echo "strange" >&2; exit 1', "strange"],
-    ["says nothing", "exit 7", "it ended with 7"],
-    ["ends well without an answer", "exit 0", "it ended with 0"],
+    ["says nothing", "exit 7", "it exited with code 7"],
+    ["ends well without an answer", "exit 0", "it exited with code 0"],
   ])("cannot be opened where the command %s", async (_, script, why) => {
     const error = await rejection(open(script));
     expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining(why)]);

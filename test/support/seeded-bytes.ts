@@ -1,12 +1,7 @@
-/** Bytes that look random, and are the same in every run: mulberry32. They hardly compress. */
-export function seededBytes(length: number, seed: number): Uint8Array<ArrayBuffer> {
-  const words = new Uint32Array(Math.ceil(length / 4));
-  let state = seed >>> 0;
-  for (let i = 0; i < words.length; i++) {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    words[i] = mixed ^ (mixed >>> 14);
-  }
-  return new Uint8Array(words.buffer, 0, length);
+import { createCipheriv, createHash } from "node:crypto";
+
+/** Bytes that nothing compresses, and that are the same for the same seed on every machine. */
+export function seededBytes(length: number, seed: number | string): Uint8Array<ArrayBuffer> {
+  const key = createHash("sha256").update(`${seed}`).digest();
+  return new Uint8Array(createCipheriv("aes-256-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(length)));
 }

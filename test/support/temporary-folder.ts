@@ -5,7 +5,9 @@ import { join } from "node:path";
 /** A folder of its own for a test, gone with everything in it when the test is done. */
 export type TemporaryFolder = AsyncDisposable & { readonly path: string };
 
-export async function temporaryFolder(): Promise<TemporaryFolder> {
-  const path = await mkdtemp(join(tmpdir(), "chunkpush-test-"));
+/** @param parent the folder to make it in */
+export async function temporaryFolder(parent = tmpdir()): Promise<TemporaryFolder> {
+  // Short, because sockets in it may have a path of 107 bytes at most.
+  const path = await mkdtemp(join(parent, "cp-test-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }

@@ -26,6 +26,8 @@ const PLATFORMS = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "l
 /** A TAB should not wait longer for an engine. */
 const ENGINE_MS = 1000;
 
+const limit = () => AbortSignal.timeout(ENGINE_MS);
+
 /** Names as registries and engines have them. Others could do harm in a shell or a terminal, and are not offered. */
 const PLAIN = /^\w[\w.:/@-]*$/;
 
@@ -55,10 +57,13 @@ export async function offerFor(words: readonly string[], env: Environment): Prom
     if (name === undefined) return { kind: "words", candidates: flagsOf(program, word) };
     return flag === undefined ? { kind: "words" } : await valueOffer(flag, word, env, `${name}=`);
   }
-  const argument = program.registeredArguments[place.position]?.name();
+  const { registeredArguments: all } = program;
+  const argument = (all[place.position] ?? (all.at(-1)?.variadic ? all.at(-1) : undefined))?.name();
   switch (argument) {
     case "source":
       return await sourceOffer(word, env, words.length === 1);
+    case "image":
+      return { kind: "words", candidates: matching(plain(await imageNames(env, limit()), "image"), word) };
     case "target":
       return { kind: "words", candidates: await hosts(word, env, "/") };
     case "registry":
@@ -102,17 +107,14 @@ async function sourceOffer(word: string, env: Environment, isFirst: boolean): Pr
   const [prefix = "", transport = ""] = /^([a-z-]+):/.exec(word) ?? [];
   const form = Object.entries(TRANSPORTS).find(([name]) => name === transport)?.[1];
   if (form === "docker" || form === "podman") {
-    const names = await imageNames(env, AbortSignal.timeout(ENGINE_MS), [form]);
+    const names = await imageNames(env, limit(), [form]);
     return { kind: "words", candidates: matching(plain(names.map((name) => `${prefix}${name}`)), word) };
   }
   if (form !== undefined) return { kind: "files", prefix };
   if (word.startsWith("docker://")) return { kind: "words", candidates: await hosts(word, env, "/") };
   // A path is no image's name.
   if (/^[./~]/.test(word)) return { kind: "files" };
-  const [registries, images] = await Promise.all([
-    hosts(word, env, "/"),
-    imageNames(env, AbortSignal.timeout(ENGINE_MS)),
-  ]);
+  const [registries, images] = await Promise.all([hosts(word, env, "/"), imageNames(env, limit())]);
   const transports = [...Object.keys(TRANSPORTS).map((name) => `${name}:`), "docker://"];
   const commands = COMMANDS.map(({ name, summary }) => [name, clause(summary)] as const);
   const others = [...plain(images, "image"), ...plain(transports, "transport"), ...(isFirst ? commands : [])];

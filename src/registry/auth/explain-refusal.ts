@@ -30,7 +30,7 @@ export function explainRefusedCredentials(
   const secret = "password" in credentials ? credentials.password : "";
   const token = readJwt(secret);
   const flaw = token?.expires && token.expires < now ? expired(token.expires, now) : whiteSpaceOf(secret);
-  const isPassword = "password" in credentials && token === undefined;
+  const isPassword = usernameOf(credentials) !== TOKEN_USERNAME && token === undefined;
   const remedies = [
     remedyOf(credentials, hostOf(registry)),
     facts.isServerlessRegistry &&

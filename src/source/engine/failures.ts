@@ -1,4 +1,5 @@
 import { PushError } from "../../errors.ts";
+import { PROGRAM_NAME } from "../../program-name.ts";
 import type { Runtime } from "./engine.ts";
 
 /** What an engine is called, and what to do when it does not answer. */
@@ -47,9 +48,9 @@ export function engineMissing(runtimes: readonly Runtime[]): PushError {
   const [command = "docker"] = runtimes;
   return new PushError(
     "ENGINE_MISSING",
-    `Cannot read the image from an engine: there is no ${runtimes.join(", ").replace(/, (?=\w+$)/, " or ")} command on this machine.`,
+    `Cannot read the image from an engine: ${runtimes.join(", ").replace(/, (?=\w+$)/, " or ")} is not installed, or not on PATH.`,
     {
-      hint: `Save the image where there is one, "${command} save my/app:v1 --output output.tar", and push from the folder that has output.tar.`,
+      hint: `Save the image where the engine is, "${command} save my/app:v1 --output image.tar", and push that: "${PROGRAM_NAME} image.tar TARGET".`,
     },
   );
 }
@@ -64,20 +65,20 @@ export function engineFailure(
   const { title, remedy } = ENGINES[runtime];
   if (UNREACHABLE.test(said)) {
     return new PushError("ENGINE_UNREACHABLE", `Cannot ${action}: ${title} does not answer: ${said}`, {
-      hint: `${remedy} An archive works without an engine: put output.tar into this folder.`,
+      hint: `${remedy} An archive can be pushed without an engine: "${PROGRAM_NAME} image.tar TARGET".`,
     });
   }
   if (LACKS_A_PART.test(said)) {
     return new PushError("ENGINE_FAILED", `Cannot ${action}: the engine lacks a part of the image: ${said}`, {
-      hint: `Pull it again, for the platform that you want: ${runtime} pull --platform linux/amd64 NAME`,
+      hint: `Pull the image again for the platform that you want: ${runtime} pull --platform linux/amd64 NAME`,
     });
   }
   if (said !== "") return new PushError("ENGINE_FAILED", `Cannot ${action}: ${runtime} said: ${said}`);
   return new PushError(
     "ENGINE_FAILED",
-    `Cannot ${action}: ${runtime} ended with ${exitCode}, and said nothing.`,
+    `Cannot ${action}: ${runtime} exited with code ${exitCode} and no output.`,
     {
-      hint: "It may have been killed, for want of memory say. Push again: the layers that are done are kept.",
+      hint: "It was stopped, possibly because the machine is out of memory. Run the same command to resume.",
     },
   );
 }

@@ -92,9 +92,11 @@ async function imageNotFound(
   const otherName = isUnnamed ? `, or give it that name: "${command} tag ${near} ${name}"` : "";
   return new PushError(
     "IMAGE_NOT_FOUND",
-    `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${isAlone ? "it has" : "they have"}: ${shown}.`}`,
+    `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${nearest.length === 1 ? "name is" : "names are"} ${shown}.`}`,
     {
-      hint: `Push ${nearest.length > 0 ? "the nearest" : "another one"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
+      ...(targets.length > 0 && {
+        hint: `Push ${nearest.length > 0 ? "the nearest" : "another image"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
+      }),
       details: others.map(describe),
     },
   );

@@ -110,8 +110,8 @@ export function assertPlatforms(
   if (other === undefined) return;
   throw new PushError(
     "IMAGE_NOT_FOUND",
-    `The image "${name}" of ${engineTitle(runtime)} is not for ${other}, but for ${platform ?? "no platform"}.`,
-    { hint: `Get the other under this name: ${command} pull --platform ${other} ${name}` },
+    `The image "${name}" of ${engineTitle(runtime)} is for ${platform ?? "an unknown platform"}, not for ${other}.`,
+    { hint: `Pull the image for that platform: ${command} pull --platform ${other} ${name}` },
   );
 }
 
@@ -131,12 +131,12 @@ function listed(name: string, id: string | undefined, { command }: Engine): Push
   const one =
     id === undefined
       ? ""
-      : ` For its image of this platform alone, name that: ${id.replace("sha256:", "").slice(0, 12)}.`;
+      : ` To push only its image for this platform, name it by its ID: ${id.replace("sha256:", "").slice(0, 12)}.`;
   return new PushError(
     "SOURCE_AMBIGUOUS",
-    `"${name}" is a list of images in Podman, of which a save would bring one at most.`,
+    `"${name}" is a manifest list of Podman, which cannot save all images of a list.`,
     {
-      hint: `Write all of it to an archive, and push that: ${command} manifest push --all ${name} oci-archive:output.tar.${one}`,
+      hint: `Write the list to an archive, and push that: ${command} manifest push --all ${name} oci-archive:output.tar.${one}`,
     },
   );
 }

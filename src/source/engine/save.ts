@@ -15,13 +15,22 @@ export type SaveOptions = {
  *
  * @param name what the user calls the image
  */
-export async function* saveEngineImage(
+export function saveEngineImage(
   image: EngineImage,
   name: string,
   engine: Engine,
   options: SaveOptions,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const child = startEngine(["image", "save", ...saveArguments(image, name, engine, options)], engine);
+  return saveStream(["image", "save", ...saveArguments(image, name, engine, options)], name, engine);
+}
+
+/** Streams what a command of an engine writes to save an image, in the same way. */
+export async function* saveStream(
+  args: readonly string[],
+  name: string,
+  engine: Engine,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const child = startEngine(args, engine);
   const stderr = child.stderr.text();
   let isRead = false;
   try {

@@ -58,7 +58,7 @@ export function contentReader(files: ImageFiles): ContentReader {
 
   function read(digest: Digest, mediaType: string | undefined, depth: number): Promise<Content | Missing> {
     if (depth > MAX_DEPTH)
-      throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes go too deep.`);
+      throw new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes are nested too deeply.`);
     const known = seen.get(digest);
     if (known !== undefined) return known;
     if (seen.size === MAX_DOCUMENTS) throw tooMuch(title);
@@ -162,7 +162,7 @@ function missing(path: string): Missing {
 }
 
 function tooMuch(title: string): PushError {
-  return new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes list too much.`);
+  return new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes list too many images.`);
 }
 
 /** Creates the error for what cannot be pushed since a part of it is missing. */

@@ -20,7 +20,7 @@ export async function openFolderFiles(path: string, title: string): Promise<Imag
       });
       if (file === undefined) return undefined;
       if (!file.startsWith(root.endsWith(sep) ? root : root + sep))
-        throw new PushError("ARCHIVE_INVALID", `Cannot read "${path}": "${name}" leads out of the folder.`);
+        throw new PushError("ARCHIVE_INVALID", `Cannot read "${path}": "${name}" points outside the folder.`);
       const status = await stat(file).catch((cause: unknown) => {
         throw fileError(cause, `read "${name}" in "${path}"`);
       });

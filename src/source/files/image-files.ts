@@ -17,8 +17,8 @@ export type ImageFiles = {
 };
 
 /** Creates the error for content that is not what its name, a digest, says. */
-export function misnamed(what: string, hint = "The image was damaged: save it again."): PushError {
-  const problem = `Cannot push: ${what} does not have the digest of its name.`;
+export function misnamed(what: string, hint = "The image is damaged: save it again."): PushError {
+  const problem = `Cannot push: the content of ${what} does not match the digest in its name.`;
   return new PushError("CONTENT_MISMATCH", problem, { hint });
 }
 
@@ -32,7 +32,7 @@ export async function readDocument(files: ImageFiles, path: string): Promise<Uin
   if (content.size > MAX_JSON_BYTES) {
     throw new PushError(
       "IMAGE_INVALID",
-      `Cannot read the ${files.title}: "${path}" has ${content.size} bytes, more than ${MAX_JSON_BYTES}.`,
+      `Cannot read the ${files.title}: "${path}" has ${content.size} bytes. At most ${MAX_JSON_BYTES} are allowed.`,
     );
   }
   return content.bytes().catch((cause: unknown) => {

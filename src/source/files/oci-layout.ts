@@ -82,7 +82,7 @@ async function readEntries(files: ImageFiles, reader: ContentReader): Promise<En
   const title = `"${INDEX_PATH}" in the ${files.title}`;
   const listed = parseIndex(await readDocument(files, INDEX_PATH), title);
   if (listed.length > MAX_ENTRIES)
-    throw new PushError("IMAGE_INVALID", `Cannot read ${title}: it lists too much.`);
+    throw new PushError("IMAGE_INVALID", `Cannot read ${title}: it lists too many images.`);
   const entries = new Map<Digest, Entry & { readonly names: string[] }>();
   for (const { digest, annotations, mediaType, platform, isAttestation } of listed) {
     // Engines that save one platform list others too, but leave their blobs out.

@@ -27,7 +27,7 @@ export async function openContentStore(id: Digest, { root, containerd }: EngineI
     const files = openStore(join(each, "io.containerd.content.v1.content"));
     if ((await files.open(blobPath(id))) !== undefined) return files;
   }
-  throw unusable(`no content store has ${id}: looked in ${roots.join(" and ")}`);
+  throw unusable(`${id} is in no content store (looked in ${roots.join(" and ")})`);
 }
 
 /** Only blobs are opened, by their digests. */

@@ -24,14 +24,14 @@ export async function openDockerImage(
 ): Promise<StoredImage> {
   const folderOf = LAYER_FOLDERS.get(driver);
   if (folderOf === undefined) throw unusable(`its driver is "${driver}"`);
-  if (!areLayersWhole) throw unusable("the content of its layers is spread over several");
+  if (!areLayersWhole) throw unusable("its driver stores the content of a layer in several folders");
   using folder = openSafeFolder(root);
   const at = (path: string) => `image/${driver}/${path}`;
   const { config, diffIds } = readStoredConfig(folder, at(`imagedb/content/sha256/${hexOf(id)}`), id);
   const layers = chainIdsOf(diffIds).map((chainId) => {
     const path = at(`layerdb/sha256/${hexOf(chainId)}`);
     const cacheId = new TextDecoder().decode(folder.readFile(`${path}/cache-id`, 200));
-    if (!/^[\w-]+$/.test(cacheId)) throw unusable(`"${path}/cache-id" holds no ID`);
+    if (!/^[\w-]+$/.test(cacheId)) throw unusable(`"${path}/cache-id" contains no ID`);
     return { root, headers: `${path}/tar-split.json.gz`, files: folderOf(cacheId) };
   });
   return { config, layers: await openStoredLayers(diffIds, layers, signal) };

@@ -39,8 +39,11 @@ const INFO = object({
 export async function readEngineInfo(engine: Engine): Promise<EngineInfo> {
   const { exitCode, stdout, stderr } = await runEngine(["info", "--format", "{{json .}}"], engine);
   if (exitCode !== 0)
-    throw new PushError("ENGINE_FAILED", `Cannot ask the engine for its folders: ${stderr.slice(-500)}`);
-  const info = parseJson(new TextEncoder().encode(stdout), INFO, "what the engine says of itself");
+    throw new PushError(
+      "ENGINE_FAILED",
+      `Cannot ask the engine where it stores images: ${stderr.slice(-500)}`,
+    );
+  const info = parseJson(new TextEncoder().encode(stdout), INFO, "the engine's description of itself");
   const { store } = info;
   if (store !== undefined) {
     return {

@@ -47,8 +47,8 @@ export async function openStorage(
   engine: Engine,
   { reader, info: asked }: StorageOptions = {},
 ): Promise<Storage> {
-  if (process.platform !== "linux") return none("This system is not Linux.");
-  if (!isRoot && (engine.runtime !== "podman" || reader === undefined)) return none("Only root may read it.");
+  if (process.platform !== "linux") return none("this system is not Linux.");
+  if (!isRoot && (engine.runtime !== "podman" || reader === undefined)) return none("only root can read it.");
   try {
     if (!isRoot && reader !== undefined)
       return { kind: "layers", ...(await openUnshared(image.id, engine, reader)) };

@@ -53,9 +53,10 @@ export async function openPodmanImage(
     const layer = owner?.layers.get(top);
     if (owner === undefined || layer === undefined) throw unusable(`it has no layer "${top}"`);
     // Podman may not know the diffID of a layer that it has pulled in parts.
-    if (layer["diff-digest"] !== diffId) throw unusable(`the layer "${top}" is not known to be ${diffId}`);
+    if (layer["diff-digest"] !== diffId)
+      throw unusable(`the digest of the layer "${top}" is not recorded as ${diffId}`);
     if (existsSync(join(owner.root, driver, top, "composefs-data")))
-      throw unusable(`the layer "${top}" is kept with composefs`);
+      throw unusable(`the layer "${top}" is stored with composefs`);
     layers.unshift({
       root: owner.root,
       headers: `${driver}-layers/${top}.tar-split.gz`,

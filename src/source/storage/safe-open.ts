@@ -42,7 +42,7 @@ export function openSafeFolder(root: string): SafeFolder {
       throw fileError(cause, `read "${path}" in "${root}"`);
     }
   };
-  if (!isAbsolute(root)) throw failure("", "this is no absolute path");
+  if (!isAbsolute(root)) throw failure("", "the path is not absolute");
   const rootFd = attempt(".", () => openSync(root, O_RDONLY | O_DIRECTORY));
   /** The folders on the way to the last file. */
   const way: { readonly name: string; readonly fd: number }[] = [];
@@ -56,10 +56,10 @@ export function openSafeFolder(root: string): SafeFolder {
     const isText = typeof path === "string";
     const names = partsOf(isText ? path : path.toString("latin1"));
     const last = names.pop();
-    if (last === undefined) throw failure(path, "it names no file");
-    if ([...names, last].includes("..")) throw failure(path, 'it has ".." in it');
+    if (last === undefined) throw failure(path, "the path names no file");
+    if ([...names, last].includes("..")) throw failure(path, 'the path contains ".."');
     if (names.length > MAX_DEPTH) throw failure(path, `it is more than ${MAX_DEPTH} folders deep`);
-    if (path.includes("\0")) throw failure(path, "it has a zero byte in it");
+    if (path.includes("\0")) throw failure(path, "the path contains a zero byte");
     const openIn: OpenIn = (folder, name, flags) => {
       const place = `/proc/self/fd/${folder}/${name}`;
       return openSync(isText ? place : Buffer.from(place, "latin1"), O_RDONLY | O_NOFOLLOW | flags);
@@ -92,7 +92,8 @@ export function openSafeFolder(root: string): SafeFolder {
     readFile(path, maxBytes) {
       const { fd, sizeBytes } = openFile(path);
       try {
-        if (sizeBytes > maxBytes) throw failure(path, `it has ${sizeBytes} bytes, more than ${maxBytes}`);
+        if (sizeBytes > maxBytes)
+          throw failure(path, `it has ${sizeBytes} bytes. At most ${maxBytes} are allowed`);
         return attempt(path, () => new Uint8Array(readFileSync(fd)));
       } finally {
         closeSync(fd);

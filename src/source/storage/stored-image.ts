@@ -38,7 +38,7 @@ export async function openStoredLayers(
   const layers: StoredLayer[] = [];
   for (const [i, diffId] of diffIds.entries()) {
     const layer = split[i];
-    if (layer === undefined) throw unusable(`the layer ${diffId} is not there`);
+    if (layer === undefined) throw unusable(`the layer ${diffId} is missing`);
     // The rest of the storage may be on a disk that is not mounted here.
     if (!existsSync(join(layer.root, layer.files)))
       throw unusable(`"${layer.files}" is not in "${layer.root}"`);

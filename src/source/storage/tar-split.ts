@@ -107,8 +107,8 @@ function openFileEntry(
   const changed = () =>
     new PushError(
       "CONTENT_MISMATCH",
-      `Cannot read the layer: "${path}" does not have the ${sizeBytes} bytes that it should have.`,
-      { hint: "The engine's own copy may be damaged: pull or build the image again." },
+      `Cannot read the layer: "${path}" should have ${sizeBytes} bytes, but does not.`,
+      { hint: "The engine's copy may be damaged: pull or build the image again." },
     );
   if (file.sizeBytes !== sizeBytes) {
     closeSync(file.fd);
@@ -197,7 +197,7 @@ function parseEntry(line: string, layer: SplitLayer): Entry | [] {
     if (typeof payload !== "string") throw invalid(layer, "an entry has no payload");
     return { base64: payload };
   }
-  if (type !== 1) throw invalid(layer, "an entry is of no known type");
+  if (type !== 1) throw invalid(layer, "the type of an entry is unknown");
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
     throw invalid(layer, "a file has no valid size");
   // Folders, links and empty files.
@@ -214,7 +214,7 @@ function titleOf({ root, headers }: SplitLayer): string {
 
 function invalid(layer: SplitLayer, problem: string, cause?: unknown): PushError {
   return new PushError("IMAGE_INVALID", `Cannot read ${titleOf(layer)}: ${problem}.`, {
-    hint: "The engine's own copy may be damaged: pull or build the image again.",
+    hint: "The engine's copy may be damaged: pull or build the image again.",
     cause,
   });
 }

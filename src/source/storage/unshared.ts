@@ -105,9 +105,9 @@ function startReader(command: readonly string[], engine: Engine): Reader {
       const exitCode = await endOf(child, engine);
       const said = await stderr;
       const why =
-        /^Error: (.+)$/m.exec(said)?.[1] ?? (said.trim().slice(-500) || `it ended with ${exitCode}`);
+        /^Error: (.+)$/m.exec(said)?.[1] ?? (said.trim().slice(-500) || `it exited with code ${exitCode}`);
       throw new PushError("FILE_FAILED", `Cannot read Podman's storage with "podman unshare": ${why}`, {
-        hint: "Push an archive instead, which podman save writes.",
+        hint: "Push an archive instead: podman save my/app:v1 --output image.tar",
       });
     },
     async open(question) {

@@ -43,7 +43,8 @@ export async function* readSavedStream(
       continue;
     }
     documentBytes += sizeBytes;
-    if (documentBytes > MAX_DOCUMENTS_BYTES) throw invalid(title, "it holds too much beside its layers");
+    if (documentBytes > MAX_DOCUMENTS_BYTES)
+      throw invalid(title, "its files besides the layers are too large");
     const bytes = new Uint8Array(Buffer.concat(await Array.fromAsync(content)));
     claims.addDocument(path, bytes);
     if (!configPaths.includes(path)) continue;

@@ -85,12 +85,14 @@ function bomb(title: string, mostBytes: number): PushError {
   return new PushError(
     "ARCHIVE_INVALID",
     `Cannot unpack ${title}: it unpacks to more than ${formatBytes(mostBytes)}.`,
-    { hint: "No image is packed that well. If it is one, unpack it and push the unpacked archive." },
+    {
+      hint: "No image compresses that well. If this is one, decompress it and push the decompressed archive.",
+    },
   );
 }
 
 function tooLittleRoom(title: string, directory: string, keptBytes: number): PushError {
-  const problem = `less than ${formatBytes(keptBytes)} would be left on the disk`;
+  const problem = `less than ${formatBytes(keptBytes)} would remain free on the disk`;
   return new PushError("FILE_FAILED", `Cannot unpack ${title} into "${directory}": ${problem}.`, {
     hint: `Make room, ${OTHER_CACHE}.`,
   });

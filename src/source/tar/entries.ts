@@ -53,7 +53,7 @@ export async function* readTarEntries(read: Read, title: string): AsyncGenerator
     let sizeBytes = header.size ?? Number.NaN;
     if (isExtendedHeader(header.type)) {
       if (!(sizeBytes <= MAX_EXTENDED_HEADER_BYTES))
-        throw invalid(title, `the extended header before byte ${offset} has ${sizeBytes} bytes`);
+        throw invalid(title, `the extended header before byte ${offset} is too large: ${sizeBytes} bytes`);
       const body = Buffer.alloc(sizeBytes);
       await read(body, offset);
       try {
@@ -111,13 +111,14 @@ function readExtendedHeader(
   else if (type === "NextFileHasLongPath") override(overrides, "path", longName(body));
   else if (type === "NextFileHasLongLinkpath") override(overrides, "linkpath", longName(body));
   // Go forgets what an extended header before a global one says.
-  else if (Object.keys(overrides).length > 0) throw new Error("it comes between a member and its own");
+  else if (Object.keys(overrides).length > 0)
+    throw new Error("it stands between a member and the extended header of that member");
   else readPax(body, undefined);
 }
 
 /** GNU tar reads on to the first NUL, beyond the end. */
 function longName(body: Buffer): Buffer {
-  if (!body.includes(0)) throw new Error("its name has no end");
+  if (!body.includes(0)) throw new Error("its name does not end");
   return body;
 }
 
@@ -128,7 +129,7 @@ function entryOf(header: TarHeader, overrides: Overrides, offset: number, title:
   if (path === "") throw invalid(title, `the member before byte ${offset} has no name`);
   const kind = KINDS[header.type];
   if (kind === undefined)
-    throw invalid(title, `member "${path}" is a ${header.type}, which no image archive holds`);
+    throw invalid(title, `member "${path}" is a ${header.type}, which image archives do not contain`);
   if (size === undefined || !Number.isSafeInteger(size))
     throw invalid(title, `member "${path}" has no valid size`);
   // Of these, some readers pass a body over where others read it as the next member.

@@ -17,10 +17,10 @@ export type Overrides = {
  */
 export function readPax(body: Buffer, overrides: Overrides | undefined): void {
   // Go keeps only the last header before a member.
-  if (overrides?.hasPax) throw new Error("it is the second one of its member");
+  if (overrides?.hasPax) throw new Error("its member has two of them");
   if (overrides !== undefined) overrides.hasPax = true;
   for (const [key, value] of paxRecords(body)) {
-    if (key.startsWith("GNU.")) throw new Error(`it has "${key}", which no image archive has`);
+    if (key.startsWith("GNU.")) throw new Error(`it has "${key}", which image archives do not use`);
     if (key !== "path" && key !== "linkpath" && key !== "size") continue;
     if (overrides === undefined) throw new Error(`it sets "${key}" for all members`);
     if (key !== "size") override(overrides, key, value);
@@ -33,7 +33,7 @@ export function readPax(body: Buffer, overrides: Overrides | undefined): void {
 export function override(overrides: Overrides, key: "path" | "linkpath", value: Buffer): void {
   const text = textOf(value);
   if (text === undefined) throw new Error(`"${key}" is not UTF-8`);
-  if (text === "") throw new Error(`it sets "${key}" to nothing`);
+  if (text === "") throw new Error(`"${key}" is empty`);
   if (overrides[key] !== undefined) throw new Error(`"${key}" is set twice`);
   overrides[key] = text;
 }

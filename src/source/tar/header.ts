@@ -65,11 +65,11 @@ export function decodeHeader(block: Buffer): TarHeader {
   const magic = raw(MAGIC);
   // star's prefix is shorter.
   if (![POSIX, GNU, V7].includes(magic) || (magic === POSIX && raw(STAR_MAGIC) === "tar\0"))
-    throw new Error("it is of an unknown format");
+    throw new Error("its format is unknown");
   const numbers = [...NUMBERS, ...(magic === V7 ? [] : DEVICE), ...(magic === GNU ? GNU_TIMES : [])];
   const isNumber = (field: readonly [number, number]) =>
     OCTAL_OR_BLANK.test(raw(field)) || (block[field[0]] ?? 0) >= 0x80;
-  if (!numbers.every(isNumber)) throw new Error("a number in it is none");
+  if (!numbers.every(isNumber)) throw new Error("a number in it is invalid");
   // A path keeps tar's Header from taking a file whose name ends in a slash for a folder.
   const { type, size } = new Header(block, 0, { path: "-" });
   const bytes = ([offset, length]: readonly [number, number]) => block.subarray(offset, offset + length);

@@ -42,7 +42,7 @@ export function findFile(
 ): TarFile | undefined {
   let member = members.get(path);
   for (let links = 0; member?.kind === "link"; links++) {
-    if (links === MAX_LINKS) throw invalid(title, `the links of "${path}" go in a circle`);
+    if (links === MAX_LINKS) throw invalid(title, `the links of "${path}" form a loop`);
     member = members.get(member.target);
   }
   return member;
@@ -125,13 +125,12 @@ async function isSame(file: FileHandle, a: TarMember, b: TarMember): Promise<boo
 export function assertNoneInside(members: ReadonlyMap<string, TarMember>, title: string): void {
   const folders = [...members.keys()].map((name) => `${name}/`).sort();
   const inside = folders.find((folder, i) => i > 0 && folder.startsWith(folders[i - 1] ?? ""));
-  if (inside !== undefined)
-    throw invalid(title, `member "${inside.slice(0, -1)}" is inside of a file or link`);
+  if (inside !== undefined) throw invalid(title, `member "${inside.slice(0, -1)}" is inside a file or link`);
 }
 
 function linkTarget(entry: TarEntry, title: string): string {
   if (entry.linkpath) return entry.linkpath;
-  throw invalid(title, `the link "${entry.path}" leads nowhere`);
+  throw invalid(title, `the link "${entry.path}" has no target`);
 }
 
 /** Resolves a name inside the archive. Throws `ARCHIVE_INVALID` if it leaves the archive. */
@@ -142,7 +141,7 @@ function normalizeName(name: string, member: string, title: string, folder = "")
   for (const part of `${folder}${name}`.split("/")) {
     if (part === "" || part === ".") continue;
     if (part !== "..") parts.push(part);
-    else if (parts.pop() === undefined) throw invalid(title, `member "${member}" leads out of the archive`);
+    else if (parts.pop() === undefined) throw invalid(title, `member "${member}" points outside the archive`);
   }
   return parts.join("/");
 }
