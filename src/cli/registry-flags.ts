@@ -99,7 +99,7 @@ const CACHE: FlagHelp = [
 ];
 
 const DEBUG: readonly FlagHelp[] = [
-  ["-v, --verbose", "show each request with its time, and what other programs printed when they failed"],
+  ["-v, --verbose", "show each request (with its time) and the output of programs that fail"],
   ["--debug", "the same as --verbose"],
 ];
 
@@ -131,10 +131,11 @@ export type RegistryFlags = {
 
 /** Adds the flags to a command's parser. */
 export function addRegistryFlags(program: Command): Command {
-  addLoginFlags(program);
-  addFlags(program, "Authentication", [CREDENTIAL_COMMAND]);
+  addFlags(program, "Authentication", [...AUTHENTICATION, CREDENTIAL_COMMAND]);
+  addFlags(program, "Network", NETWORK);
   addFlags(program, "Chunks", CHUNKS);
-  return addFlags(program, "Layers", [CACHE]);
+  addFlags(program, "Layers", [CACHE]);
+  return addFlags(program, "Output", DEBUG);
 }
 
 /** Adds the flags that reach a registry, and say who pushes. */

@@ -218,7 +218,7 @@ export type PushEvent =
     };
 
 /** Counts a push's requests. */
-export type RequestCount = {
+type RequestCount = {
   readonly bodies: number;
   readonly largestBytes: number;
   readonly retries: number;

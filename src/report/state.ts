@@ -5,7 +5,7 @@ type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
 type BlobEvent = EventOf<"blob">;
 
 /** What is under way with a blob, or with the source as a whole. */
-export type Work =
+type Work =
   | { readonly kind: "planned" | "ready" | "awaiting-compress" | "awaiting-upload" }
   | {
       readonly kind: "compressing" | "verifying" | EventOf<"reading">["how"];

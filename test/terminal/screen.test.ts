@@ -89,7 +89,7 @@ describeWith("tmux", "A push on a terminal", () => {
   test.concurrent("is rewritten in place on 80 columns, and leaves its rows and its sums", async () => {
     await using scene = await setUp();
     await scene.push();
-    const running = await scene.terminal.until(/^↑ .* [1-9]\d? % .*B\/s$[^]*^ *[1-9]\d? % /m);
+    const running = await scene.terminal.until(/^↑ .* [1-9]\d? % .*B\/s$[\s\S]*^ *[1-9]\d? % /m);
     expect(running[0]).toBe(`my/app:v1 → ${scene.target}`);
     expect(running.join("\n")).toMatch(/^↑ [0-9a-f]{12} +\d+ kB {2}■*◧□* +\d+ %/m);
     expect(oneOf(running, /^ *\d+ % {2}[█░]/)).toBe(1);
