@@ -31,6 +31,8 @@ export type ScreenOptions = Heading & Pick<Look, "isColored" | "isUnicode"> & De
 export type Screen = View & {
   /** What shows the cursor again, where the process exits in the middle. Empty if it is not hidden. */
   farewell(): string;
+  /** Leaves the terminal to a shell, before the process is stopped. The next frame is drawn below what that prints. */
+  leave(): void;
 };
 
 /** Shows a push on a terminal, in place: what is under way, and the total. Lines that stay go above it. */
@@ -115,6 +117,11 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
         draw(held);
         held = [];
       }
+    },
+    leave() {
+      terminal.write(`${WRAP}${SHOW_CURSOR}`);
+      isHidden = false;
+      shown = [];
     },
     farewell: () => (isHidden ? SHOW_CURSOR : ""),
     [Symbol.dispose]() {
