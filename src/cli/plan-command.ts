@@ -4,6 +4,7 @@ import { formatPinned } from "../oci/reference.ts";
 import { type Forecast, type ForecastBlob, forecast } from "../push/forecast.ts";
 import type { Report } from "../report/events.ts";
 import { countOf } from "../report/names.ts";
+import { printableJson } from "../report/printable-json.ts";
 import { defineCommand } from "./command.ts";
 import { type PushCommand, pushOrTargetless, type Targetless } from "./invocation.ts";
 import { parseArguments } from "./parse-arguments.ts";
@@ -73,7 +74,7 @@ export async function runPlan(
   const options = await optionsOfPush(command, env, stop, report);
   const plans = await forecast(options).finally(waiting.clear);
   if (json || progress === "json") {
-    stdout.write(`${JSON.stringify({ version: 1, targets: plans.map(toJson) }, null, 2)}\n`);
+    stdout.write(`${printableJson({ version: 1, targets: plans.map(toJson) })}\n`);
     return;
   }
   for (const plan of plans)

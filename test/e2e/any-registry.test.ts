@@ -11,10 +11,10 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
+import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { handmadeImage } from "./handmade-image.ts";
 import { MANIFEST, pulledImage } from "./read-back.ts";
 import { sha256 } from "./sha256.ts";
@@ -75,7 +75,7 @@ test.skipIf(!place)("a registry gives back what was pushed, and is sent nothing 
 });
 
 function push(cwd: string, ...flags: readonly string[]) {
-  return chunkpush(["--chunk-size", CHUNK_SIZE, ...flags, `${scheme ?? ""}${reference}`], {
+  return runCli(["--chunk-size", CHUNK_SIZE, ...flags, `${scheme ?? ""}${reference}`], {
     cwd,
     env: TELLS_EVENTS,
     ...(username !== undefined && {

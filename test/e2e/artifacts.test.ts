@@ -24,8 +24,8 @@ import {
   wasmModule,
   withReferrer,
 } from "../support/artifacts.ts";
+import { runCli, runCliFromPipe } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush, chunkpushFromPipe } from "./chunkpush.ts";
 import type { CommandResult } from "./command.ts";
 import { startDockerRegistry } from "./docker-registry.ts";
 import { requireParts } from "./parts.ts";
@@ -104,8 +104,8 @@ for (const { title, start, forms, isLenient } of REGISTRIES) {
       const repository = `${host}/artifact/number-${++count}`;
       const args = ["--chunk-size", `${CHUNK_BYTES}`, form === "pipe" ? "-" : source, `${repository}:v1`];
       const result = await (form === "pipe"
-        ? chunkpushFromPipe(source, args, { cwd: cwd.path })
-        : chunkpush(args, { cwd: cwd.path }));
+        ? runCliFromPipe(source, args, { cwd: cwd.path })
+        : runCli(args, { cwd: cwd.path }));
       return [result, repository];
     }
 

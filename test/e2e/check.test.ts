@@ -1,7 +1,7 @@
 /** The command check at docker-registry with a password file, behind nginx's default body limit and TLS of its own. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { type Nginx, startNginx } from "./nginx.ts";
 import { requireParts } from "./parts.ts";
@@ -24,7 +24,7 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd")
   });
 
   async function check(args: string[], env: Record<string, string>) {
-    const { code, stdout } = await chunkpush(["check", "--json", ...args], {
+    const { code, stdout } = await runCli(["check", "--json", ...args], {
       cwd: cwd.path,
       env: { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: "hush-Xq7", ...env },
     });

@@ -6,7 +6,8 @@ export type CommandOptions = {
   readonly cwd?: string;
   /** In place of this process's own, of which only PATH is kept. */
   readonly env?: Readonly<Record<string, string>>;
-  readonly input?: string;
+  /** What is piped in. Undefined: nothing, and the pipe is closed. */
+  readonly input?: string | Uint8Array<ArrayBuffer>;
 };
 
 /** Runs a command to its end, whatever that is. */

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { run } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
@@ -61,7 +61,7 @@ describe.skipIf(!isReady)("an image whose layers go up in every form", () => {
     async ({ kind, flags, suffix, pointers }) => {
       await using cwd = await temporaryFolder();
       const reference = `${registry.host}/${kind.replaceAll(" ", "-")}:v1`;
-      const pushed = await chunkpush([...flags, saved.archive, reference], { cwd: cwd.path });
+      const pushed = await runCli([...flags, saved.archive, reference], { cwd: cwd.path });
       expect(pushed.code, pushed.stderr).toBe(0);
 
       const pulled = await readBack(reference);

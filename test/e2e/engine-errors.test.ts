@@ -3,9 +3,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
-import { PROGRAM } from "../support/run-cli.ts";
+import { PROGRAM, runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { requireParts } from "./parts.ts";
@@ -35,7 +34,7 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
 
   /** Pushes where docker is the only engine's command. */
   const push = (args: readonly string[], env: Readonly<Record<string, string>> = engine.env) =>
-    chunkpush(args, { cwd: cwd.path, env: { PATH: join(cwd.path, "bin"), ...env } });
+    runCli(args, { cwd: cwd.path, env: { PATH: join(cwd.path, "bin"), ...env } });
   const puts = () => registry.requests.filter(({ method }) => method === "PUT");
 
   test("lists the nearest names where there is no such image", async () => {

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { rename, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { runWell } from "./command.ts";
 import { type DockerWrapper, installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import {
@@ -56,7 +56,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     to: string,
     { args = [] as readonly string[], storage = "readable" as StorageMode } = {},
   ) =>
-    chunkpush([...args, source, `${registry.host}/${to}`], {
+    runCli([...args, source, `${registry.host}/${to}`], {
       cwd: cwd.path,
       env: { ...engine.env, ...docker.env("whole", storage) },
     });
@@ -146,7 +146,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
 
   test("save writes an archive under the image's name that is what the engine itself writes, and pushes as the image", async () => {
     await using cwd = await newFolder();
-    const { code, stdout, stderr } = await chunkpush(["save", NAME, "--runtime", runtime], {
+    const { code, stdout, stderr } = await runCli(["save", NAME, "--runtime", runtime], {
       cwd: cwd.path,
       env: { ...engine.env, ...docker.env() },
     });
@@ -169,14 +169,14 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     const env = { ...engine.env, ...docker.env() };
     const to = `${registry.host}/${newRepository()}:v1`;
     await engine.docker("tag", NAME, to);
-    expect((await chunkpush(["save", NAME, "--runtime", runtime], { cwd: cwd.path, env })).code).toBe(0);
+    expect((await runCli(["save", NAME, "--runtime", runtime], { cwd: cwd.path, env })).code).toBe(0);
     await rename(join(cwd.path, "team_app_v1.tar"), output);
     const yesterday = new Date(Date.now() - 86_400_000);
     await utimes(output, yesterday, yesterday);
-    const same = await chunkpush([to], { cwd: cwd.path, env });
+    const same = await runCli([to], { cwd: cwd.path, env });
     expect([same.code, same.stderr.includes("built ")], same.stderr).toEqual([0, false]);
     await buildImage(engine, to, ["lines"]);
-    const other = await chunkpush([to], { cwd: cwd.path, env });
+    const other = await runCli([to], { cwd: cwd.path, env });
     expect([other.code, other.stderr.includes(`has ${to}, built `)], other.stderr).toEqual([0, true]);
   });
 

@@ -10,11 +10,11 @@ import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { MANIFEST_TYPES } from "../../src/oci/descriptor.ts";
 import { asNobody, canRunAsNobody } from "../support/nobody.ts";
+import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { smallDisk } from "../support/small-disk.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startWatchedPush } from "../support/watched-push.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { type CommandResult, runWell } from "./command.ts";
 import { startDockerEngine } from "./docker-engine.ts";
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
@@ -75,8 +75,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
     source: string,
     to: string,
     { host = registry.host, args = [] as string[], more = {} as Record<string, string> } = {},
-  ) =>
-    chunkpush(["--debug", ...args, source, `${host}/${to}`], { cwd: cwd.path, env: { ...env(), ...more } });
+  ) => runCli(["--debug", ...args, source, `${host}/${to}`], { cwd: cwd.path, env: { ...env(), ...more } });
 
   const digestOf = ({ stdout }: CommandResult) => stdout.trim().slice(stdout.indexOf("@") + 1);
   const callsOf = async (word: string) => (await docker.calls()).filter((call) => call.startsWith(word));
@@ -261,7 +260,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       `${second.host}/${first}:v1`,
     ];
     const flags = targets.flatMap((target) => ["-t", target]);
-    const { code, stdout, stderr } = await chunkpush(["--debug", ...flags, NAME], {
+    const { code, stdout, stderr } = await runCli(["--debug", ...flags, NAME], {
       cwd: cwd.path,
       env: env(),
     });
@@ -280,7 +279,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
   });
 
   test("says nothing of the way that it takes without --debug", async () => {
-    const { stderr } = await chunkpush([NAME, `${registry.host}/${newRepository()}:v1`], {
+    const { stderr } = await runCli([NAME, `${registry.host}/${newRepository()}:v1`], {
       cwd: cwd.path,
       env: env(),
     });
@@ -356,7 +355,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
 
     test("where the disk has no room for what is on its way", async () => {
       await using disk = await smallDisk(4096 * 128);
-      const result = await chunkpush(["--debug", NAME, `${registry.host}/${newRepository()}:v1`], {
+      const result = await runCli(["--debug", NAME, `${registry.host}/${newRepository()}:v1`], {
         cwd: disk.path,
         env: env(),
       });

@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { parseDiffId, parseDigest } from "../../src/oci/digest.ts";
 import { readSavedStream } from "../../src/source/stream/saved-stream.ts";
+import { runCli } from "../support/run-cli.ts";
 import { smallDisk } from "../support/small-disk.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { type CommandResult, waitFor } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { type DockerWrapper, installDockerWrapper, type SaveMode } from "./docker-wrapper.ts";
@@ -66,7 +66,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
     const newRepository = () => `streamed/number-${++repositories}`;
     const env = (mode?: SaveMode) => ({ ...engine.env, ...docker.env(mode, "hidden") });
     const push = (to: string, { source = NAME, mode = "whole" as SaveMode, args = [] as string[] } = {}) =>
-      chunkpush([...args, source, `${registry.host}/${to}`], {
+      runCli([...args, source, `${registry.host}/${to}`], {
         cwd: cwd.path,
         env: { ...env(mode), ...TELLS_EVENTS },
       });
@@ -114,7 +114,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
     test("has room on a disk that could not hold it", async () => {
       await using disk = await smallDisk(DISK_BYTES);
       const repository = newRepository();
-      const result = await chunkpush([NAME, `${registry.host}/${repository}:v1`], {
+      const result = await runCli([NAME, `${registry.host}/${repository}:v1`], {
         cwd: disk.path,
         env: { ...env(), TMPDIR: disk.path },
       });

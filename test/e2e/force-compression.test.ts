@@ -14,9 +14,9 @@ import {
   wasmModule,
   withReferrer,
 } from "../support/artifacts.ts";
+import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs, toldEvents } from "../support/told-events.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { readContent } from "./registry-content.ts";
 
 setDefaultTimeout(60_000);
@@ -46,7 +46,7 @@ describe("--force-compression", () => {
   async function push(artifact: Artifact, target: string, ...flags: string[]) {
     await Bun.write(join(cwd.path, "image.tar"), archiveBytes(artifact.files));
     const before = registry.requests.length;
-    const { code, stdout, stderr } = await chunkpush([...flags, "image.tar", target], {
+    const { code, stdout, stderr } = await runCli([...flags, "image.tar", target], {
       cwd: cwd.path,
       env: TELLS_EVENTS,
     });

@@ -1,10 +1,10 @@
 /** A real registry behind nginx's default body limit, with TLS from an authority that no machine knows. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS } from "../support/told-events.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { handmadeImage } from "./handmade-image.ts";
 import { type Nginx, startNginx } from "./nginx.ts";
@@ -31,7 +31,7 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
     });
 
     const push = (tag: string) =>
-      chunkpush([`https://${nginx.host}/team/app:${tag}`], {
+      runCli([`https://${nginx.host}/team/app:${tag}`], {
         cwd: cwd.path,
         env: { ...TELLS_EVENTS, NODE_EXTRA_CA_CERTS: nginx.authority },
       });

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { runWell, startDaemon, waitFor } from "./command.ts";
 import { requireParts } from "./parts.ts";
 import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
@@ -39,7 +39,7 @@ describe.skipIf(!requireParts("podman", "skopeo"))("a push from Podman", () => {
   });
 
   const push = (source: string, to: string, env: Readonly<Record<string, string>> = {}) =>
-    chunkpush([source, `${registry.host}/${to}`], {
+    runCli([source, `${registry.host}/${to}`], {
       cwd: folder.path,
       env: { ...podman.env, PATH: `${join(folder.path, "bin")}:${process.env["PATH"]}`, ...env },
     });

@@ -1,9 +1,9 @@
 /** Who may push to a real registry, and over which wire. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { runWell } from "./command.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
 import { handmadeImage } from "./handmade-image.ts";
@@ -30,7 +30,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
     });
 
     const push = (target: string, env: Readonly<Record<string, string>>, input?: string) =>
-      chunkpush(["--chunk-size", "1MB", target], {
+      runCli(["--chunk-size", "1MB", target], {
         cwd: cwd.path,
         env,
         ...(input !== undefined && { input }),
@@ -102,7 +102,7 @@ describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-r
   });
 
   const push = (target: string, env: Readonly<Record<string, string>> = {}) =>
-    chunkpush(["--chunk-size", "1MB", target], { cwd: cwd.path, env });
+    runCli(["--chunk-size", "1MB", target], { cwd: cwd.path, env });
 
   test("takes a push where NODE_EXTRA_CA_CERTS names its authority", async () => {
     const reference = `${registry.host}/team/app:v1`;

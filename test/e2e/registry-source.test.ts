@@ -4,9 +4,9 @@ import { readdir } from "node:fs/promises";
 import { type AddressInfo, createConnection, createServer } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { runWell, waitFor } from "./command.ts";
 import { startDockerRegistry } from "./docker-registry.ts";
 import { sha256 } from "./sha256.ts";
@@ -103,7 +103,7 @@ test("an index of docker-registry arrives as skopeo copies it, over a connection
 
   const named = (tag: string) => `${target.host}/my/app:${tag}`;
   const args = [`docker://${relay.host}/their/app:v1`, named("v1")];
-  const { code, stderr, stdout } = await chunkpush(args, { cwd: folder.path });
+  const { code, stderr, stdout } = await runCli(args, { cwd: folder.path });
   expect(code, stderr).toBe(0);
   const original = await readAll(`${source.host}/their/app:v1`);
   expect(stdout).toBe(`${named("v1")}@${original["manifest.json"]}\n`);
@@ -116,7 +116,7 @@ test("an index of docker-registry arrives as skopeo copies it, over a connection
       undefined,
   );
 
-  const again = await chunkpush([args[0] as string, named("v2")], { cwd: folder.path });
+  const again = await runCli([args[0] as string, named("v2")], { cwd: folder.path });
   expect(again.code, again.stderr).toBe(0);
   expect(again.stderr).toContain(": nothing to send");
   const gets = (await source.requests()).filter(
@@ -134,7 +134,7 @@ test("an image of docker-registry is mounted in another repository of it", async
   const from = `docker://${registry.host}/their/app:v1`;
   await runWell(["skopeo", "copy", "-q", "--all", "--dest-creds=me:hush", ...UNSAFE, layout, from]);
   const args = ["--username", "me", from, `${registry.host}/my/app:v1`];
-  const { code, stderr } = await chunkpush(args, { cwd: folder.path, input: "hush" });
+  const { code, stderr } = await runCli(args, { cwd: folder.path, input: "hush" });
   expect(code, stderr).toBe(0);
   expect(stderr).toContain(": nothing to send");
   const reads = (await registry.requests()).filter(

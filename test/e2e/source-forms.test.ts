@@ -7,8 +7,8 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
+import { runCli, runCliFromPipe } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { chunkpush, chunkpushFromPipe } from "./chunkpush.ts";
 import { runWell } from "./command.ts";
 import { startDockerRegistry } from "./docker-registry.ts";
 import { findLab } from "./engine-lab.ts";
@@ -126,8 +126,8 @@ async function pushForm(
     const args = [...form.choose, source, to];
     const options = { cwd: folder.path, env };
     const { code, stdout, stderr } = await (pipe === undefined
-      ? chunkpush(args, options)
-      : chunkpushFromPipe(pipe, args, options));
+      ? runCli(args, options)
+      : runCliFromPipe(pipe, args, options));
     return code === 0 ? stdout.trim().slice(stdout.indexOf("@") + 1) : stderr;
   };
   const saidDigest = await push(source, reference);

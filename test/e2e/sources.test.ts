@@ -6,16 +6,16 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { copyFile, cp, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { RUNS_ALL } from "../support/all-tests.ts";
+import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { run, runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import { handmadeImage } from "./handmade-image.ts";
+import { CHUNK_BYTES, LOGGED_REGISTRIES, type LoggedRegistry, uploadedDigests } from "./logged-registry.ts";
 import { requireParts } from "./parts.ts";
 import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
-import { CHUNK_BYTES, PUSH_TARGETS, type PushTarget, uploadedDigests } from "./push-target.ts";
 import { readBack } from "./read-back.ts";
 import { readContent } from "./registry-content.ts";
 import { type SavedImage, unpackSavedImage, writeOciLayout } from "./saved-image.ts";
@@ -134,9 +134,9 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
     expect(second).not.toBe(first);
   });
 
-  for (const [turn, [targetTitle, start]] of Object.entries(PUSH_TARGETS).entries()) {
+  for (const [turn, [targetTitle, start]] of Object.entries(LOGGED_REGISTRIES).entries()) {
     describe(targetTitle, () => {
-      let target: PushTarget;
+      let target: LoggedRegistry;
       beforeAll(async () => {
         target = resources.use(await start());
       });
@@ -150,7 +150,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
           const reference = `${target.host}/${repository}:v1`;
           const source = await form.prepare(cwd.path, reference);
 
-          const pushed = await chunkpush([...CHUNKED, ...source, reference], {
+          const pushed = await runCli([...CHUNKED, ...source, reference], {
             cwd: cwd.path,
             env: engine.env,
           });
@@ -195,7 +195,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         const blob = (digest: string) => join(layout, "blobs/sha256", digest.slice("sha256:".length));
         const manifest = await Bun.file(blob(index.manifests[0].digest)).json();
 
-        const pushed = await chunkpush([...CHUNKED, reference], { cwd: cwd.path });
+        const pushed = await runCli([...CHUNKED, reference], { cwd: cwd.path });
         expect(pushed.code, pushed.stderr).toBe(0);
         expect(pushed.stderr).not.toContain(": compress");
         const pulled = await readBack(reference);
@@ -227,7 +227,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         const index = JSON.parse(await runWell(["tar", "-xOf", archive, "index.json"]));
 
         const reference = `${target.host}/noted:v1`;
-        const pushed = await chunkpush([reference], { cwd: cwd.path });
+        const pushed = await runCli([reference], { cwd: cwd.path });
         expect(pushed.code, pushed.stderr).toBe(0);
         expect((await readBack(reference)).manifestDigest).toBe(index.manifests[0].digest);
       });
@@ -241,7 +241,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         const podmanSaved = await unpackSavedImage(archive, join(cwd.path, "podman"));
 
         const reference = `${target.host}/podman:v1`;
-        const pushed = await chunkpush([...CHUNKED, "podman.tar", reference], { cwd: cwd.path });
+        const pushed = await runCli([...CHUNKED, "podman.tar", reference], { cwd: cwd.path });
         expect(pushed.code, pushed.stderr).toBe(0);
         const pulled = await readBack(reference);
         expect(Buffer.from(pulled.config).equals(podmanSaved.config)).toBe(true);
@@ -252,7 +252,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         await using cwd = await temporaryFolder();
         await copyFile(saved.archive, join(cwd.path, "output.tar"));
         const push = (tag: string, ...flags: string[]) =>
-          chunkpush([...CHUNKED, ...flags, `${target.host}/twice:${tag}`], {
+          runCli([...CHUNKED, ...flags, `${target.host}/twice:${tag}`], {
             cwd: cwd.path,
             env: TELLS_EVENTS,
           });
@@ -279,7 +279,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         const { archive, config } = handmadeImage("no/layers:v1", []);
         await Bun.write(join(cwd.path, "output.tar"), archive);
         const reference = `${target.host}/no/layers:v1`;
-        const pushed = await chunkpush([reference], { cwd: cwd.path });
+        const pushed = await runCli([reference], { cwd: cwd.path });
         expect(pushed.code, pushed.stderr).toBe(0);
         const pulled = await readBack(reference);
         expect(Buffer.from(pulled.config).equals(config)).toBe(true);
@@ -293,7 +293,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         await buildEmptyImage(engine, name);
         const docker = await installDockerWrapper(cwd.path, 0);
         const push = (to: string, storage: StorageMode) =>
-          chunkpush([name, to], {
+          runCli([name, to], {
             cwd: cwd.path,
             env: { ...engine.env, ...docker.env("whole", storage) },
           });

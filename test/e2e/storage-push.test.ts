@@ -4,10 +4,10 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
-import { chunkpush } from "./chunkpush.ts";
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
 import { loadImage } from "./engine-images.ts";
 import { ENGINES, type Engine, type EngineRole } from "./engines.ts";
@@ -67,7 +67,7 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
   const newRepository = () => `stored/number-${++repositories}`;
   const env = () => ({ ...engine.env, ...docker.env() });
   const push = (to: string, ...args: string[]) =>
-    chunkpush(["--debug", ...args, NAME, `${registry.host}/${to}`], { cwd: cwd.path, env: env() });
+    runCli(["--debug", ...args, NAME, `${registry.host}/${to}`], { cwd: cwd.path, env: env() });
   const startPush = (source: string, to: string, more: Record<string, string> = {}) =>
     startWatchedPush(["--debug", "--chunk-size", `${CHUNK_BYTES}`, source, `${registry.host}/${to}`], {
       cwd: cwd.path,
@@ -108,7 +108,7 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
     await using second = await startStrictRegistry({ directory: folder.path });
     const repository = newRepository();
     const targets = [registry, second].flatMap(({ host }) => ["-t", `${host}/${repository}:v1`]);
-    const { code, stdout, stderr } = await chunkpush(["--debug", ...targets, NAME], {
+    const { code, stdout, stderr } = await runCli(["--debug", ...targets, NAME], {
       cwd: cwd.path,
       env: env(),
     });

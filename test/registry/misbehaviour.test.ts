@@ -103,7 +103,7 @@ test.concurrent.each(ROWS.map((row) => ({ kind: row[0], name: row[1], row })))(
       expect(digestOf(await registry.pullBlob("team/app", digest))).toBe(digest);
     }
   },
-  20_000,
+  60_000,
 );
 
 /** Users see these words, perhaps in a public log. */

@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import { type CommandResult, run } from "../e2e/command.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 
@@ -17,7 +18,7 @@ export type CliOptions = {
   readonly input?: string | Uint8Array<ArrayBuffer>;
 };
 
-export type CliResult = { readonly code: number; readonly stdout: string; readonly stderr: string };
+export type CliResult = CommandResult;
 
 /** The command that runs chunkpush, for whoever starts it in another way. */
 export function cliCommand(args: readonly string[]): string[] {
@@ -30,16 +31,18 @@ export function cliEnvironment({ cwd, env }: CliOptions): Record<string, string>
 }
 
 /** Runs chunkpush as a user does, to its end. */
-export async function runCli(args: readonly string[], options: CliOptions): Promise<CliResult> {
-  const child = Bun.spawn(cliCommand(args), {
-    cwd: options.cwd,
-    env: cliEnvironment(options),
-    stdin: options.input === undefined ? "ignore" : new Blob([options.input]),
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { code, stdout, stderr };
+export function runCli(args: readonly string[], options: CliOptions): Promise<CliResult> {
+  return run(cliCommand(args), { ...options, env: cliEnvironment(options) });
+}
+
+/** The same, with a file's bytes coming through a pipe. */
+export function runCliFromPipe(
+  file: string,
+  args: readonly string[],
+  options: CliOptions,
+): Promise<CliResult> {
+  const command = ["sh", "-c", 'cat "$0" | "$@"', file, ...cliCommand(args)];
+  return run(command, { ...options, env: cliEnvironment(options) });
 }
 
 /** Starts chunkpush with a standard input that stays open. */

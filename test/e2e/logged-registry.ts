@@ -8,7 +8,7 @@ import { type LoggedRequest, startDockerRegistry } from "./docker-registry.ts";
 export const CHUNK_BYTES = 1_000_000;
 
 /** A registry that tells what chunkpush asked of it. */
-export type PushTarget = AsyncDisposable & {
+export type LoggedRegistry = AsyncDisposable & {
   /** `127.0.0.1:<port>` */
   readonly host: string;
   /** Every request about a repository, up to the one that put its tag. */
@@ -17,23 +17,23 @@ export type PushTarget = AsyncDisposable & {
   readonly bodySizes: () => readonly number[];
 };
 
-export const PUSH_TARGETS = {
-  "docker-registry": async (): Promise<PushTarget> => {
+export const LOGGED_REGISTRIES = {
+  "docker-registry": async (): Promise<LoggedRegistry> => {
     const registry = await startDockerRegistry();
-    return pushTarget(
+    return loggedRegistry(
       registry,
       () => registry.requests(),
       () => [],
     );
   },
-  "the strict registry": async (): Promise<PushTarget> => {
+  "the strict registry": async (): Promise<LoggedRegistry> => {
     await using resources = new AsyncDisposableStack();
     const { path: directory } = resources.use(await temporaryFolder());
     const registry = resources.use(
       await startStrictRegistry({ directory, minChunkBytes: CHUNK_BYTES / 2, maxChunkBytes: CHUNK_BYTES }),
     );
     const owned = resources.move();
-    return pushTarget(
+    return loggedRegistry(
       { host: registry.host, [Symbol.asyncDispose]: () => owned.disposeAsync() },
       async () =>
         registry.requests.map(({ method, path, query, status }) => ({ method, path: path + query, status })),
@@ -42,11 +42,11 @@ export const PUSH_TARGETS = {
   },
 } as const;
 
-function pushTarget(
+function loggedRegistry(
   registry: AsyncDisposable & { readonly host: string },
   requests: () => Promise<LoggedRequest[]>,
   bodySizes: () => readonly number[],
-): PushTarget {
+): LoggedRegistry {
   return {
     host: registry.host,
     bodySizes,
