@@ -49,6 +49,8 @@ const CASES: readonly (readonly [typed: string, args: readonly string[]])[] = [
 ];
 
 const BASH = ["bash", "--noprofile", "--rcfile", "rc", "-i"];
+/** A list longer than the screen would wait for a key. */
+const NO_PAGER = "bind 'set page-completions off'";
 const ZSH = ["zsh", "-d", "-i"];
 
 /** How each is started, and what it reads then. */
@@ -57,13 +59,13 @@ const SHELLS: readonly { title: string; command: readonly string[]; rc: string; 
     title: "bash",
     command: BASH,
     rc: "rc",
-    text: 'PS1="ready> "; eval "$(LOADING=1 chunkpush completion bash)"',
+    text: `PS1="ready> "; ${NO_PAGER}; eval "$(LOADING=1 chunkpush completion bash)"`,
   },
   {
     title: "bash without compopt, as bash 3.2 is",
     command: BASH,
     rc: "rc",
-    text: 'PS1="ready> "; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"',
+    text: `PS1="ready> "; ${NO_PAGER}; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"`,
   },
   {
     title: "zsh",
