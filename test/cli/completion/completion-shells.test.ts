@@ -49,8 +49,6 @@ const CASES: readonly (readonly [typed: string, args: readonly string[]])[] = [
 ];
 
 const BASH = ["bash", "--noprofile", "--rcfile", "rc", "-i"];
-/** A list longer than the screen would wait for a key. */
-const NO_PAGER = "bind 'set page-completions off'";
 const ZSH = ["zsh", "-d", "-i"];
 
 /** How each is started, and what it reads then. */
@@ -59,13 +57,13 @@ const SHELLS: readonly { title: string; command: readonly string[]; rc: string; 
     title: "bash",
     command: BASH,
     rc: "rc",
-    text: `PS1="ready> "; ${NO_PAGER}; eval "$(LOADING=1 chunkpush completion bash)"`,
+    text: 'PS1="ready> "; bind "set page-completions off"; eval "$(LOADING=1 chunkpush completion bash)"',
   },
   {
     title: "bash without compopt, as bash 3.2 is",
     command: BASH,
     rc: "rc",
-    text: `PS1="ready> "; ${NO_PAGER}; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"`,
+    text: 'PS1="ready> "; bind "set page-completions off"; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"',
   },
   {
     title: "zsh",
