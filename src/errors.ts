@@ -121,15 +121,16 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-const REMEDIES: Readonly<Record<string, string>> = {
-  ENOSPC: "The disk is full: make room",
-  EDQUOT: "The disk quota is used up: make room",
-  EACCES: "Check the permissions",
-  EPERM: "Check the permissions",
-  EROFS: "The file system is read-only",
-  ENOTDIR: "Something on the way is not a folder",
-  EEXIST: "Something on the way is not a folder",
-  ENOENT: "Check its name, and that nothing removes it meanwhile",
+/** What the system's codes mean, and what to do. */
+const SYSTEM_ERRORS: Readonly<Record<string, readonly [reason: string, remedy: string]>> = {
+  ENOSPC: ["the disk is full", "Free some disk space"],
+  EDQUOT: ["the disk quota is used up", "Free some disk space"],
+  EACCES: ["permission denied", "Check the permissions"],
+  EPERM: ["permission denied", "Check the permissions"],
+  EROFS: ["the file system is read-only", "Choose a place that can be written to"],
+  ENOTDIR: ["a part of its path is not a folder", "Check the path"],
+  EEXIST: ["a part of its path is not a folder", "Check the path"],
+  ENOENT: ["there is no such file or folder", "Check the name, and that no other program removes it"],
 };
 
 /**
@@ -140,8 +141,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
 export function fileError(cause: unknown, action: string, alternative?: string): unknown {
   const isFromSystem = cause instanceof Error && "syscall" in cause && "code" in cause;
   if (!isFromSystem) return cause;
-  const hint = [REMEDIES[String(cause.code)], alternative].filter(Boolean).join(", ");
-  return new PushError("FILE_FAILED", `Cannot ${action}: ${messageOf(cause)}`, {
+  const [reason, remedy] = SYSTEM_ERRORS[String(cause.code)] ?? [];
+  const hint = [remedy, alternative].filter(Boolean).join(", ");
+  const said = reason === undefined ? messageOf(cause) : `${reason} (${cause.code}).`;
+  return new PushError("FILE_FAILED", `Cannot ${action}: ${said}`, {
     cause,
     ...(hint !== "" && { hint: `${hint}.` }),
   });

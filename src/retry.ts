@@ -81,7 +81,7 @@ export async function backOff(
   if (all.requestedMs > MAX_REQUESTED_MS) {
     throw new PushError(
       "STALLED",
-      `${messageOf(error)} It asks for a wait of ${formatDuration(requestedMs)}, and after ${formatDuration(MAX_REQUESTED_MS)} of such waits without progress a push ends.`,
+      `${messageOf(error)} The server asks to wait for ${formatDuration(requestedMs)}. A push waits for ${formatDuration(MAX_REQUESTED_MS)} at most without progress.`,
       { hint: "Run the same command again later.", cause: error },
     );
   }

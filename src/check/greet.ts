@@ -87,18 +87,18 @@ export async function checkRegistryApi(
   const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
   const isPublic = status === 200 || status === 404;
   if (isPage(answer) && !saysRegistry(answer) && (isPublic || status === 401))
-    return notARegistry(answer, `answers /v2/ with ${status}`, facts);
+    return notARegistry(registry, answer, `answers /v2/ with ${status}`, facts);
   if (isPublic) {
     const url = blobUrl({ registry, name: "chunkpush/check" }, NO_BLOB);
     const blob = await send(at, { method: "GET", url, scopes: [] }, call);
-    if (blob.status === 200) return notARegistry(answer, "answers 200 to everything", facts);
+    if (blob.status === 200) return notARegistry(registry, answer, "answers 200 to everything", facts);
     // Some registries serve their repositories, but not this path.
     if (status === 404 && ![answer, blob].some(saysRegistry))
-      return notARegistry(answer, "answers 404 to everything", facts);
+      return notARegistry(registry, answer, "answers 404 to everything", facts);
   } else expectStatus(at, request, answer, isPage(answer) ? [401] : [401, 403]);
   const bearer = bearerChallenge(headers);
   const asks = bearer
-    ? `; tokens come from ${printable(URL.parse(bearer.realm)?.host ?? "an invalid address", [])}`
+    ? `; tokens come from ${printable(URL.parse(bearer.realm)?.host ?? "an invalid address", registry.auth.secrets())}`
     : isPublic
       ? ""
       : "; it requires a login";
@@ -114,11 +114,12 @@ function saysRegistry({ headers, text }: Answer): boolean {
   );
 }
 
-function notARegistry(answer: Answer, does: string, facts: object): Finding {
-  const title = titleOf(answer, []);
+function notARegistry({ auth }: Registry, answer: Answer, does: string, facts: object): Finding {
+  const secrets = auth.secrets();
+  const title = titleOf(answer, secrets);
   return {
     state: "failed",
-    text: `${answer.url.host} is not a registry: it ${does}${quotePage(answer, [])}`,
+    text: `${answer.url.host} is not a registry: it ${does}${quotePage(answer, secrets)}`,
     hint: "Check the host. The registry of a website is often at another one, such as registry.example.com.",
     facts: { ...facts, code: "NOT_A_REGISTRY", ...(title !== undefined && { title }) },
   };

@@ -5,6 +5,7 @@ import { isLoopback } from "../oci/address.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { describeNotice } from "../report/notices.ts";
+import { printableJson } from "../report/printable-json.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
 import { defineCommand } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
@@ -74,7 +75,7 @@ async function runCheck(
     onStep,
     stop,
   ).finally(() => waiting.clear());
-  if (json) stdout.write(`${JSON.stringify(toJson(checked, target), null, 2)}\n`);
+  if (json) stdout.write(`${printableJson(toJson(checked, target))}\n`);
   else for (const line of conclusion(checked, target)) print(line);
   return checked.ready ? 0 : 1;
 }

@@ -5,7 +5,7 @@ import { nameWithoutHost } from "../oci/image-name.ts";
 import { parseReference, type Reference, type Registry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { namesOfSource } from "../push/source-names.ts";
-import { askLine, chooseImage, chooseOne } from "./choose.ts";
+import { askLine, chooseImage, chooseOne, mayAsk } from "./choose.ts";
 import { findSource } from "./find-source.ts";
 import type { PushCommand, Targetless } from "./invocation.ts";
 import { formatRegistry, formatTarget, readLastTargets } from "./last-targets.ts";
@@ -16,18 +16,20 @@ const MAX_CHOICES = 8;
 const EXAMPLE_HOST = "registry.example.com";
 
 /**
- * Completes a push that names no target. At a terminal, a person chooses it: the source's name at the registries of the last
+ * Completes a push that names no target. `words` are those of its command. At a terminal, a person chooses it: the source's name at the registries of the last
  * pushes, or the last targets. Throws `USAGE` with the command to type where nobody can be asked, `REFERENCE_INVALID` for
  * what is neither source nor target, and what opening the source throws.
  */
 export async function chooseTarget(
   parsed: Targetless,
-  { env, stderr }: Pick<NodeJS.Process, "env" | "stderr">,
+  process: Pick<NodeJS.Process, "env" | "stderr">,
   stop: AbortSignal,
+  words: readonly string[],
 ): Promise<PushCommand> {
-  const isTerminal = stderr.isTTY === true;
+  const { env } = process;
+  const isAsked = mayAsk(process, parsed.choice.progress);
   const source = parsed.source ?? (await findSource());
-  const choose = isTerminal ? chooseImage : undefined;
+  const choose = isAsked ? chooseImage : undefined;
   const named =
     source === undefined || source === "-"
       ? undefined
@@ -35,7 +37,7 @@ export async function chooseTarget(
           ...parsed.choice,
           source,
           environment: env,
-          isEngineAsked: isTerminal,
+          isEngineAsked: isAsked,
           signal: stop,
           choose,
         });
@@ -46,13 +48,13 @@ export async function chooseTarget(
   const suggested = suggestions(name, parsed.registry, readLastTargets(env));
   const example = suggested[0] ?? `${EXAMPLE_HOST}/${name ?? "my/app:v1"}`;
   const note = isUntagged && name !== undefined ? " It is untagged; the name comes from its path." : "";
-  const chosen = isTerminal
+  const chosen = isAsked
     ? await askForTarget(`Where do you want to push "${source}"?${note}`, suggested, example, stop)
     : undefined;
   if (chosen !== undefined) return parsed.complete(chosen);
   const written = parsed.source === undefined ? [] : [shellWord(source)];
   throw new PushError("USAGE", `No target was named for "${source}".${note}`, {
-    hint: `Use: ${[PROGRAM_NAME, ...written, example].join(" ")}`,
+    hint: `Use: ${[PROGRAM_NAME, ...words, ...written, example].join(" ")}`,
   });
 }
 

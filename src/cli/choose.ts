@@ -1,11 +1,22 @@
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
+import type { Progress } from "./progress.ts";
 import { openTerminal } from "./terminal.ts";
+
+import type { Environment } from "./values.ts";
 
 type Prompts = typeof import("@clack/prompts");
 type Place = Pick<NonNullable<Awaited<ReturnType<typeof openTerminal>>>, "input" | "output"> & {
   readonly signal: AbortSignal;
 };
+
+/** Tells whether a person may be asked: systems of CI have terminals, too, and JSON is for programs. */
+export function mayAsk(
+  { stderr, env }: Pick<NodeJS.Process, "stderr"> & { readonly env: Environment },
+  progress?: Progress,
+): boolean {
+  return stderr.isTTY === true && !env["CI"] && progress !== "json";
+}
 
 /** A list of more lines scrolls. */
 const SHOWN_LINES = 12;

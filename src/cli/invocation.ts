@@ -48,7 +48,7 @@ export type Targetless = {
   readonly reason: PushError;
   /** The registry to suggest. Undefined: those of the last pushes. */
   readonly registry: Registry | undefined;
-  readonly choice: Pick<PushCommand, "image" | "platforms" | "allPlatforms" | "runtime">;
+  readonly choice: Pick<PushCommand, "image" | "platforms" | "allPlatforms" | "runtime" | "progress">;
   /** Makes the push to a target. Throws `USAGE` and `REFERENCE_INVALID`. */
   readonly complete: (target: string) => PushCommand;
 };
@@ -75,28 +75,40 @@ export function parseTargetless(
 ): PushCommand | Targetless | string {
   const program = pushProgram();
   const names = commands.map(({ name }) => name);
-  const explain = () =>
-    program.opts<Flags>().tag === undefined ? explainArguments(program.args, names) : undefined;
   const text = parseArguments(program, args, ({ code }) => {
-    if (code === "commander.excessArguments") return explain();
+    if (code === "commander.excessArguments" && program.opts<Flags>().tag === undefined)
+      return explainArguments(program.args, names);
     return code === "commander.unknownOption" ? explainCommand(args[0] ?? "", names) : undefined;
   });
-  if (text !== undefined) return text;
-  const { registry, ...flags } = program.opts<Flags>();
-  const alone = sourceAlone(program.args, flags.tag);
+  return text ?? pushOrTargetless(program.args, program.opts(), env, names);
+}
+
+/**
+ * Reads what a push is given, perhaps without a target. Throws `USAGE` and `REFERENCE_INVALID`.
+ *
+ * @param commands the names of which a mistyped one is explained
+ */
+export function pushOrTargetless(
+  positionals: readonly string[],
+  { registry, ...flags }: Flags,
+  env: Environment,
+  commands: readonly string[] = [],
+): PushCommand | Targetless {
+  const explain = () => (flags.tag === undefined ? explainArguments(positionals, commands) : undefined);
+  const alone = sourceAlone(positionals, flags.tag);
   if (alone === undefined) {
     if (registry !== undefined) throw contradiction("A target was named together with --registry.");
     try {
-      return pushCommand(program.args, flags, env);
+      return pushCommand(positionals, flags, env);
     } catch (error) {
       const isInvalid = error instanceof PushError && error.code === "REFERENCE_INVALID";
       throw (isInvalid ? explain() : undefined) ?? error;
     }
   }
-  const complete = (target: string) => pushCommand([...program.args, target], flags, env);
+  const complete = (target: string) => pushCommand([...positionals, target], flags, env);
   // Other mistakes in the arguments are found before a person is asked.
   const { cacheFrom: _, ...others } = flags;
-  const choice = pushCommand([...program.args, "registry.example.com/my/app"], others, env);
+  const choice = pushCommand([...positionals, "registry.example.com/my/app"], others, env);
   return {
     source: alone.source,
     reason: explain() ?? alone.reason,
@@ -108,8 +120,7 @@ export function parseTargetless(
 /** Other names of standard input, which has either the image or the password. */
 const STANDARD_INPUT = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
-/** Reads what a push is given. Throws `USAGE` and `REFERENCE_INVALID`. */
-export function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
+function pushCommand(positionals: readonly string[], flags: Flags, env: Environment): PushCommand {
   const { source: written, targets } = sourceAndTargets(positionals, flags.tag);
   const source = STANDARD_INPUT.includes(written ?? "") ? "-" : written;
   assertNotEmpty(source, "The source");

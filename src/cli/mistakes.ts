@@ -1,11 +1,20 @@
 import { existsSync } from "node:fs";
 import { closest, distance } from "fastest-levenshtein";
-import { PushError } from "../errors.ts";
+import { type ErrorCode, PushError } from "../errors.ts";
+import { looksLikeHost } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { isRegistry, isTarget, withoutRepository } from "./parse-target.ts";
 
 const OTHER_TOOLS = /^(?:docker|podman|nerdctl|buildah|skopeo|crane|regctl)$/;
 const THEIR_VERBS = /^(?:image|push|copy|cp)$/;
+
+/** Where a mistyped command was taken for an image. */
+const MISSING: readonly ErrorCode[] = [
+  "SOURCE_NOT_FOUND",
+  "IMAGE_NOT_FOUND",
+  "ENGINE_MISSING",
+  "ENGINE_UNREACHABLE",
+];
 
 const ARCHIVE = /\.(?:tar|tgz|tar\.(?:gz|zst|xz|bz2)|zip)$/i;
 
@@ -24,7 +33,7 @@ export function explainArguments(
       `Leave it out: ${line(rest.length > 0 ? rest : ["registry.example.com/my/app:v1"])}`,
     );
   }
-  if (words.length === 2 && second !== "" && isTarget(first) && !isTarget(second)) {
+  if (words.length === 2 && isTarget(first) && isSource(second)) {
     return usage(
       isLocal(second) ? "Source and target are swapped." : `The target "${second}" has no registry host.`,
       `The target comes last. Did you mean: ${line([second, first])}`,
@@ -46,6 +55,15 @@ export function explainCommand(first: string, commands: readonly string[]): Push
   return usage(`There is no command "${first}".`, `Did you mean "${nearest}"?`);
 }
 
+/** Adds the nearest command to the error of a source that does not exist. Returns any other error unchanged. */
+export function orCommand(error: unknown, source: string | undefined, commands: readonly string[]): unknown {
+  const isMissing = error instanceof PushError && MISSING.includes(error.code);
+  const command = isMissing && source !== undefined ? explainCommand(source, commands) : undefined;
+  if (!isMissing || command === undefined) return error;
+  const { code, message, details, hint = "" } = error;
+  return new PushError(code, message, { hint: `${hint} ${command.hint}`.trim(), details, cause: error });
+}
+
 /** Explains the only argument, which has no slash: a registry, a file or an image. */
 function explainWord(word: string): PushError {
   if (ARCHIVE.test(word)) {
@@ -60,6 +78,12 @@ function explainWord(word: string): PushError {
     `"${word}" is neither a command nor a target.`,
     `To push an image of this name: ${line([word, `registry.example.com/${word}`])}. For the commands: ${line(["help"])}`,
   );
+}
+
+/** Reports whether text reads as a source alone. */
+function isSource(text: string): boolean {
+  const [host = ""] = text.replace(/^\w+:\/\//, "").split("/");
+  return text !== "" && !isTarget(text) && (isLocal(text) || !looksLikeHost(host) || !text.includes("/"));
 }
 
 function isLocal(text: string): boolean {

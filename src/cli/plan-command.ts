@@ -4,8 +4,9 @@ import { formatPinned } from "../oci/reference.ts";
 import { type Forecast, type ForecastBlob, forecast } from "../push/forecast.ts";
 import type { Report } from "../report/events.ts";
 import { countOf } from "../report/names.ts";
+import { printableJson } from "../report/printable-json.ts";
 import { defineCommand } from "./command.ts";
-import { type PushCommand, pushCommand } from "./invocation.ts";
+import { type PushCommand, pushOrTargetless, type Targetless } from "./invocation.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { openView } from "./progress.ts";
 import { optionsOfPush } from "./push-options.ts";
@@ -13,26 +14,32 @@ import { pushProgram } from "./push-program.ts";
 import { addFlags } from "./registry-flags.ts";
 import type { Environment } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
+import { withTarget } from "./with-target.ts";
 
-type PlanCommand = { readonly push: PushCommand; readonly json: boolean };
+type PlanCommand = { readonly push: PushCommand | Targetless; readonly json: boolean };
 
 /** The events that a plan shows, besides its table. */
 const SHOWN = ["registry", "source", "notice", "retry"];
 
 export const PLAN = defineCommand<PlanCommand>({
   program: planProgram,
-  parse(args, env) {
+  parse(args, env, { commands }) {
     const program = planProgram();
     return (
       parseArguments(program, args) ?? {
-        push: pushCommand(program.args, program.opts(), env),
+        push: pushOrTargetless(
+          program.args,
+          program.opts(),
+          env,
+          commands.map(({ name }) => name),
+        ),
         json: program.opts<{ json?: true }>().json ?? false,
       }
     );
   },
   async run({ push, json }, { process, stop, warn }) {
     warn();
-    await runPlan(push, json, process, stop);
+    await runPlan(await withTarget(push, process, stop, "plan"), json, process, stop);
     return 0;
   },
 });
@@ -67,7 +74,7 @@ export async function runPlan(
   const options = await optionsOfPush(command, env, stop, report);
   const plans = await forecast(options).finally(waiting.clear);
   if (json || progress === "json") {
-    stdout.write(`${JSON.stringify({ version: 1, targets: plans.map(toJson) }, null, 2)}\n`);
+    stdout.write(`${printableJson({ version: 1, targets: plans.map(toJson) })}\n`);
     return;
   }
   for (const plan of plans)

@@ -2,36 +2,37 @@ import { messageOf, PushError } from "../errors.ts";
 import { formatShare } from "../format.ts";
 import { formatPinned } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
-import { chooseImage, confirm } from "./choose.ts";
+import { chooseImage, confirm, mayAsk } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
 import { assertWritable, writeDigest } from "./digest-file.ts";
-import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
+import { type PushCommand, parseTargetless } from "./invocation.ts";
 import { rememberTargets } from "./last-targets.ts";
 import { openView } from "./progress.ts";
 import { optionsOfPush } from "./push-options.ts";
 import { pushProgram } from "./push-program.ts";
 import type { Environment } from "./values.ts";
+import { withTarget } from "./with-target.ts";
 
 export const PUSH = defineCommand({
   program: pushProgram,
   parse: parseTargetless,
-  async run(parsed, { process, push, stop, warn }) {
+  async run(parsed, { process, push, stop, warn, commands }) {
     warn();
-    const command = "targets" in parsed ? parsed : await completePush(parsed, process, stop);
-    if (command.dryRun) await (await import("./plan-command.ts")).runPlan(command, false, process, stop);
-    else await runPush(command, push, process, stop);
-    return 0;
+    try {
+      const command = await withTarget(parsed, process, stop);
+      if (command.dryRun) await (await import("./plan-command.ts")).runPlan(command, false, process, stop);
+      else await runPush(command, push, process, stop);
+      return 0;
+    } catch (error) {
+      const { orCommand } = await import("./mistakes.ts");
+      throw orCommand(
+        error,
+        parsed.source,
+        commands.map(({ name }) => name),
+      );
+    }
   },
 });
-
-/** Few pushes name no target, and the others start faster without. */
-async function completePush(
-  parsed: Targetless,
-  process: NodeJS.Process,
-  stop: AbortSignal,
-): Promise<PushCommand> {
-  return (await import("./choose-target.ts")).chooseTarget(parsed, process, stop);
-}
 
 /**
  * Pushes an image as the command says. People are told on standard error, and scripts get the reference and digest on
@@ -45,7 +46,6 @@ export async function runPush(
 ): Promise<void> {
   const { targets, debug, digestFile } = command;
   // Nothing but events is told as JSON.
-  const isTerminal = stderr.isTTY === true && command.progress !== "json";
   using view = await openView(
     command.progress,
     { stderr, env },
@@ -69,7 +69,7 @@ export async function runPush(
   const { source, onStale } = options;
   const pushOptions: PushOptions = {
     ...options,
-    ...(isTerminal && {
+    ...(mayAsk({ stderr, env }, command.progress) && {
       choose: (choices, signal) => view.pauseFor(chooseImage(choices, signal)),
       onStale:
         onStale &&

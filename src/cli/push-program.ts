@@ -1,9 +1,9 @@
 import { Command } from "commander";
-import packageJson from "../../package.json" with { type: "json" };
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { PROGRESS } from "./progress.ts";
 import { addFlags, addRegistryFlags, type FlagHelp, type RegistryFlags } from "./registry-flags.ts";
+import { VERSION } from "./version.ts";
 
 /** What a target looks like, for all helps. */
 export const TARGET_HELP = `TARGET is HOST/REPOSITORY[:TAG], without https:// and without /v2/:
@@ -122,16 +122,11 @@ export function pushProgram(): Command {
   return (
     addFlags(addFlags(program, "Layers", LAYERS), "Output", OUTPUT)
       .helpOption("-h, --help", "show the short help; --help all shows this one")
-      .version(versionText(), "-V, --version", "show the versions of chunkpush and Bun")
+      .version(VERSION, "-V, --version", "show the versions of chunkpush and Bun")
       .addHelpText("after", NOTES)
       // Commander fills arguments from the left. Here the first one may be missing.
       .usage("[push] [SOURCE] TARGET [flags]")
   );
-}
-
-/** Returns what `--version` prints: the second word is the version. */
-function versionText(): string {
-  return `chunkpush ${packageJson.version} (Bun ${Bun.version}, ${process.platform}-${process.arch})`;
 }
 
 function rangeOf({ min, max, default: usual }: (typeof LEVELS)["gzip" | "zstd"]): string {

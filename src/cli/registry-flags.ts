@@ -131,10 +131,11 @@ export type RegistryFlags = {
 
 /** Adds the flags to a command's parser. */
 export function addRegistryFlags(program: Command): Command {
-  addLoginFlags(program);
-  addFlags(program, "Authentication", [CREDENTIAL_COMMAND]);
+  addFlags(program, "Authentication", [...AUTHENTICATION, CREDENTIAL_COMMAND]);
+  addFlags(program, "Network", NETWORK);
   addFlags(program, "Chunks", CHUNKS);
-  return addFlags(program, "Layers", [CACHE]);
+  addFlags(program, "Layers", [CACHE]);
+  return addFlags(program, "Output", DEBUG);
 }
 
 /** Adds the flags that reach a registry, and say who pushes. */

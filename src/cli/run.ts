@@ -10,6 +10,7 @@ import { settleEnvironment } from "./env-files.ts";
 import { COMPLETE, STORAGE_READER } from "./hidden-commands.ts";
 import { wantsJson } from "./progress.ts";
 import { assertRuntime } from "./runtime.ts";
+import { VERSION } from "./version.ts";
 
 /** An interrupted push has this long to let chunks end, and to clean up. */
 const FAREWELL_MS = LAST_CHUNK_MS + 1500;
@@ -36,6 +37,10 @@ export async function runCommand(
   const isJson = wantsJson(args, process.env);
   try {
     assertRuntime(Bun.version);
+    if (args[0] === "--version" || args[0] === "-V") {
+      stdout.write(`${VERSION}\n`);
+      return 0;
+    }
     const warnings = settleEnvironment(process);
     const warn = () => {
       for (const warning of warnings)

@@ -6,7 +6,7 @@ import { digestOf, hexOf } from "../oci/digest.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { imageNames } from "../push/known-sources.ts";
 import { fileExists, findSavable, type SavableImage, saveArchive } from "../push/save-archive.ts";
-import { chooseSeveral, confirm } from "./choose.ts";
+import { chooseSeveral, confirm, mayAsk } from "./choose.ts";
 import { defineCommand } from "./command.ts";
 import { parseSaveCommand, type SaveCommand, saveProgram } from "./save-program.ts";
 import type { Environment } from "./values.ts";
@@ -43,9 +43,8 @@ async function runSave(
   stop: AbortSignal,
 ): Promise<void> {
   const { directory, force, runtime } = command;
-  const isTerminal = stderr.isTTY === true;
-  const names =
-    command.images.length > 0 ? command.images : await chooseNames(command, env, isTerminal, stop);
+  const isAsked = mayAsk({ stderr, env });
+  const names = command.images.length > 0 ? command.images : await chooseNames(command, env, isAsked, stop);
   const options = { environment: env, runtime, signal: stop };
   const found = await Promise.all(names.map((name) => findSavable(name, options)));
   const images = [...new Map(found.map((image) => [image.name, image])).values()];
@@ -57,7 +56,7 @@ async function runSave(
   const skipped = new Set<string>();
   for (const path of paths) {
     if (force || !(await isThere(path))) continue;
-    const answer = isTerminal ? await confirm(`"${path}" is there already. Replace it?`, stop) : undefined;
+    const answer = isAsked ? await confirm(`"${path}" is there already. Replace it?`, stop) : undefined;
     if (answer === undefined) throw fileExists(path);
     (answer ? replaced : skipped).add(path);
   }
@@ -66,7 +65,7 @@ async function runSave(
     if (skipped.has(path)) continue;
     await saveShown(image, path, force || replaced.has(path), stderr);
     stdout.write(`${toPrintable(path)}\n`);
-    if (isTerminal && images.length === 1)
+    if (isAsked && images.length === 1)
       stderr.write(`${toPrintable(`Push it: ${PROGRAM_NAME} ${shellWord(path)}`)}\n`);
   }
 }
@@ -75,13 +74,13 @@ async function runSave(
 async function chooseNames(
   { runtime }: SaveCommand,
   env: Environment,
-  isTerminal: boolean,
+  isAsked: boolean,
   stop: AbortSignal,
 ): Promise<string[]> {
   const unnamed = new PushError("USAGE", "No image was named.", {
     hint: `Name the images to save: ${PROGRAM_NAME} save my/app:v1`,
   });
-  if (!isTerminal) throw unnamed;
+  if (!isAsked) throw unnamed;
   const limit = AbortSignal.any([stop, AbortSignal.timeout(LIST_MS)]);
   const listed = await imageNames(env, limit, runtime && [runtime]);
   stop.throwIfAborted();

@@ -38,7 +38,7 @@ export async function hashStream(
 export function damagedLayer(name: string, expected: DiffId | Digest, found: Digest): PushError {
   return new PushError(
     "CONTENT_MISMATCH",
-    `Cannot push: the layer "${name}" is damaged: it should be ${shortDigest(expected)}, but is ${shortDigest(found)}.`,
+    `Cannot push: the layer "${name}" is damaged: its digest should be ${shortDigest(expected)}, but is ${shortDigest(found)}.`,
     { hint: "Save the image again." },
   );
 }

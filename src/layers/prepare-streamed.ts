@@ -70,8 +70,8 @@ async function writeAsItComes(
   if (![digest, undefined].includes(digestInPath(path))) {
     throw new PushError(
       "CONTENT_MISMATCH",
-      `Cannot push: the layer "${path}" is damaged: it is ${shortDigest(digest)}.`,
-      { hint: "The engine's own copy may be damaged: pull or build the image again." },
+      `Cannot push: the layer "${path}" is damaged: its digest is ${shortDigest(digest)}.`,
+      { hint: "The engine's copy may be damaged: pull or build the image again." },
     );
   }
   return { digest, writtenBytes };

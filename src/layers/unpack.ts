@@ -21,8 +21,7 @@ export async function* unpackLayer(
   try {
     yield* unpacking.bytes;
     await unpacking.fed;
-    if (unpacking.packedBytes() !== content.size)
-      throw new Error("it is cut short, or something follows its end");
+    if (unpacking.packedBytes() !== content.size) throw new Error("it is cut short, or data follows its end");
   } catch (cause) {
     signal.throwIfAborted();
     if (cause instanceof Error && "syscall" in cause) throw fileError(cause, `read the layer "${name}"`);

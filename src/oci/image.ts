@@ -110,6 +110,6 @@ export function assertLayerCount(diffIds: readonly DiffId[], layers: readonly un
   if (diffIds.length === layers.length) return;
   throw new PushError(
     "IMAGE_INVALID",
-    `Cannot read ${name}: it lists ${layers.length} layers, but the image's config has ${diffIds.length}.`,
+    `Cannot read ${name}: it lists ${layers.length} layers, but the config lists ${diffIds.length}.`,
   );
 }

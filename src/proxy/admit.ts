@@ -10,10 +10,10 @@ const NAMES = ["localhost", "127.0.0.1", "host.docker.internal", "host.container
 export function refuseStranger(request: Request, port: number): Response | undefined {
   const host = request.headers.get("host")?.toLowerCase();
   const isMine = NAMES.some((name) => host === `${name}:${port}` || (port === 80 && host === name));
-  if (!isMine) return refuse(403, "DENIED", "This proxy answers to localhost and 127.0.0.1 alone.");
+  if (!isMine) return refuse(403, "DENIED", "This proxy only serves localhost and 127.0.0.1.");
   const isPage = ["origin", "referer", "sec-fetch-site", "sec-fetch-mode"].some((name) =>
     request.headers.has(name),
   );
-  if (isPage) return refuse(403, "DENIED", "This proxy does not answer to web pages.");
+  if (isPage) return refuse(403, "DENIED", "This proxy does not serve web pages.");
   return undefined;
 }

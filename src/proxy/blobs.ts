@@ -25,7 +25,7 @@ export async function readBlob(
   }
   if (request.method !== "HEAD") return relay(at, url, request, call);
   if (context.commits.isLacking(at.name, digest))
-    return refuse(404, "BLOB_UNKNOWN", "The registry has refused to know this blob: send it.");
+    return refuse(404, "BLOB_UNKNOWN", "The registry does not have this blob.");
   const response = await relay(at, url, request, call);
   const size = await sizeOf(at, url, digest, response, call);
   if (size === undefined) return response;

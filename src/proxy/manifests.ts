@@ -49,7 +49,11 @@ export async function writeManifest(
     return refuse(413, "MANIFEST_INVALID", `A manifest has at most ${MAX_JSON_BYTES} bytes.`);
   const { digest } = manifest;
   if (!isTag(reference) && reference !== digest)
-    return refuse(400, "DIGEST_INVALID", `The manifest was sent as ${reference}, but is ${digest}.`);
+    return refuse(
+      400,
+      "DIGEST_INVALID",
+      `The manifest was sent as ${reference}, but its digest is ${digest}.`,
+    );
   const { blobs, manifests, subject } = referencesOf(manifest.bytes, "the manifest");
   const refusal = await awaitBlobs(context, at, blobs, request);
   if (refusal !== undefined) return refusal;
@@ -86,7 +90,7 @@ async function readBody(request: Request): Promise<Manifest | undefined> {
   const { mediaType } = referencesOf(bytes, "the manifest");
   const type = request.headers.get("content-type") ?? mediaType;
   if (type === undefined)
-    throw new PushError("IMAGE_INVALID", "The manifest was sent without a media type (Content-Type).");
+    throw new PushError("IMAGE_INVALID", "The manifest has no media type: the client sent no Content-Type.");
   return { mediaType: type, digest: digestOf(bytes), bytes };
 }
 
@@ -104,7 +108,7 @@ async function awaitBlobs(
   const all = unlessAborted(Promise.allSettled(commits.map(({ done }) => done)), request.signal);
   const settled = await within(isImpatient(request) ? context.answerMs : Number.POSITIVE_INFINITY, all);
   if (settled === undefined)
-    return refuse(429, "TOOMANYREQUESTS", "Blobs of this manifest are still on their way.", {
+    return refuse(429, "TOOMANYREQUESTS", "Blobs of this manifest are still being uploaded.", {
       "retry-after": "1",
     });
   const failed = commits.find((_, i) => settled.value[i]?.status === "rejected");

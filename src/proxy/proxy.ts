@@ -108,7 +108,7 @@ function listen(port: number, answer: (request: Request, client: Client) => Prom
 async function answer(context: Context, request: Request, client: Client): Promise<Response> {
   const refusal = refuseStranger(request, client.toPort);
   if (refusal !== undefined) return refusal;
-  if (await context.isRefused(request, client)) return refuse(403, "DENIED", "This is not served.");
+  if (await context.isRefused(request, client)) return refuse(403, "DENIED", "Not allowed.");
   const url = new URL(request.url);
   const route = routeOf(url.pathname);
   if (route === undefined && request.method === "PUT" && /^\/v2\/.+\/manifests\/[^/]+$/.test(url.pathname))
@@ -118,7 +118,7 @@ async function answer(context: Context, request: Request, client: Client): Promi
     return await dispatch(context, route, url, request);
   } catch (error) {
     // Nobody reads the answer.
-    if (request.signal.aborted) return refuse(499, "UNKNOWN", "The client has gone.");
+    if (request.signal.aborted) return refuse(499, "UNKNOWN", "The client has disconnected.");
     if (statusOf(error) !== 404) context.told.refusal = error;
     return refuseFor(error);
   }
@@ -126,7 +126,7 @@ async function answer(context: Context, request: Request, client: Client): Promi
 
 async function dispatch(context: Context, route: Route, url: URL, request: Request): Promise<Response> {
   const isRead = request.method === "GET" || request.method === "HEAD";
-  if (context.readOnly && !isRead) return refuse(403, "DENIED", "This proxy only reads.");
+  if (context.readOnly && !isRead) return refuse(403, "DENIED", "This proxy is read-only.");
   if (route.kind === "ping" && isRead) return respond(200, { "content-type": "application/json" }, "{}");
   if (route.kind === "catalog" && isRead) {
     const at = repositoryAt(context, "");
@@ -171,7 +171,7 @@ async function dispatch(context: Context, route: Route, url: URL, request: Reque
     case "upload": {
       const session = context.sessions.get(route.id);
       if (session === undefined || session.name !== name)
-        return refuse(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload, or it was given up.");
+        return refuse(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload, or it was cancelled.");
       if (isRead) return progressOf(session, 204);
       if (method === "PATCH") return addBytes(context, session, request);
       if (method === "DELETE") {
@@ -210,7 +210,7 @@ async function begin(
 }
 
 function refuseDigest(digest: string): Response {
-  return refuse(400, "DIGEST_INVALID", `"${digest.slice(0, 100)}" is no sha256 digest.`);
+  return refuse(400, "DIGEST_INVALID", `"${digest.slice(0, 100)}" is not a sha256 digest.`);
 }
 
 /**

@@ -21,7 +21,7 @@ async function openSession(context: Context, name: string, at: Repository): Prom
   // Asked when the file is there: many requests may wait for theirs.
   if (context.sessions.size >= MAX_SESSIONS) {
     await file[Symbol.asyncDispose]();
-    return refuse(503, "TOOMANYREQUESTS", "Too many uploads are under way.");
+    return refuse(503, "TOOMANYREQUESTS", "Too many uploads at a time.");
   }
   const session: Session = {
     id: crypto.randomUUID(),
@@ -107,7 +107,7 @@ function isElsewhere({ isBusy, file }: Session, { headers }: Request): boolean {
 }
 
 function refuseRange(session: Session): Response {
-  return refuse(416, "BLOB_UPLOAD_INVALID", "The upload stands elsewhere.", progressHeaders(session));
+  return refuse(416, "BLOB_UPLOAD_INVALID", "The upload is at another offset.", progressHeaders(session));
 }
 
 /** GET: tells how much of an upload has come. */
@@ -135,7 +135,7 @@ export function created(name: string, { digest }: Pick<Descriptor, "digest">): R
  */
 export function dropSession(context: Context, session: Session): void {
   end(context, session);
-  const reason = new PushError("INTERRUPTED", "The client has given this upload up.");
+  const reason = new PushError("INTERRUPTED", "The client has cancelled this upload.");
   session.abandon.abort(reason);
   session.file.fail(reason);
   release(session);

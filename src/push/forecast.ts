@@ -90,6 +90,7 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
     });
   }
   await guard.after();
+  await guard.after();
   return all;
 }
 

@@ -16,9 +16,9 @@ export async function openRegistryImage(reference: Reference, job: Job): Promise
   if (image !== undefined || forceCompression) {
     throw new PushError(
       "USAGE",
-      `${image === undefined ? "--force-compression" : "--image"} is for other sources than registries.`,
+      `${image === undefined ? "--force-compression" : "--image"} cannot be used with an image at a registry.`,
       {
-        hint: "What a registry has under a name passes through as it is. Leave the flag out.",
+        hint: "Such an image is pushed unchanged. Leave the flag out.",
       },
     );
   }
@@ -28,7 +28,7 @@ export async function openRegistryImage(reference: Reference, job: Job): Promise
     if (!(error instanceof PushError) || (error.code !== "UNAUTHORIZED" && error.code !== "DENIED"))
       throw error;
     throw new PushError(error.code, `Cannot read "${formatPinned(reference)}": ${error.message}`, {
-      hint: `Log in there with docker login ${reference.host}: a user and password that are given are for the target's registry alone.`,
+      hint: `Log in to it with docker login ${reference.host}: the user name and password of this command are only for the target's registry.`,
       cause: error,
     });
   }
@@ -51,7 +51,7 @@ async function open(reference: Reference, job: Job): Promise<Source> {
   const root = await readManifest(at, reference.digest ?? reference.tag ?? "", call);
   if (root === undefined) {
     throw new PushError("IMAGE_NOT_FOUND", `${registry.origin} has no image "${name}".`, {
-      hint: "Check its name and its tag.",
+      hint: "Check its name and tag.",
     });
   }
   const whole = await readContent(at, root, call);

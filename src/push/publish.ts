@@ -68,6 +68,6 @@ export function sourceDigestOf(root: PlannedContent): Digest | undefined {
 export function assertPinned({ digest: wanted }: Reference, digest: Digest): void {
   if (wanted === undefined || wanted === digest) return;
   throw new PushError("CONTENT_MISMATCH", `The target names ${wanted}, but the image is ${digest}.`, {
-    hint: "Push the image that has this digest, or leave the digest out. An image whose layers chunkpush compresses gets a new one.",
+    hint: "Push the image that has this digest, or leave the digest out. Compressing layers changes the digest of an image.",
   });
 }

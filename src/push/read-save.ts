@@ -49,7 +49,7 @@ export async function readSave({ source, job, wanted, believesNames }: Reading):
     throw new PushError(
       "IMAGE_INVALID",
       `The engine's image "${source.origin.name}" was replaced while it was saved.`,
-      { hint: "Push again." },
+      { hint: "Run the same command again." },
     );
   }
   return { config, hasPassedOver };

@@ -117,7 +117,7 @@ function notRegistry(registry: Registry, host: string, answer: Answer): PushErro
     {
       hint:
         other === undefined
-          ? "Use the host of the registry's own address in the target. A login page in front of a registry looks the same."
+          ? "Check the host in the target: a registry often has another host than its website. A login page in front of a registry looks the same."
           : `The registry of this site is "${other}".`,
     },
   );

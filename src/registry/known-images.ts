@@ -132,7 +132,7 @@ async function readImage(
 }
 
 function mismatch(name: string): PushError {
-  return new PushError("CONTENT_MISMATCH", `A document of ${name} is not what its digest says.`);
+  return new PushError("CONTENT_MISMATCH", `A document of ${name} does not match its digest.`);
 }
 
 /** Returns why nothing was read. Throws what is no failure of the registry. */

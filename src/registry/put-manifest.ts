@@ -56,7 +56,7 @@ export async function putManifest(
   else if (stored !== manifest.digest) {
     throw new PushError(
       "CONTENT_MISMATCH",
-      `The registry stored the manifest as ${printable(stored, at.registry.auth.secrets())}, but it is ${manifest.digest}.`,
+      `The registry stored the manifest under another digest, ${printable(stored, at.registry.auth.secrets())} instead of ${manifest.digest}.`,
     );
   }
   return { subject: headers.get("oci-subject") ?? undefined };
@@ -73,20 +73,20 @@ function explained(error: unknown, manifest: Manifest): unknown {
     new PushError(error.code, `${error.message} ${reason}`, { hint, cause: error });
   if (subject !== undefined && !(isBlobMissing && !namedDigests.includes(subject))) {
     return explain(
-      `The manifest has a subject, ${subject}, which some registries want to have first.`,
-      "Push the subject to the same repository, then this image again.",
+      `The manifest has a subject, ${subject}, which some registries require to be pushed first.`,
+      "Push the subject to the same repository first.",
     );
   }
   if (isBlobMissing && foreign.some((digest) => namedDigests.length === 0 || namedDigests.includes(digest))) {
     return explain(
-      "The manifest lists a layer that is to be had at its own URL alone, which some registries do not allow.",
-      "Push to a registry that does, or build the image on a base without such layers.",
+      "The manifest lists a layer that only its own URL provides, which some registries do not allow.",
+      "Push to another registry, or build the image on a base without such layers.",
     );
   }
   if (mediaType === undefined && !isBlobMissing) {
     return explain(
-      'The manifest has no "mediaType", as Helm and others write it, which serverless-registry does not take.',
-      "Push it to another registry: its digest would be another one with a type.",
+      'The manifest has no "mediaType", as Helm and others write it. serverless-registry requires one.',
+      "Push it to another registry: adding the type would change its digest.",
     );
   }
   return error;
@@ -101,7 +101,7 @@ async function verifyStored(at: Repository, manifest: Manifest, call: Call): Pro
   if (Buffer.compare(answer.bytes, manifest.bytes) === 0) return;
   throw new PushError(
     "CONTENT_MISMATCH",
-    `The registry confirmed the manifest ${manifest.digest}, and gives out another one under this digest.`,
+    `The registry accepted the manifest ${manifest.digest}, but returns another one under this digest.`,
   );
 }
 
@@ -121,7 +121,7 @@ async function readManifest(at: Repository, manifest: Manifest, call: Call): Pro
     if (found === undefined) return undefined;
     throw new PushError(
       "CONTENT_MISMATCH",
-      `The registry confirmed the manifest ${manifest.digest}, but does not have it: ${error.message}`,
+      `The registry accepted the manifest ${manifest.digest}, but does not have it: ${error.message}`,
     );
   }
 }

@@ -57,10 +57,9 @@ async function* readRest(
   if (status !== 200 && status !== 206)
     expectStatus(from, request, await readAnswer(from.registry, response), [200, 206]);
   const { first, total = size } = extentOf(status, headers);
-  const differs = (what: string) =>
-    new PushError("CONTENT_MISMATCH", `${origin} gives out ${digest} ${what}.`);
+  const differs = (what: string) => new PushError("CONTENT_MISMATCH", `${origin} returns ${digest} ${what}.`);
   if (total !== size) throw differs(`with ${total} bytes, but its manifest says ${size}`);
-  if (!(first <= startBytes)) throw differs("from another place on than was asked for");
+  if (!(first <= startBytes)) throw differs("from another offset than requested");
   let skippedBytes = startBytes - first;
   let readBytes = startBytes;
   for await (const piece of body ?? []) {
@@ -70,9 +69,13 @@ async function* readRest(
     if (fresh.length > 0) yield fresh;
   }
   if (readBytes >= size) return;
-  throw new PushError("CONNECTION_LOST", `${origin} ended ${digest} after ${readBytes} of ${size} bytes.`, {
-    hint: "Run the same command again.",
-  });
+  throw new PushError(
+    "CONNECTION_LOST",
+    `${origin} ended the download of ${digest} after ${readBytes} of ${size} bytes.`,
+    {
+      hint: "Run the same command to resume.",
+    },
+  );
 }
 
 /** Returns where a body begins in its blob, and the size of the whole where the server tells it. */

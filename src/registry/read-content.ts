@@ -42,8 +42,8 @@ export async function readContent(at: Repository, root: Manifest, call: Call): P
     const name = `${at.name}@${manifest.digest} at ${at.registry.origin}`;
     const refuse = (what: string) => new PushError("IMAGE_INVALID", `Cannot read ${name}: ${what}.`);
     bytes += manifest.bytes.length;
-    if (depth > MAX_DEPTH) throw refuse("its indexes go too deep");
-    if (bytes > MAX_BYTES) throw refuse("its manifests are too large together");
+    if (depth > MAX_DEPTH) throw refuse("its indexes are nested too deeply");
+    if (bytes > MAX_BYTES) throw refuse("its manifests are too large in total");
     const { manifests, config, layers, blobs } = parseJson(manifest.bytes, MANIFEST, name);
     if (!manifests) {
       const named = [...(config ? [config] : []), ...(layers ?? []), ...(blobs ?? [])];

@@ -48,7 +48,7 @@ export async function readManifest(
   if (bytes.length > MAX_JSON_BYTES) {
     throw new PushError(
       "IMAGE_INVALID",
-      `Cannot read ${name}: the manifest is larger than ${formatBytes(MAX_JSON_BYTES)}, and no registry takes such a one.`,
+      `Cannot read ${name}: the manifest is larger than ${formatBytes(MAX_JSON_BYTES)}, which no registry accepts.`,
     );
   }
   const digest = digestOf(bytes);
@@ -56,14 +56,18 @@ export async function readManifest(
   if (isDigest(said) && said !== digest) {
     throw new PushError(
       "CONTENT_MISMATCH",
-      `Cannot read ${name}: the registry says that the manifest is ${said}, but its bytes are ${digest}.`,
+      `Cannot read ${name}: the registry gives the digest of the manifest as ${said}, but it is ${digest}.`,
     );
   }
   const { schemaVersion, mediaType, manifests } = parseJson(bytes, KIND, name);
   if (schemaVersion === 1) {
-    throw new PushError("IMAGE_INVALID", `Cannot read ${name}: it is in Docker's first format of images.`, {
-      hint: "That format is gone since Docker 28. Pull the image with an older Docker and push it again, which converts it.",
-    });
+    throw new PushError(
+      "IMAGE_INVALID",
+      `Cannot read ${name}: it is in Docker's first image format (schema 1).`,
+      {
+        hint: "Docker 28 and newer no longer read it. Pull the image with an older Docker, and push it again: that converts it.",
+      },
+    );
   }
   const [type = ""] = (headers.get("content-type") ?? "").split(";");
   const told = mediaType ?? TYPES.find((each) => each === type.trim());

@@ -1,5 +1,6 @@
 import { PushError } from "../errors.ts";
 import type { PushEvent } from "./events.ts";
+import { printableJson } from "./printable-json.ts";
 import type { View } from "./view.ts";
 
 /** The version of the schema in docs/progress.md. A field that goes, or means something else, makes a new one. */
@@ -7,9 +8,6 @@ const VERSION = 1;
 
 /** Progress of one blob is told ten times a second at most. */
 const LEAST_GAP_MS = 100;
-
-/** Characters that may steer a terminal, or hide a part of a line, and what begins a command of a CI system. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|#(?=#?(?:vso)?\[)/gu;
 
 /** What is told besides the events of a push: warnings of the command, and its failure. */
 type OwnEvent =
@@ -74,17 +72,9 @@ export function jsonError(error: unknown, exitCode: number): string {
 
 /** Writes an event as a line of JSON. Every field is there: an unknown one is null. */
 function jsonLine(event: PushEvent | OwnEvent): string {
-  const text = JSON.stringify({ v: VERSION, time: new Date(), ...event }, (_, value: unknown) => {
+  return printableJson({ v: VERSION, time: new Date(), ...event }, (_, value) => {
     if (value === undefined) return null;
     if (!(value instanceof Error)) return value;
     return { code: value instanceof PushError ? value.code : null, message: value.message };
   });
-  return text.replace(UNPRINTABLE, escapeUnits);
-}
-
-function escapeUnits(character: string): string {
-  return Array.from(
-    { length: character.length },
-    (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`,
-  ).join("");
 }

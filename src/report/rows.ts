@@ -28,11 +28,13 @@ export function labelOf(title: string, digits = DIGEST_DIGITS): string {
 /** Describes a blob in a line of the terminal's width. */
 export function describeRow(row: Row, look: Look, nowMs: number): string {
   const size = row.sizeBytes ?? row.sourceBytes;
-  const label = pad(clip(labelOf(row.title), DIGEST_DIGITS, look), DIGEST_DIGITS);
-  const sized = (size === undefined ? "" : formatBytes(size)).padStart(SIZE_WIDTH);
+  // A source has a name, and no size of its own.
+  const width = size === undefined ? DIGEST_DIGITS + 2 + SIZE_WIDTH : DIGEST_DIGITS;
+  const label = pad(clip(labelOf(row.title), width, look), width);
+  const sized = size === undefined ? "" : `  ${formatBytes(size).padStart(SIZE_WIDTH)}`;
   const barWidth = Math.min(MOST_BAR, Math.max(LEAST_BAR, look.columns - LABEL_WIDTH - DETAIL_WIDTH));
   const detail = detailOf(row, barWidth, look.columns - LABEL_WIDTH, look, nowMs);
-  return `${symbolOf(row, look, nowMs)} ${label}  ${sized}  ${detail}`;
+  return `${symbolOf(row, look, nowMs)} ${label}${sized}  ${detail}`;
 }
 
 /** Describes a blob that is under way in a line of a narrow terminal. */

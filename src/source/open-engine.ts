@@ -64,7 +64,7 @@ async function openStored(
   if (storage.kind === "content") {
     const whole = await contentReader(storage.files).read(storage.root);
     return whole.kind === "missing"
-      ? `The store lacks ${whole.path}.`
+      ? `the store does not have ${whole.path}.`
       : openContent(whole, about, options, options.signal);
   }
   await using resources = new AsyncDisposableStack();

@@ -61,13 +61,13 @@ function lockWhole(directory: string): Lock {
   } catch (cause) {
     throw new PushError(
       "FILE_FAILED",
-      `Cannot prune "${directory}": it cannot be locked, so that nobody knows whether a push is running (${messageOf(cause)}).`,
-      { hint: "Check the permissions. Or, when no push is running, delete the folder yourself.", cause },
+      `Cannot prune "${directory}": it cannot be locked to make sure that no push is running (${messageOf(cause)}).`,
+      { hint: "Check the permissions. If no push is running, you can delete the folder.", cause },
     );
   }
   if (lock !== undefined) return lock;
-  throw new PushError("CACHE_IN_USE", `Cannot prune "${directory}": a push is running that uses it.`, {
-    hint: "Prune when the push has ended.",
+  throw new PushError("CACHE_IN_USE", `Cannot prune "${directory}": a running push uses it.`, {
+    hint: "Prune after the push has ended.",
   });
 }
 

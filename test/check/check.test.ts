@@ -201,6 +201,38 @@ describe("what is no registry", () => {
     expect(stepOf(checked, "Push").state).toBe("ok");
   });
 
+  test("a server that repeats the user's headers and password shows neither", async () => {
+    const headers = { "cf-access-client-secret": "a-secret-of-cloudflare-access" };
+    const said = Object.values(headers)[0] + ME.password;
+    for (const status of [200, 401, 404]) {
+      await using server = startHttpServer(
+        () =>
+          new Response(`<title>${said}</title>`, {
+            status,
+            headers: { "content-type": "text/html", server: said },
+          }),
+      );
+      expect(JSON.stringify(await check({ ...server, headers }))).not.toContain(
+        headers["cf-access-client-secret"],
+      );
+    }
+    await using registry = await startTestRegistry({
+      credentials: ME,
+      maxChunkBytes: 100_000_000,
+      intercept: (_, kind) =>
+        kind === "patch"
+          ? new Response(`<title>${said}</title>`, {
+              status: 413,
+              headers: { "content-type": "text/html", server: said },
+            })
+          : undefined,
+    });
+    const text = JSON.stringify(await check({ ...registry, headers, uploadBytes: 200_000 }));
+    expect(text).toContain("***");
+    expect(text).not.toContain("a-secret-of-cloudflare-access");
+    expect(text).not.toContain(ME.password);
+  });
+
   test("a server that answers 200 to everything fails", async () => {
     await using server = startHttpServer(() => new Response("ok"));
     expect(failuresOf(await check(server))).toEqual([["Registry", "NOT_A_REGISTRY"]]);

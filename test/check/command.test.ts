@@ -125,6 +125,22 @@ describe("a check", () => {
     });
   });
 
+  test.each(["--json", "--retries=1"])(
+    "with %s brings no control character of a server to the terminal",
+    async (flag) => {
+      const title = "<title>a\u001b[31m\u202eb ##[error]</title>";
+      await using server = startHttpServer(
+        () => new Response(title, { headers: { "content-type": "text/html" } }),
+      );
+      await using folder = await temporaryFolder();
+      const { code, stdout, stderr } = await runCli(["check", flag, server.host], { cwd: folder.path });
+      expect(code).toBe(1);
+      expect(stdout + stderr).toContain("31m");
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are looked for
+      expect(stdout + stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]|##\[/);
+    },
+  );
+
   test("names a step that takes long, on standard error", async () => {
     await using server = startRawServer(undefined);
     await using folder = await temporaryFolder();

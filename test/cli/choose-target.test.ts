@@ -96,6 +96,15 @@ describe.concurrent("without a terminal", () => {
     ]);
   });
 
+  test("a plan of an archive alone is an error with the full command of a plan", async () => {
+    await using setup = await setUp();
+    const { code, stderr } = await setup.run(["plan", "image.tar"]);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringContaining(`${PROGRAM} plan image.tar registry.example.com/team/app:v1\n`),
+    ]);
+  });
+
   test("what is neither a source nor a target has no registry host, and no engine is asked", async () => {
     await using setup = await setUp();
     await Bun.write(join(setup.folder, "bin/docker"), `#!/bin/sh\ntouch asked\n`);
@@ -175,6 +184,17 @@ describeWith("python3", "at a terminal", () => {
     const { screen } = await setup.ask(["x\x1b]0;owned\x07.tar"], "\\x03");
     expect(screen).not.toContain("\x1b]0;owned");
     expect(screen).not.toContain("\u202e");
+  });
+
+  test("a plan asks, too, and leaves the list of targets as it was", async () => {
+    await using setup = await setUp();
+    await setup.remember(`${setup.registry.host}/x/y:z`);
+    const { code, screen } = await setup.ask(["plan", "image.tar"], "\\r");
+    expect(code, screen).toBe(0);
+    const next = await setup.run(["image.tar"], { env: { PATH: "" } });
+    expect(next.stderr).toContain(`image.tar ${setup.registry.host}/team/app:v1\n`);
+    expect(await Bun.file(join(setup.folder, ".local/state/chunkpush/targets.json")).json()).toHaveLength(1);
+    expect(await setup.has("team/app", "v1")).toBe(false);
   });
 
   test("Ctrl-C pushes nothing", async () => {

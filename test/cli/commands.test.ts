@@ -34,9 +34,11 @@ describe("the first argument", () => {
     }
   }, 60_000);
 
-  test("is no command behind the word push", async () => {
-    const { code, stderr } = await run("push", "./cache", "localhost:1/my/app:v1");
-    expect([code, stderr]).toEqual([1, expect.stringContaining("cache")]);
+  test("is a file or an image of a command's name with ./, docker-daemon: or the word push in front", async () => {
+    for (const args of [["./cache"], ["docker-daemon:cache"], ["push", "cache"]]) {
+      const { code, stderr } = await run(...args, "localhost:1/my/app:v1");
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/^Error: .*\b(?:cache|localhost:1)\b/m)]);
+    }
   }, 20_000);
 });
 

@@ -60,9 +60,14 @@ describe("the long help of a push", () => {
       expect((await print(...args)).split("\n")[2]).toBe(LONG.split("\n")[2]);
   }, 30_000);
 
-  test("has every flag below a heading", () => {
+  test("has every flag below a heading, and the headings in this order", () => {
     const headings = ["Source:", "Target:", "Authentication:", "Network:", "Chunks:", "Layers:", "Output:"];
-    for (const heading of headings) expect(LONG).toContain(`\n${heading}\n`);
+    expect([...LONG.matchAll(/^[A-Z][a-z]+:$/gm)].map(([heading]) => heading)).toEqual([
+      "Arguments:",
+      ...headings,
+      "Options:",
+      "Examples:",
+    ]);
     const { options } = pushProgram();
     expect(options.length).toBeGreaterThan(20);
     for (const { long, hidden, helpGroupHeading } of options) {

@@ -251,6 +251,15 @@ describe("a flag is stronger than its variable", () => {
     [[], { REGISTRY_JWT_TOKEN: "t" }, "password", "t"],
     [[], { INSECURE_HTTP_PUSH: "true" }, "insecure", true],
     [["--insecure"], { INSECURE_HTTP_PUSH: "false" }, "insecure", true],
+    [["--plain-http"], { INSECURE_HTTP_PUSH: "false" }, "insecure", true],
+    // As skopeo's and podman's, but without falling back to plain HTTP.
+    [["--tls-verify=false"], {}, "skipVerify", true],
+    [["--dest-tls-verify=false"], {}, "skipVerify", true],
+    [["--dest-tls-verify=false"], {}, "insecure", false],
+    [["--tls-verify=true"], {}, "skipVerify", false],
+    [["--insecure-skip-verify"], {}, "skipVerify", true],
+    [["-j", "2"], { MAX_PARALLEL_LAYERS: "7" }, "parallel", 2],
+    [["-j2"], {}, "parallel", 2],
     [[], { MAX_PARALLEL_LAYERS: "7" }, "parallel", 7],
     [["--parallel", "2"], { MAX_PARALLEL_LAYERS: "7" }, "parallel", 2],
     [["--parallel=2"], { MAX_PARALLEL_LAYERS: "nonsense" }, "parallel", 2],
@@ -595,6 +604,11 @@ describe("the command cache", () => {
     expect(examples).toHaveLength(3);
     for (const args of examples) expect(read(args === "" ? [] : args.split(" "))).toBeObject();
   });
+});
+
+test("--tls-verify is true or false", () => {
+  const error = refusal(["--tls-verify=maybe", TARGET]);
+  expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--tls-verify")]);
 });
 
 describe("wrong flags", () => {

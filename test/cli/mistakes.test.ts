@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { parsePush } from "../../src/cli/invocation.ts";
 import { exitCodeOf, PushError } from "../../src/errors.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry } from "../support/test-registry.ts";
 
 const TARGET = "registry.example.com/my/app:v1";
 
@@ -33,6 +34,16 @@ describe("a mistyped command is answered with the nearest one", () => {
     expect([error.code, error.hint]).toEqual(["USAGE", `Did you mean "${command}"?`]);
   });
 
+  test("a command that was taken for an image is named when there is no such image", async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await startTestRegistry();
+    const { code, stderr } = await runCli(["chek", `${registry.host}/my/app`], {
+      cwd: folder.path,
+      env: { PATH: dirname(process.execPath) },
+    });
+    expect([code, stderr]).toEqual([1, expect.stringContaining('Did you mean "check"?')]);
+  });
+
   test("but a push of an image whose name is near a command goes on", () => {
     expect(parsePush(["catch", TARGET], {}, { commands: COMMANDS })).toMatchObject({ source: "catch" });
   });
@@ -58,6 +69,11 @@ describe("swapped arguments are answered with the command in order", () => {
 
   test("a name without a registry in the target's place may be the source, too", () => {
     expect(refusal(TARGET, "my/app:v1").hint).toEndWith(`my/app:v1 ${TARGET}`);
+  });
+
+  test("a target with a mistake behind an image of another registry is no source", () => {
+    const { code, hint } = refusal("ghcr.io/me/app:v1", "registry.example.com/app/");
+    expect([code, hint]).toEqual(["REFERENCE_INVALID", 'Did you mean "registry.example.com/app"?']);
   });
 
   test("a password in one of them is not repeated", () => {

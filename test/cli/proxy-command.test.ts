@@ -309,7 +309,7 @@ describe("a proxy beside a command", () => {
   test("ends with 1, and names the blob, where one got lost after the command has gone", async () => {
     const result = await leave(new Response(null, { status: 400 }));
     expect(result).toMatchObject({ code: 1, isThere: false, spooled: [] });
-    expect(result.stderr).toContain(`Error: The blob team/app@${DIGEST} has not reached the registry`);
+    expect(result.stderr).toContain(`Error: The blob team/app@${DIGEST} could not be uploaded`);
   });
 
   test("keeps the command's own exit code where it failed besides", async () => {

@@ -1,6 +1,7 @@
 /** How a push is shown where there is no terminal to rewrite, or where something else was asked for. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { atTerminal } from "../support/at-terminal.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { describeWith, posixOnly } from "../support/needs.ts";
@@ -165,3 +166,19 @@ test.each([[["--progress", "loud"]], [["--quiet", "--progress", "json"]]])(
     expect((await setup.run(args)).code).toBe(2);
   },
 );
+
+test("Requests with --verbose have no password and no token, in any view", async () => {
+  const me = { username: "me", password: "hush-Xq7" };
+  await using tokens = startTokenServer({ credentials: me });
+  for (const options of [{ credentials: me }, { tokens }]) {
+    await using setup = await setUp(options);
+    for (const view of ["plain", "json"]) {
+      const env = { USERNAME_REGISTRY: me.username, REGISTRY_JWT_TOKEN: me.password };
+      const { code, stderr } = await setup.run(["-v", "--progress", view], { env });
+      expect(code, stderr).toBe(0);
+      expect(stderr).toMatch(/PATCH|HEAD/);
+      for (const secret of [me.password, btoa(`me:${me.password}`), ...tokens.tokens])
+        expect(stderr).not.toContain(secret);
+    }
+  }
+});

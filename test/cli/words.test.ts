@@ -144,7 +144,7 @@ describe.concurrent("the source", () => {
     expectWords(
       result,
       1,
-      "there is no docker, podman or nerdctl command on this machine",
+      "docker, podman and nerdctl are not installed, or not on PATH",
       "docker save my/app:v1",
     );
   });
@@ -152,7 +152,7 @@ describe.concurrent("the source", () => {
   test("there is no such file", async () => {
     await using registry = await startSecured();
     const result = await run(["./missing.tar", `${registry.host}/team/app:v1`]);
-    expectWords(result, 1, 'there is no file or folder "./missing.tar"', "docker save");
+    expectWords(result, 1, 'Cannot read "./missing.tar": there is no such file or folder.', "docker save");
   });
 
   test.each<[string, Uint8Array, string[]]>([
@@ -325,7 +325,7 @@ describeWith("openssl", "certificates", () => {
     expectWords(
       await push(target, {}, ["--ca-file", "der.cer"]),
       2,
-      "no certificate in PEM form",
+      "contains no PEM certificate",
       "openssl x509",
     );
     expectWords(await push(target, {}, ["--ca-file", "absent.pem"]), 1, '"absent.pem"');
@@ -399,7 +399,7 @@ describeWith("openssl", "certificates", () => {
     });
     const env = { NODE_EXTRA_CA_CERTS: authority.path };
     const result = await push(`https://${registry.host}/team/app:v1`, env);
-    expectWords(result, 1, "leads from https to http://", "X-Forwarded-Proto: https");
+    expectWords(result, 1, "redirects from HTTPS to http://", "X-Forwarded-Proto: https");
     expect(registry.recorded("put-manifest")).toEqual([]);
   });
 });

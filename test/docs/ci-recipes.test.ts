@@ -198,10 +198,14 @@ describe.skipIf(!isPosix)("a recipe of docs/ci.md publishes the image", () => {
     await setup.run(script, { ...env, CI_COMMIT_SHORT_SHA: "first" });
     await runWell(["chmod", "-R", "a+rwX", join(setup.work, ".cache")]);
     // Standard error joins standard output.
-    const log = await setup.run(`exec 2>&1\n${script}`, { ...env, CI_COMMIT_SHORT_SHA: "second" });
+    const log = await setup.run(`exec 2>&1\n${script}`, {
+      ...env,
+      CHUNKPUSH_PROGRESS: "json",
+      CI_COMMIT_SHORT_SHA: "second",
+    });
     expect(await setup.published("second")).toBe((await setup.published("first")) as string);
-    expect(log).toContain("nothing to send");
-    expect(log).not.toContain("writable by everybody");
+    expect(log).toContain('"how":"cached"');
+    expect(log).not.toContain("CACHE_DISTRUSTED");
   });
 
   test("of Bazel's folder, once its links are resolved", async () => {
@@ -214,7 +218,7 @@ describe.skipIf(!isPosix)("a recipe of docs/ci.md publishes the image", () => {
     const push = "npx --yes chunkpush --username me image registry.example.com/my/app:v1 <<<$PASSWORD";
     const [copy = ""] = /cp --recursive[^`]*/.exec(text) ?? [];
     await expect(setup.run(push.replace(" image ", " bazel-bin/app/image "))).rejects.toThrow(
-      "points outside the folder",
+      "leads out of the folder",
     );
     await setup.run(`${copy}\n${push}`);
     expect(digestOf((await setup.published()) ?? "")).toBe(setup.digest as never);

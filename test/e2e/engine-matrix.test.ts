@@ -1,6 +1,6 @@
 /** The same image, the same push, the same answer: from every engine that can be had here. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { rm } from "node:fs/promises";
+import { rename, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { runCli } from "../support/run-cli.ts";
@@ -161,6 +161,23 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     const to = `${newRepository()}:v1`;
     await pushWell(cwd, "./team_app_v1.tar", to);
     await expectImage(to, NAME);
+  });
+
+  test("an output.tar is told from a newer image of the target's name, and from the same image, whatever the dates", async () => {
+    await using cwd = await newFolder();
+    const output = join(cwd.path, "output.tar");
+    const env = { ...engine.env, ...docker.env() };
+    const to = `${registry.host}/${newRepository()}:v1`;
+    await engine.docker("tag", NAME, to);
+    expect((await chunkpush(["save", NAME, "--runtime", runtime], { cwd: cwd.path, env })).code).toBe(0);
+    await rename(join(cwd.path, "team_app_v1.tar"), output);
+    const yesterday = new Date(Date.now() - 86_400_000);
+    await utimes(output, yesterday, yesterday);
+    const same = await chunkpush([to], { cwd: cwd.path, env });
+    expect([same.code, same.stderr.includes("built ")], same.stderr).toEqual([0, false]);
+    await buildImage(engine, to, ["lines"]);
+    const other = await chunkpush([to], { cwd: cwd.path, env });
+    expect([other.code, other.stderr.includes(`has ${to}, built `)], other.stderr).toEqual([0, true]);
   });
 
   test("a second push saves and sends nothing, whatever the tag and the repository", async () => {

@@ -33,7 +33,7 @@ const LARGE_ENOUGH = 8_388_608;
 const ANONYMOUS = { SKIP_AUTH: "1" };
 
 const OTHER_CACHE = "or choose another folder with --cache-dir.";
-const NOT_NOTED = "Warning: how far uploads are cannot be noted";
+const NOT_NOTED = "Warning: cannot save upload progress";
 
 /** Everybody's, with an image in output.tar, and a registry whose requests may meet faults. */
 async function setUp() {
@@ -50,7 +50,7 @@ async function setUp() {
     }),
   );
   const args = (cache: string, source: readonly string[] = []) => [
-    ...["--chunk-size", `${CHUNK_BYTES}`, "--cache-dir", cache, ...source],
+    ...["--debug", "--chunk-size", `${CHUNK_BYTES}`, "--cache-dir", cache, ...source],
     `${proxy.host}/team/app:v1`,
   ];
   return {
@@ -242,7 +242,7 @@ describe.skipIf(!canRunAsNobody())("without permission", () => {
     }
     const result = await pushAsNobody(other, cache);
     await expectPushed(other, result);
-    expect(result.stderr).not.toContain("cached");
+    expect(result.stderr).not.toContain(": cached, ");
     expect(result.stderr).not.toContain("Warning");
   });
 
@@ -265,7 +265,7 @@ describe.skipIf(!canRunAsNobody())("without permission", () => {
     await using other = await setUp();
     const result = await pushAsNobody(other, cache);
     await expectPushed(other, result);
-    expect(result.stderr).toContain("cached");
+    expect(result.stderr).toContain(": cached, ");
     expect(result.stderr).not.toContain("Warning");
   });
 });
@@ -296,7 +296,7 @@ describe("a cache", () => {
     await mkdir(join(cache, "cache.lock"), { recursive: true });
     const result = await setup.push(cache);
     await expectPushed(setup, result);
-    expect(countOf(result.stderr, `Warning: no locks work in the folder "${cache}"`)).toBe(1);
+    expect(countOf(result.stderr, `Warning: file locking is unavailable in "${cache}"`)).toBe(1);
 
     await using other = await setUp();
     const pruned = await runCli(["cache", "prune", "--all", "--cache-dir", cache], { cwd: other.folder });

@@ -151,7 +151,7 @@ describe("a cache that is pruned", () => {
     expect(pruned?.code).toBe(1);
     expect(pruned?.stdout).toBe("");
     expect(pruned?.stderr).toBe(
-      'Error: Cannot prune ".cache": a push is running that uses it.\n  Prune when the push has ended.\n',
+      'Error: Cannot prune ".cache": a running push uses it.\n  Prune after the push has ended.\n',
     );
     expect(await whatDiffers(setup.target, "team/app", { image })).toBeUndefined();
     expect((await whatIsWrongInCache(setup.cache)).problem).toBeUndefined();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { chmod, chown, mkdir, readdir, readlink, stat, symlink } from "node:fs/promises";
+import { chmod, chown, lchown, mkdir, readdir, readlink, stat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { findLogin } from "../../src/logins/find-login.ts";
 import type { LoginEnvironment } from "../../src/logins/login-places.ts";
@@ -179,12 +179,15 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
     await chown(home.at(".docker"), 1234, 1234);
     await saveLogin(HOST, ME, home.environment, NEVER);
     expect(await stat(home.at(CONFIG))).toMatchObject({ uid: 1234, gid: 1234 });
-    await symlink(home.at(CONFIG), home.at(".docker/link.json"));
-    // A link of that user could lead anywhere that root may write to.
-    const { lchown } = await import("node:fs/promises");
-    await lchown(home.at(".docker/link.json"), 1234, 1234);
-    const environment = { ...home.environment, authFile: home.at(".docker/link.json") };
+  });
+
+  test.skipIf(!IS_ROOT)("is refused where another user made it: it could lead anywhere", async () => {
+    await using home = await openHome({ "own/auth.json": "{}" });
+    await symlink(home.at("own/auth.json"), home.at("link.json"));
+    await lchown(home.at("link.json"), 1234, 1234);
+    const environment = { ...home.environment, authFile: home.at("link.json") };
     expect((await rejection(saveLogin(HOST, ME, environment, NEVER))).code).toBe("FILE_FAILED");
+    expect(await home.read("own/auth.json")).toBe("{}");
   });
 });
 
@@ -218,9 +221,11 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
     },
   );
 
+  const DENIES = `sed 's/.*"Secret":"\\([^"]*\\)".*/denied \\1/'; exit 1`;
+
   test("that fails leaves the file as it is, and repeats no password", async () => {
     const text = JSON.stringify({ credsStore: "x" });
-    await using home = await openHome({ [CONFIG]: text, "bin/docker-credential-x": "cat; exit 1" });
+    await using home = await openHome({ [CONFIG]: text, "bin/docker-credential-x": DENIES });
     const error = await rejection(saveLogin(HOST, ME, home.environment, NEVER));
     expect(error.code).toBe("CREDENTIAL_HELPER_FAILED");
     expect(`${error.message}${error.hint}${error.said}`).not.toContain("Xq7");

@@ -104,20 +104,26 @@ describe("the package", () => {
     if (hasOpenssl) await expectFolderToDecideNothing([join(bin, "chunkpush")], { path: bin });
 
     // Standard input and signals go through. It exits as Bun does.
-    const waiting = Bun.spawn([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
-      cwd: work,
-      env: { PATH: bin, HOME: work },
-      stdin: "pipe",
-      stdout: "ignore",
-      stderr: "pipe",
-    });
-    let said = "";
-    for await (const piece of waiting.stderr.pipeThrough(new TextDecoderStream())) {
-      if (said === "") waiting.kill("SIGTERM");
-      said += piece;
+    for (const [signal, exitCode] of [
+      ["SIGHUP", 129],
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+    ] as const) {
+      const waiting = Bun.spawn([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
+        cwd: work,
+        env: { PATH: bin, HOME: work },
+        stdin: "pipe",
+        stdout: "ignore",
+        stderr: "pipe",
+      });
+      let said = "";
+      for await (const piece of waiting.stderr.pipeThrough(new TextDecoderStream())) {
+        if (said === "") waiting.kill(signal);
+        said += piece;
+      }
+      expect(said).toContain("Interrupted");
+      expect(await waiting.exited).toBe(exitCode);
     }
-    expect(said).toContain("Interrupted");
-    expect(await waiting.exited).toBe(143);
     const piped = await run([join(bin, "chunkpush"), "--username", "me", `${registry.host}/package:v1`], {
       cwd: work,
       env: { PATH: bin, HOME: work },
@@ -235,8 +241,8 @@ async function expectToWork(
   expect(await runWell([...command, "--version"], options)).toStartWith(
     `chunkpush ${packageJson.version} (Bun ${Bun.version}, `,
   );
-  const help = await runWell([...command, "--help"], options);
-  expect(help).toStartWith("Usage: chunkpush [options] [source] <target>");
+  const help = await runWell([...command, "--help", "all"], options);
+  expect(help).toStartWith("Usage: chunkpush [push] [SOURCE] TARGET [flags]");
   expect(help).toContain("NODE_EXTRA_CA_CERTS");
   expect(help).toContain("\n  chunkpush image.tar registry.example.com/my/app:v1\n");
 

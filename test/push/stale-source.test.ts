@@ -43,8 +43,13 @@ async function setUp({ name = "old/app:v1", hours = 0, date = hoursAgo(hours), f
     tags: () => registry.recorded("put-manifest").length,
     run: (args: string[] = [target], options: Partial<CliOptions> = {}) =>
       runCli(args, { ...cli, ...options }),
-    ask: (keys: string, prompt = "anyway?", args = [target]) =>
-      atTerminal(cliCommand(args), { cwd: folder.path, env: cliEnvironment(cli), prompt, keys }),
+    ask: (keys: string, { prompt = "anyway?", args = [target], env = {}, input = "" } = {}) =>
+      atTerminal(["sh", "-c", `${input}"$@"`, "sh", ...cliCommand(args)], {
+        cwd: folder.path,
+        env: { ...cliEnvironment(cli), ...env },
+        prompt,
+        keys,
+      }),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
       await folder[Symbol.asyncDispose]();
@@ -187,7 +192,30 @@ describeWith("python3", "at a terminal", () => {
 
   test("an archive that the user named is not asked about", async () => {
     await using setup = await setUp({ hours: 50 });
-    const { code } = await setup.ask("", "never shown", ["output.tar", setup.target]);
+    const { code } = await setup.ask("", { prompt: "never shown", args: ["output.tar", setup.target] });
     expect([code, setup.tags()]).toEqual([0, 1]);
+  });
+
+  test("a person is asked even where the password is piped in", async () => {
+    await using setup = await setUp({ hours: 50 });
+    const options = { input: "echo hush | ", env: { USERNAME_REGISTRY: "me" } };
+    const { code, screen } = await setup.ask("\\r", options);
+    expect([code, setup.tags()], screen).toEqual([1, 0]);
+    expect((await setup.ask("y", options)).code).toBe(0);
+    expect(setup.tags()).toBe(1);
+  });
+
+  test.each([
+    ["the terminal is one of CI", { env: { CI: "1" } }],
+    ["events are wanted as JSON", { json: ["--progress", "json"] }],
+  ])("nobody is asked where %s", async (_, { env = {}, json = [] }: { env?: object; json?: string[] }) => {
+    await using setup = await setUp({ hours: 50 });
+    const { code, screen } = await setup.ask("", {
+      env,
+      args: [...json, setup.target],
+      prompt: "never shown",
+    });
+    expect([code, setup.tags()], screen).toEqual([0, 1]);
+    expect(screen).toMatch(/Warning: output.tar|SOURCE_STALE/);
   });
 });

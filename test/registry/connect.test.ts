@@ -135,7 +135,7 @@ describe("connect", () => {
     await using server = startHttpServer(() => new Response(null, { status: 401, headers }));
     const error = await rejection(connect(options(`${server.host}/team/app:v1`, { credentials: ME })));
     expect(error.code).toBe("TOKEN_FAILED");
-    expect(error.message).toContain("wants a token");
+    expect(error.message).toContain("requires a token");
   });
 
   test.each([500, 503, 429])("asks again a server that is at fault: %d", async (status) => {

@@ -106,7 +106,7 @@ describe("fetchToken", () => {
     await using server = startHttpServer(() => new Response(body));
     const error = await rejection(fetchFrom({ realm: server.url }));
     expect(error.code).toBe("TOKEN_FAILED");
-    expect(error.message).toContain("without a token");
+    expect(error.message).toContain("issued no token");
     expect(error.hint).toBeString();
   });
 });
@@ -123,7 +123,7 @@ describe("the realm", () => {
   ])("%j is refused", async (realm) => {
     const error = await rejection(fetchFrom({ realm }, ME));
     expect(error.code).toBe("TOKEN_FAILED");
-    expect(error.message).toContain("names no address");
+    expect(error.message).toContain("address of a token server");
     expect(error.message).not.toContain("Xq7");
   });
 
@@ -131,7 +131,7 @@ describe("the realm", () => {
     await using server = startTokenServer();
     const error = await rejection(fetchFrom(server, ME, "https://registry.example"));
     expect(error.code).toBe("TOKEN_FAILED");
-    expect(error.message).toContain("in plain HTTP");
+    expect(error.message).toContain("plain HTTP");
     expect(server.requests).toEqual([]);
   });
 
@@ -163,7 +163,7 @@ describe("no token", () => {
       "does not accept the identity token",
     ],
     ["a user without rights", 403, ME, "DENIED", 'push to "team/app"'],
-    ["what is no token server", 404, ME, "TOKEN_FAILED", "gave no token"],
+    ["what is no token server", 404, ME, "TOKEN_FAILED", "issued no token"],
   ])("for %s: %d", async (_, status, credentials, code, words) => {
     const said = '{"errors":[{"code":"NO","message":"not you, hush:Größe, identity-Xq7"}]}';
     await using server = startHttpServer(() => new Response(said, { status }));

@@ -154,7 +154,13 @@ describe("the engine that has an image", () => {
   });
 
   test.each<[string, Partial<Record<Runtime, string>>, Runtime | undefined, ErrorCode, string[]]>([
-    ["no command is there", {}, undefined, "ENGINE_MISSING", ["docker, podman or nerdctl is not installed"]],
+    [
+      "no command is there",
+      {},
+      undefined,
+      "ENGINE_MISSING",
+      ["docker, podman and nerdctl are not installed"],
+    ],
     [
       "the named command is not there",
       all,

@@ -5,6 +5,7 @@ import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
 import { clause } from "../help-command.ts";
 import { RUNTIMES } from "../invocation.ts";
+import { formatTarget, readLastTargets } from "../last-targets.ts";
 import { loginEnvironment } from "../login-environment.ts";
 import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";
@@ -65,7 +66,7 @@ export async function offerFor(words: readonly string[], env: Environment): Prom
     case "image":
       return { kind: "words", candidates: matching(plain(await imageNames(env, limit()), "image"), word) };
     case "target":
-      return { kind: "words", candidates: await hosts(word, env, "/") };
+      return { kind: "words", candidates: await targets(word, env) };
     case "registry":
       return { kind: "words", candidates: await hosts(word, env, "") };
     default:
@@ -98,8 +99,9 @@ async function valueOffer(flag: Option, word: string, env: Environment, prefix =
     candidates.map(([each, description]) => [`${prefix}${each}`, description] as const);
   if (kind === "file") return { kind: "files", prefix };
   if (kind === "folder") return { kind: "folders", prefix };
-  if (kind === "target" || kind === "image")
-    return { kind: "words", candidates: behind(await hosts(value, env, "/")) };
+  if (kind === "target") return { kind: "words", candidates: behind(await targets(value, env)) };
+  if (kind === "image") return { kind: "words", candidates: behind(await hosts(value, env, "/")) };
+  if (kind === "host") return { kind: "words", candidates: behind(await hosts(value, env, "")) };
   return { kind: "words", candidates: behind(matching(plain(VALUES[flag.long ?? ""] ?? []), value)) };
 }
 
@@ -119,6 +121,12 @@ async function sourceOffer(word: string, env: Environment, isFirst: boolean): Pr
   const commands = COMMANDS.map(({ name, summary }) => [name, clause(summary)] as const);
   const others = [...plain(images, "image"), ...plain(transports, "transport"), ...(isFirst ? commands : [])];
   return { kind: "files", candidates: [...matching(others, word), ...registries] };
+}
+
+/** Targets of earlier pushes, and registries with a login. */
+async function targets(word: string, env: Environment): Promise<Candidate[]> {
+  const last = plain(readLastTargets(env).map(formatTarget), "pushed to before");
+  return [...matching(last, word), ...(await hosts(word, env, "/"))];
 }
 
 /** Registries with a login, behind the scheme that the word begins with. */

@@ -115,7 +115,7 @@ function startWorker(source: string): WorkerSlot {
     else pending?.resolve(data.member);
   };
   // A worker may end without an error.
-  let reason = "it ended";
+  let reason = "it exited";
   slot.worker.onerror = ({ message }) => {
     reason = message;
   };
@@ -127,7 +127,7 @@ function startWorker(source: string): WorkerSlot {
 }
 
 function compressionError(reason: string): PushError {
-  return new PushError("COMPRESSION_FAILED", `A thread that compresses layers failed: ${reason}`, {
-    hint: "Run the same command again. If this machine is short of memory, --compression none needs the least.",
+  return new PushError("COMPRESSION_FAILED", `Cannot compress a layer: a thread failed: ${reason}`, {
+    hint: "Run the same command to resume. If this machine is low on memory, --compression none needs the least.",
   });
 }

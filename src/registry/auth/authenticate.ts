@@ -101,7 +101,7 @@ async function renew(
   if (repeatsSecret([realm, service, ...asked.scopes].join(" "), [...state.secrets])) {
     throw new PushError(
       "TOKEN_FAILED",
-      `${state.registry.origin} repeats the password or the token in the address of its token server.`,
+      `${state.registry.origin} repeats the password or the token in the address of its token server, where others could see it.`,
     );
   }
   state.challenge = asked;

@@ -85,15 +85,18 @@ function tokenRequest(
 function realmUrl(realm: string, origin: string): URL {
   const url = URL.parse(realm);
   if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "") {
-    throw new PushError("TOKEN_FAILED", `${origin} wants a token, but names no address to get it from.`);
+    throw new PushError(
+      "TOKEN_FAILED",
+      `${origin} requires a token, but does not give the address of a token server.`,
+    );
   }
   // What goes to a registry on this machine goes over no network, even in plain HTTP.
   const mayBePlain = origin.startsWith("http:") && (isLoopback(url) || !isLoopback(new URL(origin)));
   if (url.protocol === "http:" && !mayBePlain) {
     throw new PushError(
       "TOKEN_FAILED",
-      `${origin} wants a token from ${url.origin}, in plain HTTP, where everybody can read the password.`,
-      { hint: "The realm in the registry's configuration has to be an https:// address." },
+      `${origin} requires a token from ${url.origin}, which uses plain HTTP: the password could be intercepted.`,
+      { hint: "The realm in the registry's configuration must be an https:// address." },
     );
   }
   return url;
@@ -105,8 +108,8 @@ function readToken({ text, headers, url }: Answer): Token {
   if (!answer.success || value === undefined) {
     throw new PushError(
       "TOKEN_FAILED",
-      `The token server ${url.origin}${url.pathname} answered 200, but without a token.`,
-      { hint: "Is this address the token server of the registry? Its operator knows." },
+      `The token server ${url.origin}${url.pathname} answered 200, but issued no token.`,
+      { hint: "Ask the registry's operator whether this is the address of its token server." },
     );
   }
   // A token may come from a cache. Its age is measured by the server's clock, which may differ from ours.
@@ -126,7 +129,7 @@ function refusal(
   const server = `The token server of ${registry.origin}`;
   const said = quoteErrors(readSpecErrors(text), secrets);
   const answered = `${printable(describe(request), secrets)} answered ${status}${said}.`;
-  const passing = new RegistryError("TOKEN_FAILED", `${server} gave no token. ${answered}`, {
+  const passing = new RegistryError("TOKEN_FAILED", `${server} issued no token. ${answered}`, {
     status,
     specCodes: [],
     namedDigests: [],
@@ -146,8 +149,8 @@ function refusal(
     return new PushError(
       "DENIED",
       `${server} refuses to let this user push to "${repositoryOf(scope)}". ${answered}`,
-      { hint: "Check the user's rights, and the name of the repository." },
+      { hint: "Check the user's rights and the name of the repository." },
     );
   }
-  return new PushError("TOKEN_FAILED", `${server} gave no token. ${answered}`);
+  return new PushError("TOKEN_FAILED", `${server} issued no token. ${answered}`);
 }

@@ -18,14 +18,14 @@ export function assertPastAccess(
       /\bcloudflareaccess\.com\b|\/cdn-cgi\/access\/|<title>[^<]*Cloudflare Access/i.test(text));
   if (!isLogin) return;
   throw Object.keys(sent).length === 0
-    ? new PushError("UNAUTHORIZED", `${url.origin} is behind Cloudflare Access, which wants a login.`, {
-        hint: "Make a service token there, allow it with a policy of the action Service Auth, and set CHUNKPUSH_HEADERS to two lines: CF-Access-Client-Id: … and CF-Access-Client-Secret: …",
+    ? new PushError("UNAUTHORIZED", `${url.origin} is behind Cloudflare Access, which requires a login.`, {
+        hint: "Create a service token there, allow it with a policy whose action is Service Auth, and set CHUNKPUSH_HEADERS to two lines: CF-Access-Client-Id: … and CF-Access-Client-Secret: …",
       })
     : new PushError(
         "UNAUTHORIZED",
         `${url.origin} is behind Cloudflare Access, which does not accept the headers that were sent.`,
         {
-          hint: "Check CF-Access-Client-Id and CF-Access-Client-Secret, whether the service token has expired, and that a policy of the action Service Auth allows it.",
+          hint: "Check CF-Access-Client-Id and CF-Access-Client-Secret, whether the service token has expired, and that a policy whose action is Service Auth allows it.",
         },
       );
 }

@@ -82,7 +82,7 @@ export async function connectionError(
 
 /** Creates the error for a proxy that cannot be used. */
 export function proxyError(proxy: HttpProxy, problem: string, cause?: unknown): PushError {
-  return new PushError("PROXY_FAILED", `Cannot use the proxy of ${describeProxy(proxy)}: ${problem}.`, {
+  return new PushError("PROXY_FAILED", `Cannot use the proxy in ${describeProxy(proxy)}: ${problem}.`, {
     hint: `Correct ${proxy.name}, such as ${proxy.name}=http://USER:PASSWORD@proxy.example.com:3128, or connect without a proxy: add the registry's host to NO_PROXY.`,
     cause,
   });

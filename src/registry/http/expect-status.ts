@@ -146,8 +146,8 @@ function explainUnauthorized(
 ): Omit<Explanation, "code"> {
   if (url.origin !== registry.origin) {
     return {
-      reason: `${registry.origin} leads to ${url.origin}, which wants a user name and a password of its own.`,
-      hint: "If that is the registry, name it in the target: credentials go to no other host than the target's.",
+      reason: `${registry.origin} leads to ${url.origin}, which requires a user name and a password of its own.`,
+      hint: "If that is the registry, name it in the target: credentials are only sent to the target's host.",
     };
   }
   const credentials = registry.auth.credentials();
@@ -155,8 +155,8 @@ function explainUnauthorized(
   // The token is fresh, so the user is known. Token servers leave out the rights that a user does not have.
   if (bearerChallenge(headers) !== undefined) {
     return {
-      reason: `${registry.origin} does not let this user ${deedOf(name, request)}: a new token was refused, too.`,
-      hint: "Check the user's rights, and the name of the repository.",
+      reason: `${registry.origin} does not let this user ${deedOf(name, request)}: a new token was refused as well.`,
+      hint: "Check the user's rights and the name of the repository.",
     };
   }
   // serverless-registry's realm is the address that was asked for. With a JWT public key it ignores passwords.

@@ -22,19 +22,19 @@ export function checkHeaders(headers: Readonly<Record<string, string>>): ExtraHe
       });
     }
     if (name === "authorization") {
-      throw new PushError("USAGE", 'The header "authorization" comes from the user and the password.', {
+      throw new PushError("USAGE", 'The header "authorization" is set from the user name and the password.', {
         hint: "Set USERNAME_REGISTRY and pipe the password in, or set REGISTRY_JWT_TOKEN.",
       });
     }
     if (OWN.test(name)) throw new PushError("USAGE", `The header "${name}" is set by chunkpush itself.`);
     const trimmed = String(value).replace(/^[ \t]+|[ \t]+$/g, "");
     if (trimmed === "") {
-      throw new PushError("USAGE", `The header "${name}" has no value.`, { hint: "Is a variable not set?" });
+      throw new PushError("USAGE", `The header "${name}" has no value.`, { hint: "Is a variable unset?" });
     }
     if (!/^[\t\x20-\x7e]+$/.test(trimmed)) {
       throw new PushError(
         "USAGE",
-        `The value of the header "${name}" contains a line break, or another character that is not ASCII text.`,
+        `The value of the header "${name}" contains a line break or a character that is not printable ASCII.`,
       );
     }
     return [name, trimmed] as const;

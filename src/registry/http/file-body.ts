@@ -36,8 +36,8 @@ export function fileBody(content: Blob, signal: AbortSignal, onPiece: OnPiece): 
 /** Reads the next piece. A file's errors are no transient errors of the network: a retry does not help. */
 async function next(pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>): Promise<Uint8Array<ArrayBuffer>> {
   const piece = await pieces.next().catch((cause: unknown) => {
-    throw fileError(cause, "read a blob while it was sent");
+    throw fileError(cause, "read a blob while sending it");
   });
   if (!piece.done && piece.value.length > 0) return piece.value;
-  throw new PushError("CONTENT_MISMATCH", "Cannot send a blob: its file became shorter while it was read.");
+  throw new PushError("CONTENT_MISMATCH", "Cannot send a blob: its file became shorter meanwhile.");
 }

@@ -177,7 +177,7 @@ function assertReachable(url: URL, origin: string): void {
   if (!isLinkLocal(url) || url.hostname === new URL(origin).hostname) return;
   throw new PushError(
     "REDIRECT_REFUSED",
-    `${origin} leads to ${url.origin}, an address that has another meaning on every machine.`,
+    `${origin} redirects to ${url.origin}, a link-local address, which means another machine everywhere.`,
     { hint: "If that is the registry, name it in the target." },
   );
 }

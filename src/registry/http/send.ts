@@ -80,14 +80,14 @@ function isRedirect(status: number, { method }: RegistryRequest): boolean {
 export function resolveLocation(location: string, base: URL): URL {
   const url = URL.parse(location, base.href);
   if (url === null || !/^https?:$/.test(url.protocol)) {
-    throw new PushError("REDIRECT_REFUSED", `${base.origin} sent a Location that is no address.`);
+    throw new PushError("REDIRECT_REFUSED", `${base.origin} sent a Location that is not an address.`);
   }
   if (base.protocol === "https:" && url.protocol === "http:") {
     throw new PushError(
       "REDIRECT_REFUSED",
-      `${base.origin} leads from https to ${url.origin}, where everybody can read along.`,
+      `${base.origin} redirects from HTTPS to ${url.origin}, where traffic can be intercepted.`,
       {
-        hint: "A registry behind a TLS proxy must be told so: the proxy has to send X-Forwarded-Proto: https.",
+        hint: "If a TLS proxy is in front of the registry, let it send X-Forwarded-Proto: https.",
       },
     );
   }

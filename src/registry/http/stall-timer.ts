@@ -21,7 +21,9 @@ export function stallTimer(what: string) {
       clearTimeout(timer);
       timer = setTimeout(() => {
         controller.abort(
-          new PushError("STALLED", `${what} stalled: nothing moved for ${formatDuration(timeoutMs)}.`),
+          new PushError("STALLED", `${what} stalled: no data for ${formatDuration(timeoutMs)}.`, {
+            hint: "Run the same command to resume. --stall-timeout sets how long to wait.",
+          }),
         );
       }, leftMs);
     },

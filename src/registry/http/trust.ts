@@ -63,7 +63,7 @@ async function readClientCertificate({ certFile, keyFile = certFile }: ClientCer
     new PushError("USAGE", message, { hint, cause });
   if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(key)) {
     throw refuse(
-      `The key in "${keyFile}" is encrypted, and chunkpush asks for no passphrase.`,
+      `The key in "${keyFile}" is encrypted, which is not supported.`,
       "Decrypt it into a file that only you can read: (umask 077; openssl pkey -in key.pem -out plain.pem)",
     );
   }
@@ -73,23 +73,23 @@ async function readClientCertificate({ certFile, keyFile = certFile }: ClientCer
     isPair = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
   } catch (cause) {
     throw refuse(
-      `"${certFile}" and "${keyFile}" contain no valid certificate and key in PEM form.`,
-      'The key has lines "-----BEGIN PRIVATE KEY-----". Name both files: --cert client.pem --key client-key.pem',
+      `"${certFile}" and "${keyFile}" contain no valid PEM certificate and key.`,
+      'The key has a line "-----BEGIN PRIVATE KEY-----". Name both files: --cert client.pem --key client-key.pem',
       cause,
     );
   }
   if (isPair) return { cert, key };
   throw refuse(
     `The key in "${keyFile}" does not belong to the certificate in "${certFile}".`,
-    "Name the two files that were made together.",
+    "Name the certificate and the key that were created together.",
   );
 }
 
 async function readCertificates(path: string, what: string): Promise<string> {
   const text = await readText(path, what);
   if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
-  throw new PushError("USAGE", `"${path}" holds no certificate in PEM form.`, {
-    hint: 'A PEM file has lines "-----BEGIN CERTIFICATE-----". From DER: openssl x509 -inform der -in ca.cer -out ca.pem',
+  throw new PushError("USAGE", `"${path}" contains no PEM certificate.`, {
+    hint: 'A PEM file has a line "-----BEGIN CERTIFICATE-----". To convert from DER: openssl x509 -inform der -in ca.cer -out ca.pem',
   });
 }
 

@@ -145,9 +145,9 @@ export function assertSize(
   if (size <= R2_MAX_BLOB_BYTES || !isServerlessRegistry(session) || allowOversize) return;
   throw new PushError(
     "BLOB_TOO_LARGE",
-    `Cannot upload ${digest ?? "a blob"}: it has ${formatBytes(size)}, and serverless-registry fails, after all bytes were sent, at blobs over ${formatBytes(R2_MAX_BLOB_BYTES)}.`,
+    `Cannot upload ${digest ?? "a blob"} of ${formatBytes(size)}: serverless-registry fails at blobs over ${formatBytes(R2_MAX_BLOB_BYTES)}, after all bytes were sent.`,
     {
-      hint: "Split the layer in the Dockerfile: several COPY or RUN lines make several layers. --allow-oversize tries all the same.",
+      hint: "Split the layer in the Dockerfile: several COPY or RUN lines make several layers. --allow-oversize tries anyway.",
     },
   );
 }

@@ -71,8 +71,8 @@ export function suspectBodyLimit(
   if (cuts < CUTS_OF_A_LIMIT || shrinkChunk(bodyBytes, minBytes) === undefined) return;
   throw new PushError(
     "BODY_TOO_LARGE",
-    `The connection broke ${cuts} times while a body of ${formatBytes(bodyBytes)} was going up: something on the way may refuse its size.`,
-    { cause },
+    `The connection broke ${cuts} times during a request of ${formatBytes(bodyBytes)}: a proxy on the way may refuse its size.`,
+    { hint: "Send smaller chunks with --chunk-size.", cause },
   );
 }
 

@@ -110,7 +110,7 @@ export async function growingFile(
       if (actual !== digest) {
         const error = new PushError(
           "CONTENT_MISMATCH",
-          `${subject} as ${digest}, but its ${sizeBytes} bytes are ${actual}.`,
+          `${subject} as ${digest}, but the digest of its ${sizeBytes} bytes is ${actual}.`,
         );
         file.fail(error);
         throw error;

@@ -37,7 +37,7 @@ export async function streamedBlob(
       // Without an end, it would fill the disk.
       if (file.sizeBytes > size) break;
     }
-    await file.finish(digest, "The source gives out a blob");
+    await file.finish(digest, "The source named a blob");
   }
 
   const begin = () => {

@@ -46,9 +46,11 @@ export function isPodmanGreeting(stderr: string): boolean {
 /** The error where none of the commands is on this machine. */
 export function engineMissing(runtimes: readonly Runtime[]): PushError {
   const [command = "docker"] = runtimes;
+  const commands =
+    runtimes.length === 1 ? `${command} is` : `${runtimes.join(", ").replace(/, (?=\w+$)/, " and ")} are`;
   return new PushError(
     "ENGINE_MISSING",
-    `Cannot read the image from an engine: ${runtimes.join(", ").replace(/, (?=\w+$)/, " or ")} is not installed, or not on PATH.`,
+    `Cannot read the image from an engine: ${commands} not installed, or not on PATH.`,
     {
       hint: `Save the image where the engine is, "${command} save my/app:v1 --output image.tar", and push that: "${PROGRAM_NAME} image.tar TARGET".`,
     },
@@ -69,9 +71,13 @@ export function engineFailure(
     });
   }
   if (LACKS_A_PART.test(said)) {
-    return new PushError("ENGINE_FAILED", `Cannot ${action}: the engine lacks a part of the image: ${said}`, {
-      hint: `Pull the image again for the platform that you want: ${runtime} pull --platform linux/amd64 NAME`,
-    });
+    return new PushError(
+      "ENGINE_FAILED",
+      `Cannot ${action}: a part of the image is missing in the engine: ${said}`,
+      {
+        hint: `Pull the image again for the platform that you want: ${runtime} pull --platform linux/amd64 NAME`,
+      },
+    );
   }
   if (said !== "") return new PushError("ENGINE_FAILED", `Cannot ${action}: ${runtime} said: ${said}`);
   return new PushError(

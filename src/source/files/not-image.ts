@@ -1,4 +1,5 @@
 import { PushError } from "../../errors.ts";
+import { PROGRAM_NAME } from "../../program-name.ts";
 import type { ImageFiles } from "./image-files.ts";
 
 /** What a file is, and what to do about it. */
@@ -6,17 +7,19 @@ type Kind = readonly [what: string, hint: string];
 
 const SAVE = "docker save my/app:v1 --output image.tar";
 const SAVE_HINT = `An archive of an image comes from: ${SAVE}`;
-const UNPACK = "Unpack it first";
+const UNPACK = "Unpack it first. The image's archive may be inside.";
+/** Says how to push what another program decompresses. */
+const piped = (command: string) => `Decompress it on the way: ${command} FILE | ${PROGRAM_NAME} - TARGET`;
 
 /** The first bytes of files that are mistaken for archives, as hex digits. */
 const SIGNATURES: readonly (readonly [hex: string, ...Kind])[] = [
-  ["1f8b", "compressed twice (gzip in gzip or zstd)", `${UNPACK}, once: gunzip`],
-  ["28b52ffd", "compressed twice (zstd in gzip or zstd)", `${UNPACK}, once: unzstd`],
-  ["fd377a585a00", "compressed with xz, which is not supported", `${UNPACK}: unxz`],
-  ["425a68", "compressed with bzip2, which is not supported", `${UNPACK}: bunzip2`],
-  ["04224d18", "compressed with lz4, which is not supported", `${UNPACK}: unlz4`],
-  ["504b0304", "a ZIP file", `${UNPACK}: unzip. The image's archive may be inside.`],
-  ["377abcaf271c", "a 7-Zip file", `${UNPACK}. The image's archive may be inside.`],
+  ["1f8b", "compressed twice (gzip in gzip or zstd)", piped("gunzip --stdout")],
+  ["28b52ffd", "compressed twice (zstd in gzip or zstd)", piped("unzstd --stdout")],
+  ["fd377a585a00", "compressed with xz, which is not supported", piped("unxz --stdout")],
+  ["425a68", "compressed with bzip2, which is not supported", piped("bunzip2 --stdout")],
+  ["04224d18", "compressed with lz4, which is not supported", piped("lz4 --decompress --stdout")],
+  ["504b0304", "a ZIP file", UNPACK],
+  ["377abcaf271c", "a 7-Zip file", UNPACK],
   ["514649fb", "the disk of a virtual machine (qcow2)", SAVE_HINT],
   ["4b444d56", "the disk of a virtual machine (VMDK)", SAVE_HINT],
   ["68737173", "a SquashFS file system", SAVE_HINT],

@@ -1,5 +1,5 @@
 /** What completion offers for a word, before any shell has seen it. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { COMMANDS } from "../../../src/cli/commands.ts";
@@ -10,6 +10,9 @@ import { TRANSPORTS } from "../../../src/source/transport.ts";
 import { posixOnly } from "../../support/needs.ts";
 import { runCli } from "../../support/run-cli.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
+
+// A process for each command.
+setDefaultTimeout(30_000);
 
 /** A folder that is the home, with programs in the only folder of PATH. */
 async function machine(programs: Readonly<Record<string, string>> = {}, logins?: unknown) {
@@ -103,6 +106,24 @@ describe("completion offers", () => {
     expect((await here.ask("words", "docker://d")).values).toEqual(["docker://docker.io/"]);
     expect((await here.ask("words", "x.tar", "http://g")).values).toEqual(["http://gcr.example.com/"]);
     expect((await here.ask("words", "proxy", "g")).values).toEqual(["gcr.example.com"]);
+  });
+
+  test("targets of earlier pushes where a target stands, and images where save wants them", async () => {
+    await using here = await machine({ docker: "printf 'my/app:v1\\nmy/app:v2\\n'" });
+    const state = join(here.path, ".local/state/chunkpush");
+    await mkdir(state, { recursive: true });
+    const names = ["r.example.com/a:v1", "http://r.lan/a:v1", "r.example.com/$(touch ran):v1"];
+    await Bun.write(join(state, "targets.json"), JSON.stringify(names), { mode: 0o600 });
+    for (const words of [
+      ["x.tar", ""],
+      ["-t", ""],
+    ])
+      expect((await here.ask("words", ...words)).values).toEqual(names.slice(0, 2));
+    for (const words of [
+      ["save", ""],
+      ["save", "my/app:v1", ""],
+    ])
+      expect((await here.ask("words", ...words)).values).toEqual(["my/app:v1", "my/app:v2"]);
   });
 
   test("no registries, and no complaint, where the file of logins is broken", async () => {
