@@ -53,7 +53,7 @@ async function makeLayer(folder: string, files: LayerFiles, tarPath: string): Pr
   await mkdir(folder, { recursive: true });
   await mkdir(join(tarPath, ".."), { recursive: true });
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
-  await create({ file: tarPath, cwd: folder, portable: true }, Object.keys(files));
+  await create({ file: tarPath, cwd: folder, portable: true, noMtime: true }, Object.keys(files));
   return Bun.file(tarPath).bytes();
 }
 

@@ -96,13 +96,16 @@ async function recordTerminal(cwd: string, env: Readonly<Record<string, string>>
     const elapsed = () => performance.now() - started;
     const keys = [...COMMAND, "Enter"];
     for (let isDone = false; !isDone && elapsed() < PATIENCE_MS; await Bun.sleep(FRAME_MS)) {
-      const screen = tmux("capture-pane", "-e", "-p");
-      if (screen !== before) frames.push({ atMs: elapsed(), lines: parseScreen(screen.trimEnd()) });
+      const screen = tmux("capture-pane", "-e", "-p").trimEnd();
+      // What is typed before the prompt is there shows twice.
+      if (!screen.startsWith("$")) continue;
+      if (screen !== before) frames.push({ atMs: elapsed(), lines: parseScreen(screen) });
       before = screen;
-      isDone = screen.includes("@sha256:") && /\n\$ *$/.test(screen.trimEnd());
-      const typed = keys.splice(0, KEYS_PER_FRAME);
-      for (const key of typed) tmux("send-keys", ...(key === "Enter" ? [key] : ["-l", key]));
+      isDone = screen.includes("@sha256:") && /\n\$ *$/.test(screen);
+      for (const key of keys.splice(0, KEYS_PER_FRAME))
+        tmux("send-keys", ...(key === "Enter" ? [key] : ["-l", key]));
     }
+    if (!before.includes("@sha256:")) throw new Error(`The push did not end well:\n${before}`);
     const [first] = frames;
     return frames.map((frame) => ({ ...frame, atMs: frame.atMs - (first?.atMs ?? 0) }));
   } finally {

@@ -169,14 +169,14 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     const env = { ...engine.env, ...docker.env() };
     const to = `${registry.host}/${newRepository()}:v1`;
     await engine.docker("tag", NAME, to);
-    expect((await chunkpush(["save", NAME, "--runtime", runtime], { cwd: cwd.path, env })).code).toBe(0);
+    expect((await runCli(["save", NAME, "--runtime", runtime], { cwd: cwd.path, env })).code).toBe(0);
     await rename(join(cwd.path, "team_app_v1.tar"), output);
     const yesterday = new Date(Date.now() - 86_400_000);
     await utimes(output, yesterday, yesterday);
-    const same = await chunkpush([to], { cwd: cwd.path, env });
+    const same = await runCli([to], { cwd: cwd.path, env });
     expect([same.code, same.stderr.includes("built ")], same.stderr).toEqual([0, false]);
     await buildImage(engine, to, ["lines"]);
-    const other = await chunkpush([to], { cwd: cwd.path, env });
+    const other = await runCli([to], { cwd: cwd.path, env });
     expect([other.code, other.stderr.includes(`has ${to}, built `)], other.stderr).toEqual([0, true]);
   });
 
