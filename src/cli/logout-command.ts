@@ -8,11 +8,12 @@ import { removeLogins } from "../logins/save-login.ts";
 import { canonicalKey } from "../logins/server-key.ts";
 import { isRepository, parseRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { addFlags } from "./add-flags.ts";
 import { defineCommand } from "./command.ts";
 import { namesOneRegistry } from "./login-command.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { AUTH_FILE, addFlags } from "./registry-flags.ts";
+import { AUTH_FILE } from "./registry-flags.ts";
 import { assertNotEmpty } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
 

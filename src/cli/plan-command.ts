@@ -5,13 +5,13 @@ import { type Forecast, type ForecastBlob, forecast } from "../push/forecast.ts"
 import type { Report } from "../report/events.ts";
 import { countOf } from "../report/names.ts";
 import { printableJson } from "../report/printable-json.ts";
+import { addFlags } from "./add-flags.ts";
 import { defineCommand } from "./command.ts";
 import { type PushCommand, pushOrTargetless, type Targetless } from "./invocation.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { openView } from "./progress.ts";
 import { optionsOfPush } from "./push-options.ts";
 import { pushProgram } from "./push-program.ts";
-import { addFlags } from "./registry-flags.ts";
 import type { Environment } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
 import { withTarget } from "./with-target.ts";

@@ -2,11 +2,10 @@ import { Command, type CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 import { isRepository, parseRegistry, type Registry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { addFlags, type FlagHelp } from "./add-flags.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import {
-  addFlags,
   addRegistryFlags,
-  type FlagHelp,
   type RegistryCommand,
   type RegistryFlags,
   registryCommand,

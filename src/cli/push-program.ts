@@ -1,8 +1,9 @@
 import { Command } from "commander";
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
+import { addFlags, type FlagHelp } from "./add-flags.ts";
 import { PROGRESS } from "./progress.ts";
-import { addFlags, addRegistryFlags, type FlagHelp, type RegistryFlags } from "./registry-flags.ts";
+import { addRegistryFlags, type RegistryFlags } from "./registry-flags.ts";
 import { VERSION } from "./version.ts";
 
 /** What a target looks like, for all helps. */

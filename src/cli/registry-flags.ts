@@ -1,8 +1,9 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { PushError } from "../errors.ts";
 import { DEFAULTS } from "../push/options.ts";
 import { TOKEN_USERNAME } from "../registry/auth/credentials.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
+import { addFlags, type FlagHelp } from "./add-flags.ts";
 import { headersOf } from "./headers.ts";
 import { assertNotEmpty, chunkSize, type Environment, integer, setting, truth } from "./values.ts";
 
@@ -39,9 +40,6 @@ export type RegistryCommand = {
 
 const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 const MAX_STALL_SECONDS = 86_400;
-
-/** A flag, and what the help says of it. */
-export type FlagHelp = readonly [flag: string, description: string, kind?: "repeatable" | "hidden"];
 
 export const AUTH_FILE: FlagHelp = [
   "--authfile <file>",
@@ -143,17 +141,6 @@ export function addLoginFlags(program: Command): Command {
   addFlags(program, "Authentication", AUTHENTICATION);
   addFlags(program, "Network", NETWORK);
   return addFlags(program, "Output", DEBUG);
-}
-
-/** Adds flags to a command's parser, below a heading of its help. */
-export function addFlags(program: Command, group: string, flags: readonly FlagHelp[]): Command {
-  for (const [flag, description, kind] of flags) {
-    const option = new Option(flag, description).helpGroup(`${group}:`);
-    const collect = (value: string, before: readonly string[] = []) => [...before, value];
-    if (kind === "repeatable") option.argParser(collect);
-    program.addOption(option.hideHelp(kind === "hidden"));
-  }
-  return program;
 }
 
 /** Reads flags and variables. Flags override variables. Throws `USAGE`. */

@@ -1,9 +1,9 @@
 import { Command } from "commander";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushOptions } from "../push/options.ts";
+import { addFlags, type FlagHelp } from "./add-flags.ts";
 import { runtimeName } from "./invocation.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { addFlags, type FlagHelp } from "./registry-flags.ts";
 import { assertNotEmpty, type Environment, setting } from "./values.ts";
 
 /** The command `save`. */

@@ -261,13 +261,15 @@ describe("the command plan", () => {
     ]);
     expect(plan.code).toBe(0);
     expect(dryRun.stdout).toBe(plan.stdout);
+    const { diffIds } = dockerArchive(layers);
+    const short = (layer: number) => diffIds[layer]?.slice("sha256:".length, "sha256:".length + 12);
     expect(plan.stdout.split("\n")).toEqual([
       `Plan for ${target}`,
       "",
       "LAYER             RAW    PUSHED  PLAN",
-      "6c7b8cfa9b9c  22.0 kB  ~20.1 kB  compress, send in 1 request",
-      "44d237b5d9bb  42.0 kB  ~40.1 kB  compress, send in 1 request",
-      "0c88aa695885  62.0 kB  ~60.2 kB  compress, send in 1 request",
+      `${short(0)}  22.0 kB  ~20.1 kB  compress, send in 1 request`,
+      `${short(1)}  42.0 kB  ~40.1 kB  compress, send in 1 request`,
+      `${short(2)}  62.0 kB  ~60.2 kB  compress, send in 1 request`,
       "Sends ~121 kB of ~121 kB in 9 requests. Nothing was sent.",
       "",
     ]);

@@ -57,13 +57,13 @@ const SHELLS: readonly { title: string; command: readonly string[]; rc: string; 
     title: "bash",
     command: BASH,
     rc: "rc",
-    text: 'PS1="ready> "; eval "$(LOADING=1 chunkpush completion bash)"',
+    text: 'PS1="ready> "; bind "set page-completions off"; eval "$(LOADING=1 chunkpush completion bash)"',
   },
   {
     title: "bash without compopt, as bash 3.2 is",
     command: BASH,
     rc: "rc",
-    text: 'PS1="ready> "; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"',
+    text: 'PS1="ready> "; bind "set page-completions off"; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"',
   },
   {
     title: "zsh",

@@ -1,0 +1,15 @@
+import { type Command, Option } from "commander";
+
+/** A flag, and what the help says of it. */
+export type FlagHelp = readonly [flag: string, description: string, kind?: "repeatable" | "hidden"];
+
+/** Adds flags to a command's parser, below a heading of its help. */
+export function addFlags(program: Command, group: string, flags: readonly FlagHelp[]): Command {
+  for (const [flag, description, kind] of flags) {
+    const option = new Option(flag, description).helpGroup(`${group}:`);
+    const collect = (value: string, before: readonly string[] = []) => [...before, value];
+    if (kind === "repeatable") option.argParser(collect);
+    program.addOption(option.hideHelp(kind === "hidden"));
+  }
+  return program;
+}
