@@ -80,7 +80,7 @@ test.concurrent.each(ROWS.map((row) => ({ kind: row[0], name: row[1], row })))(
       login: { credentials: CREDENTIALS },
       cacheDirectory: join(folder.path, Bun.hash(`${kind} ${name}`).toString(36)),
       retries: 1,
-      stallTimeoutMs: 1000,
+      stallTimeoutMs: 3000,
     }).then(
       () => undefined,
       (error: unknown) => error,

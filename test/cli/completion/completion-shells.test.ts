@@ -138,7 +138,7 @@ describe.each(SHELLS)("$title", ({ title, command, rc, text }) => {
         .slice(0, -1)
         .map((line) => line.split("\0"));
       ran = await Bun.file(join(work, "ran")).exists();
-    }, 60_000);
+    }, 120_000);
 
     test.each(CASES.map(([typed, args], i) => ({ typed, args, i })))("$typed", ({ typed, args, i }) => {
       // bash 3.2 offers files where there is nothing to offer.
