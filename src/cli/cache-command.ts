@@ -25,7 +25,7 @@ type Flags = {
 };
 
 const NOTES = `
-Without "prune" it shows what is there. "prune" needs one of --older-than,
+Without "prune", nothing is changed. "prune" needs one of --older-than,
 --max-size and --all.
 
 Examples:
@@ -56,8 +56,8 @@ export function parseCacheCommand(args: readonly string[], env: Environment): Ca
 
 function notOfTheCache(args: readonly string[]): PushError {
   if (args[0] === "prune")
-    return new PushError("USAGE", 'After "cache prune" come flags only.', { hint: "See cache --help." });
-  return new PushError("USAGE", 'After "cache" comes "prune" or nothing.', {
+    return new PushError("USAGE", '"cache prune" takes only flags.', { hint: "See cache --help." });
+  return new PushError("USAGE", '"cache" takes only the word "prune".', {
     hint: `To push an image named "cache": ${PROGRAM_NAME} docker-daemon:cache TARGET`,
   });
 }
@@ -65,20 +65,20 @@ function notOfTheCache(args: readonly string[]): PushError {
 /** Makes the parser of the command's arguments, which also writes the help. */
 function cacheProgram(): Command {
   return new Command("chunkpush cache")
-    .description("Shows what earlier pushes left in the cache, or prunes it.")
-    .argument("[action]", '"prune" removes compressed layers; the next push that needs one makes it anew')
+    .description("Shows the compressed layers of earlier pushes, or removes them.")
+    .argument("[action]", '"prune" removes compressed layers; a push that needs one recompresses it')
     .addOption(
       new Option(
         "--cache-dir <folder>",
-        `the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
+        `folder of the cache (env: CHUNKPUSH_CACHE_DIR; default: ${DEFAULTS.cacheDirectory})`,
       ),
     )
-    .addOption(new Option("--older-than <time>", "prune what was not used for so long: 12h, 30d, 2w"))
     .addOption(
-      new Option("--max-size <size>", "prune what was not used for longest, down to this size: 10GB"),
+      new Option("--older-than <time>", "remove layers that were unused for this long: 12h, 30d, 2w"),
     )
-    .addOption(new Option("--all", "prune everything"))
-    .addOption(new Option("--dry-run", "prune nothing, but say what would go"))
+    .addOption(new Option("--max-size <size>", "remove the longest unused layers, down to this size: 10GB"))
+    .addOption(new Option("--all", "remove all layers"))
+    .addOption(new Option("--dry-run", "remove nothing, and print what would be removed"))
     .addHelpText("after", NOTES);
 }
 
@@ -91,13 +91,13 @@ function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCo
   };
   const hasRules = rules.all || rules.olderThanMs !== undefined || rules.maxBytes !== undefined;
   if (isPrune && !hasRules) {
-    throw new PushError("USAGE", "Nothing says what to prune.", {
+    throw new PushError("USAGE", "Specify what to prune.", {
       hint: "Add --older-than 30d, --max-size 10GB or --all.",
     });
   }
   if (!isPrune && (hasRules || flags.dryRun)) {
     throw new PushError("USAGE", 'These flags are for "cache prune".', {
-      hint: `Write it so: ${PROGRAM_NAME} cache prune --older-than 30d`,
+      hint: `Use: ${PROGRAM_NAME} cache prune --older-than 30d`,
     });
   }
   const { text } = setting("--cache-dir", flags.cacheDir, "CHUNKPUSH_CACHE_DIR", env);

@@ -54,6 +54,11 @@ export async function openView(
     // A second Ctrl-C exits at once.
     const onExit = () => writeSync(stderr.fd, screen.farewell());
     process.on("exit", onExit);
+    // Ctrl-Z: a handler takes the place of the stop itself.
+    process.on("SIGTSTP", () => {
+      screen.leave();
+      process.kill(process.pid, "SIGSTOP");
+    });
     return screen;
   }
   const { plainView } = await import("../report/plain.ts");

@@ -74,19 +74,19 @@ export function parseProxyCommand(args: readonly string[], env: Environment): Pr
   const text = parseArguments(program, own, explain);
   if (text !== undefined) return text;
   if (dashes >= 0 && command.length === 0)
-    throw new PushError("USAGE", "No command follows the dashes.", { hint: "See proxy --help." });
+    throw new PushError("USAGE", 'No command follows "--".', { hint: "See proxy --help." });
   return proxyCommand(program.args[0] ?? "", command, program.opts(), env);
 }
 
 function explain(error: CommanderError): PushError | undefined {
   if (error.code === "commander.missingArgument") {
     return new PushError("USAGE", "No registry was named.", {
-      hint: `Name the one to pass everything on to: ${PROGRAM_NAME} proxy registry.example.com`,
+      hint: `Name the registry that gets the images: ${PROGRAM_NAME} proxy registry.example.com`,
     });
   }
   if (error.code === "commander.excessArguments") {
-    return new PushError("USAGE", "There are more arguments than a registry.", {
-      hint: "Write two dashes before a command: proxy registry.example.com -- docker push {}/my/app:v1",
+    return new PushError("USAGE", "There are more arguments than one registry.", {
+      hint: 'Put "--" before a command: proxy registry.example.com -- docker push {}/my/app:v1',
     });
   }
   return undefined;
@@ -96,7 +96,7 @@ function explain(error: CommanderError): PushError | undefined {
 export function proxyProgram(): Command {
   const program = new Command("chunkpush proxy")
     .description(
-      "Listens on this machine as a registry, and passes everything on to another one, layers in chunks.",
+      "Runs a registry on this machine that passes everything on to another one, layers in chunks.",
     )
     .argument("<registry>", "the registry's host, such as registry.example.com");
   return addRegistryFlags(addFlags(program, "Proxy", FLAGS))
@@ -114,9 +114,13 @@ function proxyCommand(
   const allow = flags.allow ?? [];
   for (const prefix of allow) {
     if (isRepository(prefix.replace(/\/$/, ""))) continue;
-    throw new PushError("USAGE", `--allow is "${prefix}", which begins no repository.`, {
-      hint: "Write it like team/ or team/app.",
-    });
+    throw new PushError(
+      "USAGE",
+      `--allow: invalid value "${prefix}" (expected the beginning of a repository).`,
+      {
+        hint: "Use a value such as team/ or team/app.",
+      },
+    );
   }
   return {
     ...registryCommand(flags, env),

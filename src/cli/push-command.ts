@@ -89,6 +89,8 @@ export async function runPush(
     const message = `Interrupted: ${kept} are safe at the registry. Run the same command to resume.`;
     throw new PushError(code, message, { cause });
   } finally {
+    // On a terminal, what follows stands below the last frame.
+    view[Symbol.dispose]();
     // If a later target fails, scripts learn what is tagged all the same.
     for (const line of tagged) stdout.write(line);
     await actions?.writeSummary();

@@ -1,24 +1,14 @@
 import type { Command } from "commander";
 import { PushError } from "../errors.ts";
 import { DEFAULTS } from "../push/options.ts";
-import { TOKEN_USERNAME } from "../registry/auth/credentials.ts";
 import type { ClientCertificate } from "../registry/http/trust.ts";
 import { addFlags, type FlagHelp } from "./add-flags.ts";
 import { headersOf } from "./headers.ts";
+import { type UserCommand, type UserFlags, userCommand } from "./user-flags.ts";
 import { assertNotEmpty, chunkSize, type Environment, integer, setting, truth } from "./values.ts";
 
 /** How to reach a registry, and how to send to it. */
-export type RegistryCommand = {
-  readonly username: string | undefined;
-  /** The password of a flag or of the environment. */
-  readonly password: string | undefined;
-  readonly passwordIn: "REGISTRY_JWT_TOKEN" | "--creds";
-  /** The password comes from standard input, even if the environment has one. */
-  readonly passwordStdin: boolean;
-  /** Prints the credentials, at the start and whenever they end. */
-  readonly credentialCommand: string | undefined;
-  /** The only file with logins to use. */
-  readonly authFile: string | undefined;
+export type RegistryCommand = UserCommand & {
   readonly skipAuth: boolean;
   /** Headers for what stands in front of the registry. */
   readonly headers: Readonly<Record<string, string>>;
@@ -102,13 +92,7 @@ const DEBUG: readonly FlagHelp[] = [
 ];
 
 /** The values of the flags, as they were written. */
-export type RegistryFlags = {
-  readonly username?: string;
-  readonly passwordStdin?: true;
-  readonly credentialCommand?: string;
-  readonly authfile?: string;
-  readonly creds?: string;
-  readonly destCreds?: string;
+export type RegistryFlags = UserFlags & {
   readonly insecure?: true;
   readonly parallel?: string;
   readonly retries?: string;
@@ -176,63 +160,4 @@ export function registryCommand(flags: RegistryFlags, env: Environment): Registr
       flags.insecureSkipVerify ?? !(truth("--tls-verify", flags.tlsVerify ?? flags.destTlsVerify) ?? true),
     cacheDirectory: flags.cacheDir ?? variable("CHUNKPUSH_CACHE_DIR") ?? DEFAULTS.cacheDirectory,
   };
-}
-
-type UserCommand = Pick<
-  RegistryCommand,
-  "username" | "password" | "passwordIn" | "passwordStdin" | "credentialCommand" | "authFile"
->;
-
-/** Reads who pushes, and what gives the password. Throws `USAGE`. */
-function userCommand(flags: RegistryFlags, env: Environment): UserCommand {
-  assertNotEmpty(flags.username, "--username");
-  assertNotEmpty(flags.credentialCommand, "--credential-command");
-  assertNotEmpty(flags.authfile, "--authfile");
-  const { passwordStdin = false, authfile: authFile } = flags;
-  const creds = userAndPassword(flags);
-  if (creds !== undefined)
-    return { ...creds, passwordIn: "--creds", passwordStdin, credentialCommand: undefined, authFile };
-  const variable = (name: string) => env[name] || undefined;
-  const password = variable("REGISTRY_JWT_TOKEN");
-  // --password-stdin is stronger than any variable.
-  const credentialCommand =
-    flags.credentialCommand ?? (passwordStdin ? undefined : variable("CHUNKPUSH_CREDENTIAL_COMMAND"));
-  const username =
-    flags.username ?? variable("USERNAME_REGISTRY") ?? ((password ?? credentialCommand) && TOKEN_USERNAME);
-  if (username?.includes(":")) {
-    throw new PushError(
-      "USAGE",
-      "The user name contains a colon, which Basic authentication does not allow.",
-    );
-  }
-  if (passwordStdin && flags.credentialCommand !== undefined) {
-    throw new PushError("USAGE", "--password-stdin and --credential-command were both given.", {
-      hint: "Only one of them can give the password.",
-    });
-  }
-  if (passwordStdin && username === undefined) {
-    throw new PushError("USAGE", "--password-stdin was given without a user name.", {
-      hint: "Add --username or set USERNAME_REGISTRY.",
-    });
-  }
-  return { username, password, passwordIn: "REGISTRY_JWT_TOKEN", passwordStdin, credentialCommand, authFile };
-}
-
-/** Reads `--creds`. The message repeats nothing of it. */
-function userAndPassword({ creds, destCreds, ...others }: RegistryFlags) {
-  const text = creds ?? destCreds;
-  if (text === undefined) return undefined;
-  // The password may contain colons.
-  const [, username, password] = /^([^:]+):(.+)$/s.exec(text) ?? [];
-  if (username === undefined || password === undefined) {
-    throw new PushError("USAGE", "--creds has an invalid value (expected USER:PASSWORD).", {
-      hint: "Use --username alone to type the password or to pipe it in.",
-    });
-  }
-  if (others.username ?? others.passwordStdin ?? others.credentialCommand) {
-    throw new PushError("USAGE", "--creds was given together with another user or password.", {
-      hint: "Leave out --username, --password-stdin and --credential-command.",
-    });
-  }
-  return { username, password };
 }

@@ -63,7 +63,7 @@ function bareTotal(state: PushState, nowMs: number): string {
 function headLines(state: PushState, { targets }: Heading, look: Look): string[] {
   const { arrow, dot } = symbolsOf(look);
   const { source, registry } = state;
-  const target = targets[Math.min(state.publishedCount, targets.length - 1)] ?? "";
+  const target = targets[state.publishedCount - (state.pushed === undefined ? 0 : 1)] ?? "";
   const isWide = look.columns >= LEAST_WIDE_COLUMNS;
   const name = source?.names[0];
   const place = toPrintable(`${isWide && name ? `${cutName(name)} ` : ""}${arrow} ${target}`);

@@ -6,24 +6,19 @@ import {
   describeResumed,
   describeWarnings,
 } from "./describe.ts";
+import type { PushEvent } from "./events.ts";
+import { framesOn, type Terminal } from "./frames.ts";
 import { type Heading, layOut } from "./layout.ts";
 import type { Look } from "./paint.ts";
-import { applyEvent, newState } from "./state.ts";
+import { applyEvent, newState, type PushState } from "./state.ts";
 import { totalsOf } from "./totals.ts";
 import type { View } from "./view.ts";
 
 /** Ten frames a second are smooth enough, and cost little. */
 const FRAME_MS = 100;
 
-/** Terminals that know it show a frame at once. Others ignore it. */
-const [BEGIN_FRAME, END_FRAME] = ["\x1b[?2026h", "\x1b[?2026l"];
-/** A line that is too long for a terminal that was just made narrower must not wrap. */
-const [NO_WRAP, WRAP] = ["\x1b[?7l", "\x1b[?7h"];
-const [HIDE_CURSOR, SHOW_CURSOR] = ["\x1b[?25l", "\x1b[?25h"];
-const [ERASE_REST_OF_LINE, ERASE_BELOW] = ["\x1b[K", "\x1b[J"];
-
-/** The part of a terminal that the screen uses. */
-export type Terminal = Pick<NodeJS.WriteStream, "columns" | "rows" | "write" | "on" | "off">;
+/** No frame is drawn until a terminal has had its size for so long. */
+const RESIZE_MS = 300;
 
 export type ScreenOptions = Heading & Pick<Look, "isColored" | "isUnicode"> & DescribeOptions;
 
@@ -31,99 +26,119 @@ export type ScreenOptions = Heading & Pick<Look, "isColored" | "isUnicode"> & De
 export type Screen = View & {
   /** What shows the cursor again, where the process exits in the middle. Empty if it is not hidden. */
   farewell(): string;
+  /** Leaves the terminal to a shell, before the process is stopped. The next frame is drawn below what that prints. */
+  leave(): void;
 };
 
 /** Shows a push on a terminal, in place: what is under way, and the total. Lines that stay go above it. */
 export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
   const state = newState();
   const startMs = performance.now();
-  /** The lines on the screen, below which the cursor is. */
-  let shown: readonly string[] = [];
+  const frames = framesOn(terminal);
+  const resizes = watchSize(terminal, () => {
+    // Terminals break the lines of the last frame anew, each in its way.
+    if (frames.isShown()) frames.scrollAway();
+    draw();
+  });
   let isPaused = false;
-  let isHidden = false;
   let hasBegun = false;
+  /** Lines that wait until something can be drawn. */
   let held: string[] = [];
 
-  const lookOf = (): Look => ({
-    columns: terminal.columns || 80,
-    rows: terminal.rows || 24,
-    isColored: options.isColored,
-    isUnicode: options.isUnicode,
-  });
-
-  /** Replaces what is shown, below lines that stay. */
-  function show(lines: readonly string[], above: readonly string[] = []): void {
-    const { columns } = lookOf();
-    // A terminal that was made narrower has broken the lines anew.
-    const height = shown.reduce(
-      (sum, line) => sum + Math.max(1, Math.ceil(Bun.stringWidth(line) / columns)),
-      0,
-    );
-    const up = height > 0 ? `\x1b[${height}A\r` : "\r";
-    const stay = above.map((line) => `${line}${ERASE_REST_OF_LINE}\n`).join("");
-    const frame = lines.map((line) => `${line}${ERASE_REST_OF_LINE}\n`).join("");
-    const cursor = isHidden || lines.length === 0 ? "" : HIDE_CURSOR;
-    isHidden ||= lines.length > 0;
-    terminal.write(`${BEGIN_FRAME}${cursor}${up}${stay}${NO_WRAP}${frame}${WRAP}${ERASE_BELOW}${END_FRAME}`);
-    shown = lines;
-  }
-
+  const layout = (isOver: boolean) => {
+    const { columns = 80, rows = 24 } = terminal;
+    const look = { ...options, columns: columns || 80, rows: rows || 24 };
+    return layOut(state, options, look, performance.now(), isOver);
+  };
   function draw(above: readonly string[] = []): void {
-    if (isPaused) held.push(...above);
-    else if (hasBegun) show(layOut(state, options, lookOf(), performance.now()), above);
-    else for (const line of above) terminal.write(`${line}\n`);
+    held.push(...above);
+    if (isPaused || resizes.isUnsettled()) return;
+    if (hasBegun) frames.show(layout(false), held);
+    else for (const line of held) terminal.write(`${line}\n`);
+    held = [];
   }
-
-  const timer = setInterval(() => {
-    if (hasBegun) draw();
-  }, FRAME_MS);
+  /** Leaves rows for good. */
+  function freeze(below: readonly string[]): void {
+    resizes.settle();
+    frames.show([], [...held, ...layout(true), ...below]);
+    held = [];
+    hasBegun = false;
+  }
+  const timer = setInterval(() => hasBegun && draw(), FRAME_MS);
   // The timer must not keep the process alive.
   timer.unref();
-  const onResize = () => draw();
-  terminal.on("resize", onResize);
 
   return {
     report(event) {
       applyEvent(state, event, performance.now());
       // A prompt may be on the screen before anything is known.
       hasBegun ||= event.type !== "notice";
-      if (event.type === "pushed") {
-        show(
-          [],
-          [...layOut(state, options, lookOf(), performance.now(), true), ...describePushed(event, state)],
-        );
-        hasBegun = false;
-        return;
-      }
-      const above = describeWarnings(event, options).map(toPrintable);
-      if (event.type === "request" && options.isDebug)
-        above.push(toPrintable(`${formatElapsed(performance.now() - startMs)}  ${describeRequest(event)}`));
-      if (event.type === "settled")
-        above.push(...[describeResumed(event, totalsOf(state, performance.now())) ?? []].flat());
+      if (event.type === "pushed") return freeze(describePushed(event, state));
+      const above = linesAbove(event, state, performance.now() - startMs, options);
       if (above.length > 0) draw(above);
     },
     print: (line) => draw([toPrintable(line)]),
     async pauseFor(question) {
-      if (shown.length > 0) show([]);
-      terminal.write(SHOW_CURSOR);
-      isHidden = false;
+      if (frames.isShown()) frames.show([]);
+      frames.leave();
       isPaused = true;
       try {
         return await question;
       } finally {
         isPaused = false;
-        draw(held);
-        held = [];
+        draw();
       }
     },
-    farewell: () => (isHidden ? SHOW_CURSOR : ""),
+    leave: frames.leave,
+    farewell: frames.farewell,
     [Symbol.dispose]() {
       clearInterval(timer);
-      terminal.off("resize", onResize);
       // Of a push that failed, the screen shows how far it came.
-      if (hasBegun && shown.length > 0) show([], layOut(state, options, lookOf(), performance.now(), true));
-      if (isHidden) terminal.write(SHOW_CURSOR);
-      isHidden = false;
+      if (hasBegun && frames.isShown()) freeze([]);
+      resizes[Symbol.dispose]();
+      frames.leave();
     },
   };
+}
+
+/** Watches for another width. Windows that are dragged have many, and tmux tells one after it has broken the lines. */
+function watchSize(terminal: Terminal, onChanged: () => void) {
+  let { columns } = terminal;
+  let timer: Timer | undefined;
+  const settle = () => {
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    timer = undefined;
+    if (columns === terminal.columns) return;
+    columns = terminal.columns;
+    onChanged();
+  };
+  const onResize = () => {
+    clearTimeout(timer);
+    timer = setTimeout(settle, RESIZE_MS);
+  };
+  terminal.on("resize", onResize);
+  return {
+    isUnsettled: () => timer !== undefined,
+    settle,
+    [Symbol.dispose]() {
+      terminal.off("resize", onResize);
+      settle();
+    },
+  };
+}
+
+/** The lines that stay on the screen for an event. */
+function linesAbove(
+  event: PushEvent,
+  state: PushState,
+  elapsedMs: number,
+  options: DescribeOptions,
+): string[] {
+  const lines = describeWarnings(event, options);
+  if (event.type === "request" && options.isDebug)
+    lines.push(`${formatElapsed(elapsedMs)}  ${describeRequest(event)}`);
+  if (event.type === "settled")
+    lines.push(...[describeResumed(event, totalsOf(state, performance.now())) ?? []].flat());
+  return lines.map(toPrintable);
 }

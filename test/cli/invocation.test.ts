@@ -576,12 +576,12 @@ describe("the command cache", () => {
   });
 
   test.each<[string[], string]>([
-    [["prune"], "Nothing says what to prune."],
-    [["prune", "--dry-run"], "Nothing says what to prune."],
+    [["prune"], "Specify what to prune."],
+    [["prune", "--dry-run"], "Specify what to prune."],
     [["--all"], 'These flags are for "cache prune".'],
     [["--dry-run"], 'These flags are for "cache prune".'],
     [["prune", "--nope"], "Unknown option '--nope'"],
-    [["prune", "x"], 'After "cache prune" come flags only.'],
+    [["prune", "x"], '"cache prune" takes only flags.'],
     [["prune", "--older-than"], "--older-than"],
     [["prune", "--older-than", "30"], '--older-than: invalid value "30" (expected a time'],
     [["prune", "--older-than", "-1d"], "--older-than"],
@@ -589,8 +589,8 @@ describe("the command cache", () => {
     [["prune", "--max-size", "0"], '--max-size: invalid value "0" (expected a size'],
     [["--cache-dir", ""], "--cache-dir is empty"],
     [["--retries", "3"], "--retries"],
-    [["prun"], 'After "cache" comes "prune" or nothing'],
-    [[TARGET], 'After "cache" comes "prune" or nothing'],
+    [["prun"], '"cache" takes only the word "prune"'],
+    [[TARGET], '"cache" takes only the word "prune"'],
   ])("%j is refused", (args, words) => {
     const error = refusal(args, {}, read);
     expect([exitCodeOf(error), error.message]).toEqual([2, expect.stringContaining(words)]);

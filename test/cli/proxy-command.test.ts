@@ -96,7 +96,7 @@ describe("the arguments of a proxy", () => {
     [[], "No registry was named"],
     [["--", "true"], "No registry was named"],
     [[HOST, "--"], "No command"],
-    [[HOST, "docker", "push", "{}/app"], "two dashes"],
+    [[HOST, "docker", "push", "{}/app"], 'Put "--"'],
     [[HOST, "--port", "0"], "--port"],
     [[HOST, "--port", "70000"], "--port"],
     [[HOST, "--port", "x"], "--port"],

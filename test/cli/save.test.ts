@@ -214,6 +214,6 @@ describe.skipIf(!canMount)("on a disk that is too small, save", () => {
     await using setup = await setUp();
     const { code, stderr } = await setup.run(["my/app:v1", "--output-dir", disk.path]);
     expect([code, await readdir(disk.path)]).toEqual([1, []]);
-    expect(stderr).toContain("The disk is full");
+    expect(stderr).toContain("the disk is full");
   });
 });

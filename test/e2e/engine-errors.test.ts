@@ -42,7 +42,7 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     expect(code).toBe(1);
     expect(stdout).toBe("");
     expect(stderr).toContain(
-      'The Docker engine has no image "team/shp:v1". The nearest it has: team/shop:v1, ',
+      'The Docker engine has no image "team/shp:v1". The nearest names are team/shop:v1, ',
     );
     expect(stderr).toContain("team/shop:v2");
     expect(stderr).toContain(" shop:v1");
@@ -56,7 +56,7 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
     const { code, stderr } = await push([target]);
     expect(code).toBe(1);
     expect(stderr).toContain(`The Docker engine has no image "${target}".`);
-    expect(stderr).toMatch(/The nearest it has: team\/shop:v[12], team\/shop:v[12], shop:v1\./);
+    expect(stderr).toMatch(/The nearest names are team\/shop:v[12], team\/shop:v[12], shop:v1\./);
     expect(stderr).toMatch(new RegExp(`docker tag team/shop:v[12] ${target}`));
     expect(puts()).toEqual([]);
   });
@@ -75,8 +75,8 @@ describe.skipIf(!requireParts("dockerd"))("a push from the engine", () => {
   test("says that there is no command of an engine", async () => {
     const { code, stderr } = await push(["team/shop:v1", `${registry.host}/a:v1`], { PATH: cwd.path });
     expect(code).toBe(1);
-    expect(stderr).toContain("there is no docker, podman or nerdctl command on this machine");
-    expect(stderr).toContain("docker save my/app:v1 --output output.tar");
+    expect(stderr).toContain("[ENGINE_MISSING]");
+    expect(stderr).toContain("docker save my/app:v1 --output image.tar");
     expect(puts()).toEqual([]);
   });
 

@@ -203,7 +203,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
     });
 
     test.each([
-      ["killed", "docker ended with 137, and said nothing"],
+      ["killed", "docker exited with code 137 and no output"],
       ["truncated", "cut short"],
     ] as const)(
       "by a docker that is %s in the middle is not pushed, and the next push brings it",

@@ -130,13 +130,13 @@ describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-r
   test("is recognised where it is spoken to in plain HTTP", async () => {
     const { code, stderr } = await push(`http://${registry.host}/team/app:v3`);
     expect(code).toBe(1);
-    expect(stderr).toContain("expects TLS, but was spoken to in plain HTTP");
+    expect(stderr).toContain("[TLS_REQUIRED]");
   });
 
   test("is missed where the registry is a plain one", async () => {
     const { code, stderr } = await push(`https://${plain.host}/team/app:v1`);
     expect(code).toBe(1);
-    expect(stderr).toContain("no TLS is spoken there");
+    expect(stderr).toContain("[TLS_UNSUPPORTED]");
     expect(stderr).toContain("--insecure");
   });
 });

@@ -109,7 +109,7 @@ describe.skipIf(!requireParts("mount"))("a full disk", () => {
       disk.path,
       'Cannot compress the layer "0/layer.tar" into',
       "ENOSPC",
-      `The disk is full: make room, ${OTHER_CACHE}`,
+      `Free some disk space, ${OTHER_CACHE}`,
     );
   });
 
@@ -127,7 +127,7 @@ describe.skipIf(!requireParts("mount"))("a full disk", () => {
       disk.path,
       'Cannot compress the layer "0/layer.tar" into',
       "ENOSPC",
-      `The disk is full: make room, ${OTHER_CACHE}`,
+      `Free some disk space, ${OTHER_CACHE}`,
     );
   });
 
@@ -141,8 +141,8 @@ describe.skipIf(!requireParts("mount"))("a full disk", () => {
       result,
       disk.path,
       'Cannot unpack "packed.tar.gz" (gzip) into',
-      "less than 1.0 GB would be left on the disk",
-      `Make room, ${OTHER_CACHE}`,
+      "less than 1.0 GB would remain free on the disk",
+      `Free some disk space, ${OTHER_CACHE}`,
     );
   });
 
@@ -176,7 +176,7 @@ describe.skipIf(!requireParts("mount"))("a read-only disk", () => {
       result,
       disk.path,
       "Cannot write to the cache folder",
-      `The file system is read-only, ${OTHER_CACHE}`,
+      `Choose a place that can be written to, ${OTHER_CACHE}`,
     );
     expect(other.proxy.requests).toEqual([]);
 
@@ -280,7 +280,7 @@ describe("a cache", () => {
       await setup.push(cache),
       cache,
       "Cannot write to the cache folder",
-      `Something on the way is not a folder, ${OTHER_CACHE}`,
+      `Check the path, ${OTHER_CACHE}`,
     );
     expect(await Bun.file(cache).text()).toBe("mine");
     for (const args of [["cache"], ["cache", "prune", "--all"]]) {
@@ -300,7 +300,7 @@ describe("a cache", () => {
 
     await using other = await setUp();
     const pruned = await runCli(["cache", "prune", "--all", "--cache-dir", cache], { cwd: other.folder });
-    await expectFailure(other, pruned, cache, "it cannot be locked", "delete the folder yourself");
+    await expectFailure(other, pruned, cache, "it cannot be locked", "you can delete the folder");
     expect((await readdir(cache)).length).toBeGreaterThan(2);
   });
 
@@ -309,7 +309,7 @@ describe("a cache", () => {
     const cache = join(setup.folder, "cache");
     setup.inTheMiddle(() => rm(cache, { recursive: true }));
     const result = await setup.push(cache);
-    await expectFailure(setup, result, cache, "ENOENT", "that nothing removes it meanwhile");
+    await expectFailure(setup, result, cache, "ENOENT", "that no other program removes it");
     await expect(readdir(cache)).rejects.toThrow("ENOENT");
 
     await expectPushed(setup, await setup.push(cache));
@@ -331,7 +331,7 @@ describe("a cache", () => {
       await push.ended,
       cache,
       'Cannot compress the layer "0/layer.tar" into',
-      `that nothing removes it meanwhile, ${OTHER_CACHE}`,
+      `that no other program removes it, ${OTHER_CACHE}`,
     );
     await expect(readdir(cache)).rejects.toThrow("ENOENT");
   });

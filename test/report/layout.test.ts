@@ -1,5 +1,6 @@
 /** What a push looks like on terminals of different sizes. */
 import { describe, expect, test } from "bun:test";
+import { digestOf as digestOfBytes } from "../../src/oci/digest.ts";
 import type { BlobState, PushEvent } from "../../src/report/events.ts";
 import { layOut } from "../../src/report/layout.ts";
 import type { Look } from "../../src/report/paint.ts";
@@ -151,6 +152,28 @@ describe("A push under way", () => {
     expect(lines).toContain("waiting for the registry to finish");
     expect(lines).toContain("another push uploads it");
     expect(lines).toContain("another push compresses it");
+  });
+
+  test("names the target that was published until the next one is planned", () => {
+    const pushed: PushEvent = {
+      type: "pushed",
+      reference: "a",
+      digest: digestOfBytes(""),
+      sentBytes: 0,
+      presentBytes: 0,
+      durationMs: 1,
+    };
+    const heading = { targets: ["first.example/a:v1", "second.example/a:v1"] };
+    const state = newState();
+    const head = () => layOut(state, heading, LOOK, 1000)[0];
+    for (const [event, target] of [
+      [planned(1), "first"],
+      [pushed, "first"],
+      [planned(1), "second"],
+    ] as const) {
+      applyEvent(state, event, 1);
+      expect(head()).toBe(`→ ${target}.example/a:v1`);
+    }
   });
 
   test("says what a stop waits for", () => {

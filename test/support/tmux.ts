@@ -14,6 +14,8 @@ export type Terminal = AsyncDisposable & {
   /** Looks at the screen until it has what is wanted. Rejects with the screen after a minute. */
   until(what: string | RegExp): Promise<string[]>;
   isCursorShown(): Promise<boolean>;
+  /** Closes the terminal under whatever runs in it. */
+  close(): Promise<void>;
 };
 
 export type TerminalOptions = {
@@ -76,7 +78,8 @@ export async function openTerminal({ columns, rows, cwd, env }: TerminalOptions)
       }
     },
     isCursorShown: async () => (await tmux("display-message", "-p", "#{cursor_flag}")).trim() === "1",
-    [Symbol.asyncDispose]: async () => void (await tmux("kill-server")),
+    close: async () => void (await tmux("kill-server").catch(() => "")),
+    [Symbol.asyncDispose]: () => terminal.close(),
   };
   await terminal.until(/^ready/m);
   return terminal;

@@ -1,6 +1,7 @@
 /** The screen of a push, as a person sees it: the real program in a real terminal, through a slow link. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { answer, type Fault, slowLink } from "../../dev/faults/fault.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
@@ -65,8 +66,10 @@ async function setUp({
   await Bun.write(join(cwd, "output.tar"), archive ?? IMAGE.archive);
   const terminal = resources.use(await openTerminal({ columns: 80, rows: 24, cwd, ...options }));
   const target = `${proxy.host}/my/app:v1`;
-  const push = () =>
-    terminal.run(`sh -c 'echo $$ > pid; exec "$@"' sh ${cliCommand(["--parallel", "2", target]).join(" ")}`);
+  const push = (before = "true") =>
+    terminal.run(
+      `${before}; sh -c 'echo $$ > pid; exec "$@"' sh ${cliCommand(["--parallel", "2", target]).join(" ")}`,
+    );
   const pid = async () => Number(await Bun.file(join(cwd, "pid")).text());
   return { terminal, target, push, pid, registry, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
@@ -81,6 +84,19 @@ function masked(lines: readonly string[], target: string): string[] {
       .replace(/sha256:[0-9a-f]+|\b[0-9a-f]{12}\b/g, "DIGEST")
       .trimEnd(),
   );
+}
+
+/** Waits until a process is gone. */
+async function expectEnd(pid: number): Promise<void> {
+  for (let looks = 0; looks < 400; looks++) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await sleep(50);
+  }
+  throw new Error(`The process ${pid} still runs.`);
 }
 
 const oneOf = (lines: readonly string[], word: RegExp) => lines.filter((line) => word.test(line)).length;
@@ -127,7 +143,8 @@ describeWith("tmux", "A push on a terminal", () => {
 
   test.concurrent("leaves no rubbish where the terminal changes its size in the middle", async () => {
     await using scene = await setUp({ columns: 120, rows: 30, bytesPerSecond: 120_000 });
-    await scene.push();
+    // tmux moves the topmost lines out of the screen where others break.
+    await scene.push("seq 8");
     await scene.terminal.until(/^↑ /m);
     for (const [columns, rows] of [
       [60, 20],
@@ -183,6 +200,29 @@ describeWith("tmux", "A push on a terminal", () => {
     await scene.terminal.press("C-c");
     await scene.terminal.until("ended 130");
     expect(await scene.terminal.isCursorShown()).toBe(true);
+  });
+
+  test.concurrent("leaves the terminal to the shell at Ctrl-Z, and goes on below", async () => {
+    await using scene = await setUp({ bytesPerSecond: 120_000 });
+    await scene.push();
+    await scene.terminal.until(/^↑ .*◧/m);
+    await scene.terminal.press("C-z");
+    await scene.terminal.until("Stopped");
+    expect(await scene.terminal.isCursorShown()).toBe(true);
+    await scene.terminal.run("fg");
+    const ended = await scene.terminal.until(/^ended 0$/m);
+    expect(oneOf(ended, /^✓ Pushed in /)).toBe(1);
+    expect(oneOf(ended, /→/)).toBe(1);
+    expect(await scene.terminal.isCursorShown()).toBe(true);
+  });
+
+  test.concurrent("ends with its terminal, and leaves nothing running", async () => {
+    await using scene = await setUp({ bytesPerSecond: 120_000 });
+    await scene.push();
+    await scene.terminal.until(/^↑ .*◧/m);
+    const pid = await scene.pid();
+    await scene.terminal.close();
+    await expectEnd(pid);
   });
 
   test.concurrent("shows the cursor again after a failure and after SIGTERM", async () => {

@@ -34,13 +34,13 @@ export function parseCompletionCommand(args: readonly string[]): string {
   const program = completionProgram();
   const text = parseArguments(program, args, ({ code }) =>
     code === "commander.missingArgument"
-      ? new PushError("USAGE", "No shell was named.", { hint: "Name one of bash, zsh and fish." })
+      ? new PushError("USAGE", "No shell was named.", { hint: "Use bash, zsh or fish." })
       : undefined,
   );
   const [shell = ""] = program.args;
   const answer = text ?? SCRIPTS.get(shell);
   if (answer !== undefined) return answer;
-  throw new PushError("USAGE", `There is no completion for "${shell}", but for ${SHELLS.join(", ")}.`, {
+  throw new PushError("USAGE", `There is no completion for "${shell}" (expected ${SHELLS.join(", ")}).`, {
     hint: `Did you mean "chunkpush completion ${closest(shell, SHELLS)}"?`,
   });
 }
@@ -48,7 +48,7 @@ export function parseCompletionCommand(args: readonly string[]): string {
 /** Makes the parser of the command's arguments, which also writes the help. */
 function completionProgram(): Command {
   return new Command("chunkpush completion")
-    .description("Prints a script that makes TAB complete the command chunkpush.")
+    .description("Prints the script that completes chunkpush's arguments at TAB.")
     .argument("<shell>", "bash, zsh or fish")
     .addHelpText("after", NOTES);
 }

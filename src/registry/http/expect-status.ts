@@ -70,7 +70,7 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
     return {
       code: "DENIED",
       reason: `${url.origin} refuses this request with a web page, as firewalls do.`,
-      hint: "Ask whoever runs the firewall or proxy in front of the registry to let this machine through.",
+      hint: "Ask the operator of the firewall or proxy in front of the registry to allow this machine.",
     };
   }
   if (status === 403) {

@@ -48,6 +48,9 @@ const CASES: readonly (readonly [typed: string, args: readonly string[]])[] = [
   ["--username x", ["--username", "x"]],
 ];
 
+/** A list that is longer than the terminal would wait for a key. */
+const NO_PAGER = "bind 'set page-completions off'";
+
 const BASH = ["bash", "--noprofile", "--rcfile", "rc", "-i"];
 const ZSH = ["zsh", "-d", "-i"];
 
@@ -57,13 +60,13 @@ const SHELLS: readonly { title: string; command: readonly string[]; rc: string; 
     title: "bash",
     command: BASH,
     rc: "rc",
-    text: 'PS1="ready> "; eval "$(LOADING=1 chunkpush completion bash)"',
+    text: `PS1="ready> "; ${NO_PAGER}; eval "$(LOADING=1 chunkpush completion bash)"`,
   },
   {
     title: "bash without compopt, as bash 3.2 is",
     command: BASH,
     rc: "rc",
-    text: 'PS1="ready> "; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"',
+    text: `PS1="ready> "; ${NO_PAGER}; enable -n compopt; eval "$(LOADING=1 chunkpush completion bash)"`,
   },
   {
     title: "zsh",

@@ -212,7 +212,7 @@ describe("the command completion", () => {
     [["zhs"], "completion zsh"],
     [["powershell"], "completion"],
     [[""], "completion"],
-    [[], "bash, zsh and fish"],
+    [[], "bash, zsh or fish"],
     [["bash", "zsh"], "--help"],
     [["--nope"], "--help"],
   ])("refuses %j with a hint", (args, hint) => {
