@@ -87,7 +87,7 @@ async function ask<T>(
   signal: AbortSignal,
   question: (prompts: Prompts, place: Place) => Promise<T | Prompts["CANCEL_SYMBOL"]>,
 ): Promise<T | undefined> {
-  using terminal = await openTerminal();
+  const terminal = await openTerminal();
   if (terminal === undefined) return undefined;
   // Slow to load, and needed by few.
   const prompts = await import("@clack/prompts");

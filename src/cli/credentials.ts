@@ -145,7 +145,7 @@ export async function givenCredentials(
 }
 
 async function typedPassword(username: string, host: string, signal: AbortSignal): Promise<string> {
-  using terminal = await openTerminal();
+  const terminal = await openTerminal();
   if (terminal !== undefined) return await askPassword(terminal, username, host, signal);
   throw new PushError("PASSWORD_MISSING", "There is no terminal to ask for the password.", {
     hint: `Set REGISTRY_JWT_TOKEN, use ${PROGRAM_NAME} login ${host}, or push with SKIP_AUTH=1.`,

@@ -132,8 +132,7 @@ async function readLogin(
 }
 
 async function typedLogin(host: string, signal: AbortSignal): Promise<Credentials> {
-  // Opened once: Bun does not end the read of a stream that is destroyed, and it would take the password.
-  using terminal = await openTerminal();
+  const terminal = await openTerminal();
   if (terminal !== undefined) {
     const username = await askUsername(terminal, host, signal);
     const password = await askPassword(terminal, username, host, signal);

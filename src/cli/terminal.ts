@@ -1,28 +1,27 @@
 /** The streams of the terminal, to ask a question there. */
-export type Terminal = Disposable & {
-  readonly input: NodeJS.ReadStream;
-  readonly output: NodeJS.WriteStream;
-};
+export type Terminal = { readonly input: NodeJS.ReadStream; readonly output: NodeJS.WriteStream };
+
+let opened: Promise<Terminal | undefined> | undefined;
 
 /**
  * Opens the terminal that this process runs at, even where standard input is a pipe or standard error a file. Undefined if
- * there is none.
+ * there is none. It stays open for the next question: Bun does not end the read of a stream that is destroyed, and that
+ * read would take the next answer.
  */
-export async function openTerminal(): Promise<Terminal | undefined> {
+export function openTerminal(): Promise<Terminal | undefined> {
+  opened ??= openStreams();
+  return opened;
+}
+
+async function openStreams(): Promise<Terminal | undefined> {
   const { stdin, stderr } = process;
-  if (stdin.isTTY && stderr.isTTY) return { input: stdin, output: stderr, [Symbol.dispose]() {} };
+  if (stdin.isTTY && stderr.isTTY) return { input: stdin, output: stderr };
   const { openSync } = await import("node:fs");
   const { ReadStream, WriteStream } = await import("node:tty");
   try {
-    const input = stdin.isTTY ? stdin : new ReadStream(openSync("/dev/tty", "r"));
-    const output = stderr.isTTY ? stderr : new WriteStream(openSync("/dev/tty", "w"));
     return {
-      input,
-      output,
-      [Symbol.dispose]() {
-        if (input !== stdin) input.destroy();
-        if (output !== stderr) output.destroy();
-      },
+      input: stdin.isTTY ? stdin : new ReadStream(openSync("/dev/tty", "r")),
+      output: stderr.isTTY ? stderr : new WriteStream(openSync("/dev/tty", "w")),
     };
   } catch {
     return undefined;
