@@ -245,7 +245,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
       expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: "" });
       expect(stderr).toMatch(/has (?:no|an) image "/);
       expect(stderr).not.toContain("Emulate Docker CLI");
-      const names = /The nearest (?:it has|they have): (.*)\./.exec(stderr)?.[1]?.split(", ") ?? [];
+      const names = /The nearest names? (?:is|are) (.*)\./.exec(stderr)?.[1]?.split(", ") ?? [];
       expect(names.length).toBeGreaterThan(0);
       expect(new Set(names).size).toBe(names.length);
     }

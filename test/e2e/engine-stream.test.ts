@@ -116,7 +116,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       const repository = newRepository();
       const result = await runCli([NAME, `${registry.host}/${repository}:v1`], {
         cwd: disk.path,
-        env: { ...env(), TMPDIR: disk.path },
+        env: { ...env(), ...TELLS_EVENTS, TMPDIR: disk.path },
       });
       expectPushed(result, 3);
       await expectImage(`${repository}:v1`, NAME);

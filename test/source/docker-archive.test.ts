@@ -185,8 +185,8 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   const counts: [layers: string[], message: RegExp][] = [
-    [[], /lists 0 layers.* has 1/],
-    [["l.tar", "l.tar"], /lists 2 layers.* has 1/],
+    [[], /lists 0 layers.* lists 1/],
+    [["l.tar", "l.tar"], /lists 2 layers.* lists 1/],
   ];
   test.each(counts)("refuses %j for a config with one layer", async (layers, message) => {
     const manifest = JSON.stringify([{ Config: "c.json", Layers: layers }]);

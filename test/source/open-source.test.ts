@@ -498,7 +498,7 @@ esac
       "content digest sha256:00: not found",
     ]) {
       expect(await open("localhost/app:v1", { ...docker, SAVE_FAILURE: lacking })).toMatch(
-        /^PushError \| ENGINE_FAILED \| .*lacks a part of the image.*pull --platform/,
+        /^PushError \| ENGINE_FAILED \| .*a part of the image is missing.*pull --platform/,
       );
     }
     expect(await open("localhost/app:v1", { ...docker, SAVE_FAILURE: "no space left" })).toMatch(
