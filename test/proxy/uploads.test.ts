@@ -490,9 +490,10 @@ describe("a registry that refuses", () => {
     await using registry = await startTestRegistry({ intercept, minChunkBytes: MIB, maxChunkBytes: MIB });
     await using proxy = await startTestProxy(registry, { retries: 1 });
     // A reset may discard an answer on its way to a client that still sends: RFC 9112, section 9.6.
-    let reply = "";
+    let [place, reply] = ["", ""];
     for (let tries = 0; reply === "" && tries < 5; tries++) {
-      const open = openRequest(proxy, "PATCH", await begin(proxy));
+      place = await begin(proxy);
+      const open = openRequest(proxy, "PATCH", place);
       open.send(seededBytes(6 * MIB, 30));
       const isOver = await Promise.race([open.reply.then(() => true), keepSending(open)]);
       expect(isOver).toBe(true);
