@@ -334,7 +334,7 @@ export const SECRET_CASES: readonly SecretCase[] = [
   once("tokens", "middle-patch", stall, {
     title: "a stall",
     flags: ["--stall-timeout", "2"],
-    says: /stalled[\s\S]*Pushed/,
+    says: /(?:stalled|no answer)[\s\S]*Pushed/,
   }),
   ...LASTING.map(([kind, fault, says], i) => always(i % 2 === 0 ? "tokens" : "basic", kind, fault, says)),
   ...ECHOES.flatMap(({ where, kind, status, forms, answerOf, says }) =>

@@ -160,7 +160,7 @@ async function expectPush(
   ...command: readonly string[]
 ): Promise<void> {
   expect(await user.run(...command, "--help")).toContain(
-    "\n  chunkpush image.tar registry.example.com/my/app:v1\n",
+    "\n  chunkpush my/app:v1 registry.example.com/my/app:v1\n",
   );
   await Bun.write(join(user.home, "image.tar"), ARCHIVE);
   const repository = Bun.randomUUIDv7();
