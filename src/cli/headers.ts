@@ -6,8 +6,8 @@ export function headersOf(flags: readonly string[] = [], lines = ""): Record<str
   const headers = given.map((line) => {
     const colon = line.indexOf(":");
     if (colon > 0) return [line.slice(0, colon).trim().toLowerCase(), line.slice(colon + 1)] as const;
-    throw new PushError("USAGE", "A header has no name and colon.", {
-      hint: "Write it so: --header 'CF-Access-Client-Id: …', or in CHUNKPUSH_HEADERS, a line each.",
+    throw new PushError("USAGE", "A header has no name before a colon.", {
+      hint: "Use: --header 'CF-Access-Client-Id: …', or CHUNKPUSH_HEADERS with one header per line.",
     });
   });
   return Object.fromEntries(headers);

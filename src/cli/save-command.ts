@@ -56,7 +56,7 @@ async function runSave(
   const skipped = new Set<string>();
   for (const path of paths) {
     if (force || !(await isThere(path))) continue;
-    const answer = isAsked ? await confirm(`"${path}" is there already. Replace it?`, stop) : undefined;
+    const answer = isAsked ? await confirm(`"${path}" already exists. Replace it?`, stop) : undefined;
     if (answer === undefined) throw fileExists(path);
     (answer ? replaced : skipped).add(path);
   }

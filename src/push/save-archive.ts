@@ -100,7 +100,7 @@ async function linked(from: string, to: string): Promise<boolean> {
 
 /** The error where an archive would replace another file. */
 export function fileExists(path: string): PushError {
-  return new PushError("FILE_FAILED", `"${path}" is there already.`, {
+  return new PushError("FILE_FAILED", `"${path}" already exists.`, {
     hint: "Add --force to replace it, or choose another folder with --output-dir.",
   });
 }

@@ -14,20 +14,20 @@ export function describeCache(contents: CacheContents, now: Date): string[] {
     `sha256:${name.slice(0, SHORT_DIGITS)}`,
     formatBytes(sizeBytes),
     formatAge(usedAt, now),
-    uploads.length === 0 ? "" : countOf(uploads, "started upload"),
+    uploads.length === 0 ? "" : countOf(uploads, "resumable upload"),
   ]);
   return [
     `Cache: ${directory}`,
     blobs.length === 0
       ? "It has no compressed layers."
-      : `${countOf(blobs, "blob")} of ${countOf(layers, "layer")}, ${formatBytes(totalBytes(blobs))}`,
+      : `${countOf(blobs, "blob")}${layers.length === 0 ? "" : ` of ${countOf(layers, "layer")}`}, ${formatBytes(totalBytes(blobs))}`,
     ...(started.length + otherUploads.length > 0
       ? [
-          `${countOf([...started, ...otherUploads], "started upload")} that can go on${otherUploads.length > 0 ? `, ${otherUploads.length} of blobs that are not kept here` : ""}`,
+          `${countOf([...started, ...otherUploads], "resumable upload")}${otherUploads.length > 0 ? `, ${otherUploads.length} of blobs that are not cached` : ""}`,
         ]
       : []),
-    ...describeUseless("Left by killed pushes, or being written", unfinished),
-    ...describeUseless("Pointers that lead to nothing", strayPointers),
+    ...describeUseless("Incomplete, of running or killed pushes", unfinished),
+    ...describeUseless("Dangling pointers", strayPointers),
     ...(rows.length > 0 ? ["", ...alignColumns([["BLOB", "SIZE", "LAST USED", ""], ...rows], [1])] : []),
   ];
 }

@@ -75,12 +75,12 @@ describe("cache", () => {
     expect(stdout.split("\n")).toEqual([
       "Cache: .cache",
       "2 blobs of 2 layers, 2.0 MB",
-      "3 started uploads that can go on, 1 of blobs that are not kept here",
-      "Left by killed pushes, or being written: 1 file, 3.0 kB",
-      "Pointers that lead to nothing: 1 file, 64 B",
+      "3 resumable uploads, 1 of blobs that are not cached",
+      "Incomplete, of running or killed pushes: 1 file, 3.0 kB",
+      "Dangling pointers: 1 file, 64 B",
       "",
       "BLOB                    SIZE  LAST USED",
-      `${short(young.blob)}  15.0 kB  2 days ago   2 started uploads`,
+      `${short(young.blob)}  15.0 kB  2 days ago   2 resumable uploads`,
       `${short(old.blob)}   2.0 MB  40 days ago`,
       "",
     ]);
