@@ -72,7 +72,7 @@ describeWith("python3", "A terminal that is not rewritten", () => {
       env: cliEnvironment({ cwd: setup.path, env: { NO_COLOR: "1" } }),
       prompt: "never",
     });
-    expect(screen).toContain("\x1b[?25l");
+    expect(screen).toContain("\x1b[?2026h");
     expect(screen).not.toContain("\x1b[0m");
   });
 });
