@@ -1,5 +1,6 @@
 import { type Checked, checkRegistry } from "../check/check.ts";
 import type { Finding, OnStep, Step } from "../check/steps.ts";
+import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { isLoopback } from "../oci/address.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -9,6 +10,7 @@ import { printableJson } from "../report/printable-json.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
 import { defineCommand } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
+import { formatRegistry } from "./last-targets.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
@@ -53,7 +55,9 @@ async function runCheck(
   });
   const login = read({ host: target.host, repository: target.repository ?? "" });
   // A prompt comes before the steps. A failure is the result of the step "Login".
-  await login.catch(() => undefined);
+  await login.catch((error: unknown) => {
+    if (error instanceof PushError && error.code === "INTERRUPTED") throw error;
+  });
   stop.throwIfAborted();
   const waiting = waitingLine(stderr);
   if (!json) for (const line of [`Target: ${formOf(target)}`, ""]) print(line);
@@ -105,7 +109,7 @@ function wrapped(line: string, columns: number): string[] {
 }
 
 /** @returns the steps that were skipped, by their reasons, and the result */
-function conclusion({ ready, steps }: Checked, { host, repository }: CheckTarget): string[] {
+function conclusion({ ready, steps }: Checked, target: CheckTarget): string[] {
   const skipped = Map.groupBy(
     steps.filter(({ state }) => state === "skipped"),
     ({ text }) => text,
@@ -115,9 +119,9 @@ function conclusion({ ready, steps }: Checked, { host, repository }: CheckTarget
   );
   const limits = steps.filter(({ state }) => state === "limited").length;
   if (!ready) return [...lines, "", "Not ready: a push would fail."];
-  const isWhole = repository !== undefined;
+  const isWhole = target.repository !== undefined;
   const result = !isWhole
-    ? `The registry answers. Check the right to push as well: ${PROGRAM_NAME} check ${host}/my/app`
+    ? `The registry answers. Check the right to push as well: ${PROGRAM_NAME} check ${formatRegistry(target)}/my/app`
     : limits > 0
       ? "Ready, with the limits above."
       : "Ready.";

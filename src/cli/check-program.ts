@@ -3,6 +3,7 @@ import { PushError } from "../errors.ts";
 import { parseReference, parseRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { addFlags, type FlagHelp } from "./add-flags.ts";
+import { formatRegistry } from "./last-targets.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import {
   addRegistryFlags,
@@ -66,7 +67,7 @@ export function parseCheckCommand(args: readonly string[], env: Environment): Ch
     throw new PushError("USAGE", `--upload is "${flags.upload}" (expected at most 1GB).`);
   if (uploadBytes !== undefined && target.repository === undefined) {
     throw new PushError("USAGE", "--upload needs a repository to upload to.", {
-      hint: `Name one: ${PROGRAM_NAME} check ${target.host}/my/app --upload ${flags.upload}`,
+      hint: `Name one: ${PROGRAM_NAME} check ${formatRegistry(target)}/my/app --upload ${flags.upload}`,
     });
   }
   return { ...registryCommand(flags, env), target, uploadBytes, json: flags.json ?? false };

@@ -29,7 +29,11 @@ export async function chooseTarget(
   const { env } = process;
   const isAsked = mayAsk(process, parsed.choice.progress);
   const source = parsed.source ?? (await findSource());
-  const choose = isAsked ? chooseImage : undefined;
+  let wasChosen = false;
+  const choose = (choices: readonly string[], signal: AbortSignal) => {
+    wasChosen = true;
+    return chooseImage(choices, signal);
+  };
   const named =
     source === undefined || source === "-"
       ? undefined
@@ -39,7 +43,7 @@ export async function chooseTarget(
           environment: env,
           isEngineAsked: isAsked,
           signal: stop,
-          choose,
+          choose: isAsked ? choose : undefined,
         });
   if (source === undefined || (named === undefined && source !== "-")) throw parsed.reason;
   const names = named?.flatMap((name) => nameWithoutHost(name) ?? []) ?? [];
@@ -47,11 +51,16 @@ export async function chooseTarget(
   const name = isUntagged ? nameOfFile(source) : names[0];
   const suggested = suggestions(name, parsed.registry, readLastTargets(env));
   const example = suggested[0] ?? `${EXAMPLE_HOST}/${name ?? "my/app:v1"}`;
-  const note = isUntagged && name !== undefined ? " It is untagged; the name comes from its path." : "";
+  const note = isUntagged && name !== undefined ? " The name comes from its path." : "";
   const chosen = isAsked
     ? await askForTarget(`Where do you want to push "${source}"?${note}`, suggested, example, stop)
     : undefined;
-  if (chosen !== undefined) return parsed.complete(chosen);
+  if (chosen !== undefined) {
+    const command = parsed.complete(chosen);
+    // The image that was chosen is pushed, whatever the target's name.
+    const image = wasChosen ? named?.[0] : undefined;
+    return image === undefined ? command : { ...command, image };
+  }
   const written = parsed.source === undefined ? [] : [shellWord(source)];
   throw new PushError("USAGE", `No target was named for "${source}".${note}`, {
     hint: `Use: ${[PROGRAM_NAME, ...words, ...written, example].join(" ")}`,

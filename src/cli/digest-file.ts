@@ -1,12 +1,21 @@
 import { constants } from "node:fs";
 import { access, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { fileError } from "../errors.ts";
+import { fileError, PushError } from "../errors.ts";
 
 const ALTERNATIVE = "or choose another file with --digestfile";
 
 /** Checks before the push that the file can be written after it. Throws `FILE_FAILED`. */
 export async function assertWritable(path: string): Promise<void> {
+  const isFolder = await stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => /[\\/]$/.test(path),
+  );
+  if (isFolder) {
+    throw new PushError("FILE_FAILED", `Cannot write the digest to "${path}": it is a folder.`, {
+      hint: "Name a file with --digestfile.",
+    });
+  }
   await access((await isSpecial(path)) ? path : dirname(path), constants.W_OK).catch((cause: unknown) => {
     throw fileError(cause, `write the digest to "${path}"`, ALTERNATIVE);
   });

@@ -27,9 +27,10 @@ export function explainArguments(
   // What has an @ may contain a password.
   if (words.some((word) => word.includes("@"))) return undefined;
   if (OTHER_TOOLS.test(first) && THEIR_VERBS.test(second)) {
-    const rest = words.slice(words[2] === "push" ? 3 : 2);
+    const count = words[2] === "push" ? 3 : 2;
+    const rest = words.slice(count);
     return usage(
-      `"${first} ${second}" does not belong here.`,
+      `"${words.slice(0, count).join(" ")}" does not belong here.`,
       `Leave it out: ${line(rest.length > 0 ? rest : ["registry.example.com/my/app:v1"])}`,
     );
   }

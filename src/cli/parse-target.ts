@@ -44,7 +44,8 @@ export function parseTarget(text: string): Reference {
   const isPlain = bare === text;
   try {
     const reference = parseReference(bare);
-    if (isPlain && /^v2(?:\/|$)/.test(reference.repository)) throw repairOf(text) ?? new Error("no repair");
+    const repair = isPlain && /^v2(?:\/|$)/.test(reference.repository) ? repairOf(text) : undefined;
+    if (repair !== undefined) throw repair;
     return reference;
   } catch (error) {
     // What has an @ may contain a password.

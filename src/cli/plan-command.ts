@@ -19,7 +19,7 @@ import { withTarget } from "./with-target.ts";
 type PlanCommand = { readonly push: PushCommand | Targetless; readonly json: boolean };
 
 /** The events that a plan shows, besides its table. */
-const SHOWN = ["registry", "source", "notice", "retry"];
+const SHOWN = ["registry", "source", "notice", "retry", "request"];
 
 export const PLAN = defineCommand<PlanCommand>({
   program: planProgram,
@@ -69,7 +69,7 @@ export async function runPlan(
     waiting.clear();
     view.report(event);
     // Once a registry is asked, nobody is asked for a password any more.
-    if (event.type !== "notice") waiting.show("Planning");
+    if (progress === "plain" && event.type !== "notice") waiting.show("Planning");
   };
   const options = await optionsOfPush(command, env, stop, report);
   const plans = await forecast(options).finally(waiting.clear);
@@ -146,7 +146,7 @@ function describeSums(
   ];
 }
 
-/** The document of `--json`, version 1: see docs/plan.md. */
+/** The document of `--json`, version 1: see docs/check.md. */
 function toJson({ reference, origin, blobs, requests, manifests, bytesPerSecond }: Forecast) {
   return { reference, origin, requests, manifests, bytesPerSecond, blobs };
 }

@@ -24,6 +24,7 @@ export function progressOf(flags: { progress?: string; quiet?: true }, env: Envi
 /** Tells whether events are wanted as JSON, also where the arguments are wrong otherwise. */
 export function wantsJson(args: readonly string[], env: Environment): boolean {
   const at = args.findLastIndex((arg) => arg === "--progress" || arg.startsWith("--progress="));
+  if (args.includes("-q") || args.includes("--quiet")) return false;
   if (at < 0) return env["CHUNKPUSH_PROGRESS"] === "json";
   return args[at] === "--progress=json" || (args[at] === "--progress" && args[at + 1] === "json");
 }
@@ -85,7 +86,7 @@ function grouped(view: View, write: (line: string) => unknown, targets: readonly
     report(event) {
       const isPushed = event.type === "pushed";
       if (isPushed) close();
-      else if (!isOpen && event.type !== "notice") {
+      else if (!isOpen && event.type !== "notice" && published < targets.length) {
         write(workflowCommand("group", `Push ${targets[published] ?? ""}`));
         isOpen = true;
       }

@@ -122,7 +122,7 @@ export function pushProgram(): Command {
   addRegistryFlags(program);
   return (
     addFlags(addFlags(program, "Layers", LAYERS), "Output", OUTPUT)
-      .helpOption("-h, --help", "show the short help; --help all shows this one")
+      .helpOption("-h, --help", "show this help; without the word push, -h shows the short one")
       .version(VERSION, "-V, --version", "show the versions of chunkpush and Bun")
       .addHelpText("after", NOTES)
       // Commander fills arguments from the left. Here the first one may be missing.

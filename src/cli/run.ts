@@ -34,7 +34,9 @@ export async function runCommand(
   }
   const { stdout, stderr } = process;
   const stop = interruptOf(process);
-  const isJson = wantsJson(args, process.env);
+  // What follows "--" is another program's.
+  const own = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
+  let isJson = wantsJson(own, process.env);
   try {
     assertRuntime(Bun.version);
     if (args[0] === "--version" || args[0] === "-V") {
@@ -42,6 +44,7 @@ export async function runCommand(
       return 0;
     }
     const warnings = settleEnvironment(process);
+    isJson = wantsJson(own, process.env);
     const warn = () => {
       for (const warning of warnings)
         stderr.write(`${isJson ? jsonWarning(warning) : toPrintable(warning)}\n`);
@@ -52,7 +55,7 @@ export async function runCommand(
   } catch (error) {
     const code = exitCodeOf(error);
     const exitCode = code === 130 && stop.aborted ? signalCode(stop.reason.cause) : code;
-    const isDebug = ["--debug", "--verbose", "-v"].some((flag) => args.includes(flag));
+    const isDebug = ["--debug", "--verbose", "-v"].some((flag) => own.includes(flag));
     stderr.write(`${isJson ? jsonError(error, exitCode) : failureText(error, isDebug, process.env)}\n`);
     return exitCode;
   } finally {

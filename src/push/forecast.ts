@@ -65,7 +65,11 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
   }
   await guard.before(source);
   const all: Forecast[] = [];
+  const seen = new Set<Target>();
   for (const { target, job: own } of targets) {
+    // Another tag of the same repository needs only its manifests.
+    const isSeen = seen.has(target);
+    seen.add(target);
     const plan = startPlan(source, target, own);
     const { digest } = own.options.target;
     const root = sourceDigestOf(plan.root);
@@ -76,7 +80,9 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
     );
     const isChanged = layers.some(({ rawBytes }) => rawBytes !== undefined) && own.pool !== undefined;
     if (digest !== undefined && root !== undefined && !isChanged) assertPinned(own.options.target, root);
-    const blobs = [...others, ...layers];
+    const blobs = [...others, ...layers].map(
+      (blob): ForecastBlob => (isSeen ? { ...blob, action: "present", resumedBytes: 0, chunks: 0 } : blob),
+    );
     const manifests =
       manifestsIn(plan.root) +
       plan.attached.reduce((sum, { planned }) => sum + (planned ? manifestsIn(planned) : 0), 0);
@@ -89,7 +95,6 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
       bytesPerSecond: target.at.registry.link.bytesPerSecond(),
     });
   }
-  await guard.after();
   await guard.after();
   return all;
 }

@@ -114,9 +114,10 @@ function startSave(source: StreamSource, job: Job, layers: readonly PlannedLayer
 }
 
 async function save(source: StreamSource, job: Job, wanted: WantedLayers): Promise<RegistryBlob> {
-  const onWaiting = () =>
-    reportBlob(job, { id: "source", title: source.origin.name }, { state: "awaiting-compress" });
+  const name = { id: "source", title: source.origin.name };
+  const onWaiting = () => reportBlob(job, name, { state: "awaiting-compress" });
   using _lock = await job.locks.take(saveName(source.image.id), onWaiting);
+  reportBlob(job, name, { state: "unneeded" });
   // Another push may have saved the image while this one waited.
   const before = await findSavedConfig(source.image, job);
   for (const [diffId, { layer, resolve }] of wanted) {

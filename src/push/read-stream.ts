@@ -76,6 +76,7 @@ async function readContainerd(
     using _lock = await job.locks.take(saveName(image.id), () =>
       reportBlob(job, { id: "source", title: origin.name }, { state: "awaiting-compress" }),
     );
+    reportBlob(job, { id: "source", title: origin.name }, { state: "unneeded" });
     // Another push may have saved it meanwhile.
     if (isComplete(await find())) return cachedFiles(title, job);
     const files = await takeIn(readReported(save, "save", origin.name, job), title, target, job);

@@ -108,7 +108,7 @@ export function describeRetry(event: EventOf<"retry">, label: string | undefined
 export function describePushed(
   { durationMs, sentBytes, presentBytes, requests }: EventOf<"pushed">,
   { rows }: Pick<PushState, "rows">,
-  mark = "✓ Pushed",
+  mark: string,
 ): string[] {
   const facts = [
     sentBytes > 0 ? `${roundBytes(sentBytes)} sent` : "nothing to send",

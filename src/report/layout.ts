@@ -4,6 +4,7 @@ import {
   formatBytes,
   formatDuration,
   formatShare,
+  knownDate,
   roundBytes,
   toPrintable,
 } from "../format.ts";
@@ -90,7 +91,9 @@ function headLines(state: PushState, { targets }: Heading, look: Look): string[]
 
 /** `output.tar, 2 minutes ago` */
 function describeOrigin({ name, engine, kind, date }: NonNullable<PushState["source"]>["origin"]): string {
-  const age = date && date.getTime() > 0 ? formatAge(date, new Date()) : undefined;
+  const now = new Date();
+  const known = knownDate(date, now);
+  const age = known && formatAge(known, now);
   const what = kind === "engine" ? `image of ${engine}` : cutName(name);
   return [what, age].filter(Boolean).join(", ");
 }

@@ -21,7 +21,7 @@ const SYMBOLS = {
   ascii: { done: "+", up: "^", retry: "*", waiting: ".", arrow: "->", dot: "|", cut: "~" },
 } as const;
 
-export function symbolsOf({ isUnicode }: Look) {
+export function symbolsOf({ isUnicode }: Pick<Look, "isUnicode">) {
   return isUnicode ? SYMBOLS.unicode : SYMBOLS.ascii;
 }
 

@@ -7,8 +7,10 @@ const SHORT_DIGITS = 8;
 const SIZE_WIDTH = 8;
 /** Left of the bar: symbol, digest and size. */
 const LABEL_WIDTH = 2 + DIGEST_DIGITS + 2 + SIZE_WIDTH + 2;
+/** The percentage, with the gaps at its sides. */
+const PERCENT_WIDTH = 2 + 5 + 2;
 /** Right of the bar: the percentage, and a rate or a retry. */
-const DETAIL_WIDTH = 2 + 5 + 2 + 24;
+const DETAIL_WIDTH = PERCENT_WIDTH + 24;
 const LEAST_BAR = 4;
 const MOST_BAR = 60;
 
@@ -84,10 +86,13 @@ function detailOf(row: Row, barWidth: number, width: number, look: Look, nowMs: 
       if (totalBytes === undefined) return fit([`${formatBytes(doneBytes)} sent`, rateOf(row, nowMs)], width);
       if (doneBytes >= totalBytes && retrying === undefined)
         return clip("waiting for the registry to finish", width, look);
-      const bar = chunkBar({ ...work, totalBytes, isRetried: retrying !== undefined }, barWidth, look);
+      // A retry's reason takes room from the bar.
+      const told = retrying === undefined ? rateOf(row, nowMs) : describeRetry(retrying, nowMs);
+      const state = clip(told, Math.max(0, width - LEAST_BAR - PERCENT_WIDTH), look);
+      const cells = Math.max(LEAST_BAR, Math.min(barWidth, width - PERCENT_WIDTH - Bun.stringWidth(state)));
+      const bar = chunkBar({ ...work, totalBytes, isRetried: retrying !== undefined }, cells, look);
       const resumed = row.sinceBytes > 0 ? `resumed at ${roundBytes(row.sinceBytes)}` : "";
-      const state = retrying === undefined ? rateOf(row, nowMs) : describeRetry(retrying, nowMs);
-      return fit([pad(bar, barWidth), percentOf(row).padStart(5), state, resumed], width);
+      return fit([pad(bar, cells), percentOf(row).padStart(5), state, resumed], width);
     }
     default:
       return fit(

@@ -9,7 +9,7 @@ import {
 import type { PushEvent } from "./events.ts";
 import { framesOn, type Terminal } from "./frames.ts";
 import { type Heading, layOut } from "./layout.ts";
-import type { Look } from "./paint.ts";
+import { type Look, symbolsOf } from "./paint.ts";
 import { applyEvent, newState, type PushState } from "./state.ts";
 import { totalsOf } from "./totals.ts";
 import type { View } from "./view.ts";
@@ -73,7 +73,8 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
       applyEvent(state, event, performance.now());
       // A prompt may be on the screen before anything is known.
       hasBegun ||= event.type !== "notice";
-      if (event.type === "pushed") return freeze(describePushed(event, state));
+      if (event.type === "pushed")
+        return freeze(describePushed(event, state, `${symbolsOf(options).done} Pushed`));
       const above = linesAbove(event, state, performance.now() - startMs, options);
       if (above.length > 0) draw(above);
     },

@@ -220,9 +220,10 @@ function rowOf({ rows }: PushState, id: BlobId, title: string, nowMs: number): R
   return row;
 }
 
-/** Sets a row's work. Its time counts from when the kind of work changes. */
+/** Sets a row's work. Its time counts from when the kind of work changes, or an upload starts over. */
 function begin(row: Row, work: Work, nowMs: number): void {
-  if (row.work.kind !== work.kind) {
+  const startsOver = work.kind === "uploading" && work.keptBytes < row.sinceBytes;
+  if (row.work.kind !== work.kind || startsOver) {
     row.sinceMs = nowMs;
     row.sinceBytes = work.kind === "uploading" ? work.keptBytes : 0;
   }

@@ -70,3 +70,12 @@ test.skipIf(!posixOnly())("A named pipe is written to, and not replaced", async 
   const digest = digestOf((await setup.registry.pullManifest("my/app", "v1")) ?? "");
   expect(await reader.stdout.text()).toBe(digest);
 });
+
+test.each(["folder", "folder/", "missing/"])("A folder is refused before the push: %s", async (file) => {
+  await using setup = await setUp();
+  await Bun.write(join(setup.path, "folder/file"), "");
+  const { code, stdout, stderr } = await setup.run(file);
+  expect([code, stdout], stderr).toEqual([1, ""]);
+  expect(stderr).toContain("[FILE_FAILED]");
+  expect(setup.registry.requests.filter(({ method }) => method === "PUT")).toEqual([]);
+});

@@ -85,7 +85,7 @@ describe("swapped arguments are answered with the command in order", () => {
 test.each([
   [["docker", "push", TARGET], "docker push", TARGET],
   [["podman", "push", "my/app", TARGET], "podman push", `my/app ${TARGET}`],
-  [["docker", "image", "push", TARGET], "docker image", TARGET],
+  [["docker", "image", "push", TARGET], "docker image push", TARGET],
   [
     ["skopeo", "copy", "oci:x", "docker://r.example/x", "more"],
     "skopeo copy",

@@ -21,6 +21,7 @@ describe("a target is accepted", () => {
     ["docker://registry.example.com/v2/app", "registry.example.com/v2/app:latest"],
     ["registry.example.com/team/v2/app", "registry.example.com/team/v2/app:latest"],
     ["registry.example.com/v2-app", "registry.example.com/v2-app:latest"],
+    ["registry.example.com/v2:latest", "registry.example.com/v2:latest"],
     ["https://registry.me.workers.dev/my/app:v1", "registry.me.workers.dev/my/app:v1"],
   ])("%s", (text, reference) => {
     expect(formatPinned(parseTarget(text))).toBe(reference);

@@ -77,6 +77,29 @@ describeWith("python3", "A terminal that is not rewritten", () => {
   });
 });
 
+test.each([
+  [["--progress", "json", "missing.tar"], {}, true],
+  [["missing.tar"], { CHUNKPUSH_PROGRESS: "json" }, true],
+  [["--quiet", "missing.tar"], { CHUNKPUSH_PROGRESS: "json" }, false],
+])("An error has the form of the events: %j with %j", async (args, env, isJson) => {
+  await using setup = await setUp();
+  const { code, stderr } = await setup.run(args, { env });
+  expect(code).toBe(1);
+  expect(
+    stderr
+      .trimEnd()
+      .split("\n")
+      .every((line) => line.startsWith("{")),
+  ).toBe(isJson);
+});
+
+test("Flags of a command behind -- do not choose the form of errors", async () => {
+  await using setup = await setUp();
+  const args = ["proxy", "localhost:1", "--bogus", "--", "docker", "--progress=json"];
+  const { code, stderr } = await runCli(args, { cwd: setup.path });
+  expect([code, stderr.startsWith("Error: ")]).toEqual([2, true]);
+});
+
 describe.skipIf(!posixOnly())("A push whose streams are elsewhere", () => {
   test.each([
     ["standard error is thrown away", "2>/dev/null"],
