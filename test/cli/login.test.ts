@@ -1,6 +1,6 @@
 /** The commands `login` and `logout`, as whole processes. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdir } from "node:fs/promises";
+import { chmod, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { atTerminal } from "../support/at-terminal.ts";
@@ -228,6 +228,27 @@ describe.concurrent("a logout", () => {
     expect([code, stdout.match(/Logged out of/g)?.length]).toEqual([0, 2]);
     expect(await home.logins()).toEqual({});
   });
+
+  // A shell stands in for the helper.
+  test.skipIf(process.platform === "win32")(
+    "with --all names and finishes the removals before the one that fails",
+    async () => {
+      await using home = await openHome({
+        credsStore: "x",
+        auths: { "a.example.com": {}, "b.example.com": {} },
+      });
+      const helper = `read -r server || true
+[ "$server" = b.example.com ] && exit 1
+echo '{"Username":"me","Secret":"old"}'`;
+      await Bun.write(home.at("bin/docker-credential-x"), `#!/bin/sh\n${helper}\n`);
+      await chmod(home.at("bin/docker-credential-x"), 0o755);
+      const env = { PATH: `${home.at("bin")}:${process.env["PATH"]}` };
+      const { code, stdout, stderr } = await home.run(["logout", "--all"], undefined, env);
+      expect([code, stderr]).toEqual([1, expect.stringContaining("b.example.com")]);
+      expect(stdout.match(/Logged out of \S+/g)).toEqual(["Logged out of a.example.com."]);
+      expect(await home.logins()).toEqual({ "b.example.com": {} });
+    },
+  );
 
   test.each([
     [[]],

@@ -3,7 +3,7 @@ import { chmod, chown, lchown, mkdir, readdir, readlink, stat, symlink } from "n
 import { join } from "node:path";
 import { findLogin } from "../../src/logins/find-login.ts";
 import type { LoginEnvironment } from "../../src/logins/login-places.ts";
-import { removeLogins, saveLogin } from "../../src/logins/save-login.ts";
+import { type RemovedLogin, removeLogins, saveLogin } from "../../src/logins/save-login.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -33,6 +33,13 @@ async function openHome(files: Readonly<Record<string, string>> = {}) {
     read: (path: string) => Bun.file(at(path)).text(),
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
+}
+
+/** Removes logins, and returns what is told of them. */
+async function removed(wanted: string | undefined, environment: LoginEnvironment) {
+  const logins: RemovedLogin[] = [];
+  await removeLogins(wanted, environment, NEVER, (login) => logins.push(login));
+  return logins;
 }
 
 const CONFIG = ".docker/config.json";
@@ -165,7 +172,7 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
       const environment = { ...home.environment, authFile };
       for (const change of [
         () => saveLogin(HOST, ME, environment, NEVER),
-        () => removeLogins(HOST, environment, NEVER),
+        () => removed(HOST, environment),
       ]) {
         const error = await rejection(change());
         expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining("regular file")]);
@@ -213,9 +220,9 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
       });
       const found = await findLogin({ host: HOST, repository: "my/app" }, home.environment, NEVER);
       expect(found?.credentials).toEqual(ME);
-      expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([{ key: HOST, where: saved.where }]);
+      expect(await removed(HOST, home.environment)).toEqual([{ key: HOST, where: saved.where }]);
       expect(JSON.parse(await home.read(CONFIG))).toEqual({ ...names, auths: {} });
-      expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([]);
+      expect(await removed(HOST, home.environment)).toEqual([]);
       // Nothing else is in its arguments.
       expect(await home.read("keychain/log")).toBe("store\nget\nget\nerase\nget\n");
     },
@@ -244,27 +251,25 @@ describe("a logout", () => {
   test("removes every spelling of the registry, and nothing else", async () => {
     await using home = await openHome({ [CONFIG]: JSON.stringify({ auths, x: 1 }) });
     const where = "~/.docker/config.json";
-    expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([{ key: HOST, where }]);
+    expect(await removed(HOST, home.environment)).toEqual([{ key: HOST, where }]);
     expect(JSON.parse(await home.read(CONFIG))).toEqual({
       auths: { [`${HOST}/team`]: AUTH, "other.example": AUTH },
       x: 1,
     });
-    expect(await removeLogins(`${HOST}/team`, home.environment, NEVER)).toEqual([
-      { key: `${HOST}/team`, where },
-    ]);
+    expect(await removed(`${HOST}/team`, home.environment)).toEqual([{ key: `${HOST}/team`, where }]);
     expect(Object.keys(JSON.parse(await home.read(CONFIG)).auths)).toEqual(["other.example"]);
   });
 
   test("of all removes all", async () => {
     await using home = await openHome({ [CONFIG]: JSON.stringify({ auths }) });
-    const removed = await removeLogins(undefined, home.environment, NEVER);
-    expect(removed.map(({ key }) => key)).toEqual([HOST, `${HOST}/team`, "other.example"]);
+    const logins = await removed(undefined, home.environment);
+    expect(logins.map(({ key }) => key)).toEqual([HOST, `${HOST}/team`, "other.example"]);
     expect(JSON.parse(await home.read(CONFIG))).toEqual({ auths: {} });
   });
 
   test("writes nothing where there is no login", async () => {
     await using home = await openHome();
-    expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([]);
+    expect(await removed(HOST, home.environment)).toEqual([]);
     expect(await readdir(home.at("."))).toEqual([]);
   });
 });
