@@ -181,13 +181,6 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
     expect((await stat(thing)).isFile()).toBe(false);
   });
 
-  test.skipIf(!IS_ROOT)("or a new one belongs to the folder's owner, where root saves", async () => {
-    await using home = await openHome({ [CONFIG]: "{}" });
-    await chown(home.at(".docker"), 1234, 1234);
-    await saveLogin(HOST, ME, home.environment, NEVER);
-    expect(await stat(home.at(CONFIG))).toMatchObject({ uid: 1234, gid: 1234 });
-  });
-
   test.skipIf(!IS_ROOT)("is refused where another user made it: it could lead anywhere", async () => {
     await using home = await openHome({ "own/auth.json": "{}" });
     await symlink(home.at("own/auth.json"), home.at("link.json"));
@@ -195,6 +188,32 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
     const environment = { ...home.environment, authFile: home.at("link.json") };
     expect((await rejection(saveLogin(HOST, ME, environment, NEVER))).code).toBe("FILE_FAILED");
     expect(await home.read("own/auth.json")).toBe("{}");
+  });
+});
+
+describe.skipIf(!IS_ROOT)("a login that root saves leaves", () => {
+  test("a new file to the owner of its folder", async () => {
+    await using home = await openHome();
+    await mkdir(home.at(".docker"));
+    await chown(home.at(".docker"), 1234, 1235);
+    await saveLogin(HOST, ME, home.environment, NEVER);
+    expect(await stat(home.at(CONFIG))).toMatchObject({ uid: 1234, gid: 1235 });
+  });
+
+  test("new folders, too, to the owner of the one that they are in", async () => {
+    await using home = await openHome();
+    await chown(home.at("."), 1234, 1235);
+    const environment = { ...home.environment, authFile: home.at("new/own/auth.json") };
+    await saveLogin(HOST, ME, environment, NEVER);
+    for (const path of ["new", "new/own", "new/own/auth.json"])
+      expect(await stat(home.at(path))).toMatchObject({ uid: 1234, gid: 1235 });
+  });
+
+  test("a file to its owner", async () => {
+    await using home = await openHome({ [CONFIG]: "{}" });
+    await chown(home.at(CONFIG), 1234, 0);
+    await saveLogin(HOST, ME, home.environment, NEVER);
+    expect(await stat(home.at(CONFIG))).toMatchObject({ uid: 1234, gid: 0 });
   });
 });
 
