@@ -41,7 +41,9 @@ export const LOGIN = defineCommand<LoginCommand>({
     const program = loginProgram();
     const text = parseArguments(program, args, ({ code }) => namesOneRegistry("login", code));
     if (text !== undefined) return text;
-    return { ...registryCommand(program.opts(), env), target: registryOf(program.args[0] ?? "") };
+    // A login is a person's. The command's user is a push's.
+    const variables = { ...env, CHUNKPUSH_CREDENTIAL_COMMAND: undefined };
+    return { ...registryCommand(program.opts(), variables), target: registryOf(program.args[0] ?? "") };
   },
   async run(command, { process, stop, warn }) {
     warn();

@@ -216,6 +216,14 @@ describe.concurrent("a logout", () => {
       ["logout", "--authfile", home.at(".config/containers/auth.json"), "a.example.com/team"],
       undefined,
       env,
+  test("without a user is wrong use beside the variable of a credential command, too", async () => {
+    await using registry = await startTestRegistry({ credentials: { ...ME, username: "v0" } });
+    await using home = await openHome();
+    const env = { CHUNKPUSH_CREDENTIAL_COMMAND: "echo wrong" };
+    const { code, stderr } = await home.run(["login", registry.host], ME.password, env);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("--username")]);
+  });
+
     );
     expect(out.stdout).toContain("Logged out of a.example.com/team");
   });
