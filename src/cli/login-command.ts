@@ -176,8 +176,12 @@ async function checkLogin(
     call,
   );
   const url = new URL(`${registry.origin}/v2/`);
-  const { status } = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
-  if (status !== 401 && status !== 403)
+  // The login has been accepted: no failure to ask without it counts.
+  const answer = await sendOnce(registry, { method: "GET", url }, url, undefined, call).catch(
+    () => undefined,
+  );
+  signal.throwIfAborted();
+  if (answer !== undefined && answer.status >= 200 && answer.status < 300)
     say(
       `Warning: ${registry.origin} answers without a login as well, so the password may not have been checked.`,
     );
