@@ -82,7 +82,7 @@ async function runHelper(
     throw failure(action, server, options, problem, "Install it");
   }
   // The registry's alone.
-  const { CHUNKPUSH_HEADERS: _, ...env } = variables;
+  const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...env } = variables;
   const start = () =>
     Bun.spawn([file, action], {
       // Bun's default has what `.env` files say, and what was removed since.

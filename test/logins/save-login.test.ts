@@ -247,6 +247,17 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
     },
   );
 
+  test("gets none of our secrets in its environment", async () => {
+    await using home = await openHome({
+      [CONFIG]: JSON.stringify({ credsStore: "x" }),
+      "bin/docker-credential-x": `echo '{"Username":"me","Secret":"'"$KEPT/$REGISTRY_JWT_TOKEN/$CHUNKPUSH_HEADERS"'"}'`,
+    });
+    const secrets = { KEPT: "kept", REGISTRY_JWT_TOKEN: "Xq7", CHUNKPUSH_HEADERS: "Xq7" };
+    const variables = { ...home.environment.variables, ...secrets };
+    const found = await findLogin({ host: HOST, repository: "" }, { ...home.environment, variables }, NEVER);
+    expect(found?.credentials).toEqual({ username: "me", password: "kept//" });
+  });
+
   const DENIES = `sed 's/.*"Secret":"\\([^"]*\\)".*/denied \\1/'; exit 1`;
 
   test("that fails leaves the file as it is, and repeats no password", async () => {
