@@ -258,6 +258,27 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
     expect(found?.credentials).toEqual({ username: "me", password: "kept//" });
   });
 
+  test("is not waited for after an interrupt, even if its child keeps its output open", async () => {
+    await using home = await openHome({
+      [CONFIG]: JSON.stringify({ credsStore: "x" }),
+      "bin/docker-credential-x": 'sleep 600 & echo $! >"$HOME/pipe"; wait',
+    });
+    const pipe = home.at("pipe");
+    await Bun.spawn(["mkfifo", pipe]).exited;
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const finding = findLogin({ host: HOST, repository: "" }, home.environment, abort.signal).catch(
+      (error: unknown) => error,
+    );
+    const child = Number(await Bun.spawn(["cat", pipe], { stdout: "pipe" }).stdout.text());
+    try {
+      abort.abort(reason);
+      expect(await finding).toBe(reason);
+    } finally {
+      process.kill(child);
+    }
+  });
+
   const DENIES = `sed 's/.*"Secret":"\\([^"]*\\)".*/denied \\1/'; exit 1`;
 
   test("that fails leaves the file as it is, and repeats no password", async () => {
