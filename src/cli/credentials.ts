@@ -11,6 +11,7 @@ import {
   credentialsOf,
   usernameOf,
 } from "../registry/auth/credentials.ts";
+import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { askPassword } from "./ask-login.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import type { RegistryCommand } from "./registry-flags.ts";
@@ -155,7 +156,7 @@ async function typedPassword(username: string, host: string, signal: AbortSignal
 async function readPassword({ signal, onNotice }: CredentialsOptions): Promise<string> {
   const waiting = setTimeout(() => onNotice("PASSWORD_AWAITED"), SILENT_WAIT_MS);
   try {
-    const text = await Promise.race([readStandardInput(), rejectOnAbort(signal)]);
+    const text = await unlessAborted(readStandardInput(), signal);
     // Remove the line break of "echo". No password ends in one on purpose.
     const password = text.replace(/\r?\n$/, "");
     if (password !== "") return password;
@@ -180,10 +181,4 @@ async function readStandardInput(): Promise<string> {
     }
   }
   return Buffer.concat(pieces).toString("utf8");
-}
-
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) =>
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true }),
-  );
 }

@@ -41,7 +41,9 @@ export const LOGIN = defineCommand<LoginCommand>({
     const program = loginProgram();
     const text = parseArguments(program, args, ({ code }) => namesOneRegistry("login", code));
     if (text !== undefined) return text;
-    return { ...registryCommand(program.opts(), env), target: registryOf(program.args[0] ?? "") };
+    // A login is a person's. The command's user is a push's.
+    const variables = { ...env, CHUNKPUSH_CREDENTIAL_COMMAND: undefined };
+    return { ...registryCommand(program.opts(), variables), target: registryOf(program.args[0] ?? "") };
   },
   async run(command, { process, stop, warn }) {
     warn();
@@ -174,8 +176,12 @@ async function checkLogin(
     call,
   );
   const url = new URL(`${registry.origin}/v2/`);
-  const { status } = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
-  if (status !== 401 && status !== 403)
+  // The login has been accepted: no failure to ask without it counts.
+  const answer = await sendOnce(registry, { method: "GET", url }, url, undefined, call).catch(
+    () => undefined,
+  );
+  signal.throwIfAborted();
+  if (answer !== undefined && answer.status >= 200 && answer.status < 300)
     say(
       `Warning: ${registry.origin} answers without a login as well, so the password may not have been checked.`,
     );

@@ -4,7 +4,7 @@ import { toPrintable } from "../format.ts";
 import { findLogin } from "../logins/find-login.ts";
 import { loginHosts } from "../logins/login-hosts.ts";
 import { displayPath, savingPlace } from "../logins/login-places.ts";
-import { removeLogins } from "../logins/save-login.ts";
+import { type RemovedLogin, removeLogins } from "../logins/save-login.ts";
 import { canonicalKey } from "../logins/server-key.ts";
 import { isRepository, parseRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -78,10 +78,14 @@ async function logOut(
   const places = loginEnvironment(env, authFile);
   const waiting = waitingLine(stderr);
   waiting.show("Removing the login");
-  const removed = await removeLogins(key, places, signal).finally(waiting.clear);
-  for (const { key: registry, where } of removed)
+  let isRemoved = false;
+  const onRemoved = ({ key: registry, where }: RemovedLogin) => {
+    isRemoved = true;
+    waiting.clear();
     stdout.write(`${toPrintable(`Logged out of ${registry}. Removed the login from ${where}.`)}\n`);
-  if (removed.length === 0) {
+  };
+  await removeLogins(key, places, signal, onRemoved).finally(waiting.clear);
+  if (!isRemoved) {
     const name = displayPath(savingPlace(places).path, places.home);
     const what = key === undefined ? "logins" : `login to ${key}`;
     stdout.write(`${toPrintable(`No ${what} in ${name}.`)}\n`);

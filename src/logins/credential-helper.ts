@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { PushError } from "../errors.ts";
 import { object } from "../oci/json-schema.ts";
 import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
+import { unlessAborted } from "../registry/http/unless-aborted.ts";
 
 /** The error of all helpers for an unknown server. */
 const NOT_FOUND = "credentials not found in native keychain";
@@ -82,7 +83,7 @@ async function runHelper(
     throw failure(action, server, options, problem, "Install it");
   }
   // The registry's alone.
-  const { CHUNKPUSH_HEADERS: _, ...env } = variables;
+  const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_HEADERS: __, ...env } = variables;
   const start = () =>
     Bun.spawn([file, action], {
       // Bun's default has what `.env` files say, and what was removed since.
@@ -102,8 +103,9 @@ async function runHelper(
     const problem = `${program} cannot be started (${code}).`;
     throw failure(action, server, options, problem, `Try "${program} ${action}" by hand`);
   }
-  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  signal.throwIfAborted();
+  const outputs = Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  // What the helper has started may keep its output open.
+  const [stdout, stderr, code] = await unlessAborted(outputs, signal);
   if (code === 0) return stdout;
   // Helpers write their errors to standard output.
   const words = stdout.trim() || stderr.trim();

@@ -1,4 +1,4 @@
-import { lstat, mkdir, open, readlink, realpath, rename, stat } from "node:fs/promises";
+import { lchown, lstat, mkdir, open, readlink, realpath, rename, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { fileError, PushError } from "../errors.ts";
 import { distrustOf, PRIVATE_FILE, PRIVATE_FOLDER } from "../store/own-file.ts";
@@ -84,21 +84,29 @@ async function targetOf(path: string): Promise<string> {
   }
 }
 
-/** Replaces a file. Root leaves it to the owner of its folder, so that `sudo` takes no user's logins away. */
+/** Replaces a file. Root leaves it, and new folders, to the user whose they are: `sudo` takes no user's logins away. */
 async function replaceLogins(path: string, text: string): Promise<void> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
+  const made = await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
+  const owner = process.geteuid?.() === 0 ? await ownerOf(path, made) : undefined;
+  if (owner !== undefined && made !== undefined) {
+    // From the innermost: its folders are still root's alone. A link is not followed.
+    for (let each = folder; each !== dirname(made); each = dirname(each))
+      await lchown(each, owner.uid, owner.gid);
+  }
   await using file = temporaryFile(folder, "logins");
   const handle = await open(file.path, "wx", PRIVATE_FILE);
   try {
     await handle.writeFile(text);
-    if (process.geteuid?.() === 0) {
-      const { uid, gid } = await stat(folder);
-      await handle.chown(uid, gid);
-    }
+    if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
     await handle.sync();
   } finally {
     await handle.close();
   }
   await rename(file.path, path);
+}
+
+/** The owner of a file; of a new one, that of the nearest folder that was there before. */
+async function ownerOf(path: string, made: string | undefined) {
+  return await lstat(path).catch(() => stat(dirname(made ?? path)));
 }

@@ -50,30 +50,36 @@ export type RemovedLogin = { readonly key: string; readonly where: string };
 
 /**
  * Removes the login to a registry, or to Podman's part of one, from where `saveLogin` puts it. Undefined stands for all
- * logins that the file lists. Throws as `saveLogin` does.
+ * logins that the file lists. Those before one that fails are removed, and told. Throws as `saveLogin` does.
  */
 export async function removeLogins(
   wanted: string | undefined,
   environment: LoginEnvironment,
   signal: AbortSignal,
-): Promise<RemovedLogin[]> {
+  onRemoved: (login: RemovedLogin) => void,
+): Promise<void> {
   const { path, name, file } = await openPlace(savingPlace(environment), environment);
-  if (file === undefined) return [];
+  if (file === undefined) return;
   const entries = Map.groupBy(Object.entries(file.entries), ([key]) => canonicalKey(key));
   const listed = [...entries.keys(), ...Object.keys(file.helpers).map(canonicalKey)];
   const keys = wanted === undefined ? [...new Set(listed)] : [canonicalKey(wanted)];
-  const removed: RemovedLogin[] = [];
-  for (const key of keys) {
-    const where = (await eraseFrom(file, key, environment, signal)) ?? name;
-    const isWritten = entries.get(key)?.some(([, entry]) => !Bun.deepEquals(entry, {})) === true;
-    if (where !== name || isWritten) removed.push({ key, where });
+  const erased: string[] = [];
+  const written: string[] = [];
+  try {
+    for (const key of keys) {
+      const where = await eraseFrom(file, key, environment, signal);
+      erased.push(key);
+      if (where !== undefined) onRemoved({ key, where });
+      else if (entries.get(key)?.some(([, entry]) => !Bun.deepEquals(entry, {}))) written.push(key);
+    }
+  } finally {
+    if (erased.some((key) => entries.has(key))) {
+      await editLoginFile(path, name, (all) => {
+        for (const key of [...all.keys()]) if (erased.includes(canonicalKey(key))) all.delete(key);
+      });
+    }
+    for (const key of written) onRemoved({ key, where: name });
   }
-  if (keys.some((key) => entries.has(key))) {
-    await editLoginFile(path, name, (all) => {
-      for (const key of [...all.keys()]) if (keys.includes(canonicalKey(key))) all.delete(key);
-    });
-  }
-  return removed;
 }
 
 /** @returns the helper that had the login, for messages */

@@ -1,6 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { credentialsReader } from "../../src/cli/credentials.ts";
+import { credentialsReader, givenCredentials } from "../../src/cli/credentials.ts";
 import { atTerminal } from "../support/at-terminal.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { describeWith } from "../support/needs.ts";
@@ -82,6 +82,21 @@ describe.concurrent("the password on standard input", () => {
     expect(stderr).toContain("No password on standard input");
     expect(stderr).toContain("SKIP_AUTH=1");
     expect(setup.registry.requests).toEqual([]);
+  });
+
+  // At a terminal, it is asked for there.
+  test.skipIf(process.stdin.isTTY)("is not waited for after an interrupt", async () => {
+    const signal = AbortSignal.abort(new Error("enough"));
+    const options = { environment: {}, signal, onNotice: () => {} };
+    const me = {
+      username: "me",
+      password: undefined,
+      passwordIn: "REGISTRY_JWT_TOKEN",
+      passwordStdin: false,
+      skipAuth: false,
+    } as const;
+    const asking = givenCredentials(me, "localhost:1", options);
+    expect(await asking.catch((error: unknown) => error)).toBe(signal.reason);
   });
 
   test("is missing where standard input is closed", async () => {

@@ -1,6 +1,6 @@
 /** The commands `login` and `logout`, as whole processes. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdir } from "node:fs/promises";
+import { chmod, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { atTerminal } from "../support/at-terminal.ts";
@@ -145,6 +145,29 @@ describe.concurrent("a login", () => {
     expect(stderr).toContain("may not have been checked");
   });
 
+  test.each([
+    ["an answer of 302", 302],
+    ["an answer of 404", 404],
+    ["an answer of 429", 429],
+    ["an answer of 503", 503],
+    ["no answer", undefined],
+  ])("that was accepted is saved without that warning after %s to nobody", async (_, status) => {
+    let isAccepted = false;
+    await using server = startHttpServer(async ({ headers }) => {
+      if (headers.has("authorization")) {
+        isAccepted = true;
+        return new Response();
+      }
+      if (!isAccepted) return new Response(null, { status: 401 });
+      if (status === undefined) await server[Symbol.asyncDispose]();
+      return new Response(null, { status: status ?? 500 });
+    });
+    await using home = await openHome();
+    const { code, stderr } = await home.run(["login", "-u", "me", server.host], ME.password);
+    expect([code, stderr]).toEqual([0, expect.not.stringContaining("may not have been checked")]);
+    expect(await home.logins()).toEqual({ [server.host]: entryOf(ME) });
+  });
+
   test("over plain HTTP to another machine warns that the password can be intercepted", async () => {
     // It is its own proxy.
     await using server = startHttpServer(
@@ -193,6 +216,14 @@ describe.concurrent("a login", () => {
     expect(stderr).toContain(words);
   });
 
+  test("without a user is wrong use beside the variable of a credential command, too", async () => {
+    await using registry = await startTestRegistry({ credentials: { ...ME, username: "v0" } });
+    await using home = await openHome();
+    const env = { CHUNKPUSH_CREDENTIAL_COMMAND: "echo wrong" };
+    const { code, stderr } = await home.run(["login", registry.host], ME.password, env);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("--username")]);
+  });
+
   test("with a password in the registry's place repeats no password", async () => {
     await using home = await openHome();
     const { code } = await home.run(["login", `me:${ME.password}@registry.example.com/x`]);
@@ -228,6 +259,27 @@ describe.concurrent("a logout", () => {
     expect([code, stdout.match(/Logged out of/g)?.length]).toEqual([0, 2]);
     expect(await home.logins()).toEqual({});
   });
+
+  // A shell stands in for the helper.
+  test.skipIf(process.platform === "win32")(
+    "with --all names and finishes the removals before the one that fails",
+    async () => {
+      await using home = await openHome({
+        credsStore: "x",
+        auths: { "a.example.com": {}, "b.example.com": {} },
+      });
+      const helper = `read -r server || true
+[ "$server" = b.example.com ] && exit 1
+echo '{"Username":"me","Secret":"old"}'`;
+      await Bun.write(home.at("bin/docker-credential-x"), `#!/bin/sh\n${helper}\n`);
+      await chmod(home.at("bin/docker-credential-x"), 0o755);
+      const env = { PATH: `${home.at("bin")}:${process.env["PATH"]}` };
+      const { code, stdout, stderr } = await home.run(["logout", "--all"], undefined, env);
+      expect([code, stderr]).toEqual([1, expect.stringContaining("b.example.com")]);
+      expect(stdout.match(/Logged out of \S+/g)).toEqual(["Logged out of a.example.com."]);
+      expect(await home.logins()).toEqual({ "b.example.com": {} });
+    },
+  );
 
   test.each([
     [[]],

@@ -3,7 +3,7 @@ import { chmod, chown, lchown, mkdir, readdir, readlink, stat, symlink } from "n
 import { join } from "node:path";
 import { findLogin } from "../../src/logins/find-login.ts";
 import type { LoginEnvironment } from "../../src/logins/login-places.ts";
-import { removeLogins, saveLogin } from "../../src/logins/save-login.ts";
+import { type RemovedLogin, removeLogins, saveLogin } from "../../src/logins/save-login.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -33,6 +33,13 @@ async function openHome(files: Readonly<Record<string, string>> = {}) {
     read: (path: string) => Bun.file(at(path)).text(),
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
+}
+
+/** Removes logins, and returns what is told of them. */
+async function removed(wanted: string | undefined, environment: LoginEnvironment) {
+  const logins: RemovedLogin[] = [];
+  await removeLogins(wanted, environment, NEVER, (login) => logins.push(login));
+  return logins;
 }
 
 const CONFIG = ".docker/config.json";
@@ -165,20 +172,13 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
       const environment = { ...home.environment, authFile };
       for (const change of [
         () => saveLogin(HOST, ME, environment, NEVER),
-        () => removeLogins(HOST, environment, NEVER),
+        () => removed(HOST, environment),
       ]) {
         const error = await rejection(change());
         expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining("regular file")]);
       }
     }
     expect((await stat(thing)).isFile()).toBe(false);
-  });
-
-  test.skipIf(!IS_ROOT)("or a new one belongs to the folder's owner, where root saves", async () => {
-    await using home = await openHome({ [CONFIG]: "{}" });
-    await chown(home.at(".docker"), 1234, 1234);
-    await saveLogin(HOST, ME, home.environment, NEVER);
-    expect(await stat(home.at(CONFIG))).toMatchObject({ uid: 1234, gid: 1234 });
   });
 
   test.skipIf(!IS_ROOT)("is refused where another user made it: it could lead anywhere", async () => {
@@ -188,6 +188,32 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
     const environment = { ...home.environment, authFile: home.at("link.json") };
     expect((await rejection(saveLogin(HOST, ME, environment, NEVER))).code).toBe("FILE_FAILED");
     expect(await home.read("own/auth.json")).toBe("{}");
+  });
+});
+
+describe.skipIf(!IS_ROOT)("a login that root saves leaves", () => {
+  test("a new file to the owner of its folder", async () => {
+    await using home = await openHome();
+    await mkdir(home.at(".docker"));
+    await chown(home.at(".docker"), 1234, 1235);
+    await saveLogin(HOST, ME, home.environment, NEVER);
+    expect(await stat(home.at(CONFIG))).toMatchObject({ uid: 1234, gid: 1235 });
+  });
+
+  test("new folders, too, to the owner of the one that they are in", async () => {
+    await using home = await openHome();
+    await chown(home.at("."), 1234, 1235);
+    const environment = { ...home.environment, authFile: home.at("new/own/auth.json") };
+    await saveLogin(HOST, ME, environment, NEVER);
+    for (const path of ["new", "new/own", "new/own/auth.json"])
+      expect(await stat(home.at(path))).toMatchObject({ uid: 1234, gid: 1235 });
+  });
+
+  test("a file to its owner", async () => {
+    await using home = await openHome({ [CONFIG]: "{}" });
+    await chown(home.at(CONFIG), 1234, 0);
+    await saveLogin(HOST, ME, home.environment, NEVER);
+    expect(await stat(home.at(CONFIG))).toMatchObject({ uid: 1234, gid: 0 });
   });
 });
 
@@ -213,13 +239,45 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
       });
       const found = await findLogin({ host: HOST, repository: "my/app" }, home.environment, NEVER);
       expect(found?.credentials).toEqual(ME);
-      expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([{ key: HOST, where: saved.where }]);
+      expect(await removed(HOST, home.environment)).toEqual([{ key: HOST, where: saved.where }]);
       expect(JSON.parse(await home.read(CONFIG))).toEqual({ ...names, auths: {} });
-      expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([]);
+      expect(await removed(HOST, home.environment)).toEqual([]);
       // Nothing else is in its arguments.
       expect(await home.read("keychain/log")).toBe("store\nget\nget\nerase\nget\n");
     },
   );
+
+  test("gets none of our secrets in its environment", async () => {
+    await using home = await openHome({
+      [CONFIG]: JSON.stringify({ credsStore: "x" }),
+      "bin/docker-credential-x": `echo '{"Username":"me","Secret":"'"$KEPT/$REGISTRY_JWT_TOKEN/$CHUNKPUSH_HEADERS"'"}'`,
+    });
+    const secrets = { KEPT: "kept", REGISTRY_JWT_TOKEN: "Xq7", CHUNKPUSH_HEADERS: "Xq7" };
+    const variables = { ...home.environment.variables, ...secrets };
+    const found = await findLogin({ host: HOST, repository: "" }, { ...home.environment, variables }, NEVER);
+    expect(found?.credentials).toEqual({ username: "me", password: "kept//" });
+  });
+
+  test("is not waited for after an interrupt, even if its child keeps its output open", async () => {
+    await using home = await openHome({
+      [CONFIG]: JSON.stringify({ credsStore: "x" }),
+      "bin/docker-credential-x": 'sleep 600 & echo $! >"$HOME/pipe"; wait',
+    });
+    const pipe = home.at("pipe");
+    await Bun.spawn(["mkfifo", pipe]).exited;
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const finding = findLogin({ host: HOST, repository: "" }, home.environment, abort.signal).catch(
+      (error: unknown) => error,
+    );
+    const child = Number(await Bun.spawn(["cat", pipe], { stdout: "pipe" }).stdout.text());
+    try {
+      abort.abort(reason);
+      expect(await finding).toBe(reason);
+    } finally {
+      process.kill(child);
+    }
+  });
 
   const DENIES = `sed 's/.*"Secret":"\\([^"]*\\)".*/denied \\1/'; exit 1`;
 
@@ -244,27 +302,25 @@ describe("a logout", () => {
   test("removes every spelling of the registry, and nothing else", async () => {
     await using home = await openHome({ [CONFIG]: JSON.stringify({ auths, x: 1 }) });
     const where = "~/.docker/config.json";
-    expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([{ key: HOST, where }]);
+    expect(await removed(HOST, home.environment)).toEqual([{ key: HOST, where }]);
     expect(JSON.parse(await home.read(CONFIG))).toEqual({
       auths: { [`${HOST}/team`]: AUTH, "other.example": AUTH },
       x: 1,
     });
-    expect(await removeLogins(`${HOST}/team`, home.environment, NEVER)).toEqual([
-      { key: `${HOST}/team`, where },
-    ]);
+    expect(await removed(`${HOST}/team`, home.environment)).toEqual([{ key: `${HOST}/team`, where }]);
     expect(Object.keys(JSON.parse(await home.read(CONFIG)).auths)).toEqual(["other.example"]);
   });
 
   test("of all removes all", async () => {
     await using home = await openHome({ [CONFIG]: JSON.stringify({ auths }) });
-    const removed = await removeLogins(undefined, home.environment, NEVER);
-    expect(removed.map(({ key }) => key)).toEqual([HOST, `${HOST}/team`, "other.example"]);
+    const logins = await removed(undefined, home.environment);
+    expect(logins.map(({ key }) => key)).toEqual([HOST, `${HOST}/team`, "other.example"]);
     expect(JSON.parse(await home.read(CONFIG))).toEqual({ auths: {} });
   });
 
   test("writes nothing where there is no login", async () => {
     await using home = await openHome();
-    expect(await removeLogins(HOST, home.environment, NEVER)).toEqual([]);
+    expect(await removed(HOST, home.environment)).toEqual([]);
     expect(await readdir(home.at("."))).toEqual([]);
   });
 });
