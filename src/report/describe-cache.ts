@@ -1,6 +1,7 @@
 import { alignColumns, formatAge, formatBytes } from "../format.ts";
 import { type CacheContents, type CacheFile, totalBytes } from "../store/contents.ts";
 import type { Pruned } from "../store/prune.ts";
+import { countOf } from "./names.ts";
 
 /** Docker shortens digests to as many digits. */
 const SHORT_DIGITS = 12;
@@ -14,16 +15,16 @@ export function describeCache(contents: CacheContents, now: Date): string[] {
     `sha256:${name.slice(0, SHORT_DIGITS)}`,
     formatBytes(sizeBytes),
     formatAge(usedAt, now),
-    uploads.length === 0 ? "" : countOf(uploads, "resumable upload"),
+    uploads.length === 0 ? "" : countOf(uploads.length, "resumable upload"),
   ]);
   return [
     `Cache: ${directory}`,
     blobs.length === 0
       ? "It has no compressed layers."
-      : `${countOf(blobs, "blob")}${layers.length === 0 ? "" : ` of ${countOf(layers, "layer")}`}, ${formatBytes(totalBytes(blobs))}`,
+      : `${countOf(blobs.length, "blob")}${layers.length === 0 ? "" : ` of ${countOf(layers.length, "layer")}`}, ${formatBytes(totalBytes(blobs))}`,
     ...(started.length + otherUploads.length > 0
       ? [
-          `${countOf([...started, ...otherUploads], "resumable upload")}${otherUploads.length > 0 ? `, ${otherUploads.length} of blobs that are not cached` : ""}`,
+          `${countOf(started.length + otherUploads.length, "resumable upload")}${otherUploads.length > 0 ? `, ${otherUploads.length} of blobs that are not cached` : ""}`,
         ]
       : []),
     ...describeUseless("Incomplete, of running or killed pushes", unfinished),
@@ -35,7 +36,7 @@ export function describeCache(contents: CacheContents, now: Date): string[] {
 /** Describes what a prune removed or, in a dry run, would remove. */
 export function describePruned(pruned: Pruned, dryRun: boolean): string[] {
   const { directory, blobs, others, freedBytes, keptCount, keptBytes } = pruned;
-  const kept = `${keptCount} blob${keptCount === 1 ? "" : "s"}, ${formatBytes(keptBytes)}`;
+  const kept = `${countOf(keptCount, "blob")}, ${formatBytes(keptBytes)}`;
   const would = dryRun ? "Would remove" : "Removed";
   return [
     ...alignColumns(
@@ -46,16 +47,14 @@ export function describePruned(pruned: Pruned, dryRun: boolean): string[] {
       [1],
     ),
     ...(others.length > 0
-      ? [`${would} ${countOf(others, "other file")}, ${formatBytes(totalBytes(others))}`]
+      ? [`${would} ${countOf(others.length, "other file")}, ${formatBytes(totalBytes(others))}`]
       : []),
     `${dryRun ? "Would free" : "Freed"} ${formatBytes(freedBytes)} in ${directory}; ${dryRun ? "would keep" : "kept"} ${kept}`,
   ];
 }
 
 function describeUseless(title: string, files: readonly CacheFile[]): string[] {
-  return files.length === 0 ? [] : [`${title}: ${countOf(files, "file")}, ${formatBytes(totalBytes(files))}`];
-}
-
-function countOf(items: readonly unknown[], noun: string): string {
-  return `${items.length} ${noun}${items.length === 1 ? "" : "s"}`;
+  return files.length === 0
+    ? []
+    : [`${title}: ${countOf(files.length, "file")}, ${formatBytes(totalBytes(files))}`];
 }
