@@ -4,6 +4,7 @@ import { mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { push } from "../../index.ts";
+import { otherFile } from "../../src/source/files/not-image.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -87,6 +88,41 @@ describe("What is no tar archive is named", () => {
       expect(error.code).toBe("ARCHIVE_INVALID");
       expect(error.message).toContain(words);
     }
+  });
+});
+
+describe("A text is told from a Dockerfile in one pass:", () => {
+  const whatOf = (value: string) => otherFile("file", text(value))?.message;
+  test.each([
+    "# syntax=docker/dockerfile:1\nARG A=1\nFROM alpine\n",
+    "# syntax=docker/dockerfile:1\r\n\r\nARG A=1\r\nFROM alpine\r\n",
+    "\n \n\t# a comment\n  # more\n\narg a\nfrom alpine as build\n",
+    "  FROM alpine",
+    "FROM --platform=linux/amd64 alpine",
+    `${"# a comment\n".repeat(6000)}FROM alpine`,
+  ])("%j is a Dockerfile", (value) => {
+    expect(whatOf(value)).toContain("a Dockerfile");
+  });
+
+  const KIB_64 = 64 * 1024;
+  test.each([
+    "\n",
+    "\r\n",
+    " ",
+    " \n",
+    "\t\n\n",
+    "#\n",
+    "# a\n",
+    "##",
+    "ARG \n",
+    "ARG a\n",
+    "ARG\t",
+    "# FROM a\n",
+    "a\n",
+  ])("64 KiB of %j are none, whatever follows but FROM", (piece) => {
+    const value = piece.repeat(KIB_64 / piece.length);
+    for (const each of [value, `${value}x`, `${value}\nRUN x`, `${value}\nFROM${" \n".repeat(KIB_64)}`])
+      expect(whatOf(each) ?? "").not.toContain("Dockerfile");
   });
 });
 
