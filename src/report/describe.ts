@@ -71,9 +71,7 @@ export function describeSource(event: EventOf<"source">): string {
 }
 
 function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): string {
-  const now = new Date();
-  const knownAt = knownDate(date, now);
-  const age = knownAt && formatAge(knownAt, now);
+  const age = ageOf(date);
   const facts =
     kind === "engine"
       ? [`image of ${engine}`, age && `built ${age}`]
@@ -84,6 +82,13 @@ function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): s
         ];
   const known = facts.filter(Boolean);
   return known.length === 0 ? name : `${name} (${known.join(", ")})`;
+}
+
+/** Formats the age of a source. Undefined where its date is unknown or means nothing. */
+export function ageOf(date: Date | undefined): string | undefined {
+  const now = new Date();
+  const known = knownDate(date, now);
+  return known && formatAge(known, now);
 }
 
 /** Says of a push that resumes uploads how much the registry has. Undefined for any other. */

@@ -1,13 +1,5 @@
-import {
-  cutName,
-  formatAge,
-  formatBytes,
-  formatDuration,
-  formatShare,
-  knownDate,
-  roundBytes,
-  toPrintable,
-} from "../format.ts";
+import { cutName, formatBytes, formatDuration, formatShare, roundBytes, toPrintable } from "../format.ts";
+import { ageOf } from "./describe.ts";
 import { countOf } from "./names.ts";
 import { clip, fit, type Look, paint, smoothBar, spinner, symbolsOf } from "./paint.ts";
 import { describeNarrowRow, describeRow, formatPercent } from "./rows.ts";
@@ -91,11 +83,8 @@ function headLines(state: PushState, { targets }: Heading, look: Look): string[]
 
 /** `output.tar, 2 minutes ago` */
 function describeOrigin({ name, engine, kind, date }: NonNullable<PushState["source"]>["origin"]): string {
-  const now = new Date();
-  const known = knownDate(date, now);
-  const age = known && formatAge(known, now);
   const what = kind === "engine" ? `image of ${engine}` : cutName(name);
-  return [what, age].filter(Boolean).join(", ");
+  return [what, ageOf(date)].filter(Boolean).join(", ");
 }
 
 /** Done rows first, then those under way, then those that wait. Where there is no room for all, some are counted. */

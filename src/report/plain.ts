@@ -12,7 +12,7 @@ import {
 import type { PushEvent } from "./events.ts";
 import { describeStopping, describeTotals } from "./layout.ts";
 import { countOf } from "./names.ts";
-import { describeDone, formatPercent, labelOf } from "./rows.ts";
+import { describeDone, FINISHED, formatPercent, labelOf, RUNNING, WAITS_FOR_REGISTRY } from "./rows.ts";
 import { applyEvent, newState, type PushState, type Row } from "./state.ts";
 import { totalsOf } from "./totals.ts";
 import type { View } from "./view.ts";
@@ -100,8 +100,7 @@ function linesOf(
       return describeSettled(event, state, nowMs);
     case "reading": {
       const { isDone, how, name, doneBytes } = event;
-      const verb = { unpack: "unpacked", read: "read", save: "saved from the engine" }[how];
-      return isDone ? timedLine(`${cutName(name)}: ${verb}, ${formatBytes(doneBytes)}`) : NOTHING;
+      return isDone ? timedLine(`${cutName(name)}: ${FINISHED[how]}, ${formatBytes(doneBytes)}`) : NOTHING;
     }
     case "blob":
       return describeBlob(event, before, state, options);
@@ -199,20 +198,13 @@ function progressLines(state: PushState, nowMs: number, { isProxy }: PlainOption
 function progressOf({ title, work, sinceMs, sinceBytes }: Row, nowMs: number): string | undefined {
   if (!("doneBytes" in work)) return undefined;
   const { kind, doneBytes, totalBytes } = work;
-  const verb = {
-    unpack: "unpacking",
-    read: "reading",
-    save: "saving",
-    compressing: kind,
-    verifying: kind,
-    uploading: kind,
-  }[kind];
+  const verb = RUNNING[kind];
   const name = cutName(title);
   // serverless-registry gets the first chunk when it is full.
   if (kind === "uploading" && totalBytes === undefined && doneBytes === 0)
     return `${name}: waiting for the client's bytes`;
   if (kind === "uploading" && totalBytes !== undefined && doneBytes >= totalBytes && totalBytes > 0)
-    return `${name}: waiting for the registry to finish`;
+    return `${name}: ${WAITS_FOR_REGISTRY}`;
   const bytesPerMs = (doneBytes - sinceBytes) / Math.max(nowMs - sinceMs, 1);
   const rate = `${formatBytes(bytesPerMs * 1000)}/s`;
   if (totalBytes === undefined) return `${name}: ${verb}, ${formatBytes(doneBytes)}, ${rate}`;

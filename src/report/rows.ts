@@ -14,13 +14,20 @@ const DETAIL_WIDTH = PERCENT_WIDTH + 24;
 const LEAST_BAR = 4;
 const MOST_BAR = 60;
 
-const VERBS = {
+/** The work of a row that counts bytes, in words. */
+export const RUNNING = {
   compressing: "compressing",
   verifying: "verifying",
+  uploading: "uploading",
   unpack: "unpacking",
   read: "reading",
   save: "saving from the engine",
 } as const;
+
+/** The same of a source that is read. */
+export const FINISHED = { unpack: "unpacked", read: "read", save: "saved from the engine" } as const;
+
+export const WAITS_FOR_REGISTRY = "waiting for the registry to finish";
 
 /** The short digest of a blob's title, or the title. */
 export function labelOf(title: string, digits = DIGEST_DIGITS): string {
@@ -84,8 +91,7 @@ function detailOf(row: Row, barWidth: number, width: number, look: Look, nowMs: 
     case "uploading": {
       const { doneBytes, totalBytes } = work;
       if (totalBytes === undefined) return fit([`${formatBytes(doneBytes)} sent`, rateOf(row, nowMs)], width);
-      if (doneBytes >= totalBytes && retrying === undefined)
-        return clip("waiting for the registry to finish", width, look);
+      if (doneBytes >= totalBytes && retrying === undefined) return clip(WAITS_FOR_REGISTRY, width, look);
       // A retry's reason takes room from the bar.
       const told = retrying === undefined ? rateOf(row, nowMs) : describeRetry(retrying, nowMs);
       const state = clip(told, Math.max(0, width - LEAST_BAR - PERCENT_WIDTH), look);
@@ -96,7 +102,11 @@ function detailOf(row: Row, barWidth: number, width: number, look: Look, nowMs: 
     }
     default:
       return fit(
-        [clip(pad(VERBS[work.kind], barWidth), width, look), percentOf(row).padStart(5), rateOf(row, nowMs)],
+        [
+          clip(pad(RUNNING[work.kind], barWidth), width, look),
+          percentOf(row).padStart(5),
+          rateOf(row, nowMs),
+        ],
         width,
       );
   }
@@ -116,7 +126,7 @@ function shortWork({ work }: Row): string | undefined {
     case "done":
       return "";
     default:
-      return VERBS[work.kind];
+      return RUNNING[work.kind];
   }
 }
 
