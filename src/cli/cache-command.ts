@@ -62,7 +62,7 @@ function notOfTheCache(args: readonly string[]): PushError {
   });
 }
 
-/** Makes the parser of the command's arguments, which also writes the help. */
+/** Makes the parser of the command's arguments, which has the help as well. */
 function cacheProgram(): Command {
   return new Command("chunkpush cache")
     .description("Shows the compressed layers of earlier pushes, or removes them.")
@@ -107,7 +107,7 @@ function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCo
   };
 }
 
-/** Shows the cache, or prunes it. Throws what reading and pruning throw. */
+/** Shows or prunes the cache. Throws the errors of `readCache` and `pruneCache`. */
 async function runCache(
   { directory, prune }: CacheCommand,
   { stdout }: Pick<NodeJS.Process, "stdout">,

@@ -17,20 +17,20 @@ import { applyEvent, newState, type PushState, type Row } from "./state.ts";
 import { totalsOf } from "./totals.ts";
 import type { View } from "./view.ts";
 
-/** How often progress is printed. */
+/** The time between two progress lines. */
 const INTERVAL_MS = { terminal: 2_000, log: 10_000 };
 
-/** Where a total is unknown, more lines would hide the others. */
+/** The most rows that are printed at once where the total is unknown. */
 const SHOWN_ROWS = 10;
 
 export type PlainOptions = DescribeOptions & {
   /** Prints progress every 2 s instead of every 10 s. */
   readonly isTerminal: boolean;
-  /** A line for each blob, and for the progress of each, without times: the proxy serves many pushes. */
+  /** Prints lines and progress for each blob, without times: the proxy serves many pushes. */
   readonly isProxy?: boolean;
 };
 
-/** Shows events as lines and, from time to time, how far the push is. */
+/** Prints events as lines, and the progress of the push from time to time. */
 export function plainView(write: (line: string) => unknown, options: PlainOptions): View {
   const state = newState();
   const startMs = performance.now();
@@ -120,7 +120,7 @@ function linesOf(
   }
 }
 
-/** The proxy's titles name repositories as well. */
+/** Returns a blob's name. The proxy's titles stay whole: they name repositories as well. */
 function nameOf(title: string, { isProxy, isDebug }: PlainOptions): string {
   return isProxy || isDebug ? title : labelOf(title);
 }
@@ -177,7 +177,7 @@ function describeBlob(
   }
 }
 
-/** The total, or, where that is unknown, each blob that is under way. */
+/** Returns a line with the total or, where that is unknown, a line for each running blob. */
 function progressLines(state: PushState, nowMs: number, { isProxy }: PlainOptions): string[] {
   if (state.rows.size === 0 || state.pushed !== undefined) return [];
   const totals = totalsOf(state, nowMs);
@@ -200,7 +200,7 @@ function progressOf({ title, work, sinceMs, sinceBytes }: Row, nowMs: number): s
   const { kind, doneBytes, totalBytes } = work;
   const verb = RUNNING[kind];
   const name = cutName(title);
-  // serverless-registry gets the first chunk when it is full.
+  // The proxy sends a first chunk to serverless-registry once it is full.
   if (kind === "uploading" && totalBytes === undefined && doneBytes === 0)
     return `${name}: waiting for the client's bytes`;
   if (kind === "uploading" && totalBytes !== undefined && doneBytes >= totalBytes && totalBytes > 0)
