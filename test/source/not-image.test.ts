@@ -56,6 +56,11 @@ describe("What is no tar archive is named", () => {
     ["a Git LFS pointer", text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "Git LFS"],
     ["JSON", text('[{"Id": "sha256:0"}]'), "JSON"],
     ["a script", text("#!/bin/sh\ndocker save x\n"), "a script"],
+    [
+      "a Dockerfile with Windows' line ends",
+      text("# syntax\r\n\r\nARG A=1\r\nFROM alpine\r\n"),
+      "a Dockerfile",
+    ],
     ["text", text("Lorem ipsum. ".repeat(99)), "a text file"],
     ["a ZIP file", binary(0x50, 0x4b, 3, 4), "ZIP"],
     ["xz", binary(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0), "xz"],
