@@ -18,7 +18,8 @@ const DOWN = "\\x1b[B";
 async function setUp(names: readonly string[] = ["old.example.com/team/app:v1"], file = "image.tar") {
   const folder = await temporaryFolder();
   const registry = await startTestRegistry({});
-  await Bun.write(join(folder.path, file), dockerArchive([], names).archive);
+  const archive = new Uint8Array(dockerArchive([], names).archive);
+  await Bun.write(join(folder.path, file), file.endsWith(".gz") ? Bun.gzipSync(archive) : archive);
   const cli = { cwd: folder.path, env: { PATH: process.env["PATH"] ?? "" } };
   return {
     registry,
@@ -61,6 +62,25 @@ describe.concurrent("without a terminal", () => {
     expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toContain(`${PROGRAM} ./${file} ${target}\n`);
   });
+
+  test.each<[string, string, string, boolean]>([
+    ["a compressed archive", "my_app_v1.tar.gz", "my_app:v1", true],
+    ["a compressed archive behind a transport", "docker-archive:my_app_v1.tar.gz", "my_app:v1", true],
+    ["an ID of an image", "docker-daemon:0123456789ab", "my/app:v1", false],
+    ["a whole ID of an image", `docker-daemon:sha256:${"0".repeat(64)}`, "my/app:v1", false],
+    ["a name in an engine", "docker-daemon:team/app:v1", "team/app:v1", false],
+  ])(
+    "%s gets a name that it may have, and a note only if that is its file's",
+    async (_, source, name, hasNote) => {
+      await using setup = await setUp(["team/app:v1"], "my_app_v1.tar.gz");
+      const { code, stderr } = await setup.run([source]);
+      expect([code, stderr]).toEqual([
+        2,
+        expect.stringContaining(`${source} registry.example.com/${name}\n`),
+      ]);
+      expect(stderr.includes("The suggested name is that of the file.")).toBe(hasNote);
+    },
+  );
 
   test("the full command is right for a shell, whatever the file is called", async () => {
     await using setup = await setUp(["a:v1"], "it's here.tar");
@@ -176,6 +196,20 @@ describeWith("python3", "at a terminal", () => {
     const { code, screen } = await setup.ask(["my/app:v1"], "\\r", "Where do you want", env);
     expect(code, screen).toBe(0);
     expect(await setup.has("my/app", "v1")).toBe(true);
+  });
+
+  test("an ID of an image that has no name is no name", async () => {
+    await using setup = await setUp();
+    const id = digestOf("image");
+    const inspected = { Id: id, RepoTags: [], Created: "", RootFS: { Layers: [] } };
+    await Bun.write(join(setup.folder, "bin/docker"), `#!/bin/sh\necho '${JSON.stringify([inspected])}'\n`);
+    await chmod(join(setup.folder, "bin/docker"), 0o755);
+    const env = { PATH: `${join(setup.folder, "bin")}:${process.env["PATH"]}` };
+    const source = id.slice("sha256:".length, "sha256:".length + 12);
+    const { code, screen } = await setup.ask([source], "\\x03", "Where do you want", env);
+    expect(code).toBe(130);
+    expect(screen).not.toContain(`/${source}`);
+    expect(screen).not.toContain("The suggested name");
   });
 
   test("names from the archive and from the list of targets cannot steer the terminal", async () => {
