@@ -5,12 +5,13 @@ import { createServer } from "node:net";
 import { PROFILES, type Profile, type ProfileName } from "../../dev/registry/profiles.ts";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { type Checked, type CheckOptions, checkRegistry } from "../../src/check/check.ts";
-import type { StepName } from "../../src/check/steps.ts";
+import type { OnStep, StepName } from "../../src/check/steps.ts";
 import { PushError } from "../../src/errors.ts";
 import { proxyFrom } from "../../src/registry/http/proxy.ts";
 import { type Authority, createAuthority, createSelfSigned } from "../support/certificates.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
+import { rejection } from "../support/rejection.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 
@@ -26,8 +27,8 @@ afterAll(() => folder[Symbol.asyncDispose]());
 
 type Given = Partial<CheckOptions> & { readonly host: string; readonly repository?: string };
 
-function check({ host, repository = "team/app", ...given }: Given): Promise<Checked> {
-  const options: CheckOptions = {
+function optionsOf({ host, repository = "team/app", ...given }: Given): CheckOptions {
+  return {
     target: { scheme: undefined, host, ...(repository !== "" && { repository }) },
     headers: {},
     insecure: false,
@@ -44,7 +45,11 @@ function check({ host, repository = "team/app", ...given }: Given): Promise<Chec
     environment: {},
     ...given,
   };
-  return checkRegistry(options, { begin: () => {}, end: () => {} }, new AbortController().signal);
+}
+
+function check(given: Given): Promise<Checked> {
+  const onStep = { begin: () => {}, end: () => {} };
+  return checkRegistry(optionsOf(given), onStep, new AbortController().signal);
 }
 
 function stepOf({ steps }: Checked, name: StepName) {
@@ -258,7 +263,10 @@ describe("what is no registry", () => {
 
   test("a silent server fails within the stall timeout", async () => {
     await using server = startRawServer(undefined);
-    expect(failuresOf(await check({ ...server, stallTimeoutMs: 200 }))).toEqual([["Registry", "STALLED"]]);
+    const checked = await check({ ...server, stallTimeoutMs: 200 });
+    expect(failuresOf(checked)).toEqual([["Registry", "STALLED"]]);
+    // A check has nothing to resume.
+    expect(stepOf(checked, "Registry").hint).not.toContain("resume");
   });
 });
 
@@ -522,3 +530,22 @@ describe("the clock", () => {
     expect(Math.abs((facts?.["skewSeconds"] as number) - skewSeconds)).toBeLessThan(5);
   });
 });
+
+test.each(["Name", "TCP", "TLS"] as const)(
+  "a check that is interrupted in its step %s ends there, and the step has no result",
+  async (interrupted) => {
+    await using registry = await startTestRegistry({ tls: await authority.issue() });
+    const interrupt = new AbortController();
+    const told: string[] = [];
+    const onStep: OnStep = {
+      begin(step) {
+        told.push(`${step} begins`);
+        if (step === interrupted) interrupt.abort(new PushError("INTERRUPTED", "Interrupted."));
+      },
+      end: ({ step }) => told.push(`${step} ends`),
+    };
+    const options = optionsOf({ ...registry, target: { scheme: "https", host: registry.host } });
+    const error = await rejection(checkRegistry(options, onStep, interrupt.signal));
+    expect([error.code, told.at(-1)]).toEqual(["INTERRUPTED", `${interrupted} begins`]);
+  },
+);
