@@ -5,12 +5,15 @@ import { createServer } from "node:net";
 import { PROFILES, type Profile, type ProfileName } from "../../dev/registry/profiles.ts";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { type Checked, type CheckOptions, checkRegistry } from "../../src/check/check.ts";
+import { checkLargestBody } from "../../src/check/largest-body.ts";
 import type { OnStep, StepName } from "../../src/check/steps.ts";
 import { PushError } from "../../src/errors.ts";
 import { proxyFrom } from "../../src/registry/http/proxy.ts";
 import { type Authority, createAuthority, createSelfSigned } from "../support/certificates.ts";
+import { brokenBody, faultAt } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
+import { clientOf } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -512,6 +515,36 @@ describe("the largest body", () => {
     await using registry = await startTestRegistry({ credentials: ME });
     const checked = await check({ ...registry, uploadBytes: 3_000_000 });
     expect(stepOf(checked, "Body").facts).toMatchObject({ passedBytes: 65_536 });
+  });
+});
+
+describe("the search for the largest body", () => {
+  test("fails where the connection breaks before an upload begins, which says nothing about a body", async () => {
+    const breaking = faultAt("start-upload", [2, 3], () => "drop" as const);
+    await using registry = await startTestRegistry({ credentials: ME, intercept: breaking });
+    const checked = await check({ ...registry, uploadBytes: 60_000 });
+    expect(failuresOf(checked)).toEqual([["Body", "CONNECTION_LOST"]]);
+  });
+
+  test("counts a body that breaks the connection as refused", async () => {
+    // The step "Resume" sends three chunks.
+    const breaking = faultAt("patch", [4], brokenBody);
+    const options = { credentials: ME, maxChunkBytes: 1_000_000, intercept: breaking };
+    await using registry = await startTestRegistry(options);
+    const { state, facts } = stepOf(await check({ ...registry, uploadBytes: 400_000 }), "Body");
+    expect(state).toBe("ok");
+    expect(facts).toMatchObject({ refusedBytes: 400_000, passedBytes: expect.any(Number) });
+  });
+
+  test("says that nothing was sent where its time ends before the first byte", async () => {
+    await using registry = await startTestRegistry();
+    const client = clientOf(registry);
+    const finding = await checkLargestBody(client, 50_000_000, client, AbortSignal.abort());
+    expect(finding).toMatchObject({
+      state: "limited",
+      text: "nothing of a body of 50.0 MB was sent within 10 s",
+      facts: { passedBytes: 0, sentBytes: 0 },
+    });
   });
 });
 
