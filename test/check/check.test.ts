@@ -460,6 +460,20 @@ describe("a proxy", () => {
     expect(JSON.stringify(checked)).not.toContain("secret-of-the-proxy");
   });
 
+  test("may have a password with a bare percent sign", async () => {
+    const tls = await authority.issue({ altName: "DNS:registry.example" });
+    await using registry = await startTestRegistry({ credentials: ME, tls });
+    using tunnel = await startTunnel(Number(registry.host.split(":")[1]));
+    const environment = { HTTPS_PROXY: tunnel.address.replace("secret", "100%") };
+    const checked = await check({ host: "registry.example", environment });
+    expect(failuresOf(checked)).toEqual([]);
+    expect(stepOf(checked, "TLS").facts).toMatchObject({ issuer: "Authority of the tests" });
+    const login = Buffer.from("me:100%-of-the-proxy").toString("base64");
+    expect(tunnel.asked.join("").toLowerCase()).toContain(
+      `proxy-authorization: basic ${login.toLowerCase()}`,
+    );
+  });
+
   test("that refuses fails, and its password is not shown", async () => {
     using tunnel = await startTunnel(undefined);
     const checked = await check({ host: "registry.example", environment: { HTTPS_PROXY: tunnel.address } });
