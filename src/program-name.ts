@@ -8,3 +8,11 @@ export const PROGRAM_NAME =
   Bun.main === join(import.meta.dir, "../index.ts") && process.argv0 !== "chunkpush"
     ? "bun run index.ts"
     : "chunkpush";
+
+/** Writes a command of ours as a shell reads it. */
+export function commandLine(...words: readonly string[]): string {
+  const quoted = words.map((word) =>
+    /^[\w./:+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`,
+  );
+  return [PROGRAM_NAME, ...quoted].join(" ");
+}
