@@ -78,5 +78,7 @@ export function stepRunner(onStep: OnStep, signal: AbortSignal) {
 
 /** Makes the result of a step that a `PushError` ended. */
 export function failureOf({ code, message, hint }: PushError): Finding {
-  return { state: "failed", text: message, hint, facts: { code } };
+  // Hints are written for pushes.
+  const advice = hint?.replace("Run the same command to resume.", "Run the check again.");
+  return { state: "failed", text: message, hint: advice, facts: { code } };
 }

@@ -9,7 +9,7 @@ import { proxyFrom } from "../registry/http/proxy.ts";
 import { describeNotice } from "../report/notices.ts";
 import { printableJson } from "../report/printable-json.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, interruptedAs } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
 
 import { ownersUnderSudo } from "./owners.ts";
@@ -21,7 +21,7 @@ export const CHECK = defineCommand({
   parse: parseCheckCommand,
   async run(command, { process, stop, warn }) {
     warn();
-    return runCheck(command, process, stop);
+    return runCheck(command, process, stop).catch(interruptedAs("the check did not finish", stop));
   },
 });
 

@@ -6,7 +6,7 @@ import type { Report } from "../report/events.ts";
 import { countOf } from "../report/names.ts";
 import { printableJson } from "../report/printable-json.ts";
 import { addFlags } from "./add-flags.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, interruptedAs } from "./command.ts";
 import { type PushCommand, pushOrTargetless, type Targetless } from "./invocation.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { openView } from "./progress.ts";
@@ -71,8 +71,10 @@ export async function runPlan(
     // Once a registry is asked, nobody is asked for a password any more.
     if (progress === "plain" && event.type !== "notice") waiting.show("Planning");
   };
-  const options = await optionsOfPush(command, env, stop, report);
-  const plans = await forecast(options).finally(waiting.clear);
+  const plans = await optionsOfPush(command, env, stop, report)
+    .then(forecast)
+    .catch(interruptedAs("the plan did not finish. Nothing was sent", stop))
+    .finally(waiting.clear);
   if (json || progress === "json") {
     stdout.write(`${printableJson({ version: 1, targets: plans.map(toJson) })}\n`);
     return;

@@ -5,12 +5,16 @@ import { createServer } from "node:net";
 import { PROFILES, type Profile, type ProfileName } from "../../dev/registry/profiles.ts";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { type Checked, type CheckOptions, checkRegistry } from "../../src/check/check.ts";
-import type { StepName } from "../../src/check/steps.ts";
+import { checkLargestBody } from "../../src/check/largest-body.ts";
+import type { OnStep, StepName } from "../../src/check/steps.ts";
 import { PushError } from "../../src/errors.ts";
 import { proxyFrom } from "../../src/registry/http/proxy.ts";
 import { type Authority, createAuthority, createSelfSigned } from "../support/certificates.ts";
+import { brokenBody, faultAt } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
+import { clientOf } from "../support/registry-client.ts";
+import { rejection } from "../support/rejection.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 
@@ -26,8 +30,8 @@ afterAll(() => folder[Symbol.asyncDispose]());
 
 type Given = Partial<CheckOptions> & { readonly host: string; readonly repository?: string };
 
-function check({ host, repository = "team/app", ...given }: Given): Promise<Checked> {
-  const options: CheckOptions = {
+function optionsOf({ host, repository = "team/app", ...given }: Given): CheckOptions {
+  return {
     target: { scheme: undefined, host, ...(repository !== "" && { repository }) },
     headers: {},
     insecure: false,
@@ -44,7 +48,11 @@ function check({ host, repository = "team/app", ...given }: Given): Promise<Chec
     environment: {},
     ...given,
   };
-  return checkRegistry(options, { begin: () => {}, end: () => {} }, new AbortController().signal);
+}
+
+function check(given: Given): Promise<Checked> {
+  const onStep = { begin: () => {}, end: () => {} };
+  return checkRegistry(optionsOf(given), onStep, new AbortController().signal);
 }
 
 function stepOf({ steps }: Checked, name: StepName) {
@@ -258,7 +266,10 @@ describe("what is no registry", () => {
 
   test("a silent server fails within the stall timeout", async () => {
     await using server = startRawServer(undefined);
-    expect(failuresOf(await check({ ...server, stallTimeoutMs: 200 }))).toEqual([["Registry", "STALLED"]]);
+    const checked = await check({ ...server, stallTimeoutMs: 200 });
+    expect(failuresOf(checked)).toEqual([["Registry", "STALLED"]]);
+    // A check has nothing to resume.
+    expect(stepOf(checked, "Registry").hint).not.toContain("resume");
   });
 });
 
@@ -521,6 +532,36 @@ describe("the largest body", () => {
   });
 });
 
+describe("the search for the largest body", () => {
+  test("fails where the connection breaks before an upload begins, which says nothing about a body", async () => {
+    const breaking = faultAt("start-upload", [2, 3], () => "drop" as const);
+    await using registry = await startTestRegistry({ credentials: ME, intercept: breaking });
+    const checked = await check({ ...registry, uploadBytes: 60_000 });
+    expect(failuresOf(checked)).toEqual([["Body", "CONNECTION_LOST"]]);
+  });
+
+  test("counts a body that breaks the connection as refused", async () => {
+    // The step "Resume" sends three chunks.
+    const breaking = faultAt("patch", [4], brokenBody);
+    const options = { credentials: ME, maxChunkBytes: 1_000_000, intercept: breaking };
+    await using registry = await startTestRegistry(options);
+    const { state, facts } = stepOf(await check({ ...registry, uploadBytes: 400_000 }), "Body");
+    expect(state).toBe("ok");
+    expect(facts).toMatchObject({ refusedBytes: 400_000, passedBytes: expect.any(Number) });
+  });
+
+  test("says that nothing was sent where its time ends before the first byte", async () => {
+    await using registry = await startTestRegistry();
+    const client = clientOf(registry);
+    const finding = await checkLargestBody(client, 50_000_000, client, AbortSignal.abort());
+    expect(finding).toMatchObject({
+      state: "limited",
+      text: "nothing of a body of 50.0 MB was sent within 10 s",
+      facts: { passedBytes: 0, sentBytes: 0 },
+    });
+  });
+});
+
 describe("the clock", () => {
   test.each([
     [-3_600_000, 3600],
@@ -536,3 +577,22 @@ describe("the clock", () => {
     expect(Math.abs((facts?.["skewSeconds"] as number) - skewSeconds)).toBeLessThan(5);
   });
 });
+
+test.each(["Name", "TCP", "TLS"] as const)(
+  "a check that is interrupted in its step %s ends there, and the step has no result",
+  async (interrupted) => {
+    await using registry = await startTestRegistry({ tls: await authority.issue() });
+    const interrupt = new AbortController();
+    const told: string[] = [];
+    const onStep: OnStep = {
+      begin(step) {
+        told.push(`${step} begins`);
+        if (step === interrupted) interrupt.abort(new PushError("INTERRUPTED", "Interrupted."));
+      },
+      end: ({ step }) => told.push(`${step} ends`),
+    };
+    const options = optionsOf({ ...registry, target: { scheme: "https", host: registry.host } });
+    const error = await rejection(checkRegistry(options, onStep, interrupt.signal));
+    expect([error.code, told.at(-1)]).toEqual(["INTERRUPTED", `${interrupted} begins`]);
+  },
+);

@@ -168,5 +168,6 @@ describe("a check", () => {
     expect(await child.exited).toBe(130);
     expect(registry.recorded("cancel-upload")).toMatchObject([{ status: 204 }]);
     expect(await child.stdout.text()).not.toContain("ready");
+    expect(await child.stderr.text()).toBe("Interrupted: the check did not finish.\n");
   });
 });

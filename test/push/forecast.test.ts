@@ -15,7 +15,7 @@ import { archiveBytes, layoutFiles } from "../source/image-fixture.ts";
 import { descriptorOf, multiPlatform } from "../source/tree-fixture.ts";
 import { dockerArchive } from "../support/docker-archive.ts";
 import { rejection } from "../support/rejection.ts";
-import { runCli } from "../support/run-cli.ts";
+import { runCli, startCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -436,4 +436,23 @@ describe("the command plan", () => {
       expect(targets[0].blobs).toHaveLength(4);
     },
   );
+
+  test.each([["plan"], ["push --dry-run"]])("says at Ctrl-C that nothing was sent: %s", async (words) => {
+    const child = Promise.withResolvers<ReturnType<typeof startCli>>();
+    await using registry = await startTestRegistry({
+      async intercept() {
+        (await child.promise).kill("SIGINT");
+        await (await child.promise).exited;
+        return undefined;
+      },
+    });
+    await using folder = await temporaryFolder();
+    await Bun.write(join(folder.path, "output.tar"), dockerArchive(layers, ["team/app:v1"]).archive);
+    const started = startCli([...words.split(" "), `${registry.host}/team/app:v1`], { cwd: folder.path });
+    child.resolve(started);
+    expect(await started.exited).toBe(130);
+    expect(await started.stderr.text()).toContain(
+      "Interrupted: the plan did not finish. Nothing was sent.\n",
+    );
+  });
 });
