@@ -56,12 +56,15 @@ describe.concurrent("without a terminal", () => {
     ["has a name that is none", ["Bad//Name:x"], "nginx_latest.tar", "registry.example.com/nginx:latest"],
     ["is untagged", [], "my_app_v1.tar", "registry.example.com/my_app:v1"],
     ["is untagged, with a file name that says nothing", [], "--.tar", "registry.example.com/my/app:v1"],
-  ])("an archive alone that %s is an error with the full command", async (_, names, file, target) => {
-    await using setup = await setUp(names, file);
-    const { code, stdout, stderr } = await setup.run([`./${file}`]);
-    expect([code, stdout]).toEqual([2, ""]);
-    expect(stderr).toContain(`${PROGRAM} ./${file} ${target}\n`);
-  });
+  ])(
+    "an archive without a target that %s is an error with the full command",
+    async (_, names, file, target) => {
+      await using setup = await setUp(names, file);
+      const { code, stdout, stderr } = await setup.run([`./${file}`]);
+      expect([code, stdout]).toEqual([2, ""]);
+      expect(stderr).toContain(`${PROGRAM} ./${file} ${target}\n`);
+    },
+  );
 
   test.each<[string, string, string, boolean]>([
     ["a compressed archive", "my_app_v1.tar.gz", "my_app:v1", true],
@@ -70,7 +73,7 @@ describe.concurrent("without a terminal", () => {
     ["a whole ID of an image", `docker-daemon:sha256:${"0".repeat(64)}`, "my/app:v1", false],
     ["a name in an engine", "docker-daemon:team/app:v1", "team/app:v1", false],
   ])(
-    "%s gets a name that it may have, and a note only if that is its file's",
+    "a target is suggested for %s with a fitting name, and a note only where that is the file's",
     async (_, source, name, hasNote) => {
       await using setup = await setUp(["team/app:v1"], "my_app_v1.tar.gz");
       const { code, stderr } = await setup.run([source]);
@@ -82,7 +85,7 @@ describe.concurrent("without a terminal", () => {
     },
   );
 
-  test("the full command is right for a shell, whatever the file is called", async () => {
+  test("the full command of the error is right for a shell, whatever the file is called", async () => {
     await using setup = await setUp(["a:v1"], "it's here.tar");
     const { stderr } = await setup.run(["it's here.tar"]);
     const [, word = ""] = new RegExp(`${PROGRAM} (.*) registry`).exec(stderr) ?? [];
@@ -90,7 +93,7 @@ describe.concurrent("without a terminal", () => {
     expect(await shell.stdout.text()).toBe("it's here.tar");
   });
 
-  test("the last registry is suggested, or the one of --registry", async () => {
+  test("a target is suggested at the last registry, or at that of --registry", async () => {
     await using setup = await setUp();
     await setup.remember("http://last.example.com/x/y:z", "other.example.com/a/b");
     const last = await setup.run(["image.tar"]);
@@ -99,7 +102,7 @@ describe.concurrent("without a terminal", () => {
     expect([named.code, named.stderr]).toEqual([2, expect.stringContaining(" localhost:5000/team/app:v1\n")]);
   });
 
-  test("a folder alone is a source, and one that is named like a target is not", async () => {
+  test("a folder without a target is a source, unless it is named like a target", async () => {
     await using setup = await setUp(["team/app:v1"]);
     await Bun.$`mkdir -p image localhost:1/app && tar -xf image.tar -C image`.cwd(setup.folder).quiet();
     expect((await setup.run(["image"])).stderr).toContain("registry.example.com/team/app:v1");
@@ -116,7 +119,7 @@ describe.concurrent("without a terminal", () => {
     ]);
   });
 
-  test("a plan of an archive alone is an error with the full command of a plan", async () => {
+  test("a plan without a target is an error with the full command of a plan", async () => {
     await using setup = await setUp();
     const { code, stderr } = await setup.run(["plan", "image.tar"]);
     expect([code, stderr]).toEqual([
@@ -125,7 +128,7 @@ describe.concurrent("without a terminal", () => {
     ]);
   });
 
-  test("what is neither a source nor a target has no registry host, and no engine is asked", async () => {
+  test("a text that is neither a source nor a target is refused for want of a registry, and no engine is asked", async () => {
     await using setup = await setUp();
     await Bun.write(join(setup.folder, "bin/docker"), `#!/bin/sh\ntouch asked\n`);
     await chmod(join(setup.folder, "bin/docker"), 0o755);
@@ -177,7 +180,7 @@ describeWith("python3", "at a terminal", () => {
     expect(await setup.has("typed/app", "latest")).toBe(true);
   });
 
-  test("an image of an engine alone is offered as well", async () => {
+  test("an image of an engine is pushed to the target that is chosen", async () => {
     await using setup = await setUp();
     await setup.remember(`${setup.registry.host}/x/y:z`);
     const image = dockerArchive([], ["my/app:v1"]);
@@ -198,7 +201,7 @@ describeWith("python3", "at a terminal", () => {
     expect(await setup.has("my/app", "v1")).toBe(true);
   });
 
-  test("an ID of an image that has no name is no name", async () => {
+  test("the ID of an image without a name is not suggested as a name", async () => {
     await using setup = await setUp();
     const id = digestOf("image");
     const inspected = { Id: id, RepoTags: [], Created: "", RootFS: { Layers: [] } };
@@ -220,7 +223,7 @@ describeWith("python3", "at a terminal", () => {
     expect(screen).not.toContain("\u202e");
   });
 
-  test("a plan asks, too, and leaves the list of targets as it was", async () => {
+  test("a plan without a target asks for one, and leaves the list of last targets as it was", async () => {
     await using setup = await setUp();
     await setup.remember(`${setup.registry.host}/x/y:z`);
     const { code, screen } = await setup.ask(["plan", "image.tar"], "\\r");
@@ -231,7 +234,7 @@ describeWith("python3", "at a terminal", () => {
     expect(await setup.has("team/app", "v1")).toBe(false);
   });
 
-  test("Ctrl-C pushes nothing", async () => {
+  test("Ctrl-C at the question for a target pushes nothing", async () => {
     await using setup = await setUp();
     await setup.remember(`${setup.registry.host}/x/y:z`);
     const { code } = await setup.ask(["image.tar"], "\\x03");
