@@ -4,7 +4,7 @@ import { tryMount, uploadKey } from "../registry/upload/begin.ts";
 import { dropCachedLayer } from "../store/layers.ts";
 import { recallUpload } from "../store/upload-notes.ts";
 import { callOf, type Job } from "./job.ts";
-import { makeStored, remakeStored } from "./make-stored.ts";
+import { makeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
 import type { Plan, PlannedBlob, PlannedLayer } from "./plan.ts";
 import { bringReady, isDamaged, present, readyAsStored, type Sendable, sendReady } from "./send.ts";
@@ -135,5 +135,5 @@ async function remake(
 ): Promise<ReadyBlob> {
   if (saves !== undefined) return remakeStreamed(saves, layer);
   if (source.access === "any") await source.again?.();
-  return remakeStored(layer, job);
+  return makeStored(layer, job, true);
 }

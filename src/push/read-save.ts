@@ -6,7 +6,7 @@ import type { ImageConfig } from "../oci/image.ts";
 import type { BlobTitle } from "../report/events.ts";
 import type { StreamSource } from "../source/source.ts";
 import type { SavedLayer } from "../source/stream/saved-stream.ts";
-import { type Job, reportBlob } from "./job.ts";
+import { type Job, reportBlob, reportReading } from "./job.ts";
 import type { PlannedLayer } from "./plan.ts";
 
 /** Layers that the save must deliver. Each is removed when it is ready. */
@@ -33,8 +33,12 @@ export type Reading = {
 export async function readSave({ source, job, wanted, believesNames }: Reading): Promise<SavedImage> {
   let config: ImageConfig | undefined;
   let hasPassedOver = false;
-  const progress = saveProgress(source, job);
-  for await (const part of source.read(progress.moved)) {
+  const { name } = source.origin;
+  const progress = reportReading("save", name, job);
+  const { sizeBytes } = source.image;
+  const onProgress = (doneBytes: number) =>
+    progress.moved(doneBytes, sizeBytes && Math.max(doneBytes, sizeBytes));
+  for await (const part of source.read(onProgress)) {
     if (part.kind === "config") config = part.config;
     else if (wanted.size > 0) {
       const claimed = believesNames ? part.claimedDiffId : undefined;
@@ -46,11 +50,9 @@ export async function readSave({ source, job, wanted, believesNames }: Reading):
   }
   progress.end();
   if (config?.diffIds.join() !== source.image.diffIds.join()) {
-    throw new PushError(
-      "IMAGE_INVALID",
-      `The engine's image "${source.origin.name}" was replaced while it was saved.`,
-      { hint: "Run the same command again." },
-    );
+    throw new PushError("IMAGE_INVALID", `The engine's image "${name}" was replaced while it was saved.`, {
+      hint: "Run the same command again.",
+    });
   }
   return { config, hasPassedOver };
 }
@@ -77,19 +79,4 @@ async function prepareWanted(
   reportBlob(job, { id: name.id, title: found.layer.title }, { state: "ready", how, totalBytes, sizeBytes });
   found.resolve({ blob, origin });
   wanted.delete(diffId);
-}
-
-/** Reports a save's progress. The total comes from the engine, or is unknown. */
-function saveProgress({ origin, image }: StreamSource, { report }: Job) {
-  const expectedBytes = image.sizeBytes;
-  let savedBytes = 0;
-  const tell = (totalBytes: number | undefined, isDone: boolean) =>
-    report({ type: "reading", how: "save", name: origin.name, doneBytes: savedBytes, totalBytes, isDone });
-  return {
-    moved(doneBytes: number) {
-      savedBytes = doneBytes;
-      tell(expectedBytes && Math.max(doneBytes, expectedBytes), false);
-    },
-    end: () => tell(savedBytes, true),
-  };
 }

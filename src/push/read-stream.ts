@@ -1,3 +1,4 @@
+import { rawBytesOf } from "../layers/unpack.ts";
 import { type Content, isWhole } from "../oci/content.ts";
 import { asDiffId, blobPath, digestInPath } from "../oci/digest.ts";
 import { contentReader, type Missing } from "../source/files/content.ts";
@@ -8,9 +9,9 @@ import { unpackArchive } from "../source/stream/unpack-archive.ts";
 import { findCachedDocument, storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
-import { type Job, reportBlob } from "./job.ts";
+import { type Job, reportBlob, reportReading } from "./job.ts";
 import { choiceOf, reportSource } from "./open-source.ts";
-import { takeIn, unpacked } from "./take-in.ts";
+import { takeIn } from "./take-in.ts";
 import type { Target } from "./target.ts";
 
 export type { Source };
@@ -46,15 +47,11 @@ async function* readReported(
   read: ArchiveSource["read"],
   how: "unpack" | "read" | "save",
   name: string,
-  { report }: Job,
+  job: Job,
 ) {
-  const reading = { type: "reading", how, name } as const;
-  let readBytes = 0;
-  yield* read((doneBytes, totalBytes) => {
-    readBytes = doneBytes;
-    report({ ...reading, doneBytes, totalBytes, isDone: false });
-  });
-  report({ ...reading, doneBytes: readBytes, totalBytes: readBytes, isDone: true });
+  const progress = reportReading(how, name, job);
+  yield* read(progress.moved);
+  progress.end();
 }
 
 /**
@@ -123,7 +120,7 @@ function cachedFiles(title: string, { cache, pool }: Job): ImageFiles {
     async openLayer(path) {
       const digest = digestInPath(path);
       const blob = digest && pool && (await findCachedLayer(cache, asDiffId(digest), pool.form));
-      return blob && pool ? unpacked({ blob, compression: pool.form.kind }, undefined, path) : open(path);
+      return blob && pool ? rawBytesOf(blob.content, pool.form.kind, undefined, path) : open(path);
     },
   };
 }
