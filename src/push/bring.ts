@@ -24,7 +24,7 @@ export type BroughtBlobs = {
 /** Mounts, prepares and sends every missing blob: configs first, then the largest. Does not publish manifests. */
 export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   const begun = new Map(plan.layers.map((layer) => [layer, beginLayer(layer, plan, job)]));
-  const saves = plan.source.access === "once" ? startSaves(plan.source, plan, toMake(begun), job) : undefined;
+  const saves = plan.source.access === "save" ? startSaves(plan.source, plan, toMake(begun), job) : undefined;
   const all = new Map<PlannedBlob, Promise<Brought>>();
   for (const [layer, step] of begun) all.set(layer, bringLayer(layer, step, saves, plan, job));
   for (const blob of plan.others) all.set(blob, bringOther(blob, saves, plan, job));

@@ -5,7 +5,7 @@ import type { Image, Layer } from "../oci/image.ts";
 import { readKnownImages } from "../registry/known-images.ts";
 import type { BlobTitle, PlannedTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
-import type { Source, StoredSource, StreamSource } from "../source/source.ts";
+import type { Source, StoredSource, SavedSource } from "../source/source.ts";
 import { callOf, type Job } from "./job.ts";
 import { readyAsStored } from "./send.ts";
 import {
@@ -163,7 +163,7 @@ function wantedForm(layer: Layer, { options }: Job): Layer {
   return { diffId, name, claimedDigest: undefined, compression: "none", content: raw };
 }
 
-function planSaved(source: StreamSource, blobs: Blobs, context: Context, job: Job): PlannedContent {
+function planSaved(source: SavedSource, blobs: Blobs, context: Context, job: Job): PlannedContent {
   const { diffIds } = source.image;
   const order = diffIds.map((diffId, i) => {
     const title = `layer ${i + 1}/${diffIds.length} ${shortDigest(diffId)}`;

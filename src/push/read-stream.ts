@@ -4,7 +4,7 @@ import { asDiffId, blobPath, digestInPath } from "../oci/digest.ts";
 import { contentReader, type Missing } from "../source/files/content.ts";
 import type { ImageFiles } from "../source/files/image-files.ts";
 import { openContent, openFiles } from "../source/open-content.ts";
-import type { ArchiveSource, OpenedSource, Source, StreamSource } from "../source/source.ts";
+import type { ArchiveSource, OpenedSource, Source, SavedSource } from "../source/source.ts";
 import { unpackArchive } from "../source/stream/unpack-archive.ts";
 import { findCachedDocument, storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";
@@ -23,7 +23,7 @@ export type { Source };
  */
 export async function readStream(opened: OpenedSource, target: Target, job: Job): Promise<Source> {
   if (opened.access === "any") return opened;
-  if (opened.access === "once")
+  if (opened.access === "save")
     return opened.image.isContainerd ? readContainerd(opened, target, job) : opened;
   const { origin } = opened;
   const how = origin.kind === "archive" ? "unpack" : "read";
@@ -59,7 +59,7 @@ async function* readReported(
  * manifest or index. Of an incomplete index, only a save tells what the engine has.
  */
 async function readContainerd(
-  { image, origin, save }: StreamSource,
+  { image, origin, save }: SavedSource,
   target: Target,
   job: Job,
 ): Promise<Source> {
