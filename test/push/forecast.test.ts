@@ -11,12 +11,10 @@ import { type Forecast, forecast } from "../../src/push/forecast.ts";
 import type { PushOptions } from "../../src/push/options.ts";
 import type { PushEvent } from "../../src/report/events.ts";
 import { rememberLimits } from "../../src/store/upload-notes.ts";
-import { archiveBytes, layoutFiles } from "../source/image-fixture.ts";
-import { descriptorOf, multiPlatform } from "../source/tree-fixture.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { descriptorOf, multiPlatform, seededLayer } from "../support/image-fixture.ts";
+import { archiveBytes, dockerArchive, layoutFiles } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
 import { runCli, startCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -24,9 +22,7 @@ import { startTestRegistry } from "../support/test-registry.ts";
 // Whole processes: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
 
-const layers = [1, 2, 3].map((seed) => ({
-  raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(20_000 * seed, seed) }])),
-}));
+const layers = [1, 2, 3].map((seed) => seededLayer(20_000 * seed, seed));
 
 /** Stands for all bytes of a layer. */
 const WHOLE = -1;
@@ -91,7 +87,7 @@ describe("a plan", () => {
     expect(actionsOf(plan)).toEqual(["send", "compress", "compress", "compress"]);
     expect(plan.blobs.map(({ rawBytes }) => rawBytes)).toEqual([
       undefined,
-      ...layers.map(({ raw }) => raw.length),
+      ...layers.map(({ length }) => length),
     ]);
     const { sentBytes } = await push(scene.options);
     const planned = plan.blobs.reduce((sum, { pushedBytes = 0 }) => sum + pushedBytes, 0);
@@ -230,7 +226,7 @@ describe("a plan", () => {
     await using scene = await setUp();
     const plan = await planOf({ ...scene.options, compression: { kind: "none" } });
     expect(plan.blobs.slice(1)).toMatchObject(
-      layers.map(({ raw }) => ({ action: "send", pushedBytes: raw.length, isEstimate: false })),
+      layers.map(({ length }) => ({ action: "send", pushedBytes: length, isEstimate: false })),
     );
   });
 
@@ -296,7 +292,7 @@ describe("a plan", () => {
     await using scene = await setUp();
     const text = Array.from({ length: 90_000 }, (_, i) => `${i} lines of text ${i * 7919}`).join("\n");
     const raw = new Uint8Array(tarBytes([{ path: "text", body: Buffer.from(text) }]));
-    await Bun.write(scene.options.source as string, dockerArchive([{ raw }]).archive);
+    await Bun.write(scene.options.source as string, dockerArchive([raw]).archive);
     const options = { ...scene.options, compression: { kind, level: 2 } };
     const plan = await planOf(options);
     const { sentBytes } = await push(options);
@@ -411,8 +407,7 @@ describe("the command plan", () => {
     ],
   ])("says how well it knows the number of requests: with %s", async (_, flags, bytesPerSecond, row, sum) => {
     await using scene = await setUp();
-    const raw = new Uint8Array(tarBytes([{ path: "file", body: seededBytes(12_000_000, 1) }]));
-    await Bun.write(scene.options.source as string, dockerArchive([{ raw }]).archive);
+    await Bun.write(scene.options.source as string, dockerArchive([seededLayer(12_000_000, 1)]).archive);
     const notes = { directory: scene.options.cacheDirectory ?? "" };
     await mkdir(notes.directory, { mode: 0o700 });
     if (bytesPerSecond !== undefined) await rememberLimits(notes, scene.registry.url, { bytesPerSecond });
