@@ -85,7 +85,10 @@ function suggestions(
   const registries = registry === undefined ? last : [registry];
   const named = name === undefined ? [] : registries.map((each) => `${formatRegistry(each)}/${name}`);
   const others = registry === undefined ? last.map(formatTarget) : [];
-  return [...new Set([...named, ...others].filter(isTarget))].slice(0, MAX_CHOICES);
+  const all = [...named, ...others].filter(isTarget);
+  const withoutScheme = all.map((target) => target.replace(/^https?:\/\//, ""));
+  // The scheme that was used last is the one that works.
+  return all.filter((_, i) => withoutScheme.indexOf(withoutScheme[i] ?? "") === i).slice(0, MAX_CHOICES);
 }
 
 function isTarget(text: string): boolean {

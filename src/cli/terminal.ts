@@ -27,3 +27,23 @@ async function openStreams(): Promise<Terminal | undefined> {
     return undefined;
   }
 }
+
+/**
+ * Asks with a signal that is the question's own: after its answer, a question still listens to its signal, and would print a
+ * line into the screen of a push that ends. Throws the reason of `signal`.
+ */
+export async function untilAnswered<T>(
+  signal: AbortSignal,
+  ask: (own: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const own = new AbortController();
+  const end = () => own.abort(signal.reason);
+  signal.addEventListener("abort", end);
+  try {
+    return await ask(own.signal);
+  } finally {
+    signal.removeEventListener("abort", end);
+    signal.throwIfAborted();
+  }
+}

@@ -10,9 +10,9 @@ import type { PlatformChoice } from "./select-platform.ts";
 import {
   NOTHING_TO_CLOSE,
   type OpenedSource,
+  type SavedSource,
   type SourceOptions,
   type StoredSource,
-  type SavedSource,
 } from "./source.ts";
 import { askEarly, openStorage, type Storage } from "./storage/open-storage.ts";
 import { countBytes } from "./stream/count-bytes.ts";

@@ -88,7 +88,11 @@ export function readRegularFile(
   });
 }
 
-function isTrusted({ owners, isForeign, onDistrust }: CacheFolder, path: string, status: FileStatus): boolean {
+function isTrusted(
+  { owners, isForeign, onDistrust }: CacheFolder,
+  path: string,
+  status: FileStatus,
+): boolean {
   if (isForeign || !status.isFile()) return false;
   const why = distrustOf(status, owners);
   if (why !== undefined) onDistrust?.(path, why);

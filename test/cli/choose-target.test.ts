@@ -172,6 +172,16 @@ describeWith("python3", "at a terminal", () => {
     expect(next.stderr).toContain(`image.tar ${setup.registry.host}/team/app:v1\n`);
   });
 
+  test("a target is listed once, with the scheme that it had last", async () => {
+    await using setup = await setUp();
+    const { host } = setup.registry;
+    await setup.remember(`http://${host}/x/y:z`, `${host}/x/y:z`, `https://${host}/x/y:z`);
+    const { screen } = await setup.ask(["image.tar"], "\\x03");
+    for (const target of [`http://${host}/team/app:v1`, `http://${host}/x/y:z`])
+      expect(screen).toContain(target);
+    for (const other of [` ${host}/`, "https://"]) expect(screen).not.toContain(other);
+  });
+
   test("without earlier pushes the target is typed, and a wrong one is asked for again", async () => {
     await using setup = await setUp();
     const typed = `nothing\\r${"\\x7f".repeat(7)}${setup.registry.host}/typed/app\\r`;
