@@ -4,7 +4,7 @@ import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { type CliOptions, cliCommand, cliEnvironment, PROGRAM, runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

@@ -1,22 +1,20 @@
 /** `--digestfile`, as a script uses it. */
+
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { lstat, mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
 import { run } from "../e2e/command.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { posixOnly } from "../support/needs.ts";
 import { cliCommand, cliEnvironment, runCli } from "../support/run-cli.ts";
-import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 
 setDefaultTimeout(60_000);
 
-const IMAGE = dockerArchive(
-  [{ raw: new Uint8Array(tarBytes([{ path: "file", body: "x" }])) }],
-  ["my/app:v1"],
-);
+const IMAGE = dockerArchive([seededLayer(1, 1)], ["my/app:v1"]);
 
 async function setUp(options: Parameters<typeof startTestRegistry>[0] = {}) {
   const resources = new AsyncDisposableStack();

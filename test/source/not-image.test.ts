@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { push } from "../../index.ts";
 import { otherFile } from "../../src/source/files/not-image.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type FixtureMember, memberBytes, tarBytes } from "../support/tar-fixture.ts";
@@ -46,7 +46,7 @@ const binary = (...head: number[]) => {
   bytes.set(head);
   return bytes;
 };
-const IMAGE = dockerArchive([{ raw: seededBytes(2000, 1) }], ["team/app:v1"]).archive;
+const IMAGE = dockerArchive([seededBytes(2000, 1)], ["team/app:v1"]).archive;
 
 describe("What is no tar archive is named", () => {
   test.each<[string, Uint8Array<ArrayBuffer>, string]>([
