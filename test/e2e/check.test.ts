@@ -11,7 +11,7 @@ setDefaultTimeout(60_000);
 
 type Step = { step: string; state: string; text: string; [fact: string]: unknown };
 
-describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd"))("check", () => {
+describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd"))("The command check", () => {
   const credentials = { username: "me", password: "hush-Xq7" };
   const scene = openForAll(async (resources) => {
     const cwd = resources.use(await temporaryFolder());
@@ -38,7 +38,7 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd")
     expect(stepOf("resume")).toMatchObject({ state: "limited", resumes: false });
   });
 
-  test("finds nginx's body limit, and that nginx has it", async () => {
+  test("finds nginx's body limit, and names nginx", async () => {
     const { nginx } = scene();
     const args = [`https://${nginx.host}/team/app`, "--upload", "8MB", "--ca-file", nginx.authority];
     const { code, failed, stepOf } = await check(args, {});
@@ -52,7 +52,7 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd")
     expect(body?.["refusedBytes"]).toBeGreaterThan(1_048_576);
   });
 
-  test("finds the authority that is not trusted, and the password that is wrong", async () => {
+  test("fails at TLS without the authority, and at the login with a wrong password", async () => {
     const { nginx, registry } = scene();
     const untrusted = await check([`https://${nginx.host}/team/app`], {});
     expect(untrusted).toMatchObject({ code: 1, failed: ["tls"] });

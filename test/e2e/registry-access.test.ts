@@ -102,7 +102,7 @@ describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-r
     expect(pulled.diffIds).toEqual([...image.diffIds]);
   });
 
-  test("is not trusted without its authority", async () => {
+  test("gets no image where its authority is not trusted", async () => {
     const { registry, push } = access();
     const { code, stderr, stdout } = await push(`https://${registry.host}/team/app:v2`);
     expect(code).toBe(1);
@@ -115,7 +115,7 @@ describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-r
     );
   });
 
-  test("refuses a push over plain HTTP, which says that TLS is required", async () => {
+  test("fails a push over plain HTTP, which says that TLS is required", async () => {
     const { registry, push } = access();
     const { code, stderr } = await push(`http://${registry.host}/team/app:v3`);
     expect(code).toBe(1);
@@ -126,7 +126,7 @@ describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-r
 describe.skipIf(!requireParts("docker-registry"))("docker-registry without TLS", () => {
   const access = openForAll((resources) => openAccess(resources, {}));
 
-  test("refuses a push over HTTPS, which names --insecure", async () => {
+  test("fails a push over HTTPS, which names --insecure", async () => {
     const { registry, push } = access();
     const { code, stderr } = await push(`https://${registry.host}/team/app:v1`);
     expect(code).toBe(1);
