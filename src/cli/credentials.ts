@@ -81,7 +81,8 @@ async function savedLogin(
   signal: AbortSignal,
 ): Promise<PushLogin | undefined> {
   const login = await findLogin(target, places, signal);
-  return login && withOrigin(login, { kind: "login", name: login.from });
+  const { authFile } = places;
+  return login && withOrigin(login, { kind: "login", name: login.from, key: login.key, authFile });
 }
 
 /** Adds to credentials, and to those that replace them, where they are from. */

@@ -426,6 +426,41 @@ describe.concurrent("credentials that the registry refuses are named", () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining(words)]);
   });
 
+  test.each<[string, (host: string) => string, string[]]>([
+    ["the registry", (host) => host, []],
+    ["the registry in the file of --authfile", (host) => host, ["--authfile", "../own.json"]],
+    ["a part of the registry", (host) => `${host}/my`, []],
+    [
+      "a part of the registry in the file of --authfile",
+      (host) => `${host}/my`,
+      ["--authfile", "../own.json"],
+    ],
+  ])("by a hint whose commands replace the login to %s", async (_, key, flags) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const config = { auths: { [key(registry.host)]: entryOf({ ...ME, password: "old" }) } };
+    await Bun.write(home.at(flags.length > 0 ? "own.json" : CONFIG), JSON.stringify(config));
+    const push = [...flags, `${registry.host}/my/app:v1`];
+    const refused = await home.run(push);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("does not accept")]);
+    for (const command of commandsIn(refused.stderr)) {
+      const [name = "", ...args] = command;
+      const user = name === "login" ? ["--username", "me"] : [];
+      const done = await home.run([name, ...user, ...args], name === "login" ? ME.password : undefined);
+      expect(done).toMatchObject({ code: 0 });
+    }
+    expect((await home.run(push)).code).toBe(0);
+  });
+
+  test("by a hint that names a registry of plain HTTP with its scheme", async () => {
+    // It is its own proxy.
+    await using server = startHttpServer(() => new Response(null, { status: 401 }));
+    await using home = await openHome({ auths: { "registry.example.com": entryOf(ME) } });
+    const args = ["--insecure", "registry.example.com/my/app:v1"];
+    const { stderr } = await home.run(args, undefined, { HTTP_PROXY: server.url });
+    expect(commandsIn(stderr)).toEqual([["login", "http://registry.example.com"]]);
+  });
+
   test("by the file that a login is saved in, with the command to log in again", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using home = await openHome({ auths: { [registry.host]: entryOf({ ...ME, password: "old" }) } });
