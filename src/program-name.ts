@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { shellWord } from "./format.ts";
 
 /**
  * The command to name in messages and help: as the package's launcher (`argv0`), as an executable and in a library it
@@ -11,8 +12,5 @@ export const PROGRAM_NAME =
 
 /** Writes a command of ours as a shell reads it. */
 export function commandLine(...words: readonly string[]): string {
-  const quoted = words.map((word) =>
-    /^[\w./:+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`,
-  );
-  return [PROGRAM_NAME, ...quoted].join(" ");
+  return [PROGRAM_NAME, ...words.map(shellWord)].join(" ");
 }

@@ -61,8 +61,13 @@ export function orCommand(error: unknown, source: string | undefined, commands: 
   const isMissing = error instanceof PushError && MISSING.includes(error.code);
   const command = isMissing && source !== undefined ? explainCommand(source, commands) : undefined;
   if (!isMissing || command === undefined) return error;
-  const { code, message, details, hint = "" } = error;
-  return new PushError(code, message, { hint: `${hint} ${command.hint}`.trim(), details, cause: error });
+  const { code, message, details, said, hint = "" } = error;
+  return new PushError(code, message, {
+    hint: `${hint} ${command.hint}`.trim(),
+    details,
+    cause: error,
+    ...(said !== undefined && { said }),
+  });
 }
 
 /** Explains the only argument, which has no slash: a registry, a file or an image. */

@@ -131,7 +131,7 @@ function failure(
 ): PushError {
   return new PushError("CREDENTIAL_HELPER_FAILED", `Cannot ${ACTIONS[action]} ${server}: ${problem}`, {
     ...(said !== "" && { said }),
-    hint: `${remedy}, take it out of ${namedBy}, ${OTHERWISE[purpose]}.`,
+    hint: `${remedy}, take it out of ${namedBy}, or ${OTHERWISE[purpose]}.`,
   });
 }
 

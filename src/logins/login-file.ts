@@ -25,10 +25,10 @@ const ENTRY = v.nullable(
 /** What a login file is read for. A push can do without it. */
 export type Purpose = "push" | "change";
 
-/** What else there is to do where a file, or a helper that it names, is unusable: the end of hints. */
+/** What else there is to do where a file, or a helper that it names, is unusable. It ends a hint. */
 export const OTHERWISE: Readonly<Record<Purpose, string>> = {
-  push: "or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without",
-  change: "or name another file with --authfile",
+  push: "name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without",
+  change: "name another file with --authfile",
 };
 
 /** The logins in Docker's `config.json` or Podman's `auth.json`. */
@@ -112,6 +112,6 @@ function check<T>(
 function invalid(name: string, at: readonly string[], problem: string, purpose: Purpose = "push") {
   const field = at.length === 0 ? "" : `"${at.join(".")}": `;
   return new PushError("LOGIN_INVALID", `Cannot read the logins in ${name}: ${field}${problem}.`, {
-    hint: `Correct the file; ${OTHERWISE[purpose]}.`,
+    hint: `Correct the file; or ${OTHERWISE[purpose]}.`,
   });
 }

@@ -4,8 +4,8 @@ import { chmod, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { cliCommand, cliEnvironment, PROGRAM, runCli, startCli } from "../support/run-cli.ts";
 import { findSecrets } from "../support/secret-search.ts";
@@ -17,7 +17,7 @@ import { startTestRegistry } from "../support/test-registry.ts";
 setDefaultTimeout(60_000);
 
 const ME = { username: "me", password: "hush-Xq7-zebra" };
-const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
+const IMAGE = dockerArchive([seededBytes(600, 1)]);
 const CONFIG = ".docker/config.json";
 
 /** A home folder, and a working folder in it. */
