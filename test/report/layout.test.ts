@@ -114,7 +114,7 @@ describe("A push under way", () => {
       "✓ 3 layers     12 MB",
       "↑ 04cc7784   18 MB  36 %",
       "↻ 05cc7784   35 MB  42 % retry 1/8",
-      "⠋ 06cc7784   40 MB  75 %",
+      "⠋ 06cc7784   40 MB  75 %  compressing",
       "29 %  29/~101 MB  2.4 MB/s  29 s left",
     ]);
   });
@@ -187,6 +187,10 @@ describe("A push under way", () => {
     expect(screenOf([...BUSY, [7, stopping]], 7).at(-1)).toBe(
       "Finishing 1 chunk, up to 6 s. Ctrl-C again to stop now.",
     );
+    expect(screenOf([...BUSY, [7, stopping]], 7, { columns: 40 }).slice(-2)).toEqual([
+      "Finishing 1 chunk, up to 6 s.",
+      "Ctrl-C again to stop now.",
+    ]);
   });
 
   test("says where it connects before anything is known, and why it waits", () => {
