@@ -36,7 +36,7 @@ const hasParts = requireParts(
   ] as const),
 );
 
-describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
+describe.skipIf(!RUNS_ALL || !hasParts)("The container image of chunkpush", () => {
   const resources = new AsyncDisposableStack();
   afterAll(() => resources.disposeAsync());
   let folder: TemporaryFolder;
@@ -167,7 +167,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
     expect(await blobs()).toEqual(made);
   });
 
-  test("is not built from another platform's executable", async () => {
+  test("cannot be built from another platform's executable", async () => {
     const refused = await buildImage(join(folder.path, "wrong"), [`--${OTHER}`, binary]);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toStartWith(`"${binary}" is "ELF `);
