@@ -5,7 +5,7 @@ import { contentReader } from "../../src/source/files/content.ts";
 import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
 import { readOciLayout } from "../../src/source/files/oci-layout.ts";
 import { sha256 } from "../../test/e2e/sha256.ts";
-import { onlyImage } from "../../test/source/image-fixture.ts";
+import { onlyImage } from "../../test/support/open-fixture.ts";
 import { bytesOf } from "../../test/support/stored-bytes.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { compressImage } from "./compress-image.ts";

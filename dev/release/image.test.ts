@@ -1,17 +1,18 @@
 /** The container image: built without a network, pushed by the executable that is in it, pulled and run by Podman. */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chown, mkdir, readdir, stat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import packageJson from "../../package.json";
 import { run, runWell } from "../../test/e2e/command.ts";
 import { type DockerRegistry, startDockerRegistry } from "../../test/e2e/docker-registry.ts";
-import { handmadeImage } from "../../test/e2e/handmade-image.ts";
 import { type Nginx, startNginx } from "../../test/e2e/nginx.ts";
 import { requireParts } from "../../test/e2e/parts.ts";
 import { openPodmanStore, type PodmanStore } from "../../test/e2e/podman-store.ts";
 import { readBack } from "../../test/e2e/read-back.ts";
 import { RUNS_ALL } from "../../test/support/all-tests.ts";
-import { seededBytes } from "../../test/support/seeded-bytes.ts";
+import { seededLayer } from "../../test/support/image-fixture.ts";
+import { dockerArchive } from "../../test/support/image-forms.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../test/support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
@@ -104,7 +105,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("The container image of chunkpush", () =
 
   test("pushes an archive of a mounted folder for its user, who gives the password on standard input", async () => {
     const work = await workFolder("mounted");
-    const image = handmadeImage("team/app:v1", [seededBytes(3_000_000, "container")]);
+    const image = dockerArchive([seededLayer(3_000_000, "container")], ["team/app:v1"]);
     await Bun.write(join(work, "output.tar"), image.archive);
     const target = `${nginx.host}/team/app:v1`;
     const { code, stdout, stderr } = await run(
@@ -129,7 +130,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("The container image of chunkpush", () =
     ["SIGINT", 130],
   ])("ends at %s with exit code %d, though it is the container's first process", async (signal, exitCode) => {
     const work = await workFolder(signal);
-    await Bun.write(join(work, "output.tar"), handmadeImage("a:b", [seededBytes(1000, "signal")]).archive);
+    await Bun.write(join(work, "output.tar"), dockerArchive([seededLayer(1000, "signal")], ["a:b"]).archive);
     const reached = Promise.withResolvers<void>();
     using silent = Bun.listen({
       hostname: "127.0.0.1",

@@ -2,6 +2,7 @@ import { type Credentials, type RenewCredentials, usernameOf } from "../registry
 import { type ConnectOptions, registryAt } from "../registry/connect.ts";
 import { proxyOf } from "../registry/http/send-once.ts";
 import { type ClientCertificate, readTrust } from "../registry/http/trust.ts";
+import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import type { Call } from "../registry/registry.ts";
 import { checkClock, checkRegistryApi, checkTls, greet } from "./greet.ts";
 import { checkLargestBody } from "./largest-body.ts";
@@ -82,14 +83,16 @@ export async function checkRegistry(
     return `not checked, because of ${failed?.step ?? needed}`;
   };
 
+  // These steps have time limits of their own, which an interrupt does not wait for.
+  const soon = <T>(work: Promise<T>) => unlessAborted(work, signal);
   const proxied = checkProxy(url, options.environment);
   const proxy = URL.parse(proxyOf(options, url)?.address ?? "") ?? undefined;
   if (proxied !== undefined) runner.end("Proxy", proxied);
-  await runner.take("Name", proxied && after("Proxy"), () => checkName(url, proxy));
-  await runner.take("TCP", after("Name"), () => checkTcp(url, proxy));
+  await runner.take("Name", proxied && after("Proxy"), () => soon(checkName(url, proxy)));
+  await runner.take("TCP", after("Name"), () => soon(checkTcp(url, proxy)));
   const greeting = runner.passed("TCP") ? greet(stranger, call) : Promise.reject(new Error("Not reached."));
   greeting.catch(() => undefined);
-  await runner.take("TLS", after("TCP"), () => checkTls(stranger, greeting, proxy));
+  await runner.take("TLS", after("TCP"), () => soon(checkTls(stranger, greeting, proxy)));
   await runner.take("Registry", after("TLS"), async () => checkRegistryApi(stranger, await greeting, call));
   const registry = await runner.take("Login", after("Registry"), async () => {
     const login = await options.login;

@@ -76,6 +76,9 @@ export function stepRunner(onStep: OnStep, signal: AbortSignal) {
   };
 }
 
-function failureOf({ code, message, hint }: PushError): Finding {
-  return { state: "failed", text: message, hint, facts: { code } };
+/** Makes the result of a step that a `PushError` ended. */
+export function failureOf({ code, message, hint }: PushError): Finding {
+  // Hints are written for pushes.
+  const advice = hint?.replace("Run the same command to resume.", "Run the check again.");
+  return { state: "failed", text: message, hint: advice, facts: { code } };
 }

@@ -3,14 +3,15 @@ import type { Finding, OnStep, Step } from "../check/steps.ts";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { isLoopback } from "../oci/address.ts";
+import { formatRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { describeNotice } from "../report/notices.ts";
 import { printableJson } from "../report/printable-json.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, interruptedAs } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
-import { formatRegistry } from "./last-targets.ts";
+
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
@@ -20,7 +21,7 @@ export const CHECK = defineCommand({
   parse: parseCheckCommand,
   async run(command, { process, stop, warn }) {
     warn();
-    return runCheck(command, process, stop);
+    return runCheck(command, process, stop).catch(interruptedAs("the check did not finish", stop));
   },
 });
 

@@ -131,7 +131,7 @@ async function useSpool(directory: string, signal: AbortSignal): Promise<Lock> {
     await mkdir(directory, { recursive: true, mode: PRIVATE_FOLDER });
     await sweepTemporaryFiles(directory);
   } catch (cause) {
-    throw fileError(cause, `use the spool "${directory}"`, "or choose another folder with --spool-dir");
+    throw fileError(cause, `use the spool "${directory}"`, "choose another folder with --spool-dir");
   }
   // Without locks, no other process sweeps the folder.
   return openLocks(directory, signal, () => {}).take(CACHE_IN_USE, () => {}, "shared");

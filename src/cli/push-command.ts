@@ -77,11 +77,12 @@ export async function runPush(
   };
   try {
     const pushed = await push(pushOptions);
-    if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
     await actions?.writeOutputs(pushed);
     await rememberTargets(targets, env).catch((error: unknown) => {
       if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
     });
+    // Last: it may fail, which ends the command.
+    if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
   } catch (error) {
     if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
     const { code, cause } = error;

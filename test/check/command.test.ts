@@ -85,7 +85,7 @@ describe("a check", () => {
       expect.stringMatching(/^✓ Registry {2}\/v2\/ answers in \d+ ms; it requires a login$/),
       "✓ Login     me",
       "✓ Push      allowed to my/app",
-      "✓ Chunks    1.0 kB to 65.5 kB announced",
+      "✓ Chunks    65.5 kB each; announced: 1.0 kB to 65.5 kB",
       "✓ Resume    an interrupted layer resumes where it stopped",
       "✓ Clock     agrees with the registry's",
       "",
@@ -168,5 +168,6 @@ describe("a check", () => {
     expect(await child.exited).toBe(130);
     expect(registry.recorded("cancel-upload")).toMatchObject([{ status: 204 }]);
     expect(await child.stdout.text()).not.toContain("ready");
+    expect(await child.stderr.text()).toBe("Interrupted: the check did not finish.\n");
   });
 });

@@ -4,10 +4,10 @@ import { chmod, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
-import { cliCommand, cliEnvironment, runCli, startCli } from "../support/run-cli.ts";
+import { cliCommand, cliEnvironment, PROGRAM, runCli, startCli } from "../support/run-cli.ts";
 import { findSecrets } from "../support/secret-search.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -17,7 +17,7 @@ import { startTestRegistry } from "../support/test-registry.ts";
 setDefaultTimeout(60_000);
 
 const ME = { username: "me", password: "hush-Xq7-zebra" };
-const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
+const IMAGE = dockerArchive([seededBytes(600, 1)]);
 const CONFIG = ".docker/config.json";
 
 /** A home folder, and a working folder in it. */
@@ -47,6 +47,16 @@ async function openHome(config?: unknown) {
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
 }
+
+/** On a busy machine, standard error says what is waited for. */
+const NO_WARNING = expect.not.stringContaining("Warning");
+
+/** The arguments of the commands that a text names, each at the end of a line or in front of "&&". */
+const commandsIn = (text: string) =>
+  text.split(/ && |\n/).flatMap((line) => {
+    const [, command] = line.split(`${PROGRAM} `);
+    return command === undefined ? [] : [command.split(" ")];
+  });
 
 const entryOf = ({ username, password }: typeof ME) => ({ auth: btoa(`${username}:${password}`) });
 
@@ -197,7 +207,7 @@ describe.concurrent("a login", () => {
     expect(await Bun.file(home.at(CONFIG)).exists()).toBe(false);
 
     const out = await home.run(["logout", "--authfile", file, registry.host]);
-    expect([out.code, out.stderr]).toEqual([0, ""]);
+    expect([out.code, out.stderr]).toEqual([0, NO_WARNING]);
     expect(JSON.parse(await Bun.file(file).text())).toEqual({ auths: {} });
   });
 
@@ -250,6 +260,81 @@ describe.concurrent("a logout", () => {
     );
     expect(out.stdout).toContain("Logged out of a.example.com/team");
   });
+
+  test("of a part of a registry says nothing of the login to the registry, which stays", async () => {
+    const auths = { "a.example.com": entryOf(ME), "a.example.com/team": entryOf(ME) };
+    await using home = await openHome({ auths });
+    const { code, stdout, stderr } = await home.run(["logout", "a.example.com/team"]);
+    expect([code, stderr]).toEqual([0, NO_WARNING]);
+    expect(stdout).toContain("Logged out of a.example.com/team");
+    expect(await home.logins()).toEqual({ "a.example.com": entryOf(ME) });
+  });
+
+  test("prints the command that removes the login of another file, whose maker it does not guess", async () => {
+    await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
+    await Bun.write(home.at("named.json"), JSON.stringify({ auths: { "a.example.com/team": entryOf(ME) } }));
+    const env = { REGISTRY_AUTH_FILE: home.at("named.json") };
+    const { code, stderr } = await home.run(["logout", "a.example.com"], undefined, env);
+    expect(code).toBe(0);
+    expect(stderr).not.toContain("podman");
+    const commands = commandsIn(stderr);
+    expect(commands).toHaveLength(2);
+    for (const command of commands)
+      expect(await home.run(command, undefined, env)).toMatchObject({ code: 0, stderr: NO_WARNING });
+    expect(await home.logins()).toEqual({});
+    expect(JSON.parse(await Bun.file(home.at("named.json")).text())).toEqual({ auths: {} });
+  });
+
+  test("is done although another file with logins is broken, which is said", async () => {
+    await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
+    await Bun.write(home.at(".config/containers/auth.json"), "{");
+    const env = { XDG_RUNTIME_DIR: home.at("run") };
+    const { code, stdout, stderr } = await home.run(["logout", "a.example.com"], undefined, env);
+    expect([code, stdout]).toEqual([0, expect.stringContaining("Logged out")]);
+    expect(stderr).toContain("~/.config/containers/auth.json");
+  });
+
+  test.each(["a.example.com", "--all"])("fails where the --authfile is missing: %s", async (which) => {
+    await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
+    const { code, stdout, stderr } = await home.run(["logout", "--authfile", "none.json", which]);
+    expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining("none.json")]);
+  });
+
+  test.each(["http://myregistry", "myregistry"])(
+    "accepts the registry of one label that a login accepted: %s",
+    async (name) => {
+      // It is its own proxy.
+      await using server = startHttpServer(
+        ({ headers }) => new Response(null, { status: headers.has("authorization") ? 200 : 401 }),
+      );
+      await using home = await openHome();
+      const env = { HTTP_PROXY: server.url };
+      expect((await home.run(["login", "-u", "me", "http://myregistry"], ME.password, env)).code).toBe(0);
+      expect(await home.logins()).toEqual({ myregistry: entryOf(ME) });
+      expect((await home.run(["logout", name])).stdout).toContain("Logged out of myregistry");
+      expect(await home.logins()).toEqual({});
+    },
+  );
+
+  test("of an address with a password in it repeats no password", async () => {
+    await using home = await openHome();
+    expect((await home.run(["logout", `https://me:${ME.password}/x@registry.example.com`])).code).toBe(2);
+  });
+
+  test.skipIf(process.platform === "win32")(
+    "with --all names no registry that has a helper, but no login",
+    async () => {
+      await using home = await openHome({ credHelpers: { "a.example.com": "x" } });
+      const script = "#!/bin/sh\necho credentials not found in native keychain; exit 1\n";
+      await Bun.write(home.at("bin/docker-credential-x"), script);
+      await chmod(home.at("bin/docker-credential-x"), 0o755);
+      const env = { PATH: `${home.at("bin")}:${process.env["PATH"]}` };
+      expect(await home.run(["logout", "--all"], undefined, env)).toMatchObject({
+        code: 0,
+        stderr: NO_WARNING,
+      });
+    },
+  );
 
   test("with --all removes every login", async () => {
     await using home = await openHome({

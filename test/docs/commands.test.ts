@@ -8,7 +8,7 @@ import { delimiter, join } from "node:path";
 import { runWell } from "../e2e/command.ts";
 import { openPodmanStore } from "../e2e/podman-store.ts";
 import { commandFolder } from "../e2e/source-programs.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { cliCommand } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
@@ -62,7 +62,7 @@ async function setUp() {
   await writeProgram(at("bin/npx"), `[ "$1" = chunkpush ] && shift && exec ${chunkpush} "$@"`);
   await writeProgram(at("bin/docker"), DOCKER(chunkpush));
   const layer = new Uint8Array(tarBytes([{ path: "file", body: seededBytes(5000, 1) }]));
-  const { archive } = dockerArchive([{ raw: layer }], ["my/app:v1"]);
+  const { archive } = dockerArchive([layer], ["my/app:v1"]);
   for (const name of ["archive.tar", "work/image.tar", "work/output.tar"]) await Bun.write(at(name), archive);
   const auth = Buffer.from(`${ME.username}:${ME.password}`).toString("base64");
   await Bun.write(at("docker/config.json"), JSON.stringify({ auths: { [registry.host]: { auth } } }));

@@ -1,19 +1,20 @@
 /** A real registry behind nginx's default body limit, with TLS from an authority that no machine knows. */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS } from "../support/told-events.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { handmadeImage } from "./handmade-image.ts";
 import { type Nginx, startNginx } from "./nginx.ts";
 import { requireParts } from "./parts.ts";
 import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes(5_300_000, "nginx"), seededBytes(3000, "small")]);
+const image = dockerArchive([seededLayer(5_300_000, "nginx"), seededLayer(3000, "small")], ["team/app:v1"]);
 
 describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
   "docker-registry behind nginx",
@@ -48,7 +49,7 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
     });
 
     test("is known the next time", async () => {
-      const other = handmadeImage("team/app:v2", [seededBytes(2_500_000, "another")]);
+      const other = dockerArchive([seededLayer(2_500_000, "another")], ["team/app:v2"]);
       await Bun.write(join(cwd.path, "output.tar"), other.archive);
       const { code, stderr } = await push("v2");
       expect(code, stderr).toBe(0);

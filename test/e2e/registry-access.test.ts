@@ -1,18 +1,19 @@
 /** Who may push to a real registry, and over which wire. */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { runWell } from "./command.ts";
 import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { handmadeImage } from "./handmade-image.ts";
 import { requireParts } from "./parts.ts";
 import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes(2_500_000, "registry access")]);
+const image = dockerArchive([seededLayer(2_500_000, "registry access")], ["team/app:v1"]);
 
 describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
   "docker-registry with htpasswd",

@@ -1,11 +1,12 @@
 /** The programs that make images, each with an image or two in it. */
+
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
+import { layerOf } from "../support/image-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { startDockerRegistry } from "./docker-registry.ts";
-import { tarOf } from "./handmade-image.ts";
 import { type Place, THIS_MACHINE } from "./place.ts";
 import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
 
@@ -128,10 +129,8 @@ async function pullOnePlatform(podman: PodmanStore, docker: DockerEngine, contex
 }
 
 async function writeContext(context: string): Promise<void> {
-  const text = (content: string) => new TextEncoder().encode(content);
-  const layer = (path: string, content: string) => tarOf([{ path, content: text(content) }]);
-  await Bun.write(join(context, "small.tar"), layer("etc/hello", "hello\n"));
-  await Bun.write(join(context, "lines.tar"), layer("data/lines", "every line is the same\n".repeat(2000)));
+  await Bun.write(join(context, "small.tar"), layerOf("etc/hello", "hello\n"));
+  await Bun.write(join(context, "lines.tar"), layerOf("data/lines", "every line is the same\n".repeat(2000)));
   // The label has what some writers of JSON escape.
   const lines = [
     "FROM scratch",
@@ -141,6 +140,6 @@ async function writeContext(context: string): Promise<void> {
     'CMD ["/none"]',
   ];
   await Bun.write(join(context, "Dockerfile"), `${lines.join("\n")}\n`);
-  await Bun.write(join(context, "pulled.tar"), layer("data/pulled", "only the pulled image has it\n"));
+  await Bun.write(join(context, "pulled.tar"), layerOf("data/pulled", "only the pulled image has it\n"));
   await Bun.write(join(context, "Dockerfile.pulled"), "FROM scratch\nADD pulled.tar /\n");
 }

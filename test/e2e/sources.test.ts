@@ -6,13 +6,13 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { copyFile, cp, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { RUNS_ALL } from "../support/all-tests.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
 import { run, runWell } from "./command.ts";
 import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
-import { handmadeImage } from "./handmade-image.ts";
 import { CHUNK_BYTES, LOGGED_REGISTRIES, type LoggedRegistry, uploadedDigests } from "./logged-registry.ts";
 import { requireParts } from "./parts.ts";
 import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
@@ -276,7 +276,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
 
       test("gets an image without layers", async () => {
         await using cwd = await temporaryFolder();
-        const { archive, config } = handmadeImage("no/layers:v1", []);
+        const { archive, config } = dockerArchive([], ["no/layers:v1"]);
         await Bun.write(join(cwd.path, "output.tar"), archive);
         const reference = `${target.host}/no/layers:v1`;
         const pushed = await runCli([reference], { cwd: cwd.path });

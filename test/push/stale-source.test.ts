@@ -4,7 +4,7 @@ import { chmod, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { type CliOptions, cliCommand, cliEnvironment, PROGRAM, runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -15,14 +15,14 @@ import { startTestRegistry } from "../support/test-registry.ts";
 setDefaultTimeout(60_000);
 
 const HOUR_MS = 3_600_000;
-const IMAGE = dockerArchive([{ raw: new Uint8Array(seededBytes(2000, 1)) }], ["old/app:v1"]);
+const IMAGE = dockerArchive([seededBytes(2000, 1)], ["old/app:v1"]);
 
 const hoursAgo = (hours: number) => new Date(Date.now() - hours * HOUR_MS);
 
 async function setUp({ name = "old/app:v1", hours = 0, date = hoursAgo(hours), file = "output.tar" } = {}) {
   const folder = await temporaryFolder();
   const registry = await startTestRegistry({});
-  const image = dockerArchive([{ raw: new Uint8Array(seededBytes(2000, 1)) }], [name]);
+  const image = dockerArchive([seededBytes(2000, 1)], [name]);
   const path = join(folder.path, file);
   await Bun.write(path, file.endsWith(".gz") ? Bun.gzipSync(new Uint8Array(image.archive)) : image.archive);
   await utimes(path, date, date);
@@ -73,6 +73,13 @@ describe.concurrent("without a terminal", () => {
     const [warning = ""] = /^.*Warning:.*$/m.exec(stderr) ?? [];
     for (const fact of ["output.tar", "2 days ago", "old/app:v1", `${PROGRAM} my/app:v1 ${setup.target}`])
       expect(warning).toContain(fact);
+  });
+
+  test("the command for another image has the target as the user wrote it: with its scheme", async () => {
+    await using setup = await setUp({ hours: 50 });
+    const { code, stderr } = await setup.run([`http://${setup.target}`]);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain(`${PROGRAM} my/app:v1 http://${setup.target}`);
   });
 
   test("the same goes for .output-image", async () => {

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { answer, type Fault, slowLink } from "../../dev/faults/fault.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { cliCommand } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -15,10 +15,10 @@ import { ENDED, openTerminal, type TerminalOptions } from "../support/tmux.ts";
 
 setDefaultTimeout(120_000);
 
-const layerOf = (bytes: number, seed: number) => ({
-  raw: new Uint8Array(tarBytes([{ path: "file", body: seededBytes(bytes, seed) }])),
-});
-const IMAGE = dockerArchive([layerOf(20_000, 1), layerOf(400_000, 2), layerOf(300_000, 3)], ["my/app:v1"]);
+const IMAGE = dockerArchive(
+  [seededLayer(20_000, 1), seededLayer(400_000, 2), seededLayer(300_000, 3)],
+  ["my/app:v1"],
+);
 
 /** An archive of two images without layers. */
 const TWO_IMAGES = tarBytes([

@@ -1,11 +1,12 @@
 import type { Command, Option } from "commander";
 import { loginHosts } from "../../logins/login-hosts.ts";
+import { formatTarget } from "../../oci/reference.ts";
 import { imageNames, TRANSPORTS } from "../../push/known-sources.ts";
 import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
 import { clause } from "../help-command.ts";
 import { RUNTIMES } from "../invocation.ts";
-import { formatTarget, readLastTargets } from "../last-targets.ts";
+import { readLastTargets } from "../last-targets.ts";
 import { loginEnvironment } from "../login-environment.ts";
 import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";

@@ -37,7 +37,7 @@ export function expectStatus(
   );
 }
 
-function deedOf(name: string, { scopes }: RegistryRequest): string {
+function actionOf(name: string, { scopes }: RegistryRequest): string {
   if (name === "") return "do this";
   return scopes?.includes(pullScope(name)) ? `read "${name}"` : `push to "${name}"`;
 }
@@ -76,7 +76,7 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
   if (status === 403) {
     return {
       code: "DENIED",
-      reason: `The registry refuses to let this user ${deedOf(name, request)}.`,
+      reason: `The registry refuses to let this user ${actionOf(name, request)}.`,
       hint: "Check the user's rights and the name of the repository.",
     };
   }
@@ -155,7 +155,7 @@ function explainUnauthorized(
   // The token is fresh, so the user is known. Token servers leave out the rights that a user does not have.
   if (bearerChallenge(headers) !== undefined) {
     return {
-      reason: `${registry.origin} does not let this user ${deedOf(name, request)}: a new token was refused as well.`,
+      reason: `${registry.origin} does not let this user ${actionOf(name, request)}: a new token was refused as well.`,
       hint: "Check the user's rights and the name of the repository.",
     };
   }

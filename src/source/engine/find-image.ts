@@ -10,7 +10,7 @@ import { isOwnName } from "./own-names.ts";
 const SUGGESTIONS = 3;
 
 /** An engine that has this fault may be passed over: another may have the image. */
-const PASSED_OVER: readonly unknown[] = ["ENGINE_MISSING", "ENGINE_UNREACHABLE", "ENGINE_FAILED"];
+const SKIPPED: readonly unknown[] = ["ENGINE_MISSING", "ENGINE_UNREACHABLE", "ENGINE_FAILED"];
 
 type SearchOptions = {
   /** Where the image is to be pushed, for messages. */
@@ -44,7 +44,7 @@ export async function findEngineImage(
   try {
     for (const search of searches) {
       const answer = await search.catch((error: unknown) => {
-        if (!(error instanceof PushError && PASSED_OVER.includes(error.code))) throw error;
+        if (!(error instanceof PushError && SKIPPED.includes(error.code))) throw error;
         failures.push(error);
       });
       if (answer === undefined) continue;
