@@ -110,6 +110,14 @@ describe.concurrent("without a terminal", () => {
     expect(target.stderr).not.toContain("No target was named");
   });
 
+  test("standard input without a target is called by its name, and gets an example at the registry of --registry", async () => {
+    await using setup = await setUp();
+    const { code, stderr } = await setup.run(["-"]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("No target was named for standard input.")]);
+    const named = await setup.run(["-", "--registry", "http://localhost:5000"]);
+    expect(named.stderr).toContain(`${PROGRAM} - http://localhost:5000/my/app:v1\n`);
+  });
+
   test("output.tar without a target has no source in its full command", async () => {
     await using setup = await setUp(["team/app:v1"], "output.tar");
     const { code, stderr } = await setup.run([]);
