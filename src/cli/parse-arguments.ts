@@ -1,6 +1,6 @@
 import { type Command, CommanderError } from "commander";
 import { PushError } from "../errors.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine } from "../program-name.ts";
 
 /**
  * Parses arguments into a command's parser. Throws `USAGE`.
@@ -55,6 +55,6 @@ function hasUser(program: Command): boolean {
 /** Finds our flag for one that Docker, Helm or curl have. */
 function ofOtherTools(message: string): string | undefined {
   if (/'(?:--pass(?:word)?|-p)'/.test(message))
-    return `Pipe the password in: echo "$PASSWORD" | ${PROGRAM_NAME} --username me …`;
+    return `Pipe the password in: echo "$PASSWORD" | ${commandLine("--username", "me")} …`;
   return message.includes("'--user'") ? "Did you mean --username?" : undefined;
 }
