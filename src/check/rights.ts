@@ -5,7 +5,8 @@ import { pushScope } from "../registry/auth/scope.ts";
 import { exchange } from "../registry/http/send.ts";
 import type { Call, Registry, Repository } from "../registry/registry.ts";
 import { isSizeRefused, isUnsupported } from "../registry/upload/body-refusal.ts";
-import type { ChunkLimits } from "../registry/upload/chunk-size.ts";
+import { assertChunkLimits, type ChunkLimits, chooseChunkSize } from "../registry/upload/chunk-size.ts";
+import { goesWhole } from "../registry/upload/plan-chunks.ts";
 import { askUpload, sendChunk, type UploadSession } from "../registry/upload/session.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 import type { Finding } from "./steps.ts";
@@ -47,31 +48,49 @@ export async function checkPush(
   return { state: "ok", text: `allowed to ${at.name}${elsewhere}`, value: upload };
 }
 
-/** Says how large chunks may be. */
-export function checkChunks(
-  { learned }: Registry,
-  { minBytes, maxBytes }: ChunkLimits,
-  wishBytes: number | undefined,
-): Finding {
-  const facts = { minBytes, maxBytes, rememberedMaxBytes: learned.maxBodyBytes };
-  const told =
-    maxBytes !== undefined
-      ? `${formatBytes(minBytes ?? 0)} to ${formatBytes(maxBytes)} announced`
-      : minBytes !== undefined
-        ? `at least ${formatBytes(minBytes)} announced`
-        : "no limits announced; chunks of up to 100 MB are used";
-  const remembered =
-    learned.maxBodyBytes === undefined
-      ? ""
-      : `; an earlier push learned that bodies over ${formatBytes(learned.maxBodyBytes)} are refused`;
-  const isTooLarge = wishBytes !== undefined && maxBytes !== undefined && wishBytes > maxBytes;
-  if (!isTooLarge) return { state: "ok", text: `${told}${remembered}`, facts };
-  return {
-    state: "limited",
-    text: `${told}; --chunk-size ${formatBytes(wishBytes)} is more`,
-    hint: "Leave --chunk-size out: chunkpush uses what the registry allows.",
-    facts,
+/** Says how large the chunks of a push would be, and why. Throws `REGISTRY_UNSUPPORTED` as a push does. */
+export function checkChunks(registry: Registry, limits: ChunkLimits, wishBytes: number | undefined): Finding {
+  assertChunkLimits(limits, registry.origin);
+  const { learned } = registry;
+  const chunkOn = (bytesPerSecond: number) =>
+    chooseChunkSize(0, wishBytes, limits, learned.maxBodyBytes, bytesPerSecond);
+  const [leastBytes, mostBytes] = [chunkOn(0), chunkOn(Number.POSITIVE_INFINITY)];
+  const isWhole = goesWhole(registry);
+  const facts = {
+    ...limits,
+    rememberedMaxBytes: learned.maxBodyBytes,
+    chunkBytes: isWhole ? undefined : mostBytes,
   };
+  const told = `; ${announced(limits)}`;
+  if (isWhole) {
+    const text = `none: each layer in 1 request, because a chunk was refused in an earlier push${told}`;
+    return { state: "ok", text, facts };
+  }
+  const size =
+    leastBytes === mostBytes ? `${formatBytes(mostBytes)} each` : `up to ${formatBytes(mostBytes)}`;
+  if (wishBytes !== undefined && wishBytes !== mostBytes) {
+    const than = wishBytes > mostBytes ? "more" : "less";
+    return {
+      state: "limited",
+      text: `${size}: --chunk-size ${formatBytes(wishBytes)} is ${than} than the registry allows${told}`,
+      hint: "Leave --chunk-size out: chunkpush uses what the registry allows.",
+      facts,
+    };
+  }
+  const isLearned = (learned.maxBodyBytes ?? Number.POSITIVE_INFINITY) <= mostBytes;
+  const why = [
+    wishBytes !== undefined && ", by --chunk-size",
+    isLearned && ", because a larger request was refused in an earlier push",
+    leastBytes !== mostBytes && ", as the link allows",
+  ].find(Boolean);
+  return { state: "ok", text: `${size}${why || ""}${told}`, facts };
+}
+
+function announced({ minBytes, maxBytes }: ChunkLimits): string {
+  if (minBytes === undefined && maxBytes === undefined) return "no limits announced";
+  if (maxBytes === undefined) return `announced: at least ${formatBytes(minBytes ?? 0)}`;
+  if (minBytes === undefined) return `announced: at most ${formatBytes(maxBytes)}`;
+  return `announced: ${formatBytes(minBytes)} to ${formatBytes(maxBytes)}`;
 }
 
 /** A refusal by the registry is undefined. */

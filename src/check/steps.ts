@@ -76,6 +76,7 @@ export function stepRunner(onStep: OnStep, signal: AbortSignal) {
   };
 }
 
-function failureOf({ code, message, hint }: PushError): Finding {
+/** Makes the result of a step that a `PushError` ended. */
+export function failureOf({ code, message, hint }: PushError): Finding {
   return { state: "failed", text: message, hint, facts: { code } };
 }

@@ -3,6 +3,7 @@ import type { Finding, OnStep, Step } from "../check/steps.ts";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { isLoopback } from "../oci/address.ts";
+import { formatRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { describeNotice } from "../report/notices.ts";
@@ -10,7 +11,7 @@ import { printableJson } from "../report/printable-json.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
 import { defineCommand } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
-import { formatRegistry } from "./last-targets.ts";
+
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";

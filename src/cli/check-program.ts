@@ -1,9 +1,9 @@
 import { Command, type CommanderError } from "commander";
 import { PushError } from "../errors.ts";
-import { parseReference, parseRegistry } from "../oci/reference.ts";
+import { formatRegistry, parseReference, parseRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { addFlags, type FlagHelp } from "./add-flags.ts";
-import { formatRegistry } from "./last-targets.ts";
+
 import { parseArguments } from "./parse-arguments.ts";
 import {
   addRegistryFlags,

@@ -2,13 +2,19 @@ import { basename } from "node:path";
 import { PushError } from "../errors.ts";
 import { shellWord } from "../format.ts";
 import { nameWithoutHost } from "../oci/image-name.ts";
-import { parseReference, type Reference, type Registry } from "../oci/reference.ts";
+import {
+  formatRegistry,
+  formatTarget,
+  parseReference,
+  type Reference,
+  type Registry,
+} from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { namesOfSource } from "../push/source-names.ts";
 import { askLine, chooseImage, chooseOne, mayAsk } from "./choose.ts";
 import { findSource } from "./find-source.ts";
 import type { PushCommand, Targetless } from "./invocation.ts";
-import { formatRegistry, formatTarget, readLastTargets } from "./last-targets.ts";
+import { readLastTargets } from "./last-targets.ts";
 
 /** A longer list is hard to read. */
 const MAX_CHOICES = 8;

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { closest, distance } from "fastest-levenshtein";
 import { type ErrorCode, PushError } from "../errors.ts";
+import { shellWord } from "../format.ts";
 import { looksLikeHost } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { isRegistry, isTarget, withoutRepository } from "./parse-target.ts";
@@ -61,8 +62,13 @@ export function orCommand(error: unknown, source: string | undefined, commands: 
   const isMissing = error instanceof PushError && MISSING.includes(error.code);
   const command = isMissing && source !== undefined ? explainCommand(source, commands) : undefined;
   if (!isMissing || command === undefined) return error;
-  const { code, message, details, hint = "" } = error;
-  return new PushError(code, message, { hint: `${hint} ${command.hint}`.trim(), details, cause: error });
+  const { code, message, details, said, hint = "" } = error;
+  return new PushError(code, message, {
+    hint: `${hint} ${command.hint}`.trim(),
+    details,
+    cause: error,
+    ...(said !== undefined && { said }),
+  });
 }
 
 /** Explains the only argument, which has no slash: a registry, a file or an image. */
@@ -93,10 +99,7 @@ function isLocal(text: string): boolean {
 
 /** Writes a command line as a shell reads it. */
 function line(words: readonly string[]): string {
-  const quoted = words.map((word) =>
-    /^[\w./:+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`,
-  );
-  return [PROGRAM_NAME, ...quoted].join(" ");
+  return [PROGRAM_NAME, ...words.map(shellWord)].join(" ");
 }
 
 function usage(message: string, hint: string): PushError {

@@ -2,10 +2,10 @@ import { type Command, CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 
 /**
- * Parses arguments with a command's parser, which has them afterwards. Throws `USAGE`.
+ * Parses arguments into a command's parser. Throws `USAGE`.
  *
- * @param explain finds better words for an error of commander's
- * @returns the help or version to print, if it was asked for
+ * @param explain replaces an error of commander's by a clearer one
+ * @returns the help or version to print, if the arguments ask for it
  */
 export function parseArguments(
   program: Command,
@@ -29,7 +29,7 @@ export function parseArguments(
   }
 }
 
-/** Explains an error in the arguments, in better words than commander's where that helps. */
+/** Turns commander's error into one of ours, with clearer words where possible. */
 function usageError({ code, message }: CommanderError): PushError {
   if (code === "commander.excessArguments") {
     return new PushError("USAGE", "There are more arguments than a source and a target.", {
@@ -37,7 +37,7 @@ function usageError({ code, message }: CommanderError): PushError {
     });
   }
   const [, said = message, nearest] = /^error: (.*?)(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
-  // The value of an unknown option may be a password. Show only the name.
+  // Show only the option's name: its value may be a password.
   const shown = said.replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
   return new PushError("USAGE", `${shown.charAt(0).toUpperCase()}${shown.slice(1)}.`, {
     hint: nearest === undefined ? "See --help." : `Did you mean ${nearest}?`,

@@ -7,10 +7,10 @@ import { headersOf } from "./headers.ts";
 import { type UserCommand, type UserFlags, userCommand } from "./user-flags.ts";
 import { assertNotEmpty, chunkSize, type Environment, integer, setting, truth } from "./values.ts";
 
-/** How to reach a registry, and how to send to it. */
+/** The settings to reach a registry and to send to it. */
 export type RegistryCommand = UserCommand & {
   readonly skipAuth: boolean;
-  /** Headers for what stands in front of the registry. */
+  /** Headers for a gateway in front of the registry. */
   readonly headers: Readonly<Record<string, string>>;
   readonly insecure: boolean;
   readonly parallel: number;
@@ -18,13 +18,12 @@ export type RegistryCommand = UserCommand & {
   readonly chunkBytes: number | undefined;
   readonly stallTimeoutMs: number;
   readonly allowOversize: boolean;
-  /** PEM files with authorities to trust. */
+  /** PEM files with certificate authorities to trust. */
   readonly caFiles: readonly string[];
-  /** Shown to the registry. */
   readonly clientCertificate: ClientCertificate | undefined;
   readonly skipVerify: boolean;
   readonly cacheDirectory: string;
-  /** Shows what other programs said when they failed. */
+  /** Shows requests, and the output of programs that fail. */
   readonly debug: boolean;
 };
 
@@ -91,7 +90,7 @@ const DEBUG: readonly FlagHelp[] = [
   ["--debug", "the same as --verbose"],
 ];
 
-/** The values of the flags, as they were written. */
+/** The flags, as written. */
 export type RegistryFlags = UserFlags & {
   readonly insecure?: true;
   readonly parallel?: string;
@@ -111,7 +110,7 @@ export type RegistryFlags = UserFlags & {
   readonly destTlsVerify?: string;
 };
 
-/** Adds the flags to a command's parser. */
+/** Adds all of these flags to a command's parser. */
 export function addRegistryFlags(program: Command): Command {
   addFlags(program, "Authentication", [...AUTHENTICATION, CREDENTIAL_COMMAND]);
   addFlags(program, "Network", NETWORK);
@@ -120,7 +119,7 @@ export function addRegistryFlags(program: Command): Command {
   return addFlags(program, "Output", DEBUG);
 }
 
-/** Adds the flags that reach a registry, and say who pushes. */
+/** Adds the flags of authentication and network to a command's parser. */
 export function addLoginFlags(program: Command): Command {
   addFlags(program, "Authentication", AUTHENTICATION);
   addFlags(program, "Network", NETWORK);

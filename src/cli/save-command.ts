@@ -55,7 +55,12 @@ async function runSave(
   const replaced = new Set<string>();
   const skipped = new Set<string>();
   for (const path of paths) {
-    if (force || !(await isThere(path))) continue;
+    const there = await whatIsAt(path);
+    if (there === "folder")
+      throw new PushError("FILE_FAILED", `Cannot write "${path}": it is a folder.`, {
+        hint: "Remove it, or choose another folder with --output-dir.",
+      });
+    if (force || there === undefined) continue;
     const answer = isAsked ? await confirm(`"${path}" already exists. Replace it?`, stop) : undefined;
     if (answer === undefined) throw fileExists(path);
     (answer ? replaced : skipped).add(path);
@@ -110,10 +115,11 @@ export function archiveNames(images: readonly string[]): string[] {
   });
 }
 
-async function isThere(path: string): Promise<boolean> {
+/** Undefined: nothing has this path. */
+async function whatIsAt(path: string): Promise<"file" | "folder" | undefined> {
   return lstat(path).then(
-    () => true,
-    ({ code }: NodeJS.ErrnoException) => code !== "ENOENT",
+    (stats) => (stats.isDirectory() ? "folder" : "file"),
+    ({ code }: NodeJS.ErrnoException) => (code === "ENOENT" ? undefined : "file"),
   );
 }
 

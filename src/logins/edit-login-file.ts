@@ -5,7 +5,7 @@ import { distrustOf, PRIVATE_FILE, PRIVATE_FOLDER } from "../store/own-file.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
 import { readLoginFile } from "./login-file.ts";
 
-const OTHER_FILE = "or name another file with --authfile";
+const OTHER_FILE = "name another file with --authfile";
 
 /** The saved logins of a file, by their keys. */
 export type LoginEntries = Map<string, unknown>;

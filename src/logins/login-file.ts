@@ -43,7 +43,7 @@ export async function readLoginFile(path: string, name: string): Promise<LoginFi
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     // Root's Podman denies others access to this folder. It then has no logins of this user.
     if (code === "EACCES" && path.startsWith("/run/containers/")) return undefined;
-    throw fileError(cause, `read the logins in ${name}`, "or set SKIP_AUTH=1 to push without");
+    throw fileError(cause, `read the logins in ${name}`, "set SKIP_AUTH=1 to push without");
   }
   const { auths, credHelpers, credsStore } = check(LOGIN_FILE, parse(text, name), name, []);
   return { name, text, entries: auths ?? {}, helpers: credHelpers ?? {}, store: credsStore || undefined };

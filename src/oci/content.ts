@@ -18,7 +18,7 @@ export type Artifact = {
 /** A blob that goes up as it is. */
 export type StoredBlob = { readonly descriptor: Descriptor; readonly content: StoredBytes };
 
-/** An index or Docker manifest list, and as much as is there of what it lists. */
+/** An index or Docker manifest list, with the content that is present of what it lists. */
 export type Index = {
   readonly kind: "index";
   readonly manifest: Manifest;
@@ -33,58 +33,67 @@ export type IndexChild = {
   readonly content: Content | undefined;
 };
 
+/** Content of a tree, and its entry in the index above it. */
+type Node = { readonly content: Content; readonly entry: IndexEntry | undefined };
+
+/** Lists the content of a tree that is present, an index before what it lists. */
+function nodesOf(content: Content, isIncluded = (_: IndexEntry) => true, entry?: IndexEntry): Node[] {
+  const children = content.kind === "index" ? content.children : [];
+  const below = children.flatMap((child) =>
+    child.content === undefined || !isIncluded(child.entry)
+      ? []
+      : nodesOf(child.content, isIncluded, child.entry),
+  );
+  return [{ content, entry }, ...below];
+}
+
+const isNoAttestation = ({ isAttestation }: IndexEntry) => !isAttestation;
+
 /** Lists the images of a tree. */
-export function imagesOf(content: Content): Image[] {
-  if (content.kind === "image") return [content];
-  if (content.kind === "artifact") return [];
-  return content.children.flatMap((child) => (child.content === undefined ? [] : imagesOf(child.content)));
+export function imagesOf(root: Content): Image[] {
+  return nodesOf(root).flatMap(({ content }) => (content.kind === "image" ? content : []));
 }
 
 /** Lists the platforms of a tree's images. */
-export function platformsOf(content: Content): (string | undefined)[] {
-  if (content.kind === "image") return [content.platform];
-  if (content.kind === "artifact") return [];
-  return content.children.flatMap(({ entry, content: child }) => {
-    if (child === undefined || entry.isAttestation) return [];
+export function platformsOf(root: Content): (string | undefined)[] {
+  return nodesOf(root, isNoAttestation).flatMap(({ content, entry }) => {
+    if (content.kind === "image") return [content.platform];
     // An image that only passes through is an artifact.
-    return child.kind === "artifact" ? [entry.platform] : platformsOf(child);
+    return content.kind === "artifact" && entry ? [entry.platform] : [];
   });
 }
 
-/** Tells whether all that the indexes of a tree list is there. */
-export function isWhole(content: Content): boolean {
-  return (
-    content.kind !== "index" || content.children.every((child) => child.content && isWhole(child.content))
+/** Tells whether everything that the indexes of a tree list is present. */
+export function isWhole(root: Content): boolean {
+  return nodesOf(root).every(
+    ({ content }) => content.kind !== "index" || content.children.every((child) => child.content),
   );
 }
 
 /** Lists the digests of all manifests of a tree, as they are in the source. */
-export function manifestDigestsOf(content: Content): Digest[] {
-  const own = content.manifest?.digest;
-  const below =
-    content.kind === "index"
-      ? content.children.flatMap((child) =>
-          child.content === undefined ? [] : manifestDigestsOf(child.content),
-        )
-      : [];
-  return [...(own === undefined ? [] : [own]), ...below];
+export function manifestDigestsOf(root: Content): Digest[] {
+  return nodesOf(root).flatMap(({ content }) => content.manifest?.digest ?? []);
 }
 
-/** Counts the layers of a tree, each once, and their bytes in the source as far as they are known. */
-export function sizeOf(content: Content): { readonly layers: number; readonly bytes: number } {
-  const all = sizesOf(content);
-  const sizes = content.kind === "image" ? all.map(([, size]) => size) : [...new Map(all).values()];
+/** Lists the blobs of a tree's artifacts, each once. */
+export function artifactBlobsOf(root: Content): StoredBlob[] {
+  const blobs = nodesOf(root).flatMap(({ content }) => (content.kind === "artifact" ? content.blobs : []));
+  return [...new Map(blobs.map((blob) => [blob.descriptor.digest, blob])).values()];
+}
+
+/** Counts the layers of a tree, and their bytes in the source as far as they are known. */
+export function sizeOf(root: Content): { readonly layers: number; readonly bytes: number } {
+  const all = nodesOf(root, isNoAttestation).flatMap(({ content }) => sizesOf(content));
+  // An image alone counts its repeated layers, as its layer list does.
+  const sizes = root.kind === "image" ? all.map(([, size]) => size) : [...new Map(all).values()];
   return { layers: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
 }
 
 /** Lists the sizes of layers by what identifies them. An image that only passes through is an artifact. */
 function sizesOf(content: Content): (readonly [string, number])[] {
+  if (content.kind === "index") return [];
   if (content.kind === "image")
     return content.layers.map((layer) => [identityOf(layer), layer.content.size ?? 0]);
-  if (content.kind === "index") {
-    const images = content.children.filter(({ entry }) => !entry.isAttestation);
-    return images.flatMap((child) => (child.content === undefined ? [] : sizesOf(child.content)));
-  }
   const layers = content.blobs.filter(({ descriptor }) => !CONFIG_TYPES.includes(descriptor.mediaType));
   return layers.map(({ descriptor }) => [descriptor.digest, descriptor.size]);
 }

@@ -18,10 +18,13 @@ const LEAST_GROWING_BYTES = 5 * 1024 * 1024;
 /** Begins an upload of a client. */
 async function openSession(context: Context, name: string, at: Repository): Promise<Session | Response> {
   const file = await openSpoolFile(context.spool);
-  // Asked when the file is there: many requests may wait for theirs.
-  if (context.sessions.size >= MAX_SESSIONS) {
+  // Check this once the file is open: many requests may wait for theirs, and the proxy may have ended meanwhile.
+  const hasEnded = context.signal.aborted;
+  if (hasEnded || context.sessions.size >= MAX_SESSIONS) {
     await file[Symbol.asyncDispose]();
-    return refuse(503, "TOOMANYREQUESTS", "Too many uploads at a time.");
+    return hasEnded
+      ? refuse(503, "UNAVAILABLE", "The proxy has ended.")
+      : refuse(503, "TOOMANYREQUESTS", "Too many uploads at a time.");
   }
   const session: Session = {
     id: crypto.randomUUID(),

@@ -1,5 +1,6 @@
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { findEngineImage } from "../source/engine/find-image.ts";
+import { isIdOf } from "../source/engine/inspect.ts";
 import { isPath, openSource } from "../source/open.ts";
 import { parseSource } from "../source/transport.ts";
 import type { PushOptions } from "./options.ts";
@@ -43,5 +44,5 @@ export async function namesOfSource(options: NamesOptions): Promise<readonly str
   const { image } = (await unlessAborted(search, limit).catch(() => undefined)) ?? {};
   signal.throwIfAborted();
   if (image === undefined) return undefined;
-  return image.id.replace("sha256:", "").startsWith(name.replace("sha256:", "")) ? image.names : [name];
+  return isIdOf(name, image) ? image.names : [name];
 }

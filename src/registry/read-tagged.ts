@@ -1,5 +1,5 @@
 import { PushError } from "../errors.ts";
-import type { Content } from "../oci/content.ts";
+import { artifactBlobsOf, isWhole } from "../oci/content.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { readContent } from "./read-content.ts";
@@ -22,21 +22,13 @@ export async function readTagged(
   call: Call,
 ): Promise<Descriptor[] | undefined> {
   const place = withRetries(at, MAX_RETRIES);
-  const blobs = new Map<Digest, Descriptor>();
   try {
     const manifest = await readManifest(place, tag, call);
-    const isWhole = manifest?.digest === digest && addBlobs(await readContent(place, manifest, call), blobs);
-    return isWhole ? [...blobs.values()] : undefined;
+    if (manifest?.digest !== digest) return undefined;
+    const content = await readContent(place, manifest, call);
+    return isWhole(content) ? artifactBlobsOf(content).map(({ descriptor }) => descriptor) : undefined;
   } catch (error) {
     if (call.signal.aborted || !(error instanceof PushError)) throw error;
     return undefined;
   }
-}
-
-/** Adds the blobs of a tree. @returns false if a part of it is missing */
-function addBlobs(content: Content | undefined, blobs: Map<Digest, Descriptor>): boolean {
-  if (content?.kind === "index") return content.children.every((child) => addBlobs(child.content, blobs));
-  if (content?.kind !== "artifact") return false;
-  for (const { descriptor } of content.blobs) blobs.set(descriptor.digest, descriptor);
-  return true;
 }

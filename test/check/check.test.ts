@@ -251,14 +251,6 @@ describe("what is no registry", () => {
     expect(stepOf(checked, "Registry").hint).toContain("CF-Access-Client-Id");
   });
 
-  test("a redirect to another host fails with that host", async () => {
-    await using server = startHttpServer(() => Response.redirect("https://other.example/v2/", 301));
-    expect(stepOf(await check(server), "Registry")).toMatchObject({
-      state: "failed",
-      hint: expect.stringContaining("https://other.example"),
-    });
-  });
-
   test("a server that hangs up fails", async () => {
     await using server = startRawServer("");
     expect(failuresOf(await check(server))).toEqual([["Registry", "CONNECTION_LOST"]]);
@@ -267,6 +259,84 @@ describe("what is no registry", () => {
   test("a silent server fails within the stall timeout", async () => {
     await using server = startRawServer(undefined);
     expect(failuresOf(await check({ ...server, stallTimeoutMs: 200 }))).toEqual([["Registry", "STALLED"]]);
+  });
+});
+
+describe("a redirect of /v2/", () => {
+  const headers = { "cf-access-client-secret": "a-secret-of-cloudflare-access" };
+
+  /** A server that redirects every request to the same path of another one. */
+  const redirecting = (to: string) =>
+    startHttpServer(({ url }) => Response.redirect(`${to}${new URL(url).pathname}`, 307));
+
+  test("is followed without credentials, and the step says where it leads", async () => {
+    const asked: Headers[] = [];
+    await using registry = await startTestRegistry({
+      intercept(request) {
+        asked.push(request.headers);
+        return undefined;
+      },
+    });
+    await using server = redirecting(registry.url);
+    const checked = await check({ ...server, headers });
+    expect(failuresOf(checked)).toEqual([]);
+    const led = `${registry.url}/v2/`;
+    expect(stepOf(checked, "Registry")).toMatchObject({
+      text: expect.stringContaining(led),
+      facts: { redirectedTo: led },
+    });
+    expect(asked.length).toBeGreaterThan(3);
+    expect(asked.filter((each) => each.has("authorization") || each.has("cf-access-client-secret"))).toEqual(
+      [],
+    );
+  });
+
+  test("to a registry that requires a login fails, because credentials do not go there", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using server = redirecting(registry.url);
+    const checked = await check(server);
+    expect(failuresOf(checked)).toEqual([["Registry", "UNAUTHORIZED"]]);
+    expect(stepOf(checked, "Registry").text).toContain(registry.url);
+  });
+
+  test("to a website fails as the website itself does", async () => {
+    await using website = startHttpServer(
+      () => new Response("<title>Hello</title>", { headers: { "content-type": "text/html" } }),
+    );
+    await using server = redirecting(website.url);
+    const checked = await check(server);
+    expect(failuresOf(checked)).toEqual([["Registry", "NOT_A_REGISTRY"]]);
+    expect(stepOf(checked, "Registry").text).toContain(website.host);
+  });
+
+  test("to a server that cannot be reached fails, and the step says where it leads", async () => {
+    const gone = startHttpServer(() => new Response());
+    await gone[Symbol.asyncDispose]();
+    await using server = redirecting(gone.url);
+    const checked = await check(server);
+    expect(failuresOf(checked)).toEqual([["Registry", "CONNECTION_REFUSED"]]);
+    expect(stepOf(checked, "Registry").facts).toMatchObject({ redirectedTo: `${gone.url}/v2/` });
+  });
+
+  test("to a server with an unknown certificate is no failure of the registry's own TLS", async () => {
+    await using other = await startTestRegistry({ tls: await createSelfSigned(folder.path) });
+    await using server = await startTestRegistry({
+      tls: await authority.issue(),
+      intercept: async () => Response.redirect(`https://${other.host}/v2/`, 301),
+    });
+    const checked = await check({ ...server, target: { scheme: "https", host: server.host } });
+    expect(failuresOf(checked)).toEqual([["Registry", "TLS_UNTRUSTED"]]);
+  });
+
+  test("in a circle, or from HTTPS to plain HTTP, is refused", async () => {
+    await using circle = startHttpServer(({ url }) => Response.redirect(url, 301));
+    expect(failuresOf(await check(circle))).toEqual([["Registry", "REDIRECT_REFUSED"]]);
+    await using secure = await startTestRegistry({
+      tls: await authority.issue(),
+      intercept: async () => Response.redirect(circle.url, 301),
+    });
+    const checked = await check({ ...secure, target: { scheme: "https", host: secure.host } });
+    expect(failuresOf(checked)).toEqual([["Registry", "REDIRECT_REFUSED"]]);
   });
 });
 
@@ -377,6 +447,20 @@ describe("a proxy", () => {
     expect(stepOf(checked, "TLS").facts).toMatchObject({ issuer: "Authority of the tests" });
     expect(stepOf(checked, "Proxy").text).toMatch(/^HTTPS_PROXY=http:\/\/\*\*\*@127\.0\.0\.1:\d+$/);
     expect(JSON.stringify(checked)).not.toContain("secret-of-the-proxy");
+  });
+
+  test("may have a password with a bare percent sign", async () => {
+    const tls = await authority.issue({ altName: "DNS:registry.example" });
+    await using registry = await startTestRegistry({ credentials: ME, tls });
+    using tunnel = await startTunnel(Number(registry.host.split(":")[1]));
+    const environment = { HTTPS_PROXY: tunnel.address.replace("secret", "100%") };
+    const checked = await check({ host: "registry.example", environment });
+    expect(failuresOf(checked)).toEqual([]);
+    expect(stepOf(checked, "TLS").facts).toMatchObject({ issuer: "Authority of the tests" });
+    const login = Buffer.from("me:100%-of-the-proxy").toString("base64");
+    expect(tunnel.asked.join("").toLowerCase()).toContain(
+      `proxy-authorization: basic ${login.toLowerCase()}`,
+    );
   });
 
   test("that refuses fails, and its password is not shown", async () => {

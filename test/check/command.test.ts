@@ -85,7 +85,7 @@ describe("a check", () => {
       expect.stringMatching(/^✓ Registry {2}\/v2\/ answers in \d+ ms; it requires a login$/),
       "✓ Login     me",
       "✓ Push      allowed to my/app",
-      "✓ Chunks    1.0 kB to 65.5 kB announced",
+      "✓ Chunks    65.5 kB each; announced: 1.0 kB to 65.5 kB",
       "✓ Resume    an interrupted layer resumes where it stopped",
       "✓ Clock     agrees with the registry's",
       "",

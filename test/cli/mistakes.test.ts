@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { parsePush } from "../../src/cli/invocation.ts";
+import { orCommand } from "../../src/cli/mistakes.ts";
 import { exitCodeOf, PushError } from "../../src/errors.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -42,6 +43,16 @@ describe("a mistyped command is answered with the nearest one", () => {
       env: { PATH: dirname(process.execPath) },
     });
     expect([code, stderr]).toEqual([1, expect.stringContaining('Did you mean "check"?')]);
+  });
+
+  test("what the engine said stays with the error", () => {
+    const options = { hint: "Look.", details: ["a"], said: "the engine's words" };
+    const error = new PushError("IMAGE_NOT_FOUND", "There is no image.", options);
+    expect(orCommand(error, "chek", ["check"])).toMatchObject({
+      ...options,
+      hint: 'Look. Did you mean "check"?',
+      cause: error,
+    });
   });
 
   test("but a push of an image whose name is near a command goes on", () => {

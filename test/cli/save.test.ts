@@ -123,6 +123,17 @@ describe.concurrent("save", () => {
     expect((await setup.read("my_app_v1.tar")).equals(ARCHIVE)).toBe(true);
   });
 
+  test.each([[["--force"]], [[]]])(
+    "saves nothing where a folder has an archive's name, with %j",
+    async (flags) => {
+      await using setup = await setUp();
+      await mkdir(join(setup.cwd, "my_app_v1.tar"));
+      const { code, stderr } = await setup.run(["my/app:latest", "my/app:v1", ...flags]);
+      expect([code, await setup.files(), await setup.saved()], stderr).toEqual([1, ["my_app_v1.tar"], []]);
+      expect(stderr).toContain("[FILE_FAILED]");
+    },
+  );
+
   test.each([
     ["fails in the middle", `head -c 100000 "$HOME/saved"; echo "disk on fire" >&2; exit 1`],
     ["ends in the middle without an error", `head -c 100000 "$HOME/saved"`],

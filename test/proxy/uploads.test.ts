@@ -274,6 +274,16 @@ describe("an upload", () => {
     await expectArrived(registry, proxy, bytes);
   });
 
+  test("that begins while the proxy ends is refused, and leaves nothing behind", async () => {
+    await using registry = await startTestRegistry();
+    const ending = new AbortController();
+    await using proxy = await startTestProxy(registry, { signal: ending.signal });
+    ending.abort();
+    const refused = await proxy.request(UPLOADS, { method: "POST" });
+    expect(await refusalOf(refused)).toMatchObject({ status: 503, code: "UNAVAILABLE" });
+    expect((await proxy.spooled()).count).toBe(0);
+  });
+
   test("is one of a thousand at most", async () => {
     await using registry = await startTestRegistry();
     await using proxy = await startTestProxy(registry);

@@ -75,6 +75,13 @@ describe.concurrent("without a terminal", () => {
       expect(warning).toContain(fact);
   });
 
+  test("the command for another image has the target as the user wrote it: with its scheme", async () => {
+    await using setup = await setUp({ hours: 50 });
+    const { code, stderr } = await setup.run([`http://${setup.target}`]);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain(`${PROGRAM} my/app:v1 http://${setup.target}`);
+  });
+
   test("the same goes for .output-image", async () => {
     await using setup = await setUp({ file: "image.tar" });
     const folder = join(setup.folder, ".output-image");

@@ -542,7 +542,7 @@ describe("a log", () => {
     jest.advanceTimersByTime(10_000);
     expect(lines[0]).toStartWith("  layer 1/2 sha256:0123456789ab: uploading, 50 % of 2.0 MB, ");
     expect(lines[1]).toBe("  layer 2/2: waiting for the client's bytes");
-    expect(lines[2]).toStartWith("  x: saving, 5 B, ");
+    expect(lines[2]).toStartWith("  x: saving from the engine, 5 B, ");
     plain.report(uploading(2e6));
     jest.advanceTimersByTime(10_000);
     expect(lines[3]).toBe("  layer 1/2 sha256:0123456789ab: waiting for the registry to finish");

@@ -4,6 +4,7 @@ import { mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { push } from "../../index.ts";
+import { otherFile } from "../../src/source/files/not-image.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -55,6 +56,11 @@ describe("What is no tar archive is named", () => {
     ["a Git LFS pointer", text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "Git LFS"],
     ["JSON", text('[{"Id": "sha256:0"}]'), "JSON"],
     ["a script", text("#!/bin/sh\ndocker save x\n"), "a script"],
+    [
+      "a Dockerfile with Windows' line ends",
+      text("# syntax\r\n\r\nARG A=1\r\nFROM alpine\r\n"),
+      "a Dockerfile",
+    ],
     ["text", text("Lorem ipsum. ".repeat(99)), "a text file"],
     ["a ZIP file", binary(0x50, 0x4b, 3, 4), "ZIP"],
     ["xz", binary(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0), "xz"],
@@ -87,6 +93,41 @@ describe("What is no tar archive is named", () => {
       expect(error.code).toBe("ARCHIVE_INVALID");
       expect(error.message).toContain(words);
     }
+  });
+});
+
+describe("A text is told from a Dockerfile in one pass:", () => {
+  const whatOf = (value: string) => otherFile("file", text(value))?.message;
+  test.each([
+    "# syntax=docker/dockerfile:1\nARG A=1\nFROM alpine\n",
+    "# syntax=docker/dockerfile:1\r\n\r\nARG A=1\r\nFROM alpine\r\n",
+    "\n \n\t# a comment\n  # more\n\narg a\nfrom alpine as build\n",
+    "  FROM alpine",
+    "FROM --platform=linux/amd64 alpine",
+    `${"# a comment\n".repeat(6000)}FROM alpine`,
+  ])("%j is a Dockerfile", (value) => {
+    expect(whatOf(value)).toContain("a Dockerfile");
+  });
+
+  const KIB_64 = 64 * 1024;
+  test.each([
+    "\n",
+    "\r\n",
+    " ",
+    " \n",
+    "\t\n\n",
+    "#\n",
+    "# a\n",
+    "##",
+    "ARG \n",
+    "ARG a\n",
+    "ARG\t",
+    "# FROM a\n",
+    "a\n",
+  ])("64 KiB of %j are none, whatever follows but FROM", (piece) => {
+    const value = piece.repeat(KIB_64 / piece.length);
+    for (const each of [value, `${value}x`, `${value}\nRUN x`, `${value}\nFROM${" \n".repeat(KIB_64)}`])
+      expect(whatOf(each) ?? "").not.toContain("Dockerfile");
   });
 });
 

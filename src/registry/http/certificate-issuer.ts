@@ -65,8 +65,10 @@ export async function serverCertificate(
 async function openTunnel(proxy: URL, to: string, signal: AbortSignal) {
   if (proxy.protocol !== "http:") return undefined;
   const { connect } = await import("node:net");
+  // decodeURIComponent throws for a bare "%".
+  const { unescape: decode } = await import("node:querystring");
   const { username, password, hostname, port } = proxy;
-  const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  const login = `${decode(username)}:${decode(password)}`;
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const socket = connect(Number(port) || 80, hostname.replace(/^\[|\]$/g, ""));
   signal.addEventListener("abort", () => resolve(false));
