@@ -1,10 +1,10 @@
 /** The command check at docker-registry with a password file, behind nginx's default body limit and TLS of its own. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { type DockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
+import { type Nginx, startNginx } from "../support/nginx.ts";
+import { requireParts } from "../support/parts.ts";
 import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { type Nginx, startNginx } from "./nginx.ts";
-import { requireParts } from "./parts.ts";
 
 setDefaultTimeout(60_000);
 

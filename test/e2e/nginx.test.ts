@@ -2,15 +2,15 @@
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { type DockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
+import { type Nginx, startNginx } from "../support/nginx.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS } from "../support/told-events.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { type Nginx, startNginx } from "./nginx.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 
