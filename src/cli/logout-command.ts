@@ -11,6 +11,7 @@ import { addFlags } from "./add-flags.ts";
 import { defineCommand } from "./command.ts";
 import { namesOneRegistry } from "./login-command.ts";
 import { loginEnvironment } from "./login-environment.ts";
+import { atOnce } from "./login-errors.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { AUTH_FILE } from "./registry-flags.ts";
 import { assertNotEmpty } from "./values.ts";
@@ -45,7 +46,7 @@ export const LOGOUT = defineCommand<LogoutCommand>({
   },
   async run(command, { process, stop, warn }) {
     warn();
-    await logOut(command, process, stop);
+    await atOnce(logOut(command, process, stop));
     return 0;
   },
 });
