@@ -1,11 +1,11 @@
 /** The command check at docker-registry with a password file, behind nginx's default body limit and TLS of its own. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { startDockerRegistry } from "../support/docker-registry.ts";
+import { startNginx } from "../support/nginx.ts";
 import { openForAll } from "../support/open-for-all.ts";
+import { requireParts } from "../support/parts.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { startDockerRegistry } from "./docker-registry.ts";
-import { startNginx } from "./nginx.ts";
-import { requireParts } from "./parts.ts";
 
 setDefaultTimeout(60_000);
 

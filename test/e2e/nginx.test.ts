@@ -2,16 +2,16 @@
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { startDockerRegistry } from "../support/docker-registry.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
+import { startNginx } from "../support/nginx.ts";
 import { openForAll } from "../support/open-for-all.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS } from "../support/told-events.ts";
-import { startDockerRegistry } from "./docker-registry.ts";
-import { startNginx } from "./nginx.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 

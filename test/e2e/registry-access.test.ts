@@ -2,15 +2,15 @@
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { writeCertificates } from "../support/certificate-files.ts";
+import { type DockerRegistryOptions, startDockerRegistry } from "../support/docker-registry.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { openForAll } from "../support/open-for-all.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { writeCertificates } from "./certificate-files.ts";
-import { type DockerRegistryOptions, startDockerRegistry } from "./docker-registry.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeCertificates } from "./certificate-files.ts";
 import { startDaemon, waitFor } from "./command.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 export type NginxOptions = {
   /** `host:port` of the registry behind it. */
