@@ -63,8 +63,9 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
   const [targets, source] = await job.all([connectTargets(job), openJobSource(job)]);
   if (source.access === "stream") {
     const { kind, name } = source.origin;
-    const unpack =
-      kind === "archive" && (await detectCompression(Bun.file(name))) === "zstd" ? "unzstd" : "gunzip";
+    const compression =
+      kind === "archive" && (await detectCompression(Bun.file(name)).catch(() => undefined));
+    const unpack = compression === "zstd" ? "unzstd" : "gunzip";
     throw new PushError("USAGE", `Cannot plan "${name}": it would have to be unpacked to the disk.`, {
       hint: `A plan writes nothing. ${kind === "archive" ? `Unpack it first: ${unpack} < ${shellWord(name)} > unpacked.tar` : "Write the archive to a file, and plan that."}`,
     });
