@@ -13,6 +13,14 @@ for (const host of ["one", "two"])
   names.push(await askUsername(await openTerminal(), host, new AbortController().signal));
 process.exit(names.join() === "anna,bert" ? 0 : 1);`;
 
+const STOPPED_LATER = `
+import { confirm } from "${CLI}/choose.ts";
+const stop = new AbortController();
+await confirm("Sure?", stop.signal);
+process.stderr.write("<answered>");
+stop.abort();
+process.exit(0);`;
+
 describeWith("python3", "the terminal", () => {
   test("takes the answers to two questions in a row while standard input is something else", async () => {
     await using folder = await temporaryFolder();
@@ -25,5 +33,17 @@ describeWith("python3", "the terminal", () => {
       followUps: [["User name for two", "bert\\r"]],
     });
     expect(code).toBe(0);
+  }, 20_000);
+
+  test("gets nothing from a question that is answered when the push ends", async () => {
+    await using folder = await temporaryFolder();
+    const { code, screen } = await atTerminal([process.execPath, "-e", STOPPED_LATER], {
+      cwd: folder.path,
+      env: process.env,
+      prompt: "Sure?",
+      keys: "y",
+    });
+    expect(code).toBe(0);
+    expect(screen).toEndWith("<answered>");
   }, 20_000);
 });
