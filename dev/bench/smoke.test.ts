@@ -2,9 +2,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
-import { type CommandResult, run } from "../../test/e2e/command.ts";
-import { requireParts } from "../../test/e2e/parts.ts";
 import { RUNS_ALL } from "../../test/support/all-tests.ts";
+import { type CommandResult, run } from "../../test/support/command.ts";
+import { requireParts } from "../../test/support/parts.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 
 setDefaultTimeout(120_000);

@@ -4,15 +4,15 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { chown, mkdir, readdir, stat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import packageJson from "../../package.json";
-import { run, runWell } from "../../test/e2e/command.ts";
-import { type DockerRegistry, startDockerRegistry } from "../../test/e2e/docker-registry.ts";
-import { type Nginx, startNginx } from "../../test/e2e/nginx.ts";
-import { requireParts } from "../../test/e2e/parts.ts";
-import { openPodmanStore, type PodmanStore } from "../../test/e2e/podman-store.ts";
-import { readBack } from "../../test/e2e/read-back.ts";
 import { RUNS_ALL } from "../../test/support/all-tests.ts";
+import { run, runWell } from "../../test/support/command.ts";
+import { type DockerRegistry, startDockerRegistry } from "../../test/support/docker-registry.ts";
 import { seededLayer } from "../../test/support/image-fixture.ts";
 import { dockerArchive } from "../../test/support/image-forms.ts";
+import { type Nginx, startNginx } from "../../test/support/nginx.ts";
+import { requireParts } from "../../test/support/parts.ts";
+import { openPodmanStore, type PodmanStore } from "../../test/support/podman-store.ts";
+import { readBack } from "../../test/support/read-back.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../test/support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);

@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { run } from "../../test/e2e/command.ts";
+import { run } from "../../test/support/command.ts";
 
 setDefaultTimeout(120_000);
 

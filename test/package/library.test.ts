@@ -5,7 +5,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import { run, runWell } from "../e2e/command.ts";
+import { run, runWell } from "../support/command.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
