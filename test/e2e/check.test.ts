@@ -10,7 +10,7 @@ setDefaultTimeout(60_000);
 
 type Step = { step: string; state: string; text: string; [fact: string]: unknown };
 
-describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd"))("check", () => {
+describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd"))("chunkpush check", () => {
   const credentials = { username: "me", password: "hush-Xq7" };
   let registry: DockerRegistry;
   let nginx: Nginx;

@@ -48,7 +48,7 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
       expect(pulled.diffIds).toEqual([...image.diffIds]);
     });
 
-    test("is known the next time", async () => {
+    test("is known to have a limit the next time", async () => {
       const other = dockerArchive([seededLayer(2_500_000, "another")], ["team/app:v2"]);
       await Bun.write(join(cwd.path, "output.tar"), other.archive);
       const { code, stderr } = await push("v2");

@@ -51,7 +51,7 @@ function testClient({ start, keepsLayers }: ClientRole): void {
   afterAll(() => client[Symbol.asyncDispose]());
 
   for (const role of upstreams) {
-    test(`an image goes through the proxy to ${role.title}, and comes back the same`, async () => {
+    test(`carries an image through the proxy to ${role.title}, and has the same back`, async () => {
       await using line = await openLine(role);
       const { upstream, proxy } = line;
       const reference = `${proxy.host}/team/app:v1`;

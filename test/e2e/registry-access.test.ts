@@ -133,7 +133,7 @@ describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-r
     expect(stderr).toContain("[TLS_REQUIRED]");
   });
 
-  test("is missed where the registry is a plain one", async () => {
+  test("is missed where the target says https and the registry has no TLS", async () => {
     const { code, stderr } = await push(`https://${plain.host}/team/app:v1`);
     expect(code).toBe(1);
     expect(stderr).toContain("[TLS_UNSUPPORTED]");

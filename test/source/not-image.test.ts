@@ -48,7 +48,7 @@ const binary = (...head: number[]) => {
 };
 const IMAGE = dockerArchive([seededBytes(2000, 1)], ["team/app:v1"]).archive;
 
-describe("What is no tar archive is named", () => {
+describe("What is no tar archive", () => {
   test.each<[string, Uint8Array<ArrayBuffer>, string]>([
     ["a web page", text(`<!DOCTYPE html>\n<html>${"x".repeat(3000)}</html>`), "a web page"],
     ["a short web page", text("<html>404</html>"), "a web page"],
@@ -67,7 +67,7 @@ describe("What is no tar archive is named", () => {
     ["bzip2", binary(0x42, 0x5a, 0x68, 0x39), "bzip2"],
     ["a picture", binary(0x89, 0x50, 0x4e, 0x47), "PNG"],
     ["the disk of a virtual machine", binary(0x51, 0x46, 0x49, 0xfb), "qcow2"],
-  ])("%s", async (_, bytes, words) => {
+  ])("is named for what it is: %s", async (_, bytes, words) => {
     for (const error of await refusals(bytes)) {
       expect(error.code).toBe("SOURCE_NOT_IMAGE");
       expect(error.message).toContain(words);
@@ -75,7 +75,7 @@ describe("What is no tar archive is named", () => {
     }
   });
 
-  test("an archive that is compressed twice", async () => {
+  test("is named an archive that is compressed twice where it is one", async () => {
     const path = join(folder.path, "twice.tar.gz.gz");
     await Bun.write(path, gzipSync(gzipSync(IMAGE)));
     const error = await rejection(pushSource(path));
@@ -88,7 +88,7 @@ describe("What is no tar archive is named", () => {
     ["one that is cut short in its first block", IMAGE.slice(0, 300), "cut short"],
     ["an empty file", new Uint8Array(), "it is empty"],
     ["anything unknown", binary(1, 2, 3), "not a tar archive"],
-  ])("unless it may be a damaged one: %s", async (_, bytes, words) => {
+  ])("is not named where it may be a damaged archive: %s", async (_, bytes, words) => {
     for (const error of await refusals(bytes)) {
       expect(error.code).toBe("ARCHIVE_INVALID");
       expect(error.message).toContain(words);
@@ -96,7 +96,7 @@ describe("What is no tar archive is named", () => {
   });
 });
 
-describe("A text is told from a Dockerfile in one pass:", () => {
+describe("A text", () => {
   const whatOf = (value: string) => otherFile("file", text(value))?.message;
   test.each([
     "# syntax=docker/dockerfile:1\nARG A=1\nFROM alpine\n",
@@ -105,7 +105,7 @@ describe("A text is told from a Dockerfile in one pass:", () => {
     "  FROM alpine",
     "FROM --platform=linux/amd64 alpine",
     `${"# a comment\n".repeat(6000)}FROM alpine`,
-  ])("%j is a Dockerfile", (value) => {
+  ])("is told to be a Dockerfile in one pass: %j", (value) => {
     expect(whatOf(value)).toContain("a Dockerfile");
   });
 
@@ -124,14 +124,14 @@ describe("A text is told from a Dockerfile in one pass:", () => {
     "ARG\t",
     "# FROM a\n",
     "a\n",
-  ])("64 KiB of %j are none, whatever follows but FROM", (piece) => {
+  ])("of 64 KiB of %j is no Dockerfile, whatever follows but FROM", (piece) => {
     const value = piece.repeat(KIB_64 / piece.length);
     for (const each of [value, `${value}x`, `${value}\nRUN x`, `${value}\nFROM${" \n".repeat(KIB_64)}`])
       expect(whatOf(each) ?? "").not.toContain("Dockerfile");
   });
 });
 
-describe("A root file system is not an image", () => {
+describe("A root file system", () => {
   const file = (path: string): FixtureMember => ({ path, body: "x" });
   test.each<[string, FixtureMember[]]>([
     ["of docker export", [file(".dockerenv"), { path: "bin", flag: "2", linkpath: "usr/bin" }]],
@@ -145,7 +145,7 @@ describe("A root file system is not an image", () => {
       ],
     ],
     ["whose files tell it", [file("etc/passwd")]],
-  ])("%s", async (_, members) => {
+  ])("%s is no image, and is named", async (_, members) => {
     for (const error of await refusals(tarBytes(members))) {
       expect(error.code).toBe("SOURCE_NOT_IMAGE");
       expect(error.message).toContain("root file system");
@@ -153,19 +153,19 @@ describe("A root file system is not an image", () => {
     }
   });
 
-  test("while a device in any other archive is damage", async () => {
+  test("has devices, which are damage in any other archive", async () => {
     for (const error of await refusals(tarBytes([{ path: "x", flag: "3" }])))
       expect(error.code).toBe("ARCHIVE_INVALID");
   });
 });
 
-describe("A folder without an image is named for what it is", () => {
+describe("A folder without an image", () => {
   test.each<[string, string[], string, string]>([
     ["an empty one", [], "SOURCE_NOT_IMAGE", "neither manifest.json nor index.json"],
     ["a build context", ["Dockerfile"], "SOURCE_NOT_IMAGE", "Dockerfile"],
     ["a root file system", ["etc/os-release"], "SOURCE_NOT_IMAGE", "root file system"],
     ["an OCI layout without its index", ["oci-layout"], "IMAGE_INCOMPLETE", "index.json"],
-  ])("%s", async (name, files, code, words) => {
+  ])("is named for what it is: %s", async (name, files, code, words) => {
     const path = join(folder.path, name.replaceAll(" ", "-"));
     await mkdir(path);
     await symlink("/etc/passwd", join(path, ".dockerenv"));
