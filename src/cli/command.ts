@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { PushError } from "../errors.ts";
 import type { Pushed, PushOptions } from "../push/options.ts";
 import type { Environment } from "./values.ts";
 
@@ -50,5 +51,14 @@ export function defineCommand<T extends object>(parts: {
       stdout.write(command);
       return 0;
     },
+  };
+}
+
+/** Handles the failure of a command that cannot resume: says so at an interrupt, and throws any other error again. */
+export function interruptedAs(message: string, stop: AbortSignal) {
+  return (error: unknown): never => {
+    if (!stop.aborted) throw error;
+    const { cause } = stop.reason as Error;
+    throw new PushError("INTERRUPTED", `Interrupted: ${message}.`, { cause });
   };
 }

@@ -7,7 +7,7 @@ import { PROGRAM_NAME } from "../program-name.ts";
 import { imageNames } from "../push/known-sources.ts";
 import { fileExists, findSavable, type SavableImage, saveArchive } from "../push/save-archive.ts";
 import { chooseSeveral, confirm, mayAsk } from "./choose.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, interruptedAs } from "./command.ts";
 import { parseSaveCommand, type SaveCommand, saveProgram } from "./save-program.ts";
 import type { Environment } from "./values.ts";
 
@@ -16,11 +16,7 @@ export const SAVE = defineCommand({
   parse: parseSaveCommand,
   async run(command, { process, stop, warn }) {
     warn();
-    await runSave(command, process, stop).catch((error: unknown) => {
-      if (!stop.aborted) throw error;
-      const { cause } = stop.reason as Error;
-      throw new PushError("INTERRUPTED", "Interrupted: the image was not saved.", { cause });
-    });
+    await runSave(command, process, stop).catch(interruptedAs("the image was not saved", stop));
     return 0;
   },
 });

@@ -1,10 +1,21 @@
 import { fileError, messageOf, PushError } from "../errors.ts";
 import type { Compression } from "../oci/descriptor.ts";
+import type { StreamedBytes } from "../oci/image.ts";
 import { readPieces } from "../oci/read-pieces.ts";
 import { startUnpacking } from "../oci/unpack.ts";
 
 /** Large enough that the overhead of a read call does not matter. */
 const READ_BYTES = 1024 * 1024;
+
+/** Returns the raw bytes of a compressed layer. Each read throws as `unpackLayer` does. */
+export function rawBytesOf(
+  content: Blob,
+  compression: Exclude<Compression, "none">,
+  size: number | undefined,
+  name: string,
+): StreamedBytes {
+  return { size, read: (signal) => unpackLayer(content, compression, name, signal) };
+}
 
 /**
  * Decompresses a layer as it is read. Throws `CONTENT_MISMATCH` if it is damaged, cut short, or goes on after its end,

@@ -30,7 +30,7 @@ export function refuse(
 /** Tells a client why its request failed. Throws an error that is a bug. */
 export function refuseFor(error: unknown): Response {
   if (!(error instanceof PushError)) throw error;
-  const { status, code } = placeOf(error);
+  const { status, code } = statusFor(error);
   const message = [error.message, error.hint].filter(Boolean).join(" ");
   return refuse(status, code, toPrintable(message));
 }
@@ -44,7 +44,7 @@ const USUAL_CODES: Readonly<Record<number, string>> = {
   415: "MANIFEST_INVALID",
 };
 
-function placeOf(error: PushError): { readonly status: number; readonly code: string } {
+function statusFor(error: PushError): { readonly status: number; readonly code: string } {
   if (error instanceof RegistryError) {
     const { status, specCodes } = error.answer;
     // The client has no credentials to try again with.

@@ -4,7 +4,7 @@ import { tryMount, uploadKey } from "../registry/upload/begin.ts";
 import { dropCachedLayer } from "../store/layers.ts";
 import { recallUpload } from "../store/upload-notes.ts";
 import { callOf, type Job } from "./job.ts";
-import { makeStored, remakeStored } from "./make-stored.ts";
+import { makeStored } from "./make-stored.ts";
 import { makeStreamed, remakeStreamed, type Saves, startSaves } from "./make-streamed.ts";
 import type { Plan, PlannedBlob, PlannedLayer } from "./plan.ts";
 import { bringReady, isDamaged, present, readyAsStored, type Sendable, sendReady } from "./send.ts";
@@ -24,7 +24,7 @@ export type BroughtBlobs = {
 /** Mounts, prepares and sends every missing blob: configs first, then the largest. Does not publish manifests. */
 export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   const begun = new Map(plan.layers.map((layer) => [layer, beginLayer(layer, plan, job)]));
-  const saves = plan.source.access === "once" ? startSaves(plan.source, plan, toMake(begun), job) : undefined;
+  const saves = plan.source.access === "save" ? startSaves(plan.source, plan, toMake(begun), job) : undefined;
   const all = new Map<PlannedBlob, Promise<Brought>>();
   for (const [layer, step] of begun) all.set(layer, bringLayer(layer, step, saves, plan, job));
   for (const blob of plan.others) all.set(blob, bringOther(blob, saves, plan, job));
@@ -135,5 +135,5 @@ async function remake(
 ): Promise<ReadyBlob> {
   if (saves !== undefined) return remakeStreamed(saves, layer);
   if (source.access === "any") await source.again?.();
-  return remakeStored(layer, job);
+  return makeStored(layer, job, true);
 }

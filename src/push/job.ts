@@ -175,6 +175,20 @@ export function reportBlob({ report }: Job, { id, title }: BlobTitle, state: Blo
   report({ type: "blob", id, title, ...state });
 }
 
+/** Reports how much of a source was read. The total is unknown until the end if nobody tells it. */
+export function reportReading(how: "unpack" | "read" | "save", name: string, { report }: Job) {
+  let readBytes = 0;
+  const tell = (totalBytes: number | undefined, isDone: boolean) =>
+    report({ type: "reading", how, name, doneBytes: readBytes, totalBytes, isDone });
+  return {
+    moved(doneBytes: number, totalBytes?: number): void {
+      readBytes = doneBytes;
+      tell(totalBytes, false);
+    },
+    end: () => tell(readBytes, true),
+  };
+}
+
 /**
  * Returns the signal and the retry report for a request.
  *

@@ -3,17 +3,12 @@ import { type Job, reportBlob } from "./job.ts";
 import type { PlannedLayer } from "./plan.ts";
 import { cachedState } from "./settle.ts";
 
-/** Prepares a layer of a stored source. Throws what `prepareLayer` throws. */
-export function makeStored(layer: PlannedLayer, job: Job): Promise<ReadyBlob> {
-  return make(layer, job, false);
-}
-
-/** Prepares a layer again: its cached blob may be damaged, or the registry does not have it. */
-export function remakeStored(layer: PlannedLayer, job: Job): Promise<ReadyBlob> {
-  return make(layer, job, true);
-}
-
-async function make(planned: PlannedLayer, job: Job, repairs: boolean): Promise<ReadyBlob> {
+/**
+ * Prepares a layer of a stored source. Throws what `prepareLayer` throws.
+ *
+ * @param repairs whether to verify a cached blob first, which may be damaged
+ */
+export async function makeStored(planned: PlannedLayer, job: Job, repairs = false): Promise<ReadyBlob> {
   const { layer } = planned;
   if (layer === undefined) throw new Error(`The source has no content for ${planned.title}.`);
   const totalBytes = layer.content.size;

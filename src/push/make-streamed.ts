@@ -2,7 +2,7 @@ import { PushError } from "../errors.ts";
 import { isIntact, type ReadyBlob, readyFromCache } from "../layers/prepare.ts";
 import type { RegistryBlob } from "../oci/descriptor.ts";
 import { type DiffId, shortDigest } from "../oci/digest.ts";
-import type { StreamSource } from "../source/source.ts";
+import type { SavedSource } from "../source/source.ts";
 import { storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";
 import { dropCachedLayer, findCachedLayer } from "../store/layers.ts";
@@ -13,7 +13,7 @@ import { cachedState, findSavedConfig } from "./settle.ts";
 
 /** The engine's saves of one image: one at a time, usually only one. */
 export type Saves = {
-  readonly source: StreamSource;
+  readonly source: SavedSource;
   readonly job: Job;
   readonly config: Promise<RegistryBlob>;
   /** Resolves when the first save has started. */
@@ -31,7 +31,7 @@ export type Saves = {
  * @param toMake the layers that the first save must deliver
  */
 export function startSaves(
-  source: StreamSource,
+  source: SavedSource,
   plan: Plan,
   toMake: Promise<readonly PlannedLayer[]>,
   job: Job,
@@ -93,7 +93,7 @@ type Save = {
   readonly layers: ReadonlyMap<DiffId, Promise<ReadyBlob>>;
 };
 
-function startSave(source: StreamSource, job: Job, layers: readonly PlannedLayer[]): Save {
+function startSave(source: SavedSource, job: Job, layers: readonly PlannedLayer[]): Save {
   const wanted: WantedLayers = new Map(
     layers.map((layer) => [layer.diffId, { layer, ...Promise.withResolvers<ReadyBlob>() }]),
   );
@@ -113,7 +113,7 @@ function startSave(source: StreamSource, job: Job, layers: readonly PlannedLayer
   return { config, layers: made };
 }
 
-async function save(source: StreamSource, job: Job, wanted: WantedLayers): Promise<RegistryBlob> {
+async function save(source: SavedSource, job: Job, wanted: WantedLayers): Promise<RegistryBlob> {
   const name = { id: "source", title: source.origin.name };
   const onWaiting = () => reportBlob(job, name, { state: "awaiting-compress" });
   using _lock = await job.locks.take(saveName(source.image.id), onWaiting);
@@ -129,17 +129,17 @@ async function save(source: StreamSource, job: Job, wanted: WantedLayers): Promi
   }
   if (before !== undefined && wanted.size === 0) return before;
 
-  let saved = await readSave({ source, job, wanted, believesNames: true });
+  let saved = await readSave({ source, job, wanted, trustsNames: true });
   // A layer skipped because of its name may be the missing one.
-  if (wanted.size > 0 && saved.hasPassedOver)
-    saved = await readSave({ source, job, wanted, believesNames: false });
+  if (wanted.size > 0 && saved.hasSkipped)
+    saved = await readSave({ source, job, wanted, trustsNames: false });
   const { descriptor, content } = saved.config.blob;
   await storeDocuments(job.cache, new Map([[descriptor.digest, await content.bytes()]]));
   job.signal.throwIfAborted();
   return saved.config.blob;
 }
 
-function lacks(source: StreamSource, diffId: DiffId): PushError {
+function lacks(source: SavedSource, diffId: DiffId): PushError {
   return new PushError(
     "IMAGE_INCOMPLETE",
     `Cannot read "${source.origin.name}": ${source.engine.runtime} saved it without the layer ${shortDigest(diffId)}.`,

@@ -16,7 +16,7 @@ export async function openJobSource(job: Job): Promise<OpenedSource> {
       ? await openSource({ ...choiceOf(job), source, engineEnvironment, storageReader, runtime, signal })
       : await (await import("./open-registry-image.ts")).openRegistryImage(reference, job);
   if (opened.access !== "stream") reportSource(opened, job);
-  if (opened.access === "once")
+  if (opened.access === "save")
     job.report({ type: "notice", code: "STORAGE_UNREAD", reason: opened.whySaved });
   return job.use(opened);
 }
@@ -36,17 +36,17 @@ export function choiceOf({ options, signal }: Job): SourceChoice {
 /** Reports the source's origin, names and size. */
 export function reportSource(source: Source, { options, report }: Job): void {
   const { origin } = source;
-  const names = source.access === "once" ? source.image.names : source.names;
+  const names = source.access === "save" ? source.image.names : source.names;
   report({
     type: "source",
     origin,
     names,
-    ...(source.access === "once" ? describeSaved(source) : describeStored(source)),
+    ...(source.access === "save" ? describeSaved(source) : describeStored(source)),
     isNamedOtherwise: isNamedOtherwise(names, options.targets.map(formatPinned)),
   });
 }
 
-function describeSaved({ image }: Extract<Source, { access: "once" }>) {
+function describeSaved({ image }: Extract<Source, { access: "save" }>) {
   const { platform, diffIds, sizeBytes } = image;
   return { platform, layerCount: diffIds.length, layerBytes: sizeBytes };
 }

@@ -10,7 +10,7 @@ import type { Engine } from "../source/engine/engine.ts";
 import type { EngineImage } from "../source/engine/inspect.ts";
 import { unguessableName } from "../source/engine/own-names.ts";
 import { type EnginePush, isEngineNear, pushEngineImage, removeLeftovers } from "../source/engine/push.ts";
-import type { OpenedSource, StreamSource } from "../source/source.ts";
+import type { OpenedSource, SavedSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { callOf, type Job, reportPushed } from "./job.ts";
 import type { Pushed } from "./options.ts";
@@ -28,7 +28,7 @@ const MAX_PUSHES = 5;
  * save. Undefined: the image has to be saved. Throws what the registry refused.
  */
 export async function passOn(source: OpenedSource, target: Target, job: Job): Promise<Pushed | undefined> {
-  if (source.access !== "once") return undefined;
+  if (source.access !== "save") return undefined;
   const { image, engine } = source;
   if (!image.isContainerd)
     return saveInstead(job, "its store has layers uncompressed, and chunkpush compresses faster.");
@@ -41,7 +41,7 @@ export async function passOn(source: OpenedSource, target: Target, job: Job): Pr
 }
 
 /** Returns the digest of what the registry has under the tag in the end. Undefined: the image has to be saved. */
-async function engage(source: StreamSource, target: Target, job: Job): Promise<Digest | undefined> {
+async function engage(source: SavedSource, target: Target, job: Job): Promise<Digest | undefined> {
   const { image } = source;
   if ((await findCachedDocument(job.cache, image.id)) !== undefined)
     return saveInstead(job, "an earlier push has saved it.");

@@ -1,11 +1,11 @@
-import { unpackLayer } from "../layers/unpack.ts";
+import { rawBytesOf } from "../layers/unpack.ts";
 import { type Artifact, type Content, type Index, identityOf, type StoredBlob } from "../oci/content.ts";
 import { shortDigest } from "../oci/digest.ts";
 import type { Image, Layer } from "../oci/image.ts";
 import { readKnownImages } from "../registry/known-images.ts";
 import type { BlobTitle, PlannedTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
-import type { Source, StoredSource, StreamSource } from "../source/source.ts";
+import type { Source, StoredSource, SavedSource } from "../source/source.ts";
 import { callOf, type Job } from "./job.ts";
 import { readyAsStored } from "./send.ts";
 import {
@@ -81,12 +81,12 @@ export function startPlan(source: Source, target: Target, job: Job): Plan {
   const blobs = { layers: new Map<string, PlannedLayer>(), others: new Map<string, PlannedBlob>() };
   const root =
     source.access === "any"
-      ? planContent(source.content, source.content, blobs, context, job)
+      ? planContent(source.content, blobs, context, job)
       : planSaved(source, blobs, context, job);
   const referrers = source.access === "any" ? source.referrers : [];
   const attached = referrers.map(({ content, ...rest }) => ({
     ...rest,
-    planned: content && planContent(content, content, blobs, context, job),
+    planned: content && planContent(content, blobs, context, job),
   }));
   const layers = [...blobs.layers.values()];
   const others = [...blobs.others.values()];
@@ -115,23 +115,17 @@ function describeLayer({ id, title, layer }: PlannedLayer, { pool }: Job): Plann
 /** The blobs of a plan while it is made. Each is planned once. */
 type Blobs = { readonly layers: Map<string, PlannedLayer>; readonly others: Map<string, PlannedBlob> };
 
-/** @param root tells whether a blob's title has to name the platform */
+/** @param isListed whether an index lists the content: the titles of an image's blobs then name its platform */
 function planContent(
   content: Content,
-  root: Content,
   blobs: Blobs,
   context: Context,
   job: Job,
+  isListed = false,
 ): PlannedContent {
   switch (content.kind) {
     case "image":
-      return planImage(
-        content,
-        root.kind === "image" ? "" : `${content.platform ?? "image"} `,
-        blobs,
-        context,
-        job,
-      );
+      return planImage(content, isListed ? `${content.platform ?? "image"} ` : "", blobs, context, job);
     case "artifact":
       return {
         kind: "artifact",
@@ -145,7 +139,7 @@ function planContent(
       return {
         kind: "index",
         index: content,
-        children: children.map((child) => planContent(child, root, blobs, context, job)),
+        children: children.map((child) => planContent(child, blobs, context, job, true)),
       };
     }
   }
@@ -162,14 +156,14 @@ function planImage(image: Image, prefix: string, blobs: Blobs, context: Context,
 }
 
 /** With `forceCompression`, compressed layers are unpacked, and compressed anew. */
-function wantedForm(layer: Layer, { options, signal }: Job): Layer {
+function wantedForm(layer: Layer, { options }: Job): Layer {
   if (!options.forceCompression || layer.compression === "none") return layer;
   const { diffId, name, content, compression } = layer;
-  const read = () => unpackLayer(content, compression, name, signal);
-  return { diffId, name, claimedDigest: undefined, compression: "none", content: { size: undefined, read } };
+  const raw = rawBytesOf(content, compression, undefined, name);
+  return { diffId, name, claimedDigest: undefined, compression: "none", content: raw };
 }
 
-function planSaved(source: StreamSource, blobs: Blobs, context: Context, job: Job): PlannedContent {
+function planSaved(source: SavedSource, blobs: Blobs, context: Context, job: Job): PlannedContent {
   const { diffIds } = source.image;
   const order = diffIds.map((diffId, i) => {
     const title = `layer ${i + 1}/${diffIds.length} ${shortDigest(diffId)}`;

@@ -4,9 +4,9 @@ import { prepareStreamedLayer } from "../layers/prepare-streamed.ts";
 import type { DiffId } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image.ts";
 import type { BlobTitle } from "../report/events.ts";
-import type { StreamSource } from "../source/source.ts";
+import type { SavedSource } from "../source/source.ts";
 import type { SavedLayer } from "../source/stream/saved-stream.ts";
-import { type Job, reportBlob } from "./job.ts";
+import { type Job, reportBlob, reportReading } from "./job.ts";
 import type { PlannedLayer } from "./plan.ts";
 
 /** Layers that the save must deliver. Each is removed when it is ready. */
@@ -15,44 +15,46 @@ export type WantedLayers = Map<DiffId, { readonly layer: PlannedLayer } & Promis
 export type SavedImage = {
   readonly config: ImageConfig;
   /** Whether a layer was skipped because of its name, which may be wrong. */
-  readonly hasPassedOver: boolean;
+  readonly hasSkipped: boolean;
 };
 
 export type Reading = {
-  readonly source: StreamSource;
+  readonly source: SavedSource;
   readonly job: Job;
   readonly wanted: WantedLayers;
   /** Whether to skip layers that their names identify as unwanted. */
-  readonly believesNames: boolean;
+  readonly trustsNames: boolean;
 };
 
 /**
  * Reads a save, and makes the wanted layers ready as they come. Reading ends as soon as nothing more is wanted. Throws
  * what reading and compressing throw.
  */
-export async function readSave({ source, job, wanted, believesNames }: Reading): Promise<SavedImage> {
+export async function readSave({ source, job, wanted, trustsNames }: Reading): Promise<SavedImage> {
   let config: ImageConfig | undefined;
-  let hasPassedOver = false;
-  const progress = saveProgress(source, job);
-  for await (const part of source.read(progress.moved)) {
+  let hasSkipped = false;
+  const { name } = source.origin;
+  const progress = reportReading("save", name, job);
+  const { sizeBytes } = source.image;
+  const onProgress = (doneBytes: number) =>
+    progress.moved(doneBytes, sizeBytes && Math.max(doneBytes, sizeBytes));
+  for await (const part of source.read(onProgress)) {
     if (part.kind === "config") config = part.config;
     else if (wanted.size > 0) {
-      const claimed = believesNames ? part.claimedDiffId : undefined;
+      const claimed = trustsNames ? part.claimedDiffId : undefined;
       if (claimed === undefined || wanted.has(claimed))
         await prepareWanted(part, claimed && wanted.get(claimed)?.layer, wanted, job);
-      else hasPassedOver = true;
+      else hasSkipped = true;
     }
     if (config !== undefined && wanted.size === 0) break;
   }
   progress.end();
   if (config?.diffIds.join() !== source.image.diffIds.join()) {
-    throw new PushError(
-      "IMAGE_INVALID",
-      `The engine's image "${source.origin.name}" was replaced while it was saved.`,
-      { hint: "Run the same command again." },
-    );
+    throw new PushError("IMAGE_INVALID", `The engine's image "${name}" was replaced while it was saved.`, {
+      hint: "Run the same command again.",
+    });
   }
-  return { config, hasPassedOver };
+  return { config, hasSkipped };
 }
 
 /** Prepares a layer as it arrives, unless it turns out to be unwanted. */
@@ -77,19 +79,4 @@ async function prepareWanted(
   reportBlob(job, { id: name.id, title: found.layer.title }, { state: "ready", how, totalBytes, sizeBytes });
   found.resolve({ blob, origin });
   wanted.delete(diffId);
-}
-
-/** Reports a save's progress. The total comes from the engine, or is unknown. */
-function saveProgress({ origin, image }: StreamSource, { report }: Job) {
-  const expectedBytes = image.sizeBytes;
-  let savedBytes = 0;
-  const tell = (totalBytes: number | undefined, isDone: boolean) =>
-    report({ type: "reading", how: "save", name: origin.name, doneBytes: savedBytes, totalBytes, isDone });
-  return {
-    moved(doneBytes: number) {
-      savedBytes = doneBytes;
-      tell(expectedBytes && Math.max(doneBytes, expectedBytes), false);
-    },
-    end: () => tell(savedBytes, true),
-  };
 }

@@ -1,16 +1,17 @@
+import { rawBytesOf } from "../layers/unpack.ts";
 import { type Content, isWhole } from "../oci/content.ts";
 import { asDiffId, blobPath, digestInPath } from "../oci/digest.ts";
 import { contentReader, type Missing } from "../source/files/content.ts";
 import type { ImageFiles } from "../source/files/image-files.ts";
 import { openContent, openFiles } from "../source/open-content.ts";
-import type { ArchiveSource, OpenedSource, Source, StreamSource } from "../source/source.ts";
+import type { ArchiveSource, OpenedSource, Source, SavedSource } from "../source/source.ts";
 import { unpackArchive } from "../source/stream/unpack-archive.ts";
 import { findCachedDocument, storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";
 import { findCachedLayer, findPackedLayer } from "../store/layers.ts";
-import { type Job, reportBlob } from "./job.ts";
+import { type Job, reportBlob, reportReading } from "./job.ts";
 import { choiceOf, reportSource } from "./open-source.ts";
-import { takeIn, unpacked } from "./take-in.ts";
+import { takeIn } from "./take-in.ts";
 import type { Target } from "./target.ts";
 
 export type { Source };
@@ -22,7 +23,7 @@ export type { Source };
  */
 export async function readStream(opened: OpenedSource, target: Target, job: Job): Promise<Source> {
   if (opened.access === "any") return opened;
-  if (opened.access === "once")
+  if (opened.access === "save")
     return opened.image.isContainerd ? readContainerd(opened, target, job) : opened;
   const { origin } = opened;
   const how = origin.kind === "archive" ? "unpack" : "read";
@@ -46,15 +47,11 @@ async function* readReported(
   read: ArchiveSource["read"],
   how: "unpack" | "read" | "save",
   name: string,
-  { report }: Job,
+  job: Job,
 ) {
-  const reading = { type: "reading", how, name } as const;
-  let readBytes = 0;
-  yield* read((doneBytes, totalBytes) => {
-    readBytes = doneBytes;
-    report({ ...reading, doneBytes, totalBytes, isDone: false });
-  });
-  report({ ...reading, doneBytes: readBytes, totalBytes: readBytes, isDone: true });
+  const progress = reportReading(how, name, job);
+  yield* read(progress.moved);
+  progress.end();
 }
 
 /**
@@ -62,7 +59,7 @@ async function* readReported(
  * manifest or index. Of an incomplete index, only a save tells what the engine has.
  */
 async function readContainerd(
-  { image, origin, save }: StreamSource,
+  { image, origin, save }: SavedSource,
   target: Target,
   job: Job,
 ): Promise<Source> {
@@ -123,7 +120,7 @@ function cachedFiles(title: string, { cache, pool }: Job): ImageFiles {
     async openLayer(path) {
       const digest = digestInPath(path);
       const blob = digest && pool && (await findCachedLayer(cache, asDiffId(digest), pool.form));
-      return blob && pool ? unpacked({ blob, compression: pool.form.kind }, undefined, path) : open(path);
+      return blob && pool ? rawBytesOf(blob.content, pool.form.kind, undefined, path) : open(path);
     },
   };
 }

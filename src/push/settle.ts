@@ -5,7 +5,7 @@ import { type Layer, parseImageConfig } from "../oci/image.ts";
 import { askForBlob } from "../registry/find-blob.ts";
 import type { KnownImage } from "../registry/known-images.ts";
 import type { BlobTitle } from "../report/events.ts";
-import type { Source, StreamSource } from "../source/source.ts";
+import type { Source, SavedSource } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
@@ -132,7 +132,7 @@ export async function findConfig(
 
 /** Returns the config of an engine's image that an earlier push has left in the cache. */
 export async function findSavedConfig(
-  { id, diffIds }: StreamSource["image"],
+  { id, diffIds }: SavedSource["image"],
   { cache }: Job,
 ): Promise<RegistryBlob | undefined> {
   const bytes = await findCachedDocument(cache, id);

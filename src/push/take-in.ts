@@ -2,7 +2,7 @@ import { fileError, OTHER_CACHE } from "../errors.ts";
 import { damagedLayer, hashStream } from "../layers/hash.ts";
 import { isIntact, type ReadyBlob } from "../layers/prepare.ts";
 import { prepareStreamedLayer } from "../layers/prepare-streamed.ts";
-import { unpackLayer } from "../layers/unpack.ts";
+import { rawBytesOf, unpackLayer } from "../layers/unpack.ts";
 import { writeHashed } from "../layers/write-hashed.ts";
 import type { Compression, RegistryBlob } from "../oci/descriptor.ts";
 import {
@@ -95,18 +95,10 @@ export async function takeIn(
     open,
     async openLayer(path): Promise<StoredBytes | undefined> {
       const taken = find(path);
-      return taken?.kind === "raw" ? unpacked(taken, taken.sizeBytes, path) : open(path);
+      if (taken?.kind !== "raw") return open(path);
+      return rawBytesOf(taken.blob.content, taken.compression, taken.sizeBytes, path);
     },
   };
-}
-
-/** Gives the raw bytes of a layer that the cache has compressed. */
-export function unpacked(
-  { blob, compression }: { readonly blob: RegistryBlob; readonly compression: Exclude<Compression, "none"> },
-  size: number | undefined,
-  name: string,
-): StoredBytes {
-  return { size, read: (signal) => unpackLayer(blob.content, compression, name, signal) };
 }
 
 /** Takes in a layer: compressed as it comes, or to be compressed. */

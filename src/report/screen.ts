@@ -35,9 +35,9 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
   const state = newState();
   const startMs = performance.now();
   const frames = framesOn(terminal);
-  const resizes = watchSize(terminal, () => {
-    // Terminals break the lines of the last frame anew, each in its way.
-    if (frames.isShown()) frames.scrollAway();
+  const resizes = watchSize(terminal, (isNarrower) => {
+    // The terminal may have wrapped lines of the last frame, so the height of that is unknown.
+    if (isNarrower && frames.isShown()) frames.scrollAway();
     draw();
   });
   let isPaused = false;
@@ -102,17 +102,17 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
   };
 }
 
-/** Watches for another width. Windows that are dragged have many, and tmux tells one after it has broken the lines. */
-function watchSize(terminal: Terminal, onChanged: () => void) {
+/** Waits for the last of many sizes. A dragged window has many, and tmux reports one after it has wrapped the lines. */
+function watchSize(terminal: Terminal, onSettled: (isNarrower: boolean) => void) {
   let { columns } = terminal;
   let timer: Timer | undefined;
   const settle = () => {
     if (timer === undefined) return;
     clearTimeout(timer);
     timer = undefined;
-    if (columns === terminal.columns) return;
+    const isNarrower = terminal.columns < columns;
     columns = terminal.columns;
-    onChanged();
+    onSettled(isNarrower);
   };
   const onResize = () => {
     clearTimeout(timer);

@@ -12,7 +12,7 @@ import {
   type OpenedSource,
   type SourceOptions,
   type StoredSource,
-  type StreamSource,
+  type SavedSource,
 } from "./source.ts";
 import { askEarly, openStorage, type Storage } from "./storage/open-storage.ts";
 import { countBytes } from "./stream/count-bytes.ts";
@@ -35,10 +35,10 @@ export async function openEngineImage(name: string, options: SourceOptions): Pro
   const storage = await openStorage(image, engine, { reader: storageReader, info: asked });
   const stored = await openStored(storage, image, origin, options);
   if (typeof stored !== "string") return stored;
-  const save: StreamSource["save"] = (onProgress) =>
+  const save: SavedSource["save"] = (onProgress) =>
     countBytes(saveEngineImage(image, name, engine, options), onProgress);
   return {
-    access: "once",
+    access: "save",
     origin,
     image,
     engine,

@@ -10,10 +10,10 @@ import type { SavedPart } from "./stream/saved-stream.ts";
 import type { SourceStream } from "./transport.ts";
 
 /** An opened source, until it is disposed of. `access` says how to read it. */
-export type Source = AsyncDisposable & (StoredSource | StreamSource);
+export type Source = AsyncDisposable & (StoredSource | SavedSource);
 
 /** What a source is before it is read. */
-export type OpenedSource = AsyncDisposable & (StoredSource | StreamSource | ArchiveSource);
+export type OpenedSource = AsyncDisposable & (StoredSource | SavedSource | ArchiveSource);
 
 /** An archive that comes as a stream, in the stream's own order. */
 export type ArchiveSource = {
@@ -39,8 +39,8 @@ export type StoredSource = {
 };
 
 /** An image that comes as a stream, in the stream's own order, while an engine saves it. */
-export type StreamSource = {
-  readonly access: "once";
+export type SavedSource = {
+  readonly access: "save";
   readonly origin: ImageOrigin;
   readonly image: EngineImage;
   readonly engine: Engine;

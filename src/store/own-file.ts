@@ -53,7 +53,7 @@ export function distrustOf(status: FileStatus, owners: readonly number[] = []): 
 export function statOwnFile(folder: CacheFolder, name: string): FileStatus | undefined {
   const path = join(folder.directory, name);
   const status = unlessFailing(() => lstatSync(path));
-  return status !== undefined && counts(folder, path, status) ? status : undefined;
+  return status !== undefined && isTrusted(folder, path, status) ? status : undefined;
 }
 
 /** Reads a file that counts. Undefined if it is unreadable, too, or larger than `maxBytes`. */
@@ -63,7 +63,7 @@ export function readOwnFile(
   maxBytes: number,
 ): Uint8Array<ArrayBuffer> | undefined {
   const path = join(folder.directory, name);
-  return readRegularFile(path, maxBytes, (status) => counts(folder, path, status));
+  return readRegularFile(path, maxBytes, (status) => isTrusted(folder, path, status));
 }
 
 /**
@@ -88,7 +88,7 @@ export function readRegularFile(
   });
 }
 
-function counts({ owners, isForeign, onDistrust }: CacheFolder, path: string, status: FileStatus): boolean {
+function isTrusted({ owners, isForeign, onDistrust }: CacheFolder, path: string, status: FileStatus): boolean {
   if (isForeign || !status.isFile()) return false;
   const why = distrustOf(status, owners);
   if (why !== undefined) onDistrust?.(path, why);

@@ -87,7 +87,7 @@ async function setUp() {
       const here = code.replaceAll(/registry\.example\.com|ghcr\.io/g, registry.host);
       if (language === "ts") {
         const program = here.replace('"chunkpush"', JSON.stringify(join(ROOT, "index.ts")));
-        await Bun.write(at("work/program.ts"), `const password = process.env.PASSWORD;\n${program}`);
+        await Bun.write(at("work/program.ts"), program);
         await bash(`'${process.execPath}' program.ts`, at("work"));
       }
       // npm's scripts are those of this checkout. Variables of Access are the reader's.

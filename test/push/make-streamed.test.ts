@@ -86,7 +86,7 @@ async function workshop(
       diffIds: of.diffIds.map((text) => parseDiffId(text, "a test")),
     };
     return {
-      access: "once",
+      access: "save",
       engine: { runtime: "docker", command: "docker", environment: {}, signal: new AbortController().signal },
       origin: {
         kind: "engine",
@@ -280,7 +280,7 @@ describe("an archive that is not what the engine said", () => {
 test("Layers that have to be made again at the same time take one more save", async () => {
   await using shop = await workshop();
   await shop.inPush(async ({ plan, job }) => {
-    if (plan.source.access !== "once") throw new Error("This should be an engine's image.");
+    if (plan.source.access !== "save") throw new Error("This should be an engine's image.");
     const saves = startSaves(plan.source, plan, Promise.resolve(plan.layers), job);
     await saves.config;
     await shop.damage();

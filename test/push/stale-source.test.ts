@@ -65,8 +65,8 @@ function has(name: string, created: Date, id = digestOf("another image")): strin
   return `for last; do :; done; [ "$last" = "${name}" ] && echo '${JSON.stringify([inspected])}' || { ${LACKS}; }`;
 }
 
-describe.concurrent("a push without a terminal", () => {
-  test("warns of an old archive of another name: its age, its names, and the command for another image", async () => {
+describe.concurrent("without a terminal", () => {
+  test("an old archive of another name is pushed with a warning: its age, its names, and the command for another image", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code, stderr } = await setup.run();
     expect([code, setup.tags()]).toEqual([0, 1]);
@@ -75,14 +75,14 @@ describe.concurrent("a push without a terminal", () => {
       expect(warning).toContain(fact);
   });
 
-  test("shows the command for another image with the target as the user wrote it, with its scheme", async () => {
+  test("a warning shows the command for another image with the target as the user wrote it, with its scheme", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code, stderr } = await setup.run([`http://${setup.target}`]);
     expect(code, stderr).toBe(0);
     expect(stderr).toContain(`${PROGRAM} my/app:v1 http://${setup.target}`);
   });
 
-  test("warns of an old .output-image as well", async () => {
+  test("an old .output-image of another name is pushed with a warning as well", async () => {
     await using setup = await setUp({ file: "image.tar" });
     const folder = join(setup.folder, ".output-image");
     await Bun.$`mkdir ${folder} && tar -xf ${join(setup.folder, "image.tar")} -C ${folder}`.quiet();
@@ -99,14 +99,14 @@ describe.concurrent("a push without a terminal", () => {
       { date: new Date(1000) },
       "Warning: output.tar has no date and contains",
     ],
-  ])("has a warning of its own for an archive of another name that %s", async (_, facts, warning) => {
+  ])("an archive of another name that %s has its own warning", async (_, facts, warning) => {
     await using setup = await setUp(facts);
     const { code, stderr } = await setup.run();
     expect([code, setup.tags()]).toEqual([0, 1]);
     expect(stderr).toContain(warning);
   });
 
-  test("does not warn of an old archive that is named like the target, or that the user named", async () => {
+  test("no warning is due for an old archive that is named like the target, or that the user named", async () => {
     await using named = await setUp({ hours: 50, name: "my/app:v1" });
     await using other = await setUp({ hours: 50 });
     for (const { code, stderr } of [await named.run(), await other.run(["output.tar", other.target])]) {
@@ -116,7 +116,7 @@ describe.concurrent("a push without a terminal", () => {
   });
 
   test.each(["docker", "podman", "nerdctl"])(
-    "names a newer image that %s has, and the command that pushes it",
+    "a warning names a newer image that %s has, and the command that pushes it",
     async (runtime) => {
       await using setup = await setUp({ hours: 0.5, name: "my/app:v1" });
       await setup.engine(runtime, has(setup.target, hoursAgo(0.1)));
@@ -128,14 +128,14 @@ describe.concurrent("a push without a terminal", () => {
     },
   );
 
-  test("counts a newer image without the registry in its name, too", async () => {
+  test("a newer image that has the target's name without the registry causes a warning, too", async () => {
     await using setup = await setUp({ name: "my/app:v1", hours: 2 });
     await setup.engine("docker", has("my/app:v1", hoursAgo(1)));
     const { stderr } = await setup.run();
     expect(stderr).toContain(`${PROGRAM} my/app:v1 ${setup.target}`);
   });
 
-  test("asks no engine about an archive that was just written", async () => {
+  test("no engine is asked about an archive that was just written", async () => {
     await using setup = await setUp({ name: "my/app:v1" });
     await setup.engine("docker", `touch '${setup.folder}/asked'; ${LACKS}`);
     const { code } = await setup.run();
@@ -143,7 +143,7 @@ describe.concurrent("a push without a terminal", () => {
     expect(await Bun.file(join(setup.folder, "asked")).exists()).toBe(false);
   });
 
-  test("does not warn of an image that is older than the archive, or in it", async () => {
+  test("an image that is older than the archive, or in it, is no reason for a warning", async () => {
     await using setup = await setUp({ name: "my/app:v1", hours: 2 });
     await setup.engine("docker", has(setup.target, hoursAgo(3)));
     expect((await setup.run()).stderr).not.toContain("Warning:");
@@ -151,7 +151,7 @@ describe.concurrent("a push without a terminal", () => {
     expect((await setup.run()).stderr).not.toContain("Warning:");
   });
 
-  test("is not held up for long by an engine that does not answer, and says nothing of it", async () => {
+  test("an engine that does not answer delays no push for long, and causes no warning", async () => {
     await using setup = await setUp({ name: "my/app:v1", hours: 2 });
     await setup.engine("docker", "sleep 60");
     const { code, stderr } = await setup.run();
@@ -159,7 +159,7 @@ describe.concurrent("a push without a terminal", () => {
     expect(stderr).not.toContain("Warning:");
   });
 
-  test("unpacks a compressed archive first, and warns all the same", async () => {
+  test("an old compressed archive of another name is pushed with a warning as well", async () => {
     await using setup = await setUp({ hours: 50, file: "output.tar.gz" });
     await Bun.$`mv output.tar.gz output.tar`.cwd(setup.folder).quiet();
     const { code, stderr } = await setup.run();
@@ -168,8 +168,8 @@ describe.concurrent("a push without a terminal", () => {
   });
 });
 
-describeWith("python3", "a push at a terminal", () => {
-  test("pushes nothing after a no, which is what Enter says, and shows the command for another image", async () => {
+describeWith("python3", "at a terminal", () => {
+  test("a stale archive is not pushed after a no, which is what Enter says, and the command for another image is shown", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code, screen } = await setup.ask("\\r");
     expect([code, setup.tags()]).toEqual([1, 0]);
@@ -177,19 +177,19 @@ describeWith("python3", "a push at a terminal", () => {
     expect(screen).toContain(`${PROGRAM} my/app:v1`);
   });
 
-  test("goes on after a yes", async () => {
+  test("a stale archive is pushed after a yes", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code, screen } = await setup.ask("y");
     expect([code, setup.tags()], screen).toEqual([0, 1]);
   });
 
-  test("ends at Ctrl-C in the question, and nothing is pushed", async () => {
+  test("Ctrl-C at the question about a stale archive pushes nothing", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code } = await setup.ask("\\x03");
     expect([code, setup.tags()]).toEqual([130, 0]);
   });
 
-  test("asks about a newer image of an engine before anything is sent", async () => {
+  test("a newer image of an engine is asked about before anything is sent", async () => {
     await using setup = await setUp({ hours: 0.5, name: "my/app:v1" });
     await setup.engine("docker", has(setup.target, hoursAgo(0.1)));
     const { code } = await setup.ask("\\r");
@@ -197,13 +197,13 @@ describeWith("python3", "a push at a terminal", () => {
     expect(setup.registry.recorded("start-upload")).toEqual([]);
   });
 
-  test("does not ask about an archive that the user named", async () => {
+  test("an archive that the user named is not asked about", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code } = await setup.ask("", { prompt: "never shown", args: ["output.tar", setup.target] });
     expect([code, setup.tags()]).toEqual([0, 1]);
   });
 
-  test("asks a person even where the password is piped in", async () => {
+  test("a person is asked about a stale archive even where the password is piped in", async () => {
     await using setup = await setUp({ hours: 50 });
     const options = { input: "echo hush | ", env: { USERNAME_REGISTRY: "me" } };
     const { code, screen } = await setup.ask("\\r", options);
@@ -215,14 +215,17 @@ describeWith("python3", "a push at a terminal", () => {
   test.each([
     ["the terminal is one of CI", { env: { CI: "1" } }],
     ["events are wanted as JSON", { json: ["--progress", "json"] }],
-  ])("asks nobody where %s", async (_, { env = {}, json = [] }: { env?: object; json?: string[] }) => {
-    await using setup = await setUp({ hours: 50 });
-    const { code, screen } = await setup.ask("", {
-      env,
-      args: [...json, setup.target],
-      prompt: "never shown",
-    });
-    expect([code, setup.tags()], screen).toEqual([0, 1]);
-    expect(screen).toMatch(/Warning: output.tar|SOURCE_STALE/);
-  });
+  ])(
+    "nobody is asked about a stale archive where %s",
+    async (_, { env = {}, json = [] }: { env?: object; json?: string[] }) => {
+      await using setup = await setUp({ hours: 50 });
+      const { code, screen } = await setup.ask("", {
+        env,
+        args: [...json, setup.target],
+        prompt: "never shown",
+      });
+      expect([code, setup.tags()], screen).toEqual([0, 1]);
+      expect(screen).toMatch(/Warning: output.tar|SOURCE_STALE/);
+    },
+  );
 });

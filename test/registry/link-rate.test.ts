@@ -103,14 +103,14 @@ describe("the rate of a link", () => {
 
   test("is news when it is another one, once", async () => {
     const link = startLink(2 * MB);
-    expect(link.takeNews()).toBe(false);
+    expect(link.shouldSave()).toBe(false);
     await link.send(30 * MB, 10);
-    expect(link.takeNews()).toBe(false);
+    expect(link.shouldSave()).toBe(false);
     await link.send(100 * MB, 10);
-    expect(link.takeNews()).toBe(true);
-    expect(link.takeNews()).toBe(false);
+    expect(link.shouldSave()).toBe(true);
+    expect(link.shouldSave()).toBe(false);
     for (let i = 0; i < 6; i++) await link.send(5 * MB, 10);
-    expect(link.takeNews()).toBe(true);
-    expect(startLink().takeNews()).toBe(false);
+    expect(link.shouldSave()).toBe(true);
+    expect(startLink().shouldSave()).toBe(false);
   });
 });

@@ -48,7 +48,7 @@ const binary = (...head: number[]) => {
 };
 const IMAGE = dockerArchive([seededBytes(2000, 1)], ["team/app:v1"]).archive;
 
-describe("What is no tar archive", () => {
+describe("A push of a file that is no tar archive says what it is:", () => {
   test.each<[string, Uint8Array<ArrayBuffer>, string]>([
     ["a web page", text(`<!DOCTYPE html>\n<html>${"x".repeat(3000)}</html>`), "a web page"],
     ["a short web page", text("<html>404</html>"), "a web page"],
@@ -67,7 +67,7 @@ describe("What is no tar archive", () => {
     ["bzip2", binary(0x42, 0x5a, 0x68, 0x39), "bzip2"],
     ["a picture", binary(0x89, 0x50, 0x4e, 0x47), "PNG"],
     ["the disk of a virtual machine", binary(0x51, 0x46, 0x49, 0xfb), "qcow2"],
-  ])("is named for what it is: %s", async (_, bytes, words) => {
+  ])("%s", async (_, bytes, words) => {
     for (const error of await refusals(bytes)) {
       expect(error.code).toBe("SOURCE_NOT_IMAGE");
       expect(error.message).toContain(words);
@@ -75,7 +75,7 @@ describe("What is no tar archive", () => {
     }
   });
 
-  test("is named an archive that is compressed twice where it is one", async () => {
+  test("an archive that is compressed twice", async () => {
     const path = join(folder.path, "twice.tar.gz.gz");
     await Bun.write(path, gzipSync(gzipSync(IMAGE)));
     const error = await rejection(pushSource(path));
@@ -88,7 +88,7 @@ describe("What is no tar archive", () => {
     ["one that is cut short in its first block", IMAGE.slice(0, 300), "cut short"],
     ["an empty file", new Uint8Array(), "it is empty"],
     ["anything unknown", binary(1, 2, 3), "not a tar archive"],
-  ])("is not named where it may be a damaged archive: %s", async (_, bytes, words) => {
+  ])("an archive, if it may be a damaged one: %s", async (_, bytes, words) => {
     for (const error of await refusals(bytes)) {
       expect(error.code).toBe("ARCHIVE_INVALID");
       expect(error.message).toContain(words);
@@ -96,7 +96,7 @@ describe("What is no tar archive", () => {
   });
 });
 
-describe("A text", () => {
+describe("A text is told from a Dockerfile in linear time:", () => {
   const whatOf = (value: string) => otherFile("file", text(value))?.message;
   test.each([
     "# syntax=docker/dockerfile:1\nARG A=1\nFROM alpine\n",
@@ -105,7 +105,7 @@ describe("A text", () => {
     "  FROM alpine",
     "FROM --platform=linux/amd64 alpine",
     `${"# a comment\n".repeat(6000)}FROM alpine`,
-  ])("is told to be a Dockerfile in one pass: %j", (value) => {
+  ])("%j is a Dockerfile", (value) => {
     expect(whatOf(value)).toContain("a Dockerfile");
   });
 
@@ -124,14 +124,14 @@ describe("A text", () => {
     "ARG\t",
     "# FROM a\n",
     "a\n",
-  ])("of 64 KiB of %j is no Dockerfile, whatever follows but FROM", (piece) => {
+  ])("64 KiB of %j are none without a FROM behind them", (piece) => {
     const value = piece.repeat(KIB_64 / piece.length);
     for (const each of [value, `${value}x`, `${value}\nRUN x`, `${value}\nFROM${" \n".repeat(KIB_64)}`])
       expect(whatOf(each) ?? "").not.toContain("Dockerfile");
   });
 });
 
-describe("A root file system", () => {
+describe("A push of a root file system is refused as one:", () => {
   const file = (path: string): FixtureMember => ({ path, body: "x" });
   test.each<[string, FixtureMember[]]>([
     ["of docker export", [file(".dockerenv"), { path: "bin", flag: "2", linkpath: "usr/bin" }]],
@@ -145,7 +145,7 @@ describe("A root file system", () => {
       ],
     ],
     ["whose files tell it", [file("etc/passwd")]],
-  ])("%s is no image, and is named", async (_, members) => {
+  ])("%s", async (_, members) => {
     for (const error of await refusals(tarBytes(members))) {
       expect(error.code).toBe("SOURCE_NOT_IMAGE");
       expect(error.message).toContain("root file system");
@@ -153,19 +153,19 @@ describe("A root file system", () => {
     }
   });
 
-  test("has devices, which are damage in any other archive", async () => {
+  test("but a device in any other archive counts as damage", async () => {
     for (const error of await refusals(tarBytes([{ path: "x", flag: "3" }])))
       expect(error.code).toBe("ARCHIVE_INVALID");
   });
 });
 
-describe("A folder without an image", () => {
+describe("A push of a folder without an image says what it is:", () => {
   test.each<[string, string[], string, string]>([
     ["an empty one", [], "SOURCE_NOT_IMAGE", "neither manifest.json nor index.json"],
     ["a build context", ["Dockerfile"], "SOURCE_NOT_IMAGE", "Dockerfile"],
     ["a root file system", ["etc/os-release"], "SOURCE_NOT_IMAGE", "root file system"],
     ["an OCI layout without its index", ["oci-layout"], "IMAGE_INCOMPLETE", "index.json"],
-  ])("is named for what it is: %s", async (name, files, code, words) => {
+  ])("%s", async (name, files, code, words) => {
     const path = join(folder.path, name.replaceAll(" ", "-"));
     await mkdir(path);
     await symlink("/etc/passwd", join(path, ".dockerenv"));

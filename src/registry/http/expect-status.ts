@@ -1,4 +1,4 @@
-import { type ErrorCode, RegistryError } from "../../errors.ts";
+import { type ErrorCode, RESUME, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import { bearerChallenge } from "../auth/challenge.ts";
 import { explainLoginRequired, explainRefusedCredentials } from "../auth/explain-refusal.ts";
@@ -37,7 +37,7 @@ export function expectStatus(
   );
 }
 
-function deedOf(name: string, { scopes }: RegistryRequest): string {
+function actionOf(name: string, { scopes }: RegistryRequest): string {
   if (name === "") return "do this";
   return scopes?.includes(pullScope(name)) ? `read "${name}"` : `push to "${name}"`;
 }
@@ -76,7 +76,7 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
   if (status === 403) {
     return {
       code: "DENIED",
-      reason: `The registry refuses to let this user ${deedOf(name, request)}.`,
+      reason: `The registry refuses to let this user ${actionOf(name, request)}.`,
       hint: "Check the user's rights and the name of the repository.",
     };
   }
@@ -132,7 +132,7 @@ function explainRest(
     return {
       code: "REGISTRY_FAILED",
       reason: "The registry failed.",
-      hint: "Run the same command to resume. If it fails again, the registry's log says why.",
+      hint: `${RESUME} If it fails again, the registry's log says why.`,
     };
   }
   const code = status >= 400 ? "REGISTRY_REFUSED" : "REGISTRY_UNSUPPORTED";
@@ -155,7 +155,7 @@ function explainUnauthorized(
   // The token is fresh, so the user is known. Token servers leave out the rights that a user does not have.
   if (bearerChallenge(headers) !== undefined) {
     return {
-      reason: `${registry.origin} does not let this user ${deedOf(name, request)}: a new token was refused as well.`,
+      reason: `${registry.origin} does not let this user ${actionOf(name, request)}: a new token was refused as well.`,
       hint: "Check the user's rights and the name of the repository.",
     };
   }

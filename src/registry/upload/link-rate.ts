@@ -10,14 +10,14 @@ export type LinkRate = {
    */
   probe(): Disposable | Promise<void>;
   /** Tells once whether the rate is to be saved, because it has halved or doubled. */
-  takeNews(): boolean;
+  shouldSave(): boolean;
 };
 
 /** The time of a smaller body is mostly that of round trips. */
 export const LEAST_TIMED_BYTES = 1024 * 1024;
 
 /** A rate that changed by less is not saved. */
-const NEWS_FACTOR = 2;
+const SAVE_FACTOR = 2;
 
 /**
  * Measures from now on. Each body counts as much as all before it: a link changes, and a single body may be bad luck.
@@ -75,10 +75,10 @@ export function linkRate(noted?: number, now: () => number = () => performance.n
         },
       };
     },
-    takeNews() {
+    shouldSave() {
       const rate = bytesPerSecond();
       if (rate === undefined) return false;
-      if (known !== undefined && rate < known * NEWS_FACTOR && rate > known / NEWS_FACTOR) return false;
+      if (known !== undefined && rate < known * SAVE_FACTOR && rate > known / SAVE_FACTOR) return false;
       known = rate;
       return true;
     },

@@ -60,7 +60,7 @@ export async function sendUpload(
   const tookBodies = registry.learned.emptyPuts;
   let { descriptor } = blob;
   // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
-  const hasNews = () => options.chunkBytes === undefined && registry.link.takeNews();
+  const isRateNew = () => options.chunkBytes === undefined && registry.link.shouldSave();
   // Its failure reaches us through `slice`.
   blob.end.then((end) => (descriptor = end)).catch(() => undefined);
   if (resumedBytes > 0) options.onProgress(resumedBytes, resumedBytes, upload.chunkBytes);
@@ -70,12 +70,12 @@ export async function sendUpload(
       const sent = await finishUpload(at, blob, upload, options, turn);
       await forgetUpload(registry.notes, uploadKey(at, sent.digest));
       const hasLearned = refusals > 0 || registry.learned.emptyPuts !== tookBodies;
-      if (hasNews() || hasLearned) await noteLimits(registry);
+      if (isRateNew() || hasLearned) await noteLimits(registry);
       return { descriptor: sent, sentBytes: sent.size - resumedBytes, resumedBytes };
     } catch (error) {
       // The same command resumes what was interrupted or broke off.
       if (options.signal.aborted) {
-        if (hasNews()) await noteLimits(registry);
+        if (isRateNew()) await noteLimits(registry);
         throw error;
       }
       const sizeBytes = descriptor?.size ?? Number.POSITIVE_INFINITY;
