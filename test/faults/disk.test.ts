@@ -99,36 +99,23 @@ function countOf(text: string, word: string): number {
 }
 
 describe.skipIf(!requireParts("mount"))("a full disk", () => {
-  test("fails a push in clear words under a layer that is compressed", async () => {
+  test.each<[string, (setup: Setup, cache: string) => Promise<CliResult>]>([
+    ["is compressed", (setup, cache) => setup.push(cache)],
+    [
+      "comes on standard input",
+      (setup, cache) =>
+        runCli(setup.args(cache, ["-"]), {
+          cwd: setup.folder,
+          env: ANONYMOUS,
+          input: new Uint8Array(image.archive),
+        }),
+    ],
+  ])("fails a push in clear words under a layer that %s", async (_, push) => {
     await using setup = await setUp();
     await using disk = await smallDisk(TOO_SMALL);
-    const result = await setup.push(disk.path);
-    await expectFailure(
-      setup,
-      result,
-      disk.path,
-      "Cannot compress the layer",
-      "ENOSPC",
-      `Free some disk space, ${OTHER_CACHE}`,
-    );
-  });
-
-  test("fails a push in clear words under a layer that comes on standard input", async () => {
-    await using setup = await setUp();
-    await using disk = await smallDisk(TOO_SMALL);
-    const result = await runCli(setup.args(disk.path, ["-"]), {
-      cwd: setup.folder,
-      env: ANONYMOUS,
-      input: new Uint8Array(image.archive),
-    });
-    await expectFailure(
-      setup,
-      result,
-      disk.path,
-      "Cannot compress the layer",
-      "ENOSPC",
-      `Free some disk space, ${OTHER_CACHE}`,
-    );
+    const result = await push(setup, disk.path);
+    const hint = `Free some disk space, ${OTHER_CACHE}`;
+    await expectFailure(setup, result, disk.path, "Cannot compress the layer", "ENOSPC", hint);
   });
 
   test("fails a push in clear words under an archive that is unpacked", async () => {
