@@ -1,6 +1,6 @@
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import type { Terminal } from "./terminal.ts";
+import { endable, type Terminal } from "./terminal.ts";
 
 /** Asks for a user name until it is valid. Throws `INTERRUPTED`. */
 export async function askUsername(terminal: Terminal, host: string, signal: AbortSignal): Promise<string> {
@@ -8,7 +8,9 @@ export async function askUsername(terminal: Terminal, host: string, signal: Abor
   const { isCancel, text } = await import("@clack/prompts");
   const { input, output } = terminal;
   const message = toPrintable(`User name for ${host}`);
-  const answer = await text({ message, input, output, signal, validate: problemOfUsername });
+  const answer = await endable(terminal, signal, (signal) =>
+    text({ message, input, output, signal, validate: problemOfUsername }),
+  );
   signal.throwIfAborted();
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no user name was given.");
   return answer.trim();
@@ -30,7 +32,9 @@ export async function askPassword(
   const { input, output } = terminal;
   const message = toPrintable(`Password of ${username} at ${host}`);
   // With an empty mask, the length is not shown either.
-  const answer = await password({ message, input, output, signal, mask: "" });
+  const answer = await endable(terminal, signal, (signal) =>
+    password({ message, input, output, signal, mask: "" }),
+  );
   signal.throwIfAborted();
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");
   if (answer === undefined || answer === "")

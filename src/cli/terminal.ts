@@ -27,3 +27,24 @@ async function openStreams(): Promise<Terminal | undefined> {
     return undefined;
   }
 }
+
+/**
+ * Asks a question that ends at Ctrl-D as it does at Ctrl-C. By itself, clack stops reading there, waits for ever, and the
+ * terminal shows what is typed.
+ */
+export async function endable<T>(
+  { input }: Terminal,
+  signal: AbortSignal,
+  question: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const end = new AbortController();
+  const onKey = (_: unknown, { ctrl, name }: { ctrl?: boolean; name?: string }) => {
+    if (ctrl && name === "d") end.abort();
+  };
+  input.on("keypress", onKey);
+  try {
+    return await question(AbortSignal.any([signal, end.signal]));
+  } finally {
+    input.off("keypress", onKey);
+  }
+}
