@@ -1,6 +1,6 @@
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import { type Terminal, untilAnswered } from "./terminal.ts";
+import { askOnce, type Terminal } from "./terminal.ts";
 
 /** Asks for a user name until it is valid. Throws `INTERRUPTED`. */
 export async function askUsername(terminal: Terminal, host: string, signal: AbortSignal): Promise<string> {
@@ -8,7 +8,7 @@ export async function askUsername(terminal: Terminal, host: string, signal: Abor
   const { isCancel, text } = await import("@clack/prompts");
   const { input, output } = terminal;
   const message = toPrintable(`User name for ${host}`);
-  const answer = await untilAnswered(signal, (own) =>
+  const answer = await askOnce(terminal, signal, (own) =>
     text({ message, input, output, signal: own, validate: problemOfUsername }),
   );
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no user name was given.");
@@ -31,7 +31,7 @@ export async function askPassword(
   const { input, output } = terminal;
   const message = toPrintable(`Password of ${username} at ${host}`);
   // With an empty mask, the length is not shown either.
-  const answer = await untilAnswered(signal, (own) =>
+  const answer = await askOnce(terminal, signal, (own) =>
     password({ message, input, output, signal: own, mask: "" }),
   );
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");

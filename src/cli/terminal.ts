@@ -29,20 +29,27 @@ async function openStreams(): Promise<Terminal | undefined> {
 }
 
 /**
- * Asks with a signal that is the question's own: after its answer, a question still listens to its signal, and would print a
- * line into the screen of a push that ends. Throws the reason of `signal`.
+ * Asks a question with a signal of its own, which aborts with `signal` and at Ctrl-D. By itself, clack stops reading at
+ * Ctrl-D and waits for ever. After the answer it still listens to its signal, and would write a line break into the
+ * screen of a push that is interrupted. Throws the reason of `signal`.
  */
-export async function untilAnswered<T>(
+export async function askOnce<T>(
+  { input }: Terminal,
   signal: AbortSignal,
-  ask: (own: AbortSignal) => Promise<T>,
+  question: (own: AbortSignal) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
   const own = new AbortController();
   const end = () => own.abort(signal.reason);
+  const onKey = (_: unknown, { ctrl, name }: { ctrl?: boolean; name?: string }) => {
+    if (ctrl && name === "d") end();
+  };
   signal.addEventListener("abort", end);
+  input.on("keypress", onKey);
   try {
-    return await ask(own.signal);
+    return await question(own.signal);
   } finally {
+    input.off("keypress", onKey);
     signal.removeEventListener("abort", end);
     signal.throwIfAborted();
   }

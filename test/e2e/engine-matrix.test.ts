@@ -26,7 +26,7 @@ const NAME = "team/app:v1";
 const hasSkopeo = requireParts("skopeo");
 
 for (const role of ENGINES) {
-  describe.skipIf(!hasSkopeo)(role.title, () => testEngine(role));
+  describe.skipIf(!hasSkopeo)(`with ${role.title},`, () => testEngine(role));
 }
 
 function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: EngineRole): void {
