@@ -36,7 +36,7 @@ function sourceAndTargets(args: readonly string[]) {
   return [source, ...targets.map(formatPinned)];
 }
 
-describe("positionals", () => {
+describe("positional arguments:", () => {
   test("one is the target, and the rest is as documented", () => {
     expect(parse([TARGET])).toEqual({
       source: undefined,
@@ -85,7 +85,7 @@ describe("positionals", () => {
     }
   });
 
-  test("none: says what to write", () => {
+  test("without one, the error says what to write", () => {
     for (const args of [[], ["--insecure"], ["--username", "me"]]) {
       const error = refusal(args);
       expect([error.code, exitCodeOf(error)]).toEqual(["USAGE", 2]);
@@ -115,7 +115,7 @@ describe("positionals", () => {
     expect(error.code).toBe("USAGE");
   });
 
-  test("an empty target, too", () => {
+  test("an empty target is a variable that was not set, too", () => {
     for (const args of [[""], ["image.tar", ""]]) expect(exitCodeOf(refusal(args))).toBe(2);
   });
 });
@@ -176,8 +176,8 @@ describe("--tag names targets, and then the one positional is the source", () =>
   });
 });
 
-describe("what is pushed of a source", () => {
-  test("--image names it", () => {
+describe("what a push takes of a source:", () => {
+  test("--image names one image", () => {
     expect(parse(["--image", "my/app:v1", TARGET]).image).toBe("my/app:v1");
     expect(refusal(["--image", "", TARGET]).message).toContain("--image is empty");
   });
@@ -211,7 +211,7 @@ describe("what is pushed of a source", () => {
     expect(parse(["--runtime", runtime, TARGET], { CHUNKPUSH_RUNTIME: "nonsense" }).runtime).toBeString();
   });
 
-  test("--force-compression", () => {
+  test("--force-compression compresses compressed layers again", () => {
     expect(parse(["--force-compression", TARGET]).forceCompression).toBe(true);
   });
 
@@ -305,7 +305,7 @@ describe("a flag is stronger than its variable", () => {
   );
 });
 
-describe("user and password", () => {
+describe("user and password:", () => {
   test("a token without a user belongs to v0, whom serverless-registry expects", () => {
     const { username, password } = parse([TARGET], { REGISTRY_JWT_TOKEN: "s3cret" });
     expect([username, password]).toEqual(["v0", "s3cret"]);
@@ -481,7 +481,7 @@ describe("sizes", () => {
     ["1GiB", 1_073_741_824],
     ["9007199254740991".slice(0, 15), 900_719_925_474_099],
   ];
-  test.each(good)("%s is %d bytes", (text, bytes) => {
+  test.each(good)("%s are %d bytes", (text, bytes) => {
     const command = parseCacheCommand(["prune", `--max-size=${text}`], {});
     expect(command).toMatchObject({ prune: { maxBytes: bytes } });
   });
@@ -538,7 +538,7 @@ describe("sizes", () => {
     "5toString",
     "5__proto__",
   ];
-  test.each(bad)("%j is none", (text) => {
+  test.each(bad)("%j is no size", (text) => {
     for (const [error, name] of [
       [refusal([`--chunk-size=${text}`, TARGET]), "--chunk-size"],
       [refusal([TARGET], { CHUNKPUSH_CHUNK_SIZE: text }), "CHUNKPUSH_CHUNK_SIZE"],
@@ -611,7 +611,7 @@ test("--tls-verify is true or false", () => {
   expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--tls-verify")]);
 });
 
-describe("wrong flags", () => {
+describe("a wrong flag is refused:", () => {
   const cases: [args: string[], message: RegExp][] = [
     [["--nope", TARGET], /Unknown option '--nope'/],
     [["-x", TARGET], /Unknown option '-x'/],

@@ -61,7 +61,7 @@ function startSecured(options: Partial<StrictRegistryOptions> = {}) {
   return startTestRegistry({ credentials: { username: USERNAME, password: PASSWORD }, ...options });
 }
 
-describe.concurrent("a wrong command", () => {
+describe.concurrent("a wrong command says what is wrong and what to write:", () => {
   test.each<[string, string[], string[]]>([
     ["no target", [], ["No target was named.", "registry.example.com/my/app:v1"]],
     ["no registry host", ["my/app:v1"], ["has no registry host", "Put the registry in front"]],
@@ -113,7 +113,7 @@ describe.concurrent("a wrong command", () => {
       'MAX_PARALLEL_LAYERS: invalid value "0" (expected a number from 1 to 100).',
     ],
     [{ CHUNKPUSH_CHUNK_SIZE: "5 apples" }, 'CHUNKPUSH_CHUNK_SIZE: invalid value "5 apples"'],
-  ])("a wrong variable: %j", async (env, words) => {
+  ])("an error of the variable in %j", async (env, words) => {
     expectWords(await run(["registry.example.com/app"], { env }), 2, words);
   });
 
@@ -124,20 +124,20 @@ describe.concurrent("a wrong command", () => {
     `docker://${USERNAME}:${PASSWORD}@registry.example.com/app:v1`,
     `https://${USERNAME}:${PASSWORD}/and/slashes@registry.example.com/app:v1`,
     `${USERNAME}:${PASSWORD}/and/slashes@registry.example.com/app:v1`,
-  ])("a password in the target is not repeated: %#", async (target) => {
+  ])("a target with a password, which is not repeated: %#", async (target) => {
     expectWords(await run([target]), 2);
   });
 
   test.each([[["--password", PASSWORD]], [[`--password=${PASSWORD}`]], [[`-p${PASSWORD}`]]])(
-    "a password as an option is not repeated: %#",
+    "a password as an option, which is not repeated: %#",
     async (args) => {
       expectWords(await run([...args, "registry.example.com/app:v1"]), 2, "Unknown option");
     },
   );
 });
 
-describe.concurrent("the source", () => {
-  test("there is no engine's command", async () => {
+describe.concurrent("a push of a source that is not there or no image says what to do:", () => {
+  test("an engine that is not installed", async () => {
     await using registry = await startSecured();
     const env = { PATH: folder.path };
     const result = await run(["team/app:v1", `${registry.host}/team/app:v1`], { env });
@@ -149,7 +149,7 @@ describe.concurrent("the source", () => {
     );
   });
 
-  test("there is no such file", async () => {
+  test("a file that does not exist", async () => {
     await using registry = await startSecured();
     const result = await run(["./missing.tar", `${registry.host}/team/app:v1`]);
     expectWords(result, 1, 'Cannot read "./missing.tar": there is no such file or folder.', "docker save");
@@ -178,8 +178,8 @@ describe.concurrent("the source", () => {
   });
 });
 
-describeWith("docker", "the engine", () => {
-  test("does not run", async () => {
+describeWith("docker", "a push of an image of an engine", () => {
+  test("that does not run says how to reach it", async () => {
     await using registry = await startSecured();
     const env = { DOCKER_HOST: "unix:///nonexistent.sock" };
     const result = await run(["team/app:v1", `${registry.host}/team/app:v1`], { env });
@@ -187,7 +187,7 @@ describeWith("docker", "the engine", () => {
   });
 });
 
-describe.concurrent("the registry", () => {
+describe.concurrent("a push that a registry fails says why, and what to do:", () => {
   const push = (target: string, options?: Partial<CliOptions>) => run(["image.tar", target], options);
 
   test("a wrong password", async () => {
@@ -240,7 +240,7 @@ describe.concurrent("the registry", () => {
     expect(result.stderr).not.toContain("<html>");
   });
 
-  test("credentials that the registry sends back are not shown", async () => {
+  test("credentials that the registry sends back, which are not shown", async () => {
     await using server = startHttpServer((request) => {
       const message = `bad credentials: ${request.headers.get("authorization")}`;
       return Response.json({ errors: [{ code: "UNAUTHORIZED", message }] }, { status: 401 });
@@ -248,19 +248,19 @@ describe.concurrent("the registry", () => {
     expectWords(await push(`${server.host}/team/app:v1`), 1, "does not accept");
   });
 
-  test("nobody listens", async () => {
+  test("a port where nobody listens", async () => {
     const server = startHttpServer(() => new Response());
     await server[Symbol.asyncDispose]();
     const result = await push(`${server.host}/team/app:v1`);
     expectWords(result, 1, "the connection was refused", "Check the host and the port");
   });
 
-  test("nobody knows the name", async () => {
+  test("a host name that nobody knows", async () => {
     const result = await push("registry.invalid/team/app:v1");
     expectWords(result, 1, 'the host name "registry.invalid" is unknown', "Check the spelling");
   });
 
-  test("something else listens", async () => {
+  test("a port where something else listens", async () => {
     await using server = startRawServer("SSH-2.0-OpenSSH_9.2\r\n");
     expectWords(await push(`${server.host}/team/app:v1`), 1, "The connection broke during GET");
   });
@@ -288,11 +288,11 @@ describe.concurrent("the registry", () => {
   });
 });
 
-describeWith("openssl", "certificates", () => {
+describeWith("openssl", "certificates of a registry", () => {
   const push = (target: string, env: Record<string, string> = {}, args: readonly string[] = []) =>
     run([...args, "image.tar", target], { env: { MAX_RETRIES: "0", ...env } });
 
-  test("of a private authority: its name is told, and every way to trust it works", async () => {
+  test("of a private authority are refused with its name, and trusted in every documented way", async () => {
     await using own = await temporaryFolder();
     const authority = await createAuthority(own.path);
     await using registry = await startSecured({ tls: await authority.issue() });
@@ -319,7 +319,7 @@ describeWith("openssl", "certificates", () => {
     expect(unchecked.stderr).toContain("Warning: the registry's certificate is not verified");
   });
 
-  test("a file of authorities that is none", async () => {
+  test("are not read from a file that is no PEM or does not exist", async () => {
     await Bun.write(join(folder.path, "der.cer"), seededBytes(100, 1));
     const target = "https://127.0.0.1:1/team/app:v1";
     expectWords(
