@@ -116,6 +116,9 @@ export function exitCodeOf(error: unknown): 1 | 2 | 130 {
   return error.code === "USAGE" || error.code === "REFERENCE_INVALID" ? 2 : 1;
 }
 
+/** The remedy of what a push has begun, in hints. */
+export const RESUME = "Run the same command to resume.";
+
 /** Returns the message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

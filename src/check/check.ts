@@ -18,7 +18,7 @@ export type CheckOptions = Pick<
   readonly caFiles: readonly string[];
   readonly skipVerify: boolean;
   readonly clientCertificate: ClientCertificate | undefined;
-  /** Fails if no credentials could be read. */
+  /** Rejects with a `PushError` if the credentials cannot be read. Undefined: anonymous. */
   readonly login: Promise<
     | {
         readonly credentials: Credentials;
@@ -27,25 +27,25 @@ export type CheckOptions = Pick<
       }
     | undefined
   >;
-  /** The folder that has notes of earlier pushes. Nothing is written there. */
+  /** The cache folder, with the notes of earlier pushes. A check only reads them. */
   readonly cacheDirectory: string;
   readonly cacheOwners: readonly number[];
-  /** Looks for the largest body, from this size downwards. */
+  /** The size from which the search for the largest body starts. Undefined: no search. */
   readonly uploadBytes: number | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
 };
 
 export type Checked = {
   readonly origin: string;
-  /** Whether a push can work. */
+  /** Whether no step failed: a push can work. */
   readonly ready: boolean;
   readonly steps: readonly Step[];
 };
 
-/** A check shows what happens now, and is repeated by hand. */
+/** Few: a check shows the present state, and can be run again. */
 const RETRIES = { count: 1, baseDelayMs: 500 };
 
-/** No step waits longer for an answer. */
+/** Replaces a longer stall timeout. */
 const MAX_STALL_MS = 10_000;
 
 async function connectOptions(options: CheckOptions) {
@@ -61,8 +61,9 @@ async function connectOptions(options: CheckOptions) {
 }
 
 /**
- * Reaches a registry step by step, as a push does, and says what fails. Writes nothing on this machine; uploads that it
- * begins at the registry are cancelled. Throws `USAGE` and `FILE_FAILED` for unusable options.
+ * Connects to a registry step by step, as a push does, and reports each step. Writes nothing on this machine, and cancels
+ * the uploads that it begins at the registry. Throws `USAGE` and `FILE_FAILED` for unusable options, and the signal's
+ * reason.
  */
 export async function checkRegistry(
   options: CheckOptions,
@@ -70,7 +71,7 @@ export async function checkRegistry(
   signal: AbortSignal,
 ): Promise<Checked> {
   const call: Call = { signal, onRetry: () => {} };
-  // May reject before the step that awaits it.
+  // It may reject before the step "Login" awaits it.
   options.login.catch(() => undefined);
   const connecting = await connectOptions(options);
   const stranger = await registryAt({ ...connecting, credentials: undefined });
@@ -110,7 +111,7 @@ export async function checkRegistry(
   const upload = await runner.take("Push", noPush, () => checkPush(at, call));
   const noUpload = noPush ?? after("Push");
   try {
-    // Taken only if the upload has begun.
+    // Without an upload, `noUpload` skips both steps.
     const begun = upload as TrialUpload;
     await runner.take("Chunks", noUpload, async () =>
       checkChunks(at.registry, begun.limits, options.chunkBytes),

@@ -11,22 +11,24 @@ import { isPage, printable, quotePage, readSpecErrors, titleOf } from "../regist
 import { blobUrl, type Call, type Registry } from "../registry/registry.ts";
 import { type Finding, failureOf } from "./steps.ts";
 
-/** How the registry answered the first request, which has no credentials. */
+/** The result of the first request, which has no credentials. */
 export type Greeting = {
   /** The address that was asked last, after redirects. */
   readonly url: URL;
-  /** Undefined if none came. */
+  /** Undefined if the request failed. */
   readonly answer?: Answer;
-  /** The reason for that. */
+  /** The error if the request failed. */
   readonly failure?: unknown;
+  /** The time from the request to its end, in milliseconds. */
   readonly ms: number;
+  /** The end of the request, in milliseconds since 1970. */
   readonly atMs: number;
 };
 
-/** A clock that differs by more makes tokens and certificates invalid. */
+/** Beyond this difference, tokens and certificates may be invalid. */
 const MAX_SKEW_MS = 5 * 60_000;
 
-/** A blob that nobody has. */
+/** The digest of a blob that no registry has. */
 const NO_BLOB = digestOf(new TextEncoder().encode("chunkpush check: nobody has this blob"));
 
 /** GET /v2/ without credentials: the answer shows what kind of server it is. Follows redirects, as a push does. */
@@ -44,7 +46,7 @@ export async function greet(registry: Registry, call: Call): Promise<Greeting> {
   return { url, ...result, ms: Math.round(performance.now() - startMs), atMs: Date.now() };
 }
 
-/** Says whose certificate the registry has, and whether the first request accepted it. */
+/** Describes the registry's certificate. Fails if the first request did not trust it. */
 export async function checkTls(
   registry: Registry,
   greeting: Promise<Greeting>,
@@ -69,7 +71,7 @@ export async function checkTls(
     const { code, message, hint } = failure;
     return { state: "failed", text: message, hint, facts: { ...facts, code } };
   }
-  // Nothing is said about a connection that broke.
+  // The connection broke before the server sent a certificate.
   if (failure !== undefined && certificate === undefined) throw failure;
   const isUnverified = registry.trust.skipVerify === true;
   const text = certificate === undefined ? "certificate accepted" : describe(certificate);
@@ -87,7 +89,7 @@ function describe({ issuer, names, validTo }: ServerCertificate): string {
     .join(", ");
 }
 
-/** Tells a registry from a website, a login page and an error page. Throws what `expectStatus` throws. */
+/** Tells a registry from a website, a login page and an error page. Throws as the request, and as `expectStatus`. */
 export async function checkRegistryApi(
   registry: Registry,
   { answer, failure, url, ms }: Greeting,
@@ -114,7 +116,7 @@ export async function checkRegistryApi(
     const url = blobUrl({ registry, name: "chunkpush/check" }, NO_BLOB);
     const blob = await send(at, { method: "GET", url, scopes: [] }, call);
     if (blob.status === 200) return notARegistry(registry, answer, "answers 200 to everything", facts);
-    // Some registries serve their repositories, but not this path.
+    // Some registries serve repositories, but not the path `/v2/` itself.
     if (status === 404 && ![answer, blob].some(saysRegistry))
       return notARegistry(registry, answer, "answers 404 to everything", facts);
   } else {
@@ -132,7 +134,7 @@ export async function checkRegistryApi(
   return { state: "ok", text: `/v2/ ${led}answers in ${ms} ms${asks}`, facts };
 }
 
-/** Tells whether an answer is in the words of a registry. A proxy in front of one may ask for the login, with a page. */
+/** Tells whether an answer comes from a registry, or from a proxy that asks for its login with an HTML page. */
 function saysRegistry({ headers, text }: Answer): boolean {
   return (
     headers.has("docker-distribution-api-version") ||
@@ -156,7 +158,7 @@ function notARegistry({ auth }: Registry, answer: Answer, does: string, facts: o
 export function checkClock({ answer, ms, atMs }: Greeting): Finding {
   const told = Date.parse(answer?.headers.get("date") ?? "");
   if (Number.isNaN(told)) return { state: "unused", text: "the registry sends no date" };
-  // The header has whole seconds.
+  // `Date` has whole seconds, rounded down: half a second is the mean error.
   const skewMs = Math.round((atMs - ms / 2 - told - 500) / 1000) * 1000;
   const facts = { skewSeconds: skewMs / 1000 };
   const by = formatDuration(Math.abs(skewMs));

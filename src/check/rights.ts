@@ -12,13 +12,16 @@ import { seededBytes } from "./seeded-bytes.ts";
 import type { Finding } from "./steps.ts";
 import { startTrial, type TrialUpload } from "./trial-upload.ts";
 
-/** Two chunks of at most this size go to the registry. serverless-registry wants each smaller than the one before, if small. */
+/**
+ * The size of the first trial chunk. serverless-registry refuses a chunk under 5 MiB that is not smaller than the one before,
+ * so the next chunks are smaller.
+ */
 const TRIAL_BYTES = 512 * 1024;
 
-/** How long a registry may take to notice that a request broke off. */
+/** The wait after a cut request, in which a registry may notice the cut. */
 const NOTICE_MS = 300;
 
-/** Checks the credentials. Throws what the registry, or its token server, refuses. */
+/** Checks the credentials. Throws as `exchange` if the registry or its token server refuses them. */
 export async function checkLogin(
   registry: Registry,
   name: string,
@@ -37,7 +40,7 @@ export async function checkLogin(
   return { state: "ok", text, facts: { username, from } };
 }
 
-/** Begins an upload: a registry checks the right to push then. The caller cancels it. */
+/** Begins an upload, because registries check the right to push then. The caller cancels it. */
 export async function checkPush(
   at: Repository,
   call: Call,
@@ -93,7 +96,7 @@ function announced({ minBytes, maxBytes }: ChunkLimits): string {
   return `announced: ${formatBytes(minBytes)} to ${formatBytes(maxBytes)}`;
 }
 
-/** A refusal by the registry is undefined. */
+/** Turns a refusal into undefined. Throws other errors, and the signal's reason. */
 function refusedAs({ signal }: Call) {
   return (error: unknown) => {
     signal.throwIfAborted();
@@ -102,7 +105,7 @@ function refusedAs({ signal }: Call) {
   };
 }
 
-/** Sends a chunk, breaks the next one off in the middle, and goes on from where the registry says. */
+/** Sends a chunk, cuts the next one off in the middle, and resumes at the offset that the registry reports. */
 export async function checkResume(at: Repository, upload: TrialUpload, call: Call): Promise<Finding> {
   const { learned } = at.registry;
   const size = Math.min(
@@ -135,12 +138,12 @@ export async function checkResume(at: Repository, upload: TrialUpload, call: Cal
   await sendChunk(at, sent, chunk.slice(0, (size * 3) / 4), breakOff, { ...call, signal }).catch(() =>
     call.signal.throwIfAborted(),
   );
-  // Some registries delete an upload when they notice the cut.
+  // Some registries, such as zot, delete an upload whose request was cut.
   await sleep(NOTICE_MS, undefined, call).catch(() => call.signal.throwIfAborted());
   const current = await askUpload(at, sent, call);
   upload.session = current ?? sent;
   const isAtOffset = current !== undefined && current.offset >= size;
-  // Gitea tells an offset, and refuses to go on from there.
+  // Gitea reports the right offset, but refuses the next chunk.
   const next =
     isAtOffset &&
     (await sendChunk(at, current, chunk.slice(0, size / 4), () => {}, call).catch(refusedAs(call)));

@@ -137,7 +137,7 @@ function describeSums(
   const sentBytes = sum(toSend) - toSend.reduce((bytes, { resumedBytes }) => bytes + resumedBytes, 0);
   const many = countOf(requests, "request");
   if (toSend.length === 0)
-    return `The registry has all ${formatBytes(sum(blobs))}: ${many}. Nothing was sent.`;
+    return `The registry has all ${formatBytes(sum(blobs))}: the push takes ${many}. Nothing was sent.`;
   const isUnknown = blobs.some(({ pushedBytes }) => pushedBytes === undefined);
   const about = isUnknown ? "at least " : blobs.some(({ isEstimate }) => isEstimate) ? "~" : "";
   const inChunks = toSend.filter(({ chunks }) => chunks > 1);
@@ -147,6 +147,8 @@ function describeSums(
     bytesPerSecond === undefined || isUnknown
       ? ""
       : `, about ${formatDuration((sentBytes / bytesPerSecond) * 1000)}`;
+  if (isUnknown && sentBytes === 0)
+    return `Sends what the engine has to save, in at least ${many}. Nothing was sent.`;
   return `Sends ${about}${formatBytes(sentBytes)} of ${about}${formatBytes(sum(blobs))} in ${aboutMany}${many}${time}. Nothing was sent.`;
 }
 

@@ -171,7 +171,10 @@ async function runBeside(
 ): Promise<number> {
   const [name = "", ...args] = command.map((part) => part.replaceAll("{}", `localhost:${port}`));
   const path = Bun.which(name, { PATH: env["PATH"] ?? "" });
-  if (path === null) throw new PushError("USAGE", `There is no command "${name}".`);
+  if (path === null)
+    throw new PushError("USAGE", `There is no command "${name}" on PATH.`, {
+      hint: 'Check the spelling of the command after "--".',
+    });
   // The command does not get the registry's password: only the proxy needs it.
   const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_CREDENTIAL_COMMAND: __, CHUNKPUSH_HEADERS: ___, ...rest } = env;
   const child = spawn([path, ...args], name, rest);

@@ -63,7 +63,7 @@ With a command after "--", the proxy runs as long as the command does. It gets a
 free port; {} stands for its address:
   ${PROGRAM_NAME} proxy registry.example.com -- docker push {}/my/app:v1
 
-The variables are those of a push: USERNAME_REGISTRY, REGISTRY_JWT_TOKEN, ….`;
+The variables of a push apply, such as USERNAME_REGISTRY and REGISTRY_JWT_TOKEN.`;
 
 /** Reads the arguments of `proxy`, or returns its help text. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseProxyCommand(args: readonly string[], env: Environment): ProxyCommand | string {

@@ -1,4 +1,4 @@
-import { messageOf, PushError } from "../errors.ts";
+import { messageOf, PushError, RESUME } from "../errors.ts";
 import { formatShare } from "../format.ts";
 import { formatPinned } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
@@ -86,7 +86,7 @@ export async function runPush(
   } catch (error) {
     if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
     const { code, cause } = error;
-    const message = `Interrupted: ${kept} are safe at the registry. Run the same command to resume.`;
+    const message = `Interrupted: ${kept} are safe at the registry. ${RESUME}`;
     throw new PushError(code, message, { cause });
   } finally {
     // On a terminal, the digest follows below the last frame.

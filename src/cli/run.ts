@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import { exitCodeOf, PushError } from "../errors.ts";
+import { exitCodeOf, PushError, RESUME } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
 import { workflowCommand } from "../report/github.ts";
@@ -84,7 +84,7 @@ function interruptOf(process: NodeJS.Process): AbortSignal {
   const interrupt = new AbortController();
   const onSignal = (cause: NodeJS.Signals) => {
     if (interrupt.signal.aborted) process.exit(signalCode(cause));
-    interrupt.abort(new PushError("INTERRUPTED", "Interrupted. Run the same command to resume.", { cause }));
+    interrupt.abort(new PushError("INTERRUPTED", `Interrupted. ${RESUME}`, { cause }));
     setTimeout(() => process.exit(signalCode(cause)), FAREWELL_MS).unref();
   };
   // SIGHUP: the terminal was closed, or its connection was lost.

@@ -1,6 +1,8 @@
 import { PushError } from "../errors.ts";
+import { shellWord } from "../format.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
+import { detectCompression } from "../oci/image.ts";
 import { formatReference } from "../oci/reference.ts";
 import { pullScope, pushScope } from "../registry/auth/scope.ts";
 import { exchange } from "../registry/http/send.ts";
@@ -61,8 +63,10 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
   const [targets, source] = await job.all([connectTargets(job), openJobSource(job)]);
   if (source.access === "stream") {
     const { kind, name } = source.origin;
+    const unpack =
+      kind === "archive" && (await detectCompression(Bun.file(name))) === "zstd" ? "unzstd" : "gunzip";
     throw new PushError("USAGE", `Cannot plan "${name}": it would have to be unpacked to the disk.`, {
-      hint: `A plan writes nothing. ${kind === "archive" ? `Unpack it first, such as with gunzip --keep "${name}".` : "Write the archive to a file, and plan that."}`,
+      hint: `A plan writes nothing. ${kind === "archive" ? `Unpack it first: ${unpack} < ${shellWord(name)} > unpacked.tar` : "Write the archive to a file, and plan that."}`,
     });
   }
   await guard.before(source);

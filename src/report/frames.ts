@@ -28,9 +28,9 @@ export function framesOn(terminal: Terminal): Frames {
   return {
     show(lines, above = []) {
       const up = shown > 0 ? `\x1b[${shown}A\r` : "\r";
-      const [stay, frame] = [above, lines].map((each) =>
-        each.map((line) => `${line}${ERASE_REST_OF_LINE}\n`).join(""),
-      );
+      // Erase first: after a line as wide as the terminal, the cursor is on its last character.
+      const stay = above.length > 0 ? `${ERASE_BELOW}${above.map((line) => `${line}\n`).join("")}` : "";
+      const frame = lines.map((line) => `${ERASE_REST_OF_LINE}${line}\n`).join("");
       const cursor = isHidden || lines.length === 0 ? "" : HIDE_CURSOR;
       isHidden ||= lines.length > 0;
       shown = lines.length;

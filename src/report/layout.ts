@@ -155,7 +155,11 @@ function footLines(state: PushState, totals: Totals, look: Look, nowMs: number):
     const text = `Retry ${retrying.attempt}/${retrying.retries} in ${seconds} s (${retrying.reason})`;
     lines.push(paint(status(text), "yellow", look));
   }
-  if (stopping !== undefined) lines.push(paint(status(describeStopping(state)), "yellow", look));
+  if (stopping !== undefined) {
+    const text = describeStopping(state);
+    const parts = look.columns >= LEAST_WIDE_COLUMNS ? [text] : text.split(/(?<=\.) /);
+    lines.push(...parts.map((part) => paint(status(part), "yellow", look)));
+  }
   return lines;
 }
 

@@ -53,7 +53,7 @@ export function describeNarrowRow(row: Row, look: Look, nowMs: number): string {
   const parts = [
     `${symbolOf(row, look, nowMs)} ${pad(clip(labelOf(row.title, SHORT_DIGITS), SHORT_DIGITS, look), SHORT_DIGITS)}`,
     (size === undefined ? "" : roundBytes(size)).padStart(6),
-    retry ? fit([percentOf(row), retry], look.columns, " ") : percentOf(row) || (shortWork(row) ?? ""),
+    ...(retry ? [fit([percentOf(row), retry], look.columns, " ")] : [percentOf(row), shortWork(row) ?? ""]),
   ];
   return fit(parts, look.columns);
 }

@@ -1,5 +1,7 @@
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import { closest, distance } from "fastest-levenshtein";
 import { fileError, PushError } from "../errors.ts";
 import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import { openArchiveFiles } from "./files/archive.ts";
@@ -13,12 +15,12 @@ const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
 
 const READ_BYTES = 1024 * 1024;
 
-/** Archives are opened faster without. */
+/** Opens an engine's image. Pushes of archives do not load this code. */
 async function openEngineImage(name: string, options: SourceOptions): Promise<OpenedSource> {
   return (await import("./open-engine.ts")).openEngineImage(name, options);
 }
 
-/** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
+/** Opens a source. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and the errors of reading archives and asking engines. */
 export async function openSource(options: SourceOptions): Promise<OpenedSource> {
   const { source } = options;
   if (typeof source !== "string") return openStream(source, options.signal);
@@ -42,7 +44,7 @@ export async function openSource(options: SourceOptions): Promise<OpenedSource> 
   }
 }
 
-/** Tells whether a source is a file or a folder, or can be nothing else. Throws `FILE_FAILED`. */
+/** Tells whether a source is the path of a file or folder, or looks like one. Throws `FILE_FAILED`. */
 export async function isPath(source: string): Promise<boolean> {
   return LOOKS_LIKE_PATH.test(source) || (await describePath(source)) !== undefined;
 }
@@ -60,6 +62,15 @@ async function describePath(path: string): Promise<ImageOrigin | undefined> {
   throw new PushError("FILE_FAILED", `Cannot read "${path}": it is not a file, folder or pipe.`);
 }
 
+/** Suggests a file or folder whose name differs from a missing one in a few letters. */
+async function nearestFile(path: string): Promise<string | undefined> {
+  const name = basename(path);
+  const names = await readdir(dirname(path)).catch(() => []);
+  const nearest = closest(name, names);
+  if (nearest === undefined || distance(name, nearest) > Math.min(3, name.length / 3)) return undefined;
+  return `Did you mean "${path.slice(0, path.lastIndexOf(name))}${nearest}"?`;
+}
+
 async function openPath(
   origin: ImageOrigin | undefined,
   path: string,
@@ -67,7 +78,9 @@ async function openPath(
 ): Promise<OpenedSource> {
   if (origin === undefined) {
     throw new PushError("SOURCE_NOT_FOUND", `Cannot read "${path}": there is no such file or folder.`, {
-      hint: `Save an image there with "docker save my/app:v1 --output ${path}", or name an image of an engine as the source.`,
+      hint:
+        (await nearestFile(path)) ??
+        `Save an image there with "docker save my/app:v1 --output ${path}", or name an image of an engine as the source.`,
     });
   }
   const { kind } = origin;
@@ -86,11 +99,11 @@ async function openPath(
     origin,
     async *read(onProgress) {
       const file = createReadStream(path, { signal: options.signal, highWaterMark: READ_BYTES });
-      // After a stop, nobody reads any more who could be told of it.
+      // After a stop, nobody reads the stream. Its error must not count as unhandled.
       file.on("error", () => {});
       onProgress(0);
       try {
-        // Opening a pipe takes until somebody writes, and cannot be ended.
+        // Opening a pipe waits for a writer, and cannot be aborted.
         for await (const piece of bytesOf(untilAborted(file, options.signal))) {
           onProgress(file.bytesRead, origin.sizeBytes);
           yield piece;
@@ -118,7 +131,7 @@ async function* bytesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
     yield new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
 }
 
-/** Ends with the signal's reason even while the writer is waited for, who may never write. */
+/** Yields a stream's pieces. Throws the signal's reason even while the stream waits for a writer. */
 async function* untilAborted(stream: SourceStream["stream"], signal: AbortSignal) {
   const pieces = stream[Symbol.asyncIterator]();
   let fail: (reason: unknown) => void = () => {};
@@ -137,7 +150,7 @@ async function* untilAborted(stream: SourceStream["stream"], signal: AbortSignal
     }
   } finally {
     signal.removeEventListener("abort", onAbort);
-    // A writer that is waited for does not answer this either.
+    // Do not await this: it waits for the writer as well.
     pieces.return?.().catch(() => undefined);
   }
 }

@@ -8,7 +8,7 @@ import type { StrictRegistryOptions } from "../../dev/registry/registry.ts";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { push } from "../../index.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { cliCommand, cliEnvironment, runCli } from "../support/run-cli.ts";

@@ -282,7 +282,7 @@ describe("several targets", () => {
   const saved = (host: string) => ({
     username: "saved",
     password: `at ${host}`,
-    origin: { kind: "login", name: expect.stringContaining("config.json") as string } as const,
+    origin: { kind: "login", name: expect.stringContaining("config.json") as string, key: host } as const,
   });
 
   test("the user and password that were given are for the first registry alone, the others have logins", async () => {

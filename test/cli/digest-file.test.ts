@@ -4,7 +4,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { lstat, mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
-import { run } from "../e2e/command.ts";
+import { run } from "../support/command.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { posixOnly } from "../support/needs.ts";
@@ -32,7 +32,7 @@ async function setUp(options: Parameters<typeof startTestRegistry>[0] = {}) {
   };
 }
 
-test("The file has the digest alone after a push, and replaces an older one", async () => {
+test("The digest file has the digest alone after a push, and replaces an older one", async () => {
   await using setup = await setUp();
   await Bun.write(join(setup.path, "digest"), "older and longer ".repeat(20));
   const { code, stderr } = await setup.run("digest");
@@ -42,7 +42,7 @@ test("The file has the digest alone after a push, and replaces an older one", as
   expect((await readdir(setup.path)).filter((name) => name.includes("tmp"))).toEqual([]);
 });
 
-test("The file stays as it was if a target fails, also where another was published", async () => {
+test("The digest file stays as it was if a target fails, also where another was published", async () => {
   await using setup = await setUp();
   await using refusing = await startTestRegistry({
     intercept: (_, kind) => (kind === "put-manifest" ? new Response("No.", { status: 403 }) : undefined),
@@ -53,14 +53,14 @@ test("The file stays as it was if a target fails, also where another was publish
   expect(await Bun.file(join(setup.path, "digest")).text()).toBe("older");
 });
 
-test("A file that cannot be written fails before anything is sent", async () => {
+test("A digest file that cannot be written fails the push before anything is sent", async () => {
   await using setup = await setUp();
   const { code, stderr } = await setup.run("missing/digest");
   expect({ code, isTold: stderr.includes("--digestfile") }).toEqual({ code: 1, isTold: true });
   expect(setup.registry.requests).toEqual([]);
 });
 
-test.skipIf(!posixOnly())("A named pipe is written to, and not replaced", async () => {
+test.skipIf(!posixOnly())("A named pipe as digest file is written to, and not replaced", async () => {
   await using setup = await setUp();
   await Bun.spawn(["mkfifo", join(setup.path, "pipe")]).exited;
   const reader = Bun.spawn(["cat", join(setup.path, "pipe")], { stdout: "pipe" });
@@ -70,26 +70,29 @@ test.skipIf(!posixOnly())("A named pipe is written to, and not replaced", async 
   expect(await reader.stdout.text()).toBe(digest);
 });
 
-test.skipIf(!posixOnly())("A link is written through, also where nothing is at its end yet", async () => {
-  await using setup = await setUp();
-  await mkdir(join(setup.path, "there/links"), { recursive: true });
-  await Bun.write(join(setup.path, "there/old"), "older");
-  await symlink("../old", join(setup.path, "there/links/old"));
-  await symlink("../new", join(setup.path, "there/links/new"));
-  // The links' own targets are relative to the folder behind this one.
-  await symlink("there/links", join(setup.path, "links"));
-  for (const name of ["old", "new"]) {
-    const { code, stderr } = await setup.run(`links/${name}`);
-    expect(code, stderr).toBe(0);
-    const digest = digestOf((await setup.registry.pullManifest("my/app", "v1")) ?? "");
-    expect(await Bun.file(join(setup.path, "there", name)).text()).toBe(digest);
-    expect((await lstat(join(setup.path, "there/links", name))).isSymbolicLink()).toBe(true);
-  }
-  expect((await readdir(join(setup.path, "there"))).toSorted()).toEqual(["links", "new", "old"]);
-});
+test.skipIf(!posixOnly())(
+  "A link as digest file is written through, also where nothing is at its end yet",
+  async () => {
+    await using setup = await setUp();
+    await mkdir(join(setup.path, "there/links"), { recursive: true });
+    await Bun.write(join(setup.path, "there/old"), "older");
+    await symlink("../old", join(setup.path, "there/links/old"));
+    await symlink("../new", join(setup.path, "there/links/new"));
+    // The links' own targets are relative to the folder behind this one.
+    await symlink("there/links", join(setup.path, "links"));
+    for (const name of ["old", "new"]) {
+      const { code, stderr } = await setup.run(`links/${name}`);
+      expect(code, stderr).toBe(0);
+      const digest = digestOf((await setup.registry.pullManifest("my/app", "v1")) ?? "");
+      expect(await Bun.file(join(setup.path, "there", name)).text()).toBe(digest);
+      expect((await lstat(join(setup.path, "there/links", name))).isSymbolicLink()).toBe(true);
+    }
+    expect((await readdir(join(setup.path, "there"))).toSorted()).toEqual(["links", "new", "old"]);
+  },
+);
 
 test.skipIf(process.platform !== "linux")(
-  "A file that is standard output is written to, and not replaced",
+  "Standard output as digest file is written to, and its file is not replaced",
   async () => {
     await using setup = await setUp();
     await Bun.write(join(setup.path, "out"), "before\n");
@@ -107,15 +110,18 @@ test.skipIf(process.platform !== "linux")(
   },
 );
 
-test.skipIf(!posixOnly())("A link that leads in circles fails before anything is sent", async () => {
-  await using setup = await setUp();
-  await symlink("circle", join(setup.path, "circle"));
-  const { code, stderr } = await setup.run("circle");
-  expect([code, stderr]).toEqual([1, expect.stringContaining("[FILE_FAILED]")]);
-  expect(setup.registry.requests).toEqual([]);
-});
+test.skipIf(!posixOnly())(
+  "A digest file that is a link in circles fails the push before anything is sent",
+  async () => {
+    await using setup = await setUp();
+    await symlink("circle", join(setup.path, "circle"));
+    const { code, stderr } = await setup.run("circle");
+    expect([code, stderr]).toEqual([1, expect.stringContaining("[FILE_FAILED]")]);
+    expect(setup.registry.requests).toEqual([]);
+  },
+);
 
-test("GitHub Actions get their outputs where the file cannot be written any more, and the command fails", async () => {
+test("GitHub Actions get their outputs where the digest file cannot be written after the push, and the command fails", async () => {
   await using setup = await setUp({
     // The folder goes while the image is pushed.
     intercept: async (_, kind) => {
@@ -132,11 +138,14 @@ test("GitHub Actions get their outputs where the file cannot be written any more
   expect(await Bun.file(env.GITHUB_OUTPUT).text()).toStartWith(`digest=${digest}\n`);
 });
 
-test.each(["folder", "folder/", "missing/"])("A folder is refused before the push: %s", async (file) => {
-  await using setup = await setUp();
-  await Bun.write(join(setup.path, "folder/file"), "");
-  const { code, stdout, stderr } = await setup.run(file);
-  expect([code, stdout], stderr).toEqual([1, ""]);
-  expect(stderr).toContain("[FILE_FAILED]");
-  expect(setup.registry.requests.filter(({ method }) => method === "PUT")).toEqual([]);
-});
+test.each(["folder", "folder/", "missing/"])(
+  "A folder as digest file is refused before the push: %s",
+  async (file) => {
+    await using setup = await setUp();
+    await Bun.write(join(setup.path, "folder/file"), "");
+    const { code, stdout, stderr } = await setup.run(file);
+    expect([code, stdout], stderr).toEqual([1, ""]);
+    expect(stderr).toContain("[FILE_FAILED]");
+    expect(setup.registry.requests.filter(({ method }) => method === "PUT")).toEqual([]);
+  },
+);

@@ -1,7 +1,7 @@
 /** What counts of the `.env` files of a folder. test/cli/foreign-folder.test.ts has what must not. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);

@@ -7,7 +7,15 @@ import { atTerminal } from "../support/at-terminal.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
-import { cliCommand, cliEnvironment, PROGRAM, runCli, startCli } from "../support/run-cli.ts";
+import { startRawServer } from "../support/raw-server.ts";
+import {
+  type CliOptions,
+  cliCommand,
+  cliEnvironment,
+  PROGRAM,
+  runCli,
+  startCli,
+} from "../support/run-cli.ts";
 import { findSecrets } from "../support/secret-search.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -29,7 +37,11 @@ async function openHome(config?: unknown) {
   return {
     path: home.path,
     at,
-    async run(args: readonly string[], input?: string, env: Readonly<Record<string, string>> = {}) {
+    async run(
+      args: readonly string[],
+      input?: CliOptions["input"],
+      env: Readonly<Record<string, string>> = {},
+    ) {
       const result = await runCli(args, {
         cwd: at("work"),
         env: { HOME: home.path, ...env },
@@ -47,6 +59,9 @@ async function openHome(config?: unknown) {
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
 }
+
+/** What only a push can do, or needs. */
+const WORDS_OF_PUSH = /resume|target|archive|SKIP_AUTH|USERNAME_REGISTRY/;
 
 /** On a busy machine, standard error says what is waited for. */
 const NO_WARNING = expect.not.stringContaining("Warning");
@@ -89,6 +104,22 @@ describe.concurrent("a login", () => {
     const env = { USERNAME_REGISTRY: ME.username, REGISTRY_JWT_TOKEN: ME.password };
     expect((await home.run(["login", registry.host], undefined, env)).code).toBe(0);
     expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+  });
+
+  test("with a token in REGISTRY_JWT_TOKEN needs no user name", async () => {
+    const token = { username: "v0", password: ME.password };
+    await using registry = await startTestRegistry({ credentials: token });
+    await using home = await openHome();
+    const env = { REGISTRY_JWT_TOKEN: token.password };
+    expect((await home.run(["login", registry.host], undefined, env)).code).toBe(0);
+    expect(await home.logins()).toEqual({ [registry.host]: entryOf(token) });
+  });
+
+  test.each(["--verbose", "--debug"])("with %s shows its requests, as a push does", async (flag) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const { stderr } = await home.run(["login", "-u", "me", flag, registry.host], ME.password);
+    expect(stderr).toContain(`GET http://${registry.host}/v2/ 200`);
   });
 
   test("that is slow to be checked says what it waits for", async () => {
@@ -234,6 +265,55 @@ describe.concurrent("a login", () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining("--username")]);
   });
 
+  test.each<[string, string | Uint8Array<ArrayBuffer>, number]>([
+    ["no password", "", 1],
+    ["an empty line", "\n", 1],
+    ["an archive", seededBytes(200_000, 4), 2],
+  ])("with %s on standard input says how to pipe the password in, as a login", async (_, input, code) => {
+    await using home = await openHome();
+    const result = await home.run(["login", "-u", "me", "http://a.example.com"], input);
+    expect([result.code, result.stdout]).toEqual([code, ""]);
+    expect(result.stderr).toContain(`${PROGRAM} login --username me http://a.example.com`);
+    expect(result.stderr).not.toMatch(WORDS_OF_PUSH);
+  });
+
+  test.each<[string, string | undefined]>([
+    ["breaks off", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{"],
+    ["is silent", undefined],
+    ["fails", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"],
+    ["limits requests", "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"],
+  ])("at a registry that %s says nothing of resuming", async (_, answer) => {
+    await using server = startRawServer(answer);
+    await using home = await openHome();
+    const args = ["login", "-u", "me", "--retries", "0", "--stall-timeout", "1", server.host];
+    const { code, stderr } = await home.run(args, ME.password);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("Error:")]);
+    expect(stderr).not.toMatch(WORDS_OF_PUSH);
+  });
+
+  test.each(["login", "logout"])("or logout with a broken file says what helps a %s", async (name) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    await Bun.write(home.at(CONFIG), "{");
+    const isLogin = name === "login";
+    const args = [name, ...(isLogin ? ["-u", "me"] : []), registry.host];
+    const { code, stderr } = await home.run(args, isLogin ? ME.password : undefined);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("--authfile")]);
+    expect(stderr).not.toMatch(WORDS_OF_PUSH);
+  });
+
+  test("that is interrupted says nothing of resuming", async () => {
+    await using home = await openHome();
+    const child = startCli(["login", "-u", "me", "a.example.com"], { cwd: home.path });
+    let said = "";
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      said += text;
+      if (text.includes("Waiting for the password")) child.kill("SIGINT");
+    }
+    expect([await child.exited, said]).toEqual([130, expect.stringContaining("Interrupted.")]);
+    expect(said).not.toMatch(WORDS_OF_PUSH);
+  });
+
   test("with a password in the registry's place repeats no password", async () => {
     await using home = await openHome();
     const { code } = await home.run(["login", `me:${ME.password}@registry.example.com/x`]);
@@ -347,7 +427,7 @@ describe.concurrent("a logout", () => {
 
   // A shell stands in for the helper.
   test.skipIf(process.platform === "win32")(
-    "with --all names and finishes the removals before the one that fails",
+    "with --all names and finishes the removals before the one that fails, and says what helps a logout",
     async () => {
       await using home = await openHome({
         credsStore: "x",
@@ -361,6 +441,7 @@ echo '{"Username":"me","Secret":"old"}'`;
       const env = { PATH: `${home.at("bin")}:${process.env["PATH"]}` };
       const { code, stdout, stderr } = await home.run(["logout", "--all"], undefined, env);
       expect([code, stderr]).toEqual([1, expect.stringContaining("b.example.com")]);
+      expect(stderr).not.toMatch(WORDS_OF_PUSH);
       expect(stdout.match(/Logged out of \S+/g)).toEqual(["Logged out of a.example.com."]);
       expect(await home.logins()).toEqual({ "b.example.com": {} });
     },
@@ -424,6 +505,41 @@ describe.concurrent("credentials that the registry refuses are named", () => {
     await using home = await openHome();
     const { code, stderr } = await home.run([...args, `${registry.host}/my/app:v1`], input, env);
     expect([code, stderr]).toEqual([1, expect.stringContaining(words)]);
+  });
+
+  test.each<[string, (host: string) => string, string[]]>([
+    ["the registry", (host) => host, []],
+    ["the registry in the file of --authfile", (host) => host, ["--authfile", "../own.json"]],
+    ["a part of the registry", (host) => `${host}/my`, []],
+    [
+      "a part of the registry in the file of --authfile",
+      (host) => `${host}/my`,
+      ["--authfile", "../own.json"],
+    ],
+  ])("by a hint whose commands replace the login to %s", async (_, key, flags) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const config = { auths: { [key(registry.host)]: entryOf({ ...ME, password: "old" }) } };
+    await Bun.write(home.at(flags.length > 0 ? "own.json" : CONFIG), JSON.stringify(config));
+    const push = [...flags, `${registry.host}/my/app:v1`];
+    const refused = await home.run(push);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("does not accept")]);
+    for (const command of commandsIn(refused.stderr)) {
+      const [name = "", ...args] = command;
+      const user = name === "login" ? ["--username", "me"] : [];
+      const done = await home.run([name, ...user, ...args], name === "login" ? ME.password : undefined);
+      expect(done).toMatchObject({ code: 0 });
+    }
+    expect((await home.run(push)).code).toBe(0);
+  });
+
+  test("by a hint that names a registry of plain HTTP with its scheme", async () => {
+    // It is its own proxy.
+    await using server = startHttpServer(() => new Response(null, { status: 401 }));
+    await using home = await openHome({ auths: { "registry.example.com": entryOf(ME) } });
+    const args = ["--insecure", "registry.example.com/my/app:v1"];
+    const { stderr } = await home.run(args, undefined, { HTTP_PROXY: server.url });
+    expect(commandsIn(stderr)).toEqual([["login", "http://registry.example.com"]]);
   });
 
   test("by the file that a login is saved in, with the command to log in again", async () => {

@@ -31,13 +31,13 @@ describe("the name of an archive", () => {
     expect(archiveNames([image])).toEqual([name]);
   });
 
-  test("is told apart where two images would have one, in capital letters or not", () => {
+  test("is another for each image, in capital letters or not", () => {
     const names = archiveNames(["a/b:c", "a_b:c", "a-b:c", "app:V1", "app:v1", "localhost/app:v1"]);
     expect(new Set(names.map((name) => name.toLowerCase())).size).toBe(6);
     expect(names[2]).toBe("a-b_c.tar");
   });
 
-  test("is one that a file system takes, whatever the length", () => {
+  test("is one that a file system takes, however long the image's name is", () => {
     const names = archiveNames([`${"a".repeat(300)}:v1`, `${"a".repeat(300)}:v2`]);
     expect(new Set(names).size).toBe(2);
     for (const name of names) expect(name.length).toBeLessThan(255);

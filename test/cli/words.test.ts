@@ -157,7 +157,7 @@ describe.concurrent("the source", () => {
 
   test.each<[string, Uint8Array, string[]]>([
     ["an archive cut short", IMAGE.archive.subarray(0, 3000), ["cut short", "Save or copy it again"]],
-    ["an empty file", new Uint8Array(), ["it is empty"]],
+    ["an empty file", new Uint8Array(), ["it is empty", "program that was to write it"]],
     ["a text file", new TextEncoder().encode("Lorem ipsum. ".repeat(99)), ["it is a text file"]],
     [
       "a web page",

@@ -14,11 +14,11 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { layerOf, seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
+import { MANIFEST, pulledImage } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
+import { sha256 } from "../support/sha256.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
-import { MANIFEST, pulledImage } from "./read-back.ts";
-import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(600_000);
 

@@ -5,7 +5,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
+import type { CommandResult } from "../support/command.ts";
+import { startDockerRegistry } from "../support/docker-registry.ts";
 import { archiveBytes, writeFolder } from "../support/image-forms.ts";
+import { requireParts } from "../support/parts.ts";
 import { runCli, runCliFromPipe } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import {
@@ -26,9 +29,6 @@ import {
   wasmModule,
   withReferrer,
 } from "./artifacts.ts";
-import type { CommandResult } from "./command.ts";
-import { startDockerRegistry } from "./docker-registry.ts";
-import { requireParts } from "./parts.ts";
 import { readContent } from "./registry-content.ts";
 
 setDefaultTimeout(60_000);

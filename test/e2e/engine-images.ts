@@ -2,11 +2,11 @@
 
 import { join } from "node:path";
 import * as v from "valibot";
+import { runWell } from "../support/command.ts";
 import { layerOf, seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell } from "./command.ts";
 import type { Engine } from "./engines.ts";
 import { unpackSavedImage } from "./saved-image.ts";
 

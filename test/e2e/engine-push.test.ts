@@ -10,23 +10,23 @@ import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { MANIFEST_TYPES } from "../../src/oci/descriptor.ts";
+import { type CommandResult, runWell } from "../support/command.ts";
+import { startDockerEngine } from "../support/docker-engine.ts";
 import { layerOf } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { asNobody, canRunAsNobody } from "../support/nobody.ts";
+import type { Place } from "../support/place.ts";
 import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
+import { sha256 } from "../support/sha256.ts";
 import { smallDisk } from "../support/small-disk.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startWatchedPush } from "../support/watched-push.ts";
-import { type CommandResult, runWell } from "./command.ts";
-import { startDockerEngine } from "./docker-engine.ts";
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
 import { buildImage, loadImage, smallFiles } from "./engine-images.ts";
 import { findLab } from "./engine-lab.ts";
 import { ENGINES, type Engine } from "./engines.ts";
-import type { Place } from "./place.ts";
 import { readContent } from "./registry-content.ts";
-import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(60_000);
 

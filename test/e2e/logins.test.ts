@@ -5,15 +5,15 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { createSelfSigned } from "../support/certificates.ts";
+import { run, runWell } from "../support/command.ts";
+import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { type DockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { run, runWell } from "./command.ts";
-import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 

@@ -8,8 +8,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { RUNS_ALL } from "../support/all-tests.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
-import { requireParts } from "./parts.ts";
-import { THIS_MACHINE } from "./place.ts";
+import { requireParts } from "../support/parts.ts";
+import { THIS_MACHINE } from "../support/place.ts";
 import { CLIENTS, type Client, type ClientRole, skopeo } from "./proxy-clients.ts";
 import { startProxyProcess } from "./proxy-process.ts";
 import { SLOW_UPSTREAMS, UPSTREAMS, type UpstreamRole } from "./proxy-upstreams.ts";

@@ -7,9 +7,9 @@ import { credentialsReader } from "../../src/cli/credentials.ts";
 import { parsePush } from "../../src/cli/invocation.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { hexOf, parseDigest } from "../../src/oci/digest.ts";
-import { MANIFEST } from "../e2e/read-back.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { type ArchivedImage, dockerArchive } from "../support/image-forms.ts";
+import { MANIFEST } from "../support/read-back.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 /** The largest chunk, and the largest body that the strict registry takes. */

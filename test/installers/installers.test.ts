@@ -4,8 +4,8 @@ import { mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import { type CommandResult, run, runWell, startDaemon, waitFor } from "../e2e/command.ts";
 import { RUNS_ALL } from "../support/all-tests.ts";
+import { type CommandResult, run, runWell, startDaemon, waitFor } from "../support/command.ts";
 import {
   blobOf,
   type FixtureBlob,

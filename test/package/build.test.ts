@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { extract } from "tar";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import { run, runWell } from "../e2e/command.ts";
-import { pulledImage } from "../e2e/read-back.ts";
 import { atTerminal } from "../support/at-terminal.ts";
+import { run, runWell } from "../support/command.ts";
 import { expectFolderToDecideNothing } from "../support/foreign-folder.ts";
 import { layerOf, seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
+import { pulledImage } from "../support/read-back.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);

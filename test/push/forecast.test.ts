@@ -266,6 +266,11 @@ describe("a plan", () => {
     expect(plan.blobs.map(({ action, pushedBytes }) => [action, pushedBytes])).toEqual(
       Array(4).fill(["save", undefined]),
     );
+    const args = ["plan", options.source, `${scene.registry.host}/team/app:v1`];
+    const { stdout } = await runCli(args, { cwd: scene.folder.path, env: engineEnvironment });
+    expect(stdout).toEndWith(
+      "\nSends what the engine has to save, in at least 9 requests. Nothing was sent.\n",
+    );
     expect(await Bun.file(log).text()).not.toMatch(/save|push|tag/);
     // The layers are known where an earlier push has left them in the cache.
     await push(scene.options);
@@ -311,14 +316,28 @@ describe("a plan fails, as the push would,", () => {
     expect(await rejection(forecast(options))).toMatchObject({ code: "SOURCE_NOT_FOUND" });
   });
 
-  test("where a source has to be unpacked to the disk, which a plan does not do", async () => {
-    await using scene = await setUp();
-    const source = join(scene.folder.path, "image.tar.gz");
-    await Bun.write(source, Bun.gzipSync(await Bun.file(scene.options.source as string).bytes()));
-    const before = await snapshot(scene.folder.path);
-    expect(await rejection(forecast({ ...scene.options, source }))).toMatchObject({ code: "USAGE" });
-    expect(await snapshot(scene.folder.path)).toEqual(before);
-  });
+  test.each<[string, string, (bytes: Uint8Array<ArrayBuffer>) => Uint8Array]>([
+    ["gunzip", "image.tar.gz", Bun.gzipSync],
+    ["gunzip", "it's the image.tar", Bun.gzipSync],
+    ["unzstd", "image.tar.zst", Bun.zstdCompressSync],
+  ])(
+    "where %s has to unpack the source to the disk, which a plan does not do: %j",
+    async (program, name, compress) => {
+      if (Bun.which(program) === null) return;
+      await using scene = await setUp();
+      const source = join(scene.folder.path, name);
+      await Bun.write(source, compress(await Bun.file(scene.options.source as string).bytes()));
+      const before = await snapshot(scene.folder.path);
+      const error = await rejection(forecast({ ...scene.options, source }));
+      expect(error.code).toBe("USAGE");
+      expect(await snapshot(scene.folder.path)).toEqual(before);
+      // The command works, whatever the file is called.
+      const [, command = ""] = /: ([^:]+)$/.exec(error.hint ?? "") ?? [];
+      await Bun.$`sh -c ${command}`.cwd(scene.folder.path).quiet();
+      const unpacked = await Bun.file(join(scene.folder.path, "unpacked.tar")).bytes();
+      expect(unpacked).toEqual(await Bun.file(scene.options.source as string).bytes());
+    },
+  );
 });
 
 describe("the command plan", () => {

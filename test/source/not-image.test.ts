@@ -48,7 +48,7 @@ const binary = (...head: number[]) => {
 };
 const IMAGE = dockerArchive([seededBytes(2000, 1)], ["team/app:v1"]).archive;
 
-describe("What is no tar archive is named", () => {
+describe("A push of a file that is no tar archive says what it is:", () => {
   test.each<[string, Uint8Array<ArrayBuffer>, string]>([
     ["a web page", text(`<!DOCTYPE html>\n<html>${"x".repeat(3000)}</html>`), "a web page"],
     ["a short web page", text("<html>404</html>"), "a web page"],
@@ -88,7 +88,7 @@ describe("What is no tar archive is named", () => {
     ["one that is cut short in its first block", IMAGE.slice(0, 300), "cut short"],
     ["an empty file", new Uint8Array(), "it is empty"],
     ["anything unknown", binary(1, 2, 3), "not a tar archive"],
-  ])("unless it may be a damaged one: %s", async (_, bytes, words) => {
+  ])("an archive, if it may be a damaged one: %s", async (_, bytes, words) => {
     for (const error of await refusals(bytes)) {
       expect(error.code).toBe("ARCHIVE_INVALID");
       expect(error.message).toContain(words);
@@ -96,7 +96,7 @@ describe("What is no tar archive is named", () => {
   });
 });
 
-describe("A text is told from a Dockerfile in one pass:", () => {
+describe("A text is told from a Dockerfile in linear time:", () => {
   const whatOf = (value: string) => otherFile("file", text(value))?.message;
   test.each([
     "# syntax=docker/dockerfile:1\nARG A=1\nFROM alpine\n",
@@ -124,14 +124,14 @@ describe("A text is told from a Dockerfile in one pass:", () => {
     "ARG\t",
     "# FROM a\n",
     "a\n",
-  ])("64 KiB of %j are none, whatever follows but FROM", (piece) => {
+  ])("64 KiB of %j are none without a FROM behind them", (piece) => {
     const value = piece.repeat(KIB_64 / piece.length);
     for (const each of [value, `${value}x`, `${value}\nRUN x`, `${value}\nFROM${" \n".repeat(KIB_64)}`])
       expect(whatOf(each) ?? "").not.toContain("Dockerfile");
   });
 });
 
-describe("A root file system is not an image", () => {
+describe("A push of a root file system is refused as one:", () => {
   const file = (path: string): FixtureMember => ({ path, body: "x" });
   test.each<[string, FixtureMember[]]>([
     ["of docker export", [file(".dockerenv"), { path: "bin", flag: "2", linkpath: "usr/bin" }]],
@@ -153,13 +153,13 @@ describe("A root file system is not an image", () => {
     }
   });
 
-  test("while a device in any other archive is damage", async () => {
+  test("but a device in any other archive counts as damage", async () => {
     for (const error of await refusals(tarBytes([{ path: "x", flag: "3" }])))
       expect(error.code).toBe("ARCHIVE_INVALID");
   });
 });
 
-describe("A folder without an image is named for what it is", () => {
+describe("A push of a folder without an image says what it is:", () => {
   test.each<[string, string[], string, string]>([
     ["an empty one", [], "SOURCE_NOT_IMAGE", "neither manifest.json nor index.json"],
     ["a build context", ["Dockerfile"], "SOURCE_NOT_IMAGE", "Dockerfile"],

@@ -200,6 +200,17 @@ describe("a source that cannot be opened", () => {
     expect(error.hint).toContain("docker save");
   });
 
+  test("is answered with the nearest name of its folder, where its own is not there", async () => {
+    await using place = await workplace();
+    for (const name of ["image.tar", "base.tar"]) await Bun.write(join(place.path, name), "");
+    for (const name of ["imgae.tar", "image.tar.gz"])
+      expect((await rejection(place.open(name))).hint).toBe(
+        `Did you mean "${join(place.path, "image.tar")}"?`,
+      );
+    for (const name of ["other.tar", "absent/image.tar"])
+      expect((await rejection(place.open(name))).hint).toContain("docker save");
+  });
+
   test("is called missing where its path leads below a file", async () => {
     await using place = await workplace();
     await Bun.write(join(place.path, "x.tar"), "");

@@ -7,7 +7,7 @@ import { push } from "../../index.ts";
 import { digestOf, hexOf } from "../../src/oci/digest.ts";
 import type { PushEvent } from "../../src/report/events.ts";
 import type { Distrust } from "../../src/store/own-file.ts";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
 import { canChown, posixOnly } from "../support/needs.ts";

@@ -141,6 +141,13 @@ describeWith("tmux", "A push on a terminal", () => {
     expect(oneOf(ended, /Pushed in/)).toBe(1);
   });
 
+  test.concurrent("shows the last character of a line that is as wide as the terminal", async () => {
+    await using scene = await setUp({ columns: 20, rows: 15 });
+    await scene.push();
+    const [head = ""] = await scene.terminal.until(/^↑ /m);
+    expect(head).toBe(`${`→ ${scene.target}`.slice(0, 19)}…`);
+  });
+
   test.concurrent("leaves no rubbish where the terminal changes its size in the middle", async () => {
     await using scene = await setUp({ columns: 120, rows: 30, bytesPerSecond: 120_000 });
     // tmux moves the topmost lines out of the screen where others break.

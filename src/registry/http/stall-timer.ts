@@ -1,9 +1,8 @@
-import { PushError } from "../../errors.ts";
+import { PushError, RESUME } from "../../errors.ts";
 import { formatDuration } from "../../format.ts";
 
 /**
- * Makes a timer that aborts a request in which nothing moves any more. A time limit for a whole request would fit no
- * more than one size of body.
+ * Creates a timer that aborts a stalled request. A time limit for the whole request would fit only one size of body.
  *
  * @param what the request, for the message
  */
@@ -13,7 +12,7 @@ export function stallTimer(what: string) {
   return {
     signal: controller.signal,
     /**
-     * Starts the timer anew: something moved, or is waited for from now on.
+     * Restarts the timer: a byte moved, or a wait begins.
      *
      * @param timeoutMs the whole wait, for the message, if a part of it has passed
      */
@@ -22,12 +21,12 @@ export function stallTimer(what: string) {
       timer = setTimeout(() => {
         controller.abort(
           new PushError("STALLED", `${what} stalled: no data for ${formatDuration(timeoutMs)}.`, {
-            hint: "Run the same command to resume. --stall-timeout sets how long to wait.",
+            hint: `${RESUME} --stall-timeout sets how long to wait.`,
           }),
         );
       }, leftMs);
     },
-    /** Stops the timer: nothing is waited for. */
+    /** Stops the timer: no wait is running. */
     stop: () => clearTimeout(timer),
   };
 }

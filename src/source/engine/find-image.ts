@@ -1,5 +1,6 @@
 import { distance } from "fastest-levenshtein";
 import { PushError } from "../../errors.ts";
+import { looksLikeHost } from "../../oci/reference.ts";
 import { PROGRAM_NAME } from "../../program-name.ts";
 import { runEngine } from "./command.ts";
 import { type Engine, type Environment, RUNTIMES, type Runtime } from "./engine.ts";
@@ -9,15 +10,15 @@ import { isOwnName } from "./own-names.ts";
 
 const SUGGESTIONS = 3;
 
-/** An engine that has this fault may be passed over: another may have the image. */
+/** After these errors of one engine, the next one is asked: it may have the image. */
 const SKIPPED: readonly unknown[] = ["ENGINE_MISSING", "ENGINE_UNREACHABLE", "ENGINE_FAILED"];
 
 type SearchOptions = {
-  /** Where the image is to be pushed, for messages. */
+  /** The targets of the push, for messages. */
   readonly targets: readonly string[];
   readonly environment: Environment;
   readonly signal: AbortSignal;
-  /** The only engine to ask. Default: all, of which the first that has the image wins. */
+  /** The only engine to ask. @default all; the first that has the image wins */
   readonly runtime?: Runtime | undefined;
 };
 
@@ -35,7 +36,7 @@ export async function findEngineImage(
   const searches = runtimes.map((each) => {
     const ended = AbortSignal.any([signal, rest.signal]);
     const search = inspectEngineImage(name, { runtime: each, command: each, environment, signal: ended });
-    // It is awaited in its turn, or not at all.
+    // It is awaited later, or never.
     search.catch(() => undefined);
     return search;
   });
@@ -59,7 +60,7 @@ export async function findEngineImage(
   throw await imageNotFound({ name, targets }, answered, failures, runtimes);
 }
 
-/** Makes the error where no engine has the image. */
+/** Creates the error for an image that no engine has. */
 async function imageNotFound(
   { name, targets }: { readonly name: string; readonly targets: readonly string[] },
   answered: readonly Engine[],
@@ -75,7 +76,7 @@ async function imageNotFound(
     return new PushError(code, message, { ...(hint !== undefined && { hint }), details: more.map(describe) });
   }
   const lists = await Promise.all(answered.map((engine) => namesIn(engine)));
-  // An image that two engines have is the first one's.
+  // Suggest an image that two engines have for the first of them.
   const owners = new Map<string, Runtime>();
   for (const [each, command] of lists.flat()) if (!owners.has(each)) owners.set(each, command);
   const nearest = nearestNames(name, [...owners.keys()]);
@@ -85,21 +86,31 @@ async function imageNotFound(
   const subject = isAlone
     ? `${titles[0]?.replace(/^the/, "The")} has no`
     : `Neither ${titles.join(" nor ")} has an`;
-  const [near = "my/app:v1"] = nearest;
-  const command = owners.get(near) ?? answered[0]?.command;
+  const [near] = nearest;
   const shownTargets = targets.length === 1 ? targets[0] : targets.map((target) => `-t ${target}`).join(" ");
   const isUnnamed = targets.includes(name);
-  const otherName = isUnnamed ? `, or give it that name: "${command} tag ${near} ${name}"` : "";
+  const push = (source: string) => `"${PROGRAM_NAME} ${source} ${shownTargets}"`;
+  const otherName = isUnnamed
+    ? `, or give it that name: "${near && owners.get(near)} tag ${near} ${name}"`
+    : "";
+  const hints = [
+    ...(!isUnnamed && hasRegistry(name) ? [`Push it from its registry: ${push(`docker://${name}`)}.`] : []),
+    near === undefined ? "Build or pull the image first." : `Push the nearest: ${push(near)}${otherName}.`,
+  ];
   return new PushError(
     "IMAGE_NOT_FOUND",
     `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${nearest.length === 1 ? "name is" : "names are"} ${shown}.`}`,
     {
-      ...(targets.length > 0 && {
-        hint: `Push ${nearest.length > 0 ? "the nearest" : "another image"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
-      }),
+      ...(targets.length > 0 && { hint: hints.join(" ") }),
       details: others.map(describe),
     },
   );
+}
+
+/** Reports whether a name has a registry in front. `localhost/` is what Podman puts there for images of its own. */
+function hasRegistry(name: string): boolean {
+  const [host = "", ...path] = name.split("/");
+  return path.length > 0 && host !== "localhost" && looksLikeHost(host);
 }
 
 /** Lists the names of an engine's images, each with the command that has it. */

@@ -19,7 +19,7 @@ function chunksOf({ minBytes, maxBytes, wishBytes, ...learned }: Given) {
   return checkChunks(registry, { minBytes, maxBytes }, wishBytes);
 }
 
-describe("the words about chunks", () => {
+describe("The step Chunks of a check", () => {
   test.each<[Given, string]>([
     [{}, "up to 100 MB, as the link allows; no limits announced"],
     [{ minBytes: 5_242_880 }, "up to 100 MB, as the link allows; announced: at least 5.2 MB"],
@@ -50,7 +50,7 @@ describe("the words about chunks", () => {
       { wholePuts: "preferred" },
       "none: each layer in 1 request, because a chunk was refused in an earlier push; no limits announced",
     ],
-  ])("say with %j: %s", (given, text) => {
+  ])("says with %j: %s", (given, text) => {
     expect(chunksOf(given)).toMatchObject({ state: "ok", text });
   });
 
@@ -63,12 +63,12 @@ describe("the words about chunks", () => {
       { wishBytes: 1_000_000, minBytes: 5_242_880 },
       "5.2 MB each: --chunk-size 1.0 MB is less than the registry allows; announced: at least 5.2 MB",
     ],
-  ])("say with %j that the wished size is not used: %s", (given, text) => {
+  ])("says with %j that --chunk-size is not used: %s", (given, text) => {
     expect(chunksOf(given)).toMatchObject({ state: "limited", text, hint: expect.any(String) });
   });
 });
 
-test("a registry that announces chunks too small for an image fails the check, as it fails a push", () => {
+test("The step Chunks of a check fails, as a push does, where the announced maximum is too small", () => {
   const codeOf = () => {
     try {
       return chunksOf({ maxBytes: 1000 }).state;
@@ -79,7 +79,7 @@ test("a registry that announces chunks too small for an image fails the check, a
   expect(codeOf()).toBe("REGISTRY_UNSUPPORTED");
 });
 
-describe("the size of chunks in a check", () => {
+describe("The size of chunks in a check", () => {
   const BLOB = blobOf(seededBytes(1_500_000, 51));
 
   test.each<
