@@ -13,6 +13,25 @@ export function openTerminal(): Promise<Terminal | undefined> {
   return opened;
 }
 
+/**
+ * Asks a question with a signal of its own. Clack keeps listening to the signal after the answer, and would write a line
+ * break into the push's output when it aborts.
+ */
+export async function askOnce<T>(
+  signal: AbortSignal,
+  question: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const onAbort = () => controller.abort(signal.reason);
+  signal.throwIfAborted();
+  signal.addEventListener("abort", onAbort);
+  const answer = await question(controller.signal).finally(() =>
+    signal.removeEventListener("abort", onAbort),
+  );
+  signal.throwIfAborted();
+  return answer;
+}
+
 async function openStreams(): Promise<Terminal | undefined> {
   const { stdin, stderr } = process;
   if (stdin.isTTY && stderr.isTTY) return { input: stdin, output: stderr };
