@@ -11,12 +11,14 @@ import {
   type Registry as RegistryName,
 } from "../oci/reference.ts";
 import { commandLine, PROGRAM_NAME } from "../program-name.ts";
+import { requestEvent } from "../push/request-event.ts";
 import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
 import { connect } from "../registry/connect.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { sendOnce } from "../registry/http/send-once.ts";
 import { readTrust } from "../registry/http/trust.ts";
 import type { Call } from "../registry/registry.ts";
+import { describeRequest } from "../report/describe.ts";
 import { describeNotice } from "../report/notices.ts";
 import { askPassword, askUsername } from "./ask-login.ts";
 import { defineCommand } from "./command.ts";
@@ -32,10 +34,9 @@ import { waitingLine } from "./waiting-line.ts";
 type LoginCommand = RegistryCommand & { readonly target: RegistryName };
 
 const NOTES = `
-Asks at the terminal for what is not given. The registry checks the user name
-and the password first. They are saved where "docker login" saves them: in the
-credential helper that Docker's config.json names, else in that file itself.
-docker, podman, skopeo and chunkpush find them there.
+Asks at the terminal for what is not given. Saves only what the registry
+accepts, where "docker login" does: in the credential helper that Docker's
+config.json names, else in that file. docker, podman and skopeo find it there.
 
 Examples:
   ${PROGRAM_NAME} login registry.example.com
@@ -62,7 +63,10 @@ function loginProgram(): Command {
   const program = new Command("chunkpush login")
     .description("Checks a user name and a password at a registry, and saves them.")
     .argument("<registry>", "the registry's host, such as registry.example.com");
-  return addLoginFlags(program).addHelpText("after", NOTES);
+  return addLoginFlags(
+    program,
+    "save the login in this file, in the format of Podman's auth.json",
+  ).addHelpText("after", NOTES);
 }
 
 /** Throws `REFERENCE_INVALID`. */
@@ -182,6 +186,9 @@ async function checkLogin(
       trust: await readTrust({ caFiles, skipVerify, clientCertificate }),
       proxy: proxyFrom(env),
       retries: { count: retries, baseDelayMs: 1000 },
+      onExchange: (exchange) => {
+        if (command.debug) say(describeRequest(requestEvent(exchange)));
+      },
       // Only uploads write notes.
       notes: { directory: cacheDirectory },
       onAddressed: (origin) => {

@@ -13,7 +13,7 @@ import { namesOneRegistry } from "./login-command.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import { atOnce } from "./login-errors.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { AUTH_FILE } from "./registry-flags.ts";
+import { authFile } from "./registry-flags.ts";
 import { assertNotEmpty } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
 
@@ -21,8 +21,8 @@ import { waitingLine } from "./waiting-line.ts";
 type LogoutCommand = { readonly key: string | undefined; readonly authFile: string | undefined };
 
 const NOTES = `
-Removes what "login" and "docker login" saved. Logins that podman keeps in a
-file of its own stay, and are named.
+Removes what "login" and "docker login" saved. Logins in other files, such as
+podman's own, stay and are named.
 
 Examples:
   ${PROGRAM_NAME} logout registry.example.com
@@ -68,7 +68,10 @@ function logoutProgram(): Command {
     .description("Removes the saved login to a registry.")
     .argument("[registry]", "the registry's host, such as registry.example.com")
     .addOption(new Option("--all", "remove all logins"));
-  return addFlags(program, "Authentication", [AUTH_FILE]).addHelpText("after", NOTES);
+  return addFlags(program, "Authentication", [authFile("remove the login from this file")]).addHelpText(
+    "after",
+    NOTES,
+  );
 }
 
 async function logOut(

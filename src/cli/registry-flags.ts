@@ -30,17 +30,21 @@ export type RegistryCommand = UserCommand & {
 const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 const MAX_STALL_SECONDS = 86_400;
 
-export const AUTH_FILE: FlagHelp = [
-  "--authfile <file>",
-  "use only the logins in this file, which has the format of Podman's auth.json",
-];
+/** @param description what a command does with the file */
+export function authFile(description: string): FlagHelp {
+  return ["--authfile <file>", `${description} (env: REGISTRY_AUTH_FILE)`];
+}
 
 const AUTHENTICATION: readonly FlagHelp[] = [
   ["-u, --username <name>", "user name (env: USERNAME_REGISTRY)"],
   ["--password-stdin", "read the password from standard input; overrides the environment"],
   ["--creds <user:password>", "user name and password; other users of this machine can see them"],
   ["--dest-creds <user:password>", "as --creds, for users of skopeo", "hidden"],
-  AUTH_FILE,
+];
+
+const AUTH_FILE: FlagHelp = [
+  "--authfile <file>",
+  "use only the logins in this file, which has the format of Podman's auth.json",
 ];
 
 const CREDENTIAL_COMMAND: FlagHelp = [
@@ -112,16 +116,20 @@ export type RegistryFlags = UserFlags & {
 
 /** Adds all of these flags to a command's parser. */
 export function addRegistryFlags(program: Command): Command {
-  addFlags(program, "Authentication", [...AUTHENTICATION, CREDENTIAL_COMMAND]);
+  addFlags(program, "Authentication", [...AUTHENTICATION, AUTH_FILE, CREDENTIAL_COMMAND]);
   addFlags(program, "Network", NETWORK);
   addFlags(program, "Chunks", CHUNKS);
   addFlags(program, "Layers", [CACHE]);
   return addFlags(program, "Output", DEBUG);
 }
 
-/** Adds the flags of authentication and network to a command's parser. */
-export function addLoginFlags(program: Command): Command {
-  addFlags(program, "Authentication", AUTHENTICATION);
+/**
+ * Adds the flags of authentication and network to a command's parser.
+ *
+ * @param saving what the command does with the file of `--authfile`
+ */
+export function addLoginFlags(program: Command, saving: string): Command {
+  addFlags(program, "Authentication", [...AUTHENTICATION, authFile(saving)]);
   addFlags(program, "Network", NETWORK);
   return addFlags(program, "Output", DEBUG);
 }

@@ -106,6 +106,22 @@ describe.concurrent("a login", () => {
     expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
   });
 
+  test("with a token in REGISTRY_JWT_TOKEN needs no user name", async () => {
+    const token = { username: "v0", password: ME.password };
+    await using registry = await startTestRegistry({ credentials: token });
+    await using home = await openHome();
+    const env = { REGISTRY_JWT_TOKEN: token.password };
+    expect((await home.run(["login", registry.host], undefined, env)).code).toBe(0);
+    expect(await home.logins()).toEqual({ [registry.host]: entryOf(token) });
+  });
+
+  test.each(["--verbose", "--debug"])("with %s shows its requests, as a push does", async (flag) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const { stderr } = await home.run(["login", "-u", "me", flag, registry.host], ME.password);
+    expect(stderr).toContain(`GET http://${registry.host}/v2/ 200`);
+  });
+
   test("that is slow to be checked says what it waits for", async () => {
     const asked = Promise.withResolvers<void>();
     const said = Promise.withResolvers<void>();

@@ -64,7 +64,9 @@ async function setUp() {
   const { archive } = dockerArchive([layer], ["my/app:v1"]);
   for (const name of ["archive.tar", "work/image.tar", "work/output.tar"]) await Bun.write(at(name), archive);
   const auth = Buffer.from(`${ME.username}:${ME.password}`).toString("base64");
-  await Bun.write(at("docker/config.json"), JSON.stringify({ auths: { [registry.host]: { auth } } }));
+  const logIn = () =>
+    Bun.write(at("docker/config.json"), JSON.stringify({ auths: { [registry.host]: { auth } } }));
+  await logIn();
   const bash = (script: string, cwd: string, env: Readonly<Record<string, string>> = {}) =>
     runWell([Bun.which("bash") ?? "bash", "-euo", "pipefail", "-c", script], {
       cwd,
@@ -84,6 +86,8 @@ async function setUp() {
     path,
     registry,
     async run({ code, language }: Block): Promise<void> {
+      // An earlier command may have logged out.
+      await logIn();
       const here = code.replaceAll(/registry\.example\.com|ghcr\.io/g, registry.host);
       if (language === "ts") {
         const program = here.replace('"chunkpush"', JSON.stringify(join(ROOT, "index.ts")));
