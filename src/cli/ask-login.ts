@@ -6,7 +6,6 @@ import { askOnce, type Terminal } from "./terminal.ts";
 export async function askUsername(terminal: Terminal, host: string, signal: AbortSignal): Promise<string> {
   // Slow to load, and rarely needed.
   const { isCancel, text } = await import("@clack/prompts");
-  const { input, output } = terminal;
   const message = toPrintable(`User name for ${host}`);
   const answer = await askOnce(terminal, signal, (own) =>
     text({ message, input, output, signal: own, validate: problemOfUsername }),
@@ -28,7 +27,6 @@ export async function askPassword(
   signal: AbortSignal,
 ): Promise<string> {
   const { isCancel, password } = await import("@clack/prompts");
-  const { input, output } = terminal;
   const message = toPrintable(`Password of ${username} at ${host}`);
   // With an empty mask, the length is not shown either.
   const answer = await askOnce(terminal, signal, (own) =>
