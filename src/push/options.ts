@@ -74,7 +74,7 @@ export type PushOptions = {
   /** The image to push of the source, by its name there or a digest. @default the one whose name fits the target */
   readonly image?: string | undefined;
   /**
-   * The platforms to push of an index, such as `linux/arm64`: one goes up as an image, several as an index. @default all
+   * The platforms to push of an index, such as `linux/arm64`: one is pushed as an image, several as an index. @default all
    */
   readonly platforms?: readonly string[];
   /** Fails if the source lacks a platform of the index. @default false */

@@ -86,7 +86,7 @@ export async function uploadedBytes(at: Repository, digest: Digest, call: Call):
 
 /**
  * Returns the upload that an earlier process left, if the server still knows it. Ignores an upload at serverless-registry
- * whose chunks are too large now: R2 wants all chunks equal.
+ * whose chunks are too large now: R2 requires equal chunks.
  */
 export async function resumeUpload(
   at: Repository,
@@ -205,7 +205,7 @@ export async function awaitRate(
     if (!(probe instanceof Promise)) return probe;
     await unlessAborted(probe, options.signal);
     upload.chunkBytes = planChunks(registry, size, undefined, upload.limits);
-    // Save the new size before sending: if we are killed, the server may have the chunk, and R2 wants all chunks equal.
+    // Save the new size before sending: if we are killed, the server may have the chunk, and R2 requires equal chunks.
     if (blob.descriptor !== undefined) await noteUpload(at, blob.descriptor, upload);
   }
   return undefined;

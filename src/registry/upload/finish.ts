@@ -209,7 +209,7 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
     : work.furthest > 0 && ++work.restarts > at.registry.retries.count;
   if (isOver) throw error;
   if (isTooLarge) {
-    // Use another session: this one may have a chunk after all, and R2 wants all chunks equal.
+    // Use another session: this one may have a chunk after all, and R2 requires equal chunks.
     upload.chunkBytes = plannedBytes;
     work.cuts = 0;
   }

@@ -37,7 +37,7 @@ export function planChunks(
 
 /**
  * Adapts the chunk size to the link's rate between two chunks. At serverless-registry the upload has to begin anew, since R2
- * wants all chunks equal: that is worth losing a small first chunk, if many more would follow.
+ * requires equal chunks: that is worth losing a small first chunk, if many more would follow.
  *
  * @returns whether to begin the upload anew
  */

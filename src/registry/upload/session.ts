@@ -23,7 +23,7 @@ export type UploadSession = {
   readonly offset: number;
 };
 
-/** A running upload. At serverless-registry its chunk size must not change after the first chunk: R2 wants all equal. */
+/** A running upload. At serverless-registry its chunk size must not change after the first chunk: R2 requires equal chunks. */
 export type Upload = {
   /** The current session. Replaced with every chunk, and if the server forgets it. */
   session: UploadSession;
