@@ -344,6 +344,11 @@ describe("has a limit", () => {
 });
 
 describe("damage", () => {
+  // Every read of its start fails, as on a failing disk.
+  test.skipIf(process.platform !== "linux")("an archive that the system cannot read", async () => {
+    expect((await rejection(indexTar("/proc/self/mem"))).code).toBe("FILE_FAILED");
+  });
+
   test("a wrong checksum of the first header: not a tar archive", async () => {
     await using archive = await archiveOf(tarBytes([{ path: "a", isChecksumWrong: true }]));
     const error = await rejection(indexTar(archive.path));
