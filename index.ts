@@ -2,7 +2,7 @@
 /**
  * chunkpush pushes a container image to a registry in chunks, for registries that refuse big request bodies.
  *
- * This file is the script, the `bin` and the library: `push()` tells the whole story, `main()` runs a command.
+ * This file is the script, the `bin` and the library. `push()` is the whole push, `main()` runs a command.
  */
 import { bringBlobs } from "./src/push/bring.ts";
 import { openJob } from "./src/push/job.ts";
@@ -21,8 +21,8 @@ export type { PushEvent, Report } from "./src/report/events.ts";
 
 /**
  * Pushes an image. Layers are compressed and uploaded side by side. An engine that keeps them compressed pushes them
- * itself, to a registry of ours that passes them on. The manifest goes last, when the registry has every blob: a push
- * that fails tags nothing. Throws `PushError`.
+ * itself, to a local registry of ours that forwards them. The manifest goes last, when the registry has every blob: a
+ * failed push tags nothing. Throws `PushError`.
  *
  * @example
  * ```ts

@@ -17,7 +17,7 @@ const { CI } = process.env;
 const missing = await whatIsMissing();
 
 describe.skipIf(missing !== undefined && !CI)(missing ? `with-bun (needs ${missing})` : "with-bun", () => {
-  test("installs Bun and the packages once, and passes the exit code on", async () => {
+  test("dev/with-bun installs Bun and the packages once, and passes the exit code on", async () => {
     const clone = await freshClone("good");
     const print = "console.log(Bun.version, Bun.which('bun') === process.execPath); process.exit(7)";
 
@@ -33,7 +33,7 @@ describe.skipIf(missing !== undefined && !CI)(missing ? `with-bun (needs ${missi
     }
   });
 
-  test("refuses a Bun with another hash than the locked one", async () => {
+  test("dev/with-bun refuses a Bun whose hash is not the locked one", async () => {
     const clone = await freshClone("bad");
     const lock = Bun.file(join(clone, "bun.lock"));
     const wrong = `"sha512-${Buffer.alloc(64).toString("base64")}"`;

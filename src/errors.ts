@@ -116,6 +116,9 @@ export function exitCodeOf(error: unknown): 1 | 2 | 130 {
   return error.code === "USAGE" || error.code === "REFERENCE_INVALID" ? 2 : 1;
 }
 
+/** The remedy of what a push has begun, in hints. */
+export const RESUME = "Run the same command to resume.";
+
 /** Returns the message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -129,6 +132,7 @@ const SYSTEM_ERRORS: Readonly<Record<string, readonly [reason: string, remedy: s
   EPERM: ["permission denied", "Check the permissions"],
   EROFS: ["the file system is read-only", "Choose a place that can be written to"],
   ENOTDIR: ["a part of its path is not a folder", "Check the path"],
+  EISDIR: ["a folder is in the place of a file", "Check the path"],
   EEXIST: ["a part of its path is not a folder", "Check the path"],
   ENOENT: ["there is no such file or folder", "Check the name, and that no other program removes it"],
 };
@@ -136,19 +140,19 @@ const SYSTEM_ERRORS: Readonly<Record<string, readonly [reason: string, remedy: s
 /**
  * Wraps a system error in `FILE_FAILED` with a hint. Returns any other value unchanged.
  *
- * @param alternative another remedy for the hint, such as `or choose another folder with --cache-dir`
+ * @param alternative another remedy for the hint, such as `choose another folder with --cache-dir`
  */
 export function fileError(cause: unknown, action: string, alternative?: string): unknown {
   const isFromSystem = cause instanceof Error && "syscall" in cause && "code" in cause;
   if (!isFromSystem) return cause;
   const [reason, remedy] = SYSTEM_ERRORS[String(cause.code)] ?? [];
-  const hint = [remedy, alternative].filter(Boolean).join(", ");
+  const hint = [remedy, alternative].filter(Boolean).join(", or ");
   const said = reason === undefined ? messageOf(cause) : `${reason} (${cause.code}).`;
   return new PushError("FILE_FAILED", `Cannot ${action}: ${said}`, {
     cause,
-    ...(hint !== "" && { hint: `${hint}.` }),
+    ...(hint !== "" && { hint: `${hint.charAt(0).toUpperCase()}${hint.slice(1)}.` }),
   });
 }
 
 /** The alternative to offer when the cache folder is unusable. */
-export const OTHER_CACHE = "or choose another folder with --cache-dir";
+export const OTHER_CACHE = "choose another folder with --cache-dir";

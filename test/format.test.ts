@@ -27,7 +27,7 @@ describe("formatBytes", () => {
     [123.4e12, "123 TB"],
     [1e16, "10000 TB"],
   ];
-  test.each(cases)("%d: %s", (bytes, text) => {
+  test.each(cases)("formats %d as %s", (bytes, text) => {
     expect(formatBytes(bytes)).toBe(text);
   });
 });
@@ -51,7 +51,7 @@ describe("formatDuration", () => {
     [5_400_000, "1 h 30 min"],
     [86_400_000, "24 h 0 min"],
   ];
-  test.each(cases)("%d ms: %s", (ms, text) => {
+  test.each(cases)("formats %d ms as %s", (ms, text) => {
     expect(formatDuration(ms)).toBe(text);
   });
 });
@@ -71,7 +71,7 @@ describe("formatAge", () => {
     // Clocks differ: what comes from the future is new.
     ["2026-06-07T12:05:00Z", "just now"],
   ];
-  test.each(cases)("%s: %s", (date, text) => {
+  test.each(cases)("formats %s as %s", (date, text) => {
     expect(formatAge(new Date(date), now)).toBe(text);
   });
 });
@@ -84,7 +84,7 @@ test.each<[string, boolean]>([
   ["2026-06-07T12:00:30Z", true],
   ["2026-06-08T12:00:00Z", false],
   ["2020-01-01T00:00:00Z", true],
-])("the date %s is known: %p", (date, isKnown) => {
+])("knownDate takes the date %s for a known one: %p", (date, isKnown) => {
   expect(knownDate(new Date(date), new Date("2026-06-07T12:00:00Z")) !== undefined).toBe(isKnown);
 });
 
@@ -100,7 +100,7 @@ describe("toPrintable", () => {
     ["line\u2028paragraph\u2029", "line\\u{2028}paragraph\\u{2029}"],
     ["tag \u{e0041}, half a pair \ud800", "tag \\u{e0041}, half a pair \\u{d800}"],
     ["Grüße, 你好, 🎉", "Grüße, 你好, 🎉"],
-  ])("shows what steers a terminal as escapes: %j", (line, shown) => {
+  ])("shows characters that control a terminal as escapes: %j", (line, shown) => {
     expect(toPrintable(line)).toBe(shown);
   });
 
@@ -111,7 +111,7 @@ describe("toPrintable", () => {
     ["name ##[set-env name=PATH]/evil", "name \\x23#[set-env name=PATH]/evil"],
     ["##vso[task.setvariable variable=x]y", "\\x23#vso[task.setvariable variable=x]y"],
     ["https://[::1]:5000 and a::b", "https://[::1]:5000 and a::b"],
-  ])("begins no command of a CI system: %j", (line, shown) => {
+  ])("escapes the beginning of a CI system's command: %j", (line, shown) => {
     expect(toPrintable(line)).toBe(shown);
   });
 

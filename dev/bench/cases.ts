@@ -230,7 +230,7 @@ function withChunkpush({ path }: Archive, name = "chunkpush", options: Chunkpush
 /** The least that any program takes which Bun runs. */
 function nothingAtAll(): Contender {
   return {
-    name: "bun -e 0",
+    name: "Bun alone (bun -e 0)",
     command: ({ folder }) => ({ argv: [process.execPath, "-e", "0"], env: {}, cwd: folder }),
   };
 }

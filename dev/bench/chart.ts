@@ -42,7 +42,7 @@ export function drawChart(summaries: readonly Summary[], caption: string): strin
       y += ROW;
     }
   }
-  shapes.push(`<text x="${MARGIN}" y="${y + 26}">${escapeXml(caption)}</text>`);
+  shapes.push(`<text x="${MARGIN}" y="${y + 26}">${escapeXml(caption)}. ×: of the first bar</text>`);
   const height = y + 26 + MARGIN;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img">`,

@@ -1,5 +1,5 @@
-import { type DockerEngine, startDockerEngine } from "../../test/e2e/docker-engine.ts";
-import { openPodmanStore, type PodmanStore } from "../../test/e2e/podman-store.ts";
+import { type DockerEngine, startDockerEngine } from "../../test/support/docker-engine.ts";
+import { openPodmanStore, type PodmanStore } from "../../test/support/podman-store.ts";
 
 /** What the image is called in the engines. */
 export const ENGINE_IMAGE = "bench/app:v2";

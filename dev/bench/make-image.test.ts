@@ -4,8 +4,8 @@ import { openArchiveFiles } from "../../src/source/files/archive.ts";
 import { contentReader } from "../../src/source/files/content.ts";
 import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
 import { readOciLayout } from "../../src/source/files/oci-layout.ts";
-import { sha256 } from "../../test/e2e/sha256.ts";
-import { onlyImage } from "../../test/source/image-fixture.ts";
+import { onlyImage } from "../../test/support/open-fixture.ts";
+import { sha256 } from "../../test/support/sha256.ts";
 import { bytesOf } from "../../test/support/stored-bytes.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { compressImage } from "./compress-image.ts";
@@ -20,7 +20,7 @@ async function diffIdsOf(path: string): Promise<string[]> {
   return layers.map(({ diffId }) => diffId);
 }
 
-test("an image is the same on every machine, and another app changes its last layer alone", async () => {
+test("A benchmark's image is the same on every machine, and another version changes only its last layer", async () => {
   await using folder = await temporaryFolder();
   const at = (name: string) => join(folder.path, name);
   for (const [name, app] of [
@@ -39,7 +39,7 @@ test("an image is the same on every machine, and another app changes its last la
   expect(one[0]).toBe("sha256:44a68eba36de1c6e6a37773898d51d77cfb82d9f05d950d0651bac2ce393154e");
 });
 
-test("its layers compress as software does", async () => {
+test("The layers of a benchmark's image compress as well as those of real software", async () => {
   await using folder = await temporaryFolder();
   const at = (name: string) => join(folder.path, name);
   await makeImage(at("image.tar"), { bytes: BYTES, tag: "v1", app: "a" });

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type DockerRegistry, startDockerRegistry } from "../../test/e2e/docker-registry.ts";
 import { createAuthority } from "../../test/support/certificates.ts";
+import { type DockerRegistry, startDockerRegistry } from "../../test/support/docker-registry.ts";
 import { treeUse } from "./processes.ts";
 
 /** A registry that has nothing, as Debian packs it, for one run. */

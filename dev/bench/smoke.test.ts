@@ -2,9 +2,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
-import { type CommandResult, run } from "../../test/e2e/command.ts";
-import { requireParts } from "../../test/e2e/parts.ts";
 import { RUNS_ALL } from "../../test/support/all-tests.ts";
+import { type CommandResult, run } from "../../test/support/command.ts";
+import { requireParts } from "../../test/support/parts.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 
 setDefaultTimeout(120_000);
@@ -43,7 +43,7 @@ async function bench(folder: string, ...args: readonly string[]) {
   return { ...result, cases: v.parse(RESULTS, await Bun.file(json).json()).results };
 }
 
-describe.skipIf(!RUNS_ALL || !requireParts("docker-registry", "openssl"))("the benchmark", () => {
+describe.skipIf(!RUNS_ALL || !requireParts("docker-registry", "openssl"))("The benchmark", () => {
   test("runs every case to its end, with a table and a chart", async () => {
     await using folder = await temporaryFolder();
     const chart = join(folder.path, "chart.svg");
@@ -84,7 +84,7 @@ describe.skipIf(!RUNS_ALL || !requireParts("docker-registry", "openssl"))("the b
     expect(svg.match(/<rect /g)).toHaveLength(timed.length);
   });
 
-  test("a slow link with a reset costs bytes, and not the push", async () => {
+  test("completes a push through a slow link with a reset, and counts the bytes that were sent twice", async () => {
     await using folder = await temporaryFolder();
     const link = ["--slow-link", "20MB/s", "--latency", "5ms", "--resets", "1"];
     const { cases } = await bench(folder.path, "--runs", "1", "--case", "cold,compressed-https", ...link);

@@ -25,7 +25,7 @@ async function carried(pieces: AsyncGenerator<Buffer>): Promise<number> {
   return bytes;
 }
 
-test("bodies at the same time share the rate", async () => {
+test("A slow link shares its rate among bodies that pass at the same time", async () => {
   const clock = sleepersClock();
   const { carry } = sharedLink({ bytesPerSecond: 1_000_000, latencyMs: 0 }, clock);
   const both = await Promise.all([carried(carry(body(70_000, 30_001))), carried(carry(body(200_000)))]);
@@ -33,7 +33,7 @@ test("bodies at the same time share the rate", async () => {
   expect(clock.now()).toBeCloseTo(300.001, 3);
 });
 
-test("time in which nothing passes is not made good for", async () => {
+test("A slow link does not make up for idle time", async () => {
   const clock = sleepersClock();
   const { carry } = sharedLink({ bytesPerSecond: 1_000_000, latencyMs: 0 }, clock);
   await carried(carry(body(50_000)));
@@ -42,7 +42,7 @@ test("time in which nothing passes is not made good for", async () => {
   expect(clock.now()).toBeCloseTo(1100, 3);
 });
 
-test("each reset breaks one body, where its byte is", async () => {
+test("Each reset of a slow link breaks one body, at its byte", async () => {
   const link = sharedLink({ bytesPerSecond: 1e9, latencyMs: 0, resetsAt: [250_000, 100] }, sleepersClock());
   const bodies = [101, 100_000, 200_000, 200_000].map((bytes) => () => carried(link.carry(body(bytes))));
   const ends = [];

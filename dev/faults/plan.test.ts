@@ -6,7 +6,7 @@ import { kindOf, type RequestKind } from "./request-kind.ts";
 const DIGEST = `sha256:${"0".repeat(64)}`;
 const UPLOAD = "/v2/team/app/blobs/uploads/5e55";
 
-describe("the kind of a request", () => {
+describe("A fault plan classifies requests by method, path and headers:", () => {
   test.each<[string, string, Record<string, string>, RequestKind]>([
     ["GET", "/token", {}, "token"],
     ["POST", "/auth/token", {}, "token"],
@@ -34,7 +34,7 @@ describe("the kind of a request", () => {
   });
 });
 
-describe("a plan", () => {
+describe("A fault plan", () => {
   const request = (kind: RequestKind, occurrence: number, number = occurrence) => ({
     kind,
     occurrence,
@@ -42,7 +42,7 @@ describe("a plan", () => {
   });
   const fault = answer(503);
 
-  test("of one request leaves the others alone", () => {
+  test("for one request leaves the others alone", () => {
     const plan = faultAt("ping", 2, fault);
     expect(plan(request("ping", 2))).toBe(fault);
     expect(plan(request("ping", 1))).toBeUndefined();
@@ -51,14 +51,14 @@ describe("a plan", () => {
     expect(faultAtRequest(7, fault)(request("ping", 7, 1))).toBeUndefined();
   });
 
-  test("of a kind, and of several plans", () => {
+  test("can apply to a kind of requests, and be made of several plans", () => {
     const first = reset("before");
     const plan = allOf(faultAt("ping", 1, first), faultAlways("ping", fault));
     expect([1, 2, 3].map((occurrence) => plan(request("ping", occurrence)))).toEqual([first, fault, fault]);
     expect(plan(request("put-manifest", 1))).toBeUndefined();
   });
 
-  test("from a seed is the same every time, another for another seed, and has its share", () => {
+  test("from a seed is the same every time, differs for another seed, and hits its share of requests", () => {
     const faults = [500, 502, 503].map((status) => answer(status));
     const planned = (seed: number) => {
       const plan = seededFaults(seed, 0.3, (kind) => (kind === "ping" ? [] : faults));

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { requireParts } from "../../test/e2e/parts.ts";
 import { dockerTarget, strictTarget } from "../../test/faults/push-target.ts";
 import { talk } from "../../test/faults/raw-client.ts";
 import { startHttpServer } from "../../test/support/http-server.ts";
+import { requireParts } from "../../test/support/parts.ts";
 import { startRawServer } from "../../test/support/raw-server.ts";
 import { seededBytes } from "../../test/support/seeded-bytes.ts";
 import {
@@ -50,8 +50,8 @@ async function setUp(fault?: Fault) {
 const BODY = seededBytes(300_000, 1);
 const PATCH = "PATCH /v2/a HTTP/1.1\r\nHost: registry\r\nContent-Length: 10\r\n\r\n";
 
-describe("without a fault", () => {
-  test("everything passes as it is, on a connection that is kept", async () => {
+describe("The fault proxy without a fault", () => {
+  test("passes everything unchanged, and keeps the connection", async () => {
     await using setup = await setUp();
     for (let i = 0; i < 3; i++) {
       const response = await fetch(`${setup.proxy.url}/v2/a?b=c%20d`, { method: "PATCH", body: BODY });
@@ -64,7 +64,7 @@ describe("without a fault", () => {
     );
   });
 
-  test("a chunked body passes, and a second request behind it", async () => {
+  test("passes a chunked body, and a second request after it", async () => {
     await using setup = await setUp();
     const chunked = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     const { text, error } = await talk(
@@ -87,7 +87,7 @@ describe("without a fault", () => {
       "something before it",
       "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Made\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
     ],
-  ])("an answer with %s passes", async (_, reply) => {
+  ])("passes an answer with %s", async (_, reply) => {
     await using upstream = startRawServer(reply);
     await using proxy = await startFaultProxy({ upstreamHost: () => upstream.host });
     expect(await talk(proxy.host, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).toEqual({
@@ -96,13 +96,13 @@ describe("without a fault", () => {
     });
   });
 
-  test("an answer that is cut short breaks the client's connection, too", async () => {
+  test("breaks the client's connection after an answer that is cut short", async () => {
     await using upstream = startRawServer("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhi");
     await using proxy = await startFaultProxy({ upstreamHost: () => upstream.host });
     expect((await talk(proxy.host, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).error).toBe("ECONNRESET");
   });
 
-  test("a registry that is silent does not keep the proxy from stopping", async () => {
+  test("can stop while the registry is silent", async () => {
     await using upstream = startRawServer(undefined);
     const proxy = await startFaultProxy({ upstreamHost: () => upstream.host });
     const reply = talk(proxy.host, PATCH);
@@ -111,12 +111,12 @@ describe("without a fault", () => {
     expect(await reply).toEqual({ text: "", error: "ECONNRESET" });
   });
 
-  test("nobody behind it breaks the client's connection", async () => {
+  test("breaks the client's connection if there is no registry", async () => {
     await using proxy = await startFaultProxy({ upstreamHost: () => "127.0.0.1:1" });
     expect((await talk(proxy.host, PATCH)).error).toBe("ECONNRESET");
   });
 
-  test("a registry that is restarted elsewhere is found again", async () => {
+  test("finds a registry again that was restarted at another port", async () => {
     await using target = await strictTarget();
     await using proxy = await startFaultProxy({ upstreamHost: target.upstreamHost });
     const before = target.upstreamHost();
@@ -127,15 +127,15 @@ describe("without a fault", () => {
   });
 });
 
-describe("a reset", () => {
-  test("before the request is a real one, and nothing gets through", async () => {
+describe("A reset by the fault proxy", () => {
+  test("before the request reaches the client, and the registry gets nothing", async () => {
     await using setup = await setUp(reset("before"));
     expect(await talk(setup.proxy.host, PATCH)).toEqual({ text: "", error: "ECONNRESET" });
     expect(setup.received).toEqual([]);
     expect(setup.proxy.requests[0]).toMatchObject({ status: 0, fault: "reset before the request" });
   });
 
-  test("in the body is a real one, and the registry's connection breaks after half of it", async () => {
+  test("in the body reaches the client, and breaks the registry's connection after half of it", async () => {
     await using setup = await setUp(reset("middle"));
     // The other half is never sent: half of it is all that is waited for.
     expect(await talk(setup.proxy.host, `${PATCH}01234`)).toEqual({ text: "", error: "ECONNRESET" });
@@ -143,13 +143,13 @@ describe("a reset", () => {
     expect(setup.bodies).toEqual(["broken"]);
   });
 
-  test("in the body of a request without one lets nothing through", async () => {
+  test("in the body of a request without one lets nothing through to the registry", async () => {
     await using setup = await setUp(reset("middle"));
     expect((await talk(setup.proxy.host, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).error).toBe("ECONNRESET");
     expect(setup.received).toEqual([]);
   });
 
-  test("instead of the answer is a real one, and the request gets through", async () => {
+  test("instead of the answer reaches the client, and the registry gets the request", async () => {
     await using setup = await setUp(reset("after"));
     expect(await talk(setup.proxy.host, `${PATCH}0123456789`)).toEqual({ text: "", error: "ECONNRESET" });
     expect(setup.bodies.map((body) => Buffer.from(body).toString())).toEqual(["0123456789"]);
@@ -164,7 +164,7 @@ describe("a reset", () => {
   });
 });
 
-describe("an answer of its own", () => {
+describe("An answer by the fault proxy itself", () => {
   test("comes after the body, and keeps the connection", async () => {
     await using setup = await setUp(answer(520));
     const { text } = await talk(
@@ -186,20 +186,20 @@ describe("an answer of its own", () => {
     expect(setup.received).toEqual([]);
   });
 
-  test("comes with a reset behind it", async () => {
+  test("can be followed by a reset", async () => {
     await using setup = await setUp(answer(503, "cut"));
     expect((await talk(setup.proxy.host, PATCH)).error).toBe("ECONNRESET");
     expect(setup.received).toEqual([]);
   });
 
-  test("has no body where HEAD asks", async () => {
+  test("has no body for HEAD", async () => {
     await using setup = await setUp(answer(500));
     const response = await fetch(setup.proxy.url, { method: "HEAD" });
     expect(response.status).toBe(500);
     expect((await fetch(setup.proxy.url)).status).toBe(200);
   });
 
-  test("says in either form how long to wait, and which token is wanted", async () => {
+  test("has the time to wait in either form, and the token that is wanted", async () => {
     const headersOf = async (fault: Fault) => {
       await using setup = await setUp(fault);
       return (await fetch(setup.proxy.url)).headers;
@@ -214,7 +214,7 @@ describe("an answer of its own", () => {
   });
 });
 
-test("a stall ends when the client gives up, and not before", async () => {
+test("A stall in the fault proxy ends when the client gives up, and not before", async () => {
   await using setup = await setUp(stall());
   const abort = new AbortController();
   const failed = fetch(setup.proxy.url, { method: "PUT", body: BODY, signal: abort.signal }).catch(
@@ -229,13 +229,13 @@ test("a stall ends when the client gives up, and not before", async () => {
   expect(setup.proxy.requests[0]).toMatchObject({ fault: "stall", status: 0 });
 });
 
-test("a slow link changes nothing but the pace", async () => {
+test("A slow link in the fault proxy changes only the pace", async () => {
   await using setup = await setUp(throttle(2_000_000));
   const response = await fetch(setup.proxy.url, { method: "PUT", body: BODY });
   expect(await response.bytes()).toEqual(BODY);
 });
 
-describe("a link that requests share", () => {
+describe("A link in the fault proxy that requests share", () => {
   async function setUpLink(options: Parameters<typeof slowLink>[0]) {
     await using resources = new AsyncDisposableStack();
     const upstream = resources.use(startHttpServer(async (request) => new Response(await request.bytes())));
@@ -250,12 +250,12 @@ describe("a link that requests share", () => {
   const put = async (url: string) =>
     (await fetch(url, { method: "PUT", body: BODY, keepalive: false })).bytes();
 
-  test("changes nothing but the pace", async () => {
+  test("changes only the pace", async () => {
     await using link = await setUpLink({ bytesPerSecond: 4_000_000, latencyMs: 1 });
     expect(await Promise.all([put(link.url), put(link.url)])).toEqual([BODY, BODY]);
   });
 
-  test("breaks the connection that has the byte where a reset is, and no other", async () => {
+  test("breaks only the connection that sends the byte of a reset", async () => {
     const resetsAt = [BODY.length * 2.5];
     await using link = await setUpLink({ bytesPerSecond: 100_000_000, latencyMs: 0, resetsAt });
     expect(await put(link.url)).toEqual(BODY);
@@ -283,7 +283,7 @@ test.each(["read", "unread"] as const)(
 );
 
 describe.skipIf(!requireParts("docker-registry"))("docker-registry", () => {
-  test("makes addresses with the proxy's own", async () => {
+  test("behind the fault proxy answers with the proxy's address", async () => {
     await using target = await dockerTarget();
     await using proxy = await startFaultProxy({ upstreamHost: target.upstreamHost });
     const { headers } = await fetch(`${proxy.url}/v2/a/blobs/uploads/`, { method: "POST" });

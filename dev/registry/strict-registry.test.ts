@@ -191,9 +191,9 @@ async function stored(registry: { directory: string }): Promise<string[]> {
   return entries.filter((entry) => entry.isFile()).map((entry) => entry.name);
 }
 
-describe("start of an upload", () => {
+describe("The start of an upload in the strict registry", () => {
   test.each(["/uploads/", "/uploads"])(
-    "POST %s answers with a relative Location and the hints",
+    "with POST %s gets a relative Location and the chunk limits",
     async (path) => {
       await using registry = await start();
       const response = await fetch(`${registry.url}/v2/team/app/blobs${path}`, { method: "POST" });
@@ -210,7 +210,7 @@ describe("start of an upload", () => {
     },
   );
 
-  test("the hints are those of the real one unless set", async () => {
+  test("announces the chunk limits of serverless-registry by default", async () => {
     await using directory = await start();
     await using registry = await startStrictRegistry({ directory: directory.directory });
     const response = await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: "POST" });
@@ -218,7 +218,7 @@ describe("start of an upload", () => {
     expect(header(response, "oci-chunk-max-length")).toBe("100000000");
   });
 
-  test("the hints can be left out", async () => {
+  test("announces no chunk limits if they are turned off", async () => {
     await using registry = await start({ chunkHints: false });
     const response = await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: "POST" });
     expect(response.status).toBe(202);
@@ -226,7 +226,7 @@ describe("start of an upload", () => {
     expect(response.headers.has("oci-chunk-max-length")).toBe(false);
   });
 
-  test("POST with a digest and a body is a plain POST", async () => {
+  test("treats a POST with a digest and a body as a plain POST", async () => {
     await using registry = await start();
     const digest = digestOf(bytes(10));
     const url = `${registry.url}/v2/a/blobs/uploads/?digest=${digest}`;
@@ -238,8 +238,8 @@ describe("start of an upload", () => {
   });
 });
 
-describe("PATCH", () => {
-  test("stores a chunk and answers a new Location without hints", async () => {
+describe("A PATCH to the strict registry", () => {
+  test("stores a chunk, and gets a new Location without chunk limits", async () => {
     await using registry = await start();
     const first = await startUpload(registry);
     const response = await patch(first, bytes(2000), "0-1999");
@@ -257,7 +257,7 @@ describe("PATCH", () => {
     expect(header(second, "range")).toBe("0-3999");
   });
 
-  test("a stale Location gets a 416, and its Location goes on", async () => {
+  test("with a stale Location gets a 416 whose Location continues the upload", async () => {
     await using registry = await start();
     const stale = await startUpload(registry);
     await patchAll(registry, stale, [bytes(2000, 1)]);
@@ -275,7 +275,7 @@ describe("PATCH", () => {
     ["the unit of RFC 9110", "bytes 0-1999/*"],
     ["bytes=", "bytes=0-1999"],
     ["an end before the start", "0--5"],
-  ])("%s in Content-Range gets a 416 and changes nothing", async (_, contentRange) => {
+  ])("with %s in Content-Range gets a 416 and changes nothing", async (_, contentRange) => {
     await using registry = await start();
     const url = await startUpload(registry);
     const current = await expectRangeError(registry, await patch(url, bytes(2000), contentRange), "0--1");
@@ -283,19 +283,19 @@ describe("PATCH", () => {
     expect((await patch(current, bytes(2000), "0-1999")).status).toBe(202);
   });
 
-  test("only the start of Content-Range is compared", async () => {
+  test("is accepted if only the start of Content-Range is right", async () => {
     await using registry = await start();
     expect((await patch(await startUpload(registry), bytes(2000), "0-7")).status).toBe(202);
   });
 
-  test("without Content-Range a chunk is appended", async () => {
+  test("without Content-Range appends its chunk", async () => {
     await using registry = await start();
     const url = await patchAll(registry, await startUpload(registry), [bytes(2000, 1), bytes(2000, 2)]);
     const digest = digestOf(Buffer.concat([bytes(2000, 1), bytes(2000, 2)]));
     expect((await close(url, digest)).status).toBe(201);
   });
 
-  test("one byte is refused with Content-Range and taken without", async () => {
+  test("of one byte is refused with Content-Range and accepted without", async () => {
     await using registry = await start();
     const url = await patchAll(registry, await startUpload(registry), [bytes(2000)]);
     const current = await expectRangeError(registry, await patch(url, bytes(1), "2000-2000"), "0-1999");
@@ -304,7 +304,7 @@ describe("PATCH", () => {
     expect(header(response, "range")).toBe("0-2000");
   });
 
-  test("no _stateHash, an unknown session and another repository are 500", async () => {
+  test("without _stateHash, of an unknown session or to another repository gets a 500", async () => {
     await using registry = await start();
     const url = await startUpload(registry);
     await expectInternalError(await patch(withoutHash(url), bytes(2000)));
@@ -315,7 +315,7 @@ describe("PATCH", () => {
     expect((await patch(url, bytes(2000))).status).toBe(202);
   });
 
-  test("chunked transfer encoding is 411", async () => {
+  test("with chunked transfer encoding gets a 411", async () => {
     await using registry = await start();
     const url = await startUpload(registry);
     expect((await fetch(url, { method: "PATCH", body: unsized(bytes(2000)) })).status).toBe(411);
@@ -327,7 +327,7 @@ describe("PATCH", () => {
     expect((await patch(url, bytes(2000))).status).toBe(202);
   });
 
-  test("no body at all is 400", async () => {
+  test("without a body gets a 400", async () => {
     await using registry = await start();
     const url = await startUpload(registry);
     const socket = await openSocket(registry, requestHead("PATCH", url, { connection: "close" }));
@@ -335,7 +335,7 @@ describe("PATCH", () => {
   });
 });
 
-describe("sizes of chunks", () => {
+describe("The strict registry enforces the sizes of chunks:", () => {
   /** Each step is a chunk's size and the status it gets; a 416 must leave the upload as it was. */
   test.each<[string, [number, number][], number]>([
     [
@@ -435,14 +435,14 @@ describe("sizes of chunks", () => {
     if (closing === 201) expect(await getBlob(registry, digestOf(content))).toEqual(new Uint8Array(content));
   });
 
-  test("a part too many is 500", async () => {
+  test("one part more than R2 allows gets a 500", async () => {
     await using registry = await start({ maxParts: 2 });
     const url = await patchAll(registry, await startUpload(registry), [bytes(2000), bytes(2000)]);
     await expectInternalError(await patch(url, bytes(2000)));
     expect(header(await fetch(withoutHash(url)), "range")).toBe("0-3999");
   });
 
-  test("a body over the limit gets the page of Cloudflare's edge, before the credentials are asked", async () => {
+  test("a body over the limit gets the page of Cloudflare's edge, before credentials are checked", async () => {
     await using registry = await start({ credentials: { username: "u", password: "p" } });
     const response = await patch(`${registry.url}/v2/a/blobs/uploads/${ABSENT_UUID}`, bytes(MAX + 1));
     expect(response.status).toBe(413);
@@ -454,7 +454,7 @@ describe("sizes of chunks", () => {
     ]);
   });
 
-  test("the limit of the edge is apart from the hint", async () => {
+  test("the limit of the edge may differ from the announced one", async () => {
     await using registry = await start({ maxBodyBytes: 3000 });
     const response = await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: "POST" });
     expect(header(response, "oci-chunk-max-length")).toBe(`${MAX}`);
@@ -463,8 +463,8 @@ describe("sizes of chunks", () => {
   });
 });
 
-describe("status of an upload", () => {
-  test("GET needs no hash and gives the current Location, Range and hints", async () => {
+describe("A status request for an upload in the strict registry", () => {
+  test("needs no hash, and gets the current Location, Range and chunk limits", async () => {
     await using registry = await start();
     const url = await startUpload(registry);
     const empty = await fetch(withoutHash(url));
@@ -482,20 +482,23 @@ describe("status of an upload", () => {
     expect(header(response, "oci-chunk-max-length")).toBe(`${MAX}`);
   });
 
-  test.each([ABSENT_UUID, "no-uuid", "%2e%2e%2f%2e%2e"])("of the unknown session %s is 404", async (uuid) => {
-    await using registry = await start();
-    const response = await fetch(`${registry.url}/v2/team/app/blobs/uploads/${uuid}`);
-    expect(response.status).toBe(404);
-    expect(await response.text()).toBe("");
-  });
+  test.each([ABSENT_UUID, "no-uuid", "%2e%2e%2f%2e%2e"])(
+    "for the unknown session %s gets a 404",
+    async (uuid) => {
+      await using registry = await start();
+      const response = await fetch(`${registry.url}/v2/team/app/blobs/uploads/${uuid}`);
+      expect(response.status).toBe(404);
+      expect(await response.text()).toBe("");
+    },
+  );
 
-  test("of another repository's session is 404", async () => {
+  test("for another repository's session gets a 404", async () => {
     await using registry = await start();
     const url = await startUpload(registry);
     expect((await fetch(url.replace("team/app", "team/other"))).status).toBe(404);
   });
 
-  test("DELETE is 204, again 404, and the session is gone", async () => {
+  test("gets a 404 after a DELETE, which gets a 204, and a 404 when repeated", async () => {
     await using registry = await start();
     const url = await patchAll(registry, await startUpload(registry), [bytes(2000)]);
     expect((await fetch(withoutHash(url), { method: "DELETE" })).status).toBe(204);
@@ -506,8 +509,8 @@ describe("status of an upload", () => {
   });
 });
 
-describe("a blob in one PUT", () => {
-  test("is stored, and its session ends", async () => {
+describe("A blob in a single PUT to the strict registry", () => {
+  test("is stored, and ends its session", async () => {
     await using registry = await start();
     const content = bytes(3000);
     const digest = digestOf(content);
@@ -527,7 +530,7 @@ describe("a blob in one PUT", () => {
     ["no digest", (url) => url],
     ["a malformed digest", (url) => `${url}&digest=sha256:abc`],
     ["no _stateHash", (url) => `${withoutHash(url)}?digest=${digestOf(bytes(3000))}`],
-  ])("with %s is 500, and the session survives", async (_, spoil) => {
+  ])("with %s gets a 500, and the session stays", async (_, spoil) => {
     await using registry = await start();
     const url = await startUpload(registry);
     await expectInternalError(await fetch(spoil(url), { method: "PUT", body: bytes(3000) }));
@@ -544,7 +547,7 @@ describe("a blob in one PUT", () => {
     expect(header(head, "content-length")).toBe("0");
   });
 
-  test("with chunked transfer encoding is 500, and the session survives", async () => {
+  test("with chunked transfer encoding gets a 500, and the session stays", async () => {
     await using registry = await start();
     const url = await startUpload(registry);
     const digest = digestOf(bytes(3000));
@@ -554,7 +557,7 @@ describe("a blob in one PUT", () => {
     expect((await close(url, digest, bytes(3000))).status).toBe(201);
   });
 
-  test("without any length is 500, and after parts it is none the worse for it", async () => {
+  test("without a length gets a 500, which does not harm an upload with parts", async () => {
     await using registry = await start();
     const empty = `${await startUpload(registry)}&digest=${EMPTY_DIGEST}`;
     const refused = await openSocket(registry, requestHead("PUT", empty, { connection: "close" }));
@@ -565,15 +568,15 @@ describe("a blob in one PUT", () => {
     expect(await readAll(taken)).toStartWith("HTTP/1.1 201 ");
   });
 
-  test("takes the digest percent-encoded", async () => {
+  test("may have a percent-encoded digest", async () => {
     await using registry = await start();
     const digest = encodeURIComponent(digestOf(bytes(10)));
     expect((await close(await startUpload(registry), digest, bytes(10))).status).toBe(201);
   });
 });
 
-describe("closing PUT after parts", () => {
-  test("makes a blob of them, and leaves nothing else behind", async () => {
+describe("A closing PUT to the strict registry", () => {
+  test("makes a blob of the parts, and leaves nothing else behind", async () => {
     await using registry = await start();
     const chunks = [bytes(2000, 1), bytes(2000, 2), bytes(7, 3)];
     const url = await patchAll(registry, await startUpload(registry), chunks);
@@ -587,21 +590,21 @@ describe("closing PUT after parts", () => {
     await expectInternalError(await close(url, digest));
   });
 
-  test("ignores its body", async () => {
+  test("ignores its own body", async () => {
     await using registry = await start();
     const url = await patchAll(registry, await startUpload(registry), [bytes(2000)]);
     expect((await close(url, digestOf(bytes(2000)), bytes(500))).status).toBe(201);
     expect(await getBlob(registry, digestOf(bytes(2000)))).toEqual(bytes(2000));
   });
 
-  test("fails when the last bytes come with it", async () => {
+  test("fails if it brings the last bytes", async () => {
     await using registry = await start();
     const url = await patchAll(registry, await startUpload(registry), [bytes(2000, 1)]);
     const digest = digestOf(Buffer.concat([bytes(2000, 1), bytes(500, 2)]));
     await expectInternalError(await close(url, digest, bytes(500, 2)));
   });
 
-  test("with a wrong digest kills the session, while GET still answers", async () => {
+  test("with a wrong digest ends the session, although GET still answers", async () => {
     await using registry = await start();
     const url = await patchAll(registry, await startUpload(registry), [bytes(2000)]);
     await expectInternalError(await close(url, digestOf("other")));
@@ -614,7 +617,7 @@ describe("closing PUT after parts", () => {
     expect((await fetch(url)).status).toBe(404);
   });
 
-  test("with a stale Location gets a 416, and its Location closes", async () => {
+  test("with a stale Location gets a 416 whose Location closes the upload", async () => {
     await using registry = await start();
     const stale = await startUpload(registry);
     await patchAll(registry, stale, [bytes(2000)]);
@@ -623,8 +626,8 @@ describe("closing PUT after parts", () => {
   });
 });
 
-describe("blobs", () => {
-  test("HEAD tells size and digest", async () => {
+describe("Blobs in the strict registry:", () => {
+  test("HEAD answers with size and digest", async () => {
     await using registry = await start();
     const { digest } = await pushBlob(registry, bytes(3000));
     const response = await fetch(`${registry.url}/v2/team/app/blobs/${digest}`, { method: "HEAD" });
@@ -633,7 +636,7 @@ describe("blobs", () => {
     expect(header(response, "docker-content-digest")).toBe(digest);
   });
 
-  test("belong to one repository, and an encoded colon names none", async () => {
+  test("a blob belongs to one repository, and an encoded colon in its digest gets a 404", async () => {
     await using registry = await start();
     const { digest } = await pushBlob(registry, bytes(3000));
     for (const path of [`team/other/blobs/${digest}`, `team/app/blobs/${digest.replace(":", "%3A")}`]) {
@@ -644,7 +647,7 @@ describe("blobs", () => {
     }
   });
 
-  test("a mount is 201; HEAD describes the link, GET the blob, and manifests may use it", async () => {
+  test("a mount gets a 201, HEAD describes the link, GET returns the blob, and manifests may name it", async () => {
     await using registry = await start();
     const layer = await pushBlob(registry, bytes(3000), "source");
     const url = `${registry.url}/v2/team/app/blobs/uploads/?mount=${layer.digest}&from=source`;
@@ -671,7 +674,7 @@ describe("blobs", () => {
     expect(header(third, "docker-content-digest")).toBe(digestOf(link));
   });
 
-  test("an upload takes the place of a mount", async () => {
+  test("an upload replaces a mount", async () => {
     await using registry = await start();
     const { digest } = await pushBlob(registry, bytes(3000), "source");
     const url = `${registry.url}/v2/team/app/blobs/uploads/?mount=${digest}&from=source`;
@@ -682,7 +685,7 @@ describe("blobs", () => {
     expect(await stored(registry)).toEqual([digest, digest]);
   });
 
-  test("a mount from the same repository is a session, and the blob stays", async () => {
+  test("a mount from the same repository starts an upload session, and the blob stays", async () => {
     await using registry = await start();
     const { digest } = await pushBlob(registry, bytes(3000));
     const url = `${registry.url}/v2/team/app/blobs/uploads/?mount=${digest}&from=team/app`;
@@ -691,7 +694,7 @@ describe("blobs", () => {
   });
 
   test.each(["from=source", "from=team/app", ""])(
-    "a mount of what is not there (%s) is a session",
+    "a mount of a missing blob (%s) starts an upload session",
     async (from) => {
       await using registry = await start();
       const url = `${registry.url}/v2/team/app/blobs/uploads/?mount=${digestOf(bytes(3000))}&${from}`;
@@ -703,8 +706,8 @@ describe("blobs", () => {
   );
 });
 
-describe("manifests", () => {
-  test("are stored under tag and digest, byte for byte", async () => {
+describe("Manifests in the strict registry", () => {
+  test("are stored by tag and by digest, byte for byte", async () => {
     await using registry = await start();
     const text = JSON.stringify(await pushImage(registry), null, 2);
     const digest = digestOf(text);
@@ -728,7 +731,7 @@ describe("manifests", () => {
     }
   });
 
-  test("by digest answer with that digest in the Location", async () => {
+  test("that are put by digest get that digest in the Location", async () => {
     await using registry = await start();
     const text = JSON.stringify(await pushImage(registry));
     const response = await putManifest(registry, digestOf(text), text);
@@ -739,7 +742,7 @@ describe("manifests", () => {
     expect((await errorOf(wrong)).code).toBe("DIGEST_INVALID");
   });
 
-  test("that are missing are 404", async () => {
+  test("get a 404 if they are missing", async () => {
     await using registry = await start();
     const url = `${registry.url}/v2/team/app/manifests/v1`;
     const response = await fetch(url);
@@ -748,7 +751,7 @@ describe("manifests", () => {
     expect((await fetch(url, { method: "HEAD" })).status).toBe(404);
   });
 
-  test("an index needs its children, by digest", async () => {
+  test("need their child manifests, by digest", async () => {
     await using registry = await start();
     const text = JSON.stringify(await pushImage(registry));
     const child = { mediaType: IMAGE_TYPE, digest: digestOf(text), size: text.length };
@@ -766,7 +769,7 @@ describe("manifests", () => {
     expect([wrong.status, (await errorOf(wrong)).code]).toEqual([400, "MANIFEST_INVALID"]);
   });
 
-  test("are refused for what is wrong with them", async () => {
+  test("are refused if they are invalid", async () => {
     await using registry = await start();
     const image = await pushImage(registry);
     const { mediaType: _, ...untyped } = image;
@@ -816,7 +819,7 @@ describe("manifests", () => {
   });
 
   test.each(["Team/app", "team//app", "-app", "team/_blobs", "a..b"])(
-    "a repository %s is refused",
+    "are refused in a repository named %s",
     async (name) => {
       await using registry = await start();
       const response = await fetch(`${registry.url}/v2/${name}/blobs/uploads/`, { method: "POST" });
@@ -824,18 +827,18 @@ describe("manifests", () => {
     },
   );
 
-  test.each([".v1", "v1+2", "a".repeat(129), "sha256:abc"])("a tag %s is refused", async (tag) => {
+  test.each([".v1", "v1+2", "a".repeat(129), "sha256:abc"])("are refused with a tag %s", async (tag) => {
     await using registry = await start();
     const response = await putManifest(registry, tag, await pushImage(registry));
     expect([response.status, (await errorOf(response)).code]).toEqual([400, "TAG_INVALID"]);
   });
 });
 
-describe("credentials", () => {
+describe("Credentials of the strict registry", () => {
   const credentials = { username: "me", password: "a:b ü" };
   const authorization = `Basic ${Buffer.from("me:a:b ü").toString("base64")}`;
 
-  test("are asked of every request", async () => {
+  test("are required for every request", async () => {
     await using registry = await start({ credentials });
     for (const [method, path] of [
       ["GET", "/v2/"],
@@ -857,14 +860,14 @@ describe("credentials", () => {
     ["right", authorization, 200],
     ["of another", `Basic ${Buffer.from("me:x").toString("base64")}`, 401],
     ["a bearer token", authorization.replace("Basic", "Bearer"), 401],
-  ])("that are %s", async (_, header, status) => {
+  ])("get the right answer if they are %s", async (_, header, status) => {
     await using registry = await start({ credentials });
     const response = await fetch(`${registry.url}/v2/`, { headers: { authorization: header } });
     expect(response.status).toBe(status);
     expect(registry.requests).toMatchObject([{ kind: "ping", hadAuthorization: true, status }]);
   });
 
-  test("without any, GET /v2/ is 200 and empty", async () => {
+  test("are not required for GET /v2/ of a registry without any, which answers 200", async () => {
     await using registry = await start();
     const response = await fetch(`${registry.url}/v2/`);
     expect([response.status, await response.text()]).toEqual([200, ""]);
@@ -872,7 +875,7 @@ describe("credentials", () => {
   });
 });
 
-describe("broken and parallel requests", () => {
+describe("Broken and parallel requests to the strict registry:", () => {
   test("a PATCH that breaks in the middle changes nothing", async () => {
     const ended = Promise.withResolvers<number>();
     await using registry = await start({
@@ -890,7 +893,7 @@ describe("broken and parallel requests", () => {
     expect((await close(next, digestOf(bytes(2000)))).status).toBe(201);
   });
 
-  test("a stalled PATCH keeps no one out, and is too late when it ends", async () => {
+  test("a stalled PATCH does not block others, and is refused when it ends", async () => {
     const seen = Promise.withResolvers<void>();
     await using registry = await start({
       intercept: (_, kind) => {
@@ -910,7 +913,7 @@ describe("broken and parallel requests", () => {
     expect((await close(next, digestOf(bytes(2000, 2)))).status).toBe(201);
   });
 
-  test("of several PATCHes at once, one is stored", async () => {
+  test("one of several PATCHes at the same time is stored", async () => {
     await using registry = await start();
     const url = await startUpload(registry);
     const statuses = await Promise.all(
@@ -950,7 +953,7 @@ describe("broken and parallel requests", () => {
     expect(await getBlob(second, digestOf(bytes(3000)))).toEqual(bytes(3000));
   });
 
-  test("stop breaks what is under way and leaves no half-written file", async () => {
+  test("a stop breaks running requests and leaves no half-written file", async () => {
     const seen = Promise.withResolvers<void>();
     await using registry = await start({
       intercept: (_, kind) => {
@@ -969,8 +972,8 @@ describe("broken and parallel requests", () => {
   });
 });
 
-describe("faults and records", () => {
-  test("an intercept answers before the registry looks", async () => {
+describe("Faults and records of the strict registry:", () => {
+  test("an intercept answers in place of the registry", async () => {
     await using registry = await start({
       intercept: (_, kind) =>
         kind === "patch" ? new Response("Your worker restarted mid-request", { status: 503 }) : undefined,
@@ -981,7 +984,7 @@ describe("faults and records", () => {
     expect(registry.requests.map(({ status }) => status)).toEqual([202, 503, 204]);
   });
 
-  test("a dropped request has no answer and no effect", async () => {
+  test("a dropped request gets no answer and has no effect", async () => {
     await using registry = await start({ intercept: (_, kind) => (kind === "patch" ? "drop" : undefined) });
     const url = await startUpload(registry);
     await expect(patch(url, bytes(2000))).rejects.toMatchObject({ code: "ECONNRESET" });
@@ -1028,7 +1031,7 @@ describe("faults and records", () => {
     expect(statuses).toEqual([202, 202, 201]);
   });
 
-  test("records tell what was sent, and over which connection", async () => {
+  test("records have each request and its connection", async () => {
     await using registry = await start();
     const url = await startUpload(registry);
     await patch(url, bytes(2000), "0-1999");
@@ -1060,7 +1063,7 @@ describe("faults and records", () => {
     ["PUT", "/v2/a/manifests/x", "put-manifest"],
     ["DELETE", "/v2/a/manifests/x", "other"],
     ["GET", "/metrics", "other"],
-  ])("%s %s is %s", async (method, path, kind) => {
+  ])("the record of %s %s has the kind %s", async (method, path, kind) => {
     await using registry = await start();
     await fetch(registry.url + path, { method });
     expect(registry.requests).toMatchObject([{ kind }]);

@@ -28,13 +28,13 @@ const CHANGELOG = `# Changelog
 - last
 `;
 
-describe("the notes of a release are the changelog's section of the version", () => {
+describe("The notes of a release", () => {
   test.each([
     ["Unreleased", "- next\n"],
     ["1.10.0", "### Added\n\n- this\n"],
     ["1.1.0", "- that\n"],
     ["0.8.0", "- last\n"],
-  ])("%s", (version, notes) => {
+  ])("are the changelog's section of the version %s", (version, notes) => {
     expect(changesOf(CHANGELOG, version)).toBe(notes);
   });
 
@@ -43,7 +43,7 @@ describe("the notes of a release are the changelog's section of the version", ()
     ["1.1", "no section"],
     ["1.0.0", "YYYY-MM-DD"],
     ["0.9.0", "says nothing"],
-  ])("which must be there, dated and not empty: %s", (version, complaint) => {
+  ])("cannot be made for version %s: its section is missing, undated or empty", (version, complaint) => {
     expect(() => changesOf(CHANGELOG, version)).toThrow(complaint);
   });
 });

@@ -7,7 +7,7 @@ import { fileOf, type Target } from "./targets.ts";
 const ROOT = join(import.meta.dir, "../..");
 
 /** Arguments of `bun` in the npm script "compile", which owns the flags, without the output's name. */
-function compileArguments(): string[] {
+export function compileArguments(): string[] {
   const [, , ...args] = packageJson.scripts.compile.split(" ");
   return args.filter((arg) => !arg.startsWith("--outfile="));
 }

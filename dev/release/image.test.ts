@@ -1,17 +1,18 @@
 /** The container image: built without a network, pushed by the executable that is in it, pulled and run by Podman. */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chown, mkdir, readdir, stat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import packageJson from "../../package.json";
-import { run, runWell } from "../../test/e2e/command.ts";
-import { type DockerRegistry, startDockerRegistry } from "../../test/e2e/docker-registry.ts";
-import { handmadeImage } from "../../test/e2e/handmade-image.ts";
-import { type Nginx, startNginx } from "../../test/e2e/nginx.ts";
-import { requireParts } from "../../test/e2e/parts.ts";
-import { openPodmanStore, type PodmanStore } from "../../test/e2e/podman-store.ts";
-import { readBack } from "../../test/e2e/read-back.ts";
 import { RUNS_ALL } from "../../test/support/all-tests.ts";
-import { seededBytes } from "../../test/support/seeded-bytes.ts";
+import { run, runWell } from "../../test/support/command.ts";
+import { type DockerRegistry, startDockerRegistry } from "../../test/support/docker-registry.ts";
+import { seededLayer } from "../../test/support/image-fixture.ts";
+import { dockerArchive } from "../../test/support/image-forms.ts";
+import { type Nginx, startNginx } from "../../test/support/nginx.ts";
+import { requireParts } from "../../test/support/parts.ts";
+import { openPodmanStore, type PodmanStore } from "../../test/support/podman-store.ts";
+import { readBack } from "../../test/support/read-back.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../test/support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
@@ -36,7 +37,7 @@ const hasParts = requireParts(
   ] as const),
 );
 
-describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
+describe.skipIf(!RUNS_ALL || !hasParts)("The container image of chunkpush", () => {
   const resources = new AsyncDisposableStack();
   afterAll(() => resources.disposeAsync());
   let folder: TemporaryFolder;
@@ -54,7 +55,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
     binary = join(folder.path, "chunkpush");
     const [, , ...compile] = packageJson.scripts.compile.replace(/(?<=--outfile=)\S+/, binary).split(" ");
     await runWell([process.execPath, ...compile], { cwd: PROJECT });
-    // This machine is a Debian, and has the same files. What its owner made of them in /etc is not to be used.
+    // A Debian machine has the same files in /usr. Its /etc is left out: the owner may have changed it.
     roots = join(folder.path, "roots");
     await mkdir(join(roots, ARCHITECTURE), { recursive: true });
     await symlink("/usr", join(roots, ARCHITECTURE, "usr"));
@@ -72,9 +73,14 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
     });
     expect(result.code, result.stderr).toBe(0);
     pushed = result.stdout;
-    const access = ["--creds", `${ME.username}:${ME.password}`, "--cert-dir", join(nginx.authority, "..")];
-    await podman.podman("pull", "--quiet", ...access, reference);
+    await podman.podman("pull", "--quiet", ...access(), reference);
   });
+
+  /** The flags that pull from behind nginx. Skopeo's have a prefix. */
+  const access = (prefix = "") => [
+    ...[`--${prefix}creds`, `${ME.username}:${ME.password}`],
+    ...[`--${prefix}cert-dir`, join(nginx.authority, "..")],
+  ];
 
   /** Runs the script where there is no network. */
   const buildImage = (out: string, flags = [`--${ARCHITECTURE}`, binary], seconds = "1700000000") =>
@@ -99,7 +105,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
 
   test("pushes an archive of a mounted folder for its user, who gives the password on standard input", async () => {
     const work = await workFolder("mounted");
-    const image = handmadeImage("team/app:v1", [seededBytes(3_000_000, "container")]);
+    const image = dockerArchive([seededLayer(3_000_000, "container")], ["team/app:v1"]);
     await Bun.write(join(work, "output.tar"), image.archive);
     const target = `${nginx.host}/team/app:v1`;
     const { code, stdout, stderr } = await run(
@@ -111,13 +117,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
       { env: podman.env, input: `${ME.password}\n` },
     );
     expect(code, stderr).toBe(0);
-    const access = [
-      "--src-creds",
-      `${ME.username}:${ME.password}`,
-      "--src-cert-dir",
-      join(nginx.authority, ".."),
-    ];
-    const pulled = await readBack(target, ...access);
+    const pulled = await readBack(target, ...access("src-"));
     expect(stdout).toBe(`${target}@${pulled.manifestDigest}\n`);
     expect(Buffer.from(pulled.config).equals(image.config)).toBe(true);
     expect(pulled.diffIds).toEqual([...image.diffIds]);
@@ -130,7 +130,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
     ["SIGINT", 130],
   ])("ends at %s with exit code %d, though it is the container's first process", async (signal, exitCode) => {
     const work = await workFolder(signal);
-    await Bun.write(join(work, "output.tar"), handmadeImage("a:b", [seededBytes(1000, "signal")]).archive);
+    await Bun.write(join(work, "output.tar"), dockerArchive([seededLayer(1000, "signal")], ["a:b"]).archive);
     const reached = Promise.withResolvers<void>();
     using silent = Bun.listen({
       hostname: "127.0.0.1",
@@ -168,7 +168,7 @@ describe.skipIf(!RUNS_ALL || !hasParts)("the container image", () => {
     expect(await blobs()).toEqual(made);
   });
 
-  test("is not built from another platform's executable", async () => {
+  test("cannot be built from another platform's executable", async () => {
     const refused = await buildImage(join(folder.path, "wrong"), [`--${OTHER}`, binary]);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toStartWith(`"${binary}" is "ELF `);

@@ -30,7 +30,7 @@ async function licensesWith(files: Readonly<Record<string, string>>): Promise<st
 
 const NESTED = "node_modules/a/node_modules/c";
 
-test("LICENSES.txt has the text of every package inside, found as Node finds it, and Bun's statement", async () => {
+test("LICENSES.txt has the licence of every bundled package, as Node resolves it, and Bun's statement", async () => {
   const found = await licensesWith({ [`${NESTED}/COPYING`]: text("c"), [`${NESTED}/NOTICE`]: "Notice of c" });
   for (const name of ["own", "a", "b", "c"]) expect(found).toContain(text(name).trim());
   expect(found).toContain("Notice of c");
@@ -38,19 +38,19 @@ test("LICENSES.txt has the text of every package inside, found as Node finds it,
   expect(found).not.toContain("another c");
 });
 
-test("a licence may stand in the README", async () => {
+test("LICENSES.txt takes a licence from a package's README if it has no file of its own", async () => {
   const readme = `# c\n\nWords.\n\nLicense\n-------\n\n${text("c")}\n\n[link]: https://example.com\n`;
   const found = await licensesWith({ [`${NESTED}/README.md`]: readme });
   expect(found).toContain(text("c").trim());
   expect(found).not.toContain("Words.");
 });
 
-test("a package with no more than a licence's name fails the release", async () => {
+test("A release fails if a package has only the name of its licence", async () => {
   const found = licensesWith({ [`${NESTED}/README.md`]: "# c\n\n## License\n\nMIT\n" });
   expect(await found.catch(String)).toBe("Error: c has no text of its licence.");
 });
 
-test("the packages of this project have texts", async () => {
+test("Every package of this project has the text of its licence", async () => {
   const found = await collectLicenses(ROOT);
   for (const name of ["@clack/core", "data-uri-to-buffer", "tar", "yallist", "Bun"])
     expect(found).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+$`, "m"));

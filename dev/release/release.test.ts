@@ -4,8 +4,8 @@ import { createHash } from "node:crypto";
 import { copyFile, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import packageJson from "../../package.json";
-import { type CommandResult, run, runWell } from "../../test/e2e/command.ts";
 import { RUNS_ALL } from "../../test/support/all-tests.ts";
+import { type CommandResult, run, runWell } from "../../test/support/command.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { compile } from "./compile.ts";
 import { formatOf } from "./format.ts";
@@ -41,7 +41,7 @@ async function release(...args: readonly string[]): Promise<CommandResult> {
   return await start([process.execPath, SCRIPT, ...args]);
 }
 
-test("a tag that is not the version of package.json makes no release", async () => {
+test("A release fails if its tag is not the version of package.json", async () => {
   const { code, stderr } = await release("--tag", "v999.0.0", "--out", "/nowhere");
   expect(stderr).toBe(
     `The tag is v999.0.0, but package.json says ${packageJson.version}. Tag v${packageJson.version}, or change the version.\n`,
@@ -81,7 +81,7 @@ describe.skipIf(reason !== undefined)(`a dry run${reason ? ` (${reason})` : ""}`
     }
   });
 
-  test("signs for macOS what Bun leaves with a signature of other bytes", async () => {
+  test("replaces the wrong signature that Bun leaves in the executable for macOS on x64", async () => {
     const signed = await readFile(at("chunkpush-darwin-arm64"));
     expect(() => formatOf(sign(signed))).not.toThrow();
     for (const offset of [0x30, 50_000, signed.length >> 1]) {
@@ -102,7 +102,7 @@ describe.skipIf(reason !== undefined)(`a dry run${reason ? ` (${reason})` : ""}`
       expect((await readFile(file)).equals(await readFile(executable()))).toBe(true);
     });
 
-    test("that says the version, and that no Bun is needed for", async () => {
+    test("that prints its version without a Bun on the machine", async () => {
       await using alone = await temporaryFolder();
       const copy = join(alone.path, "chunkpush");
       await copyFile(executable(), copy);
@@ -112,12 +112,12 @@ describe.skipIf(reason !== undefined)(`a dry run${reason ? ` (${reason})` : ""}`
       );
     });
 
-    test("that does the demo", async () => {
+    test("that runs the demo", async () => {
       const demo = [process.execPath, join(ROOT, "dev/demo/demo.ts"), executable()];
       expect(await runWell(demo)).toContain("Every digest matches.");
     });
 
-    test("that passes end-to-end tests in the place of the sources", async () => {
+    test("that passes end-to-end tests in place of the sources", async () => {
       const files = END_TO_END.map((name) => `test/e2e/${name}.test.ts`);
       const { CI = "", HOME = "/" } = process.env;
       const { code, stderr } = await run([process.execPath, "test", "--timeout", "120000", ...files], {

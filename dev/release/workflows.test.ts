@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { run } from "../../test/e2e/command.ts";
+import { run } from "../../test/support/command.ts";
 
 setDefaultTimeout(120_000);
 
@@ -15,7 +15,7 @@ for (const name of [...WORKFLOWS, ...ACTIONS]) {
   const text = readFileSync(join(ROOT, name), "utf8").replaceAll("\r\n", "\n");
 
   describe(name, () => {
-    test("names every action by a commit, with its version beside it", () => {
+    test("pins every action to a commit, with the version in a comment", () => {
       const uses = [...text.matchAll(/^\s*(?:- )?uses:\s*(.+)$/gm)].map(([, action = ""]) => action);
       expect(uses.length).toBeGreaterThan(0);
       const loose = uses.filter(
@@ -31,7 +31,7 @@ for (const name of [...WORKFLOWS, ...ACTIONS]) {
       },
     );
 
-    test("lets nobody's words into a shell line", () => {
+    test("puts no text from outside into a shell command", () => {
       // What starts with a dash or a key and holds an expression is not a line of a script.
       const lines = text.split("\n").filter((line) => /\$\{\{/.test(line));
       const inShell = lines.filter(

@@ -2,6 +2,7 @@ import { type Credentials, type RenewCredentials, usernameOf } from "../registry
 import { type ConnectOptions, registryAt } from "../registry/connect.ts";
 import { proxyOf } from "../registry/http/send-once.ts";
 import { type ClientCertificate, readTrust } from "../registry/http/trust.ts";
+import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import type { Call } from "../registry/registry.ts";
 import { checkClock, checkRegistryApi, checkTls, greet } from "./greet.ts";
 import { checkLargestBody } from "./largest-body.ts";
@@ -17,7 +18,7 @@ export type CheckOptions = Pick<
   readonly caFiles: readonly string[];
   readonly skipVerify: boolean;
   readonly clientCertificate: ClientCertificate | undefined;
-  /** Fails if no credentials could be read. */
+  /** Rejects with a `PushError` if the credentials cannot be read. Undefined: anonymous. */
   readonly login: Promise<
     | {
         readonly credentials: Credentials;
@@ -26,25 +27,25 @@ export type CheckOptions = Pick<
       }
     | undefined
   >;
-  /** The folder that has notes of earlier pushes. Nothing is written there. */
+  /** The cache folder, with the notes of earlier pushes. A check only reads them. */
   readonly cacheDirectory: string;
   readonly cacheOwners: readonly number[];
-  /** Looks for the largest body, from this size downwards. */
+  /** The size from which the search for the largest body starts. Undefined: no search. */
   readonly uploadBytes: number | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
 };
 
 export type Checked = {
   readonly origin: string;
-  /** Whether a push can work. */
+  /** Whether no step failed: a push can work. */
   readonly ready: boolean;
   readonly steps: readonly Step[];
 };
 
-/** A check shows what happens now, and is repeated by hand. */
+/** Few: a check shows the present state, and can be run again. */
 const RETRIES = { count: 1, baseDelayMs: 500 };
 
-/** No step waits longer for an answer. */
+/** Replaces a longer stall timeout. */
 const MAX_STALL_MS = 10_000;
 
 async function connectOptions(options: CheckOptions) {
@@ -60,8 +61,9 @@ async function connectOptions(options: CheckOptions) {
 }
 
 /**
- * Reaches a registry step by step, as a push does, and says what fails. Writes nothing on this machine; uploads that it
- * begins at the registry are cancelled. Throws `USAGE` and `FILE_FAILED` for unusable options.
+ * Connects to a registry step by step, as a push does, and reports each step. Writes nothing on this machine, and cancels
+ * the uploads that it begins at the registry. Throws `USAGE` and `FILE_FAILED` for unusable options, and the signal's
+ * reason.
  */
 export async function checkRegistry(
   options: CheckOptions,
@@ -69,7 +71,7 @@ export async function checkRegistry(
   signal: AbortSignal,
 ): Promise<Checked> {
   const call: Call = { signal, onRetry: () => {} };
-  // May reject before the step that awaits it.
+  // It may reject before the step "Login" awaits it.
   options.login.catch(() => undefined);
   const connecting = await connectOptions(options);
   const stranger = await registryAt({ ...connecting, credentials: undefined });
@@ -82,14 +84,16 @@ export async function checkRegistry(
     return `not checked, because of ${failed?.step ?? needed}`;
   };
 
+  // These steps have time limits of their own, which an interrupt does not wait for.
+  const soon = <T>(work: Promise<T>) => unlessAborted(work, signal);
   const proxied = checkProxy(url, options.environment);
   const proxy = URL.parse(proxyOf(options, url)?.address ?? "") ?? undefined;
   if (proxied !== undefined) runner.end("Proxy", proxied);
-  await runner.take("Name", proxied && after("Proxy"), () => checkName(url, proxy));
-  await runner.take("TCP", after("Name"), () => checkTcp(url, proxy));
+  await runner.take("Name", proxied && after("Proxy"), () => soon(checkName(url, proxy)));
+  await runner.take("TCP", after("Name"), () => soon(checkTcp(url, proxy)));
   const greeting = runner.passed("TCP") ? greet(stranger, call) : Promise.reject(new Error("Not reached."));
   greeting.catch(() => undefined);
-  await runner.take("TLS", after("TCP"), () => checkTls(stranger, greeting, proxy));
+  await runner.take("TLS", after("TCP"), () => soon(checkTls(stranger, greeting, proxy)));
   await runner.take("Registry", after("TLS"), async () => checkRegistryApi(stranger, await greeting, call));
   const registry = await runner.take("Login", after("Registry"), async () => {
     const login = await options.login;
@@ -107,7 +111,7 @@ export async function checkRegistry(
   const upload = await runner.take("Push", noPush, () => checkPush(at, call));
   const noUpload = noPush ?? after("Push");
   try {
-    // Taken only if the upload has begun.
+    // Without an upload, `noUpload` skips both steps.
     const begun = upload as TrialUpload;
     await runner.take("Chunks", noUpload, async () =>
       checkChunks(at.registry, begun.limits, options.chunkBytes),

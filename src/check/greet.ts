@@ -5,30 +5,48 @@ import { digestOf } from "../oci/digest.ts";
 import { bearerChallenge } from "../registry/auth/challenge.ts";
 import { type ServerCertificate, serverCertificate } from "../registry/http/certificate-issuer.ts";
 import { expectStatus } from "../registry/http/expect-status.ts";
-import { send } from "../registry/http/send.ts";
-import { type Answer, sendOnce } from "../registry/http/send-once.ts";
+import { followRedirects, send } from "../registry/http/send.ts";
+import { type Answer, openResponse, readAnswer } from "../registry/http/send-once.ts";
 import { isPage, printable, quotePage, readSpecErrors, titleOf } from "../registry/http/spec-errors.ts";
 import { blobUrl, type Call, type Registry } from "../registry/registry.ts";
-import type { Finding } from "./steps.ts";
+import { type Finding, failureOf } from "./steps.ts";
 
-/** The registry's answer to the first request, which had no credentials. */
-export type Greeting = { readonly answer: Answer; readonly ms: number; readonly atMs: number };
+/** The result of the first request, which has no credentials. */
+export type Greeting = {
+  /** The address that was asked last, after redirects. */
+  readonly url: URL;
+  /** Undefined if the request failed. */
+  readonly answer?: Answer;
+  /** The error if the request failed. */
+  readonly failure?: unknown;
+  /** The time from the request to its end, in milliseconds. */
+  readonly ms: number;
+  /** The end of the request, in milliseconds since 1970. */
+  readonly atMs: number;
+};
 
-/** A clock that differs by more makes tokens and certificates invalid. */
+/** Beyond this difference, tokens and certificates may be invalid. */
 const MAX_SKEW_MS = 5 * 60_000;
 
-/** A blob that nobody has. */
+/** The digest of a blob that no registry has. */
 const NO_BLOB = digestOf(new TextEncoder().encode("chunkpush check: nobody has this blob"));
 
-/** GET /v2/ without credentials: what answers there shows what it is. */
+/** GET /v2/ without credentials: the answer shows what kind of server it is. Follows redirects, as a push does. */
 export async function greet(registry: Registry, call: Call): Promise<Greeting> {
+  const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
   const startMs = performance.now();
-  const url = new URL(`${registry.origin}/v2/`);
-  const answer = await sendOnce(registry, { method: "GET", url }, url, undefined, call);
-  return { answer, ms: Math.round(performance.now() - startMs), atMs: Date.now() };
+  let { url } = request;
+  const openAt = (next: URL) => {
+    url = next;
+    return openResponse(registry, request, next, undefined, call);
+  };
+  const result = await followRedirects(registry, request, openAt)
+    .then(async (response) => ({ answer: await readAnswer(registry, response) }))
+    .catch((failure: unknown) => ({ failure }));
+  return { url, ...result, ms: Math.round(performance.now() - startMs), atMs: Date.now() };
 }
 
-/** Says whose certificate the registry has, and whether the first request accepted it. */
+/** Describes the registry's certificate. Fails if the first request did not trust it. */
 export async function checkTls(
   registry: Registry,
   greeting: Promise<Greeting>,
@@ -41,13 +59,9 @@ export async function checkTls(
       : "not used: plain HTTP, traffic can be intercepted";
     return { state: "unused", text, facts: { used: false } };
   }
-  const [certificate, failure] = await Promise.all([
-    serverCertificate(url, proxy),
-    greeting.then(
-      () => undefined,
-      (error: unknown) => error,
-    ),
-  ]);
+  const [certificate, greeted] = await Promise.all([serverCertificate(url, proxy), greeting]);
+  // A failure where a redirect leads says nothing about this certificate.
+  const failure = greeted.url.origin === url.origin ? greeted.failure : undefined;
   const facts = certificate && {
     issuer: certificate.issuer,
     names: certificate.names,
@@ -57,7 +71,7 @@ export async function checkTls(
     const { code, message, hint } = failure;
     return { state: "failed", text: message, hint, facts: { ...facts, code } };
   }
-  // Nothing is said about a connection that broke.
+  // The connection broke before the server sent a certificate.
   if (failure !== undefined && certificate === undefined) throw failure;
   const isUnverified = registry.trust.skipVerify === true;
   const text = certificate === undefined ? "certificate accepted" : describe(certificate);
@@ -75,16 +89,26 @@ function describe({ issuer, names, validTo }: ServerCertificate): string {
     .join(", ");
 }
 
-/** Tells a registry from a website, a login page and an error page. Throws what `expectStatus` throws. */
+/** Tells a registry from a website, a login page and an error page. Throws as the request, and as `expectStatus`. */
 export async function checkRegistryApi(
   registry: Registry,
-  { answer, ms }: Greeting,
+  { answer, failure, url, ms }: Greeting,
   call: Call,
 ): Promise<Finding> {
-  const { status, headers } = answer;
-  const facts = { status, ms };
   const at = { registry, name: "" };
   const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
+  const redirectedTo =
+    url.href === request.url.href
+      ? undefined
+      : printable(`${url.origin}${url.pathname}`, registry.auth.secrets());
+  if (answer === undefined) {
+    if (redirectedTo === undefined || !(failure instanceof PushError)) throw failure;
+    const { facts, text, ...failed } = failureOf(failure);
+    const led = `${registry.origin} redirects to ${redirectedTo}. ${text}`;
+    return { ...failed, text: led, facts: { ...facts, redirectedTo } };
+  }
+  const { status, headers } = answer;
+  const facts = { status, ms, redirectedTo };
   const isPublic = status === 200 || status === 404;
   if (isPage(answer) && !saysRegistry(answer) && (isPublic || status === 401))
     return notARegistry(registry, answer, `answers /v2/ with ${status}`, facts);
@@ -92,20 +116,25 @@ export async function checkRegistryApi(
     const url = blobUrl({ registry, name: "chunkpush/check" }, NO_BLOB);
     const blob = await send(at, { method: "GET", url, scopes: [] }, call);
     if (blob.status === 200) return notARegistry(registry, answer, "answers 200 to everything", facts);
-    // Some registries serve their repositories, but not this path.
+    // Some registries serve repositories, but not the path `/v2/` itself.
     if (status === 404 && ![answer, blob].some(saysRegistry))
       return notARegistry(registry, answer, "answers 404 to everything", facts);
-  } else expectStatus(at, request, answer, isPage(answer) ? [401] : [401, 403]);
+  } else {
+    // No credentials go to another origin.
+    const isOwn = answer.url.origin === registry.origin;
+    expectStatus(at, request, answer, isOwn ? (isPage(answer) ? [401] : [401, 403]) : []);
+  }
   const bearer = bearerChallenge(headers);
   const asks = bearer
     ? `; tokens come from ${printable(URL.parse(bearer.realm)?.host ?? "an invalid address", registry.auth.secrets())}`
     : isPublic
       ? ""
       : "; it requires a login";
-  return { state: "ok", text: `/v2/ answers in ${ms} ms${asks}`, facts };
+  const led = redirectedTo === undefined ? "" : `leads to ${redirectedTo}, which `;
+  return { state: "ok", text: `/v2/ ${led}answers in ${ms} ms${asks}`, facts };
 }
 
-/** Tells whether an answer is in the words of a registry. A proxy in front of one may ask for the login, with a page. */
+/** Tells whether an answer comes from a registry, or from a proxy that asks for its login with an HTML page. */
 function saysRegistry({ headers, text }: Answer): boolean {
   return (
     headers.has("docker-distribution-api-version") ||
@@ -127,9 +156,9 @@ function notARegistry({ auth }: Registry, answer: Answer, does: string, facts: o
 
 /** Compares this machine's clock with the registry's. */
 export function checkClock({ answer, ms, atMs }: Greeting): Finding {
-  const told = Date.parse(answer.headers.get("date") ?? "");
+  const told = Date.parse(answer?.headers.get("date") ?? "");
   if (Number.isNaN(told)) return { state: "unused", text: "the registry sends no date" };
-  // The header has whole seconds.
+  // `Date` has whole seconds, rounded down: half a second is the mean error.
   const skewMs = Math.round((atMs - ms / 2 - told - 500) / 1000) * 1000;
   const facts = { skewSeconds: skewMs / 1000 };
   const by = formatDuration(Math.abs(skewMs));

@@ -8,20 +8,20 @@ import type { Call, Repository } from "../registry/registry.ts";
 import { chunkRequest, nextLocation } from "../registry/upload/session.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 import type { Finding } from "./steps.ts";
-import { cancelTrial, startTrial } from "./trial-upload.ts";
+import { cancelTrial, startTrial, type TrialUpload } from "./trial-upload.ts";
 
-/** The whole search takes no longer. */
+/** The time limit of the whole search. */
 const SEARCH_MS = 10_000;
 
-/** No proxy has a lower limit. */
+/** The smallest body to try: no proxy has a lower limit. */
 const LEAST_BYTES = 64 * 1024;
 
-/** The search ends when the refused body is so much larger than the one that passes. */
+/** The search ends when the smallest refused body is less than 3 % larger than the largest one that passed. */
 const CLOSE_ENOUGH = 1.03;
 
 const BLOCK_BYTES = 1024 * 1024;
 
-/** Who refused a body, as far as the answer tells. */
+/** A refused body, and the server that refused it, as far as the answer names one. */
 type Refusal = { readonly bytes: number; readonly by: string; readonly facts: object };
 
 type Trial =
@@ -30,11 +30,17 @@ type Trial =
   | { readonly kind: "late"; readonly sentBytes: number };
 
 /**
- * Searches for the largest body that passes, from a size downwards, for ten seconds at most. Each body goes to an upload of
- * its own, which is cancelled. Throws what the registry answers instead of a refusal for the size.
+ * Searches for the largest body that passes, from a size downwards. Sends each body to its own upload, which it cancels.
+ * Throws any other failure than a refused body.
+ *
+ * @param deadline ends the search
  */
-export async function checkLargestBody(at: Repository, mostBytes: number, call: Call): Promise<Finding> {
-  const deadline = AbortSignal.timeout(SEARCH_MS);
+export async function checkLargestBody(
+  at: Repository,
+  mostBytes: number,
+  call: Call,
+  deadline = AbortSignal.timeout(SEARCH_MS),
+): Promise<Finding> {
   const block = seededBytes(Math.min(BLOCK_BYTES, mostBytes));
   const content = new Blob(Array<typeof block>(Math.ceil(mostBytes / block.length)).fill(block));
   let passedBytes = 0;
@@ -81,11 +87,16 @@ function late(size: number, sentBytes: number, passedBytes: number, refusal: Ref
   if (passedBytes > 0 && refusal !== undefined) return found(passedBytes, refusal);
   const refused = refusal === undefined ? "" : `; ${formatBytes(refusal.bytes)} is refused by ${refusal.by}`;
   const isWhole = sentBytes >= size;
+  const within = `within ${SEARCH_MS / 1000} s`;
+  const body = `a body of ${formatBytes(size)}`;
+  const text = isWhole
+    ? `${body} was sent, but not answered ${within}`
+    : sentBytes === 0
+      ? `nothing of ${body} was sent ${within}`
+      : `${body} was not refused, but only ${formatBytes(sentBytes)} of it was sent ${within}`;
   return {
-    state: "ok",
-    text: isWhole
-      ? `a body of ${formatBytes(size)} was sent, but not answered within ${SEARCH_MS / 1000} s${refused}`
-      : `a body of ${formatBytes(size)} was not refused, but ${SEARCH_MS / 1000} s are enough for ${formatBytes(sentBytes)} only${refused}`,
+    state: sentBytes === 0 ? "limited" : "ok",
+    text: `${text}${refused}`,
     ...(!isWhole && { hint: `Try a smaller one: --upload ${chunkSize(Math.max(sentBytes, LEAST_BYTES))}` }),
     facts: { passedBytes, refusedBytes: refusal?.bytes, sentBytes, ...refusal?.facts },
   };
@@ -97,37 +108,38 @@ function chunkSize(bytes: number): string {
 }
 
 async function tryBody(at: Repository, body: Blob, call: Call, deadline: AbortSignal): Promise<Trial> {
-  const signal = AbortSignal.any([call.signal, deadline]);
+  const timed = { ...call, signal: AbortSignal.any([call.signal, deadline]) };
+  let upload: TrialUpload | undefined;
   let sentBytes = 0;
   try {
-    const upload = await startTrial(at, { ...call, signal });
-    try {
-      const onPiece = (end: number) => {
-        sentBytes = end;
-      };
-      const request = chunkRequest(upload.session, body, onPiece);
-      const answer = await send(at, request, { ...call, signal });
-      const { status, headers } = answer;
-      if ([200, 201, 202, 204].includes(status)) {
-        upload.session = { location: nextLocation(answer, upload.session), offset: body.size };
-        return { kind: "passed" };
-      }
-      const isRefusal = status === 413 || (status === 416 && !headers.has("range"));
-      if (!isRefusal) expectStatus(at, request, answer, []);
-      return { kind: "refused", refusal: { bytes: body.size, ...refuser(answer, at) } };
-    } finally {
-      await cancelTrial(at, upload, call);
+    upload = await startTrial(at, timed);
+    const onPiece = (end: number) => {
+      sentBytes = end;
+    };
+    const request = chunkRequest(upload.session, body, onPiece);
+    const answer = await send(at, request, timed);
+    const { status, headers } = answer;
+    if ([200, 201, 202, 204].includes(status)) {
+      upload.session = { location: nextLocation(answer, upload.session), offset: body.size };
+      return { kind: "passed" };
     }
+    const isRefusal = status === 413 || (status === 416 && !headers.has("range"));
+    if (!isRefusal) expectStatus(at, request, answer, []);
+    return { kind: "refused", refusal: { bytes: body.size, ...refuser(answer, at) } };
   } catch (error) {
     call.signal.throwIfAborted();
     if (deadline.aborted) return { kind: "late", sentBytes };
-    if (!(error instanceof PushError) || error.code !== "CONNECTION_LOST") throw error;
+    const isBroken = error instanceof PushError && error.code === "CONNECTION_LOST";
+    // Without an upload, the failure is not about the body.
+    if (!isBroken || upload === undefined) throw error;
     const by = "something on the way, which breaks the connection";
     return { kind: "refused", refusal: { bytes: body.size, by, facts: {} } };
+  } finally {
+    if (upload !== undefined) await cancelTrial(at, upload, call);
   }
 }
 
-/** Says who refused a body: a registry answers in JSON, a proxy with a page. */
+/** Names the server that refused a body: a registry answers in JSON, a proxy with a page. */
 function refuser(answer: Answer, { registry }: Repository) {
   const { status, headers, text } = answer;
   const secrets = registry.auth.secrets();

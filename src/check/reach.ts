@@ -4,12 +4,12 @@ import { isLoopback } from "../oci/address.ts";
 import { describeProxy, proxyFrom } from "../registry/http/proxy.ts";
 import type { Finding } from "./steps.ts";
 
-/** A host that does not answer within this time is behind a firewall, or gone. */
+/** The time limit for the DNS lookup and for the TCP connection. */
 const CONNECT_TIMEOUT_MS = 5000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Looks the host's name up. */
+/** Looks up the address of the host. */
 export async function checkName({ hostname }: URL, proxy: URL | undefined): Promise<Finding> {
   const host = withoutBrackets(hostname);
   const { isIP } = await import("node:net");
@@ -33,7 +33,7 @@ export async function checkName({ hostname }: URL, proxy: URL | undefined): Prom
   }
 }
 
-/** Says which proxy serves an address, and why. Undefined if no variable names one. */
+/** Says whether a proxy is used for an address, and which variable names it. Undefined if no variable does. */
 export function checkProxy(url: URL, environment: Environment): Finding | undefined {
   const names = [`${url.protocol.slice(0, -1)}_proxy`, "all_proxy"].flatMap((name) => [
     name,

@@ -5,19 +5,23 @@ import { pushScope } from "../registry/auth/scope.ts";
 import { exchange } from "../registry/http/send.ts";
 import type { Call, Registry, Repository } from "../registry/registry.ts";
 import { isSizeRefused, isUnsupported } from "../registry/upload/body-refusal.ts";
-import type { ChunkLimits } from "../registry/upload/chunk-size.ts";
+import { assertChunkLimits, type ChunkLimits, chooseChunkSize } from "../registry/upload/chunk-size.ts";
+import { goesWhole } from "../registry/upload/plan-chunks.ts";
 import { askUpload, sendChunk, type UploadSession } from "../registry/upload/session.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 import type { Finding } from "./steps.ts";
 import { startTrial, type TrialUpload } from "./trial-upload.ts";
 
-/** Two chunks of at most this size go to the registry. serverless-registry wants each smaller than the one before, if small. */
+/**
+ * The size of the first trial chunk. serverless-registry refuses a chunk under 5 MiB that is not smaller than the one before,
+ * so the next chunks are smaller.
+ */
 const TRIAL_BYTES = 512 * 1024;
 
-/** How long a registry may take to notice that a request broke off. */
+/** The wait after a cut request, in which a registry may notice the cut. */
 const NOTICE_MS = 300;
 
-/** Checks the credentials. Throws what the registry, or its token server, refuses. */
+/** Checks the credentials. Throws as `exchange` if the registry or its token server refuses them. */
 export async function checkLogin(
   registry: Registry,
   name: string,
@@ -36,7 +40,7 @@ export async function checkLogin(
   return { state: "ok", text, facts: { username, from } };
 }
 
-/** Begins an upload: a registry checks the right to push then. The caller cancels it. */
+/** Begins an upload, because registries check the right to push then. The caller cancels it. */
 export async function checkPush(
   at: Repository,
   call: Call,
@@ -47,34 +51,52 @@ export async function checkPush(
   return { state: "ok", text: `allowed to ${at.name}${elsewhere}`, value: upload };
 }
 
-/** Says how large chunks may be. */
-export function checkChunks(
-  { learned }: Registry,
-  { minBytes, maxBytes }: ChunkLimits,
-  wishBytes: number | undefined,
-): Finding {
-  const facts = { minBytes, maxBytes, rememberedMaxBytes: learned.maxBodyBytes };
-  const told =
-    maxBytes !== undefined
-      ? `${formatBytes(minBytes ?? 0)} to ${formatBytes(maxBytes)} announced`
-      : minBytes !== undefined
-        ? `at least ${formatBytes(minBytes)} announced`
-        : "no limits announced; chunks of up to 100 MB are used";
-  const remembered =
-    learned.maxBodyBytes === undefined
-      ? ""
-      : `; an earlier push learned that bodies over ${formatBytes(learned.maxBodyBytes)} are refused`;
-  const isTooLarge = wishBytes !== undefined && maxBytes !== undefined && wishBytes > maxBytes;
-  if (!isTooLarge) return { state: "ok", text: `${told}${remembered}`, facts };
-  return {
-    state: "limited",
-    text: `${told}; --chunk-size ${formatBytes(wishBytes)} is more`,
-    hint: "Leave --chunk-size out: chunkpush uses what the registry allows.",
-    facts,
+/** Says how large the chunks of a push would be, and why. Throws `REGISTRY_UNSUPPORTED` as a push does. */
+export function checkChunks(registry: Registry, limits: ChunkLimits, wishBytes: number | undefined): Finding {
+  assertChunkLimits(limits, registry.origin);
+  const { learned } = registry;
+  const chunkOn = (bytesPerSecond: number) =>
+    chooseChunkSize(0, wishBytes, limits, learned.maxBodyBytes, bytesPerSecond);
+  const [leastBytes, mostBytes] = [chunkOn(0), chunkOn(Number.POSITIVE_INFINITY)];
+  const isWhole = goesWhole(registry);
+  const facts = {
+    ...limits,
+    rememberedMaxBytes: learned.maxBodyBytes,
+    chunkBytes: isWhole ? undefined : mostBytes,
   };
+  const told = `; ${announced(limits)}`;
+  if (isWhole) {
+    const text = `none: each layer in 1 request, because a chunk was refused in an earlier push${told}`;
+    return { state: "ok", text, facts };
+  }
+  const size =
+    leastBytes === mostBytes ? `${formatBytes(mostBytes)} each` : `up to ${formatBytes(mostBytes)}`;
+  if (wishBytes !== undefined && wishBytes !== mostBytes) {
+    const than = wishBytes > mostBytes ? "more" : "less";
+    return {
+      state: "limited",
+      text: `${size}: --chunk-size ${formatBytes(wishBytes)} is ${than} than the registry allows${told}`,
+      hint: "Leave --chunk-size out: chunkpush uses what the registry allows.",
+      facts,
+    };
+  }
+  const isLearned = (learned.maxBodyBytes ?? Number.POSITIVE_INFINITY) <= mostBytes;
+  const why = [
+    wishBytes !== undefined && ", by --chunk-size",
+    isLearned && ", because a larger request was refused in an earlier push",
+    leastBytes !== mostBytes && ", as the link allows",
+  ].find(Boolean);
+  return { state: "ok", text: `${size}${why || ""}${told}`, facts };
 }
 
-/** A refusal by the registry is undefined. */
+function announced({ minBytes, maxBytes }: ChunkLimits): string {
+  if (minBytes === undefined && maxBytes === undefined) return "no limits announced";
+  if (maxBytes === undefined) return `announced: at least ${formatBytes(minBytes ?? 0)}`;
+  if (minBytes === undefined) return `announced: at most ${formatBytes(maxBytes)}`;
+  return `announced: ${formatBytes(minBytes)} to ${formatBytes(maxBytes)}`;
+}
+
+/** Turns a refusal into undefined. Throws other errors, and the signal's reason. */
 function refusedAs({ signal }: Call) {
   return (error: unknown) => {
     signal.throwIfAborted();
@@ -83,7 +105,7 @@ function refusedAs({ signal }: Call) {
   };
 }
 
-/** Sends a chunk, breaks the next one off in the middle, and goes on from where the registry says. */
+/** Sends a chunk, cuts the next one off in the middle, and resumes at the offset that the registry reports. */
 export async function checkResume(at: Repository, upload: TrialUpload, call: Call): Promise<Finding> {
   const { learned } = at.registry;
   const size = Math.min(
@@ -116,12 +138,12 @@ export async function checkResume(at: Repository, upload: TrialUpload, call: Cal
   await sendChunk(at, sent, chunk.slice(0, (size * 3) / 4), breakOff, { ...call, signal }).catch(() =>
     call.signal.throwIfAborted(),
   );
-  // Some registries delete an upload when they notice the cut.
+  // Some registries, such as zot, delete an upload whose request was cut.
   await sleep(NOTICE_MS, undefined, call).catch(() => call.signal.throwIfAborted());
   const current = await askUpload(at, sent, call);
   upload.session = current ?? sent;
   const isAtOffset = current !== undefined && current.offset >= size;
-  // Gitea tells an offset, and refuses to go on from there.
+  // Gitea reports the right offset, but refuses the next chunk.
   const next =
     isAtOffset &&
     (await sendChunk(at, current, chunk.slice(0, size / 4), () => {}, call).catch(refusedAs(call)));

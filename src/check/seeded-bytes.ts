@@ -1,4 +1,4 @@
-/** Returns bytes that do not compress, always the same ones (xorshift). */
+/** Returns bytes that cannot be compressed (xorshift). They are the same every time. */
 export function seededBytes(sizeBytes: number): Uint8Array<ArrayBuffer> {
   const words = new Uint32Array(Math.ceil(sizeBytes / 4));
   let state = 0x9e3779b9;

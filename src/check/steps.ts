@@ -17,24 +17,24 @@ export type StepName =
 /** The result of a step. */
 export type Finding = {
   /**
-   * `limited`: a push works, but not as well as it could. `unused`: a push does without. `skipped`: not checked, because of
-   * an earlier step.
+   * `limited`: a push works, but not as well as it could. `unused`: a push does not need this. `skipped`: not checked
+   * because an earlier step failed, or no repository was named.
    */
   readonly state: "ok" | "limited" | "unused" | "failed" | "skipped";
-  /** What was found, in one line. */
+  /** The finding in one line. */
   readonly text: string;
-  /** What to do about it. */
+  /** The remedy. */
   readonly hint?: string | undefined;
-  /** The same for programs. */
+  /** The finding as JSON fields, for programs. */
   readonly facts?: Readonly<Record<string, unknown>>;
 };
 
 export type Step = Finding & { readonly step: StepName };
 
-/** Called when a step begins, and with its result. */
+/** `begin` is called when a step begins, `end` with its result. Steps that are skipped only end. */
 export type OnStep = { begin(step: StepName): void; end(step: Step): void };
 
-/** Runs steps one after the other. A step whose conditions are not met is skipped. */
+/** Returns what runs the steps of a check, and collects their results. */
 export function stepRunner(onStep: OnStep, signal: AbortSignal) {
   const steps: Step[] = [];
   const end = (step: StepName, finding: Finding) => {
@@ -48,9 +48,10 @@ export function stepRunner(onStep: OnStep, signal: AbortSignal) {
     passed: (name: StepName) =>
       steps.some(({ step, state }) => step === name && state !== "failed" && state !== "skipped"),
     /**
-     * Takes a step, and returns what it found besides. A `PushError` is a failure of the step.
+     * Runs a step, and returns the value of its work. Undefined if it is skipped, or fails with a `PushError`. Throws the
+     * signal's reason.
      *
-     * @param obstacle why the step cannot be taken. Undefined if it can
+     * @param obstacle the reason to skip the step. Undefined: run it
      */
     async take<T>(
       step: StepName,
@@ -76,6 +77,9 @@ export function stepRunner(onStep: OnStep, signal: AbortSignal) {
   };
 }
 
-function failureOf({ code, message, hint }: PushError): Finding {
-  return { state: "failed", text: message, hint, facts: { code } };
+/** Returns the result of a step that failed with a `PushError`. */
+export function failureOf({ code, message, hint }: PushError): Finding {
+  // Hints are written for pushes.
+  const advice = hint?.replace("Run the same command to resume.", "Run the check again.");
+  return { state: "failed", text: message, hint: advice, facts: { code } };
 }

@@ -2,10 +2,10 @@ import type { Call, Repository } from "../registry/registry.ts";
 import type { ChunkLimits } from "../registry/upload/chunk-size.ts";
 import { cancelUpload, startUpload, type UploadSession } from "../registry/upload/session.ts";
 
-/** An upload that is cancelled in the end. */
+/** An upload that a check begins and cancels. */
 export type TrialUpload = { session: UploadSession; readonly limits: ChunkLimits };
 
-/** Cancelling takes no longer, after Ctrl-C either. */
+/** The time limit for cancelling, also after Ctrl-C. */
 const CANCEL_MS = 3000;
 
 /** POST: begins an upload. */

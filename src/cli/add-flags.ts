@@ -1,9 +1,9 @@
 import { type Command, Option } from "commander";
 
-/** A flag, and what the help says of it. */
+/** A flag and its text in the help. */
 export type FlagHelp = readonly [flag: string, description: string, kind?: "repeatable" | "hidden"];
 
-/** Adds flags to a command's parser, below a heading of its help. */
+/** Adds flags to a command's parser, in a group of its help. */
 export function addFlags(program: Command, group: string, flags: readonly FlagHelp[]): Command {
   for (const [flag, description, kind] of flags) {
     const option = new Option(flag, description).helpGroup(`${group}:`);

@@ -2,9 +2,9 @@ import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Asks for a user name. Throws `INTERRUPTED`, and `USAGE` for what is no user name. */
+/** Asks for a user name until it is valid. Throws `INTERRUPTED`. */
 export async function askUsername(terminal: Terminal, host: string, signal: AbortSignal): Promise<string> {
-  // Slow to load, and needed by few.
+  // Slow to load, and rarely needed.
   const { isCancel, text } = await import("@clack/prompts");
   const { input, output } = terminal;
   const message = toPrintable(`User name for ${host}`);
@@ -29,7 +29,7 @@ export async function askPassword(
   const { isCancel, password } = await import("@clack/prompts");
   const { input, output } = terminal;
   const message = toPrintable(`Password of ${username} at ${host}`);
-  // The empty mask does not show the length either.
+  // With an empty mask, the length is not shown either.
   const answer = await password({ message, input, output, signal, mask: "" });
   signal.throwIfAborted();
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");

@@ -37,7 +37,7 @@ export const CACHE = defineCommand({
   program: cacheProgram,
   parse: parseCacheCommand,
   async run(command, { process }) {
-    await runCache(command, (text) => process.stdout.write(text));
+    await runCache(command, process);
     return 0;
   },
 });
@@ -62,7 +62,7 @@ function notOfTheCache(args: readonly string[]): PushError {
   });
 }
 
-/** Makes the parser of the command's arguments, which also writes the help. */
+/** Makes the parser of the command's arguments, which has the help as well. */
 function cacheProgram(): Command {
   return new Command("chunkpush cache")
     .description("Shows the compressed layers of earlier pushes, or removes them.")
@@ -107,11 +107,14 @@ function cacheCommand(isPrune: boolean, flags: Flags, env: Environment): CacheCo
   };
 }
 
-/** Shows the cache, or prunes it. Throws what reading and pruning throw. */
-async function runCache({ directory, prune }: CacheCommand, print: (text: string) => void): Promise<void> {
+/** Shows or prunes the cache. Throws the errors of `readCache` and `pruneCache`. */
+async function runCache(
+  { directory, prune }: CacheCommand,
+  { stdout }: Pick<NodeJS.Process, "stdout">,
+): Promise<void> {
   const lines =
     prune === undefined
       ? describeCache(await readCache(directory), new Date())
       : describePruned(await pruneCache(directory, prune, new Date()), prune.dryRun);
-  for (const line of lines) print(`${toPrintable(line)}\n`);
+  for (const line of lines) stdout.write(`${toPrintable(line)}\n`);
 }

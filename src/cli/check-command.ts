@@ -3,14 +3,15 @@ import type { Finding, OnStep, Step } from "../check/steps.ts";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { isLoopback } from "../oci/address.ts";
+import { formatRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { describeNotice } from "../report/notices.ts";
 import { printableJson } from "../report/printable-json.ts";
 import { type CheckCommand, type CheckTarget, checkProgram, parseCheckCommand } from "./check-program.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, interruptedAs } from "./command.ts";
 import { credentialsReader } from "./credentials.ts";
-import { formatRegistry } from "./last-targets.ts";
+
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
@@ -20,7 +21,7 @@ export const CHECK = defineCommand({
   parse: parseCheckCommand,
   async run(command, { process, stop, warn }) {
     warn();
-    return runCheck(command, process, stop);
+    return runCheck(command, process, stop).catch(interruptedAs("the check did not finish", stop));
   },
 });
 
@@ -32,7 +33,7 @@ const SYMBOLS: Readonly<Record<Finding["state"], string>> = {
   skipped: "–",
 };
 
-/** The width of the longest name. */
+/** The width of the longest step name and a space. */
 const NAME_WIDTH = 9;
 const INDENT = " ".repeat(NAME_WIDTH + 3);
 
@@ -43,7 +44,7 @@ async function runCheck(
   stop: AbortSignal,
 ): Promise<number> {
   const { target, json } = command;
-  // Others read lines of any length.
+  // Only a terminal needs lines of its width.
   const columns = stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY;
   const print = (text: string) => {
     for (const line of wrapped(toPrintable(text), columns)) stdout.write(`${line}\n`);
@@ -54,7 +55,7 @@ async function runCheck(
     onNotice: (code) => stderr.write(`${describeNotice({ type: "notice", code })}\n`),
   });
   const login = read({ host: target.host, repository: target.repository ?? "" });
-  // A prompt comes before the steps. A failure is the result of the step "Login".
+  // The prompt comes before the steps. A failure becomes the result of the step "Login".
   await login.catch((error: unknown) => {
     if (error instanceof PushError && error.code === "INTERRUPTED") throw error;
   });
@@ -84,7 +85,7 @@ async function runCheck(
   return checked.ready ? 0 : 1;
 }
 
-/** Writes a target, from whatever address was given. Its scheme is left out if it is the usual one. */
+/** Formats the target for a push. Leaves out the scheme if it is the default. */
 function formOf({ scheme, host, repository = "REPOSITORY" }: CheckTarget): string {
   const usual = isLoopback(new URL(`http://${host}`)) ? "http" : "https";
   const prefix = scheme === undefined || scheme === usual ? "" : `${scheme}://`;
@@ -99,11 +100,11 @@ function describeStep({ step, state, text, hint }: Step): string[] {
   ];
 }
 
-/** Breaks a line between words. Its other lines are indented as what is found is. */
+/** Breaks a line between words, and indents the rest to the column of the findings. */
 function wrapped(line: string, columns: number): string[] {
   if (line.length <= columns) return [line];
   const end = line.lastIndexOf(" ", columns);
-  // A word that is too long stays whole: it may be a command or an address.
+  // A long word stays whole: it may be a command or an address.
   if (end <= INDENT.length) return [line];
   return [line.slice(0, end), ...wrapped(`${INDENT}${line.slice(end + 1)}`, columns)];
 }

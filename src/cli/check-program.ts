@@ -1,9 +1,9 @@
 import { Command, type CommanderError } from "commander";
 import { PushError } from "../errors.ts";
-import { parseReference, parseRegistry } from "../oci/reference.ts";
+import { formatRegistry, parseReference, parseRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { addFlags, type FlagHelp } from "./add-flags.ts";
-import { formatRegistry } from "./last-targets.ts";
+
 import { parseArguments } from "./parse-arguments.ts";
 import {
   addRegistryFlags,
@@ -16,7 +16,7 @@ import { bytes, type Environment } from "./values.ts";
 /** The command `check`. */
 export type CheckCommand = RegistryCommand & {
   readonly target: CheckTarget;
-  /** The largest body to try. Undefined: none. */
+  /** The largest body to try. Undefined: no search for the largest body. */
   readonly uploadBytes: number | undefined;
   readonly json: boolean;
 };
@@ -30,7 +30,7 @@ export type CheckTarget = {
 
 type Flags = RegistryFlags & { readonly upload?: string; readonly json?: true };
 
-/** More does not fit into ten seconds, but into memory it has to. */
+/** The body is in memory, and the search takes ten seconds at most. */
 const MAX_UPLOAD_BYTES = 1_000_000_000;
 
 const FLAGS: readonly FlagHelp[] = [
@@ -95,7 +95,7 @@ export function checkProgram(): Command {
 }
 
 /**
- * Reads a registry as people have it: with a scheme, the path `/v2/`, a trailing slash, a repository or a tag. Throws
+ * Parses a registry's address, which may have a scheme, the path `/v2/`, a trailing slash, a repository and a tag. Throws
  * `REFERENCE_INVALID`.
  */
 function checkTarget(text: string): CheckTarget {

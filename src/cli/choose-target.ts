@@ -2,13 +2,19 @@ import { basename } from "node:path";
 import { PushError } from "../errors.ts";
 import { shellWord } from "../format.ts";
 import { nameWithoutHost } from "../oci/image-name.ts";
-import { parseReference, type Reference, type Registry } from "../oci/reference.ts";
+import {
+  formatRegistry,
+  formatTarget,
+  parseReference,
+  type Reference,
+  type Registry,
+} from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { namesOfSource } from "../push/source-names.ts";
 import { askLine, chooseImage, chooseOne, mayAsk } from "./choose.ts";
 import { findSource } from "./find-source.ts";
 import type { PushCommand, Targetless } from "./invocation.ts";
-import { formatRegistry, formatTarget, readLastTargets } from "./last-targets.ts";
+import { readLastTargets } from "./last-targets.ts";
 
 /** A longer list is hard to read. */
 const MAX_CHOICES = 8;
@@ -16,9 +22,11 @@ const MAX_CHOICES = 8;
 const EXAMPLE_HOST = "registry.example.com";
 
 /**
- * Completes a push that names no target. `words` are those of its command. At a terminal, a person chooses it: the source's name at the registries of the last
- * pushes, or the last targets. Throws `USAGE` with the command to type where nobody can be asked, `REFERENCE_INVALID` for
- * what is neither source nor target, and what opening the source throws.
+ * Completes a push that names no target. At a terminal, a person chooses one: the source's name at the registries of the last
+ * pushes, or one of the last targets. Throws `USAGE` with the full command where nobody can be asked, `REFERENCE_INVALID`
+ * for a text that is neither a source nor a target, and what opening the source throws.
+ *
+ * @param words those of the command, such as `plan`
  */
 export async function chooseTarget(
   parsed: Targetless,
@@ -46,19 +54,20 @@ export async function chooseTarget(
           choose: isAsked ? choose : undefined,
         });
   if (source === undefined || (named === undefined && source !== "-")) throw parsed.reason;
-  const names = named?.flatMap((name) => nameWithoutHost(name) ?? []) ?? [];
-  const isUntagged = names.length === 0 && parsed.source !== undefined && source !== "-";
-  const name = isUntagged ? nameOfFile(source) : names[0];
+  const own = named?.names.flatMap((name) => nameWithoutHost(name) ?? [])[0];
+  // The name of a default source says nothing.
+  const path = parsed.source === undefined ? undefined : named?.path;
+  const name = own ?? (path === undefined ? undefined : nameOfFile(path));
   const suggested = suggestions(name, parsed.registry, readLastTargets(env));
   const example = suggested[0] ?? `${EXAMPLE_HOST}/${name ?? "my/app:v1"}`;
-  const note = isUntagged && name !== undefined ? " The name comes from its path." : "";
+  const note = name === own ? "" : " The suggested name is that of the file.";
   const chosen = isAsked
     ? await askForTarget(`Where do you want to push "${source}"?${note}`, suggested, example, stop)
     : undefined;
   if (chosen !== undefined) {
     const command = parsed.complete(chosen);
     // The image that was chosen is pushed, whatever the target's name.
-    const image = wasChosen ? named?.[0] : undefined;
+    const image = wasChosen ? named?.names[0] : undefined;
     return image === undefined ? command : { ...command, image };
   }
   const written = parsed.source === undefined ? [] : [shellWord(source)];

@@ -2,7 +2,6 @@ import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import type { Progress } from "./progress.ts";
 import { openTerminal } from "./terminal.ts";
-
 import type { Environment } from "./values.ts";
 
 type Prompts = typeof import("@clack/prompts");
@@ -10,7 +9,7 @@ type Place = Pick<NonNullable<Awaited<ReturnType<typeof openTerminal>>>, "input"
   readonly signal: AbortSignal;
 };
 
-/** Tells whether a person may be asked: systems of CI have terminals, too, and JSON is for programs. */
+/** Tells whether a person may be asked. CI systems may have a terminal, too, and JSON is for programs. */
 export function mayAsk(
   { stderr, env }: Pick<NodeJS.Process, "stderr"> & { readonly env: Environment },
   progress?: Progress,
@@ -18,10 +17,10 @@ export function mayAsk(
   return stderr.isTTY === true && !env["CI"] && progress !== "json";
 }
 
-/** A list of more lines scrolls. */
+/** Longer lists scroll. */
 const SHOWN_LINES = 12;
 
-/** Asks at the terminal which of several images is meant, and returns its position. Throws `INTERRUPTED`. */
+/** Asks which of several images to push. @returns what `chooseOne` returns */
 export function chooseImage(choices: readonly string[], signal: AbortSignal): Promise<number | undefined> {
   return chooseOne("Which image do you want to push?", choices, signal);
 }
@@ -53,7 +52,7 @@ export function chooseSeveral(
   );
 }
 
-/** Asks for a yes; Enter is a no. Undefined if nobody can be asked. Throws `INTERRUPTED`. */
+/** Asks a question; Enter means no. Undefined if nobody can be asked. Throws `INTERRUPTED`. */
 export function confirm(message: string, signal: AbortSignal): Promise<boolean | undefined> {
   return ask(signal, (prompts, place) =>
     prompts.confirm({ message: toPrintable(message), initialValue: false, ...place }),
@@ -63,8 +62,8 @@ export function confirm(message: string, signal: AbortSignal): Promise<boolean |
 /**
  * Asks for a line. Undefined if nobody can be asked. Throws `INTERRUPTED`.
  *
- * @param start what is typed already, or only shown as an example
- * @param problemOf says why an answer will not do
+ * @param start text to edit, or an example to show
+ * @param problemOf explains an invalid answer
  */
 export function askLine(
   message: string,
@@ -82,14 +81,14 @@ function optionsOf(choices: readonly string[]): { value: number; label: string }
   return choices.map((choice, value) => ({ value, label: toPrintable(choice) }));
 }
 
-/** Asks at the terminal, even where a password is piped in. */
+/** Asks at the terminal, even if standard input is a pipe. */
 async function ask<T>(
   signal: AbortSignal,
   question: (prompts: Prompts, place: Place) => Promise<T | Prompts["CANCEL_SYMBOL"]>,
 ): Promise<T | undefined> {
   const terminal = await openTerminal();
   if (terminal === undefined) return undefined;
-  // Slow to load, and needed by few.
+  // Slow to load, and rarely needed.
   const prompts = await import("@clack/prompts");
   const answer = await question(prompts, { input: terminal.input, output: terminal.output, signal });
   signal.throwIfAborted();

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { PushError } from "../errors.ts";
 import type { Pushed, PushOptions } from "../push/options.ts";
 import type { Environment } from "./values.ts";
 
@@ -8,20 +9,20 @@ export type Push = (options: PushOptions) => Promise<Pushed>;
 export type NamedCommand = {
   /** The first argument. */
   readonly name: string;
-  /** What it does, for help and completion: a clause without a period. */
+  /** Its purpose, for help and completion: a clause without a period. */
   readonly summary: string;
-  /** Loads the command's file. A push does not pay for the others. */
+  /** Loads the command's file, so that a push need not load the others. */
   readonly load: () => Promise<CommandProgram>;
 };
 
 export type CommandProgram = {
-  /** Makes the parser, whose help `help` prints and whose flags completion offers. */
+  /** Makes the parser. `help` prints its help, and completion offers its flags. */
   readonly program: () => Command;
-  /** Reads the arguments and does what they say. @returns the exit code */
+  /** Runs the command with these arguments. @returns the exit code */
   readonly run: (args: readonly string[], context: CommandContext) => Promise<number>;
 };
 
-/** What a command may use besides its arguments. */
+/** Everything that a command uses besides its arguments. */
 export type CommandContext = {
   readonly process: NodeJS.Process;
   /** Aborts at SIGINT, SIGTERM and SIGHUP, with `INTERRUPTED`. */
@@ -33,8 +34,8 @@ export type CommandContext = {
 };
 
 /**
- * Makes a command of its parts. `parse` reads the arguments after the command's name, or returns a text to print, such as
- * its help. It throws `USAGE` and `REFERENCE_INVALID`.
+ * Defines a command. `parse` reads the arguments after the command's name, or returns a text to print, such as the help.
+ * It throws `USAGE` and `REFERENCE_INVALID`.
  */
 export function defineCommand<T extends object>(parts: {
   readonly program: () => Command;
@@ -50,5 +51,14 @@ export function defineCommand<T extends object>(parts: {
       stdout.write(command);
       return 0;
     },
+  };
+}
+
+/** Handles the failure of a command that cannot resume: says so at an interrupt, and throws any other error again. */
+export function interruptedAs(message: string, stop: AbortSignal) {
+  return (error: unknown): never => {
+    if (!stop.aborted) throw error;
+    const { cause } = stop.reason as Error;
+    throw new PushError("INTERRUPTED", `Interrupted: ${message}.`, { cause });
   };
 }

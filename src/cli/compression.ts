@@ -5,7 +5,7 @@ import { integer, invalidValue, type Setting } from "./values.ts";
 /** The values of `--compression`. */
 export const COMPRESSIONS = [...Object.keys(COMPRESSION_LEVELS), "none"];
 
-/** Reads the compression of layers that come uncompressed. Throws `USAGE`. */
+/** Reads the compression of layers that are uncompressed in the source. Throws `USAGE`. */
 export function layerCompression(kind: Setting, level: Setting): LayerCompression {
   const asked = kind.text ?? DEFAULT_COMPRESSION.kind;
   if (asked === "gzip" || asked === "zstd") {

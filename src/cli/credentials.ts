@@ -44,6 +44,8 @@ export type CredentialsOptions = {
   readonly environment: Environment;
   readonly signal: AbortSignal;
   readonly onNotice: (code: PasswordNotice) => void;
+  /** How to give the password. @default the ways of a push */
+  readonly hint?: string;
 };
 
 /**
@@ -81,7 +83,8 @@ async function savedLogin(
   signal: AbortSignal,
 ): Promise<PushLogin | undefined> {
   const login = await findLogin(target, places, signal);
-  return login && withOrigin(login, { kind: "login", name: login.from });
+  const { authFile } = places;
+  return login && withOrigin(login, { kind: "login", name: login.from, key: login.key, authFile });
 }
 
 /** Adds to credentials, and to those that replace them, where they are from. */
@@ -141,22 +144,26 @@ export async function givenCredentials(
     return { ...credentialsOf(username, password), origin: { kind: "setting", name: passwordIn } };
   if (!isTyped({ source }))
     return { ...credentialsOf(username, await readPassword(options)), origin: { kind: "piped" } };
-  const typed = await typedPassword(username, host, options.signal);
+  const typed = await typedPassword(username, host, options);
   return { ...credentialsOf(username, typed), origin: { kind: "typed" } };
 }
 
-async function typedPassword(username: string, host: string, signal: AbortSignal): Promise<string> {
+async function typedPassword(
+  username: string,
+  host: string,
+  { signal, hint }: CredentialsOptions,
+): Promise<string> {
   const terminal = await openTerminal();
   if (terminal !== undefined) return await askPassword(terminal, username, host, signal);
   throw new PushError("PASSWORD_MISSING", "There is no terminal to ask for the password.", {
-    hint: `Set REGISTRY_JWT_TOKEN, use ${PROGRAM_NAME} login ${host}, or push with SKIP_AUTH=1.`,
+    hint: hint ?? `Set REGISTRY_JWT_TOKEN, use ${PROGRAM_NAME} login ${host}, or push with SKIP_AUTH=1.`,
   });
 }
 
-async function readPassword({ signal, onNotice }: CredentialsOptions): Promise<string> {
+async function readPassword({ signal, onNotice, hint }: CredentialsOptions): Promise<string> {
   const waiting = setTimeout(() => onNotice("PASSWORD_AWAITED"), SILENT_WAIT_MS);
   try {
-    const text = await unlessAborted(readStandardInput(), signal);
+    const text = await unlessAborted(readStandardInput(hint), signal);
     // Remove the line break of "echo". No password ends in one on purpose.
     const password = text.replace(/\r?\n$/, "");
     if (password !== "") return password;
@@ -164,11 +171,13 @@ async function readPassword({ signal, onNotice }: CredentialsOptions): Promise<s
     clearTimeout(waiting);
   }
   throw new PushError("PASSWORD_MISSING", "No password on standard input.", {
-    hint: 'A user was named. Pipe the password in, as in echo "$PASSWORD" | …, and check that the variable is set; or set REGISTRY_JWT_TOKEN; or SKIP_AUTH=1 to push without.',
+    hint:
+      hint ??
+      'A user was named. Pipe the password in, as in echo "$PASSWORD" | …, and check that the variable is set; or set REGISTRY_JWT_TOKEN; or SKIP_AUTH=1 to push without.',
   });
 }
 
-async function readStandardInput(): Promise<string> {
+async function readStandardInput(hint?: string): Promise<string> {
   const pieces: Uint8Array[] = [];
   let sizeBytes = 0;
   for await (const piece of Bun.stdin.stream()) {
@@ -176,7 +185,9 @@ async function readStandardInput(): Promise<string> {
     sizeBytes += piece.length;
     if (sizeBytes > MAX_PASSWORD_BYTES) {
       throw new PushError("USAGE", "Standard input is too long for a password.", {
-        hint: `Pipe only the password in. An archive is named as the source: ${PROGRAM_NAME} image.tar TARGET`,
+        hint:
+          hint ??
+          `Pipe only the password in. An archive is named as the source: ${PROGRAM_NAME} image.tar TARGET`,
       });
     }
   }

@@ -1,34 +1,40 @@
 import { constants } from "node:fs";
-import { access, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { access, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { fileError, PushError } from "../errors.ts";
 
-const ALTERNATIVE = "or choose another file with --digestfile";
+/** What this process has open has names, too. */
+const OPEN_FILE = /^\/(?:dev\/(?:fd\/|std)|proc\/)/;
+
+const ALTERNATIVE = "choose another file with --digestfile";
 
 /** Checks before the push that the file can be written after it. Throws `FILE_FAILED`. */
 export async function assertWritable(path: string): Promise<void> {
-  const isFolder = await stat(path).then(
-    (stats) => stats.isDirectory(),
-    () => /[\\/]$/.test(path),
-  );
-  if (isFolder) {
-    throw new PushError("FILE_FAILED", `Cannot write the digest to "${path}": it is a folder.`, {
-      hint: "Name a file with --digestfile.",
-    });
-  }
-  await access((await isSpecial(path)) ? path : dirname(path), constants.W_OK).catch((cause: unknown) => {
+  try {
+    const { end, kind } = await follow(path);
+    if (kind === "folder" || /[\\/]$/.test(path)) {
+      throw new PushError("FILE_FAILED", `Cannot write the digest to "${path}": it is a folder.`, {
+        hint: "Name a file with --digestfile.",
+      });
+    }
+    await access(kind === "special" ? end : dirname(end), constants.W_OK);
+  } catch (cause) {
     throw fileError(cause, `write the digest to "${path}"`, ALTERNATIVE);
-  });
+  }
 }
 
-/** Writes a digest, alone and without a line break, as Podman and skopeo do. Nobody reads half of it. Throws `FILE_FAILED`. */
+/**
+ * Writes a digest, alone and without a line break, to the file that a path or its links lead to, as Podman and skopeo do.
+ * Nobody reads half of it. Throws `FILE_FAILED`.
+ */
 export async function writeDigest(path: string, digest: string): Promise<void> {
   try {
-    if (await isSpecial(path)) return await writeFile(path, digest);
-    const temporary = `${path}.${process.pid}.tmp`;
+    const { end, kind } = await follow(path);
+    if (kind === "special") return await writeFile(end, digest, { flag: "a" });
+    const temporary = `${end}.${process.pid}.tmp`;
     try {
       await writeFile(temporary, digest, { flag: "wx" });
-      await rename(temporary, path);
+      await rename(temporary, end);
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;
@@ -38,10 +44,21 @@ export async function writeDigest(path: string, digest: string): Promise<void> {
   }
 }
 
-/** Tells whether something other than a file is there, such as a pipe or /dev/stdout, which a rename would replace. */
-async function isSpecial(path: string): Promise<boolean> {
-  return stat(path).then(
-    (stats) => !stats.isFile(),
-    () => false,
-  );
+/**
+ * Follows the links of a path to their end, where a rename replaces the file, and nothing may be yet. Something special is
+ * neither file nor folder, such as a pipe or /dev/stdout: a rename would replace it. Throws the system's error.
+ */
+async function follow(
+  path: string,
+): Promise<{ readonly end: string; readonly kind: "file" | "folder" | "special" }> {
+  // The system is asked first: it does not follow a link that another user has put into /tmp.
+  const there = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (there?.isFile() && !OPEN_FILE.test(path)) return { end: await realpath(path), kind: "file" };
+  if (there !== undefined) return { end: path, kind: there.isDirectory() ? "folder" : "special" };
+  const link = await readlink(path).catch(() => undefined);
+  if (link === undefined) return { end: path, kind: "file" };
+  return follow(resolve(await realpath(dirname(path)), link));
 }

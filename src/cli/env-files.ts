@@ -2,11 +2,11 @@ import { readFileSync, statSync } from "node:fs";
 import { parseEnv } from "node:util";
 import type { Environment } from "./values.ts";
 
-/** Our own settings that decide neither whom a push trusts nor what it starts. They may stand in a file. */
+/** Our own settings that may be in a `.env` file: they decide neither whom a push trusts nor what it starts. */
 const HARMLESS =
   /^(?:USERNAME_REGISTRY|REGISTRY_JWT_TOKEN|SKIP_AUTH|MAX_PARALLEL_LAYERS|MAX_RETRIES|CHUNKPUSH_(?!(?:RUNTIME|CREDENTIAL_COMMAND)$)\w+)$/;
 
-/** Variables that decide whom a push trusts, or what the programs do that it starts. */
+/** Variables that decide whom a push trusts, or what the programs that it starts do. */
 const STEERING =
   /^(?:(?:HTTPS?|ALL|NO)_PROXY|(?:NODE|BUN)_(?!ENV$)\w+|SSL_CERT_\w+|DOCKER_\w+|CONTAINERS?_\w+|REGISTRY_AUTH_FILE|INSECURE_HTTP_PUSH|CHUNKPUSH_(?:RUNTIME|CREDENTIAL_COMMAND)|XDG_\w+|HOME|PATH)$/i;
 
@@ -15,14 +15,14 @@ const MODES = ["development", "production", "test"];
 type EnvFile = { readonly name: string; readonly values: ReadonlyMap<string, string> };
 
 /**
- * Removes from `process.env` what only a `.env` file of the working folder sets, except our own harmless settings. Adds
- * those if Bun was told to read no such files. A stranger may have written the folder, and Bun's fetch, its TLS and
- * the programs that we start obey the variables.
+ * Removes variables from `process.env` that only a `.env` file of the working folder sets, except our own harmless
+ * settings. Adds those if Bun was told to read no such files. The folder may be a stranger's, and Bun's fetch, its TLS
+ * and the programs that we start obey the variables.
  *
  * @returns a warning for each file that would have decided whom the push trusts
  */
 export function settleEnvironment({ env, execArgv }: Pick<NodeJS.Process, "env" | "execArgv">): string[] {
-  // The user has named the files. Bun reads no others then.
+  // The user has named the files, and Bun reads no others.
   if (execArgv.some((flag) => flag.startsWith("--env-file"))) return [];
   const isUnread = execArgv.includes("--no-env-file");
   const real = isUnread ? env : startEnvironment();
@@ -30,7 +30,7 @@ export function settleEnvironment({ env, execArgv }: Pick<NodeJS.Process, "env" 
   const isReal = (name: string) =>
     real
       ? real[name] !== undefined
-      : // PATH is always there. Of a value with a "$", Bun may have made anything.
+      : // PATH is always set. Bun may have expanded a value with a "$" to anything.
         /^PATH$/i.test(name) ||
         files.every(({ values }) => values.get(name) !== env[name] && !values.get(name)?.includes("$"));
 
@@ -52,7 +52,7 @@ export function settleEnvironment({ env, execArgv }: Pick<NodeJS.Process, "env" 
   );
 }
 
-/** The environment that this process was started with, where the system shows it. */
+/** Returns the environment that this process was started with. Undefined if the system does not show it. */
 function startEnvironment(): Environment | undefined {
   try {
     const entries = readFileSync("/proc/self/environ", "utf8").split("\0");
@@ -63,13 +63,13 @@ function startEnvironment(): Environment | undefined {
   }
 }
 
-/** https://bun.com/docs/runtime/environment-variables */
+/** Returns Bun's mode: https://bun.com/docs/runtime/environment-variables */
 function modeOf({ BUN_ENV, NODE_ENV }: Environment): string {
   const mode = BUN_ENV || NODE_ENV || "";
   return MODES.includes(mode) ? mode : "development";
 }
 
-/** Reads the files that Bun reads, the strongest first. */
+/** Reads the files that Bun reads. Earlier ones override later ones. */
 function readEnvFiles(modes: readonly string[]): EnvFile[] {
   const names = modes.flatMap((mode) => [
     `.env.${mode}.local`,
@@ -87,7 +87,7 @@ function readEnvFiles(modes: readonly string[]): EnvFile[] {
   });
 }
 
-/** Expands `$NAME`, `${NAME}` and `${NAME:-default}` as Bun does: once, and `\$` is a dollar. */
+/** Expands `$NAME`, `${NAME}` and `${NAME:-default}` once, as Bun does. `\$` is a dollar. */
 function expand(value: string, env: Environment, files: readonly EnvFile[]): string {
   return value.replace(
     /\\\$|\$(?:\{(\w*)(?::-([^}]*))?\}|(\w+))/g,

@@ -5,16 +5,16 @@ import type { Report } from "../report/events.ts";
 import { markdownSummary } from "../report/summary.ts";
 import type { Environment } from "./values.ts";
 
-/** What GitHub Actions is told of a push, besides the lines of its log. */
+/** The files through which GitHub Actions learns of a push. */
 export type ActionsFiles = {
   readonly report: Report;
-  /** Appends a summary of the targets that are published. */
+  /** Appends a summary of the published targets. */
   writeSummary(): Promise<void>;
-  /** Appends the outputs of the step: `digest` and `reference`, those of the first target. */
+  /** Appends the outputs of the step: `digest` and `reference` of the first target. */
   writeOutputs(pushed: Pushed): Promise<void>;
 };
 
-/** Opens the files that the runner names. @param warn told what could not be written: the image is pushed all the same */
+/** Opens the files that the runner names. @param warn prints a failed write: the image is pushed anyway */
 export function actionsFiles(env: Environment, warn: (line: string) => void): ActionsFiles {
   const summary = markdownSummary();
   const append = async (name: string, text: string) => {

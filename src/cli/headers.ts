@@ -1,6 +1,6 @@
 import { PushError } from "../errors.ts";
 
-/** Reads `Name: value` of flags and of a variable's lines. A flag counts before a line. Throws `USAGE`, and quotes none. */
+/** Reads headers from flags and a variable's lines. Flags override lines. Throws `USAGE`, and quotes no header. */
 export function headersOf(flags: readonly string[] = [], lines = ""): Record<string, string> {
   const given = [...lines.split(/\r?\n/).filter((line) => line.trim() !== ""), ...flags];
   const headers = given.map((line) => {

@@ -37,9 +37,9 @@ export const HELP = defineCommand<NamedCommand>({
       hint: `Did you mean "${closest(name, names)}"? The commands are ${names.join(", ")}.`,
     });
   },
-  async run(command, { process }) {
+  async run(command, { process: { stdout } }) {
     const { program } = await command.load();
-    process.stdout.write(parseArguments(program(), ["--help"]) ?? "");
+    stdout.write(parseArguments(program(), ["--help"]) ?? "");
     return 0;
   },
 });

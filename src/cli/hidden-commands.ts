@@ -1,7 +1,7 @@
-// Commands that only this program and its scripts start. No image has such a name.
+// Commands that only this program and its scripts start. No image can have such a name.
 
-/** A push starts this program with it in Podman's user namespace. */
+/** A push uses it to start this program in Podman's user namespace. */
 export const STORAGE_READER = "__read-podman-storage";
 
-/** The completion scripts ask with it what to offer. */
+/** Completion scripts use it to ask for candidates. */
 export const COMPLETE = "__complete";

@@ -21,26 +21,26 @@ export type PushCommand = RegistryCommand & {
   readonly source: string | undefined;
   /** At least one. User, password, headers and client certificate are for the registry of the first. */
   readonly targets: readonly [Reference, ...Reference[]];
-  /** Shows what the push would do, and does nothing. */
+  /** Only shows what the push would do. */
   readonly dryRun: boolean;
-  /** The image of the source: a name as written there, or a digest. */
+  /** The image to push: a name in the source, or a digest. */
   readonly image: string | undefined;
   readonly platforms: readonly string[];
   readonly allPlatforms: boolean;
-  /** Undefined: the first one that has the image. */
+  /** Undefined: the first engine that has the image. */
   readonly runtime: RuntimeName | undefined;
-  /** Layers that come compressed are compressed anew. */
+  /** Recompresses layers that are compressed in the source. */
   readonly forceCompression: boolean;
-  /** The compression of layers that come uncompressed. */
+  /** The compression of layers that are uncompressed in the source. */
   readonly compression: LayerCompression;
   readonly progress: Progress;
-  /** Gets the digest. */
+  /** The file for the digest. */
   readonly digestFile: string | undefined;
-  /** Images of the same registry whose layers need not be made again. */
+  /** Images of the same registry whose layers are reused. */
   readonly cacheFrom: readonly { readonly repository: string; readonly tag: string }[];
 };
 
-/** A push that names no target. */
+/** A push without a target. */
 export type Targetless = {
   /** The only argument. Undefined: look for an archive or a folder. */
   readonly source: string | undefined;
@@ -49,7 +49,7 @@ export type Targetless = {
   /** The registry to suggest. Undefined: those of the last pushes. */
   readonly registry: Registry | undefined;
   readonly choice: Pick<PushCommand, "image" | "platforms" | "allPlatforms" | "runtime" | "progress">;
-  /** Makes the push to a target. Throws `USAGE` and `REFERENCE_INVALID`. */
+  /** Adds the target. Throws `USAGE` and `REFERENCE_INVALID`. */
   readonly complete: (target: string) => PushCommand;
 };
 
@@ -67,7 +67,7 @@ export function parsePush(
   return parsed;
 }
 
-/** Reads the same, or a push without a target, of which a person may be asked. Throws `USAGE` and `REFERENCE_INVALID`. */
+/** Reads the same, or a push without a target: a person may be asked for it. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseTargetless(
   args: readonly string[],
   env: Environment,
@@ -84,9 +84,9 @@ export function parseTargetless(
 }
 
 /**
- * Reads what a push is given, perhaps without a target. Throws `USAGE` and `REFERENCE_INVALID`.
+ * Makes the command of a push, perhaps without a target. Throws `USAGE` and `REFERENCE_INVALID`.
  *
- * @param commands the names of which a mistyped one is explained
+ * @param commands the names of commands, to explain a mistyped one
  */
 export function pushOrTargetless(
   positionals: readonly string[],
@@ -106,7 +106,7 @@ export function pushOrTargetless(
     }
   }
   const complete = (target: string) => pushCommand([...positionals, target], flags, env);
-  // Other mistakes in the arguments are found before a person is asked.
+  // Find other mistakes in the arguments before a person is asked.
   const { cacheFrom: _, ...others } = flags;
   const choice = pushCommand([...positionals, "registry.example.com/my/app"], others, env);
   return {
@@ -117,6 +117,7 @@ export function pushOrTargetless(
     registry: registry === undefined ? registry : parseRegistry(registry),
   };
 }
+
 /** Other names of standard input, which has either the image or the password. */
 const STANDARD_INPUT = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 

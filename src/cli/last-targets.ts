@@ -3,7 +3,7 @@ import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import * as v from "valibot";
 import { checkJson } from "../oci/json-schema.ts";
-import { formatReference, parseReference, type Reference, type Registry } from "../oci/reference.ts";
+import { formatTarget, parseReference, type Reference } from "../oci/reference.ts";
 import { PRIVATE_FOLDER, readOwnFile } from "../store/own-file.ts";
 import { replaceFile } from "../store/temporary-file.ts";
 import { ownersUnderSudo } from "./owners.ts";
@@ -38,21 +38,13 @@ export async function rememberTargets(targets: readonly Reference[], env: Enviro
   const owner = self === undefined ? self : (await stat(base).catch(() => stat(homedir()))).uid;
   if (owner !== self) return;
   const before = readLastTargets(env).map(formatTarget);
-  const named = targets.flatMap((each) => (each.tag === undefined ? [] : [formatTarget(each)]));
+  const named = targets.flatMap((each) =>
+    each.tag === undefined ? [] : [formatTarget({ ...each, digest: undefined })],
+  );
   const all = [...new Set([...named, ...before])].slice(0, MAX_TARGETS);
   if (all.join() === before.join()) return;
   await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
   await replaceFile(folder, FILE, `${JSON.stringify(all, null, 2)}\n`);
-}
-
-/** Formats a target with the scheme that the user wrote. */
-export function formatTarget(target: Reference): string {
-  return `${formatRegistry(target)}${formatReference(target).slice(target.host.length)}`;
-}
-
-/** Formats a target's registry with the scheme that the user wrote. */
-export function formatRegistry({ scheme, host }: Registry): string {
-  return scheme === undefined ? host : `${scheme}://${host}`;
 }
 
 function parsed(text: string): Reference | undefined {

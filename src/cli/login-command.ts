@@ -4,19 +4,27 @@ import { formatDuration, toPrintable } from "../format.ts";
 import { displayPath, savingPlace } from "../logins/login-places.ts";
 import { type SavedLogin, saveLogin } from "../logins/save-login.ts";
 import { isLoopback } from "../oci/address.ts";
-import { looksLikeHost, parseRegistry, type Registry as RegistryName } from "../oci/reference.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import {
+  formatRegistry,
+  looksLikeHost,
+  parseRegistry,
+  type Registry as RegistryName,
+} from "../oci/reference.ts";
+import { commandLine, PROGRAM_NAME } from "../program-name.ts";
+import { requestEvent } from "../push/request-event.ts";
 import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
 import { connect } from "../registry/connect.ts";
 import { proxyFrom } from "../registry/http/proxy.ts";
 import { sendOnce } from "../registry/http/send-once.ts";
 import { readTrust } from "../registry/http/trust.ts";
 import type { Call } from "../registry/registry.ts";
+import { describeRequest } from "../report/describe.ts";
 import { describeNotice } from "../report/notices.ts";
 import { askPassword, askUsername } from "./ask-login.ts";
 import { defineCommand } from "./command.ts";
 import { givenCredentials, type PasswordNotice } from "./credentials.ts";
 import { loginEnvironment } from "./login-environment.ts";
+import { atOnce } from "./login-errors.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { addLoginFlags, type RegistryCommand, registryCommand } from "./registry-flags.ts";
 import { openTerminal } from "./terminal.ts";
@@ -26,10 +34,9 @@ import { waitingLine } from "./waiting-line.ts";
 type LoginCommand = RegistryCommand & { readonly target: RegistryName };
 
 const NOTES = `
-Asks at the terminal for what is not given. The registry checks the user name
-and the password first. They are saved where "docker login" saves them: in the
-credential helper that Docker's config.json names, else in that file itself.
-docker, podman, skopeo and chunkpush find them there.
+Asks at the terminal for what is not given. Saves only what the registry
+accepts, where "docker login" does: in the credential helper that Docker's
+config.json names, else in that file. docker, podman and skopeo find it there.
 
 Examples:
   ${PROGRAM_NAME} login registry.example.com
@@ -47,7 +54,7 @@ export const LOGIN = defineCommand<LoginCommand>({
   },
   async run(command, { process, stop, warn }) {
     warn();
-    await logIn(command, process, stop);
+    await atOnce(logIn(command, process, stop));
     return 0;
   },
 });
@@ -56,7 +63,10 @@ function loginProgram(): Command {
   const program = new Command("chunkpush login")
     .description("Checks a user name and a password at a registry, and saves them.")
     .argument("<registry>", "the registry's host, such as registry.example.com");
-  return addLoginFlags(program).addHelpText("after", NOTES);
+  return addLoginFlags(
+    program,
+    "save the login in this file, in the format of Podman's auth.json",
+  ).addHelpText("after", NOTES);
 }
 
 /** Throws `REFERENCE_INVALID`. */
@@ -125,24 +135,34 @@ async function readLogin(
   const onNotice = (code: PasswordNotice) => say(describeNotice({ type: "notice", code }));
   const credentials =
     command.username === undefined
-      ? await typedLogin(host, signal)
-      : await givenCredentials(command, host, { environment, signal, onNotice });
+      ? await typedLogin(command.target, signal)
+      : await givenCredentials(command, host, {
+          environment,
+          signal,
+          onNotice,
+          hint: pipedLogin(command.target),
+        });
   if (credentials !== undefined && "username" in credentials) return credentials;
   throw new PushError("USAGE", 'The user name "<token>" is reserved for identity tokens.', {
     hint: "Log in with a user name and a password.",
   });
 }
 
-async function typedLogin(host: string, signal: AbortSignal): Promise<Credentials> {
+async function typedLogin(target: RegistryName, signal: AbortSignal): Promise<Credentials> {
   const terminal = await openTerminal();
   if (terminal !== undefined) {
-    const username = await askUsername(terminal, host, signal);
-    const password = await askPassword(terminal, username, host, signal);
+    const username = await askUsername(terminal, target.host, signal);
+    const password = await askPassword(terminal, username, target.host, signal);
     return { ...credentialsOf(username, password), origin: { kind: "typed" } };
   }
   throw new PushError("USAGE", "No user name was given, and there is no terminal to ask for it.", {
-    hint: `Pipe the password in: echo "$PASSWORD" | ${PROGRAM_NAME} login --username me ${host}`,
+    hint: pipedLogin(target),
   });
+}
+
+function pipedLogin(target: RegistryName): string {
+  const command = commandLine("login", "--username", "me", formatRegistry(target));
+  return `Pipe the password in, and check that the variable is set: echo "$PASSWORD" | ${command}`;
 }
 
 /** Asks the registry whether it accepts the login. Throws what `connect` and `readTrust` throw. */
@@ -166,6 +186,9 @@ async function checkLogin(
       trust: await readTrust({ caFiles, skipVerify, clientCertificate }),
       proxy: proxyFrom(env),
       retries: { count: retries, baseDelayMs: 1000 },
+      onExchange: (exchange) => {
+        if (command.debug) say(describeRequest(requestEvent(exchange)));
+      },
       // Only uploads write notes.
       notes: { directory: cacheDirectory },
       onAddressed: (origin) => {

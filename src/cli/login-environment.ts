@@ -2,7 +2,7 @@ import { homedir } from "node:os";
 import type { LoginEnvironment } from "../logins/login-places.ts";
 import type { Environment } from "./values.ts";
 
-/** Tells where this process looks for logins. */
+/** Returns the environment in which this process looks for logins. */
 export function loginEnvironment(variables: Environment, authFile?: string): LoginEnvironment {
   return {
     variables,

@@ -1,19 +1,19 @@
 import { Command, Option } from "commander";
-import { PushError } from "../errors.ts";
+import { messageOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import { findLogin } from "../logins/find-login.ts";
-import { loginHosts } from "../logins/login-hosts.ts";
-import { displayPath, savingPlace } from "../logins/login-places.ts";
+import { type RemainingLogin, remainingLogins } from "../logins/locate-login.ts";
+import { displayPath, type LoginEnvironment, savingPlace } from "../logins/login-places.ts";
 import { type RemovedLogin, removeLogins } from "../logins/save-login.ts";
 import { canonicalKey } from "../logins/server-key.ts";
 import { isRepository, parseRegistry } from "../oci/reference.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine, PROGRAM_NAME } from "../program-name.ts";
 import { addFlags } from "./add-flags.ts";
 import { defineCommand } from "./command.ts";
 import { namesOneRegistry } from "./login-command.ts";
 import { loginEnvironment } from "./login-environment.ts";
+import { atOnce } from "./login-errors.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { AUTH_FILE } from "./registry-flags.ts";
+import { authFile } from "./registry-flags.ts";
 import { assertNotEmpty } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
 
@@ -21,8 +21,8 @@ import { waitingLine } from "./waiting-line.ts";
 type LogoutCommand = { readonly key: string | undefined; readonly authFile: string | undefined };
 
 const NOTES = `
-Removes what "login" and "docker login" saved. Logins that podman keeps in a
-file of its own stay, and are named.
+Removes what "login" and "docker login" saved. Logins in other files, such as
+podman's own, stay and are named.
 
 Examples:
   ${PROGRAM_NAME} logout registry.example.com
@@ -46,7 +46,7 @@ export const LOGOUT = defineCommand<LogoutCommand>({
   },
   async run(command, { process, stop, warn }) {
     warn();
-    await logOut(command, process, stop);
+    await atOnce(logOut(command, process, stop));
     return 0;
   },
 });
@@ -55,7 +55,8 @@ export const LOGOUT = defineCommand<LogoutCommand>({
 function keyOf(text: string): string {
   const key = canonicalKey(text);
   const [host = "", ...path] = key.split("/");
-  parseRegistry(host);
+  // A host of one label needs no scheme here. What has an @ may contain a password.
+  parseRegistry(text.includes("@") ? text : `https://${host}`);
   if (path.length === 0 || isRepository(path.join("/"))) return key;
   throw new PushError("USAGE", `"${toPrintable(text)}" is neither a registry nor a part of one.`, {
     hint: `Name the registry alone: ${PROGRAM_NAME} logout ${host}`,
@@ -67,7 +68,10 @@ function logoutProgram(): Command {
     .description("Removes the saved login to a registry.")
     .argument("[registry]", "the registry's host, such as registry.example.com")
     .addOption(new Option("--all", "remove all logins"));
-  return addFlags(program, "Authentication", [AUTH_FILE]).addHelpText("after", NOTES);
+  return addFlags(program, "Authentication", [authFile("remove the login from this file")]).addHelpText(
+    "after",
+    NOTES,
+  );
 }
 
 async function logOut(
@@ -90,26 +94,20 @@ async function logOut(
     const what = key === undefined ? "logins" : `login to ${key}`;
     stdout.write(`${toPrintable(`No ${what} in ${name}.`)}\n`);
   }
-  for (const left of await remaining(key, places, signal))
-    stderr.write(`${toPrintable(`Warning: ${left}`)}\n`);
+  const warn = (text: string) => stderr.write(`${toPrintable(`Warning: ${text}`)}\n`);
+  const left = await remainingLogins(key, places, signal, (error) => warn(messageOf(error)));
+  for (const login of left) warn(describeRemaining(login, key, places));
 }
 
-/** Describes the logins that a push still finds: in files of Podman's, and to parts of the registry. */
-async function remaining(
-  key: string | undefined,
-  places: ReturnType<typeof loginEnvironment>,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const hosts = await loginHosts(places);
-  if (key === undefined) return hosts.map((host) => `there is still a login to ${host}.`);
-  const [host = "", ...parts] = key.split("/");
-  const login = await findLogin({ host, repository: parts.join("/") }, places, signal);
-  return [
-    ...(login === undefined
-      ? []
-      : [
-          `there is still a login to ${key} in ${login.from}. Use --authfile to remove it from a file of podman's.`,
-        ]),
-    ...hosts.filter((each) => each.startsWith(`${key}/`)).map((each) => `there is still a login to ${each}.`),
-  ];
+/** Describes a login that a push still finds, and how to remove it. */
+function describeRemaining(
+  { key, where, path }: RemainingLogin,
+  wanted: string | undefined,
+  places: LoginEnvironment,
+): string {
+  const text = `there is still a login to ${key} in ${where}.`;
+  // A helper has kept it.
+  if (path === savingPlace(places).path && (wanted ?? key) === key) return text;
+  const isUsual = path === savingPlace({ ...places, authFile: undefined }).path;
+  return `${text} Remove it: ${commandLine("logout", ...(isUsual ? [] : ["--authfile", path]), key)}`;
 }

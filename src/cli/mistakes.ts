@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { closest, distance } from "fastest-levenshtein";
 import { type ErrorCode, PushError } from "../errors.ts";
 import { looksLikeHost } from "../oci/reference.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine } from "../program-name.ts";
 import { isRegistry, isTarget, withoutRepository } from "./parse-target.ts";
 
 const OTHER_TOOLS = /^(?:docker|podman|nerdctl|buildah|skopeo|crane|regctl)$/;
@@ -31,13 +31,13 @@ export function explainArguments(
     const rest = words.slice(count);
     return usage(
       `"${words.slice(0, count).join(" ")}" does not belong here.`,
-      `Leave it out: ${line(rest.length > 0 ? rest : ["registry.example.com/my/app:v1"])}`,
+      `Leave it out: ${commandLine(...(rest.length > 0 ? rest : ["registry.example.com/my/app:v1"]))}`,
     );
   }
   if (words.length === 2 && isTarget(first) && isSource(second)) {
     return usage(
       isLocal(second) ? "Source and target are swapped." : `The target "${second}" has no registry host.`,
-      `The target comes last. Did you mean: ${line([second, first])}`,
+      `The target comes last. Did you mean: ${commandLine(second, first)}`,
     );
   }
   const command = explainCommand(first, commands);
@@ -61,8 +61,13 @@ export function orCommand(error: unknown, source: string | undefined, commands: 
   const isMissing = error instanceof PushError && MISSING.includes(error.code);
   const command = isMissing && source !== undefined ? explainCommand(source, commands) : undefined;
   if (!isMissing || command === undefined) return error;
-  const { code, message, details, hint = "" } = error;
-  return new PushError(code, message, { hint: `${hint} ${command.hint}`.trim(), details, cause: error });
+  const { code, message, details, said, hint = "" } = error;
+  return new PushError(code, message, {
+    hint: `${hint} ${command.hint}`.trim(),
+    details,
+    cause: error,
+    ...(said !== undefined && { said }),
+  });
 }
 
 /** Explains the only argument, which has no slash: a registry, a file or an image. */
@@ -70,14 +75,14 @@ function explainWord(word: string): PushError {
   if (ARCHIVE.test(word)) {
     return usage(
       `"${word}" is neither a file in this folder nor a target.`,
-      `A target looks like this: ${line([word, "registry.example.com/my/app:v1"])}`,
+      `A target looks like this: ${commandLine(word, "registry.example.com/my/app:v1")}`,
     );
   }
   if (isRegistry(word)) return withoutRepository(word);
-  if (word === "version") return usage('There is no command "version".', `Use: ${line(["--version"])}`);
+  if (word === "version") return usage('There is no command "version".', `Use: ${commandLine("--version")}`);
   return usage(
     `"${word}" is neither a command nor a target.`,
-    `To push an image of this name: ${line([word, `registry.example.com/${word}`])}. For the commands: ${line(["help"])}`,
+    `To push an image of this name: ${commandLine(word, `registry.example.com/${word}`)}. For the commands: ${commandLine("help")}`,
   );
 }
 
@@ -89,14 +94,6 @@ function isSource(text: string): boolean {
 
 function isLocal(text: string): boolean {
   return /^(?:\.{0,2}\/|~)/.test(text) || ARCHIVE.test(text) || existsSync(text);
-}
-
-/** Writes a command line as a shell reads it. */
-function line(words: readonly string[]): string {
-  const quoted = words.map((word) =>
-    /^[\w./:+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`,
-  );
-  return [PROGRAM_NAME, ...quoted].join(" ");
 }
 
 function usage(message: string, hint: string): PushError {

@@ -5,8 +5,8 @@ import { parseTarget } from "./parse-target.ts";
 import { assertNotEmpty } from "./values.ts";
 
 /**
- * Reads the source of a push that names no target: its only argument, unless that reads as a target. Undefined if a target is
- * named. `reason` is the error where that is no source either.
+ * Reads the source of a push without a target: its only argument, unless that is a target. Undefined if there is a
+ * target. `reason` is the error to throw if the argument is no source either.
  */
 export function sourceAlone(
   positionals: readonly string[],
@@ -31,7 +31,7 @@ function noTarget(): PushError {
 }
 
 /**
- * Reads the source and the targets: of two arguments the last, or else those of `--tag`. Throws `USAGE` and
+ * Reads the source and the targets. The target is the last argument, or those of `--tag`. Throws `USAGE` and
  * `REFERENCE_INVALID`.
  */
 export function sourceAndTargets(
@@ -64,8 +64,8 @@ export function sourceAndTargets(
 }
 
 /**
- * Reads an image at the target's registry: a full reference, or a bare tag of the target's repository. Throws `USAGE`
- * for another registry, and `REFERENCE_INVALID`.
+ * Reads the value of `--cache-from`: a full reference, or a tag of the target's repository. Throws `REFERENCE_INVALID`,
+ * and `USAGE` for another registry.
  */
 export function imageAt(target: Reference, text: string): { repository: string; tag: string } {
   assertNotEmpty(text, "--cache-from");
@@ -81,7 +81,7 @@ export function imageAt(target: Reference, text: string): { repository: string; 
   );
 }
 
-/** Makes the error say which of two references is wrong. */
+/** Parses a reference. The error names the flag. */
 function parseNamedReference(name: string, text: string): Reference {
   try {
     return parseReference(text);

@@ -1,11 +1,12 @@
 import { type Command, CommanderError } from "commander";
 import { PushError } from "../errors.ts";
+import { commandLine } from "../program-name.ts";
 
 /**
- * Parses arguments with a command's parser, which has them afterwards. Throws `USAGE`.
+ * Parses arguments into a command's parser. Throws `USAGE`.
  *
- * @param explain finds better words for an error of commander's
- * @returns the help or version to print, if it was asked for
+ * @param explain replaces an error of commander's by a clearer one
+ * @returns the help or version to print, if the arguments ask for it
  */
 export function parseArguments(
   program: Command,
@@ -25,21 +26,35 @@ export function parseArguments(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return text;
-    throw explain?.(error) ?? usageError(error);
+    throw explain?.(error) ?? usageError(error, program);
   }
 }
 
-/** Explains an error in the arguments, in better words than commander's where that helps. */
-function usageError({ code, message }: CommanderError): PushError {
+/** Turns commander's error into one of ours, with clearer words where possible. */
+function usageError({ code, message }: CommanderError, program: Command): PushError {
   if (code === "commander.excessArguments") {
     return new PushError("USAGE", "There are more arguments than a source and a target.", {
-      hint: "See --help.",
+      hint: "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET",
     });
   }
   const [, said = message, nearest] = /^error: (.*?)(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
-  // The value of an unknown option may be a password. Show only the name.
+  // Show only the option's name: its value may be a password.
   const shown = said.replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
   return new PushError("USAGE", `${shown.charAt(0).toUpperCase()}${shown.slice(1)}.`, {
-    hint: nearest === undefined ? "See --help." : `Did you mean ${nearest}?`,
+    hint:
+      nearest !== undefined
+        ? `Did you mean ${nearest}?`
+        : ((hasUser(program) ? ofOtherTools(shown) : undefined) ?? "See --help."),
   });
+}
+
+function hasUser(program: Command): boolean {
+  return program.options.some(({ long }) => long === "--username");
+}
+
+/** Finds our flag for one that Docker, Helm or curl have. */
+function ofOtherTools(message: string): string | undefined {
+  if (/'(?:--pass(?:word)?|-p)'/.test(message))
+    return `Pipe the password in: echo "$PASSWORD" | ${commandLine("--username", "me")} …`;
+  return message.includes("'--user'") ? "Did you mean --username?" : undefined;
 }

@@ -5,7 +5,7 @@ type Repair = {
   readonly find: RegExp;
   readonly problem: string;
   readonly replacement: string;
-  /** In scripts, the cause is mostly a variable that is not set. */
+  /** In scripts, the usual cause is an unset variable. */
   readonly isUnset?: true;
 };
 
@@ -34,8 +34,8 @@ const REPAIRS: readonly Repair[] = [
 ];
 
 /**
- * Parses a target, and suggests what was meant if it is wrong. As in skopeo, `docker://` may stand in front; a repository
- * that begins with `v2/` is written in this way. Throws `REFERENCE_INVALID`.
+ * Parses a target. The error suggests a correction. A target may begin with `docker://`, as in skopeo, and has to if its
+ * repository begins with `v2/`. Throws `REFERENCE_INVALID`.
  */
 export function parseTarget(text: string): Reference {
   if (text === "")
@@ -48,7 +48,7 @@ export function parseTarget(text: string): Reference {
     if (repair !== undefined) throw repair;
     return reference;
   } catch (error) {
-    // What has an @ may contain a password.
+    // Do not quote a text with an @: it may contain a password.
     if (text.includes("@")) throw error;
     throw repairOf(bare) ?? (isRegistry(bare) ? withoutRepository(text, bare) : error);
   }

@@ -6,7 +6,7 @@ import type { Report } from "../report/events.ts";
 import { countOf } from "../report/names.ts";
 import { printableJson } from "../report/printable-json.ts";
 import { addFlags } from "./add-flags.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, interruptedAs } from "./command.ts";
 import { type PushCommand, pushOrTargetless, type Targetless } from "./invocation.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { openView } from "./progress.ts";
@@ -71,8 +71,10 @@ export async function runPlan(
     // Once a registry is asked, nobody is asked for a password any more.
     if (progress === "plain" && event.type !== "notice") waiting.show("Planning");
   };
-  const options = await optionsOfPush(command, env, stop, report);
-  const plans = await forecast(options).finally(waiting.clear);
+  const plans = await optionsOfPush(command, env, stop, report)
+    .then(forecast)
+    .catch(interruptedAs("the plan did not finish. Nothing was sent", stop))
+    .finally(waiting.clear);
   if (json || progress === "json") {
     stdout.write(`${printableJson({ version: 1, targets: plans.map(toJson) })}\n`);
     return;
@@ -98,7 +100,7 @@ function describePlan({ reference, blobs, requests, bytesPerSecond }: Forecast, 
     `Plan for ${reference}`,
     "",
     ...alignColumns([["LAYER", "RAW", "PUSHED", "PLAN"], ...rows], [1, 2]),
-    ...describeSums(blobs, requests, bytesPerSecond),
+    describeSums(blobs, requests, bytesPerSecond, howMany),
   ];
 }
 
@@ -107,7 +109,8 @@ function describeAction(
   howMany: string,
 ): string {
   const many = isEstimate && howMany === "" ? "about " : howMany;
-  const send = `send in ${chunks > 1 ? `${many}${chunks} chunks` : "1 request"}`;
+  // Without a chunk, only the end of the upload is missing.
+  const send = `${chunks === 0 ? "finish" : "send"} in ${chunks > 1 ? `${many}${chunks} chunks` : "1 request"}`;
   switch (action) {
     case "present":
       return "already in the registry";
@@ -126,24 +129,27 @@ function describeSums(
   blobs: readonly ForecastBlob[],
   requests: number,
   bytesPerSecond: number | undefined,
-): string[] {
+  howMany: string,
+): string {
   const toSend = blobs.filter(({ action }) => action !== "present" && action !== "mount");
   const sum = (all: readonly ForecastBlob[]) =>
     all.reduce((bytes, { pushedBytes = 0 }) => bytes + pushedBytes, 0);
   const sentBytes = sum(toSend) - toSend.reduce((bytes, { resumedBytes }) => bytes + resumedBytes, 0);
+  const many = countOf(requests, "request");
   if (toSend.length === 0)
-    return [
-      `The registry has all ${formatBytes(sum(blobs))}: ${countOf(requests, "request")}. Nothing was sent.`,
-    ];
+    return `The registry has all ${formatBytes(sum(blobs))}: the push takes ${many}. Nothing was sent.`;
   const isUnknown = blobs.some(({ pushedBytes }) => pushedBytes === undefined);
   const about = isUnknown ? "at least " : blobs.some(({ isEstimate }) => isEstimate) ? "~" : "";
+  const inChunks = toSend.filter(({ chunks }) => chunks > 1);
+  const isCounted = inChunks.every(({ isEstimate }) => howMany === "" && !isEstimate);
+  const aboutMany = isUnknown ? "at least " : isCounted ? "" : howMany === "up to " ? howMany : "~";
   const time =
     bytesPerSecond === undefined || isUnknown
       ? ""
       : `, about ${formatDuration((sentBytes / bytesPerSecond) * 1000)}`;
-  return [
-    `Sends ${about}${formatBytes(sentBytes)} of ${about}${formatBytes(sum(blobs))} in ${countOf(requests, "request")}${time}. Nothing was sent.`,
-  ];
+  if (isUnknown && sentBytes === 0)
+    return `Sends what the engine has to save, in at least ${many}. Nothing was sent.`;
+  return `Sends ${about}${formatBytes(sentBytes)} of ${about}${formatBytes(sum(blobs))} in ${aboutMany}${many}${time}. Nothing was sent.`;
 }
 
 /** The document of `--json`, version 1: see docs/check.md. */

@@ -4,12 +4,12 @@ import { workflowCommand } from "../report/github.ts";
 import type { View } from "../report/view.ts";
 import { type Environment, invalidValue, setting } from "./values.ts";
 
-/** How progress is shown. `auto`: in place on a terminal, else as lines. */
+/** The ways to show progress. `auto` draws in place on a terminal, and prints lines elsewhere. */
 export const PROGRESS = ["auto", "tty", "plain", "json", "quiet"] as const;
 
 export type Progress = (typeof PROGRESS)[number];
 
-/** Reads how progress is to be shown. Throws `USAGE`. */
+/** Reads `--progress` and `--quiet`. Throws `USAGE`. */
 export function progressOf(flags: { progress?: string; quiet?: true }, env: Environment): Progress {
   const { name, text } = setting("--progress", flags.progress, "CHUNKPUSH_PROGRESS", env);
   const found = PROGRESS.find((each) => each === text);
@@ -21,7 +21,7 @@ export function progressOf(flags: { progress?: string; quiet?: true }, env: Envi
   return flags.quiet ? "quiet" : (found ?? "auto");
 }
 
-/** Tells whether events are wanted as JSON, also where the arguments are wrong otherwise. */
+/** Tells whether the arguments ask for JSON, even if they are invalid otherwise. */
 export function wantsJson(args: readonly string[], env: Environment): boolean {
   const at = args.findLastIndex((arg) => arg === "--progress" || arg.startsWith("--progress="));
   if (args.includes("-q") || args.includes("--quiet")) return false;
@@ -36,7 +36,7 @@ export type ViewOptions = {
 
 type Streams = Pick<NodeJS.Process, "stderr"> & { readonly env: Environment };
 
-/** Opens the view of a push. Everything goes to standard error. */
+/** Opens the view of a push, which writes to standard error. */
 export async function openView(
   progress: Progress,
   { stderr, env }: Streams,
@@ -55,7 +55,7 @@ export async function openView(
     // A second Ctrl-C exits at once.
     const onExit = () => writeSync(stderr.fd, screen.farewell());
     process.on("exit", onExit);
-    // Ctrl-Z: a handler takes the place of the stop itself.
+    // Ctrl-Z: a handler replaces the default action, so it has to stop the process.
     process.on("SIGTSTP", () => {
       screen.leave();
       process.kill(process.pid, "SIGSTOP");
@@ -68,12 +68,12 @@ export async function openView(
     const view = plainView(write, { ...options, isTerminal });
     return inActions ? grouped(view, write, options.targets) : view;
   }
-  // A push that waits for a password does not do so in silence.
+  // A wait for a password is shown as well.
   const writeWarning = (line: string) => /^(?:Warning:|Waiting for )/.test(line) && write(line);
   return plainView(writeWarning, { ...options, isDebug: false, isTerminal });
 }
 
-/** Folds the lines of each target into a group of GitHub Actions. What was pushed stands below. */
+/** Folds the lines of each target into a group of GitHub Actions. Its result is printed below the group. */
 function grouped(view: View, write: (line: string) => unknown, targets: readonly string[]): View {
   let published = 0;
   let isOpen = false;
@@ -100,12 +100,12 @@ function grouped(view: View, write: (line: string) => unknown, targets: readonly
   };
 }
 
-/** Tells whether a terminal is worth rewriting: systems of CI have one whose lines are kept. */
+/** Tells whether to redraw in place. CI systems may have a terminal, but log everything that is written to it. */
 function canRewrite(env: Environment): boolean {
   return env["TERM"] !== "dumb" && !env["CI"];
 }
 
-/** Tells whether the terminal shows more than ASCII. Without a locale, as in containers, most do. */
+/** Tells whether the terminal shows more than ASCII. Most do, even without a locale, as in containers. */
 function isUnicode(env: Environment): boolean {
   const locale = env["LC_ALL"] || env["LC_CTYPE"] || env["LANG"];
   return env["TERM"] !== "linux" && (!locale || /utf-?8/i.test(locale));

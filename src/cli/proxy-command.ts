@@ -32,14 +32,14 @@ export const PROXY = defineCommand({
   },
 });
 
-/** The events that are shown on a terminal while a command writes there, too. */
+/** The events that are shown on a terminal while a command writes to it as well. */
 const BESIDE_A_COMMAND = ["registry", "retry", "notice", "pushed"];
 
 /**
- * Runs a proxy until it is stopped, or as long as a command runs. Throws what connecting and listening throw, and
- * `INTERRUPTED` where that cuts off a push.
+ * Runs a proxy until it is stopped, or as long as a command runs. Throws the errors of connecting and listening, and
+ * `INTERRUPTED` if a push was cut off.
  *
- * @returns the exit code: the command's, unless a blob was lost
+ * @returns the exit code: the command's, or 1 if a blob was lost
  */
 async function runProxy(
   command: ProxyCommand,
@@ -125,21 +125,21 @@ async function openProxy(
   };
 }
 
-/** Opens the spool, and removes what killed processes have left there. Throws `FILE_FAILED`. */
+/** Opens the spool, and removes temporary files of killed processes. Throws `FILE_FAILED`. */
 async function useSpool(directory: string, signal: AbortSignal): Promise<Lock> {
   try {
     await mkdir(directory, { recursive: true, mode: PRIVATE_FOLDER });
     await sweepTemporaryFiles(directory);
   } catch (cause) {
-    throw fileError(cause, `use the spool "${directory}"`, "or choose another folder with --spool-dir");
+    throw fileError(cause, `use the spool "${directory}"`, "choose another folder with --spool-dir");
   }
-  // Without locks, nobody sweeps.
+  // Without locks, no other process sweeps the folder.
   return openLocks(directory, signal, () => {}).take(CACHE_IN_USE, () => {}, "shared");
 }
 
 /**
- * Returns the registry's repository for a client's name. Undefined if it begins with none of the prefixes, of which there
- * are some. Docker Hub's `alpine` and `library/alpine` are one.
+ * Returns the registry's repository for a client's name. Undefined if there are prefixes and it begins with none of
+ * them. At Docker Hub, `alpine` and `library/alpine` are the same.
  */
 export function servedRepository(host: string, allow: readonly string[], name: string): string | undefined {
   const repository = canonicalRepository(host, name);
@@ -150,7 +150,7 @@ export function servedRepository(host: string, allow: readonly string[], name: s
     : undefined;
 }
 
-/** Says what to type next. The engine of Docker Desktop runs in a machine of its own, which has another name for this one. */
+/** Says how to push. Docker Desktop's engine runs in a virtual machine, which has another name for this machine. */
 function greeting(port: number, host: string, platform: string): string[] {
   const name = platform === "linux" ? "localhost" : "host.docker.internal";
   return [
@@ -171,13 +171,16 @@ async function runBeside(
 ): Promise<number> {
   const [name = "", ...args] = command.map((part) => part.replaceAll("{}", `localhost:${port}`));
   const path = Bun.which(name, { PATH: env["PATH"] ?? "" });
-  if (path === null) throw new PushError("USAGE", `There is no command "${name}".`);
-  // The command needs no password of the registry: the proxy has it.
+  if (path === null)
+    throw new PushError("USAGE", `There is no command "${name}" on PATH.`, {
+      hint: 'Check the spelling of the command after "--".',
+    });
+  // The command does not get the registry's password: only the proxy needs it.
   const { REGISTRY_JWT_TOKEN: _, CHUNKPUSH_CREDENTIAL_COMMAND: __, CHUNKPUSH_HEADERS: ___, ...rest } = env;
   const child = spawn([path, ...args], name, rest);
   const onStop = () => {
     const signal = stop.reason.cause as NodeJS.Signals;
-    // At a terminal, Ctrl-C reaches the command by itself. A second signal may end it too soon.
+    // At a terminal, Ctrl-C reaches the command anyway. A second signal may end it too soon.
     if (!isTerminal || signal !== "SIGINT") child.kill(signal);
   };
   stop.addEventListener("abort", onStop);

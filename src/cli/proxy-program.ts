@@ -15,15 +15,15 @@ import { assertNotEmpty, bytes, type Environment, integer } from "./values.ts";
 /** The command `proxy`. */
 export type ProxyCommand = RegistryCommand & {
   readonly target: Registry;
-  /** Undefined: 5050, or any free port for a command. */
+  /** Undefined: 5050, or any free port if there is a command. */
   readonly port: number | undefined;
   readonly readOnly: boolean;
-  /** Beginnings of repositories that clients may use. None: all. */
+  /** Prefixes of the repositories that clients may use. Empty: clients may use all. */
   readonly allow: readonly string[];
-  /** Undefined: the cache. */
+  /** Undefined: the cache's folder. */
   readonly spoolDirectory: string | undefined;
   readonly spoolLimitBytes: number;
-  /** A command that the proxy lives as long as, with its arguments. Empty: until it is interrupted. */
+  /** A command and its arguments; the proxy ends with it. Empty: the proxy runs until it is interrupted. */
   readonly command: readonly string[];
 };
 
@@ -63,7 +63,7 @@ With a command after "--", the proxy runs as long as the command does. It gets a
 free port; {} stands for its address:
   ${PROGRAM_NAME} proxy registry.example.com -- docker push {}/my/app:v1
 
-The variables are those of a push: USERNAME_REGISTRY, REGISTRY_JWT_TOKEN, ….`;
+The variables of a push apply, such as USERNAME_REGISTRY and REGISTRY_JWT_TOKEN.`;
 
 /** Reads the arguments of `proxy`, or returns its help text. Throws `USAGE` and `REFERENCE_INVALID`. */
 export function parseProxyCommand(args: readonly string[], env: Environment): ProxyCommand | string {
@@ -92,7 +92,7 @@ function explain(error: CommanderError): PushError | undefined {
   return undefined;
 }
 
-/** Makes the parser of the command's arguments, which also writes the help. */
+/** Makes the parser of the command's arguments, which has the help as well. */
 export function proxyProgram(): Command {
   const program = new Command("chunkpush proxy")
     .description(

@@ -1,4 +1,4 @@
-import { messageOf, PushError } from "../errors.ts";
+import { messageOf, PushError, RESUME } from "../errors.ts";
 import { formatShare } from "../format.ts";
 import { formatPinned } from "../oci/reference.ts";
 import type { PushOptions } from "../push/options.ts";
@@ -35,8 +35,8 @@ export const PUSH = defineCommand({
 });
 
 /**
- * Pushes an image as the command says. People are told on standard error, and scripts get the reference and digest on
- * standard output. Throws what `push` throws.
+ * Runs the command. Progress goes to standard error, the reference and digest to standard output. Throws the errors of
+ * `push`.
  */
 export async function runPush(
   command: PushCommand,
@@ -45,7 +45,6 @@ export async function runPush(
   stop: AbortSignal,
 ): Promise<void> {
   const { targets, debug, digestFile } = command;
-  // Nothing but events is told as JSON.
   using view = await openView(
     command.progress,
     { stderr, env },
@@ -78,20 +77,21 @@ export async function runPush(
   };
   try {
     const pushed = await push(pushOptions);
-    if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
     await actions?.writeOutputs(pushed);
     await rememberTargets(targets, env).catch((error: unknown) => {
       if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
     });
+    // Last: it may fail, which ends the command.
+    if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
   } catch (error) {
     if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
     const { code, cause } = error;
-    const message = `Interrupted: ${kept} are safe at the registry. Run the same command to resume.`;
+    const message = `Interrupted: ${kept} are safe at the registry. ${RESUME}`;
     throw new PushError(code, message, { cause });
   } finally {
-    // On a terminal, what follows stands below the last frame.
+    // On a terminal, the digest follows below the last frame.
     view[Symbol.dispose]();
-    // If a later target fails, scripts learn what is tagged all the same.
+    // Scripts get the tagged targets even if a later one fails.
     for (const line of tagged) stdout.write(line);
     await actions?.writeSummary();
   }

@@ -11,7 +11,7 @@ import type { PushCommand } from "./invocation.ts";
 import { ownersUnderSudo } from "./owners.ts";
 import type { Environment } from "./values.ts";
 
-/** Makes the options of a push from its command. Nobody is asked. Throws `USAGE` where the source is a terminal. */
+/** Makes the options of a push, without questions to a person. Throws `USAGE` if the source is a terminal. */
 export async function optionsOfPush(
   command: PushCommand,
   env: Environment,
@@ -64,8 +64,8 @@ function standardInput(): SourceStream {
   return { name: "standard input", stream: Bun.stdin.stream() };
 }
 
-/** The engine's image of the target's name. */
+/** Returns the engine's name for an image that is named as the target. */
 function nameOf(target: Reference): string {
-  // Engines look a name with a tag and a digest up by its digest, which an image gets when it is first pushed.
+  // With a tag and a digest, engines look for the digest, which an image only has after its first push.
   return target.tag === undefined ? formatPinned(target) : formatReference(target);
 }

@@ -6,7 +6,7 @@ import { PROGRESS } from "./progress.ts";
 import { addRegistryFlags, type RegistryFlags } from "./registry-flags.ts";
 import { VERSION } from "./version.ts";
 
-/** What a target looks like, for all helps. */
+/** The forms of a target, for the help texts. */
 export const TARGET_HELP = `TARGET is HOST/REPOSITORY[:TAG], without https:// and without /v2/:
   registry.me.workers.dev/my/app:v1   a Worker on workers.dev
   registry.example.com/my/app:v1      a custom domain
@@ -93,7 +93,7 @@ const OUTPUT: readonly FlagHelp[] = [
   ["-q, --quiet", "print only warnings and errors; the same as --progress quiet"],
 ];
 
-/** The values of the flags, as they were written. */
+/** The flags, as written. */
 export type Flags = RegistryFlags & {
   readonly tag?: string[];
   readonly registry?: string;
@@ -111,7 +111,7 @@ export type Flags = RegistryFlags & {
   readonly digestfile?: string;
 };
 
-/** Makes the parser of a push's arguments, which also writes the long help. */
+/** Makes the parser of a push's arguments, which has the long help as well. */
 export function pushProgram(): Command {
   const program = new Command("chunkpush")
     .description("Pushes a container image, in chunks, to a registry that limits request sizes.")
@@ -125,7 +125,7 @@ export function pushProgram(): Command {
       .helpOption("-h, --help", "show this help; without the word push, -h shows the short one")
       .version(VERSION, "-V, --version", "show the versions of chunkpush and Bun")
       .addHelpText("after", NOTES)
-      // Commander fills arguments from the left. Here the first one may be missing.
+      // Commander fills arguments from the left, but here the first one is optional.
       .usage("[push] [SOURCE] TARGET [flags]")
   );
 }

@@ -7,10 +7,10 @@ import { headersOf } from "./headers.ts";
 import { type UserCommand, type UserFlags, userCommand } from "./user-flags.ts";
 import { assertNotEmpty, chunkSize, type Environment, integer, setting, truth } from "./values.ts";
 
-/** How to reach a registry, and how to send to it. */
+/** The settings to reach a registry and to send to it. */
 export type RegistryCommand = UserCommand & {
   readonly skipAuth: boolean;
-  /** Headers for what stands in front of the registry. */
+  /** Headers for a gateway in front of the registry. */
   readonly headers: Readonly<Record<string, string>>;
   readonly insecure: boolean;
   readonly parallel: number;
@@ -18,30 +18,33 @@ export type RegistryCommand = UserCommand & {
   readonly chunkBytes: number | undefined;
   readonly stallTimeoutMs: number;
   readonly allowOversize: boolean;
-  /** PEM files with authorities to trust. */
+  /** PEM files with certificate authorities to trust. */
   readonly caFiles: readonly string[];
-  /** Shown to the registry. */
   readonly clientCertificate: ClientCertificate | undefined;
   readonly skipVerify: boolean;
   readonly cacheDirectory: string;
-  /** Shows what other programs said when they failed. */
+  /** Shows requests, and the output of programs that fail. */
   readonly debug: boolean;
 };
 
 const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 const MAX_STALL_SECONDS = 86_400;
 
-export const AUTH_FILE: FlagHelp = [
-  "--authfile <file>",
-  "use only the logins in this file, which has the format of Podman's auth.json",
-];
+/** @param description what a command does with the file */
+export function authFile(description: string): FlagHelp {
+  return ["--authfile <file>", `${description} (env: REGISTRY_AUTH_FILE)`];
+}
 
 const AUTHENTICATION: readonly FlagHelp[] = [
   ["-u, --username <name>", "user name (env: USERNAME_REGISTRY)"],
   ["--password-stdin", "read the password from standard input; overrides the environment"],
   ["--creds <user:password>", "user name and password; other users of this machine can see them"],
   ["--dest-creds <user:password>", "as --creds, for users of skopeo", "hidden"],
-  AUTH_FILE,
+];
+
+const AUTH_FILE: FlagHelp = [
+  "--authfile <file>",
+  "use only the logins in this file, which has the format of Podman's auth.json",
 ];
 
 const CREDENTIAL_COMMAND: FlagHelp = [
@@ -91,7 +94,7 @@ const DEBUG: readonly FlagHelp[] = [
   ["--debug", "the same as --verbose"],
 ];
 
-/** The values of the flags, as they were written. */
+/** The flags, as written. */
 export type RegistryFlags = UserFlags & {
   readonly insecure?: true;
   readonly parallel?: string;
@@ -111,18 +114,22 @@ export type RegistryFlags = UserFlags & {
   readonly destTlsVerify?: string;
 };
 
-/** Adds the flags to a command's parser. */
+/** Adds all of these flags to a command's parser. */
 export function addRegistryFlags(program: Command): Command {
-  addFlags(program, "Authentication", [...AUTHENTICATION, CREDENTIAL_COMMAND]);
+  addFlags(program, "Authentication", [...AUTHENTICATION, AUTH_FILE, CREDENTIAL_COMMAND]);
   addFlags(program, "Network", NETWORK);
   addFlags(program, "Chunks", CHUNKS);
   addFlags(program, "Layers", [CACHE]);
   return addFlags(program, "Output", DEBUG);
 }
 
-/** Adds the flags that reach a registry, and say who pushes. */
-export function addLoginFlags(program: Command): Command {
-  addFlags(program, "Authentication", AUTHENTICATION);
+/**
+ * Adds the flags of authentication and network to a command's parser.
+ *
+ * @param saving what the command does with the file of `--authfile`
+ */
+export function addLoginFlags(program: Command, saving: string): Command {
+  addFlags(program, "Authentication", [...AUTHENTICATION, authFile(saving)]);
   addFlags(program, "Network", NETWORK);
   return addFlags(program, "Output", DEBUG);
 }

@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import { exitCodeOf, PushError } from "../errors.ts";
+import { exitCodeOf, PushError, RESUME } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { LAST_CHUNK_MS } from "../registry/upload/chunk-size.ts";
 import { workflowCommand } from "../report/github.ts";
@@ -12,13 +12,13 @@ import { wantsJson } from "./progress.ts";
 import { assertRuntime } from "./runtime.ts";
 import { VERSION } from "./version.ts";
 
-/** An interrupted push has this long to let chunks end, and to clean up. */
+/** The time that an interrupted push has to let chunks end and to clean up. */
 const FAREWELL_MS = LAST_CHUNK_MS + 1500;
 
-/** More lines hide the message above them. */
+/** More lines would hide the message above them. */
 const SHOWN_DETAILS = 50;
 
-/** Runs the command that the arguments name, and says what went wrong. @returns the exit code */
+/** Runs the command that the arguments name, and describes its failure. @returns the exit code */
 export async function runCommand(
   args: readonly string[],
   process: NodeJS.Process,
@@ -34,7 +34,7 @@ export async function runCommand(
   }
   const { stdout, stderr } = process;
   const stop = interruptOf(process);
-  // What follows "--" is another program's.
+  // Arguments after "--" are another program's.
   const own = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
   let isJson = wantsJson(own, process.env);
   try {
@@ -63,7 +63,7 @@ export async function runCommand(
   }
 }
 
-/** Returns the command that the first argument names, or the default, whose help is in two sizes. */
+/** Returns the command that the first argument names, or else `push`, or `help` if the arguments ask for it. */
 function commandOf(args: readonly string[]): { command: NamedCommand; rest: readonly string[] } {
   const find = (wanted: string | undefined) => COMMANDS.find(({ name }) => name === wanted);
   const named = find(args[0]);
@@ -74,17 +74,17 @@ function commandOf(args: readonly string[]): { command: NamedCommand; rest: read
   return { command: find(isHelp ? "help" : "push") as NamedCommand, rest };
 }
 
-/** Waits until the reader of a pipe has everything, or has gone: what is still queued at the exit is lost. */
+/** Waits until a pipe's reader has everything or has gone. Output that is queued at the exit would be lost. */
 function flushed(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => stream.end(() => resolve()));
 }
 
-/** Stops at the first SIGINT, SIGTERM or SIGHUP, which is the cause of the reason. A second one, or a slow end, exits at once. */
+/** Aborts at the first SIGINT, SIGTERM or SIGHUP, its cause. A second one, or a slow end, exits at once. */
 function interruptOf(process: NodeJS.Process): AbortSignal {
   const interrupt = new AbortController();
   const onSignal = (cause: NodeJS.Signals) => {
     if (interrupt.signal.aborted) process.exit(signalCode(cause));
-    interrupt.abort(new PushError("INTERRUPTED", "Interrupted. Run the same command to resume.", { cause }));
+    interrupt.abort(new PushError("INTERRUPTED", `Interrupted. ${RESUME}`, { cause }));
     setTimeout(() => process.exit(signalCode(cause)), FAREWELL_MS).unref();
   };
   // SIGHUP: the terminal was closed, or its connection was lost.
@@ -92,19 +92,19 @@ function interruptOf(process: NodeJS.Process): AbortSignal {
   return interrupt.signal;
 }
 
-/** Returns the exit code that shells give a process which a signal has ended: 129, 130 or 143. */
+/** Returns the exit code that shells use for a process ended by this signal: 129, 130 or 143. */
 function signalCode(name: NodeJS.Signals): number {
   return 128 + constants.signals[name];
 }
 
-/** Describes an error for people, or for GitHub Actions, which shows it beside the job. */
+/** Formats an error for people, or as a command of GitHub Actions, which shows it beside the job. */
 function failureText(error: unknown, isDebug: boolean, env: NodeJS.ProcessEnv): string {
   const text = describeError(error, isDebug);
   if (env["GITHUB_ACTIONS"] !== "true" || !(error instanceof PushError)) return text;
   return workflowCommand("error", text.replace(/^Error: /, ""), { title: `chunkpush: ${error.code}` });
 }
 
-/** Describes an error in lines that are safe for a terminal, whatever they quote. */
+/** Formats an error in lines that are safe for a terminal, whatever they quote. */
 function describeError(error: unknown, isDebug: boolean): string {
   const lines =
     error instanceof PushError
@@ -121,7 +121,7 @@ function describeError(error: unknown, isDebug: boolean): string {
   return lines.map(toPrintable).join("\n");
 }
 
-/** An archive may list thousands of images. */
+/** Cuts a list of details: an archive may contain thousands of images. */
 function listDetails(details: readonly string[]): readonly string[] {
   const more = details.length - SHOWN_DETAILS;
   return more > 0 ? [...details.slice(0, SHOWN_DETAILS), `and ${more} more`] : details;

@@ -7,7 +7,7 @@ import { PROGRAM_NAME } from "../program-name.ts";
 import { imageNames } from "../push/known-sources.ts";
 import { fileExists, findSavable, type SavableImage, saveArchive } from "../push/save-archive.ts";
 import { chooseSeveral, confirm, mayAsk } from "./choose.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, interruptedAs } from "./command.ts";
 import { parseSaveCommand, type SaveCommand, saveProgram } from "./save-program.ts";
 import type { Environment } from "./values.ts";
 
@@ -16,11 +16,7 @@ export const SAVE = defineCommand({
   parse: parseSaveCommand,
   async run(command, { process, stop, warn }) {
     warn();
-    await runSave(command, process, stop).catch((error: unknown) => {
-      if (!stop.aborted) throw error;
-      const { cause } = stop.reason as Error;
-      throw new PushError("INTERRUPTED", "Interrupted: the image was not saved.", { cause });
-    });
+    await runSave(command, process, stop).catch(interruptedAs("the image was not saved", stop));
     return 0;
   },
 });
@@ -55,7 +51,12 @@ async function runSave(
   const replaced = new Set<string>();
   const skipped = new Set<string>();
   for (const path of paths) {
-    if (force || !(await isThere(path))) continue;
+    const there = await whatIsAt(path);
+    if (there === "folder")
+      throw new PushError("FILE_FAILED", `Cannot write "${path}": it is a folder.`, {
+        hint: "Remove it, or choose another folder with --output-dir.",
+      });
+    if (force || there === undefined) continue;
     const answer = isAsked ? await confirm(`"${path}" already exists. Replace it?`, stop) : undefined;
     if (answer === undefined) throw fileExists(path);
     (answer ? replaced : skipped).add(path);
@@ -110,10 +111,11 @@ export function archiveNames(images: readonly string[]): string[] {
   });
 }
 
-async function isThere(path: string): Promise<boolean> {
+/** Undefined: nothing has this path. */
+async function whatIsAt(path: string): Promise<"file" | "folder" | undefined> {
   return lstat(path).then(
-    () => true,
-    ({ code }: NodeJS.ErrnoException) => code !== "ENOENT",
+    (stats) => (stats.isDirectory() ? "folder" : "file"),
+    ({ code }: NodeJS.ErrnoException) => (code === "ENOENT" ? undefined : "file"),
   );
 }
 

@@ -5,7 +5,7 @@ import { serveStorage } from "../push/serve-storage.ts";
 /** Reads an image of rootless Podman's storage for the push that started this process. @returns the exit code */
 export async function runStorageReader({ stdin, stderr, geteuid }: NodeJS.Process): Promise<number> {
   try {
-    // Root of the namespace that Podman made.
+    // The process is root in the namespace that Podman makes.
     if (geteuid?.() !== 0 || stdin.isTTY)
       throw new PushError("USAGE", "Only a push runs this, with podman unshare.");
     const stdout = Bun.stdout.writer();
@@ -15,7 +15,7 @@ export async function runStorageReader({ stdin, stderr, geteuid }: NodeJS.Proces
     });
     return 0;
   } catch (error) {
-    // A push that needs nothing more closes the pipe.
+    // A push closes the pipe when it needs no more layers.
     if ((error as { code?: unknown }).code === "EPIPE") return 0;
     stderr.write(`Error: ${messageOf(error)}\n`);
     return 1;

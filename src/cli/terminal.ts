@@ -1,12 +1,12 @@
-/** The streams of the terminal, to ask a question there. */
+/** The streams of the terminal, for questions. */
 export type Terminal = { readonly input: NodeJS.ReadStream; readonly output: NodeJS.WriteStream };
 
 let opened: Promise<Terminal | undefined> | undefined;
 
 /**
- * Opens the terminal that this process runs at, even where standard input is a pipe or standard error a file. Undefined if
- * there is none. It stays open for the next question: Bun does not end the read of a stream that is destroyed, and that
- * read would take the next answer.
+ * Opens this process's terminal, even if standard input is a pipe or standard error a file. Undefined if there is
+ * none. It stays open for the next question: Bun does not end the read of a destroyed stream, and that read would take
+ * the next answer.
  */
 export function openTerminal(): Promise<Terminal | undefined> {
   opened ??= openStreams();

@@ -2,7 +2,7 @@ import { PushError } from "../errors.ts";
 import { TOKEN_USERNAME } from "../registry/auth/credentials.ts";
 import { assertNotEmpty, type Environment } from "./values.ts";
 
-/** Who pushes, and what gives the password. */
+/** The user, and the source of the password. */
 export type UserCommand = {
   readonly username: string | undefined;
   /** The password of a flag or of the environment. */
@@ -10,13 +10,13 @@ export type UserCommand = {
   readonly passwordIn: "REGISTRY_JWT_TOKEN" | "--creds";
   /** The password comes from standard input, even if the environment has one. */
   readonly passwordStdin: boolean;
-  /** Prints the credentials, at the start and whenever they end. */
+  /** A command that prints the credentials. It runs at the start and when they expire. */
   readonly credentialCommand: string | undefined;
-  /** The only file with logins to use. */
+  /** The only file whose logins are used. */
   readonly authFile: string | undefined;
 };
 
-/** The values of the flags, as they were written. */
+/** The flags, as written. */
 export type UserFlags = {
   readonly username?: string;
   readonly passwordStdin?: true;
@@ -26,7 +26,7 @@ export type UserFlags = {
   readonly destCreds?: string;
 };
 
-/** Reads who pushes, and what gives the password. Throws `USAGE`. */
+/** Reads the user and the source of the password. Throws `USAGE`. */
 export function userCommand(flags: UserFlags, env: Environment): UserCommand {
   assertNotEmpty(flags.username, "--username");
   assertNotEmpty(flags.credentialCommand, "--credential-command");
@@ -37,7 +37,7 @@ export function userCommand(flags: UserFlags, env: Environment): UserCommand {
     return { ...creds, passwordIn: "--creds", passwordStdin, credentialCommand: undefined, authFile };
   const variable = (name: string) => env[name] || undefined;
   const password = variable("REGISTRY_JWT_TOKEN");
-  // --password-stdin is stronger than any variable.
+  // --password-stdin overrides every variable.
   const credentialCommand =
     flags.credentialCommand ?? (passwordStdin ? undefined : variable("CHUNKPUSH_CREDENTIAL_COMMAND"));
   const username =
@@ -61,7 +61,7 @@ export function userCommand(flags: UserFlags, env: Environment): UserCommand {
   return { username, password, passwordIn: "REGISTRY_JWT_TOKEN", passwordStdin, credentialCommand, authFile };
 }
 
-/** Reads `--creds`. The message repeats nothing of it. */
+/** Reads `--creds`. Errors do not quote it. */
 function userAndPassword({ creds, destCreds, ...others }: UserFlags) {
   const text = creds ?? destCreds;
   if (text === undefined) return undefined;

@@ -14,7 +14,7 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
   GIB: 1024 ** 3,
 };
 
-/** Refuses an empty argument: in scripts, it is mostly an unset variable. Throws `USAGE`. */
+/** Refuses an empty argument, which an unset variable makes in scripts. Throws `USAGE`. */
 export function assertNotEmpty(text: string | undefined, name: string): void {
   if (text === "") throw new PushError("USAGE", `${name} is empty.`, { hint: "Is a variable not set?" });
 }
@@ -28,7 +28,7 @@ export function invalidValue({ name, text = "" }: Setting, expected: string, hin
   return new PushError("USAGE", `${name}: invalid value "${text}" (expected ${expected}).`, options);
 }
 
-/** The most uploads or retries. A typing mistake must not become a flood. */
+/** The largest number of uploads or retries. It keeps a typing mistake from flooding a registry. */
 const MAX_COUNT = 100;
 
 /** Reads a setting. Flags override variables. An empty variable counts as unset. */
@@ -39,7 +39,7 @@ export function setting(flag: string, value: string | undefined, name: string, e
 /**
  * Reads a whole number. Throws `USAGE`.
  *
- * @param where names what the range is for, if it differs
+ * @param where the case that the range is for, if ranges differ
  */
 export function integer(
   { name, text }: Setting,
@@ -76,7 +76,7 @@ export function truth(name: string, text: string | undefined): boolean | undefin
   throw invalidValue({ name, text }, "true or false");
 }
 
-/** Smaller chunks would make a request for every few bytes. */
+/** With smaller chunks, the cost of requests would outweigh their bytes. */
 const MIN_CHUNK_BYTES = 64 * 1024;
 
 /** Reads the size of a chunk, in bytes. Throws `USAGE`. */

@@ -1,7 +1,7 @@
-/** What takes longer is named while it runs. */
+/** Shorter work is not shown. */
 const SILENT_MS = 800;
 
-/** Names what takes long, on standard error: in place on a terminal, else in a line. */
+/** Shows long work on standard error: in place on a terminal, else in a line. */
 export function waitingLine(stderr: NodeJS.WriteStream) {
   let timer: NodeJS.Timeout | undefined;
   let isShown = false;
@@ -11,7 +11,7 @@ export function waitingLine(stderr: NodeJS.WriteStream) {
     isShown = false;
   };
   return {
-    /** @param what a clause such as `Checking TLS` */
+    /** @param what the work, such as `Checking TLS` */
     show(what: string) {
       clear();
       timer = setTimeout(() => {

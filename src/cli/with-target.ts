@@ -1,6 +1,6 @@
 import type { PushCommand, Targetless } from "./invocation.ts";
 
-/** Completes a push that names no target. Few do, and the others start faster without. Throws what `chooseTarget` throws. */
+/** Asks for a missing target. The code for it is loaded only then. Throws the errors of `chooseTarget`. */
 export async function withTarget(
   parsed: PushCommand | Targetless,
   process: NodeJS.Process,

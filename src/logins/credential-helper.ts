@@ -3,6 +3,7 @@ import { PushError } from "../errors.ts";
 import { object } from "../oci/json-schema.ts";
 import { type Credentials, credentialsOf } from "../registry/auth/credentials.ts";
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
+import { OTHERWISE, type Purpose } from "./login-file.ts";
 
 /** The error of all helpers for an unknown server. */
 const NOT_FOUND = "credentials not found in native keychain";
@@ -19,6 +20,8 @@ export type HelperOptions = {
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** The file that names the helper, for messages. */
   readonly namedBy: string;
+  /** @default "push" */
+  readonly purpose?: Purpose;
   readonly signal: AbortSignal;
 };
 
@@ -121,18 +124,14 @@ async function runHelper(
 function failure(
   action: keyof typeof ACTIONS,
   server: string,
-  { namedBy }: HelperOptions,
+  { namedBy, purpose = "push" }: HelperOptions,
   problem: string,
   remedy: string,
   said = "",
 ): PushError {
-  const otherwise =
-    action === "get"
-      ? ", or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without"
-      : `, or name another file with --authfile`;
   return new PushError("CREDENTIAL_HELPER_FAILED", `Cannot ${ACTIONS[action]} ${server}: ${problem}`, {
     ...(said !== "" && { said }),
-    hint: `${remedy}, take it out of ${namedBy}${otherwise}.`,
+    hint: `${remedy}, take it out of ${namedBy}, or ${OTHERWISE[purpose]}.`,
   });
 }
 

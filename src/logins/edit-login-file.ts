@@ -3,9 +3,7 @@ import { dirname, resolve } from "node:path";
 import { fileError, PushError } from "../errors.ts";
 import { distrustOf, PRIVATE_FILE, PRIVATE_FOLDER } from "../store/own-file.ts";
 import { temporaryFile } from "../store/temporary-file.ts";
-import { readLoginFile } from "./login-file.ts";
-
-const OTHER_FILE = "or name another file with --authfile";
+import { OTHERWISE, readLoginFile } from "./login-file.ts";
 
 /** The saved logins of a file, by their keys. */
 export type LoginEntries = Map<string, unknown>;
@@ -22,13 +20,13 @@ export async function editLoginFile(
   edit: (entries: LoginEntries) => void,
 ): Promise<void> {
   try {
-    const text = (await readLoginFile(path, name))?.text.trim() || "{}";
+    const text = (await readLoginFile(path, name, "change"))?.text.trim() || "{}";
     const content = parseExactly(text);
     const entries = new Map(Object.entries(content["auths"] ?? {}));
     edit(entries);
     await replaceLogins(path, JSON.stringify({ ...content, auths: Object.fromEntries(entries) }, null, "\t"));
   } catch (cause) {
-    throw fileError(cause, `save the logins in ${name}`, OTHER_FILE);
+    throw fileError(cause, `save the logins in ${name}`, OTHERWISE.change);
   }
 }
 
@@ -50,7 +48,7 @@ export async function fileBehind(path: string, name: string): Promise<string> {
   try {
     return await followOwnLinks(path, name);
   } catch (cause) {
-    throw fileError(cause, `save the logins in ${name}`, OTHER_FILE);
+    throw fileError(cause, `save the logins in ${name}`, OTHERWISE.change);
   }
 }
 

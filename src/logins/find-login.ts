@@ -1,10 +1,9 @@
-import { PushError } from "../errors.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { Credentials, RenewCredentials } from "../registry/auth/credentials.ts";
 import { askHelper } from "./credential-helper.ts";
-import { entryCredentials, type LoginFile, readLoginFile } from "./login-file.ts";
-import { displayPath, type LoginEnvironment, loginPlaces } from "./login-places.ts";
-import { matchingKeys, serverAddress } from "./server-key.ts";
+import { entryCredentials, type LoginFile, noFile, readLoginFile } from "./login-file.ts";
+import { displayPath, type LoginEnvironment, loginPlaces, savingPlace } from "./login-places.ts";
+import { canonicalKey, matchingKeys, serverAddress } from "./server-key.ts";
 
 /** The place to log in to. An empty repository stands for the whole registry. */
 type LoginTarget = Pick<Reference, "host" | "repository">;
@@ -13,6 +12,8 @@ type LoginTarget = Pick<Reference, "host" | "repository">;
 type Login = {
   readonly credentials: Credentials;
   readonly from: string;
+  /** What a new login has to replace: the registry or, where that would come after it, Podman's part of one. */
+  readonly key: string;
   /** Asks the helper again that gave them. */
   readonly renew?: RenewCredentials;
 };
@@ -31,18 +32,15 @@ export async function findLogin(
 ): Promise<Login | undefined> {
   for (const path of loginPlaces(environment)) {
     const file = await readLoginFile(path, displayPath(path, environment.home));
-    if (file === undefined && path === environment.authFile) throw noFile(path);
+    if (file === undefined && path === environment.authFile)
+      throw noFile(path, "Check --authfile, or leave it out to use the logins of docker and podman.");
     const login =
       file && ((await loginOfHelper(file, target, environment, signal)) ?? writtenLogin(file, target));
-    if (login !== undefined) return login;
+    if (login === undefined) continue;
+    // A new login to the registry is found first, unless the same file has one to a part.
+    return path === savingPlace(environment).path ? login : { ...login, key: target.host };
   }
   return undefined;
-}
-
-function noFile(path: string): PushError {
-  return new PushError("FILE_FAILED", `There is no file "${path}" with logins.`, {
-    hint: "Check --authfile, or leave it out to use the logins of docker and podman.",
-  });
 }
 
 async function loginOfHelper(
@@ -56,19 +54,29 @@ async function loginOfHelper(
   const renew: RenewCredentials = (signal) =>
     askHelper(helper, serverAddress(target), { variables, namedBy: file.name, signal });
   const credentials = await renew(signal);
-  return credentials && { credentials, from: `docker-credential-${helper}, named by ${file.name}`, renew };
+  return credentials && { credentials, from: placeOf(helper, file), key: target.host, renew };
+}
+
+/** Names a helper, and the file that names it. */
+export function placeOf(helper: string, file: LoginFile): string {
+  return `docker-credential-${helper}, named by ${file.name}`;
 }
 
 /** Returns the helper that has a target's credentials: its own, or the default one. */
 export function helperFor(file: LoginFile, target: LoginTarget): string | undefined {
   const [key] = matchingKeys(Object.keys(file.helpers), target);
-  return (key !== undefined && file.helpers[key]) || file.store;
+  // As in Docker, an empty name stands for no helper, not for the default one.
+  return key === undefined ? file.store : file.helpers[key] || undefined;
 }
 
 function writtenLogin(file: LoginFile, target: LoginTarget): Login | undefined {
   for (const key of matchingKeys(Object.keys(file.entries), target)) {
     const credentials = entryCredentials(file, key);
-    if (credentials !== undefined) return { credentials, from: file.name };
+    if (credentials !== undefined) {
+      // Helpers and other programs spell the host in their own ways.
+      const part = canonicalKey(key).split("/").slice(1);
+      return { credentials, from: file.name, key: [target.host, ...part].join("/") };
+    }
   }
   return undefined;
 }

@@ -22,6 +22,15 @@ const ENTRY = v.nullable(
   }),
 );
 
+/** What a login file is read for. A push can do without it. */
+export type Purpose = "push" | "change";
+
+/** What else there is to do where a file, or a helper that it names, is unusable. It ends a hint. */
+export const OTHERWISE: Readonly<Record<Purpose, string>> = {
+  push: "name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without",
+  change: "name another file with --authfile",
+};
+
 /** The logins in Docker's `config.json` or Podman's `auth.json`. */
 export type LoginFile = {
   /** The path as messages show it. */
@@ -34,7 +43,11 @@ export type LoginFile = {
 };
 
 /** Reads a login file; undefined if it does not exist. Throws `LOGIN_INVALID`, naming the field, and `FILE_FAILED`. */
-export async function readLoginFile(path: string, name: string): Promise<LoginFile | undefined> {
+export async function readLoginFile(
+  path: string,
+  name: string,
+  purpose: Purpose = "push",
+): Promise<LoginFile | undefined> {
   let text: string;
   try {
     text = await Bun.file(path).text();
@@ -43,19 +56,24 @@ export async function readLoginFile(path: string, name: string): Promise<LoginFi
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     // Root's Podman denies others access to this folder. It then has no logins of this user.
     if (code === "EACCES" && path.startsWith("/run/containers/")) return undefined;
-    throw fileError(cause, `read the logins in ${name}`, "or set SKIP_AUTH=1 to push without");
+    throw fileError(cause, `read the logins in ${name}`, OTHERWISE[purpose]);
   }
-  const { auths, credHelpers, credsStore } = check(LOGIN_FILE, parse(text, name), name, []);
+  const { auths, credHelpers, credsStore } = check(LOGIN_FILE, parse(text, name, purpose), [], name, purpose);
   return { name, text, entries: auths ?? {}, helpers: credHelpers ?? {}, store: credsStore || undefined };
 }
 
 /** Reads the credentials of an entry; undefined if it is empty, as Docker writes it beside a `credsStore`. */
 export function entryCredentials(file: LoginFile, key: string): Credentials | undefined {
   const at = ["auths", key];
-  const entry = check(ENTRY, file.entries[key], file.name, at);
+  const entry = check(ENTRY, file.entries[key], at, file.name);
   if (entry?.identitytoken) return { identityToken: entry.identitytoken };
   if (entry?.auth) return decodeAuth(entry.auth, file.name, [...at, "auth"]);
   return entry?.username && entry.password ? credentialsOf(entry.username, entry.password) : undefined;
+}
+
+/** Creates the error for a missing file that the user has named. */
+export function noFile(path: string, hint: string): PushError {
+  return new PushError("FILE_FAILED", `There is no file "${path}" with logins.`, { hint });
 }
 
 /** Decodes base64 of `user:password`. The password may contain colons. Old Docker versions append zero bytes. */
@@ -68,31 +86,32 @@ function decodeAuth(auth: string, name: string, at: readonly string[]): Credenti
   return credentialsOf(username, password);
 }
 
-function parse(text: string, name: string): unknown {
+function parse(text: string, name: string, purpose: Purpose): unknown {
   // Docker, too, treats an empty file as one without logins.
   if (text.trim() === "") return {};
   try {
     return JSON.parse(text);
   } catch {
     // Omit the parser's message: it may quote a secret.
-    throw invalid(name, [], "it is not valid JSON");
+    throw invalid(name, [], "it is not valid JSON", purpose);
   }
 }
 
 function check<T>(
   schema: v.GenericSchema<unknown, T>,
   value: unknown,
-  name: string,
   at: readonly string[],
+  name: string,
+  purpose?: Purpose,
 ): T {
   const checked = checkJson(schema, value);
   if ("output" in checked) return checked.output;
-  throw invalid(name, [...at, ...checked.path], checked.problem);
+  throw invalid(name, [...at, ...checked.path], checked.problem, purpose);
 }
 
-function invalid(name: string, at: readonly string[], problem: string): PushError {
+function invalid(name: string, at: readonly string[], problem: string, purpose: Purpose = "push") {
   const field = at.length === 0 ? "" : `"${at.join(".")}": `;
   return new PushError("LOGIN_INVALID", `Cannot read the logins in ${name}: ${field}${problem}.`, {
-    hint: "Correct the file; or name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without.",
+    hint: `Correct the file; or ${OTHERWISE[purpose]}.`,
   });
 }

@@ -1,4 +1,4 @@
-import { readLoginFile } from "./login-file.ts";
+import { type LoginFile, readLoginFile } from "./login-file.ts";
 import { displayPath, type LoginEnvironment, loginPlaces } from "./login-places.ts";
 import { canonicalKey } from "./server-key.ts";
 
@@ -10,8 +10,10 @@ export async function loginHosts(environment: LoginEnvironment): Promise<string[
   const files = loginPlaces(environment).map((path) =>
     readLoginFile(path, displayPath(path, environment.home)).catch(() => undefined),
   );
-  const keys = (await Promise.all(files)).flatMap((file) =>
-    file === undefined ? [] : [...Object.keys(file.entries), ...Object.keys(file.helpers)],
-  );
-  return [...new Set(keys.map(canonicalKey))];
+  return [...new Set((await Promise.all(files)).flatMap((file) => (file === undefined ? [] : keysOf(file))))];
+}
+
+/** Lists the registries, and Podman's parts of registries, that a login file names. */
+export function keysOf({ entries, helpers }: LoginFile): string[] {
+  return [...new Set([...Object.keys(entries), ...Object.keys(helpers)].map(canonicalKey))];
 }

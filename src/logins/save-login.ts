@@ -1,7 +1,9 @@
-import { askHelper, eraseInHelper, storeInHelper } from "./credential-helper.ts";
+import { storeInHelper } from "./credential-helper.ts";
 import { editLoginFile, fileBehind } from "./edit-login-file.ts";
-import { helperFor } from "./find-login.ts";
-import { type LoginFile, readLoginFile } from "./login-file.ts";
+import { helperFor, placeOf } from "./find-login.ts";
+import { locateLogin } from "./locate-login.ts";
+import { type LoginFile, noFile, readLoginFile } from "./login-file.ts";
+import { keysOf } from "./login-hosts.ts";
 import { displayPath, type LoginEnvironment, type SavingPlace, savingPlace } from "./login-places.ts";
 import { canonicalKey, serverAddress } from "./server-key.ts";
 
@@ -26,7 +28,12 @@ export async function saveLogin(
   const helper = file && helperFor(file, { host, repository: "" });
   if (helper !== undefined) {
     const { variables } = environment;
-    await storeInHelper(helper, serverAddress({ host }), login, { variables, namedBy: name, signal });
+    await storeInHelper(helper, serverAddress({ host }), login, {
+      variables,
+      namedBy: name,
+      purpose: "change",
+      signal,
+    });
   }
   const auth = Buffer.from(`${login.username}:${login.password}`, "utf8").toString("base64");
   await editLoginFile(path, name, (entries) => {
@@ -42,7 +49,7 @@ export async function saveLogin(
 async function openPlace(place: SavingPlace, { home }: LoginEnvironment) {
   const name = displayPath(place.path, home);
   const path = await fileBehind(place.path, name);
-  return { path, name, file: await readLoginFile(path, name) };
+  return { path, name, file: await readLoginFile(path, name, "change") };
 }
 
 /** A login that was removed, by its registry, or Podman's part of one. */
@@ -50,7 +57,8 @@ export type RemovedLogin = { readonly key: string; readonly where: string };
 
 /**
  * Removes the login to a registry, or to Podman's part of one, from where `saveLogin` puts it. Undefined stands for all
- * logins that the file lists. Those before one that fails are removed, and told. Throws as `saveLogin` does.
+ * logins that the file lists. Those before one that fails are removed, and told. Throws as `saveLogin` does, and
+ * `FILE_FAILED` where the file of `--authfile` is missing.
  */
 export async function removeLogins(
   wanted: string | undefined,
@@ -59,18 +67,19 @@ export async function removeLogins(
   onRemoved: (login: RemovedLogin) => void,
 ): Promise<void> {
   const { path, name, file } = await openPlace(savingPlace(environment), environment);
+  if (file === undefined && environment.authFile !== undefined) throw noFile(name, "Check --authfile.");
   if (file === undefined) return;
   const entries = Map.groupBy(Object.entries(file.entries), ([key]) => canonicalKey(key));
-  const listed = [...entries.keys(), ...Object.keys(file.helpers).map(canonicalKey)];
-  const keys = wanted === undefined ? [...new Set(listed)] : [canonicalKey(wanted)];
+  const keys = wanted === undefined ? keysOf(file) : [canonicalKey(wanted)];
   const erased: string[] = [];
   const written: string[] = [];
   try {
     for (const key of keys) {
-      const where = await eraseFrom(file, key, environment, signal);
+      const { where, helper } = (await locateLogin(file, key, environment, signal)) ?? {};
+      if (helper !== undefined) await helper.erase();
       erased.push(key);
-      if (where !== undefined) onRemoved({ key, where });
-      else if (entries.get(key)?.some(([, entry]) => !Bun.deepEquals(entry, {}))) written.push(key);
+      if (where !== undefined && helper !== undefined) onRemoved({ key, where });
+      else if (where !== undefined) written.push(key);
     }
   } finally {
     if (erased.some((key) => entries.has(key))) {
@@ -80,29 +89,6 @@ export async function removeLogins(
     }
     for (const key of written) onRemoved({ key, where: name });
   }
-}
-
-/** @returns the helper that had the login, for messages */
-async function eraseFrom(
-  file: LoginFile,
-  key: string,
-  { variables }: LoginEnvironment,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  // Helpers know no parts of registries.
-  const helper = key.includes("/") ? undefined : helperFor(file, { host: key, repository: "" });
-  if (helper === undefined) return undefined;
-  const server = serverAddress({ host: key });
-  const options = { variables, namedBy: file.name, signal };
-  // Some helpers fail to erase what they do not have, and others say nothing.
-  if ((await askHelper(helper, server, options)) === undefined) return undefined;
-  await eraseInHelper(helper, server, options);
-  return placeOf(helper, file);
-}
-
-/** Names a helper, and the file that names it. */
-function placeOf(helper: string, file: LoginFile): string {
-  return `docker-credential-${helper}, named by ${file.name}`;
 }
 
 function keyIn({ isDockers }: SavingPlace, host: string): string {

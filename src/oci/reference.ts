@@ -133,6 +133,16 @@ export function formatPinned(reference: Reference): string {
   return digest === undefined ? formatReference(reference) : `${formatReference(reference)}@${digest}`;
 }
 
+/** Formats a target as the user wrote it: with its scheme and its digest. */
+export function formatTarget(target: Reference): string {
+  return `${formatRegistry(target)}${formatPinned(target).slice(target.host.length)}`;
+}
+
+/** Formats a registry with the scheme that the user wrote. */
+export function formatRegistry({ scheme, host }: Registry): string {
+  return scheme === undefined ? host : `${scheme}://${host}`;
+}
+
 /** Returns the tag to publish a manifest under, or else the digest. */
 export function tagOrDigest(reference: Reference): string {
   return reference.tag === undefined ? reference.digest : reference.tag;

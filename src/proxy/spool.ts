@@ -45,7 +45,7 @@ export function openSpool(directory: string, limitBytes: number): Spool {
 export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
   const { directory } = spool;
   const grown = await growingFile(directory, "spool", (cause) =>
-    fileError(cause, `write to the spool "${directory}"`, "or choose another folder with --spool-dir"),
+    fileError(cause, `write to the spool "${directory}"`, "choose another folder with --spool-dir"),
   );
   let isWaiting = false;
   const file: SpoolFile = {

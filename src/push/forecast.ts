@@ -1,11 +1,14 @@
 import { PushError } from "../errors.ts";
+import { shellWord } from "../format.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
+import { detectCompression } from "../oci/image.ts";
 import { formatReference } from "../oci/reference.ts";
 import { pullScope, pushScope } from "../registry/auth/scope.ts";
 import { exchange } from "../registry/http/send.ts";
 import { blobUrl } from "../registry/registry.ts";
-import { uploadedBytes } from "../registry/upload/begin.ts";
-import { goesWhole, planChunks } from "../registry/upload/plan-chunks.ts";
+import { findUpload } from "../registry/upload/begin.ts";
+import { adaptChunks, planChunks } from "../registry/upload/plan-chunks.ts";
 import { recallRepository } from "../store/blob-places.ts";
 import { estimateCompressed } from "./estimate.ts";
 import { callOf, type Job, openJob } from "./job.ts";
@@ -14,7 +17,6 @@ import { openJobSource } from "./open-source.ts";
 import type { PushOptions } from "./options.ts";
 import { type Plan, type PlannedBlob, type PlannedContent, type PlannedLayer, startPlan } from "./plan.ts";
 import { assertPinned, sourceDigestOf } from "./publish.ts";
-import type { Sendable } from "./send.ts";
 import { guardSource } from "./stale-source.ts";
 import { connectTargets, type Target } from "./target.ts";
 
@@ -33,8 +35,10 @@ export type ForecastBlob = {
   readonly isEstimate: boolean;
   /** Bytes that an interrupted upload has at the registry. */
   readonly resumedBytes: number;
-  /** Requests with a body. */
+  /** Requests with a body. None: an interrupted upload has all bytes, and is to be closed. */
   readonly chunks: number;
+  /** All requests that change something. */
+  readonly requests: number;
 };
 
 /** What a push to one target would do. */
@@ -59,8 +63,10 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
   const [targets, source] = await job.all([connectTargets(job), openJobSource(job)]);
   if (source.access === "stream") {
     const { kind, name } = source.origin;
+    const unpack =
+      kind === "archive" && (await detectCompression(Bun.file(name))) === "zstd" ? "unzstd" : "gunzip";
     throw new PushError("USAGE", `Cannot plan "${name}": it would have to be unpacked to the disk.`, {
-      hint: `A plan writes nothing. ${kind === "archive" ? `Unpack it first, such as with gunzip --keep "${name}".` : "Write the archive to a file, and plan that."}`,
+      hint: `A plan writes nothing. ${kind === "archive" ? `Unpack it first: ${unpack} < ${shellWord(name)} > unpacked.tar` : "Write the archive to a file, and plan that."}`,
     });
   }
   await guard.before(source);
@@ -81,7 +87,7 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
     const isChanged = layers.some(({ rawBytes }) => rawBytes !== undefined) && own.pool !== undefined;
     if (digest !== undefined && root !== undefined && !isChanged) assertPinned(own.options.target, root);
     const blobs = [...others, ...layers].map(
-      (blob): ForecastBlob => (isSeen ? { ...blob, action: "present", resumedBytes: 0, chunks: 0 } : blob),
+      (blob): ForecastBlob => (isSeen ? { ...blob, action: "present", ...NOTHING } : blob),
     );
     const manifests =
       manifestsIn(plan.root) +
@@ -91,7 +97,7 @@ export async function forecast(options: PushOptions): Promise<Forecast[]> {
       origin: target.at.registry.origin,
       blobs,
       manifests,
-      requests: blobs.reduce((sum, blob) => sum + requestsFor(blob), manifests),
+      requests: blobs.reduce((sum, blob) => sum + blob.requests, manifests),
       bytesPerSecond: target.at.registry.link.bytesPerSecond(),
     });
   }
@@ -109,13 +115,8 @@ function manifestsIn(content: PlannedContent): number {
   return content.children.reduce((sum, child) => sum + manifestsIn(child), 1);
 }
 
-/** A blob in one request takes POST and PUT; one in chunks a PATCH for each, too. */
-function requestsFor({ action, chunks, resumedBytes }: ForecastBlob): number {
-  if (action === "present") return 0;
-  if (action === "mount") return 1;
-  if (resumedBytes > 0) return chunks + 1;
-  return chunks > 1 ? chunks + 2 : 2;
-}
+/** What a blob takes that is not sent. */
+const NOTHING = { resumedBytes: 0, chunks: 0, requests: 0 } as const;
 
 async function forecastBlob(
   blob: PlannedBlob | PlannedLayer,
@@ -131,47 +132,57 @@ async function forecastBlob(
     kind,
     rawBytes: isRaw ? layer.content.size : undefined,
     isEstimate: false,
-    resumedBytes: 0,
-    chunks: 0,
+    ...NOTHING,
   };
   switch (step.step) {
     case "present":
       return { ...about, action: "present", pushedBytes: step.descriptor.size };
     case "mount":
-      return { ...about, action: "mount", from: step.from, pushedBytes: step.descriptor.size };
+      return { ...about, action: "mount", from: step.from, requests: 1, pushedBytes: step.descriptor.size };
     case "send":
-      return { ...about, ...(await forecastSend(step.ready, plan.target, job)) };
+      return { ...about, ...(await forecastSend(step.ready.blob.descriptor, plan.target, job)) };
     case "make": {
-      if (layer === undefined) return { ...about, action: "save", pushedBytes: undefined, chunks: 1 };
+      if (layer === undefined)
+        return { ...about, action: "save", pushedBytes: undefined, chunks: 1, requests: 2 };
       const pushedBytes =
         isRaw && job.pool !== undefined
           ? await estimateCompressed(layer.content, job.pool.form, job.signal)
           : layer.content.size;
-      const chunks = chunksOf(pushedBytes ?? 0, plan.target, job);
       const action = isRaw && job.pool !== undefined ? "compress" : "verify";
-      return { ...about, action, pushedBytes, isEstimate: action === "compress", chunks };
+      return {
+        ...about,
+        action,
+        pushedBytes,
+        isEstimate: action === "compress",
+        ...sendingOf(pushedBytes ?? 0, plan.target, job),
+      };
     }
   }
 }
 
-async function forecastSend({ blob: { descriptor } }: Sendable, target: Target, job: Job) {
-  const { digest, size } = descriptor;
-  const from = await placeOf(digest, target, job);
-  if (from !== undefined) return { action: "mount", from, pushedBytes: size } as const;
-  const uploaded = (await uploadedBytes(target.at, digest, callOf(job))) ?? 0;
-  const resumedBytes = uploaded <= size ? uploaded : 0;
-  return {
-    action: "send",
-    pushedBytes: size,
-    resumedBytes,
-    chunks: chunksOf(size - resumedBytes, target, job),
-  } as const;
+/** In the order of a push: an upload that has begun comes before a mount. */
+async function forecastSend(descriptor: Descriptor, target: Target, job: Job) {
+  const { size: pushedBytes } = descriptor;
+  const { at } = target;
+  const { chunkBytes } = job.options;
+  const upload = await findUpload(at, descriptor, { ...callOf(job), chunkBytes });
+  if (upload !== undefined && upload !== "stale") {
+    adaptChunks(at.registry, upload, pushedBytes, chunkBytes);
+    const { offset: resumedBytes } = upload.session;
+    const chunks = Math.ceil((pushedBytes - resumedBytes) / upload.chunkBytes);
+    return { action: "send", pushedBytes, resumedBytes, chunks, requests: chunks + 1 } as const;
+  }
+  const from = await placeOf(descriptor.digest, target, job);
+  if (from !== undefined) return { action: "mount", from, pushedBytes, requests: 1 } as const;
+  return { action: "send", pushedBytes, ...sendingOf(pushedBytes, target, job) } as const;
 }
 
-function chunksOf(bytes: number, { at: { registry } }: Target, { options }: Job): number {
-  if (goesWhole(registry)) return 1;
+/** A blob in one request takes POST and PUT; one in chunks a PATCH for each, too. */
+function sendingOf(bytes: number, { at: { registry } }: Target, { options }: Job) {
   const limits = { minBytes: undefined, maxBytes: undefined };
-  return Math.max(1, Math.ceil(bytes / planChunks(registry, bytes, options.chunkBytes, limits)));
+  const chunkBytes = planChunks(registry, bytes, options.chunkBytes, limits);
+  const chunks = Math.max(1, Math.ceil(bytes / chunkBytes));
+  return { chunks, requests: chunks > 1 || registry.learned.emptyPuts ? chunks + 2 : 2 };
 }
 
 /** Finds another repository of the registry that has a blob, as a push does. */

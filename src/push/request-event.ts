@@ -6,7 +6,13 @@ import { shortReason } from "../report/retry-event.ts";
 const SHOWN = ["digest", "mount", "from", "scope", "service", "n", "last"];
 
 /** Describes a request without secrets: without headers, user and unknown query values. */
-export function requestEvent({ method, url, bodyBytes, durationMs, ...outcome }: Exchange): PushEvent {
+export function requestEvent({
+  method,
+  url,
+  bodyBytes,
+  durationMs,
+  ...outcome
+}: Exchange): Extract<PushEvent, { type: "request" }> {
   const query = [...url.searchParams].map(([name, value]) => `${name}=${SHOWN.includes(name) ? value : "…"}`);
   return {
     type: "request",

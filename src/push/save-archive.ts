@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import { fileError, PushError } from "../errors.ts";
 import type { Engine, Environment, Runtime } from "../source/engine/engine.ts";
 import { findEngineImage } from "../source/engine/find-image.ts";
-import type { EngineImage } from "../source/engine/inspect.ts";
+import { type EngineImage, isIdOf } from "../source/engine/inspect.ts";
 import { saveStream } from "../source/engine/save.ts";
 import { countBytes } from "../source/stream/count-bytes.ts";
 import { PRIVATE_FILE } from "../store/own-file.ts";
@@ -15,8 +15,6 @@ const TAR_END_BYTES = 1024;
 /** An image of an engine, to be saved under a name that the archive will have. */
 export type SavableImage = {
   readonly name: string;
-  /** The approximate size of the archive. Undefined: unknown. */
-  readonly sizeBytes: number | undefined;
   readonly engine: Engine;
 };
 
@@ -30,15 +28,15 @@ export async function findSavable(
   },
 ): Promise<SavableImage> {
   const { engine, image } = await findEngineImage(name, { ...options, targets: [] });
-  return { name: nameInArchive(name, image), sizeBytes: image.sizeBytes, engine };
+  return { name: nameInArchive(name, image), engine };
 }
 
 /** Returns the name with its tag: by a bare repository, engines save all of its tags. An ID stays one. */
-function nameInArchive(name: string, { id, names }: EngineImage): string {
+function nameInArchive(name: string, image: EngineImage): string {
+  const { names } = image;
   const tagged = /[:@][^/]*$/.test(name) ? name : `${name}:latest`;
-  const isId = id.replace("sha256:", "").startsWith(name.replace("sha256:", ""));
   const own = names.find((each) => each === tagged) ?? names.find((each) => each.endsWith(`/${tagged}`));
-  return own ?? (isId ? name : tagged);
+  return own ?? (isIdOf(name, image) ? name : tagged);
 }
 
 export type SaveArchiveOptions = {
@@ -67,7 +65,7 @@ export async function saveArchive(
     }
     if (force || !(await linked(temporary.path, path))) await rename(temporary.path, path);
   } catch (cause) {
-    throw fileError(cause, `write "${path}"`, "or choose another folder with --output-dir");
+    throw fileError(cause, `write "${path}"`, "choose another folder with --output-dir");
   }
 }
 

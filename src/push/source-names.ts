@@ -1,5 +1,6 @@
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { findEngineImage } from "../source/engine/find-image.ts";
+import { isIdOf } from "../source/engine/inspect.ts";
 import { isPath, openSource } from "../source/open.ts";
 import { parseSource } from "../source/transport.ts";
 import type { PushOptions } from "./options.ts";
@@ -15,11 +16,19 @@ type NamesOptions = Pick<PushOptions, "image" | "platforms" | "allPlatforms" | "
 /** An engine that does not answer in this time counts as one without the image. */
 const ENGINE_MS = 2000;
 
-/**
- * Returns the names of the image that a source holds: none for an image without a name, or an archive that is compressed.
- * Undefined if the text does not read as a source. Throws what opening the source throws.
- */
-export async function namesOfSource(options: NamesOptions): Promise<readonly string[] | undefined> {
+/** What a source is called. */
+export type SourceNames = {
+  /** Those of its image: none for an image without a name, or an archive that is compressed. */
+  readonly names: readonly string[];
+  /** Of a file or folder. */
+  readonly path: string | undefined;
+};
+
+/** Where no engine is asked, such a text is taken for an image's ID. */
+const LOOKS_LIKE_ID = /^(?:sha256:)?[0-9a-f]{12,64}$/;
+
+/** Finds out what a source is called. Undefined if the text does not read as one. Throws what opening the source throws. */
+export async function namesOfSource(options: NamesOptions): Promise<SourceNames | undefined> {
   const { source, isEngineAsked, environment, signal, choose } = options;
   const place = parseSource(source);
   if (place.kind === "path" || (place.kind === "any" && (await isPath(source)))) {
@@ -32,16 +41,17 @@ export async function namesOfSource(options: NamesOptions): Promise<readonly str
       choose: choose && ((choices) => choose(choices, signal)),
       engineEnvironment: environment,
     });
-    return opened.access === "any" ? opened.names : [];
+    const path = place.kind === "path" ? place.path : source;
+    return { names: opened.access === "any" ? opened.names : [], path };
   }
   if (place.kind !== "engine" && !(place.kind === "any" && isEngineAsked)) return undefined;
   const name = place.kind === "engine" ? place.name : source;
-  if (!isEngineAsked) return [name];
+  if (!isEngineAsked) return { names: LOOKS_LIKE_ID.test(name) ? [] : [name], path: undefined };
   const runtime = place.kind === "engine" ? place.runtime : options.runtime;
   const limit = AbortSignal.any([signal, AbortSignal.timeout(ENGINE_MS)]);
   const search = findEngineImage(name, { targets: [], environment, signal: limit, runtime });
   const { image } = (await unlessAborted(search, limit).catch(() => undefined)) ?? {};
   signal.throwIfAborted();
   if (image === undefined) return undefined;
-  return image.id.replace("sha256:", "").startsWith(name.replace("sha256:", "")) ? image.names : [name];
+  return { names: isIdOf(name, image) ? image.names : [name], path: undefined };
 }

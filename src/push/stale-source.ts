@@ -3,7 +3,7 @@ import { PushError } from "../errors.ts";
 import { knownDate } from "../format.ts";
 import type { Content } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
-import { formatPinned, formatReference, type Reference } from "../oci/reference.ts";
+import { formatPinned, formatReference, formatTarget, type Reference } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import type { NewerImage } from "../report/events.ts";
@@ -127,7 +127,7 @@ function targetsOf({ options }: Job): string {
 
 /** The command that pushes another image to the same targets. */
 function otherCommand({ options }: Job, name = shortName(options.target)): string {
-  const targets = options.targets.map(formatPinned);
+  const targets = options.targets.map(formatTarget);
   const places = targets.length === 1 ? targets : targets.flatMap((target) => ["-t", target]);
   return [PROGRAM_NAME, name, ...places].join(" ");
 }

@@ -3,7 +3,7 @@ import { type CacheContents, type CacheFile, totalBytes } from "../store/content
 import type { Pruned } from "../store/prune.ts";
 import { countOf } from "./names.ts";
 
-/** Docker shortens digests to as many digits. */
+/** Docker shows digests with this many digits. */
 const SHORT_DIGITS = 12;
 
 /** Describes a cache in lines: totals first, then a row for each blob. */

@@ -18,11 +18,11 @@ import type { Totals } from "./totals.ts";
 type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
 
 export type DescribeOptions = {
-  /** Shows each request, and what only explains how the push goes. */
+  /** Shows each request, and notices that only explain how the push works. */
   readonly isDebug: boolean;
 };
 
-/** Describes what stands out of an event in each view: warnings and notes. */
+/** Returns the warnings and notes of an event, which every view shows. */
 export function describeWarnings(event: PushEvent, options: DescribeOptions): string[] {
   switch (event.type) {
     case "registry":
@@ -35,7 +35,7 @@ export function describeWarnings(event: PushEvent, options: DescribeOptions): st
           : []),
       ];
     case "notice":
-      // A stop is told together with the state of the push.
+      // The views describe a stop from the state of the push.
       if (event.code === "STOPPING" || event.code === "STOPPED") return [];
       return isDetail(event) && !options.isDebug ? [] : [describeNotice(event)];
     default:
@@ -71,9 +71,7 @@ export function describeSource(event: EventOf<"source">): string {
 }
 
 function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): string {
-  const now = new Date();
-  const knownAt = knownDate(date, now);
-  const age = knownAt && formatAge(knownAt, now);
+  const age = ageOf(date);
   const facts =
     kind === "engine"
       ? [`image of ${engine}`, age && `built ${age}`]
@@ -86,7 +84,14 @@ function describeOrigin({ kind, name, engine, date, sizeBytes }: ImageOrigin): s
   return known.length === 0 ? name : `${name} (${known.join(", ")})`;
 }
 
-/** Says of a push that resumes uploads how much the registry has. Undefined for any other. */
+/** Formats the age of a source. Undefined where its date is unknown or means nothing. */
+export function ageOf(date: Date | undefined): string | undefined {
+  const now = new Date();
+  const known = knownDate(date, now);
+  return known && formatAge(known, now);
+}
+
+/** Describes how much the registry has of started uploads. Undefined for a push that resumes none. */
 export function describeResumed(
   { resumableBytes }: EventOf<"settled">,
   { totalBytes, reusedBytes }: Pick<Totals, "totalBytes" | "reusedBytes">,
@@ -96,7 +101,7 @@ export function describeResumed(
   return `Resumed: ${share} already there, ${roundBytes(Math.max(0, totalBytes - resumableBytes))} to go.`;
 }
 
-/** Describes a retry in a line. One of a blob says in a word why; one of the whole push, in full. */
+/** Describes a retry in a line. A blob's retry has a short reason, any other the whole message. */
 export function describeRetry(event: EventOf<"retry">, label: string | undefined): string {
   const { attempt, retries, delayMs, reason, offsetBytes, error } = event;
   const at = offsetBytes ? ` at ${formatBytes(offsetBytes)}` : "";

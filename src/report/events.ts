@@ -7,9 +7,9 @@ export type BlobId = string;
 
 /** A planned blob. Sizes are undefined where they are unknown. */
 export type PlannedTitle = BlobTitle & {
-  /** The size that goes up. */
+  /** The uploaded size. */
   readonly sizeBytes?: number | undefined;
-  /** The size in the source, where that is another: the blob is compressed. */
+  /** The size in the source, if the blob is compressed before it is uploaded. */
   readonly sourceBytes?: number | undefined;
 };
 
@@ -17,14 +17,14 @@ export type PlannedTitle = BlobTitle & {
 export type BlobTitle = { readonly id: BlobId; readonly title: string };
 
 /**
- * A blob's state. Bytes count what the state reads or sends:
- * - `awaiting-compress`, `awaiting-upload`: another push with the same cache does this work; this one waits for it.
- * - `compressing`, `verifying`: the layer is read, and compressed or checked against its digest.
- * - `ready`: it can go up. `how` says why.
- * - `unneeded`: it was skipped or discarded.
- * - `identified`: the layer is a blob that was sent under another ID, before it was known which layer it is.
+ * A blob's state. Byte counts are those of the bytes that the state reads or sends:
+ * - `awaiting-compress`, `awaiting-upload`: this push waits while another push with the same cache does the work.
+ * - `compressing`, `verifying`: the layer is read, and compressed or compared with its digest.
+ * - `ready`: the blob can be uploaded. `how` is the reason.
+ * - `unneeded`: the blob was skipped or discarded.
+ * - `identified`: the layer turned out to be the blob that was sent under the ID `as`.
  * - `uploading`: `doneBytes` are at the registry or on their way, and the registry has confirmed `keptBytes`.
- * - `done`: the registry has it.
+ * - `done`: the registry has the blob.
  */
 export type BlobState =
   | { readonly state: "awaiting-compress" | "awaiting-upload" | "unneeded" }
@@ -41,7 +41,7 @@ export type BlobState =
       readonly keptBytes: number;
       /** The current chunk size. It may change during the upload, and be larger than the blob. */
       readonly chunkBytes: number;
-      /** Undefined while the blob is still coming, from a client of the proxy. */
+      /** Undefined while the proxy still receives the blob from a client. */
       readonly totalBytes: number | undefined;
     }
   | {
@@ -64,15 +64,15 @@ export type BlobState =
 /** A source that was found in the working folder. */
 type UnnamedSource = {
   readonly path: string;
-  /** When it was written. Undefined if unknown. */
+  /** The time of its last change. Undefined if unknown. */
   readonly date: Date | undefined;
-  /** The names of its image, if none means a target. */
+  /** The names of its image, if none of them is a target's. */
   readonly names: readonly string[];
   /** The targets, in words. */
   readonly target: string;
 };
 
-/** An engine's image of the target's name that was built after the source was written. */
+/** An engine's image that has the target's name and was built after the source was written. */
 export type NewerImage = {
   readonly name: string;
   /** The engine's name within a sentence. */
@@ -82,22 +82,22 @@ export type NewerImage = {
 
 /** A warning or note. The push continues. */
 export type Notice =
-  /** Standard input gives no password yet. */
+  /** The push waits for a password on standard input. */
   | { readonly code: "PASSWORD_AWAITED" }
-  /** The password is an argument of the command. */
+  /** The password is an argument of the command, which other users can see. */
   | { readonly code: "PASSWORD_EXPOSED" }
   /** The push waits for a prune of the cache. */
   | { readonly code: "CACHE_AWAITED" }
   | { readonly code: "LOCKS_UNAVAILABLE"; readonly directory: string; readonly reason: string }
   | { readonly code: "PROGRESS_NOT_SAVED"; readonly directory: string; readonly reason: string }
-  /** The file or folder of the cache belongs to another user, or everybody may write to it. Nothing like it is read. */
+  /** A file or folder of the cache belongs to another user, or everybody may write to it. It is not read. */
   | { readonly code: "CACHE_DISTRUSTED"; readonly path: string; readonly why: "owner" | "writable" }
   /** The source's index lists more than the pushed image. */
   | ({ readonly code: "INDEX_REDUCED"; readonly platform: string | undefined } & LeftOut)
-  /** Nobody named the source, and its image has other names than the target. */
+  /** The source was found by default, and its image has other names than the target. */
   | ({ readonly code: "SOURCE_NAMED_OTHERWISE" } & UnnamedSource)
   /**
-   * Nobody named the source, and it may not be meant: it is old or undated and has other names than the target, or an
+   * The source was found by default and may be stale: it is old or undated and has other names than the target, or an
    * engine has a newer image.
    */
   | ({
@@ -106,28 +106,28 @@ export type Notice =
       /** The command that pushes another image to the same targets. */
       readonly command: string;
     } & UnnamedSource)
-  /** The registry does not take the source's manifest as it is. It gets another one, with the same blobs. */
+  /** The registry refuses the source's manifest. It gets a new one with the same blobs. */
   | { readonly code: "MANIFEST_REFUSED"; readonly digest: Digest; readonly reason: string }
-  /** Nothing could be read of an image of `cacheFrom`: no layer of it is reused. */
+  /** An image of `cacheFrom` could not be read, so none of its layers are reused. */
   | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
-  /** What was published has another digest than in the source, because layers were compressed or a manifest was refused. */
+  /** The digest differs from that in the source, because layers were compressed or a manifest was refused. */
   | { readonly code: "DIGEST_CHANGED"; readonly from: Digest; readonly to: Digest }
-  /** Signatures and the like are not pushed: what they are about has got another digest, or they are not whole in the source. */
+  /** Referrers such as signatures are not pushed: their subject has a new digest, or the source lacks a part of them. */
   | { readonly code: "REFERRERS_LEFT_OUT"; readonly count: number }
-  /** The image is not read where the engine keeps it. For debugging. */
+  /** The image is not read from the engine's storage. For debugging. */
   | { readonly code: "STORAGE_UNREAD"; readonly reason: string }
-  /** The engine pushes the image itself, through a registry of this process. Or it saves the image. For debugging. */
+  /** The engine pushes the image to a registry in this process, or saves it. For debugging. */
   | { readonly code: "ENGINE_PUSHES" }
   | { readonly code: "ENGINE_SAVES"; readonly reason: string }
-  /** The registry refused a body for its size. The blob starts again in bodies of this size. */
+  /** The registry refused a body for its size. The blob starts over in bodies of `bodyBytes`. */
   | ({ readonly code: "BODY_REFUSED"; readonly bodyBytes: number } & BlobTitle)
-  /** The caller stops the push. Chunks that are on their way may end: `STOPPED` tells what is kept then. */
+  /** The caller stops the push. `STOPPED` follows once running chunks have ended. */
   | {
       readonly code: "STOPPING" | "STOPPED";
-      /** Bytes that the registry has confirmed, of all blobs that were ready to be sent. */
+      /** Confirmed bytes of all blobs that were ready to be sent. */
       readonly keptBytes: number;
       readonly totalBytes: number;
-      /** How long running chunks may take. Undefined when the push has stopped. */
+      /** The time that running chunks have to end. Undefined once the push has stopped. */
       readonly withinMs?: number;
     };
 
@@ -135,13 +135,13 @@ export type Notice =
 export type PushEvent =
   | {
       readonly type: "registry";
-      /** The image is read from there. */
+      /** The image is read from this registry. */
       readonly isSource: boolean;
       readonly origin: string;
       readonly username: string | undefined;
-      /** The place where the credentials were found, unless the caller gave them: `~/.docker/config.json`. */
+      /** The place of the credentials, such as `~/.docker/config.json`. Undefined if the caller gave them. */
       readonly credentialsFrom: string | undefined;
-      /** Credentials go over plain HTTP to another machine. */
+      /** Credentials are sent to another machine over plain HTTP. */
       readonly isExposed: boolean;
       /** The registry's certificate is not verified. */
       readonly isUnverified: boolean;
@@ -157,7 +157,7 @@ export type PushEvent =
       /** The source has names, and the target's is not among them. */
       readonly isNamedOtherwise: boolean;
     }
-  /** An archive is unpacked or read as it comes, or an engine saves its image. */
+  /** An archive is unpacked, a stream is read, or an engine saves its image. */
   | {
       readonly type: "reading";
       readonly how: "unpack" | "read" | "save";
@@ -169,10 +169,10 @@ export type PushEvent =
     }
   /** The blobs known before the source is read. */
   | { readonly type: "planned"; readonly blobs: readonly PlannedTitle[] }
-  /** It is known of every planned blob whether the registry has it. */
+  /** The push knows of every planned blob whether the registry has it. */
   | {
       readonly type: "settled";
-      /** Bytes at the registry of blobs whose upload an earlier push has begun. */
+      /** Bytes that the registry has of uploads which an earlier push began. */
       readonly resumableBytes: number;
     }
   | ({ readonly type: "blob" } & BlobTitle & BlobState)
@@ -197,7 +197,7 @@ export type PushEvent =
       readonly digest: Digest;
       readonly sentBytes: number;
       readonly presentBytes: number;
-      /** The requests that had a body, and the size of the largest body. Undefined for a client's push to the proxy. */
+      /** Undefined for a client's push to the proxy. */
       readonly requests?: RequestCount;
       readonly durationMs: number;
     }
@@ -205,21 +205,22 @@ export type PushEvent =
   | {
       readonly type: "request";
       readonly method: string;
-      /** Without the values of its query, which may be secrets. */
+      /** Without the values of the query, which may be secrets. */
       readonly url: string;
       /** Undefined if no answer came. */
       readonly status: number | undefined;
-      /** Why no answer came: `connection lost`. */
+      /** The reason why no answer came, such as `connection lost`. */
       readonly failure: string | undefined;
-      /** Until the answer's head came. */
+      /** The time until the answer's head arrived. */
       readonly durationMs: number;
       /** The size of the request's body. */
       readonly bodyBytes: number;
     };
 
-/** Counts a push's requests. */
 type RequestCount = {
+  /** Requests with a body. */
   readonly bodies: number;
+  /** The size of the largest body. */
   readonly largestBytes: number;
   readonly retries: number;
 };

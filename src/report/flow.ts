@@ -1,10 +1,10 @@
 /** Measures how fast all uploads of a push go together. */
 export type Flow = {
-  /** Notes where an upload stands. The first note begins it. */
+  /** Records the state of an upload. The first record begins it. */
   moved(id: string, doneBytes: number, keptBytes: number, nowMs: number): void;
-  /** Ends an upload. @param sizeBytes what the registry has confirmed, if it has */
+  /** Ends an upload. @param sizeBytes the confirmed size; undefined if the upload failed */
   ended(id: string, sizeBytes: number | undefined, nowMs: number): void;
-  /** Estimates how much of an upload has arrived. Undefined for one that does not run. */
+  /** Estimates how much of an upload has arrived. Undefined if it is not running. */
   arrivedBytes(id: string, nowMs: number): number | undefined;
   /** Undefined until it is known. */
   bytesPerSecond(nowMs: number): number | undefined;
@@ -15,31 +15,32 @@ type Upload = {
   doneBytes: number;
   /** The bytes that the registry has confirmed. */
   keptBytes: number;
-  /** Since when bytes are under way, and how much time was charged for them. */
+  /** The start of the running chunk, and the time that it was charged. */
   sinceMs: number;
   chargedMs: number;
-  /** What the connection took at once, which fills its buffers. */
+  /** The bytes that the connection took at once, into its buffers. */
   burstBytes: number;
 };
 
-/** Older measurements count half as much after each of these, so that a link that changes shows. */
+/** A measurement loses half of its weight in this time, so that the rate follows a link that changes. */
 const HALF_LIFE_MS = 15_000;
 
+/** Bytes that a connection takes within this time fill its buffers. */
 const BURST_MS = 250;
 
-/** The time of a smaller chunk is mostly that of round trips. */
+/** Smaller chunks are not measured: they spend most of their time on round trips. */
 const LEAST_CHUNK_BYTES = 16 * 1024;
 
-/** Fewer bytes, or fewer in less time, tell no rate. */
+/** The rate is known from `SURE_BYTES` on, or from `LEAST_BYTES` on after `LEAST_MS`. */
 const LEAST_BYTES = 256 * 1024;
 const SURE_BYTES = 1_000_000;
 const LEAST_MS = 2_000;
 
 /**
- * Bytes that a connection has taken may still wait in its buffers, often a whole chunk. Those of confirmed chunks are
- * certain. Uploads that run side by side share the link: each is charged its part of the time, and the rate is the bytes
- * of confirmed chunks by the time that they were charged. A running chunk has what this rate gives, and at most what was
- * handed over. Before there is a rate, what a connection takes after its first burst leaves it at the same pace.
+ * Measures uploads by their confirmed chunks: bytes that a connection has taken may still wait in its buffers, often a
+ * whole chunk. Uploads that run side by side share the link, so each is charged its part of the time. The rate is the
+ * confirmed bytes divided by their charged time. The estimate for a running chunk follows this rate, and is at most what
+ * the connection has taken. Without a rate, it is what the connection has taken after its first burst.
  */
 export function measureFlow(): Flow {
   const uploads = new Map<string, Upload>();
@@ -80,7 +81,7 @@ export function measureFlow(): Flow {
       if (keptBytes > upload.keptBytes) confirm(upload, keptBytes);
       const isStart = keptBytes !== upload.keptBytes || upload.doneBytes <= keptBytes;
       Object.assign(upload, { doneBytes, keptBytes });
-      // What the registry has lost, was sent in vain.
+      // A new chunk, or one that is sent again, is charged from now on.
       if (isStart) Object.assign(upload, { sinceMs: nowMs, chargedMs: 0 });
       if (nowMs - upload.sinceMs <= BURST_MS) upload.burstBytes = doneBytes - keptBytes;
     },

@@ -1,6 +1,6 @@
 /** https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands */
 
-/** Writes a command of GitHub Actions. Whatever the texts are, they stay in their place. */
+/** Formats a command of GitHub Actions. Texts are escaped, so they cannot add properties or commands. */
 export function workflowCommand(
   name: "group" | "endgroup" | "error",
   message = "",

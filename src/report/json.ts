@@ -3,13 +3,13 @@ import type { PushEvent } from "./events.ts";
 import { printableJson } from "./printable-json.ts";
 import type { View } from "./view.ts";
 
-/** The version of the schema in docs/progress.md. A field that goes, or means something else, makes a new one. */
+/** The version of the schema in docs/progress.md. It increases when a field is removed or changes its meaning. */
 const VERSION = 1;
 
-/** Progress of one blob is told ten times a second at most. */
+/** The progress of one blob is written ten times a second at most. */
 const LEAST_GAP_MS = 100;
 
-/** What is told besides the events of a push: warnings of the command, and its failure. */
+/** The events of the command itself: its warnings and its failure. */
 type OwnEvent =
   | { readonly type: "warning"; readonly message: string }
   | {
@@ -21,14 +21,14 @@ type OwnEvent =
       readonly exitCode: number;
     };
 
-/** Shows events as JSON, one a line. Requests are left out unless in debugging. */
+/** Writes each event as a line of JSON. Requests are written only when debugging. */
 export function jsonView(write: (line: string) => unknown, isDebug: boolean): View {
   const toldMs = new Map<string, number>();
   const isTooSoon = (event: PushEvent): boolean => {
     if (event.type !== "blob" && event.type !== "reading") return false;
     const key = event.type === "blob" ? `${event.id} ${event.state}` : event.how;
     const isProgress = "doneBytes" in event && !("isDone" in event && event.isDone);
-    // A whole chunk is handed over.
+    // Always write that a whole chunk was handed over.
     if (
       event.type === "blob" &&
       event.state === "uploading" &&
@@ -57,7 +57,7 @@ export function jsonWarning(message: string): string {
   return jsonLine({ type: "warning", message });
 }
 
-/** Describes how the command ended where it failed. */
+/** Describes the failure of the command. */
 export function jsonError(error: unknown, exitCode: number): string {
   const isOurs = error instanceof PushError;
   return jsonLine({
@@ -70,7 +70,7 @@ export function jsonError(error: unknown, exitCode: number): string {
   });
 }
 
-/** Writes an event as a line of JSON. Every field is there: an unknown one is null. */
+/** Formats an event as a line of JSON. Every field is present; unknown values are null. */
 function jsonLine(event: PushEvent | OwnEvent): string {
   return printableJson({ v: VERSION, time: new Date(), ...event }, (_, value) => {
     if (value === undefined) return null;

@@ -1,40 +1,32 @@
-import {
-  cutName,
-  formatAge,
-  formatBytes,
-  formatDuration,
-  formatShare,
-  knownDate,
-  roundBytes,
-  toPrintable,
-} from "../format.ts";
+import { cutName, formatBytes, formatDuration, formatShare, roundBytes, toPrintable } from "../format.ts";
+import { ageOf } from "./describe.ts";
 import { countOf } from "./names.ts";
 import { clip, fit, type Look, paint, smoothBar, spinner, symbolsOf } from "./paint.ts";
 import { describeNarrowRow, describeRow, formatPercent } from "./rows.ts";
 import type { PushState, Row } from "./state.ts";
 import { shownRows, type Totals, totalsOf } from "./totals.ts";
 
-/** A narrower terminal gets the running rows alone, without bars. */
+/** A narrower terminal shows only the running rows, without bars. */
 const LEAST_WIDE_COLUMNS = 60;
 
-/** A narrower one still gets the percentage alone. */
+/** A narrower terminal shows only the percentage. */
 const LEAST_COLUMNS = 12;
 
-/** A lower terminal has no room for the heading. */
+/** A terminal with fewer rows shows no heading. */
 const LEAST_HEADED_ROWS = 9;
 
 const LEAST_BAR = 8;
 const MOST_BAR = 60;
-/** Beside the bar of the total. */
+/** The width of the total line without its bar. */
 const TOTAL_WIDTH = 56;
 
-/** What only the command knows of a push. */
+/** Facts of a push that no event has. */
 export type Heading = { readonly targets: readonly string[] };
 
 /**
- * Lays a push out for a terminal: no line is wider than it, and there is one line less than it has rows.
+ * Lays a push out for a terminal. No line is wider than the terminal, and one of its rows stays free.
  *
- * @param isOver the push has ended: nothing is under way, and the total is told in other words
+ * @param isOver the push has ended: the total line is left out
  */
 export function layOut(
   state: PushState,
@@ -91,14 +83,11 @@ function headLines(state: PushState, { targets }: Heading, look: Look): string[]
 
 /** `output.tar, 2 minutes ago` */
 function describeOrigin({ name, engine, kind, date }: NonNullable<PushState["source"]>["origin"]): string {
-  const now = new Date();
-  const known = knownDate(date, now);
-  const age = known && formatAge(known, now);
   const what = kind === "engine" ? `image of ${engine}` : cutName(name);
-  return [what, age].filter(Boolean).join(", ");
+  return [what, ageOf(date)].filter(Boolean).join(", ");
 }
 
-/** Done rows first, then those under way, then those that wait. Where there is no room for all, some are counted. */
+/** Lists done rows, then running ones, then waiting ones. Rows that do not fit are counted. */
 function wideRows(state: PushState, room: number, look: Look, nowMs: number): string[] {
   const { done, running, waiting } = groupsOf(state, nowMs);
   const all = [...done, ...running, ...waiting];
@@ -144,7 +133,7 @@ function groupsOf(state: PushState, nowMs: number) {
   const waiting: Row[] = [];
   for (const row of shownRows(state, nowMs)) {
     const { kind } = row.work;
-    // Configs are a few kilobytes.
+    // Configs are not listed: they have a few kilobytes.
     if (kind === "done") {
       if (!/\bconfig\b/.test(row.title)) done.push(row);
     } else if (row.retrying === undefined && (kind === "planned" || kind === "ready")) waiting.push(row);
@@ -166,11 +155,15 @@ function footLines(state: PushState, totals: Totals, look: Look, nowMs: number):
     const text = `Retry ${retrying.attempt}/${retrying.retries} in ${seconds} s (${retrying.reason})`;
     lines.push(paint(status(text), "yellow", look));
   }
-  if (stopping !== undefined) lines.push(paint(status(describeStopping(state)), "yellow", look));
+  if (stopping !== undefined) {
+    const text = describeStopping(state);
+    const parts = look.columns >= LEAST_WIDE_COLUMNS ? [text] : text.split(/(?<=\.) /);
+    lines.push(...parts.map((part) => paint(status(part), "yellow", look)));
+  }
   return lines;
 }
 
-/** Says what a stopped push waits for. */
+/** Describes what a stopping push waits for. */
 export function describeStopping({ rows, stopping }: PushState): string {
   const chunks = [...rows.values()].filter(
     ({ work }) => work.kind === "uploading" && work.doneBytes > work.keptBytes,
@@ -183,7 +176,7 @@ export function describeStopping({ rows, stopping }: PushState): string {
   return `${what} Ctrl-C again to stop now.`;
 }
 
-/** ` 49 %  ████▊░░░   61 of 125 MB   8.9 MB/s   8 s left`, as far as it fits. */
+/** Formats ` 49 %  ████▊░░░   61 of 125 MB   8.9 MB/s   8 s left`, as far as it fits. */
 function totalLine(state: PushState, totals: Totals, look: Look): string {
   const { totalBytes, doneBytes } = totals;
   const isWide = look.columns >= LEAST_WIDE_COLUMNS;
@@ -196,7 +189,7 @@ function totalLine(state: PushState, totals: Totals, look: Look): string {
     : fit([percent, ...parts], look.columns);
 }
 
-/** The amount, the rate and the time that is left. */
+/** Describes the amount, the rate and the time that is left. */
 export function describeTotals(state: PushState, totals: Totals, of: string): string[] {
   const { totalBytes, doneBytes, isEstimated, isPartial, bytesPerSecond, leftMs } = totals;
   const amount = formatShare(doneBytes, totalBytes, `${of}${isEstimated ? "~" : ""}`);

@@ -5,7 +5,7 @@ import { countOf, listNames } from "./names.ts";
 
 type NoticeEvent = Extract<PushEvent, { type: "notice" }>;
 
-/** Tells whether a notice explains only what happens inside. */
+/** Tells whether a notice only explains how the push works. */
 export function isDetail({ code }: NoticeEvent): boolean {
   return code === "ENGINE_PUSHES" || code === "ENGINE_SAVES" || code === "STORAGE_UNREAD";
 }

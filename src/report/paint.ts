@@ -1,9 +1,9 @@
-/** What a terminal can show. */
+/** The size and abilities of a terminal. */
 export type Look = {
   readonly columns: number;
   readonly rows: number;
   readonly isColored: boolean;
-  /** False: ASCII alone. */
+  /** False: only ASCII. */
   readonly isUnicode: boolean;
 };
 
@@ -11,7 +11,7 @@ const COLORS = { green: 32, yellow: 33, cyan: 36, bold: 1, dim: 2 } as const;
 
 export type Color = keyof typeof COLORS;
 
-/** Colors a text, whose width stays the same. */
+/** Colors a text. Its width stays the same. */
 export function paint(text: string, color: Color, { isColored }: Look): string {
   return isColored && text !== "" ? `\x1b[${COLORS[color]}m${text}\x1b[0m` : text;
 }
@@ -34,7 +34,7 @@ export function spinner(nowMs: number, { isUnicode }: Look): string {
   return frames[Math.floor(nowMs / SPINNER_MS) % frames.length] as string;
 }
 
-/** Cuts a text without colors to a width in cells. Wide characters have two. */
+/** Cuts a text without colors to a width in cells. Wide characters take two. */
 export function clip(text: string, width: number, look: Look): string {
   if (Bun.stringWidth(text) <= width) return text;
   const { cut } = symbolsOf(look);
@@ -48,12 +48,12 @@ export function clip(text: string, width: number, look: Look): string {
   return width > 0 ? short + cut : "";
 }
 
-/** Fills a text up to a width in cells. */
+/** Pads a text with spaces to a width in cells. */
 export function pad(text: string, width: number): string {
   return text + " ".repeat(Math.max(0, width - Bun.stringWidth(text)));
 }
 
-/** Joins the parts that fit into a width, from the left. Empty parts are left out. */
+/** Joins parts from the left, as many as fit into a width. Empty parts are left out. */
 export function fit(parts: readonly string[], width: number, gap = "  "): string {
   let line = "";
   for (const part of parts) {
@@ -67,7 +67,7 @@ export function fit(parts: readonly string[], width: number, gap = "  "): string
 
 const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
-/** Draws how much of a whole is done. @param share from 0 to 1 */
+/** Draws a bar. @param share from 0 to 1 */
 export function smoothBar(share: number, width: number, { isUnicode }: Look): string {
   const eighths = Math.round(Math.min(1, Math.max(0, share)) * width * 8);
   const full = Math.floor(eighths / 8);
@@ -84,14 +84,14 @@ export type Chunks = {
 };
 
 /**
- * Draws a blob with a cell for each chunk, or for several where there are more than cells: confirmed, under way, to be
- * sent again, or not begun.
+ * Draws a blob with a cell for each chunk, or for several chunks if there are more than cells. A cell is confirmed,
+ * under way, waiting for a retry, or not begun.
  */
 export function chunkBar(chunks: Chunks, width: number, look: Look): string {
   const { doneBytes, keptBytes, chunkBytes, totalBytes, isRetried } = chunks;
   const cells = Math.max(1, Math.min(width, Math.ceil(totalBytes / Math.max(1, chunkBytes))));
   const cellBytes = totalBytes / cells;
-  // A last chunk that is smaller has a whole cell.
+  // The last chunk has a whole cell even if it is smaller.
   const full =
     keptBytes >= totalBytes ? cells : Math.min(cells - 1, Math.floor(keptBytes / cellBytes + 1e-6));
   const begun = isRetried ? full + 1 : Math.max(full + 1, Math.ceil(doneBytes / cellBytes - 1e-6));

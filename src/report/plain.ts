@@ -12,25 +12,25 @@ import {
 import type { PushEvent } from "./events.ts";
 import { describeStopping, describeTotals } from "./layout.ts";
 import { countOf } from "./names.ts";
-import { describeDone, formatPercent, labelOf } from "./rows.ts";
+import { describeDone, FINISHED, formatPercent, labelOf, RUNNING, WAITS_FOR_REGISTRY } from "./rows.ts";
 import { applyEvent, newState, type PushState, type Row } from "./state.ts";
 import { totalsOf } from "./totals.ts";
 import type { View } from "./view.ts";
 
-/** How often progress is printed. */
+/** The time between two progress lines. */
 const INTERVAL_MS = { terminal: 2_000, log: 10_000 };
 
-/** Where a total is unknown, more lines would hide the others. */
+/** The most rows that are printed at once where the total is unknown. */
 const SHOWN_ROWS = 10;
 
 export type PlainOptions = DescribeOptions & {
   /** Prints progress every 2 s instead of every 10 s. */
   readonly isTerminal: boolean;
-  /** A line for each blob, and for the progress of each, without times: the proxy serves many pushes. */
+  /** Prints lines and progress for each blob, without times: the proxy serves many pushes. */
   readonly isProxy?: boolean;
 };
 
-/** Shows events as lines and, from time to time, how far the push is. */
+/** Prints events as lines, and the progress of the push from time to time. */
 export function plainView(write: (line: string) => unknown, options: PlainOptions): View {
   const state = newState();
   const startMs = performance.now();
@@ -100,8 +100,7 @@ function linesOf(
       return describeSettled(event, state, nowMs);
     case "reading": {
       const { isDone, how, name, doneBytes } = event;
-      const verb = { unpack: "unpacked", read: "read", save: "saved from the engine" }[how];
-      return isDone ? timedLine(`${cutName(name)}: ${verb}, ${formatBytes(doneBytes)}`) : NOTHING;
+      return isDone ? timedLine(`${cutName(name)}: ${FINISHED[how]}, ${formatBytes(doneBytes)}`) : NOTHING;
     }
     case "blob":
       return describeBlob(event, before, state, options);
@@ -121,7 +120,7 @@ function linesOf(
   }
 }
 
-/** The proxy's titles name repositories as well. */
+/** Returns a blob's name. The proxy's titles stay whole: they name repositories as well. */
 function nameOf(title: string, { isProxy, isDebug }: PlainOptions): string {
   return isProxy || isDebug ? title : labelOf(title);
 }
@@ -178,7 +177,7 @@ function describeBlob(
   }
 }
 
-/** The total, or, where that is unknown, each blob that is under way. */
+/** Returns a line with the total or, where that is unknown, a line for each running blob. */
 function progressLines(state: PushState, nowMs: number, { isProxy }: PlainOptions): string[] {
   if (state.rows.size === 0 || state.pushed !== undefined) return [];
   const totals = totalsOf(state, nowMs);
@@ -199,20 +198,13 @@ function progressLines(state: PushState, nowMs: number, { isProxy }: PlainOption
 function progressOf({ title, work, sinceMs, sinceBytes }: Row, nowMs: number): string | undefined {
   if (!("doneBytes" in work)) return undefined;
   const { kind, doneBytes, totalBytes } = work;
-  const verb = {
-    unpack: "unpacking",
-    read: "reading",
-    save: "saving",
-    compressing: kind,
-    verifying: kind,
-    uploading: kind,
-  }[kind];
+  const verb = RUNNING[kind];
   const name = cutName(title);
-  // serverless-registry gets the first chunk when it is full.
+  // The proxy sends a first chunk to serverless-registry once it is full.
   if (kind === "uploading" && totalBytes === undefined && doneBytes === 0)
     return `${name}: waiting for the client's bytes`;
   if (kind === "uploading" && totalBytes !== undefined && doneBytes >= totalBytes && totalBytes > 0)
-    return `${name}: waiting for the registry to finish`;
+    return `${name}: ${WAITS_FOR_REGISTRY}`;
   const bytesPerMs = (doneBytes - sinceBytes) / Math.max(nowMs - sinceMs, 1);
   const rate = `${formatBytes(bytesPerMs * 1000)}/s`;
   if (totalBytes === undefined) return `${name}: ${verb}, ${formatBytes(doneBytes)}, ${rate}`;

@@ -1,7 +1,7 @@
-/** Characters that may steer a terminal, or hide a part of a line, and what begins a command of a CI system. */
+/** Characters that control a terminal or hide a part of a line, and prefixes of commands of CI systems. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|#(?=#?(?:vso)?\[)/gu;
 
-/** Writes a value as one line of JSON that is safe for a terminal, whatever it quotes. */
+/** Formats a value as one line of JSON that is safe for a terminal, whatever it quotes. */
 export function printableJson(value: unknown, replacer?: (key: string, value: unknown) => unknown): string {
   return JSON.stringify(value, replacer).replace(UNPRINTABLE, escapeUnits);
 }

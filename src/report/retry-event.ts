@@ -10,10 +10,10 @@ const REASONS: Partial<Readonly<Record<ErrorCode, string>>> = {
 };
 
 /**
- * Describes a retry.
+ * Makes the event of a retry.
  *
- * @param blob the one that it is about
- * @param offsetBytes how much of it the registry has
+ * @param blob the blob that is sent again, if the retry concerns one
+ * @param offsetBytes the bytes of the blob that the registry has
  */
 export function retryEvent(retry: Retry, blob?: BlobTitle, offsetBytes?: number): PushEvent {
   const reason = shortReason(retry.error);

@@ -5,32 +5,39 @@ import type { Retrying, Row } from "./state.ts";
 const DIGEST_DIGITS = 12;
 const SHORT_DIGITS = 8;
 const SIZE_WIDTH = 8;
-/** Left of the bar: symbol, digest and size. */
+/** The width left of the bar: symbol, digest and size. */
 const LABEL_WIDTH = 2 + DIGEST_DIGITS + 2 + SIZE_WIDTH + 2;
-/** The percentage, with the gaps at its sides. */
+/** The width of the percentage, with the gaps at its sides. */
 const PERCENT_WIDTH = 2 + 5 + 2;
-/** Right of the bar: the percentage, and a rate or a retry. */
+/** The width right of the bar: the percentage, and a rate or a retry. */
 const DETAIL_WIDTH = PERCENT_WIDTH + 24;
 const LEAST_BAR = 4;
 const MOST_BAR = 60;
 
-const VERBS = {
+/** Verbs for work that is running. */
+export const RUNNING = {
   compressing: "compressing",
   verifying: "verifying",
+  uploading: "uploading",
   unpack: "unpacking",
   read: "reading",
   save: "saving from the engine",
 } as const;
 
-/** The short digest of a blob's title, or the title. */
+/** Verbs for reading that has ended. */
+export const FINISHED = { unpack: "unpacked", read: "read", save: "saved from the engine" } as const;
+
+export const WAITS_FOR_REGISTRY = "waiting for the registry to finish";
+
+/** Returns the short digest in a blob's title, or else the title. */
 export function labelOf(title: string, digits = DIGEST_DIGITS): string {
   return /sha256:([0-9a-f]{12})/.exec(title)?.[1]?.slice(0, digits) ?? toPrintable(cutName(title));
 }
 
-/** Describes a blob in a line of the terminal's width. */
+/** Describes a blob in a line that fits a wide terminal. */
 export function describeRow(row: Row, look: Look, nowMs: number): string {
   const size = row.sizeBytes ?? row.sourceBytes;
-  // A source has a name, and no size of its own.
+  // A source that is read has no size: its name takes the place.
   const width = size === undefined ? DIGEST_DIGITS + 2 + SIZE_WIDTH : DIGEST_DIGITS;
   const label = pad(clip(labelOf(row.title), width, look), width);
   const sized = size === undefined ? "" : `  ${formatBytes(size).padStart(SIZE_WIDTH)}`;
@@ -39,14 +46,14 @@ export function describeRow(row: Row, look: Look, nowMs: number): string {
   return `${symbolOf(row, look, nowMs)} ${label}${sized}  ${detail}`;
 }
 
-/** Describes a blob that is under way in a line of a narrow terminal. */
+/** Describes a running blob in a line that fits a narrow terminal. */
 export function describeNarrowRow(row: Row, look: Look, nowMs: number): string {
   const size = row.sizeBytes ?? row.sourceBytes;
   const retry = row.retrying && `retry ${row.retrying.attempt}/${row.retrying.retries}`;
   const parts = [
     `${symbolOf(row, look, nowMs)} ${pad(clip(labelOf(row.title, SHORT_DIGITS), SHORT_DIGITS, look), SHORT_DIGITS)}`,
     (size === undefined ? "" : roundBytes(size)).padStart(6),
-    retry ? fit([percentOf(row), retry], look.columns, " ") : percentOf(row) || (shortWork(row) ?? ""),
+    ...(retry ? [fit([percentOf(row), retry], look.columns, " ")] : [percentOf(row), shortWork(row) ?? ""]),
   ];
   return fit(parts, look.columns);
 }
@@ -84,9 +91,8 @@ function detailOf(row: Row, barWidth: number, width: number, look: Look, nowMs: 
     case "uploading": {
       const { doneBytes, totalBytes } = work;
       if (totalBytes === undefined) return fit([`${formatBytes(doneBytes)} sent`, rateOf(row, nowMs)], width);
-      if (doneBytes >= totalBytes && retrying === undefined)
-        return clip("waiting for the registry to finish", width, look);
-      // A retry's reason takes room from the bar.
+      if (doneBytes >= totalBytes && retrying === undefined) return clip(WAITS_FOR_REGISTRY, width, look);
+      // A retry's reason may make the bar shorter.
       const told = retrying === undefined ? rateOf(row, nowMs) : describeRetry(retrying, nowMs);
       const state = clip(told, Math.max(0, width - LEAST_BAR - PERCENT_WIDTH), look);
       const cells = Math.max(LEAST_BAR, Math.min(barWidth, width - PERCENT_WIDTH - Bun.stringWidth(state)));
@@ -96,7 +102,11 @@ function detailOf(row: Row, barWidth: number, width: number, look: Look, nowMs: 
     }
     default:
       return fit(
-        [clip(pad(VERBS[work.kind], barWidth), width, look), percentOf(row).padStart(5), rateOf(row, nowMs)],
+        [
+          clip(pad(RUNNING[work.kind], barWidth), width, look),
+          percentOf(row).padStart(5),
+          rateOf(row, nowMs),
+        ],
         width,
       );
   }
@@ -116,11 +126,11 @@ function shortWork({ work }: Row): string | undefined {
     case "done":
       return "";
     default:
-      return VERBS[work.kind];
+      return RUNNING[work.kind];
   }
 }
 
-/** Says how a blob came to the registry. */
+/** Describes how the registry got a blob. */
 export function describeDone({ work, uploadMs }: Row): string {
   if (work.kind !== "done") return "";
   const { event } = work;
@@ -138,7 +148,7 @@ function describeRetry({ attempt, retries, reason, untilMs }: Retrying, nowMs: n
   return `retry ${attempt}/${retries} ${when} (${reason})`;
 }
 
-/** Returns the share that is done: `82 %`. Empty if it is unknown. */
+/** Returns the done share, such as `82 %`. Empty if it is unknown. */
 function percentOf({ work }: Row): string {
   if (!("doneBytes" in work) || work.totalBytes === undefined) return "";
   return formatPercent(work.doneBytes, work.totalBytes);
@@ -148,7 +158,7 @@ export function formatPercent(doneBytes: number, totalBytes: number): string {
   return `${totalBytes <= 0 ? 100 : Math.min(100, Math.floor((doneBytes / totalBytes) * 100))} %`;
 }
 
-/** Returns the rate of the running work since it began. Empty if nothing moved. */
+/** Returns the rate of running work since it began. Empty if no byte was moved. */
 function rateOf({ work, sinceMs, sinceBytes }: Row, nowMs: number): string {
   if (!("doneBytes" in work)) return "";
   const bytes = work.doneBytes - sinceBytes;

@@ -22,22 +22,22 @@ const RESIZE_MS = 300;
 
 export type ScreenOptions = Heading & Pick<Look, "isColored" | "isUnicode"> & DescribeOptions;
 
-/** A view that is rewritten in place. */
+/** A view that redraws itself in place. */
 export type Screen = View & {
-  /** What shows the cursor again, where the process exits in the middle. Empty if it is not hidden. */
+  /** Returns the escape code that shows the cursor, for an exit in the middle. Empty if the cursor is not hidden. */
   farewell(): string;
-  /** Leaves the terminal to a shell, before the process is stopped. The next frame is drawn below what that prints. */
+  /** Leaves the terminal to a shell before the process is stopped. The next frame is drawn below the shell's output. */
   leave(): void;
 };
 
-/** Shows a push on a terminal, in place: what is under way, and the total. Lines that stay go above it. */
+/** Shows the blobs and the total of a push in place, at the end of a terminal. Warnings stay above them. */
 export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
   const state = newState();
   const startMs = performance.now();
   const frames = framesOn(terminal);
-  const resizes = watchSize(terminal, () => {
-    // Terminals break the lines of the last frame anew, each in its way.
-    if (frames.isShown()) frames.scrollAway();
+  const resizes = watchSize(terminal, (isNarrower) => {
+    // The terminal may have wrapped lines of the last frame, so the height of that is unknown.
+    if (isNarrower && frames.isShown()) frames.scrollAway();
     draw();
   });
   let isPaused = false;
@@ -57,7 +57,7 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
     else for (const line of held) terminal.write(`${line}\n`);
     held = [];
   }
-  /** Leaves rows for good. */
+  /** Draws the last frame, which stays. */
   function freeze(below: readonly string[]): void {
     resizes.settle();
     frames.show([], [...held, ...layout(true), ...below]);
@@ -71,7 +71,7 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
   return {
     report(event) {
       applyEvent(state, event, performance.now());
-      // A prompt may be on the screen before anything is known.
+      // A notice may come while a prompt is on the screen.
       hasBegun ||= event.type !== "notice";
       if (event.type === "pushed")
         return freeze(describePushed(event, state, `${symbolsOf(options).done} Pushed`));
@@ -94,7 +94,7 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
     farewell: frames.farewell,
     [Symbol.dispose]() {
       clearInterval(timer);
-      // Of a push that failed, the screen shows how far it came.
+      // The last frame shows how far a failed push came.
       if (hasBegun && frames.isShown()) freeze([]);
       resizes[Symbol.dispose]();
       frames.leave();
@@ -102,17 +102,17 @@ export function openScreen(terminal: Terminal, options: ScreenOptions): Screen {
   };
 }
 
-/** Watches for another width. Windows that are dragged have many, and tmux tells one after it has broken the lines. */
-function watchSize(terminal: Terminal, onChanged: () => void) {
+/** Waits for the last of many sizes. A dragged window has many, and tmux reports one after it has wrapped the lines. */
+function watchSize(terminal: Terminal, onSettled: (isNarrower: boolean) => void) {
   let { columns } = terminal;
   let timer: Timer | undefined;
   const settle = () => {
     if (timer === undefined) return;
     clearTimeout(timer);
     timer = undefined;
-    if (columns === terminal.columns) return;
+    const isNarrower = terminal.columns < columns;
     columns = terminal.columns;
-    onChanged();
+    onSettled(isNarrower);
   };
   const onResize = () => {
     clearTimeout(timer);
@@ -129,7 +129,7 @@ function watchSize(terminal: Terminal, onChanged: () => void) {
   };
 }
 
-/** The lines that stay on the screen for an event. */
+/** Returns an event's lines that stay on the screen. */
 function linesAbove(
   event: PushEvent,
   state: PushState,

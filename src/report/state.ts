@@ -4,7 +4,7 @@ import { type Flow, measureFlow } from "./flow.ts";
 type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
 type BlobEvent = EventOf<"blob">;
 
-/** What is under way with a blob, or with the source as a whole. */
+/** The current work on a blob, or on the source as a whole. */
 type Work =
   | { readonly kind: "planned" | "ready" | "awaiting-compress" | "awaiting-upload" }
   | {
@@ -26,40 +26,40 @@ export type Retrying = Pick<EventOf<"retry">, "attempt" | "retries" | "reason" |
   readonly untilMs: number;
 };
 
-/** A blob, as it is shown. */
+/** A blob, or a source that is read. */
 export type Row = {
   readonly id: BlobId;
   title: string;
-  /** The size that goes up. */
+  /** The uploaded size. */
   sizeBytes: number | undefined;
-  /** The size in the source, of a layer that is compressed. */
+  /** The size in the source of a layer that has to be compressed. */
   sourceBytes: number | undefined;
   work: Work;
   /** When this kind of work began. */
   sinceMs: number;
-  /** How much was done when it began: what an earlier push has sent. */
+  /** The bytes that an earlier push had sent when the upload began. */
   sinceBytes: number;
-  /** How long its upload took. */
+  /** The duration of its upload. */
   uploadMs: number;
   retrying: Retrying | undefined;
 };
 
-/** Everything that is known of a push. Events change it. */
+/** The state of a push. Events change it. */
 export type PushState = {
   readonly rows: Map<BlobId, Row>;
   readonly flow: Flow;
   source: EventOf<"source"> | undefined;
   registry: EventOf<"registry"> | undefined;
-  /** It is known of every blob whether the registry has it. */
+  /** The push knows of every blob whether the registry has it. */
   isSettled: boolean;
   /** A retry that concerns no single blob. */
   retrying: Retrying | undefined;
   stopping: EventOf<"notice"> | undefined;
   pushed: EventOf<"pushed"> | undefined;
-  /** The layers that were compressed: their size before and after. */
+  /** The sizes of compressed layers before and after. */
   rawBytes: number;
   packedBytes: number;
-  /** What was compressed, also of a running layer, and how long that took. */
+  /** The compressed bytes, those of a running layer included, and the time that they took. */
   compressedBytes: number;
   compressingMs: number;
   compressedAtMs: number;
@@ -89,7 +89,7 @@ export function newState(): PushState {
   };
 }
 
-/** Changes the state as an event says. @param nowMs of any clock that only goes forward */
+/** Applies an event to the state. @param nowMs the time of a monotonic clock */
 export function applyEvent(state: PushState, event: PushEvent, nowMs: number): void {
   if (event.type !== "retry" && event.type !== "request") state.retrying = undefined;
   switch (event.type) {
@@ -106,7 +106,7 @@ export function applyEvent(state: PushState, event: PushEvent, nowMs: number): v
       return;
     }
     case "planned":
-      // The next target has other rows.
+      // Another target begins, with rows of its own.
       if (state.pushed !== undefined) state.rows.clear();
       state.pushed = undefined;
       state.isSettled = false;
@@ -130,7 +130,7 @@ export function applyEvent(state: PushState, event: PushEvent, nowMs: number): v
       if (row === undefined) state.retrying = retrying;
       else row.retrying = retrying;
       if (id !== undefined && row?.work.kind === "uploading") {
-        // What was under way is lost.
+        // The bytes that were on their way are lost.
         const { keptBytes } = row.work;
         row.work = { ...row.work, doneBytes: keptBytes };
         state.flow.moved(id, keptBytes, keptBytes, nowMs);
@@ -220,7 +220,7 @@ function rowOf({ rows }: PushState, id: BlobId, title: string, nowMs: number): R
   return row;
 }
 
-/** Sets a row's work. Its time counts from when the kind of work changes, or an upload starts over. */
+/** Sets a row's work. Its time starts when the kind of work changes or an upload starts over. */
 function begin(row: Row, work: Work, nowMs: number): void {
   const startsOver = work.kind === "uploading" && work.keptBytes < row.sinceBytes;
   if (row.work.kind !== work.kind || startsOver) {
@@ -230,7 +230,7 @@ function begin(row: Row, work: Work, nowMs: number): void {
   row.work = work;
 }
 
-/** Counts what was compressed since the last event. Layers are compressed one at a time. */
+/** Counts the bytes compressed since the last event. Layers are compressed one at a time. */
 function countCompressed(state: PushState, { work }: Row, doneBytes: number, nowMs: number): void {
   if (work.kind === "compressing") {
     state.compressedBytes += doneBytes - work.doneBytes;

@@ -3,7 +3,7 @@ import type { BlobId, PushEvent, Report } from "./events.ts";
 
 type BlobEvent = Extract<PushEvent, { type: "blob" }>;
 
-/** A summary of GitHub has 1 MiB at most. */
+/** GitHub refuses a summary of more than 1 MiB. */
 const MAX_ROWS = 200;
 
 type Row = {
@@ -17,7 +17,7 @@ type Row = {
   readonly sinceMs: number | undefined;
 };
 
-/** Collects what a push does, and describes each target in Markdown: what was pushed, and a table of its blobs. */
+/** Collects the events of a push, and describes each target in Markdown with a table of its blobs. */
 export function markdownSummary(): { readonly report: Report; text(): string } {
   const sections: string[] = [];
   let rows = new Map<BlobId, Row>();
@@ -53,7 +53,7 @@ function nextRow(before: Row | undefined, event: BlobEvent): Row {
   };
 }
 
-/** Returns the blobs of the image that the registry has. Those of other images in a stream are not planned. */
+/** Returns the image's blobs that the registry has, without those of other images in the source. */
 function doneRows(rows: ReadonlyMap<BlobId, Row>, planned: readonly BlobId[] | undefined): Row[] {
   return (planned ?? [...rows.keys()]).flatMap((id) => {
     const row = rows.get(id);
@@ -84,7 +84,7 @@ function describePushed(
     "",
     `\`${reference}@${digest}\``,
     "",
-    // Targets in one repository share its blobs.
+    // Targets in one repository share their blobs.
     ...(rows.length + leftOut > 0 ? table : ["Its blobs went up with the target above."]),
     ...(leftOut > 0 ? ["", `${leftOut} more blobs are not listed.`] : []),
     "",
@@ -123,7 +123,7 @@ function describeDone(done: Row["done"]): string {
   }
 }
 
-/** Escapes text for a line or a cell of a table: whatever it is, it makes no markup, no link and no other cell. */
+/** Escapes text for a line or a table cell, so that it makes no markup, link or further cell. */
 function plainText(text: string): string {
   return toPrintable(cutName(text)).replace(/[!-/:-@[-`{-~]/g, "\\$&");
 }

@@ -1,9 +1,9 @@
 import type { PushState, Row } from "./state.ts";
 
-/** A layer that was not compressed yet is taken to become this much smaller, until others were. */
+/** The assumed ratio of compression until a layer has been compressed. */
 const USUAL_RATIO = 0.5;
 
-/** Returns the rows as they are shown: of an upload, what has arrived counts, and not what its connection took. */
+/** Returns the rows to show. An upload's bytes are those that have arrived, not those that its connection took. */
 export function shownRows({ rows, flow }: PushState, nowMs: number): Row[] {
   return [...rows.values()].map((row) => {
     const { work, id } = row;
@@ -14,19 +14,19 @@ export function shownRows({ rows, flow }: PushState, nowMs: number): Row[] {
 
 /** The sums over all blobs. */
 export type Totals = {
-  /** Bytes of all blobs that the registry lacked, and how many of them are there or on their way. */
+  /** The bytes of all blobs that the registry lacked, and those of them that have arrived. */
   readonly totalBytes: number;
   readonly doneBytes: number;
-  /** The sizes of some layers are guessed: they are not compressed yet. */
+  /** Some layers are not compressed yet, and their sizes are estimates. */
   readonly isEstimated: boolean;
-  /** The size of some blobs is unknown, and not in the total. */
+  /** The total lacks blobs of unknown size. */
   readonly isPartial: boolean;
-  /** Bytes that the registry had, or mounted. */
+  /** The bytes that the registry already had, or mounted. */
   readonly reusedBytes: number;
-  /** The blobs that go up. */
+  /** The number of blobs to upload. */
   readonly toSend: number;
   readonly bytesPerSecond: number | undefined;
-  /** Undefined while it cannot be told. */
+  /** Undefined while it is unknown. */
   readonly leftMs: number | undefined;
 };
 

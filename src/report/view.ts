@@ -1,10 +1,10 @@
 import type { Report } from "./events.ts";
 
-/** Where a person or a program follows a push. Disposal ends it, and leaves the terminal as it was. */
+/** Shows a push to a person or a program. Disposal ends it and restores the terminal. */
 export type View = Disposable & {
   readonly report: Report;
-  /** Prints a line between what the view shows. */
+  /** Prints a line among those of the view. */
   print(line: string): void;
-  /** Holds everything back while a question is on the screen. */
+  /** Holds all output back while a question is on the screen. */
   pauseFor<T>(question: Promise<T>): Promise<T>;
 };

@@ -1,5 +1,7 @@
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import { closest, distance } from "fastest-levenshtein";
 import { fileError, PushError } from "../errors.ts";
 import { detectCompression, type ImageOrigin } from "../oci/image.ts";
 import { openArchiveFiles } from "./files/archive.ts";
@@ -67,6 +69,15 @@ async function describePath(path: string): Promise<ImageOrigin | undefined> {
   throw new PushError("FILE_FAILED", `Cannot read "${path}": it is not a file, folder or pipe.`);
 }
 
+/** Suggests a file or folder whose name differs from a missing one in a few letters. */
+async function nearestFile(path: string): Promise<string | undefined> {
+  const name = basename(path);
+  const names = await readdir(dirname(path)).catch(() => []);
+  const nearest = closest(name, names);
+  if (nearest === undefined || distance(name, nearest) > Math.min(3, name.length / 3)) return undefined;
+  return `Did you mean "${path.slice(0, path.lastIndexOf(name))}${nearest}"?`;
+}
+
 async function openPath(
   origin: ImageOrigin | undefined,
   path: string,
@@ -74,7 +85,9 @@ async function openPath(
 ): Promise<OpenedSource> {
   if (origin === undefined) {
     throw new PushError("SOURCE_NOT_FOUND", `Cannot read "${path}": there is no such file or folder.`, {
-      hint: `Save an image there with "docker save my/app:v1 --output ${path}", or name an image of an engine as the source.`,
+      hint:
+        (await nearestFile(path)) ??
+        `Save an image there with "docker save my/app:v1 --output ${path}", or name an image of an engine as the source.`,
     });
   }
   const { kind } = origin;

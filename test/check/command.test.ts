@@ -28,7 +28,7 @@ function refusal(...args: string[]): string {
   throw new Error(`${args.join(" ")} was taken`);
 }
 
-describe("the registry to check", () => {
+describe("The argument of check", () => {
   const worker = { scheme: "https", host: "my-registry.me.workers.dev" } as const;
   const local = { scheme: undefined, host: "localhost:8787" };
   test.each([
@@ -46,7 +46,7 @@ describe("the registry to check", () => {
     ["localhost:8787/v22/app", { ...local, repository: "v22/app" }],
     ["[::1]:5000/app", { scheme: undefined, host: "[::1]:5000", repository: "app" }],
     ["docker.io/alpine", { scheme: undefined, host: "docker.io", repository: "library/alpine" }],
-  ])("may be written %s", (text, target) => {
+  ])("may be %s", (text, target) => {
     expect(parse(text).target).toEqual(target);
   });
 
@@ -59,16 +59,16 @@ describe("the registry to check", () => {
     ["USAGE", ["registry.example.com/app", "--upload", "large"]],
     ["USAGE", ["registry.example.com/app", "--upload", "2GB"]],
     ["USAGE", ["registry.example.com", "--upload", "1MB"]],
-  ])("is refused with %s: %j", (code, args) => {
+  ])("fails with %s where it is wrong or missing: %j", (code, args) => {
     expect(refusal(...args)).toBe(code);
   });
 });
 
-describe("a check", () => {
+describe("A check", () => {
   const env = { USERNAME_REGISTRY: "me" };
   const credentials = { username: "me", password: "hush-Xq7" };
 
-  test("prints a line for each step, how a target is written, and ends with 0", async () => {
+  test("prints the form of a target and a line for each step, and ends with 0", async () => {
     await using registry = await startTestRegistry({ credentials });
     await using folder = await temporaryFolder();
     const { code, stdout } = await runCli(["check", `http://${registry.host}/v2/my/app/`], {
@@ -85,7 +85,7 @@ describe("a check", () => {
       expect.stringMatching(/^✓ Registry {2}\/v2\/ answers in \d+ ms; it requires a login$/),
       "✓ Login     me",
       "✓ Push      allowed to my/app",
-      "✓ Chunks    1.0 kB to 65.5 kB announced",
+      "✓ Chunks    65.5 kB each; announced: 1.0 kB to 65.5 kB",
       "✓ Resume    an interrupted layer resumes where it stopped",
       "✓ Clock     agrees with the registry's",
       "",
@@ -97,7 +97,7 @@ describe("a check", () => {
     expect((await readdir(folder.path)).filter((name) => name !== ".bun")).toEqual([]);
   });
 
-  test("of a website ends with 1, with the remedy and what was not checked", async () => {
+  test("of a website ends with 1, and says what was not checked", async () => {
     const page = () => new Response("<title>Hello</title>", { headers: { "content-type": "text/html" } });
     await using server = startHttpServer(page);
     await using folder = await temporaryFolder();
@@ -107,7 +107,7 @@ describe("a check", () => {
     expect(stdout).toContain("– Login, Push, Chunks, Resume, Clock: not checked, because of Registry");
   });
 
-  test("with --json prints one document, also where the password is missing", async () => {
+  test("with --json prints one document, even where the password is missing", async () => {
     await using registry = await startTestRegistry({ credentials });
     await using folder = await temporaryFolder();
     const result = await runCli(["check", "--json", `${registry.host}/my/app`], { cwd: folder.path, env });
@@ -168,5 +168,6 @@ describe("a check", () => {
     expect(await child.exited).toBe(130);
     expect(registry.recorded("cancel-upload")).toMatchObject([{ status: 204 }]);
     expect(await child.stdout.text()).not.toContain("ready");
+    expect(await child.stderr.text()).toBe("Interrupted: the check did not finish.\n");
   });
 });

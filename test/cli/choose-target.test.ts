@@ -4,7 +4,7 @@ import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { type CliOptions, cliCommand, cliEnvironment, PROGRAM, runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -18,7 +18,8 @@ const DOWN = "\\x1b[B";
 async function setUp(names: readonly string[] = ["old.example.com/team/app:v1"], file = "image.tar") {
   const folder = await temporaryFolder();
   const registry = await startTestRegistry({});
-  await Bun.write(join(folder.path, file), dockerArchive([], names).archive);
+  const archive = new Uint8Array(dockerArchive([], names).archive);
+  await Bun.write(join(folder.path, file), file.endsWith(".gz") ? Bun.gzipSync(archive) : archive);
   const cli = { cwd: folder.path, env: { PATH: process.env["PATH"] ?? "" } };
   return {
     registry,
@@ -55,22 +56,44 @@ describe.concurrent("without a terminal", () => {
     ["has a name that is none", ["Bad//Name:x"], "nginx_latest.tar", "registry.example.com/nginx:latest"],
     ["is untagged", [], "my_app_v1.tar", "registry.example.com/my_app:v1"],
     ["is untagged, with a file name that says nothing", [], "--.tar", "registry.example.com/my/app:v1"],
-  ])("an archive alone that %s is an error with the full command", async (_, names, file, target) => {
-    await using setup = await setUp(names, file);
-    const { code, stdout, stderr } = await setup.run([`./${file}`]);
-    expect([code, stdout]).toEqual([2, ""]);
-    expect(stderr).toContain(`${PROGRAM} ./${file} ${target}\n`);
-  });
+  ])(
+    "an archive without a target that %s is an error with the full command",
+    async (_, names, file, target) => {
+      await using setup = await setUp(names, file);
+      const { code, stdout, stderr } = await setup.run([`./${file}`]);
+      expect([code, stdout]).toEqual([2, ""]);
+      expect(stderr).toContain(`${PROGRAM} ./${file} ${target}\n`);
+    },
+  );
 
-  test("the full command is right for a shell, whatever the file is called", async () => {
+  test.each<[string, string, string, boolean]>([
+    ["a compressed archive", "my_app_v1.tar.gz", "my_app:v1", true],
+    ["a compressed archive behind a transport", "docker-archive:my_app_v1.tar.gz", "my_app:v1", true],
+    ["an ID of an image", "docker-daemon:0123456789ab", "my/app:v1", false],
+    ["a whole ID of an image", `docker-daemon:sha256:${"0".repeat(64)}`, "my/app:v1", false],
+    ["a name in an engine", "docker-daemon:team/app:v1", "team/app:v1", false],
+  ])(
+    "a target is suggested for %s with a fitting name, and a note only where that is the file's",
+    async (_, source, name, hasNote) => {
+      await using setup = await setUp(["team/app:v1"], "my_app_v1.tar.gz");
+      const { code, stderr } = await setup.run([source]);
+      expect([code, stderr]).toEqual([
+        2,
+        expect.stringContaining(`${source} registry.example.com/${name}\n`),
+      ]);
+      expect(stderr.includes("The suggested name is that of the file.")).toBe(hasNote);
+    },
+  );
+
+  test("the full command of the error is right for a shell, whatever the file is called", async () => {
     await using setup = await setUp(["a:v1"], "it's here.tar");
     const { stderr } = await setup.run(["it's here.tar"]);
-    const [, word = ""] = /index\.ts (.*) registry\.example\.com|chunkpush (.*) registry/.exec(stderr) ?? [];
+    const [, word = ""] = new RegExp(`${PROGRAM} (.*) registry`).exec(stderr) ?? [];
     const shell = Bun.spawn(["sh", "-c", `printf %s ${word}`], { stdout: "pipe" });
     expect(await shell.stdout.text()).toBe("it's here.tar");
   });
 
-  test("the last registry is suggested, or the one of --registry", async () => {
+  test("a target is suggested at the last registry, or at that of --registry", async () => {
     await using setup = await setUp();
     await setup.remember("http://last.example.com/x/y:z", "other.example.com/a/b");
     const last = await setup.run(["image.tar"]);
@@ -79,7 +102,7 @@ describe.concurrent("without a terminal", () => {
     expect([named.code, named.stderr]).toEqual([2, expect.stringContaining(" localhost:5000/team/app:v1\n")]);
   });
 
-  test("a folder alone is a source, and one that is named like a target is not", async () => {
+  test("a folder without a target is a source, unless it is named like a target", async () => {
     await using setup = await setUp(["team/app:v1"]);
     await Bun.$`mkdir -p image localhost:1/app && tar -xf image.tar -C image`.cwd(setup.folder).quiet();
     expect((await setup.run(["image"])).stderr).toContain("registry.example.com/team/app:v1");
@@ -96,7 +119,7 @@ describe.concurrent("without a terminal", () => {
     ]);
   });
 
-  test("a plan of an archive alone is an error with the full command of a plan", async () => {
+  test("a plan without a target is an error with the full command of a plan", async () => {
     await using setup = await setUp();
     const { code, stderr } = await setup.run(["plan", "image.tar"]);
     expect([code, stderr]).toEqual([
@@ -105,7 +128,7 @@ describe.concurrent("without a terminal", () => {
     ]);
   });
 
-  test("what is neither a source nor a target has no registry host, and no engine is asked", async () => {
+  test("a text that is neither a source nor a target is refused for want of a registry, and no engine is asked", async () => {
     await using setup = await setUp();
     await Bun.write(join(setup.folder, "bin/docker"), `#!/bin/sh\ntouch asked\n`);
     await chmod(join(setup.folder, "bin/docker"), 0o755);
@@ -157,7 +180,7 @@ describeWith("python3", "at a terminal", () => {
     expect(await setup.has("typed/app", "latest")).toBe(true);
   });
 
-  test("an image of an engine alone is offered as well", async () => {
+  test("an image of an engine is pushed to the target that is chosen", async () => {
     await using setup = await setUp();
     await setup.remember(`${setup.registry.host}/x/y:z`);
     const image = dockerArchive([], ["my/app:v1"]);
@@ -178,6 +201,20 @@ describeWith("python3", "at a terminal", () => {
     expect(await setup.has("my/app", "v1")).toBe(true);
   });
 
+  test("the ID of an image without a name is not suggested as a name", async () => {
+    await using setup = await setUp();
+    const id = digestOf("image");
+    const inspected = { Id: id, RepoTags: [], Created: "", RootFS: { Layers: [] } };
+    await Bun.write(join(setup.folder, "bin/docker"), `#!/bin/sh\necho '${JSON.stringify([inspected])}'\n`);
+    await chmod(join(setup.folder, "bin/docker"), 0o755);
+    const env = { PATH: `${join(setup.folder, "bin")}:${process.env["PATH"]}` };
+    const source = id.slice("sha256:".length, "sha256:".length + 12);
+    const { code, screen } = await setup.ask([source], "\\x03", "Where do you want", env);
+    expect(code).toBe(130);
+    expect(screen).not.toContain(`/${source}`);
+    expect(screen).not.toContain("The suggested name");
+  });
+
   test("names from the archive and from the list of targets cannot steer the terminal", async () => {
     await using setup = await setUp(["a\x1b]0;owned\x07/b:v1"], "x\x1b]0;owned\x07.tar");
     await setup.remember("r.example.com/a\x1b]0;owned\x07:v1", "r.example.com/\u202etar:v1");
@@ -186,7 +223,7 @@ describeWith("python3", "at a terminal", () => {
     expect(screen).not.toContain("\u202e");
   });
 
-  test("a plan asks, too, and leaves the list of targets as it was", async () => {
+  test("a plan without a target asks for one, and leaves the list of last targets as it was", async () => {
     await using setup = await setUp();
     await setup.remember(`${setup.registry.host}/x/y:z`);
     const { code, screen } = await setup.ask(["plan", "image.tar"], "\\r");
@@ -197,7 +234,7 @@ describeWith("python3", "at a terminal", () => {
     expect(await setup.has("team/app", "v1")).toBe(false);
   });
 
-  test("Ctrl-C pushes nothing", async () => {
+  test("Ctrl-C at the question for a target pushes nothing", async () => {
     await using setup = await setUp();
     await setup.remember(`${setup.registry.host}/x/y:z`);
     const { code } = await setup.ask(["image.tar"], "\\x03");

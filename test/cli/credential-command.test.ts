@@ -8,8 +8,8 @@ import type { StrictRegistryOptions } from "../../dev/registry/registry.ts";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { push } from "../../index.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import { runWell } from "../e2e/command.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { runWell } from "../support/command.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { cliCommand, cliEnvironment, runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -19,7 +19,7 @@ import { basic, startTestRegistry } from "../support/test-registry.ts";
 // Whole processes, several at a time: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
 
-const IMAGE = dockerArchive([1, 2, 3].map((seed) => ({ raw: seededBytes(450_000, seed) })));
+const IMAGE = dockerArchive([1, 2, 3].map((seed) => seededBytes(450_000, seed)));
 
 /** What the registry takes one after the other, and a command prints: a new one each time that it runs. */
 const PASSWORDS = Array.from({ length: 40 }, (_, i) => digestOf(seededBytes(9, i)).slice("sha256:".length));

@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { credentialsReader, givenCredentials } from "../../src/cli/credentials.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { type CliResult, cliCommand, cliEnvironment, runCli, startCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -12,7 +12,7 @@ import { basic, startTestRegistry, type TestRegistry } from "../support/test-reg
 // Whole processes, several at a time: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
 
-const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
+const IMAGE = dockerArchive([seededBytes(600, 1)]);
 
 type Setup = AsyncDisposable & { registry: TestRegistry; folder: string; target: string; archive: string };
 
@@ -282,7 +282,7 @@ describe("several targets", () => {
   const saved = (host: string) => ({
     username: "saved",
     password: `at ${host}`,
-    origin: { kind: "login", name: expect.stringContaining("config.json") as string } as const,
+    origin: { kind: "login", name: expect.stringContaining("config.json") as string, key: host } as const,
   });
 
   test("the user and password that were given are for the first registry alone, the others have logins", async () => {

@@ -3,7 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
@@ -21,7 +21,7 @@ async function setUp(env: Readonly<Record<string, string>> = {}) {
   const registry = resources.use(await startTestRegistry());
   const work = join(path, "work");
   await mkdir(work);
-  await Bun.write(join(work, "output.tar"), dockerArchive([{ raw: LAYER }], ["my/app:v1"]).archive);
+  await Bun.write(join(work, "output.tar"), dockerArchive([LAYER], ["my/app:v1"]).archive);
   const output = join(path, "output");
   const summary = join(path, "summary");
   await Bun.write(output, "earlier=1\n");

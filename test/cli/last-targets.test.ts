@@ -34,7 +34,7 @@ async function state() {
   };
 }
 
-test("The last target comes first, each once, and twenty are kept", async () => {
+test("The list of last targets has the newest first, each once, and keeps twenty", async () => {
   const { remember, read } = await state();
   for (let i = 0; i < 25; i++) await remember(`r.example.com/app:v${i}`);
   await remember("r.example.com/app:v20", "r.example.com/new:v1");
@@ -46,20 +46,23 @@ test("The last target comes first, each once, and twenty are kept", async () => 
   ]);
 });
 
-test("A scheme that the user wrote is kept, and a target without a tag is not", async () => {
+test("The list of last targets keeps a scheme that the user wrote, and has no target without a tag", async () => {
   const { remember, file } = await state();
   await remember("http://r.example.com/app", `r.example.com/app@sha256:${"0".repeat(64)}`);
   expect(await Bun.file(file).json()).toEqual(["http://r.example.com/app:latest"]);
 });
 
-test.skipIf(!posixOnly())("The file is the user's alone, and replaced at once", async () => {
-  const { remember, file } = await state();
-  await remember("r.example.com/app:v1");
-  await remember("r.example.com/app:v2");
-  expect((await stat(file)).mode & 0o777).toBe(0o600);
-  expect((await stat(join(file, ".."))).mode & 0o777).toBe(0o700);
-  expect(await readdir(join(file, ".."))).toEqual(["targets.json"]);
-});
+test.skipIf(!posixOnly())(
+  "The list of last targets is a file of the user's alone, and replaced at once",
+  async () => {
+    const { remember, file } = await state();
+    await remember("r.example.com/app:v1");
+    await remember("r.example.com/app:v2");
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect((await stat(join(file, ".."))).mode & 0o777).toBe(0o700);
+    expect(await readdir(join(file, ".."))).toEqual(["targets.json"]);
+  },
+);
 
 test.each([
   ["no JSON", "{"],
@@ -67,7 +70,7 @@ test.each([
   ["no texts", `[1,null,["r.example.com/app:v1"]]`],
   ["larger than any of ours", `["r.example.com/app:v1"]${" ".repeat(70_000)}`],
   ["empty", ""],
-])("A file that is %s counts as none", async (_, text) => {
+])("A list of last targets that is %s counts as none", async (_, text) => {
   const { write, read, remember } = await state();
   await write(text);
   expect(read()).toEqual([]);
@@ -75,7 +78,7 @@ test.each([
   expect(read()).toEqual(["r.example.com/app:v1"]);
 });
 
-test("Entries that are no targets are left out, so that none has a password or an escape", async () => {
+test("The list of last targets leaves out what is no target, so that none has a password or an escape", async () => {
   const { write, read } = await state();
   await write(
     JSON.stringify([
@@ -89,7 +92,7 @@ test("Entries that are no targets are left out, so that none has a password or a
 });
 
 test.skipIf(!posixOnly())(
-  "A link, a file that all may write to, and one of another user count as none",
+  "A list of last targets that is a link, that all may write to, or that another user owns counts as none",
   async () => {
     const linked = await state();
     const other = await state();
@@ -107,7 +110,7 @@ test.skipIf(!posixOnly())(
   },
 );
 
-test.skipIf(!posixOnly())("Root writes nothing into the folder of another user", async () => {
+test.skipIf(!posixOnly())("Root writes no list of last targets into the folder of another user", async () => {
   if (!canChown()) return;
   const { env, remember, file } = await state();
   await chown(env.XDG_STATE_HOME, 12345, 12345);

@@ -4,10 +4,18 @@ import { chmod, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
-import { cliCommand, cliEnvironment, runCli, startCli } from "../support/run-cli.ts";
+import { startRawServer } from "../support/raw-server.ts";
+import {
+  type CliOptions,
+  cliCommand,
+  cliEnvironment,
+  PROGRAM,
+  runCli,
+  startCli,
+} from "../support/run-cli.ts";
 import { findSecrets } from "../support/secret-search.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -17,7 +25,7 @@ import { startTestRegistry } from "../support/test-registry.ts";
 setDefaultTimeout(60_000);
 
 const ME = { username: "me", password: "hush-Xq7-zebra" };
-const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
+const IMAGE = dockerArchive([seededBytes(600, 1)]);
 const CONFIG = ".docker/config.json";
 
 /** A home folder, and a working folder in it. */
@@ -29,7 +37,11 @@ async function openHome(config?: unknown) {
   return {
     path: home.path,
     at,
-    async run(args: readonly string[], input?: string, env: Readonly<Record<string, string>> = {}) {
+    async run(
+      args: readonly string[],
+      input?: CliOptions["input"],
+      env: Readonly<Record<string, string>> = {},
+    ) {
       const result = await runCli(args, {
         cwd: at("work"),
         env: { HOME: home.path, ...env },
@@ -47,6 +59,19 @@ async function openHome(config?: unknown) {
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
 }
+
+/** What only a push can do, or needs. */
+const WORDS_OF_PUSH = /resume|target|archive|SKIP_AUTH|USERNAME_REGISTRY/;
+
+/** On a busy machine, standard error says what is waited for. */
+const NO_WARNING = expect.not.stringContaining("Warning");
+
+/** The arguments of the commands that a text names, each at the end of a line or in front of "&&". */
+const commandsIn = (text: string) =>
+  text.split(/ && |\n/).flatMap((line) => {
+    const [, command] = line.split(`${PROGRAM} `);
+    return command === undefined ? [] : [command.split(" ")];
+  });
 
 const entryOf = ({ username, password }: typeof ME) => ({ auth: btoa(`${username}:${password}`) });
 
@@ -79,6 +104,22 @@ describe.concurrent("a login", () => {
     const env = { USERNAME_REGISTRY: ME.username, REGISTRY_JWT_TOKEN: ME.password };
     expect((await home.run(["login", registry.host], undefined, env)).code).toBe(0);
     expect(await home.logins()).toEqual({ [registry.host]: entryOf(ME) });
+  });
+
+  test("with a token in REGISTRY_JWT_TOKEN needs no user name", async () => {
+    const token = { username: "v0", password: ME.password };
+    await using registry = await startTestRegistry({ credentials: token });
+    await using home = await openHome();
+    const env = { REGISTRY_JWT_TOKEN: token.password };
+    expect((await home.run(["login", registry.host], undefined, env)).code).toBe(0);
+    expect(await home.logins()).toEqual({ [registry.host]: entryOf(token) });
+  });
+
+  test.each(["--verbose", "--debug"])("with %s shows its requests, as a push does", async (flag) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const { stderr } = await home.run(["login", "-u", "me", flag, registry.host], ME.password);
+    expect(stderr).toContain(`GET http://${registry.host}/v2/ 200`);
   });
 
   test("that is slow to be checked says what it waits for", async () => {
@@ -197,7 +238,7 @@ describe.concurrent("a login", () => {
     expect(await Bun.file(home.at(CONFIG)).exists()).toBe(false);
 
     const out = await home.run(["logout", "--authfile", file, registry.host]);
-    expect([out.code, out.stderr]).toEqual([0, ""]);
+    expect([out.code, out.stderr]).toEqual([0, NO_WARNING]);
     expect(JSON.parse(await Bun.file(file).text())).toEqual({ auths: {} });
   });
 
@@ -222,6 +263,55 @@ describe.concurrent("a login", () => {
     const env = { CHUNKPUSH_CREDENTIAL_COMMAND: "echo wrong" };
     const { code, stderr } = await home.run(["login", registry.host], ME.password, env);
     expect([code, stderr]).toEqual([2, expect.stringContaining("--username")]);
+  });
+
+  test.each<[string, string | Uint8Array<ArrayBuffer>, number]>([
+    ["no password", "", 1],
+    ["an empty line", "\n", 1],
+    ["an archive", seededBytes(200_000, 4), 2],
+  ])("with %s on standard input says how to pipe the password in, as a login", async (_, input, code) => {
+    await using home = await openHome();
+    const result = await home.run(["login", "-u", "me", "http://a.example.com"], input);
+    expect([result.code, result.stdout]).toEqual([code, ""]);
+    expect(result.stderr).toContain(`${PROGRAM} login --username me http://a.example.com`);
+    expect(result.stderr).not.toMatch(WORDS_OF_PUSH);
+  });
+
+  test.each<[string, string | undefined]>([
+    ["breaks off", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{"],
+    ["is silent", undefined],
+    ["fails", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"],
+    ["limits requests", "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"],
+  ])("at a registry that %s says nothing of resuming", async (_, answer) => {
+    await using server = startRawServer(answer);
+    await using home = await openHome();
+    const args = ["login", "-u", "me", "--retries", "0", "--stall-timeout", "1", server.host];
+    const { code, stderr } = await home.run(args, ME.password);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("Error:")]);
+    expect(stderr).not.toMatch(WORDS_OF_PUSH);
+  });
+
+  test.each(["login", "logout"])("or logout with a broken file says what helps a %s", async (name) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    await Bun.write(home.at(CONFIG), "{");
+    const isLogin = name === "login";
+    const args = [name, ...(isLogin ? ["-u", "me"] : []), registry.host];
+    const { code, stderr } = await home.run(args, isLogin ? ME.password : undefined);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("--authfile")]);
+    expect(stderr).not.toMatch(WORDS_OF_PUSH);
+  });
+
+  test("that is interrupted says nothing of resuming", async () => {
+    await using home = await openHome();
+    const child = startCli(["login", "-u", "me", "a.example.com"], { cwd: home.path });
+    let said = "";
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      said += text;
+      if (text.includes("Waiting for the password")) child.kill("SIGINT");
+    }
+    expect([await child.exited, said]).toEqual([130, expect.stringContaining("Interrupted.")]);
+    expect(said).not.toMatch(WORDS_OF_PUSH);
   });
 
   test("with a password in the registry's place repeats no password", async () => {
@@ -251,6 +341,81 @@ describe.concurrent("a logout", () => {
     expect(out.stdout).toContain("Logged out of a.example.com/team");
   });
 
+  test("of a part of a registry says nothing of the login to the registry, which stays", async () => {
+    const auths = { "a.example.com": entryOf(ME), "a.example.com/team": entryOf(ME) };
+    await using home = await openHome({ auths });
+    const { code, stdout, stderr } = await home.run(["logout", "a.example.com/team"]);
+    expect([code, stderr]).toEqual([0, NO_WARNING]);
+    expect(stdout).toContain("Logged out of a.example.com/team");
+    expect(await home.logins()).toEqual({ "a.example.com": entryOf(ME) });
+  });
+
+  test("prints the command that removes the login of another file, whose maker it does not guess", async () => {
+    await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
+    await Bun.write(home.at("named.json"), JSON.stringify({ auths: { "a.example.com/team": entryOf(ME) } }));
+    const env = { REGISTRY_AUTH_FILE: home.at("named.json") };
+    const { code, stderr } = await home.run(["logout", "a.example.com"], undefined, env);
+    expect(code).toBe(0);
+    expect(stderr).not.toContain("podman");
+    const commands = commandsIn(stderr);
+    expect(commands).toHaveLength(2);
+    for (const command of commands)
+      expect(await home.run(command, undefined, env)).toMatchObject({ code: 0, stderr: NO_WARNING });
+    expect(await home.logins()).toEqual({});
+    expect(JSON.parse(await Bun.file(home.at("named.json")).text())).toEqual({ auths: {} });
+  });
+
+  test("is done although another file with logins is broken, which is said", async () => {
+    await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
+    await Bun.write(home.at(".config/containers/auth.json"), "{");
+    const env = { XDG_RUNTIME_DIR: home.at("run") };
+    const { code, stdout, stderr } = await home.run(["logout", "a.example.com"], undefined, env);
+    expect([code, stdout]).toEqual([0, expect.stringContaining("Logged out")]);
+    expect(stderr).toContain("~/.config/containers/auth.json");
+  });
+
+  test.each(["a.example.com", "--all"])("fails where the --authfile is missing: %s", async (which) => {
+    await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
+    const { code, stdout, stderr } = await home.run(["logout", "--authfile", "none.json", which]);
+    expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining("none.json")]);
+  });
+
+  test.each(["http://myregistry", "myregistry"])(
+    "accepts the registry of one label that a login accepted: %s",
+    async (name) => {
+      // It is its own proxy.
+      await using server = startHttpServer(
+        ({ headers }) => new Response(null, { status: headers.has("authorization") ? 200 : 401 }),
+      );
+      await using home = await openHome();
+      const env = { HTTP_PROXY: server.url };
+      expect((await home.run(["login", "-u", "me", "http://myregistry"], ME.password, env)).code).toBe(0);
+      expect(await home.logins()).toEqual({ myregistry: entryOf(ME) });
+      expect((await home.run(["logout", name])).stdout).toContain("Logged out of myregistry");
+      expect(await home.logins()).toEqual({});
+    },
+  );
+
+  test("of an address with a password in it repeats no password", async () => {
+    await using home = await openHome();
+    expect((await home.run(["logout", `https://me:${ME.password}/x@registry.example.com`])).code).toBe(2);
+  });
+
+  test.skipIf(process.platform === "win32")(
+    "with --all names no registry that has a helper, but no login",
+    async () => {
+      await using home = await openHome({ credHelpers: { "a.example.com": "x" } });
+      const script = "#!/bin/sh\necho credentials not found in native keychain; exit 1\n";
+      await Bun.write(home.at("bin/docker-credential-x"), script);
+      await chmod(home.at("bin/docker-credential-x"), 0o755);
+      const env = { PATH: `${home.at("bin")}:${process.env["PATH"]}` };
+      expect(await home.run(["logout", "--all"], undefined, env)).toMatchObject({
+        code: 0,
+        stderr: NO_WARNING,
+      });
+    },
+  );
+
   test("with --all removes every login", async () => {
     await using home = await openHome({
       auths: { "a.example.com": entryOf(ME), "b.example.com": entryOf(ME) },
@@ -262,7 +427,7 @@ describe.concurrent("a logout", () => {
 
   // A shell stands in for the helper.
   test.skipIf(process.platform === "win32")(
-    "with --all names and finishes the removals before the one that fails",
+    "with --all names and finishes the removals before the one that fails, and says what helps a logout",
     async () => {
       await using home = await openHome({
         credsStore: "x",
@@ -276,6 +441,7 @@ echo '{"Username":"me","Secret":"old"}'`;
       const env = { PATH: `${home.at("bin")}:${process.env["PATH"]}` };
       const { code, stdout, stderr } = await home.run(["logout", "--all"], undefined, env);
       expect([code, stderr]).toEqual([1, expect.stringContaining("b.example.com")]);
+      expect(stderr).not.toMatch(WORDS_OF_PUSH);
       expect(stdout.match(/Logged out of \S+/g)).toEqual(["Logged out of a.example.com."]);
       expect(await home.logins()).toEqual({ "b.example.com": {} });
     },
@@ -339,6 +505,41 @@ describe.concurrent("credentials that the registry refuses are named", () => {
     await using home = await openHome();
     const { code, stderr } = await home.run([...args, `${registry.host}/my/app:v1`], input, env);
     expect([code, stderr]).toEqual([1, expect.stringContaining(words)]);
+  });
+
+  test.each<[string, (host: string) => string, string[]]>([
+    ["the registry", (host) => host, []],
+    ["the registry in the file of --authfile", (host) => host, ["--authfile", "../own.json"]],
+    ["a part of the registry", (host) => `${host}/my`, []],
+    [
+      "a part of the registry in the file of --authfile",
+      (host) => `${host}/my`,
+      ["--authfile", "../own.json"],
+    ],
+  ])("by a hint whose commands replace the login to %s", async (_, key, flags) => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const config = { auths: { [key(registry.host)]: entryOf({ ...ME, password: "old" }) } };
+    await Bun.write(home.at(flags.length > 0 ? "own.json" : CONFIG), JSON.stringify(config));
+    const push = [...flags, `${registry.host}/my/app:v1`];
+    const refused = await home.run(push);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("does not accept")]);
+    for (const command of commandsIn(refused.stderr)) {
+      const [name = "", ...args] = command;
+      const user = name === "login" ? ["--username", "me"] : [];
+      const done = await home.run([name, ...user, ...args], name === "login" ? ME.password : undefined);
+      expect(done).toMatchObject({ code: 0 });
+    }
+    expect((await home.run(push)).code).toBe(0);
+  });
+
+  test("by a hint that names a registry of plain HTTP with its scheme", async () => {
+    // It is its own proxy.
+    await using server = startHttpServer(() => new Response(null, { status: 401 }));
+    await using home = await openHome({ auths: { "registry.example.com": entryOf(ME) } });
+    const args = ["--insecure", "registry.example.com/my/app:v1"];
+    const { stderr } = await home.run(args, undefined, { HTTP_PROXY: server.url });
+    expect(commandsIn(stderr)).toEqual([["login", "http://registry.example.com"]]);
   });
 
   test("by the file that a login is saved in, with the command to log in again", async () => {

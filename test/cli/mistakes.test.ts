@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { parsePush } from "../../src/cli/invocation.ts";
+import { orCommand } from "../../src/cli/mistakes.ts";
 import { exitCodeOf, PushError } from "../../src/errors.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -29,12 +30,12 @@ describe("a mistyped command is answered with the nearest one", () => {
     [["psuh", "image.tar", TARGET], "push"],
     [["prox", "registry.example.com"], "proxy"],
     [["completions", "bash"], "completion"],
-  ])("%j", (args, command) => {
+  ])("instead of %j: %s", (args, command) => {
     const error = refusal(...args);
     expect([error.code, error.hint]).toEqual(["USAGE", `Did you mean "${command}"?`]);
   });
 
-  test("a command that was taken for an image is named when there is no such image", async () => {
+  test("also where it was taken for an image that does not exist", async () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const { code, stderr } = await runCli(["chek", `${registry.host}/my/app`], {
@@ -44,7 +45,17 @@ describe("a mistyped command is answered with the nearest one", () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining('Did you mean "check"?')]);
   });
 
-  test("but a push of an image whose name is near a command goes on", () => {
+  test("in an error of an image that keeps what the engine said", () => {
+    const options = { hint: "Look.", details: ["a"], said: "the engine's words" };
+    const error = new PushError("IMAGE_NOT_FOUND", "There is no image.", options);
+    expect(orCommand(error, "chek", ["check"])).toMatchObject({
+      ...options,
+      hint: 'Look. Did you mean "check"?',
+      cause: error,
+    });
+  });
+
+  test("but not for a push of an image whose name is near that of a command", () => {
     expect(parsePush(["catch", TARGET], {}, { commands: COMMANDS })).toMatchObject({ source: "catch" });
   });
 });
@@ -61,22 +72,25 @@ test.each([
 });
 
 describe("swapped arguments are answered with the command in order", () => {
-  test.each(["image.tar", "./folder", "/tmp/x", "~/image", "image.tar.gz"])("%s", (source) => {
-    const error = refusal(TARGET, source);
-    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("swapped")]);
-    expect(error.hint).toEndWith(`${/^[\w./-]+$/.test(source) ? source : `'${source}'`} ${TARGET}`);
-  });
+  test.each(["image.tar", "./folder", "/tmp/x", "~/image", "image.tar.gz", "a%b.tar"])(
+    "where %s stands last",
+    (source) => {
+      const error = refusal(TARGET, source);
+      expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("swapped")]);
+      expect(error.hint).toEndWith(`${/^[\w%./-]+$/.test(source) ? source : `'${source}'`} ${TARGET}`);
+    },
+  );
 
-  test("a name without a registry in the target's place may be the source, too", () => {
+  test("where a name without a registry stands in the target's place", () => {
     expect(refusal(TARGET, "my/app:v1").hint).toEndWith(`my/app:v1 ${TARGET}`);
   });
 
-  test("a target with a mistake behind an image of another registry is no source", () => {
+  test("but not where a target with a mistake stands behind an image of another registry", () => {
     const { code, hint } = refusal("ghcr.io/me/app:v1", "registry.example.com/app/");
     expect([code, hint]).toEqual(["REFERENCE_INVALID", 'Did you mean "registry.example.com/app"?']);
   });
 
-  test("a password in one of them is not repeated", () => {
+  test("but not where one of them may contain a password", () => {
     const { message, hint } = refusal(TARGET, "me:s3cret@x/y");
     expect(`${message} ${hint}`).not.toContain("s3cret");
   });
@@ -92,7 +106,7 @@ test.each([
     "oci:x docker://r.example/x more",
   ],
   [["docker", "push"], "docker push", TARGET],
-])("%j: the other tool's words are to be left out", (args, words, rest) => {
+])("%j is answered with the advice to leave out the words of the other tool", (args, words, rest) => {
   const error = refusal(...args);
   expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(`"${words}"`)]);
   expect(error.hint).toEndWith(` ${rest}`);

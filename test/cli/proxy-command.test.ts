@@ -275,6 +275,7 @@ describe("a proxy beside a command", () => {
     const { code, stdout, stderr } = await setup.run(["--", name]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(`command "${name}"`);
+    if (name === "no-such-command") expect(stderr).toContain('after "--"');
     expect(stderr).not.toContain("bug in chunkpush");
   });
 

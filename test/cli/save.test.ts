@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { archiveNames } from "../../src/cli/save-command.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith, posixOnly } from "../support/needs.ts";
 import { type CliOptions, cliCommand, cliEnvironment, PROGRAM, runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -31,13 +31,13 @@ describe("the name of an archive", () => {
     expect(archiveNames([image])).toEqual([name]);
   });
 
-  test("is told apart where two images would have one, in capital letters or not", () => {
+  test("is another for each image, in capital letters or not", () => {
     const names = archiveNames(["a/b:c", "a_b:c", "a-b:c", "app:V1", "app:v1", "localhost/app:v1"]);
     expect(new Set(names.map((name) => name.toLowerCase())).size).toBe(6);
     expect(names[2]).toBe("a-b_c.tar");
   });
 
-  test("is one that a file system takes, whatever the length", () => {
+  test("is one that a file system takes, however long the image's name is", () => {
     const names = archiveNames([`${"a".repeat(300)}:v1`, `${"a".repeat(300)}:v2`]);
     expect(new Set(names).size).toBe(2);
     for (const name of names) expect(name.length).toBeLessThan(255);
@@ -45,7 +45,7 @@ describe("the name of an archive", () => {
 });
 
 const NAMES = ["my/app:v1", "my/app:latest", "r.example.com:5000/x:y"];
-const ARCHIVE = dockerArchive([{ raw: new Uint8Array(seededBytes(300_000, 1)) }], NAMES).archive;
+const ARCHIVE = dockerArchive([seededBytes(300_000, 1)], NAMES).archive;
 
 /** An engine that saves like this. Each call is written down. */
 async function setUp(save = `cat "$HOME/saved"`) {
@@ -122,6 +122,17 @@ describe.concurrent("save", () => {
     expect((await setup.run(["my/app:v1", "--force"])).code).toBe(0);
     expect((await setup.read("my_app_v1.tar")).equals(ARCHIVE)).toBe(true);
   });
+
+  test.each([[["--force"]], [[]]])(
+    "saves nothing where a folder has an archive's name, with %j",
+    async (flags) => {
+      await using setup = await setUp();
+      await mkdir(join(setup.cwd, "my_app_v1.tar"));
+      const { code, stderr } = await setup.run(["my/app:latest", "my/app:v1", ...flags]);
+      expect([code, await setup.files(), await setup.saved()], stderr).toEqual([1, ["my_app_v1.tar"], []]);
+      expect(stderr).toContain("[FILE_FAILED]");
+    },
+  );
 
   test.each([
     ["fails in the middle", `head -c 100000 "$HOME/saved"; echo "disk on fire" >&2; exit 1`],

@@ -3,7 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { push } from "../../index.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith, posixOnly } from "../support/needs.ts";
 import { cliCommand, cliEnvironment, runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -16,7 +16,7 @@ import { startWatchedPush } from "../support/watched-push.ts";
 setDefaultTimeout(60_000);
 
 const RAW = new Uint8Array(tarBytes([{ path: "file", body: seededBytes(5000, 1) }]));
-const IMAGE = dockerArchive([{ raw: RAW }], ["team/app:v1"]);
+const IMAGE = dockerArchive([RAW], ["team/app:v1"]);
 const PASSWORD = "hush-Xq7";
 
 async function setUp(isOpen = false) {

@@ -1,23 +1,20 @@
 /** How a push is shown where there is no terminal to rewrite, or where something else was asked for. */
+
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith, posixOnly } from "../support/needs.ts";
 import { type CliOptions, cliCommand, cliEnvironment, runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
-import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 import { toldEvents } from "../support/told-events.ts";
 
 setDefaultTimeout(60_000);
 
-const IMAGE = dockerArchive(
-  [{ raw: new Uint8Array(tarBytes([{ path: "file", body: seededBytes(150_000, 1) }])) }],
-  ["my/app:v1"],
-);
+const IMAGE = dockerArchive([seededLayer(150_000, 1)], ["my/app:v1"]);
 
 async function setUp(options: Parameters<typeof startTestRegistry>[0] = {}) {
   const resources = new AsyncDisposableStack();

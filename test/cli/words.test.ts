@@ -4,9 +4,9 @@ import { join } from "node:path";
 import type { StrictRegistryOptions } from "../../dev/registry/registry.ts";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { createAuthority, createSelfSigned } from "../support/certificates.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { answering, faultAlways } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { startRawServer } from "../support/raw-server.ts";
 import { type CliOptions, type CliResult, runCli } from "../support/run-cli.ts";
@@ -20,7 +20,7 @@ setDefaultTimeout(60_000);
 
 const USERNAME = "pusher";
 const PASSWORD = "Zq9-xylophone%Brücke";
-const IMAGE = dockerArchive([{ raw: seededBytes(150_000, 1) }], ["team/app:v1"]);
+const IMAGE = dockerArchive([seededBytes(150_000, 1)], ["team/app:v1"]);
 
 /** In what forms a password may slip out. */
 const SECRETS = [
@@ -157,7 +157,7 @@ describe.concurrent("the source", () => {
 
   test.each<[string, Uint8Array, string[]]>([
     ["an archive cut short", IMAGE.archive.subarray(0, 3000), ["cut short", "Save or copy it again"]],
-    ["an empty file", new Uint8Array(), ["it is empty"]],
+    ["an empty file", new Uint8Array(), ["it is empty", "program that was to write it"]],
     ["a text file", new TextEncoder().encode("Lorem ipsum. ".repeat(99)), ["it is a text file"]],
     [
       "a web page",

@@ -7,11 +7,10 @@ import { chmod, cp, mkdir, symlink } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { digestOf } from "../../src/oci/digest.ts";
-import { runWell } from "../e2e/command.ts";
-import { openPodmanStore } from "../e2e/podman-store.ts";
-import { commandFolder } from "../e2e/source-programs.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { commandFolder, runWell } from "../support/command.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
+import { openPodmanStore } from "../support/podman-store.ts";
 import { readAction } from "../support/run-action.ts";
 import { cliCommand } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -96,7 +95,7 @@ async function writeStandIns(folder: string): Promise<string> {
     body: typeof body === "string" ? body : Buffer.from(body),
   }));
   await Bun.write(join(folder, "image.tar"), tarBytes(members));
-  const { archive } = dockerArchive([{ raw: RAW }], ["my/app:v1"]);
+  const { archive } = dockerArchive([RAW], ["my/app:v1"]);
   await Bun.write(join(folder, "docker.tar"), archive);
   await Bun.write(join(folder, "docker.tar.gz"), gzipSync(archive));
   await writeProgram(join(folder, "stream"), `cat "$STAND_IN/docker.tar"`);

@@ -5,10 +5,9 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { runWell } from "../e2e/command.ts";
-import { openPodmanStore } from "../e2e/podman-store.ts";
-import { commandFolder } from "../e2e/source-programs.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { commandFolder, runWell } from "../support/command.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { openPodmanStore } from "../support/podman-store.ts";
 import { cliCommand } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
@@ -62,10 +61,12 @@ async function setUp() {
   await writeProgram(at("bin/npx"), `[ "$1" = chunkpush ] && shift && exec ${chunkpush} "$@"`);
   await writeProgram(at("bin/docker"), DOCKER(chunkpush));
   const layer = new Uint8Array(tarBytes([{ path: "file", body: seededBytes(5000, 1) }]));
-  const { archive } = dockerArchive([{ raw: layer }], ["my/app:v1"]);
+  const { archive } = dockerArchive([layer], ["my/app:v1"]);
   for (const name of ["archive.tar", "work/image.tar", "work/output.tar"]) await Bun.write(at(name), archive);
   const auth = Buffer.from(`${ME.username}:${ME.password}`).toString("base64");
-  await Bun.write(at("docker/config.json"), JSON.stringify({ auths: { [registry.host]: { auth } } }));
+  const logIn = () =>
+    Bun.write(at("docker/config.json"), JSON.stringify({ auths: { [registry.host]: { auth } } }));
+  await logIn();
   const bash = (script: string, cwd: string, env: Readonly<Record<string, string>> = {}) =>
     runWell([Bun.which("bash") ?? "bash", "-euo", "pipefail", "-c", script], {
       cwd,
@@ -85,10 +86,12 @@ async function setUp() {
     path,
     registry,
     async run({ code, language }: Block): Promise<void> {
+      // An earlier command may have logged out.
+      await logIn();
       const here = code.replaceAll(/registry\.example\.com|ghcr\.io/g, registry.host);
       if (language === "ts") {
         const program = here.replace('"chunkpush"', JSON.stringify(join(ROOT, "index.ts")));
-        await Bun.write(at("work/program.ts"), `const password = process.env.PASSWORD;\n${program}`);
+        await Bun.write(at("work/program.ts"), program);
         await bash(`'${process.execPath}' program.ts`, at("work"));
       }
       // npm's scripts are those of this checkout. Variables of Access are the reader's.

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { ERROR_CODES, type ErrorCode } from "../../src/errors.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { answering, faultAlways } from "../support/faults.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { PROGRAM, runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
@@ -50,7 +50,7 @@ let folder: TemporaryFolder;
 beforeAll(async () => {
   folder = await temporaryFolder();
   const raw = new Uint8Array(tarBytes([{ path: "file", body: seededBytes(5000, 1) }]));
-  const { archive } = dockerArchive([{ raw }], ["my/app:v1"]);
+  const { archive } = dockerArchive([raw], ["my/app:v1"]);
   const manifest = [{ Config: "config.json", Layers: ["layer.tar"], RepoTags: ["my/app:v1"] }];
   const config = { rootfs: { diff_ids: [`sha256:${"0".repeat(64)}`] } };
   const saved = (members: Record<string, unknown>) =>

@@ -8,16 +8,17 @@
  *
  * It pushes 12 MB into the repository `chunkpush-test` and deletes them afterwards, where the registry allows it.
  */
+
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
+import { layerOf, seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { MANIFEST, pulledImage } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
+import { sha256 } from "../support/sha256.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
-import { handmadeImage } from "./handmade-image.ts";
-import { MANIFEST, pulledImage } from "./read-back.ts";
-import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(600_000);
 
@@ -44,11 +45,14 @@ test.skipIf(!place)("a registry gives back what was pushed, and is sent nothing 
   console.log(`Pushing to ${reference}, with CHUNKPUSH_TEST_SEED=${seed}.`);
   await using resources = new AsyncDisposableStack();
   const cwd = resources.use(await temporaryFolder());
-  const image = handmadeImage("chunkpush-test:v1", [
-    seededBytes(BIG_BYTES, `big ${seed}`),
-    new TextEncoder().encode(`text ${seed}\n`.repeat(200_000)),
-    seededBytes(1000, `small ${seed}`),
-  ]);
+  const image = dockerArchive(
+    [
+      seededLayer(BIG_BYTES, `big ${seed}`),
+      layerOf("text", `text ${seed}\n`.repeat(200_000)),
+      seededLayer(1000, `small ${seed}`),
+    ],
+    ["chunkpush-test:v1"],
+  );
   await Bun.write(join(cwd.path, "output.tar"), image.archive);
 
   const pushed = await push(cwd.path);

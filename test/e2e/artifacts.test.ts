@@ -5,7 +5,12 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
-import { archiveBytes, writeFolder } from "../source/image-fixture.ts";
+import type { CommandResult } from "../support/command.ts";
+import { startDockerRegistry } from "../support/docker-registry.ts";
+import { archiveBytes, writeFolder } from "../support/image-forms.ts";
+import { requireParts } from "../support/parts.ts";
+import { runCli, runCliFromPipe } from "../support/run-cli.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import {
   type Artifact,
   cosignLayout,
@@ -23,12 +28,7 @@ import {
   taggedSignature,
   wasmModule,
   withReferrer,
-} from "../support/artifacts.ts";
-import { runCli, runCliFromPipe } from "../support/run-cli.ts";
-import { temporaryFolder } from "../support/temporary-folder.ts";
-import type { CommandResult } from "./command.ts";
-import { startDockerRegistry } from "./docker-registry.ts";
-import { requireParts } from "./parts.ts";
+} from "./artifacts.ts";
 import { readContent } from "./registry-content.ts";
 
 setDefaultTimeout(60_000);

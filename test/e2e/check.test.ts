@@ -1,31 +1,28 @@
 /** The command check at docker-registry with a password file, behind nginx's default body limit and TLS of its own. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { startDockerRegistry } from "../support/docker-registry.ts";
+import { startNginx } from "../support/nginx.ts";
+import { openForAll } from "../support/open-for-all.ts";
+import { requireParts } from "../support/parts.ts";
 import { runCli } from "../support/run-cli.ts";
-import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { type Nginx, startNginx } from "./nginx.ts";
-import { requireParts } from "./parts.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
 
 type Step = { step: string; state: string; text: string; [fact: string]: unknown };
 
-describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd"))("check", () => {
+describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd"))("The command check", () => {
   const credentials = { username: "me", password: "hush-Xq7" };
-  let registry: DockerRegistry;
-  let nginx: Nginx;
-  let cwd: TemporaryFolder;
-  const resources = new AsyncDisposableStack();
-  afterAll(() => resources.disposeAsync());
-  beforeAll(async () => {
-    cwd = resources.use(await temporaryFolder());
-    registry = resources.use(await startDockerRegistry({ credentials }));
-    nginx = resources.use(await startNginx({ registry: registry.host, maxBody: "1m" }));
+  const scene = openForAll(async (resources) => {
+    const cwd = resources.use(await temporaryFolder());
+    const registry = resources.use(await startDockerRegistry({ credentials }));
+    const nginx = resources.use(await startNginx({ registry: registry.host, maxBody: "1m" }));
+    return { cwd, registry, nginx };
   });
 
   async function check(args: string[], env: Record<string, string>) {
     const { code, stdout } = await runCli(["check", "--json", ...args], {
-      cwd: cwd.path,
+      cwd: scene().cwd.path,
       env: { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: "hush-Xq7", ...env },
     });
     const { steps }: { steps: Step[] } = JSON.parse(stdout);
@@ -34,14 +31,15 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd")
   }
 
   test("finds docker-registry ready, and that it forgets interrupted uploads", async () => {
-    const { code, failed, stepOf } = await check([`http://${registry.host}/v2/team/app`], {});
+    const { code, failed, stepOf } = await check([`http://${scene().registry.host}/v2/team/app`], {});
     expect(failed).toEqual([]);
     expect(code).toBe(0);
     expect(stepOf("push")).toMatchObject({ state: "ok" });
     expect(stepOf("resume")).toMatchObject({ state: "limited", resumes: false });
   });
 
-  test("finds nginx's body limit, and that nginx has it", async () => {
+  test("finds nginx's body limit, and names nginx", async () => {
+    const { nginx } = scene();
     const args = [`https://${nginx.host}/team/app`, "--upload", "8MB", "--ca-file", nginx.authority];
     const { code, failed, stepOf } = await check(args, {});
     expect(failed).toEqual([]);
@@ -54,7 +52,8 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "htpasswd")
     expect(body?.["refusedBytes"]).toBeGreaterThan(1_048_576);
   });
 
-  test("finds the authority that is not trusted, and the password that is wrong", async () => {
+  test("fails at TLS without the authority, and at the login with a wrong password", async () => {
+    const { nginx, registry } = scene();
     const untrusted = await check([`https://${nginx.host}/team/app`], {});
     expect(untrusted).toMatchObject({ code: 1, failed: ["tls"] });
     const wrong = await check([`${registry.host}/team/app`], { REGISTRY_JWT_TOKEN: "wrong" });

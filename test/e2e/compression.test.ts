@@ -2,14 +2,14 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { run } from "../support/command.ts";
+import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { type DockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
+import { requireParts } from "../support/parts.ts";
+import { openPodmanStore, type PodmanStore } from "../support/podman-store.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { run } from "./command.ts";
-import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { requireParts } from "./parts.ts";
-import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
-import { readBack } from "./read-back.ts";
 import { type SavedImage, unpackSavedImage } from "./saved-image.ts";
 import { buildTestImage } from "./test-image.ts";
 

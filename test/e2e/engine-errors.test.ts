@@ -3,11 +3,11 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { runWell } from "../support/command.ts";
+import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { requireParts } from "../support/parts.ts";
 import { PROGRAM, runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell } from "./command.ts";
-import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
-import { requireParts } from "./parts.ts";
 
 setDefaultTimeout(60_000);
 

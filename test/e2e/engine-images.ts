@@ -1,24 +1,23 @@
 /** Small images of many kinds, built by an engine or loaded into it. */
+
 import { join } from "node:path";
 import * as v from "valibot";
-import { seededBytes } from "../support/seeded-bytes.ts";
+import { runWell } from "../support/command.ts";
+import { layerOf, seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell } from "./command.ts";
 import type { Engine } from "./engines.ts";
-import { handmadeImage, tarOf } from "./handmade-image.ts";
 import { unpackSavedImage } from "./saved-image.ts";
 
 const LARGE_BYTES = 2_000_000;
 
-const text = (content: string) => new TextEncoder().encode(content);
-const fileIn = (path: string, content: Uint8Array) => tarOf([{ path, content }]);
-
 const LAYERS = {
-  small: fileIn("etc/hello", text("hello\n")),
-  large: fileIn("data/large", seededBytes(LARGE_BYTES, "large")),
+  small: layerOf("etc/hello", "hello\n"),
+  large: seededLayer(LARGE_BYTES, "large"),
   // gzip and zstd make less of it, so that a compressed layer differs from its raw one.
-  lines: fileIn("data/lines", text("every line is the same\n".repeat(2000))),
-  empty: tarOf([]),
+  lines: layerOf("data/lines", "every line is the same\n".repeat(2000)),
+  empty: tarBytes([]),
 } as const;
 
 /** Builds an image of these layers, base first, and names it. */
@@ -48,14 +47,15 @@ export async function buildImageOfManyLayers(engine: Engine, name: string, count
 
 /** The content of files that differ, one for each layer. */
 export function smallFiles(count: number): Uint8Array[] {
-  return Array.from({ length: count }, (_, i) => text(`file ${i}\n`));
+  return Array.from({ length: count }, (_, i) => new TextEncoder().encode(`file ${i}\n`));
 }
 
 /** Loads an archive whose layers are not compressed, as older engines save it. */
 export async function loadImage(engine: Engine, name: string, files: readonly Uint8Array[]): Promise<void> {
   await using folder = await temporaryFolder(engine.folder);
   const archive = join(folder.path, "image.tar");
-  await Bun.write(archive, handmadeImage(name, files).archive);
+  const layers = files.map((content, i) => layerOf(`data/${i}.bin`, content));
+  await Bun.write(archive, dockerArchive(layers, [name]).archive);
   await engine.docker("load", "--input", archive);
 }
 

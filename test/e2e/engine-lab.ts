@@ -1,7 +1,7 @@
 import { test } from "bun:test";
 import { dirname, join } from "node:path";
 import { RUNS_ALL } from "../support/all-tests.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../support/place.ts";
 
 const LAB = join(import.meta.dir, "../../dev/engines/lab");
 /** The lab's exit code where it cannot be made. */

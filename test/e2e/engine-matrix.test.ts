@@ -3,9 +3,11 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { rename, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { runWell } from "../support/command.ts";
+import { requireParts } from "../support/parts.ts";
+import { type PulledImage, readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell } from "./command.ts";
 import { type DockerWrapper, installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
 import {
   buildImage,
@@ -16,8 +18,6 @@ import {
   smallFiles,
 } from "./engine-images.ts";
 import { ENGINES, type Engine, type EngineRole } from "./engines.ts";
-import { requireParts } from "./parts.ts";
-import { type PulledImage, readBack } from "./read-back.ts";
 
 setDefaultTimeout(120_000);
 

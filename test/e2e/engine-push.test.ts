@@ -1,4 +1,5 @@
 /** An engine with containerd's store pushes the image itself, through a registry of this process. */
+
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,22 +10,23 @@ import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { MANIFEST_TYPES } from "../../src/oci/descriptor.ts";
+import { type CommandResult, runWell } from "../support/command.ts";
+import { startDockerEngine } from "../support/docker-engine.ts";
+import { layerOf } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { asNobody, canRunAsNobody } from "../support/nobody.ts";
+import type { Place } from "../support/place.ts";
 import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
+import { sha256 } from "../support/sha256.ts";
 import { smallDisk } from "../support/small-disk.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startWatchedPush } from "../support/watched-push.ts";
-import { type CommandResult, runWell } from "./command.ts";
-import { startDockerEngine } from "./docker-engine.ts";
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
 import { buildImage, loadImage, smallFiles } from "./engine-images.ts";
 import { findLab } from "./engine-lab.ts";
 import { ENGINES, type Engine } from "./engines.ts";
-import { handmadeImage } from "./handmade-image.ts";
-import type { Place } from "./place.ts";
 import { readContent } from "./registry-content.ts";
-import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(60_000);
 
@@ -488,7 +490,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       });
       await using folder = await temporaryFolder(lab.folder);
       const archive = join(folder.path, "image.tar");
-      await Bun.write(archive, handmadeImage("team/far:v1", smallFiles(1)).archive);
+      await Bun.write(archive, dockerArchive([layerOf("far", "far\n")], ["team/far:v1"]).archive);
       await other.docker("load", "--input", archive);
       const wrapper = await installDockerWrapper(folder.path, 0, other.command);
       const result = await push("team/far:v1", `${newRepository()}:v1`, {

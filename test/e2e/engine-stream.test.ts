@@ -5,17 +5,17 @@ import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { parseDiffId, parseDigest } from "../../src/oci/digest.ts";
 import { readSavedStream } from "../../src/source/stream/saved-stream.ts";
+import { type CommandResult, waitFor } from "../support/command.ts";
+import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
+import { sha256 } from "../support/sha256.ts";
 import { smallDisk } from "../support/small-disk.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
-import { type CommandResult, waitFor } from "./command.ts";
-import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { type DockerWrapper, installDockerWrapper, type SaveMode } from "./docker-wrapper.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
-import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(120_000);
 

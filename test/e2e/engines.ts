@@ -1,13 +1,13 @@
 /** The engines that an image is pushed from: of this machine and of today, each started for one test file. */
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
+import { runWell, startDaemon, waitFor } from "../support/command.ts";
+import { startDockerEngine } from "../support/docker-engine.ts";
+import { requireParts } from "../support/parts.ts";
+import { type Place, THIS_MACHINE } from "../support/place.ts";
+import { openPodmanStore } from "../support/podman-store.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell, startDaemon, waitFor } from "./command.ts";
-import { startDockerEngine } from "./docker-engine.ts";
 import { findLab } from "./engine-lab.ts";
-import { requireParts } from "./parts.ts";
-import { type Place, THIS_MACHINE } from "./place.ts";
-import { openPodmanStore } from "./podman-store.ts";
 
 /** A running engine that nobody else uses. */
 export type Engine = AsyncDisposable & {

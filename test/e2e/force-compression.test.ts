@@ -2,7 +2,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
-import { archiveBytes } from "../source/image-fixture.ts";
+import { archiveBytes } from "../support/image-forms.ts";
+import { runCli } from "../support/run-cli.ts";
+import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
+import { TELLS_EVENTS, toldBlobs, toldEvents } from "../support/told-events.ts";
 import {
   type Artifact,
   encryptedImage,
@@ -13,10 +16,7 @@ import {
   taggedSignature,
   wasmModule,
   withReferrer,
-} from "../support/artifacts.ts";
-import { runCli } from "../support/run-cli.ts";
-import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { TELLS_EVENTS, toldBlobs, toldEvents } from "../support/told-events.ts";
+} from "./artifacts.ts";
 import { readContent } from "./registry-content.ts";
 
 setDefaultTimeout(60_000);

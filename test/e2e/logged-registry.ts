@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import { startStrictRegistry } from "../../dev/registry/registry.ts";
+import { waitFor } from "../support/command.ts";
+import { type LoggedRequest, startDockerRegistry } from "../support/docker-registry.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { waitFor } from "./command.ts";
-import { type LoggedRequest, startDockerRegistry } from "./docker-registry.ts";
 
 /** The largest chunk in these tests, and the largest body that the strict registry takes. */
 export const CHUNK_BYTES = 1_000_000;

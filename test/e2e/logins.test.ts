@@ -1,22 +1,23 @@
 /** Logging in with other programs, and pushing with no further word. */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
 import { createSelfSigned } from "../support/certificates.ts";
+import { run, runWell } from "../support/command.ts";
+import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { type DockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { run, runWell } from "./command.ts";
-import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { handmadeImage } from "./handmade-image.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes(2_500_000, "logins")]);
+const image = dockerArchive([seededLayer(2_500_000, "logins")], ["team/app:v1"]);
 const ME = { username: "jane", password: "correct: hörse $1 ✓" };
 const LOGIN = ["login", "--username", ME.username, "--password-stdin"];
 

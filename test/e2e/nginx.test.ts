@@ -1,43 +1,41 @@
 /** A real registry behind nginx's default body limit, with TLS from an authority that no machine knows. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { startDockerRegistry } from "../support/docker-registry.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { startNginx } from "../support/nginx.ts";
+import { openForAll } from "../support/open-for-all.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
-import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS } from "../support/told-events.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { handmadeImage } from "./handmade-image.ts";
-import { type Nginx, startNginx } from "./nginx.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes(5_300_000, "nginx"), seededBytes(3000, "small")]);
+const image = dockerArchive([seededLayer(5_300_000, "nginx"), seededLayer(3000, "small")], ["team/app:v1"]);
 
 describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
   "docker-registry behind nginx",
   () => {
-    let registry: DockerRegistry;
-    let nginx: Nginx;
-    let cwd: TemporaryFolder;
-    const resources = new AsyncDisposableStack();
-    afterAll(() => resources.disposeAsync());
-    beforeAll(async () => {
-      cwd = resources.use(await temporaryFolder());
-      registry = resources.use(await startDockerRegistry());
-      nginx = resources.use(await startNginx({ registry: registry.host, maxBody: "1m" }));
-      await Bun.write(join(cwd.path, "output.tar"), image.archive);
+    const scene = openForAll(async (resources) => {
+      const cwd = resources.use(await temporaryFolder());
+      const registry = resources.use(await startDockerRegistry());
+      return { cwd, nginx: resources.use(await startNginx({ registry: registry.host, maxBody: "1m" })) };
     });
 
-    const push = (tag: string) =>
-      runCli([`https://${nginx.host}/team/app:${tag}`], {
-        cwd: cwd.path,
-        env: { ...TELLS_EVENTS, NODE_EXTRA_CA_CERTS: nginx.authority },
-      });
+    async function push(tag: string, { archive }: Pick<typeof image, "archive">) {
+      const { cwd, nginx } = scene();
+      await Bun.write(join(cwd.path, "output.tar"), archive);
+      const env = { ...TELLS_EVENTS, NODE_EXTRA_CA_CERTS: nginx.authority };
+      return runCli([`https://${nginx.host}/team/app:${tag}`], { cwd: cwd.path, env });
+    }
 
-    test("gets the image without a flag, though nobody announced the limit", async () => {
-      const { code, stderr, stdout } = await push("v1");
+    test("takes a push without a flag, though the limit is not announced", async () => {
+      const { nginx } = scene();
+      const { code, stderr, stdout } = await push("v1", image);
       expect(code, stderr).toBe(0);
       expect(stderr).toContain("BODY_REFUSED");
       const reference = `${nginx.host}/team/app:v1`;
@@ -47,10 +45,9 @@ describe.skipIf(!requireParts("nginx", "docker-registry", "openssl", "skopeo"))(
       expect(pulled.diffIds).toEqual([...image.diffIds]);
     });
 
-    test("is known the next time", async () => {
-      const other = handmadeImage("team/app:v2", [seededBytes(2_500_000, "another")]);
-      await Bun.write(join(cwd.path, "output.tar"), other.archive);
-      const { code, stderr } = await push("v2");
+    test("refuses no body of the next push, which remembers the limit", async () => {
+      const other = dockerArchive([seededLayer(2_500_000, "another")], ["team/app:v2"]);
+      const { code, stderr } = await push("v2", other);
       expect(code, stderr).toBe(0);
       expect(stderr).not.toContain("BODY_REFUSED");
     });

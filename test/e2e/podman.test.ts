@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { runWell, startDaemon, waitFor } from "../support/command.ts";
+import { requireParts } from "../support/parts.ts";
+import { openPodmanStore, type PodmanStore } from "../support/podman-store.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell, startDaemon, waitFor } from "./command.ts";
-import { requireParts } from "./parts.ts";
-import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
-import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(60_000);
 

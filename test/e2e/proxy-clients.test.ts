@@ -3,12 +3,13 @@
  *
  *     CHUNKPUSH_PROXY_MATRIX=all   at registries that fail and that take their time as well; half an hour
  */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { RUNS_ALL } from "../support/all-tests.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
-import { handmadeImage } from "./handmade-image.ts";
-import { requireParts } from "./parts.ts";
-import { THIS_MACHINE } from "./place.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { requireParts } from "../support/parts.ts";
+import { THIS_MACHINE } from "../support/place.ts";
 import { CLIENTS, type Client, type ClientRole, skopeo } from "./proxy-clients.ts";
 import { startProxyProcess } from "./proxy-process.ts";
 import { SLOW_UPSTREAMS, UPSTREAMS, type UpstreamRole } from "./proxy-upstreams.ts";
@@ -21,9 +22,9 @@ setDefaultTimeout(isWhole ? 900_000 : 60_000);
 /** Of 5 MiB or more: sent while it comes. Of 3 KB: sent when it is whole. */
 const LAYER_BYTES = [24_000_000, 9_000_000, 3000];
 
-const image = handmadeImage(
-  "team/app:v1",
-  LAYER_BYTES.map((bytes) => seededBytes(bytes, `proxy ${bytes}`)),
+const image = dockerArchive(
+  LAYER_BYTES.map((bytes) => seededLayer(bytes, `proxy ${bytes}`)),
+  ["team/app:v1"],
 );
 
 // Without all tests, one.
@@ -72,8 +73,8 @@ for (const role of upstreams.filter(() => hasSkopeo && isWhole)) {
     await using line = await openLine(role);
     const { upstream, proxy } = line;
     const push = async (_: unknown, i: number) => {
-      const layers = [seededBytes(12_000_000, `large ${i}`), seededBytes(3000, `small ${i}`)];
-      const one = handmadeImage("team/app:v1", layers);
+      const layers = [seededLayer(12_000_000, `large ${i}`), seededLayer(3000, `small ${i}`)];
+      const one = dockerArchive(layers, ["team/app:v1"]);
       await using client = await skopeo("skopeo", THIS_MACHINE).start(one.archive);
       const name = `at-once/number-${i}`;
       const pushed = await client.push(`${proxy.host}/${name}:v1`);

@@ -2,14 +2,14 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
+import { runWell } from "../support/command.ts";
+import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { requireParts } from "../support/parts.ts";
+import { type Place, THIS_MACHINE } from "../support/place.ts";
+import { openPodmanStore } from "../support/podman-store.ts";
+import { sha256 } from "../support/sha256.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell } from "./command.ts";
-import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { findLab } from "./engine-lab.ts";
-import { requireParts } from "./parts.ts";
-import { type Place, THIS_MACHINE } from "./place.ts";
-import { openPodmanStore } from "./podman-store.ts";
-import { sha256 } from "./sha256.ts";
 
 /** A program that has the image. */
 export type Client = AsyncDisposable & {

@@ -1,9 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { startDaemon, waitFor } from "../support/command.ts";
+import { freePort } from "../support/nginx.ts";
 import { cliCommand } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { startDaemon, waitFor } from "./command.ts";
-import { freePort } from "./nginx.ts";
 
 /** `chunkpush proxy` in a process of its own, as users start it. */
 export type ProxyProcess = AsyncDisposable & {

@@ -4,10 +4,10 @@ import { answer, reset, stall } from "../../dev/faults/fault.ts";
 import { seededFaults } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { startDockerRegistry } from "../support/docker-registry.ts";
+import { startNginx } from "../support/nginx.ts";
+import { requireParts } from "../support/parts.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { startDockerRegistry } from "./docker-registry.ts";
-import { startNginx } from "./nginx.ts";
-import { requireParts } from "./parts.ts";
 
 /** A running registry. */
 type Upstream = AsyncDisposable & {

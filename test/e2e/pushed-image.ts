@@ -1,7 +1,7 @@
 /** What a registry has of an image, whoever pushed it: read from the registry itself, every byte checked. */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import * as v from "valibot";
-import { sha256 } from "./sha256.ts";
+import { sha256 } from "../support/sha256.ts";
 
 const TYPES = [
   "application/vnd.oci.image.index.v1+json",

@@ -1,42 +1,40 @@
 /** Who may push to a real registry, and over which wire. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { writeCertificates } from "../support/certificate-files.ts";
+import { type DockerRegistryOptions, startDockerRegistry } from "../support/docker-registry.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { openForAll } from "../support/open-for-all.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
-import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell } from "./command.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { handmadeImage } from "./handmade-image.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
 
-const image = handmadeImage("team/app:v1", [seededBytes(2_500_000, "registry access")]);
+const image = dockerArchive([seededLayer(2_500_000, "registry access")], ["team/app:v1"]);
+
+/** Starts a registry, and writes the image to a folder to push from. */
+async function openAccess(resources: AsyncDisposableStack, options: DockerRegistryOptions) {
+  const { path: cwd } = resources.use(await temporaryFolder());
+  await Bun.write(join(cwd, "output.tar"), image.archive);
+  const registry = resources.use(await startDockerRegistry(options));
+  const push = (target: string, env: Readonly<Record<string, string>> = {}, input = "") =>
+    runCli(["--chunk-size", "1MB", target], { cwd, env, input });
+  return { registry, push };
+}
 
 describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
   "docker-registry with htpasswd",
   () => {
     // With what an encoding may get wrong.
     const credentials = { username: "jane", password: "correct: hörse $1 ✓" };
-    let registry: DockerRegistry;
-    let cwd: TemporaryFolder;
-    const resources = new AsyncDisposableStack();
-    afterAll(() => resources.disposeAsync());
-    beforeAll(async () => {
-      cwd = resources.use(await temporaryFolder());
-      registry = resources.use(await startDockerRegistry({ credentials }));
-      await Bun.write(join(cwd.path, "output.tar"), image.archive);
-    });
-
-    const push = (target: string, env: Readonly<Record<string, string>>, input?: string) =>
-      runCli(["--chunk-size", "1MB", target], {
-        cwd: cwd.path,
-        env,
-        ...(input !== undefined && { input }),
-      });
+    const access = openForAll((resources) => openAccess(resources, { credentials }));
 
     test("takes a push with the password from standard input", async () => {
+      const { registry, push } = access();
       const target = `${registry.host}/team/app:stdin`;
       const pushed = await push(target, { USERNAME_REGISTRY: "jane" }, `${credentials.password}\n`);
       expect(pushed.code, pushed.stderr).toBe(0);
@@ -48,6 +46,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
     });
 
     test("takes a push with the password from the environment", async () => {
+      const { registry, push } = access();
       const pushed = await push(`${registry.host}/team/app:env`, {
         USERNAME_REGISTRY: "jane",
         REGISTRY_JWT_TOKEN: credentials.password,
@@ -57,6 +56,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
     });
 
     test("refuses a wrong password before any work is done", async () => {
+      const { registry, push } = access();
       const before = (await registry.requests()).length;
       const { code, stderr, stdout } = await push(
         `${registry.host}/team/other:v1`,
@@ -75,7 +75,8 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
     });
 
     test("refuses a push without a user", async () => {
-      const { code, stderr } = await push(`${registry.host}/team/other:v1`, {});
+      const { registry, push } = access();
+      const { code, stderr } = await push(`${registry.host}/team/other:v1`);
       expect(code).toBe(1);
       expect(stderr).toContain("requires a login");
       expect(stderr).toContain("answered 401");
@@ -85,36 +86,24 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
 );
 
 describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-registry with TLS", () => {
-  let registry: DockerRegistry;
-  let plain: DockerRegistry;
-  let cwd: TemporaryFolder;
-  let authority: string;
-  const resources = new AsyncDisposableStack();
-  afterAll(() => resources.disposeAsync());
-  beforeAll(async () => {
-    cwd = resources.use(await temporaryFolder());
-    const tls = await makeCertificates(join(cwd.path, "certificates"));
-    authority = tls.authority;
-    registry = resources.use(await startDockerRegistry({ tls }));
-    plain = resources.use(await startDockerRegistry());
-    await Bun.write(join(cwd.path, "output.tar"), image.archive);
+  const access = openForAll(async (resources) => {
+    const tls = await writeCertificates(resources.use(await temporaryFolder()).path);
+    return { authority: tls.authority, ...(await openAccess(resources, { tls })) };
   });
 
-  const push = (target: string, env: Readonly<Record<string, string>> = {}) =>
-    runCli(["--chunk-size", "1MB", target], { cwd: cwd.path, env });
-
   test("takes a push where NODE_EXTRA_CA_CERTS names its authority", async () => {
+    const { registry, push, authority } = access();
     const reference = `${registry.host}/team/app:v1`;
     const pushed = await push(`https://${reference}`, { NODE_EXTRA_CA_CERTS: authority });
     expect(pushed.code, pushed.stderr).toBe(0);
-    // skopeo takes every .crt of a folder for an authority.
     const pulled = await readBack(reference, "--src-cert-dir", join(authority, ".."));
     expect(pushed.stdout).toBe(`${reference}@${pulled.manifestDigest}\n`);
     expect(Buffer.from(pulled.config).equals(image.config)).toBe(true);
     expect(pulled.diffIds).toEqual([...image.diffIds]);
   });
 
-  test("is not trusted without its authority", async () => {
+  test("gets no image where its authority is not trusted", async () => {
+    const { registry, push } = access();
     const { code, stderr, stdout } = await push(`https://${registry.host}/team/app:v2`);
     expect(code).toBe(1);
     expect(stdout).toBe("");
@@ -126,36 +115,22 @@ describe.skipIf(!requireParts("docker-registry", "openssl", "skopeo"))("docker-r
     );
   });
 
-  test("is recognised where it is spoken to in plain HTTP", async () => {
+  test("fails a push over plain HTTP, which says that TLS is required", async () => {
+    const { registry, push } = access();
     const { code, stderr } = await push(`http://${registry.host}/team/app:v3`);
     expect(code).toBe(1);
     expect(stderr).toContain("[TLS_REQUIRED]");
   });
+});
 
-  test("is missed where the registry is a plain one", async () => {
-    const { code, stderr } = await push(`https://${plain.host}/team/app:v1`);
+describe.skipIf(!requireParts("docker-registry"))("docker-registry without TLS", () => {
+  const access = openForAll((resources) => openAccess(resources, {}));
+
+  test("fails a push over HTTPS, which names --insecure", async () => {
+    const { registry, push } = access();
+    const { code, stderr } = await push(`https://${registry.host}/team/app:v1`);
     expect(code).toBe(1);
     expect(stderr).toContain("[TLS_UNSUPPORTED]");
     expect(stderr).toContain("--insecure");
   });
 });
-
-/** Makes an authority that no machine knows, and has it sign a certificate for 127.0.0.1. @returns file names */
-async function makeCertificates(folder: string) {
-  const at = (name: string) => join(folder, name);
-  const [authority, certificate, key] = [at("authority.crt"), at("server.pem"), at("server-key.pem")];
-  const openssl = (...args: string[]) => runWell(["openssl", ...args]);
-  const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  await Bun.write(at("extensions"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
-  const authorityKey = at("authority-key.pem");
-  await openssl(
-    ...["req", "-x509", ...newKey, "-days", "2", "-subj", "/CN=Authority of these tests"],
-    ...["-keyout", authorityKey, "-out", authority],
-  );
-  await openssl("req", ...newKey, "-subj", "/CN=127.0.0.1", "-keyout", key, "-out", at("request.pem"));
-  await openssl(
-    ...["x509", "-req", "-in", at("request.pem"), "-days", "2", "-extfile", at("extensions")],
-    ...["-CA", authority, "-CAkey", authorityKey, "-CAcreateserial", "-out", certificate],
-  );
-  return { authority, certificate, key };
-}

@@ -1,7 +1,7 @@
 /** All that a registry gives out for a reference, as a tree, every byte checked against the digest that names it. */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import * as v from "valibot";
-import { sha256 } from "./sha256.ts";
+import { sha256 } from "../support/sha256.ts";
 
 const TYPES = [
   "application/vnd.oci.image.index.v1+json",

@@ -4,12 +4,12 @@ import { readdir } from "node:fs/promises";
 import { type AddressInfo, createConnection, createServer } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { runWell, waitFor } from "../support/command.ts";
+import { startDockerRegistry } from "../support/docker-registry.ts";
 import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
+import { sha256 } from "../support/sha256.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell, waitFor } from "./command.ts";
-import { startDockerRegistry } from "./docker-registry.ts";
-import { sha256 } from "./sha256.ts";
 
 setDefaultTimeout(120_000);
 

@@ -2,13 +2,13 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, chown, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { run, runWell } from "../support/command.ts";
+import { type DockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
+import { requireParts } from "../support/parts.ts";
+import { readBack } from "../support/read-back.ts";
 import { cliCommand } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
-import { run, runWell } from "./command.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { requireParts } from "./parts.ts";
-import { readBack } from "./read-back.ts";
 
 setDefaultTimeout(120_000);
 

@@ -2,8 +2,8 @@
 import { copyFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
-import { runWell } from "./command.ts";
-import { sha256 } from "./sha256.ts";
+import { runWell } from "../support/command.ts";
+import { sha256 } from "../support/sha256.ts";
 
 const MANIFEST = v.strictTuple([
   v.object({ Config: v.string(), RepoTags: v.array(v.string()), Layers: v.array(v.string()) }),

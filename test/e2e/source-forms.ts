@@ -1,7 +1,7 @@
 /** Every form in which programs write images, a row each. Each is written by the program itself. */
-import { runWell } from "./command.ts";
-import type { DockerEngine } from "./docker-engine.ts";
-import type { PodmanStore } from "./podman-store.ts";
+import { runWell } from "../support/command.ts";
+import type { DockerEngine } from "../support/docker-engine.ts";
+import type { PodmanStore } from "../support/podman-store.ts";
 import {
   BOTH_PLATFORMS,
   IMAGE,

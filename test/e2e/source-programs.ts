@@ -1,13 +1,13 @@
 /** The programs that make images, each with an image or two in it. */
-import { chmod } from "node:fs/promises";
+
 import { join } from "node:path";
+import { runWell } from "../support/command.ts";
+import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { startDockerRegistry } from "../support/docker-registry.ts";
+import { layerOf } from "../support/image-fixture.ts";
+import { type Place, THIS_MACHINE } from "../support/place.ts";
+import { openPodmanStore, type PodmanStore } from "../support/podman-store.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { runWell } from "./command.ts";
-import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
-import { startDockerRegistry } from "./docker-registry.ts";
-import { tarOf } from "./handmade-image.ts";
-import { type Place, THIS_MACHINE } from "./place.ts";
-import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
 
 export type Programs = AsyncDisposable & {
   /** The same path here and in the lab. */
@@ -98,23 +98,6 @@ export async function startPrograms(lab: Place): Promise<Programs> {
   };
 }
 
-/** A folder with the command of an engine, for whoever looks for it on PATH. */
-export async function commandFolder(
-  folder: string,
-  name: string,
-  { command, env }: Pick<DockerEngine | PodmanStore, "command" | "env">,
-): Promise<string> {
-  const quote = (word: string) => `'${word}'`;
-  // By its path: by its name, it would find itself.
-  const [program = "", ...args] = command;
-  const words = [Bun.which(program) ?? program, ...args].map(quote).join(" ");
-  const settings = Object.entries(env).map(([key, value]) => `${key}=${quote(value)}`);
-  const path = join(folder, "bin");
-  await Bun.write(join(path, name), `#!/bin/sh\nexport ${settings.join(" ")}\nexec ${words} "$@"\n`);
-  await chmod(join(path, name), 0o755);
-  return path;
-}
-
 async function pullOnePlatform(podman: PodmanStore, docker: DockerEngine, context: string): Promise<void> {
   await using registry = await startDockerRegistry();
   const reference = `${registry.host}/${PULLED_IMAGE}`;
@@ -128,10 +111,8 @@ async function pullOnePlatform(podman: PodmanStore, docker: DockerEngine, contex
 }
 
 async function writeContext(context: string): Promise<void> {
-  const text = (content: string) => new TextEncoder().encode(content);
-  const layer = (path: string, content: string) => tarOf([{ path, content: text(content) }]);
-  await Bun.write(join(context, "small.tar"), layer("etc/hello", "hello\n"));
-  await Bun.write(join(context, "lines.tar"), layer("data/lines", "every line is the same\n".repeat(2000)));
+  await Bun.write(join(context, "small.tar"), layerOf("etc/hello", "hello\n"));
+  await Bun.write(join(context, "lines.tar"), layerOf("data/lines", "every line is the same\n".repeat(2000)));
   // The label has what some writers of JSON escape.
   const lines = [
     "FROM scratch",
@@ -141,6 +122,6 @@ async function writeContext(context: string): Promise<void> {
     'CMD ["/none"]',
   ];
   await Bun.write(join(context, "Dockerfile"), `${lines.join("\n")}\n`);
-  await Bun.write(join(context, "pulled.tar"), layer("data/pulled", "only the pulled image has it\n"));
+  await Bun.write(join(context, "pulled.tar"), layerOf("data/pulled", "only the pulled image has it\n"));
   await Bun.write(join(context, "Dockerfile.pulled"), "FROM scratch\nADD pulled.tar /\n");
 }

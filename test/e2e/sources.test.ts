@@ -6,20 +6,20 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { copyFile, cp, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { RUNS_ALL } from "../support/all-tests.ts";
+import { run, runWell } from "../support/command.ts";
+import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { requireParts } from "../support/parts.ts";
+import { openPodmanStore, type PodmanStore } from "../support/podman-store.ts";
+import { readBack } from "../support/read-back.ts";
 import { runCli } from "../support/run-cli.ts";
+import { sha256 } from "../support/sha256.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs } from "../support/told-events.ts";
-import { run, runWell } from "./command.ts";
-import { type DockerEngine, startDockerEngine } from "./docker-engine.ts";
 import { installDockerWrapper, type StorageMode } from "./docker-wrapper.ts";
-import { handmadeImage } from "./handmade-image.ts";
 import { CHUNK_BYTES, LOGGED_REGISTRIES, type LoggedRegistry, uploadedDigests } from "./logged-registry.ts";
-import { requireParts } from "./parts.ts";
-import { openPodmanStore, type PodmanStore } from "./podman-store.ts";
-import { readBack } from "./read-back.ts";
 import { readContent } from "./registry-content.ts";
 import { type SavedImage, unpackSavedImage, writeOciLayout } from "./saved-image.ts";
-import { sha256 } from "./sha256.ts";
 import { buildEmptyImage, buildTestImage } from "./test-image.ts";
 
 setDefaultTimeout(60_000);
@@ -276,7 +276,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
 
       test("gets an image without layers", async () => {
         await using cwd = await temporaryFolder();
-        const { archive, config } = handmadeImage("no/layers:v1", []);
+        const { archive, config } = dockerArchive([], ["no/layers:v1"]);
         await Bun.write(join(cwd.path, "output.tar"), archive);
         const reference = `${target.host}/no/layers:v1`;
         const pushed = await runCli([reference], { cwd: cwd.path });

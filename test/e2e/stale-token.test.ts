@@ -5,11 +5,11 @@ import { startTokenServer, type TokenServer } from "../../dev/token-server/token
 import { authenticate } from "../../src/registry/auth/authenticate.ts";
 import { closeUpload, sendChunk, startUpload } from "../../src/registry/upload/session.ts";
 import { createSelfSigned } from "../support/certificates.ts";
+import { type DockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
+import { requireParts } from "../support/parts.ts";
 import { blobOf, clientOf, type TestClient } from "../support/registry-client.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { type DockerRegistry, startDockerRegistry } from "./docker-registry.ts";
-import { requireParts } from "./parts.ts";
 
 setDefaultTimeout(60_000);
 

@@ -1,8 +1,8 @@
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
+import type { DockerEngine } from "../support/docker-engine.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import type { DockerEngine } from "./docker-engine.ts";
 
 /** What the one big layer has in it: as nothing compresses it, it is four chunks of 1 MB. */
 const BIG_BYTES = 3_300_000;

@@ -1,7 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { sha256 } from "../e2e/sha256.ts";
+import { sha256 } from "../support/sha256.ts";
 
 export type CacheCheck = {
   /** Undefined: every file is what its name says. */

@@ -4,7 +4,7 @@ import { answer, type Fault, reset } from "../../dev/faults/fault.ts";
 import { allOf, faultAt } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { RequestKind } from "../../dev/faults/request-kind.ts";
-import { requireParts } from "../e2e/parts.ts";
+import { requireParts } from "../support/parts.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { CHUNK_BYTES, layerOfChunks, type PreparedImage, prepareImage, pushImage } from "./prepared-image.ts";
 import { dockerTarget, type PushTarget, strictTarget, whatDiffers } from "./push-target.ts";

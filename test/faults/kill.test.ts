@@ -16,7 +16,7 @@ import { type Moment, reset } from "../../dev/faults/fault.ts";
 import { faultAtRequest, noFaults, type Plan, seededFraction } from "../../dev/faults/plan.ts";
 import { type FaultProxy, startFaultProxy } from "../../dev/faults/proxy.ts";
 import type { ProfileName } from "../../dev/registry/profiles.ts";
-import { handmadeImage } from "../e2e/handmade-image.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { cliCommand, cliEnvironment } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { whatIsWrongInCache } from "./cache-check.ts";
@@ -32,9 +32,9 @@ const FIRST_SEED = Number(process.env["CHUNKPUSH_KILL_SEED"] ?? 1);
 const atATime = pLimit(4);
 
 const CHUNKS = [3, 30, 20, 40];
-const image = handmadeImage(
-  "team/app:v1",
+const image = dockerArchive(
   CHUNKS.map((chunks) => layerOfChunks(`kill ${chunks}`, chunks)),
+  ["team/app:v1"],
 );
 /** The greeting and the manifest; for the config HEAD, POST and PUT; for a layer as well, and its chunks. */
 const REQUESTS = 2 + 3 + CHUNKS.reduce((sum, chunks) => sum + 3 + chunks, 0);

@@ -6,8 +6,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import pLimit from "p-limit";
 import { passAfter } from "../../dev/faults/fault.ts";
-import { requireParts } from "../e2e/parts.ts";
 import { RUNS_ALL } from "../support/all-tests.ts";
+import { requireParts } from "../support/parts.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { runCell } from "./matrix-cell.ts";
 import { COLUMNS, type Column } from "./matrix-columns.ts";

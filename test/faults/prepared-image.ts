@@ -7,9 +7,9 @@ import { credentialsReader } from "../../src/cli/credentials.ts";
 import { parsePush } from "../../src/cli/invocation.ts";
 import type { RegistryBlob } from "../../src/oci/descriptor.ts";
 import { hexOf, parseDigest } from "../../src/oci/digest.ts";
-import { type HandmadeImage, handmadeImage } from "../e2e/handmade-image.ts";
-import { MANIFEST } from "../e2e/read-back.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { type ArchivedImage, dockerArchive } from "../support/image-forms.ts";
+import { MANIFEST } from "../support/read-back.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 /** The largest chunk, and the largest body that the strict registry takes. */
@@ -20,7 +20,7 @@ const RETRY_DELAY_MS = 100;
 
 /** An image on the disk, with its layers in a cache: pushing it compresses nothing. */
 export type PreparedImage = {
-  readonly image: HandmadeImage;
+  readonly image: ArchivedImage;
   readonly archive: string;
   readonly cacheDirectory: string;
   /** What goes up: the config, and the layers as the cache has them. */
@@ -31,17 +31,17 @@ export type PreparedImage = {
 };
 
 /** A layer that goes up in so many chunks, for nothing compresses it. */
-export function layerOfChunks(seed: string, chunks: number): Uint8Array {
-  return seededBytes((chunks - 0.25) * CHUNK_BYTES, seed);
+export function layerOfChunks(seed: string, chunks: number): Uint8Array<ArrayBuffer> {
+  return seededLayer((chunks - 0.25) * CHUNK_BYTES, seed);
 }
 
 /** Makes an image in a folder, and fills a cache by a push that meets no fault. */
 export async function prepareImage(
   folder: string,
   name: string,
-  contents: readonly Uint8Array[],
+  rawLayers: readonly Uint8Array<ArrayBuffer>[],
 ): Promise<PreparedImage> {
-  const image = handmadeImage("team/app:v1", contents);
+  const image = dockerArchive(rawLayers, ["team/app:v1"]);
   const archive = join(folder, `${name}.tar`);
   const cacheDirectory = join(folder, `${name}-cache`);
   await Bun.write(archive, image.archive);

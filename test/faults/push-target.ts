@@ -4,9 +4,9 @@ import type { RequestKind } from "../../dev/faults/request-kind.ts";
 import { PROFILES, type ProfileName } from "../../dev/registry/profiles.ts";
 import { type StrictRegistryOptions, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { startTokenServer, type TokenServer } from "../../dev/token-server/token-server.ts";
-import { startDockerRegistry } from "../e2e/docker-registry.ts";
-import { pulledImage } from "../e2e/read-back.ts";
 import { createSelfSigned } from "../support/certificates.ts";
+import { startDockerRegistry } from "../support/docker-registry.ts";
+import { pulledImage } from "../support/read-back.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { CHUNK_BYTES, type PreparedImage } from "./prepared-image.ts";
 

@@ -9,8 +9,8 @@ import {
 } from "../../dev/token-server/token-server.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { createSelfSigned } from "../support/certificates.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { cliCommand, cliEnvironment } from "../support/run-cli.ts";
 import { findSecrets, type Places, type Secrets } from "../support/secret-search.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -54,7 +54,7 @@ export type Scene = {
 };
 
 const USERNAME = "me";
-const IMAGE = dockerArchive([{ raw: seededBytes(450_000, 7) }], ["team/app:v1"]);
+const IMAGE = dockerArchive([seededBytes(450_000, 7)], ["team/app:v1"]);
 
 /** What docker says of it. */
 const INSPECTED = {

@@ -5,8 +5,8 @@
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import pLimit from "p-limit";
-import { requireParts } from "../e2e/parts.ts";
 import { RUNS_ALL } from "../support/all-tests.ts";
+import { requireParts } from "../support/parts.ts";
 import { SECRET_CASES } from "./secret-cases.ts";
 import { runSecretCase, type Way } from "./secret-scene.ts";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { reset } from "../../dev/faults/fault.ts";
 import { noFaults, type Plan } from "../../dev/faults/plan.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
-import { handmadeImage } from "../e2e/handmade-image.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.ts";
@@ -26,9 +26,9 @@ const WAITS_FOR_UPLOAD = "waiting for another push that uploads it";
 const SMALL_BYTES = 10_000;
 
 const chunks = [3, 30, 20, 40];
-const image = handmadeImage(
-  "team/app:v1",
+const image = dockerArchive(
   chunks.map((count) => layerOfChunks(`two pushes ${count}`, count)),
+  ["team/app:v1"],
 );
 const BLOBS = chunks.length + 1;
 
@@ -89,7 +89,7 @@ describe("two pushes at once", () => {
   });
 
   test.skipIf(isWindows)("one of them, killed in the middle of a layer, leaves it to the other", async () => {
-    const one = handmadeImage("team/app:v1", [layerOfChunks("two pushes, killed", 300)]);
+    const one = dockerArchive([layerOfChunks("two pushes, killed", 300)], ["team/app:v1"]);
     await using setup = await setUp(one.archive);
     const first = await stopWhileCompressing(setup.cache, setup.start);
     const second = setup.start();
@@ -109,7 +109,7 @@ describe("two pushes at once", () => {
   });
 
   test("one of them, killed in the middle of an upload, leaves it to the other, which goes on with it", async () => {
-    const one = handmadeImage("team/app:v1", [layerOfChunks("two pushes, killed", 20)]);
+    const one = dockerArchive([layerOfChunks("two pushes, killed", 20)], ["team/app:v1"]);
     await using setup = await setUp(one.archive);
     const first = setup.start();
     let second: typeof first | undefined;

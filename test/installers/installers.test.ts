@@ -4,17 +4,16 @@ import { mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import { type CommandResult, run, runWell, startDaemon, waitFor } from "../e2e/command.ts";
+import { RUNS_ALL } from "../support/all-tests.ts";
+import { type CommandResult, run, runWell, startDaemon, waitFor } from "../support/command.ts";
 import {
-  archiveBytes,
   blobOf,
   type FixtureBlob,
   filesOf,
   fixtureImage,
-  imageBlobs,
-  layoutFiles,
-} from "../source/image-fixture.ts";
-import { RUNS_ALL } from "../support/all-tests.ts";
+  untypedManifest,
+} from "../support/image-fixture.ts";
+import { archiveBytes, layoutFiles } from "../support/image-forms.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { tool, whyNoTools } from "./tools.ts";
 
@@ -24,7 +23,7 @@ const { CI } = process.env;
 const root = join(import.meta.dir, "../..");
 const missing = RUNS_ALL ? whyNoTools() : "the argument --all";
 const OCI = "application/vnd.oci.image";
-const { config, layers, files } = imageBlobs(fixtureImage(1, 2), Bun.gzipSync);
+const { config, layers, files } = untypedManifest(fixtureImage(1, 2), Bun.gzipSync);
 const MANIFEST = blobOf(
   JSON.stringify({
     schemaVersion: 2,

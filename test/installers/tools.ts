@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 
 const files = ["package.json", "package-lock.json"].map((name) => ({
   name,

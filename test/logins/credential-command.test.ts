@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { askCommand, type CommandOptions } from "../../src/logins/credential-command.ts";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { describeWith } from "../support/needs.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

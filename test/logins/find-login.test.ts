@@ -167,6 +167,7 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
     expect(login).toEqual({
       credentials: found(HOST),
       from: "docker-credential-all, named by ~/.docker/config.json",
+      key: HOST,
       renew: expect.any(Function),
     });
   });
@@ -184,6 +185,15 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
       expect(login?.credentials).toEqual(found(HOST));
     },
   );
+
+  test("of the registry's own with an empty name stands for none, and the saved entry is used", async () => {
+    const docker = {
+      credHelpers: { [HOST]: "" },
+      credsStore: "all",
+      auths: { [HOST]: auth("me", "hush-Xq7") },
+    };
+    expect((await find({ docker, helpers: { all: "exit 3" } }))?.credentials).toEqual(ME);
+  });
 
   test("of another registry is not asked", async () => {
     const docker = { credHelpers: { "other.example": "own" }, auths: { [HOST]: auth("me", "hush-Xq7") } };

@@ -247,6 +247,15 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
     },
   );
 
+  test("keeps nothing of a registry whose own helper has an empty name: the file does", async () => {
+    const names = { credHelpers: { [HOST]: "" }, credsStore: "missing" };
+    await using home = await openHome({ [CONFIG]: JSON.stringify(names) });
+    const where = "~/.docker/config.json";
+    expect(await saveLogin(HOST, ME, home.environment, NEVER)).toEqual({ where, isEncrypted: false });
+    expect(JSON.parse(await home.read(CONFIG))).toEqual({ ...names, auths: { [HOST]: AUTH } });
+    expect(await removed(HOST, home.environment)).toEqual([{ key: HOST, where }]);
+  });
+
   test("gets none of our secrets in its environment", async () => {
     await using home = await openHome({
       [CONFIG]: JSON.stringify({ credsStore: "x" }),

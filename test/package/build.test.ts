@@ -1,16 +1,17 @@
 /** What is shipped: the bundle, the executable and the package, each used where nothing else of the project is. */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, mkdir, readdir, rename, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { extract } from "tar";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import { run, runWell } from "../e2e/command.ts";
-import { handmadeImage } from "../e2e/handmade-image.ts";
-import { pulledImage } from "../e2e/read-back.ts";
 import { atTerminal } from "../support/at-terminal.ts";
+import { run, runWell } from "../support/command.ts";
 import { expectFolderToDecideNothing } from "../support/foreign-folder.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
+import { layerOf, seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
+import { pulledImage } from "../support/read-back.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(60_000);
@@ -24,10 +25,7 @@ const ownBun: string = (await import(join(root, "bin/start-bun.mjs"))).neededPac
 const hasPython = Bun.which("python3") !== null;
 const hasOpenssl = Bun.which("openssl") !== null;
 // Several blocks, so that several workers have to start.
-const image = handmadeImage("team/app:v1", [
-  seededBytes(3_000_000, "build"),
-  new TextEncoder().encode("small\n"),
-]);
+const image = dockerArchive([seededLayer(3_000_000, "build"), layerOf("small", "small\n")], ["team/app:v1"]);
 
 let folder: TemporaryFolder;
 let registry: StrictRegistry;

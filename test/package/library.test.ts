@@ -1,19 +1,20 @@
 /** The package as a library: installed from its tarball into a project of its own. */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import packageJson from "../../package.json";
-import { run, runWell } from "../e2e/command.ts";
-import { handmadeImage } from "../e2e/handmade-image.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
+import { run, runWell } from "../support/command.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 
 setDefaultTimeout(120_000);
 
 const root = join(import.meta.dir, "../..");
 const bun = process.execPath;
-const image = handmadeImage("team/app:v1", [seededBytes(300_000, "library")]);
+const image = dockerArchive([seededLayer(300_000, "library")], ["team/app:v1"]);
 
 const PROGRAM = `
 import { push, PushError, type PushEvent, type PushOptions, type Pushed } from "chunkpush";

@@ -2,6 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { ProfileName } from "../../dev/registry/profiles.ts";
 import { push } from "../../index.ts";
 import { PushError } from "../../src/errors.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
@@ -10,12 +11,10 @@ import { type Forecast, forecast } from "../../src/push/forecast.ts";
 import type { PushOptions } from "../../src/push/options.ts";
 import type { PushEvent } from "../../src/report/events.ts";
 import { rememberLimits } from "../../src/store/upload-notes.ts";
-import { archiveBytes, layoutFiles } from "../source/image-fixture.ts";
-import { descriptorOf, multiPlatform } from "../source/tree-fixture.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { descriptorOf, multiPlatform, seededLayer } from "../support/image-fixture.ts";
+import { archiveBytes, dockerArchive, layoutFiles } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
-import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
+import { runCli, startCli } from "../support/run-cli.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -23,9 +22,10 @@ import { startTestRegistry } from "../support/test-registry.ts";
 // Whole processes: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
 
-const layers = [1, 2, 3].map((seed) => ({
-  raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(20_000 * seed, seed) }])),
-}));
+const layers = [1, 2, 3].map((seed) => seededLayer(20_000 * seed, seed));
+
+/** Stands for all bytes of a layer. */
+const WHOLE = -1;
 
 /** Every file below a folder, with its size, date and inode. */
 async function snapshot(folder: string): Promise<Record<string, unknown>> {
@@ -87,7 +87,7 @@ describe("a plan", () => {
     expect(actionsOf(plan)).toEqual(["send", "compress", "compress", "compress"]);
     expect(plan.blobs.map(({ rawBytes }) => rawBytes)).toEqual([
       undefined,
-      ...layers.map(({ raw }) => raw.length),
+      ...layers.map(({ length }) => length),
     ]);
     const { sentBytes } = await push(scene.options);
     const planned = plan.blobs.reduce((sum, { pushedBytes = 0 }) => sum + pushedBytes, 0);
@@ -124,24 +124,95 @@ describe("a plan", () => {
     expect(plan.requests).toBe(1);
   });
 
-  test("of a push that was interrupted resumes where the registry says", async () => {
+  test.each<[string, number, Partial<PushOptions>, ProfileName | undefined, number[]]>([
+    ["in the middle of a layer, resumes there", 2, {}, undefined, [32_000]],
+    ["after all bytes of a layer, has only the upload to close", 4, {}, undefined, [WHOLE]],
+    ["and goes on in larger chunks, resumes", 2, { chunkBytes: 32_000 }, undefined, [32_000]],
+    ["and goes on in smaller chunks, begins the layer anew", 2, { chunkBytes: 8_000 }, undefined, []],
+    [
+      "and goes on in smaller chunks, resumes where chunks may differ",
+      2,
+      { chunkBytes: 8_000 },
+      "distribution-3",
+      [32_000],
+    ],
+  ])(
+    "of a push that was interrupted %s, as the push then does",
+    async (_, stopAt, later, profile, resumed) => {
+      await using scene = await setUp();
+      let patches = 0;
+      const stop = new AbortController();
+      await using registry = await startTestRegistry({
+        profile,
+        onRequest: ({ method }) => {
+          if (method === "PATCH" && ++patches === stopAt)
+            stop.abort(new PushError("INTERRUPTED", "Stopped."));
+        },
+      });
+      const options = { ...scene.options, target: `${registry.host}/team/app:v1`, parallel: 1 };
+      expect(await rejection(push({ ...options, stop: stop.signal }))).toMatchObject({ code: "INTERRUPTED" });
+      const plan = await planOf({ ...options, ...later });
+      const all = plan.blobs.filter(({ resumedBytes }) => resumedBytes > 0);
+      expect(
+        all.map(({ resumedBytes, pushedBytes }) => (resumedBytes === pushedBytes ? WHOLE : resumedBytes)),
+      ).toEqual(resumed);
+      const sent = registry.requests.length;
+      await push({ ...options, ...later });
+      const changes = registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+      expect(changes).toHaveLength(plan.requests);
+    },
+  );
+
+  test("of a push that was interrupted resumes also what another repository has by now, as the push then does", async () => {
     await using scene = await setUp();
-    let patches = 0;
     const stop = new AbortController();
     await using registry = await startTestRegistry({
-      onRequest: ({ method, bodyBytes }) => {
-        if (method === "PATCH" && bodyBytes === 16_000 && ++patches === 2)
-          stop.abort(new PushError("INTERRUPTED", "Stopped."));
+      onRequest: ({ method }) => {
+        if (method === "PATCH") stop.abort(new PushError("INTERRUPTED", "Stopped."));
       },
     });
     const options = { ...scene.options, target: `${registry.host}/team/app:v1`, parallel: 1 };
     expect(await rejection(push({ ...options, stop: stop.signal }))).toMatchObject({ code: "INTERRUPTED" });
+    await push({ ...options, target: `${registry.host}/team/other:v1` });
     const plan = await planOf(options);
-    const resumed = plan.blobs.filter(({ resumedBytes }) => resumedBytes > 0);
-    expect(resumed).toMatchObject([{ action: "send", resumedBytes: 32_000 }]);
+    expect(actionsOf(plan).toSorted()).toEqual(["mount", "mount", "present", "send"]);
     const sent = registry.requests.length;
     await push(options);
     const changes = registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+    expect(changes).toHaveLength(plan.requests);
+  });
+
+  test("of a push that was killed before its first chunk was there takes the upload that has begun", async () => {
+    await using scene = await setUp();
+    const abort = new AbortController();
+    await using registry = await startTestRegistry({
+      intercept: (_, kind) => {
+        if (kind !== "patch" || abort.signal.aborted) return undefined;
+        abort.abort(new PushError("INTERRUPTED", "Killed."));
+        return "drop";
+      },
+    });
+    const options = { ...scene.options, target: `${registry.host}/team/app:v1`, parallel: 1 };
+    expect(await rejection(push({ ...options, signal: abort.signal }))).toMatchObject({
+      code: "INTERRUPTED",
+    });
+    const plan = await planOf(options);
+    const sent = registry.requests.length;
+    await push(options);
+    const changes = registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+    expect(changes).toHaveLength(plan.requests);
+  });
+
+  test("of a push to a registry that takes bodies in PATCH alone counts one for each blob, as the push does", async () => {
+    await using scene = await setUp();
+    const notes = { directory: scene.options.cacheDirectory ?? "" };
+    await mkdir(notes.directory, { mode: 0o700 });
+    await rememberLimits(notes, scene.registry.url, { emptyPuts: true });
+    // What was learned of bodies is not asked where the user chooses their size.
+    const { chunkBytes: _, ...options } = scene.options;
+    const plan = await planOf(options);
+    await push(options);
+    const changes = scene.registry.requests.filter(({ method }) => CHANGES.includes(method));
     expect(changes).toHaveLength(plan.requests);
   });
 
@@ -155,7 +226,7 @@ describe("a plan", () => {
     await using scene = await setUp();
     const plan = await planOf({ ...scene.options, compression: { kind: "none" } });
     expect(plan.blobs.slice(1)).toMatchObject(
-      layers.map(({ raw }) => ({ action: "send", pushedBytes: raw.length, isEstimate: false })),
+      layers.map(({ length }) => ({ action: "send", pushedBytes: length, isEstimate: false })),
     );
   });
 
@@ -195,6 +266,11 @@ describe("a plan", () => {
     expect(plan.blobs.map(({ action, pushedBytes }) => [action, pushedBytes])).toEqual(
       Array(4).fill(["save", undefined]),
     );
+    const args = ["plan", options.source, `${scene.registry.host}/team/app:v1`];
+    const { stdout } = await runCli(args, { cwd: scene.folder.path, env: engineEnvironment });
+    expect(stdout).toEndWith(
+      "\nSends what the engine has to save, in at least 9 requests. Nothing was sent.\n",
+    );
     expect(await Bun.file(log).text()).not.toMatch(/save|push|tag/);
     // The layers are known where an earlier push has left them in the cache.
     await push(scene.options);
@@ -216,7 +292,7 @@ describe("a plan", () => {
     await using scene = await setUp();
     const text = Array.from({ length: 90_000 }, (_, i) => `${i} lines of text ${i * 7919}`).join("\n");
     const raw = new Uint8Array(tarBytes([{ path: "text", body: Buffer.from(text) }]));
-    await Bun.write(scene.options.source as string, dockerArchive([{ raw }]).archive);
+    await Bun.write(scene.options.source as string, dockerArchive([raw]).archive);
     const options = { ...scene.options, compression: { kind, level: 2 } };
     const plan = await planOf(options);
     const { sentBytes } = await push(options);
@@ -240,14 +316,28 @@ describe("a plan fails, as the push would,", () => {
     expect(await rejection(forecast(options))).toMatchObject({ code: "SOURCE_NOT_FOUND" });
   });
 
-  test("where a source has to be unpacked to the disk, which a plan does not do", async () => {
-    await using scene = await setUp();
-    const source = join(scene.folder.path, "image.tar.gz");
-    await Bun.write(source, Bun.gzipSync(await Bun.file(scene.options.source as string).bytes()));
-    const before = await snapshot(scene.folder.path);
-    expect(await rejection(forecast({ ...scene.options, source }))).toMatchObject({ code: "USAGE" });
-    expect(await snapshot(scene.folder.path)).toEqual(before);
-  });
+  test.each<[string, string, (bytes: Uint8Array<ArrayBuffer>) => Uint8Array]>([
+    ["gunzip", "image.tar.gz", Bun.gzipSync],
+    ["gunzip", "it's the image.tar", Bun.gzipSync],
+    ["unzstd", "image.tar.zst", Bun.zstdCompressSync],
+  ])(
+    "where %s has to unpack the source to the disk, which a plan does not do: %j",
+    async (program, name, compress) => {
+      if (Bun.which(program) === null) return;
+      await using scene = await setUp();
+      const source = join(scene.folder.path, name);
+      await Bun.write(source, compress(await Bun.file(scene.options.source as string).bytes()));
+      const before = await snapshot(scene.folder.path);
+      const error = await rejection(forecast({ ...scene.options, source }));
+      expect(error.code).toBe("USAGE");
+      expect(await snapshot(scene.folder.path)).toEqual(before);
+      // The command works, whatever the file is called.
+      const [, command = ""] = /: ([^:]+)$/.exec(error.hint ?? "") ?? [];
+      await Bun.$`sh -c ${command}`.cwd(scene.folder.path).quiet();
+      const unpacked = await Bun.file(join(scene.folder.path, "unpacked.tar")).bytes();
+      expect(unpacked).toEqual(await Bun.file(scene.options.source as string).bytes());
+    },
+  );
 });
 
 describe("the command plan", () => {
@@ -286,6 +376,48 @@ describe("the command plan", () => {
     expect(stdout).toContain(" in 9 requests, about 12 s. Nothing was sent.");
   });
 
+  test.each<[string, string[], number | undefined, string, string]>([
+    [
+      "a chunk size that the registry may change",
+      [],
+      undefined,
+      "compress, send in up to 3 chunks",
+      "in up to 8 requests",
+    ],
+    [
+      "a chunk size that follows from the rate",
+      [],
+      1_250_000,
+      "compress, send in about 3 chunks",
+      "in ~8 requests, about 9.6 s",
+    ],
+    [
+      "the user's chunk size, and an estimated layer",
+      ["--chunk-size=5MB"],
+      undefined,
+      "compress, send in about 3 chunks",
+      "in ~8 requests",
+    ],
+    [
+      "the user's chunk size, and a known layer",
+      ["--chunk-size=5MB", "--compression=none"],
+      undefined,
+      "send in 3 chunks",
+      "in 8 requests",
+    ],
+  ])("says how well it knows the number of requests: with %s", async (_, flags, bytesPerSecond, row, sum) => {
+    await using scene = await setUp();
+    await Bun.write(scene.options.source as string, dockerArchive([seededLayer(12_000_000, 1)]).archive);
+    const notes = { directory: scene.options.cacheDirectory ?? "" };
+    await mkdir(notes.directory, { mode: 0o700 });
+    if (bytesPerSecond !== undefined) await rememberLimits(notes, scene.registry.url, { bytesPerSecond });
+    const args = ["plan", ...flags, `${scene.registry.host}/team/app:v1`];
+    const { stdout } = await runCli(args, { cwd: scene.folder.path });
+    const [last = "", layer = ""] = stdout.trimEnd().split("\n").toReversed();
+    expect(layer).toEndWith(`MB  ${row}`);
+    expect(last).toEndWith(` ${sum}. Nothing was sent.`);
+  });
+
   test.each([[["plan", "--json"]], [["push", "--dry-run", "--progress=json"]]])(
     "prints JSON with %j",
     async (args) => {
@@ -299,4 +431,23 @@ describe("the command plan", () => {
       expect(targets[0].blobs).toHaveLength(4);
     },
   );
+
+  test.each([["plan"], ["push --dry-run"]])("says at Ctrl-C that nothing was sent: %s", async (words) => {
+    const child = Promise.withResolvers<ReturnType<typeof startCli>>();
+    await using registry = await startTestRegistry({
+      async intercept() {
+        (await child.promise).kill("SIGINT");
+        await (await child.promise).exited;
+        return undefined;
+      },
+    });
+    await using folder = await temporaryFolder();
+    await Bun.write(join(folder.path, "output.tar"), dockerArchive(layers, ["team/app:v1"]).archive);
+    const started = startCli([...words.split(" "), `${registry.host}/team/app:v1`], { cwd: folder.path });
+    child.resolve(started);
+    expect(await started.exited).toBe(130);
+    expect(await started.stderr.text()).toContain(
+      "Interrupted: the plan did not finish. Nothing was sent.\n",
+    );
+  });
 });

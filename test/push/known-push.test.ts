@@ -6,11 +6,10 @@ import { gunzipSync } from "node:zlib";
 import * as v from "valibot";
 import type { StrictRegistryOptions } from "../../dev/registry/registry.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import { dockerArchive, type TestImage, type TestLayer } from "../support/docker-archive.ts";
 import { answering, faultAlways, faultAt } from "../support/faults.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { type ArchivedImage, dockerArchive } from "../support/image-forms.ts";
 import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
-import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 import { TELLS_EVENTS, toldBlobs, toldEvents } from "../support/told-events.ts";
@@ -23,22 +22,18 @@ const MANIFEST = v.object({
   layers: v.array(v.object({ digest: v.string(), size: v.number() })),
 });
 
-function layerOf(size: number, seed: number): TestLayer {
-  return { raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(size, seed) }])) };
-}
-
-const BASE = layerOf(20_000, 1);
-const MIDDLE = layerOf(9000, 2);
-const TOP = layerOf(700, 3);
-const OTHER = layerOf(800, 4);
+const BASE = seededLayer(20_000, 1);
+const MIDDLE = seededLayer(9000, 2);
+const TOP = seededLayer(700, 3);
+const OTHER = seededLayer(800, 4);
 
 const BEFORE = dockerArchive([BASE, MIDDLE, TOP], ["team/app:v1"]);
 const AFTER = dockerArchive([BASE, MIDDLE, OTHER], ["team/app:v1"]);
 
 /** Every byte of these layers wrong in the archive, but for the first ones, which tell whether it is compressed. */
-function withUnreadable(image: TestImage, ...layers: readonly TestLayer[]): TestImage {
+function withUnreadable(image: ArchivedImage, ...layers: readonly Uint8Array[]): ArchivedImage {
   const archive = Buffer.from(image.archive);
-  for (const { raw } of layers) {
+  for (const raw of layers) {
     const at = archive.indexOf(raw);
     if (at < 0) throw new Error("The archive has no such layer.");
     archive.fill(0xee, at + 16, at + raw.length);
@@ -55,7 +50,7 @@ async function setUp(options: Partial<StrictRegistryOptions> = {}) {
     registry,
     folder: folder.path,
     async push(
-      image: TestImage,
+      image: ArchivedImage,
       to = "team/app:v1",
       { cache = `cache-${++machines}`, args = [] as string[] } = {},
     ) {
@@ -78,7 +73,7 @@ async function setUp(options: Partial<StrictRegistryOptions> = {}) {
         kept: await readdir(join(folder.path, cache)),
       };
     },
-    async expectPulled(image: TestImage, repository = "team/app", tag = "v1") {
+    async expectPulled(image: ArchivedImage, repository = "team/app", tag = "v1") {
       const manifest = v.parse(
         MANIFEST,
         JSON.parse((await registry.pullManifest(repository, tag)) ?? "null"),
@@ -258,8 +253,8 @@ describe("a registry that is mistaken about a known layer", () => {
   });
 
   test("gets layers that it knew in another form, and the manifest and the notes name the new form", async () => {
-    const foreign = new Uint8Array(Bun.gzipSync(BASE.raw, { level: 1 }));
-    const packed = dockerArchive([{ ...BASE, packed: foreign }, MIDDLE], ["team/app:v1"]);
+    const foreign = new Uint8Array(Bun.gzipSync(BASE, { level: 1 }));
+    const packed = dockerArchive([{ raw: BASE, packed: foreign }, MIDDLE], ["team/app:v1"]);
     let puts = 0;
     await using site = await setUp({
       intercept: (_request, kind) => {

@@ -7,7 +7,7 @@ import { throttle } from "../../dev/faults/fault.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
 import { startTokenServer } from "../../dev/token-server/token-server.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -17,8 +17,8 @@ import { basic, startTestRegistry } from "../support/test-registry.ts";
 setDefaultTimeout(60_000);
 
 const ME = { username: "me", password: "hush-Xq7" };
-const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
-const LARGE_IMAGE = dockerArchive([{ raw: seededBytes(400_000, 2) }]);
+const IMAGE = dockerArchive([seededBytes(600, 1)]);
+const LARGE_IMAGE = dockerArchive([seededBytes(400_000, 2)]);
 
 const encode = ({ username, password }: typeof ME) => basic(username, password).slice("Basic ".length);
 const SECRETS = [ME.password, encode(ME)];

@@ -19,15 +19,15 @@ import { readSavedStream, type SavedLayer } from "../../src/source/stream/saved-
 import { storeDocuments } from "../../src/store/documents.ts";
 import { openLayerCache } from "../../src/store/layers.ts";
 import {
-  archiveBytes,
-  classicFiles,
-  type FixtureFiles,
+  attestationOf,
   type FixtureImage,
   filesOf,
   fixtureImage,
   hex,
-} from "../source/image-fixture.ts";
-import { attestationOf, indexOf, platformImage } from "../source/tree-fixture.ts";
+  indexOf,
+  platformImage,
+} from "../support/image-fixture.ts";
+import { archiveBytes, classicFiles, type FixtureFiles } from "../support/image-forms.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

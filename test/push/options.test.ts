@@ -7,22 +7,17 @@ import type { StrictRegistryOptions } from "../../dev/registry/registry.ts";
 import { PushError, type PushEvent, type PushOptions, push } from "../../index.ts";
 import { digestOf, hexOf } from "../../src/oci/digest.ts";
 import { completeOptions, DEFAULTS } from "../../src/push/options.ts";
-import { dockerArchive, type TestLayer } from "../support/docker-archive.ts";
 import { faultAt, unavailable } from "../support/faults.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
-import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
 
 /** A layer of so many bytes that do not compress, as a tar. */
-function layerOf(size: number, seed: number): TestLayer {
-  return { raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(size, seed) }])) };
-}
-
-const SMALL = layerOf(500, 1);
-const LARGE = layerOf(20_000, 2);
-const OTHER = layerOf(700, 3);
+const SMALL = seededLayer(500, 1);
+const LARGE = seededLayer(20_000, 2);
+const OTHER = seededLayer(700, 3);
 const IMAGE = dockerArchive([SMALL, LARGE, OTHER, SMALL], ["team/app:v1"]);
 
 /** An archive and a cache, and pushes from there to one registry or another. */
@@ -154,9 +149,7 @@ describe("the events of a push", () => {
     const { pushed, events } = await place.push(registry);
     const ids = plannedIds(events);
     // Equal layers are one blob.
-    expect(ids).toEqual(
-      [IMAGE.config, ...[SMALL, LARGE, OTHER].map(({ raw }) => raw)].map(digestOf).map(String),
-    );
+    expect(ids).toEqual([IMAGE.config, SMALL, LARGE, OTHER].map(digestOf).map(String));
     expect(new Set(blobEvents(events).map(({ id }) => id))).toEqual(new Set(ids));
     for (const id of ids) {
       const states = blobEvents(events, id);
@@ -221,7 +214,7 @@ describe("the events of a push", () => {
 });
 
 describe("a question about a blob that the registry answers with 503", () => {
-  const digests = [IMAGE.config, SMALL.raw, LARGE.raw, OTHER.raw].map((bytes) => digestOf(bytes) as string);
+  const digests = [IMAGE.config, SMALL, LARGE, OTHER].map((bytes) => digestOf(bytes) as string);
 
   test.each([
     ["the config", 3, digests[0] ?? ""],
@@ -264,7 +257,7 @@ describe("a damaged blob in the cache", () => {
   test.each(cases)("with its $which byte wrong is made again and sent whole, $how", async ({ at, limit }) => {
     await using place = await workplace();
     await place.push(await place.registry());
-    const pointer = join(place.cache, `${hexOf(digestOf(LARGE.raw))}-ptr`);
+    const pointer = join(place.cache, `${hexOf(digestOf(LARGE))}-ptr`);
     const hex = (await Bun.file(pointer).text()).trim();
     const path = join(place.cache, hex);
     const whole = await Bun.file(path).bytes();
@@ -272,7 +265,7 @@ describe("a damaged blob in the cache", () => {
 
     const registry = await place.registry(limit);
     const { events } = await place.push(registry);
-    const states = blobEvents(events, digestOf(LARGE.raw));
+    const states = blobEvents(events, digestOf(LARGE));
     const ready = states.flatMap((event) => (event.state === "ready" ? [event.how] : []));
     expect(ready).toEqual(["cached", "compressed"]);
     const done = states.filter(({ state }) => state === "done");

@@ -6,7 +6,7 @@ import { type PushEvent, push } from "../../index.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { describeNotice } from "../../src/report/notices.ts";
-import { manifestOf } from "../source/tree-fixture.ts";
+import { manifestOf } from "../support/image-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 

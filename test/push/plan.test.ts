@@ -1,4 +1,5 @@
 /** The plan of a push: what it settles on, and that it changes nothing at the registry. */
+
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { push } from "../../index.ts";
@@ -6,15 +7,12 @@ import { openJob } from "../../src/push/job.ts";
 import { openJobSource } from "../../src/push/open-source.ts";
 import { startPlan } from "../../src/push/plan.ts";
 import { connectTarget } from "../../src/push/target.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
-import { tarBytes } from "../support/tar-fixture.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 
-const layers = [1, 2].map((seed) => ({
-  raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(5000, seed) }])),
-}));
+const layers = [1, 2].map((seed) => seededLayer(5000, seed));
 
 test("A plan that settles on mounts has neither sent nor mounted anything", async () => {
   await using folder = await temporaryFolder();

@@ -6,7 +6,7 @@ import type { StrictRegistryOptions } from "../../dev/registry/registry.ts";
 import { push } from "../../index.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { openJob } from "../../src/push/job.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
 import { type CliOptions, runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -25,7 +25,7 @@ const ME = { username: "me", password: "hush-Xq7" };
 async function setUp(...options: Partial<StrictRegistryOptions>[]) {
   const resources = new AsyncDisposableStack();
   const folder = resources.use(await temporaryFolder());
-  await Bun.write(join(folder.path, "output.tar"), dockerArchive([{ raw: LAYER }], ["my/app:v1"]).archive);
+  await Bun.write(join(folder.path, "output.tar"), dockerArchive([LAYER], ["my/app:v1"]).archive);
   const registries: (TestRegistry & { seen: Headers[] })[] = [];
   for (const each of options) {
     const seen: Headers[] = [];
@@ -96,7 +96,7 @@ describe("several targets", () => {
       `${first}/other/app:v1`,
       `${second}/my/app:v1`,
     ];
-    const { archive } = dockerArchive([{ raw: LAYER }], ["my/app:v1"]);
+    const { archive } = dockerArchive([LAYER], ["my/app:v1"]);
     const { code, stdout, stderr } = await runCli(["-", ...targets.flatMap((target) => ["-t", target])], {
       cwd: setup.folder,
       env: TELLS_EVENTS,

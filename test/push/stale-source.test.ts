@@ -4,7 +4,7 @@ import { chmod, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
 import { atTerminal } from "../support/at-terminal.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { type CliOptions, cliCommand, cliEnvironment, PROGRAM, runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -15,14 +15,14 @@ import { startTestRegistry } from "../support/test-registry.ts";
 setDefaultTimeout(60_000);
 
 const HOUR_MS = 3_600_000;
-const IMAGE = dockerArchive([{ raw: new Uint8Array(seededBytes(2000, 1)) }], ["old/app:v1"]);
+const IMAGE = dockerArchive([seededBytes(2000, 1)], ["old/app:v1"]);
 
 const hoursAgo = (hours: number) => new Date(Date.now() - hours * HOUR_MS);
 
 async function setUp({ name = "old/app:v1", hours = 0, date = hoursAgo(hours), file = "output.tar" } = {}) {
   const folder = await temporaryFolder();
   const registry = await startTestRegistry({});
-  const image = dockerArchive([{ raw: new Uint8Array(seededBytes(2000, 1)) }], [name]);
+  const image = dockerArchive([seededBytes(2000, 1)], [name]);
   const path = join(folder.path, file);
   await Bun.write(path, file.endsWith(".gz") ? Bun.gzipSync(new Uint8Array(image.archive)) : image.archive);
   await utimes(path, date, date);
@@ -75,7 +75,14 @@ describe.concurrent("without a terminal", () => {
       expect(warning).toContain(fact);
   });
 
-  test("the same goes for .output-image", async () => {
+  test("a warning shows the command for another image with the target as the user wrote it, with its scheme", async () => {
+    await using setup = await setUp({ hours: 50 });
+    const { code, stderr } = await setup.run([`http://${setup.target}`]);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain(`${PROGRAM} my/app:v1 http://${setup.target}`);
+  });
+
+  test("an old .output-image of another name is pushed with a warning as well", async () => {
     await using setup = await setUp({ file: "image.tar" });
     const folder = join(setup.folder, ".output-image");
     await Bun.$`mkdir ${folder} && tar -xf ${join(setup.folder, "image.tar")} -C ${folder}`.quiet();
@@ -109,7 +116,7 @@ describe.concurrent("without a terminal", () => {
   });
 
   test.each(["docker", "podman", "nerdctl"])(
-    "a newer image that %s has is named, and the command that pushes it",
+    "a warning names a newer image that %s has, and the command that pushes it",
     async (runtime) => {
       await using setup = await setUp({ hours: 0.5, name: "my/app:v1" });
       await setup.engine(runtime, has(setup.target, hoursAgo(0.1)));
@@ -121,7 +128,7 @@ describe.concurrent("without a terminal", () => {
     },
   );
 
-  test("a newer image without the registry in its name counts, too", async () => {
+  test("a newer image that has the target's name without the registry causes a warning, too", async () => {
     await using setup = await setUp({ name: "my/app:v1", hours: 2 });
     await setup.engine("docker", has("my/app:v1", hoursAgo(1)));
     const { stderr } = await setup.run();
@@ -144,7 +151,7 @@ describe.concurrent("without a terminal", () => {
     expect((await setup.run()).stderr).not.toContain("Warning:");
   });
 
-  test("an engine that does not answer holds nothing up for long, and says nothing", async () => {
+  test("an engine that does not answer delays no push for long, and causes no warning", async () => {
     await using setup = await setUp({ name: "my/app:v1", hours: 2 });
     await setup.engine("docker", "sleep 60");
     const { code, stderr } = await setup.run();
@@ -152,7 +159,7 @@ describe.concurrent("without a terminal", () => {
     expect(stderr).not.toContain("Warning:");
   });
 
-  test("a compressed archive is unpacked first, and the warning comes all the same", async () => {
+  test("an old compressed archive of another name is pushed with a warning as well", async () => {
     await using setup = await setUp({ hours: 50, file: "output.tar.gz" });
     await Bun.$`mv output.tar.gz output.tar`.cwd(setup.folder).quiet();
     const { code, stderr } = await setup.run();
@@ -162,7 +169,7 @@ describe.concurrent("without a terminal", () => {
 });
 
 describeWith("python3", "at a terminal", () => {
-  test("a no, which is what Enter says, pushes nothing and shows the command for another image", async () => {
+  test("a stale archive is not pushed after a no, which is what Enter says, and the command for another image is shown", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code, screen } = await setup.ask("\\r");
     expect([code, setup.tags()]).toEqual([1, 0]);
@@ -170,13 +177,13 @@ describeWith("python3", "at a terminal", () => {
     expect(screen).toContain(`${PROGRAM} my/app:v1`);
   });
 
-  test("a yes pushes it", async () => {
+  test("a stale archive is pushed after a yes", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code, screen } = await setup.ask("y");
     expect([code, setup.tags()], screen).toEqual([0, 1]);
   });
 
-  test("Ctrl-C ends the question, and nothing is pushed", async () => {
+  test("Ctrl-C at the question about a stale archive pushes nothing", async () => {
     await using setup = await setUp({ hours: 50 });
     const { code } = await setup.ask("\\x03");
     expect([code, setup.tags()]).toEqual([130, 0]);
@@ -196,7 +203,7 @@ describeWith("python3", "at a terminal", () => {
     expect([code, setup.tags()]).toEqual([0, 1]);
   });
 
-  test("a person is asked even where the password is piped in", async () => {
+  test("a person is asked about a stale archive even where the password is piped in", async () => {
     await using setup = await setUp({ hours: 50 });
     const options = { input: "echo hush | ", env: { USERNAME_REGISTRY: "me" } };
     const { code, screen } = await setup.ask("\\r", options);
@@ -208,14 +215,17 @@ describeWith("python3", "at a terminal", () => {
   test.each([
     ["the terminal is one of CI", { env: { CI: "1" } }],
     ["events are wanted as JSON", { json: ["--progress", "json"] }],
-  ])("nobody is asked where %s", async (_, { env = {}, json = [] }: { env?: object; json?: string[] }) => {
-    await using setup = await setUp({ hours: 50 });
-    const { code, screen } = await setup.ask("", {
-      env,
-      args: [...json, setup.target],
-      prompt: "never shown",
-    });
-    expect([code, setup.tags()], screen).toEqual([0, 1]);
-    expect(screen).toMatch(/Warning: output.tar|SOURCE_STALE/);
-  });
+  ])(
+    "nobody is asked about a stale archive where %s",
+    async (_, { env = {}, json = [] }: { env?: object; json?: string[] }) => {
+      await using setup = await setUp({ hours: 50 });
+      const { code, screen } = await setup.ask("", {
+        env,
+        args: [...json, setup.target],
+        prompt: "never shown",
+      });
+      expect([code, setup.tags()], screen).toEqual([0, 1]);
+      expect(screen).toMatch(/Warning: output.tar|SOURCE_STALE/);
+    },
+  );
 });

@@ -6,23 +6,23 @@ import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type PushEvent, type PushOptions, push } from "../../index.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
+import { faultAt, unavailable } from "../support/faults.ts";
 import {
-  archiveBytes,
   blobOf,
-  classicFiles,
-  type FixtureFiles,
-  fixtureImage,
-  layoutFiles,
-  podmanFiles,
-} from "../source/image-fixture.ts";
-import {
   descriptorOf,
   EMPTY_TYPE,
   type FixtureTree,
+  fixtureImage,
   manifestOf,
   multiPlatform,
-} from "../source/tree-fixture.ts";
-import { faultAt, unavailable } from "../support/faults.ts";
+} from "../support/image-fixture.ts";
+import {
+  archiveBytes,
+  classicFiles,
+  type FixtureFiles,
+  layoutFiles,
+  podmanFiles,
+} from "../support/image-forms.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";

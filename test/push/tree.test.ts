@@ -5,28 +5,24 @@ import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type PushEvent, type PushOptions, push } from "../../index.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import {
-  archiveBytes,
-  type FixtureBlob,
-  type FixtureFiles,
-  filesOf,
-  fixtureImage,
-  imageBlobs,
-  layoutFiles,
-} from "../source/image-fixture.ts";
+import { answering, faultAt } from "../support/faults.ts";
 import {
   attestationOf,
   descriptorOf,
   EMPTY_TYPE,
+  type FixtureBlob,
   type FixtureTree,
+  filesOf,
+  fixtureImage,
   indexOf,
   LIST_TYPE,
   manifestOf,
   multiPlatform,
   platformEntry,
   platformImage,
-} from "../source/tree-fixture.ts";
-import { answering, faultAt } from "../support/faults.ts";
+  untypedManifest,
+} from "../support/image-fixture.ts";
+import { archiveBytes, type FixtureFiles, layoutFiles } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
@@ -129,8 +125,8 @@ describe("a tree that is all there", () => {
   test("has the layers that its platforms share sent once, and each blob", async () => {
     await using place = await workplace(layoutOf(tree));
     const { events } = await place.push();
-    // Four layers, a config for each platform and one for all attestations, and what those say.
-    const blobs = 4 + 3 + 1 + 3;
+    // Four layers, a config for each platform and each attestation, and what the attestations say.
+    const blobs = 4 + 3 + 3 + 3;
     expect(place.registry.recorded("start-upload")).toHaveLength(blobs);
     const sent = events.flatMap((event) =>
       event.type === "blob" && event.state === "done" && event.how === "sent" ? [event.id] : [],
@@ -262,17 +258,17 @@ describe("a blob that the registry wrongly reports", () => {
 describe("a registry that does not take a manifest's form", () => {
   test("as serverless-registry without a type gets a new one with the same blobs, and a notice says so", async () => {
     const image = fixtureImage(1, 2);
-    const blobs = imageBlobs(image, (layer) => Bun.gzipSync(layer), MEDIA_TYPE.layer.gzip);
+    const blobs = untypedManifest(image, (layer) => Bun.gzipSync(layer), MEDIA_TYPE.layer.gzip);
     await using place = await workplace({
-      ...layoutFiles([{ digest: blobs.manifest.digest }]),
+      ...layoutFiles([{ digest: blobs.root.digest }]),
       ...blobs.files,
     });
     const { pushed, events, notices } = await place.push();
     expect(notices).toEqual(["MANIFEST_REFUSED"]);
     expect(events).toContainEqual(
-      expect.objectContaining({ code: "MANIFEST_REFUSED", digest: blobs.manifest.digest }),
+      expect.objectContaining({ code: "MANIFEST_REFUSED", digest: blobs.root.digest }),
     );
-    expect(pushed.digest as string).not.toBe(blobs.manifest.digest);
+    expect(pushed.digest as string).not.toBe(blobs.root.digest);
     const layers = blobs.layers.map((layer) => descriptorOf(layer, MEDIA_TYPE.layer.gzip));
     expect(JSON.parse(await pull(place.registry, "v1"))).toMatchObject({
       mediaType: MEDIA_TYPE.manifest,

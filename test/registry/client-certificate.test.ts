@@ -9,8 +9,8 @@ import { createServer as createTlsServer, type Server, type TLSSocket } from "no
 import { exchange } from "../../src/registry/http/send.ts";
 import { type ClientCertificate, readTrust } from "../../src/registry/http/trust.ts";
 import { type Authority, type Certificate, createAuthority } from "../support/certificates.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { clientOf } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { runCli } from "../support/run-cli.ts";
@@ -90,10 +90,7 @@ describe("A registry that asks for a client certificate", () => {
       });
     });
     await chmod(clientCertificate.keyFile, 0o644);
-    await Bun.write(
-      at("output.tar"),
-      dockerArchive([{ raw: seededBytes(200_000, 1) }], ["team/app:v1"]).archive,
-    );
+    await Bun.write(at("output.tar"), dockerArchive([seededBytes(200_000, 1)], ["team/app:v1"]).archive);
     const { certFile, keyFile } = clientCertificate;
     const flags = ["--ca-file", authority.path, "--cert", certFile, "--key", keyFile];
     const pushed = await runCli([`https://${gate.host}/team/app:v1`, ...flags], { cwd: folder.path });

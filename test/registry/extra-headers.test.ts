@@ -5,8 +5,8 @@ import { parsePush } from "../../src/cli/invocation.ts";
 import { PushError } from "../../src/errors.ts";
 import { checkHeaders } from "../../src/registry/http/extra-headers.ts";
 import { exchange } from "../../src/registry/http/send.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { clientOf } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { runCli } from "../support/run-cli.ts";
@@ -32,7 +32,7 @@ test("A push passes a gate that wants headers of its own, with some from the env
   });
   await Bun.write(
     join(folder.path, "output.tar"),
-    dockerArchive([{ raw: seededBytes(300_000, 1) }], ["team/app:v1"]).archive,
+    dockerArchive([seededBytes(300_000, 1)], ["team/app:v1"]).archive,
   );
   const { code, stderr } = await runCli(
     [`${registry.host}/team/app:v1`, "--header", "CF-Access-Client-Id: client.access"],

@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { PushError, push } from "../../index.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { parseManifest } from "../../src/oci/manifest.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer, type TestServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 import { CREDENTIALS, ROWS, type Row, TOKEN } from "./misbehaviours.ts";
 
-const IMAGE = dockerArchive([{ raw: seededBytes(150_000, 1) }], ["team/app:v1"]);
+const IMAGE = dockerArchive([seededBytes(150_000, 1)], ["team/app:v1"]);
 const SECRETS = ["Xq7-hush", "Zk3-t0ken", btoa(`${CREDENTIALS.username}:${CREDENTIALS.password}`)];
 
 let folder: TemporaryFolder;

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { push } from "../../index.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
@@ -11,7 +11,7 @@ import { type TemporaryFolder, temporaryFolder } from "../support/temporary-fold
 let folder: TemporaryFolder;
 beforeAll(async () => {
   folder = await temporaryFolder();
-  const { archive } = dockerArchive([{ raw: seededBytes(5000, 1) }], ["team/app:v1"]);
+  const { archive } = dockerArchive([seededBytes(5000, 1)], ["team/app:v1"]);
   await Bun.write(join(folder.path, "output.tar"), archive);
 });
 afterAll(() => folder[Symbol.asyncDispose]());

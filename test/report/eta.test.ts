@@ -24,7 +24,7 @@ async function recorded(name: string): Promise<Recorded[]> {
 }
 
 test.each(["one-at-a-time", "large-layers", "many-layers"])(
-  "The time left is right within a third from a tenth of the bytes on: %s",
+  "From 10 % of the bytes on, the time left of a recorded push is right within a third: %s",
   async (name) => {
     const events = await recorded(name);
     const [endMs] = events.at(-1) ?? [0];

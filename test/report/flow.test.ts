@@ -4,7 +4,7 @@ import { measureFlow } from "../../src/report/flow.ts";
 
 const MB = 1_000_000;
 
-test("Bytes that a connection takes at once have not arrived", () => {
+test("The first burst of bytes that a connection takes does not count as arrived", () => {
   const flow = measureFlow();
   flow.moved("a", 1, 0, 0);
   flow.moved("a", 5 * MB, 0, 50);
@@ -14,7 +14,7 @@ test("Bytes that a connection takes at once have not arrived", () => {
   expect(flow.bytesPerSecond(5000)).toBe(MB);
 });
 
-test("A running chunk has got as far as the confirmed ones say, and no further than what was handed over", () => {
+test("A running chunk advances at the rate of the confirmed ones, and never past the bytes that were handed over", () => {
   const flow = measureFlow();
   flow.moved("a", 4 * MB, 0, 0);
   flow.moved("a", 4 * MB, 4 * MB, 4000);
@@ -24,14 +24,14 @@ test("A running chunk has got as far as the confirmed ones say, and no further t
   expect(flow.bytesPerSecond(9000)).toBeLessThan(MB);
 });
 
-test("Uploads side by side share the time: the rate is that of all together", () => {
+test("The rate of uploads that run side by side is that of all together", () => {
   const flow = measureFlow();
   for (const id of ["a", "b"]) flow.moved(id, 2 * MB, 0, 0);
   for (const id of ["a", "b"]) flow.ended(id, 2 * MB, 4000);
   expect(Math.round(flow.bytesPerSecond(4000) ?? 0)).toBe(MB);
 });
 
-test("The time that an upload waits between two chunks is not charged", () => {
+test("The rate does not fall while an upload waits between two chunks", () => {
   const flow = measureFlow();
   flow.moved("a", 2 * MB, 0, 0);
   flow.moved("a", 2 * MB, 2 * MB, 2000);
@@ -40,7 +40,7 @@ test("The time that an upload waits between two chunks is not charged", () => {
   expect(Math.round(flow.bytesPerSecond(60_000) ?? 0)).toBe(MB);
 });
 
-test("What the registry has lost counts no more", () => {
+test("Bytes that the registry has lost no longer count as arrived", () => {
   const flow = measureFlow();
   flow.moved("a", 4 * MB, 0, 0);
   flow.moved("a", 4 * MB, 4 * MB, 4000);

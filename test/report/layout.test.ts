@@ -90,7 +90,7 @@ const BUSY: readonly Timed[] = [
   [7, blob(6, { state: "compressing", doneBytes: 30 * MB, totalBytes: 40 * MB })],
 ];
 
-describe("A push under way", () => {
+describe("A running push on the screen", () => {
   test("has a row for each layer and a total on 80 columns", () => {
     expect(screenOf(BUSY, 7)).toEqual([
       "my/app:v1 → registry.example.com/my/app:v1",
@@ -114,7 +114,7 @@ describe("A push under way", () => {
       "✓ 3 layers     12 MB",
       "↑ 04cc7784   18 MB  36 %",
       "↻ 05cc7784   35 MB  42 % retry 1/8",
-      "⠋ 06cc7784   40 MB  75 %",
+      "⠋ 06cc7784   40 MB  75 %  compressing",
       "29 %  29/~101 MB  2.4 MB/s  29 s left",
     ]);
   });
@@ -126,7 +126,7 @@ describe("A push under way", () => {
     expect(Math.max(...lines.map((line) => Bun.stringWidth(line)))).toBeLessThanOrEqual(200);
   });
 
-  test("shows ASCII alone where the terminal has no more", () => {
+  test("has only ASCII where the terminal has no more", () => {
     const text = screenOf(BUSY, 7, { isUnicode: false }).join("\n");
     expect([...text].filter((character) => character > "~")).toEqual([]);
     expect(text).toContain("##!---");
@@ -138,7 +138,7 @@ describe("A push under way", () => {
     expect(screenOf(BUSY, 7).join()).not.toContain("\x1b");
   });
 
-  test("says when its layers wait for the registry or for another push", () => {
+  test("shows which layers wait for the registry or for another push", () => {
     const lines = screenOf(
       [
         [0, planned(3)],
@@ -154,7 +154,7 @@ describe("A push under way", () => {
     expect(lines).toContain("another push compresses it");
   });
 
-  test("names the target that was published until the next one is planned", () => {
+  test("keeps the name of a published target until the next one is planned", () => {
     const pushed: PushEvent = {
       type: "pushed",
       reference: "a",
@@ -176,7 +176,7 @@ describe("A push under way", () => {
     }
   });
 
-  test("says what a stop waits for", () => {
+  test("shows at a stop which chunks are waited for, on two lines if the terminal is narrow", () => {
     const stopping: PushEvent = {
       type: "notice",
       code: "STOPPING",
@@ -187,9 +187,13 @@ describe("A push under way", () => {
     expect(screenOf([...BUSY, [7, stopping]], 7).at(-1)).toBe(
       "Finishing 1 chunk, up to 6 s. Ctrl-C again to stop now.",
     );
+    expect(screenOf([...BUSY, [7, stopping]], 7, { columns: 40 }).slice(-2)).toEqual([
+      "Finishing 1 chunk, up to 6 s.",
+      "Ctrl-C again to stop now.",
+    ]);
   });
 
-  test("says where it connects before anything is known, and why it waits", () => {
+  test("shows before it has a plan where it connects, and why it waits", () => {
     const retry: PushEvent = {
       type: "retry",
       id: undefined,
@@ -218,7 +222,7 @@ describe("A push under way", () => {
   });
 });
 
-describe("A push of 60 layers", () => {
+describe("A push of 60 layers on the screen", () => {
   const many: Timed[] = [
     [0, REGISTRY],
     [0, source("output.tar", ["my/app:v1"])],
@@ -231,7 +235,7 @@ describe("A push of 60 layers", () => {
     [1, uploading(52, 0, 0, 20 * MB)],
   ];
 
-  test("shows those that run, some that wait, and counts the others", () => {
+  test("has rows for the running layers and some waiting ones, and counts the others", () => {
     expect(screenOf(many, 3, { rows: 12 })).toEqual([
       "my/app:v1 → registry.example.com/my/app:v1",
       "output.tar · linux/amd64 · 6 layers, 246 MB · logged in as me · chunks ≤ 5.0 MB",
@@ -265,12 +269,12 @@ describe("A push of 60 layers", () => {
     }
   });
 
-  test("leaves everything but the total out where there is room for no more", () => {
+  test("has only the total where there is room for no more", () => {
     expect(screenOf(many, 3, { rows: 2 })).toEqual(["  0 %  ░░░░░░░░░░░░░░░░░░░░░░░░  0 B of ~200 MB"]);
   });
 });
 
-describe("Names from outside", () => {
+describe("Names from outside on the screen", () => {
   const HOSTILE = [
     "\x1b]0;owned\x07\x1b[2J",
     "\u202egpj.exe",
@@ -279,7 +283,7 @@ describe("Names from outside", () => {
     "👩‍👩‍👧‍👦".repeat(40),
   ];
 
-  test.each(HOSTILE)("neither steer the terminal nor break its lines: %j", (name) => {
+  test.each(HOSTILE)("cannot control the terminal or break its lines: %j", (name) => {
     const events: Timed[] = [
       [0, { ...REGISTRY, username: name } as PushEvent],
       [0, source(name, [name], name)],

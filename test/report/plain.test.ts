@@ -65,7 +65,7 @@ const FOUND = {
   target: "r.example/my/app:v1",
 };
 
-describe("the plain report", () => {
+describe("The plain view", () => {
   test.each<[string, PushEvent, string[]]>([
     [
       "shows an archive with its size, its age and the image in it",
@@ -84,7 +84,7 @@ describe("the plain report", () => {
       ],
     ],
     [
-      "leaves the date of a folder out where it is nonsense",
+      "leaves out a folder's date that means nothing",
       source({
         origin: { kind: "folder", name: ".output-image", date: new Date(NaN), sizeBytes: undefined },
       }),
@@ -98,7 +98,7 @@ describe("the plain report", () => {
       ["Source: x (image of the Docker engine, built just now): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
     ],
     [
-      "leaves the age of an image out whose config has no date, which Docker says is the year 1",
+      "leaves out the age of an image without a date, which Docker reports as the year 1",
       source({
         origin: {
           kind: "engine",
@@ -111,19 +111,19 @@ describe("the plain report", () => {
       ["Source: x (image of the Docker engine): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
     ],
     [
-      "shows which engine has an image",
+      "shows which engine has the image",
       source({
         origin: { kind: "engine", name: "x", engine: "Podman", date: undefined, sizeBytes: undefined },
       }),
       ["Source: x (image of Podman): my/app:v1, linux/amd64, 2 layers, 2.0 MB"],
     ],
     [
-      "leaves the size of the layers out where the source does not tell it",
+      "leaves out the size of the layers where it is unknown",
       source({ layerBytes: undefined }),
       ["Source: x (folder): my/app:v1, linux/amd64, 2 layers"],
     ],
     [
-      "leaves the age of an image out that claims to be from the future",
+      "leaves out the age of an image from the future",
       source({
         origin: {
           kind: "engine",
@@ -208,7 +208,7 @@ describe("the plain report", () => {
       ["ELAPSED  config sha256:ab: waiting for another push that uploads it"],
     ],
     [
-      "shows that the cache is pruned",
+      "shows that the push waits for a prune of the cache",
       notice({ code: "CACHE_AWAITED" }),
       ["Waiting for another process that prunes the cache …"],
     ],
@@ -220,7 +220,7 @@ describe("the plain report", () => {
       ],
     ],
     [
-      "warns of a folder that takes no notes",
+      "warns of a folder in which progress cannot be saved",
       notice({ code: "PROGRESS_NOT_SAVED", directory: ".cache", reason: "ENOSPC" }),
       ['Warning: cannot save upload progress in ".cache" (ENOSPC): an interrupted upload starts over.'],
     ],
@@ -239,7 +239,7 @@ describe("the plain report", () => {
       ],
     ],
     [
-      "notes what an index has beside the image that is pushed",
+      "notes which platforms and attestations of an index are left out",
       notice({
         code: "INDEX_REDUCED",
         platform: "linux/amd64",
@@ -251,14 +251,14 @@ describe("the plain report", () => {
       ],
     ],
     [
-      "notes what an index has beside a part of it, or an image without a platform",
+      "notes the same where a part of an index is pushed, or an image without a platform",
       notice({ code: "INDEX_REDUCED", platform: undefined, platforms: [], attestations: 1 }),
       [
         "Note: pushing a part of the image's index, so the digest differs from that of the whole index. Left out: 1 attestation.",
       ],
     ],
     [
-      "notes that the registry refuses a manifest, and what is pushed in its place",
+      "notes that the registry refuses a manifest, and that a new one is pushed",
       notice({ code: "MANIFEST_REFUSED", digest: DIGEST, reason: "400 MANIFEST_INVALID" }),
       [
         "Note: the registry refuses the manifest sha256:e3b0c44298fc as it is (400 MANIFEST_INVALID). Pushing a new one with the same content, so the digest differs.",
@@ -272,14 +272,14 @@ describe("the plain report", () => {
       ],
     ],
     [
-      "notes how many signatures and the like are not pushed, and why",
+      "notes how many referrers such as signatures are not pushed, and why",
       notice({ code: "REFERRERS_LEFT_OUT", count: 2 }),
       [
         "Note: leaving out 2 attached manifests, such as signatures: the source lacks a part of them, or they name a digest that the image no longer has.",
       ],
     ],
     [
-      "notes that nothing is known of an image that was to be reused, and why",
+      "notes that the layers of an image cannot be reused, and why",
       notice({
         code: "CACHE_FROM_MISSING",
         image: "team/app:main",
@@ -316,7 +316,7 @@ describe("the plain report", () => {
       ["ELAPSED  retry 1/5 in 1 min 15 s: 0123456789ab at 16.8 MB: 503"],
     ],
     [
-      "says that a stopped push waits for its chunks",
+      "shows that a stopped push waits for its chunks",
       notice({ code: "STOPPING", keptBytes: 0, totalBytes: 1000 }),
       ["Stopping. Ctrl-C again to stop now."],
     ],
@@ -367,7 +367,7 @@ describe("the plain report", () => {
       { code: "ENGINE_SAVES", reason: "the image has no name." },
       "The engine saves the image: the image has no name.",
     ],
-  ])("says %s in debugging alone", (_, facts, line) => {
+  ])("prints only when debugging %s", (_, facts, line) => {
     expect(linesOf([notice(facts)])).toEqual([]);
     expect(linesOf([notice(facts)], { isDebug: true })).toEqual([line]);
   });
@@ -383,7 +383,7 @@ describe("the plain report", () => {
     ],
     ["the plan", { type: "planned", blobs: [LAYER, CONFIG] }],
     ["a layer that was read in vain", blob({ state: "unneeded" })],
-  ])("has no line of its own for %s", (_, event) => {
+  ])("prints no line for %s", (_, event) => {
     expect(linesOf([event])).toEqual([]);
   });
 });
@@ -392,7 +392,7 @@ describe("the plain report", () => {
 describe.each([
   ["a push in debugging", { isDebug: true }, "ELAPSED  "],
   ["a proxy", { isProxy: true }, "  "],
-])("each blob of %s", (_, options, start) => {
+])("Each blob of %s", (_, options, start) => {
   const name = LAYER.title;
   test.each<[string, BlobState, string]>([
     ["was cached", { state: "ready", how: "cached", totalBytes: 5.5e6, sizeBytes: 5.5e6 }, "cached, 5.5 MB"],
@@ -418,13 +418,13 @@ describe.each([
       { state: "done", how: "sent", sizeBytes: 18e6, sentBytes: 10e6 },
       "uploaded in TIME  resumed at 8.0 MB; sent 10 MB, 18.0 MB",
     ],
-  ])("has a line when it %s", (_, state, words) => {
+  ])("has a line in the plain view when it %s", (_, state, words) => {
     expect(linesOf([blob(state)], options)).toEqual([`${start}${name}: ${words}`]);
     expect(linesOf([blob(state)])).toEqual([]);
   });
 });
 
-describe("a log", () => {
+describe("A log of a push", () => {
   afterEach(() => jest.useRealTimers());
 
   const uploading = (doneBytes: number, keptBytes = doneBytes) =>
@@ -439,7 +439,7 @@ describe("a log", () => {
   test.each([
     [true, 2_000],
     [false, 10_000],
-  ])("has one total from time to time until the push has ended (terminal: %s)", (isTerminal, intervalMs) => {
+  ])("has a total at each interval until the push has ended (terminal: %s)", (isTerminal, intervalMs) => {
     const { lines, plain } = watch({ isTerminal });
     plain.report({
       type: "planned",
@@ -473,7 +473,7 @@ describe("a log", () => {
     plain[Symbol.dispose]();
   });
 
-  test("says what is reused and what is to be sent once all is known", () => {
+  test("has a line with the reused bytes and those to send once every blob is known", () => {
     const blobs = [
       { ...LAYER, sizeBytes: 2e6 },
       { ...SECOND, sizeBytes: 3e6 },
@@ -487,7 +487,7 @@ describe("a log", () => {
     ).toEqual(["ELAPSED  3.0 MB reused, 2.0 MB to send in 1 blob"]);
   });
 
-  test("says of a push that resumes what the registry has, and where each upload goes on", () => {
+  test("has lines with the bytes that the registry has, and where each upload resumes", () => {
     const blobs = [{ ...LAYER, sizeBytes: 2e6 }];
     expect(
       linesOf([{ type: "planned", blobs }, { type: "settled", resumableBytes: 500e3 }, uploading(500e3)]),
@@ -497,7 +497,7 @@ describe("a log", () => {
     ]);
   });
 
-  test("says at a stop how many chunks are waited for, and for how long", () => {
+  test("has a line at a stop with the number of chunks to wait for, and the longest wait", () => {
     expect(
       linesOf([
         uploading(1e6, 0),
@@ -506,7 +506,7 @@ describe("a log", () => {
     ).toEqual(["Finishing 1 chunk, up to 6 s. Ctrl-C again to stop now."]);
   });
 
-  test("has a line for each request in debugging, and none else", () => {
+  test("has a line for each request only when debugging", () => {
     const request = {
       type: "request",
       method: "PATCH",
@@ -522,7 +522,7 @@ describe("a log", () => {
     ]);
   });
 
-  test("has a line for each blob that is under way where no total is known", () => {
+  test("has a line for each running blob while the total is unknown", () => {
     const { lines, plain } = watch({ isProxy: true });
     plain.report(uploading(1e6, 0));
     plain.report(
@@ -542,7 +542,7 @@ describe("a log", () => {
     jest.advanceTimersByTime(10_000);
     expect(lines[0]).toStartWith("  layer 1/2 sha256:0123456789ab: uploading, 50 % of 2.0 MB, ");
     expect(lines[1]).toBe("  layer 2/2: waiting for the client's bytes");
-    expect(lines[2]).toStartWith("  x: saving, 5 B, ");
+    expect(lines[2]).toStartWith("  x: saving from the engine, 5 B, ");
     plain.report(uploading(2e6));
     jest.advanceTimersByTime(10_000);
     expect(lines[3]).toBe("  layer 1/2 sha256:0123456789ab: waiting for the registry to finish");
@@ -552,7 +552,7 @@ describe("a log", () => {
     expect(lines).toHaveLength(length);
   });
 
-  test("counts uploads beyond ten that are under way", () => {
+  test("lists ten running uploads, and counts the others", () => {
     const { lines, plain } = watch({ isProxy: true });
     for (let i = 0; i < 30; i++)
       plain.report(
@@ -564,7 +564,7 @@ describe("a log", () => {
     plain[Symbol.dispose]();
   });
 
-  test("holds everything back while a question is on the screen", async () => {
+  test("holds all lines back while a question is on the screen", async () => {
     const { lines, plain } = watch();
     const question = Promise.withResolvers<number>();
     const answer = plain.pauseFor(question.promise);
@@ -576,7 +576,7 @@ describe("a log", () => {
     plain[Symbol.dispose]();
   });
 
-  test("cannot be steered by what it quotes", () => {
+  test("escapes control characters in everything that it quotes", () => {
     const lines = linesOf([source({ names: ["\x1b[2J\u202eevil"], platform: "::error::x" })]);
     for (const character of ["\x1b", "\u202e"]) expect(lines.join()).not.toContain(character);
   });

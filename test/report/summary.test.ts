@@ -27,8 +27,8 @@ function rowsOf(text: string): string[] {
   return text.split("\n").filter((line) => line.startsWith("| ") && !/^\| (?:Blob|---)/.test(line));
 }
 
-describe("the summary of a push", () => {
-  test("is a heading, the reference with its digest, the totals and a table of how each blob got there", () => {
+describe("The summary of a push in GitHub Actions", () => {
+  test("has a heading, the reference with its digest, the totals and a table of the blobs", () => {
     const text = summaryOf([
       planned("a", "b", "c", "d", "e"),
       blob("b", { state: "compressing", doneBytes: 0, totalBytes: 40e6 }),
@@ -74,14 +74,14 @@ describe("the summary of a push", () => {
     ]);
   });
 
-  test("has no empty table for another tag of a repository, whose blobs went up with the first", () => {
+  test("has a sentence instead of an empty table for another tag of the same repository", () => {
     const first = blob("a", { state: "done", how: "sent", sizeBytes: 5, sentBytes: 5 });
     const text = summaryOf([planned("a"), first, pushed(), planned("a"), pushed("r.example/my/app:latest")]);
     expect(text.match(/^\| Blob/gm)).toHaveLength(1);
     expect(text).toEndWith(`@${DIGEST}\`\n\nIts blobs went up with the target above.\n`);
   });
 
-  test("leaves out bytes that there are none of", () => {
+  test("leaves out amounts of zero bytes", () => {
     const done = blob("a", { state: "done", how: "present", sizeBytes: 5 });
     const facts = { type: "pushed", reference: "r.example/a:v1", digest: DIGEST, durationMs: 4e3 } as const;
     const textOf = (sentBytes: number, presentBytes: number) =>
@@ -92,7 +92,7 @@ describe("the summary of a push", () => {
     ]);
   });
 
-  test("names a layer that came in a stream once, and leaves out what is of another image", () => {
+  test("lists a streamed layer once, and leaves out the layers of other images", () => {
     const text = summaryOf([
       blob("path", { state: "done", how: "sent", sizeBytes: 5, sentBytes: 5 }, "a layer"),
       blob("other", { state: "done", how: "sent", sizeBytes: 7, sentBytes: 7 }, "a layer"),
@@ -103,7 +103,7 @@ describe("the summary of a push", () => {
     expect(rowsOf(text)).toEqual(["| layer a | 5 B |  | uploaded | 5 B |  |"]);
   });
 
-  test("makes no markup, link, cell or line of what a source calls its parts", () => {
+  test("escapes names from the source, so that they make no markup, link, cell or line", () => {
     const title = "x | <img src=//e.example> `y` [z](//e) **b**\n# h\\| @me \u202e";
     const [row, ...others] = rowsOf(
       summaryOf([blob("a", { state: "done", how: "present", sizeBytes: 5 }, title), pushed()]),
@@ -115,7 +115,7 @@ describe("the summary of a push", () => {
     expect(others).toEqual([]);
   });
 
-  test("stays below GitHub's limit of 1 MiB with as many layers and as long names as there may be", () => {
+  test("stays below GitHub's limit of 1 MiB with the largest number of layers and the longest names", () => {
     const ids = Array.from({ length: 10_000 }, (_, i) => String(i));
     const title = "\u202e".repeat(1000);
     const events = ids.map((id) => blob(id, { state: "done", how: "present", sizeBytes: 5 }, title));

@@ -3,24 +3,21 @@ import { describe, expect, test } from "bun:test";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { attachedTo } from "../../src/source/attached.ts";
 import { listImages } from "../../src/source/list-images.ts";
-import { rejection } from "../support/rejection.ts";
 import {
   blobOf,
-  type FixtureBlob,
-  type FixtureFiles,
-  filesOf,
-  inMemory,
-  layoutFiles,
-} from "./image-fixture.ts";
-import {
   descriptorOf,
   EMPTY_TYPE,
+  type FixtureBlob,
   type FixtureTree,
+  filesOf,
   indexOf,
   manifestOf,
   multiPlatform,
   platformImage,
-} from "./tree-fixture.ts";
+} from "../support/image-fixture.ts";
+import { type FixtureFiles, layoutFiles } from "../support/image-forms.ts";
+import { inMemory } from "../support/open-fixture.ts";
+import { rejection } from "../support/rejection.ts";
 
 const REF_NAME = "org.opencontainers.image.ref.name";
 const image = platformImage("amd64", [1, 2]);

@@ -4,27 +4,24 @@ import { imagesOf, manifestDigestsOf, sizeOf } from "../../src/oci/content.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { type Digest, parseDigest } from "../../src/oci/digest.ts";
 import { contentReader } from "../../src/source/files/content.ts";
-import { rejection } from "../support/rejection.ts";
-import { bytesOf } from "../support/stored-bytes.ts";
-import {
-  blobOf,
-  type FixtureBlob,
-  type FixtureFiles,
-  filesOf,
-  fixtureImage,
-  inMemory,
-} from "./image-fixture.ts";
 import {
   attestationOf,
+  blobOf,
   descriptorOf,
   EMPTY_TYPE,
+  type FixtureBlob,
+  filesOf,
+  fixtureImage,
   IN_TOTO_TYPE,
   indexOf,
   manifestOf,
   multiPlatform,
   platformImage,
-  readTree,
-} from "./tree-fixture.ts";
+} from "../support/image-fixture.ts";
+import type { FixtureFiles } from "../support/image-forms.ts";
+import { inMemory, readTree } from "../support/open-fixture.ts";
+import { rejection } from "../support/rejection.ts";
+import { bytesOf } from "../support/stored-bytes.ts";
 
 const image = fixtureImage(1, 2);
 const layers = image.layers.map((layer) => Bun.gzipSync(layer));

@@ -1,20 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { digestOf } from "../../src/oci/digest.ts";
 import { readDockerArchive } from "../../src/source/files/docker-archive.ts";
+import { blobOf, filesOf, fixtureImage, untypedManifest } from "../support/image-fixture.ts";
+import { classicFiles, type FixtureFiles, layoutFiles, podmanFiles } from "../support/image-forms.ts";
+import { FORMS, openFixture } from "../support/open-fixture.ts";
 import { rejection } from "../support/rejection.ts";
 import { bytesOf } from "../support/stored-bytes.ts";
-import {
-  blobOf,
-  classicFiles,
-  type FixtureFiles,
-  FORMS,
-  filesOf,
-  fixtureImage,
-  imageBlobs,
-  layoutFiles,
-  openFixture,
-  podmanFiles,
-} from "./image-fixture.ts";
 
 const image = fixtureImage(1, 2, 1);
 const one = fixtureImage(7);
@@ -59,7 +50,7 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   test("engine 25 and later: manifest.json beside an OCI layout, and the stronger of the two", async () => {
-    const blobs = imageBlobs(image);
+    const blobs = untypedManifest(image);
     const manifest = [
       { Config: blobs.config.path, RepoTags: ["my/app:v1"], Layers: blobs.layers.map(({ path }) => path) },
     ];
@@ -167,7 +158,7 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   test("refuses such a config among blobs, too", async () => {
-    const blobs = imageBlobs(one);
+    const blobs = untypedManifest(one);
     const manifest = [{ Config: blobs.config.path, Layers: blobs.layers.map(({ path }) => path) }];
     const files = {
       ...blobs.files,

@@ -335,6 +335,18 @@ describe("an image", () => {
     );
   });
 
+  test("that names a registry is pushed from there by the hint, and without images no command is made up", async () => {
+    await using place = await commands({ podman: lacks(LACKS.podman) });
+    const target = "registry.example.com/my/app:v1";
+    const first = "Build or pull the image first.";
+    expect(await place.suggest("my/app:v1", [target])).toBe(first);
+    expect(await place.suggest("localhost/my/app:v1", [target])).toBe(first);
+    expect(await place.suggest(target, [target])).toBe(first);
+    expect(await place.suggest("ghcr.io/x/y:v1", [target])).toBe(
+      `Push it from its registry: "chunkpush docker://ghcr.io/x/y:v1 ${target}". ${first}`,
+    );
+  });
+
   test("in a store of containerd has its platforms told by a save", async () => {
     await using place = await commands({ nerdctl: has(nerdctlImage) });
     const { image, engine } = await place.find();

@@ -4,28 +4,23 @@ import { manifestDigestsOf } from "../../src/oci/content.ts";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { bestNamed } from "../../src/oci/image-name.ts";
 import { listImages } from "../../src/source/list-images.ts";
-import { rejection } from "../support/rejection.ts";
-import {
-  blobOf,
-  classicFiles,
-  type FixtureBlob,
-  type FixtureFiles,
-  filesOf,
-  fixtureImage,
-  imageBlobs,
-  inMemory,
-  layoutFiles,
-  onlyImage,
-} from "./image-fixture.ts";
 import {
   attestationOf,
+  blobOf,
   descriptorOf,
+  type FixtureBlob,
+  filesOf,
+  fixtureImage,
   indexOf,
   manifestOf,
   multiPlatform,
   platformEntry,
   platformImage,
-} from "./tree-fixture.ts";
+  untypedManifest,
+} from "../support/image-fixture.ts";
+import { classicFiles, type FixtureFiles, layoutFiles } from "../support/image-forms.ts";
+import { inMemory, onlyImage } from "../support/open-fixture.ts";
+import { rejection } from "../support/rejection.ts";
 
 const CONTAINERD_NAME = "io.containerd.image.name";
 
@@ -195,7 +190,7 @@ describe("an archive of the containerd store", () => {
 
 describe("an archive of a classic store", () => {
   const image = fixtureImage(1, 2, 1);
-  const raw = imageBlobs(image, (layer) => layer, MEDIA_TYPE.layer.none);
+  const raw = untypedManifest(image, (layer) => layer, MEDIA_TYPE.layer.none);
   const json = JSON.stringify([
     {
       Config: raw.config.path,
@@ -207,7 +202,7 @@ describe("an archive of a classic store", () => {
 
   test("has no manifest of its own: the one in it lists uncompressed layers", async () => {
     const [found] = await list({
-      ...layoutFiles([named(raw.manifest, "docker.io/my/app:v1")]),
+      ...layoutFiles([named(raw.root, "docker.io/my/app:v1")]),
       ...raw.files,
       "manifest.json": json,
     });

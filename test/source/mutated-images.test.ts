@@ -10,19 +10,16 @@ import { listImages } from "../../src/source/list-images.ts";
 import { selectPlatform } from "../../src/source/select-platform.ts";
 import { readSavedStream } from "../../src/source/stream/saved-stream.ts";
 import { FUZZ_FACTOR, FUZZ_TIMEOUT, fuzz, HAS_MANY_CASES, type Random } from "../support/fuzz.ts";
-import { piecesOf } from "../support/pieces.ts";
+import { blobOf, filesOf, fixtureImage, untypedManifest } from "../support/image-fixture.ts";
 import {
   archiveBytes,
-  blobOf,
   classicFiles,
   type FixtureFiles,
-  filesOf,
-  fixtureImage,
-  imageBlobs,
-  inMemory,
   layoutFiles,
   podmanFiles,
-} from "./image-fixture.ts";
+} from "../support/image-forms.ts";
+import { inMemory } from "../support/open-fixture.ts";
+import { piecesOf } from "../support/pieces.ts";
 import { mutatedJson } from "./mutated-json.ts";
 
 const CASES = 2000;
@@ -31,12 +28,10 @@ const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
 
 /** A layout of which some documents are mutated, each named by its own digest again. */
 function mutatedLayout(random: Random): FixtureFiles {
-  const blobs = imageBlobs(image, random.pick([(layer) => layer, (layer) => Bun.gzipSync(layer)]));
+  const blobs = untypedManifest(image, random.pick([(layer) => layer, (layer) => Bun.gzipSync(layer)]));
   const maybe = (text: string) => (random.below(2) === 0 ? mutatedJson(text, random) : text);
   const config = blobOf(maybe(image.config));
-  const manifestText = Buffer.from(blobs.manifest.bytes)
-    .toString()
-    .replace(blobs.config.digest, config.digest);
+  const manifestText = Buffer.from(blobs.root.bytes).toString().replace(blobs.config.digest, config.digest);
   const manifest = blobOf(maybe(manifestText));
   const entry = {
     digest: manifest.digest,

@@ -4,7 +4,8 @@ import { mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { push } from "../../index.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { otherFile } from "../../src/source/files/not-image.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type FixtureMember, memberBytes, tarBytes } from "../support/tar-fixture.ts";
@@ -45,9 +46,9 @@ const binary = (...head: number[]) => {
   bytes.set(head);
   return bytes;
 };
-const IMAGE = dockerArchive([{ raw: seededBytes(2000, 1) }], ["team/app:v1"]).archive;
+const IMAGE = dockerArchive([seededBytes(2000, 1)], ["team/app:v1"]).archive;
 
-describe("What is no tar archive is named", () => {
+describe("A push of a file that is no tar archive says what it is:", () => {
   test.each<[string, Uint8Array<ArrayBuffer>, string]>([
     ["a web page", text(`<!DOCTYPE html>\n<html>${"x".repeat(3000)}</html>`), "a web page"],
     ["a short web page", text("<html>404</html>"), "a web page"],
@@ -87,7 +88,7 @@ describe("What is no tar archive is named", () => {
     ["one that is cut short in its first block", IMAGE.slice(0, 300), "cut short"],
     ["an empty file", new Uint8Array(), "it is empty"],
     ["anything unknown", binary(1, 2, 3), "not a tar archive"],
-  ])("unless it may be a damaged one: %s", async (_, bytes, words) => {
+  ])("an archive, if it may be a damaged one: %s", async (_, bytes, words) => {
     for (const error of await refusals(bytes)) {
       expect(error.code).toBe("ARCHIVE_INVALID");
       expect(error.message).toContain(words);
@@ -95,7 +96,42 @@ describe("What is no tar archive is named", () => {
   });
 });
 
-describe("A root file system is not an image", () => {
+describe("A text is told from a Dockerfile in linear time:", () => {
+  const whatOf = (value: string) => otherFile("file", text(value))?.message;
+  test.each([
+    "# syntax=docker/dockerfile:1\nARG A=1\nFROM alpine\n",
+    "# syntax=docker/dockerfile:1\r\n\r\nARG A=1\r\nFROM alpine\r\n",
+    "\n \n\t# a comment\n  # more\n\narg a\nfrom alpine as build\n",
+    "  FROM alpine",
+    "FROM --platform=linux/amd64 alpine",
+    `${"# a comment\n".repeat(6000)}FROM alpine`,
+  ])("%j is a Dockerfile", (value) => {
+    expect(whatOf(value)).toContain("a Dockerfile");
+  });
+
+  const KIB_64 = 64 * 1024;
+  test.each([
+    "\n",
+    "\r\n",
+    " ",
+    " \n",
+    "\t\n\n",
+    "#\n",
+    "# a\n",
+    "##",
+    "ARG \n",
+    "ARG a\n",
+    "ARG\t",
+    "# FROM a\n",
+    "a\n",
+  ])("64 KiB of %j are none without a FROM behind them", (piece) => {
+    const value = piece.repeat(KIB_64 / piece.length);
+    for (const each of [value, `${value}x`, `${value}\nRUN x`, `${value}\nFROM${" \n".repeat(KIB_64)}`])
+      expect(whatOf(each) ?? "").not.toContain("Dockerfile");
+  });
+});
+
+describe("A push of a root file system is refused as one:", () => {
   const file = (path: string): FixtureMember => ({ path, body: "x" });
   test.each<[string, FixtureMember[]]>([
     ["of docker export", [file(".dockerenv"), { path: "bin", flag: "2", linkpath: "usr/bin" }]],
@@ -117,13 +153,13 @@ describe("A root file system is not an image", () => {
     }
   });
 
-  test("while a device in any other archive is damage", async () => {
+  test("but a device in any other archive counts as damage", async () => {
     for (const error of await refusals(tarBytes([{ path: "x", flag: "3" }])))
       expect(error.code).toBe("ARCHIVE_INVALID");
   });
 });
 
-describe("A folder without an image is named for what it is", () => {
+describe("A push of a folder without an image says what it is:", () => {
   test.each<[string, string[], string, string]>([
     ["an empty one", [], "SOURCE_NOT_IMAGE", "neither manifest.json nor index.json"],
     ["a build context", ["Dockerfile"], "SOURCE_NOT_IMAGE", "Dockerfile"],

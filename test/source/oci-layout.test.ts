@@ -1,21 +1,18 @@
 import { describe, expect, test } from "bun:test";
 import { contentReader, lacks } from "../../src/source/files/content.ts";
 import { readOciLayout } from "../../src/source/files/oci-layout.ts";
-import { rejection } from "../support/rejection.ts";
-import { bytesOf } from "../support/stored-bytes.ts";
 import {
   blobOf,
   type FixtureBlob,
-  type FixtureFiles,
-  FORMS,
   filesOf,
   fixtureImage,
   hex,
-  imageBlobs,
-  layoutFiles,
-  onlyImage,
-  openFixture,
-} from "./image-fixture.ts";
+  untypedManifest,
+} from "../support/image-fixture.ts";
+import { type FixtureFiles, layoutFiles } from "../support/image-forms.ts";
+import { FORMS, onlyImage, openFixture } from "../support/open-fixture.ts";
+import { rejection } from "../support/rejection.ts";
+import { bytesOf } from "../support/stored-bytes.ts";
 
 const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
 const LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -23,10 +20,10 @@ const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
 const ABSENT = `sha256:${"a".repeat(64)}`;
 
 const image = fixtureImage(1, 2, 1);
-const raw = imageBlobs(image);
-const gzip = imageBlobs(image, (layer) => Bun.gzipSync(layer));
-const arm64 = imageBlobs(fixtureImage(5));
-const zstd = imageBlobs(image, (layer) => Bun.zstdCompressSync(layer));
+const raw = untypedManifest(image);
+const gzip = untypedManifest(image, (layer) => Bun.gzipSync(layer));
+const arm64 = untypedManifest(fixtureImage(5));
+const zstd = untypedManifest(image, (layer) => Bun.zstdCompressSync(layer));
 
 function entry({ digest, bytes }: FixtureBlob, more: object = {}) {
   return { mediaType: MANIFEST_TYPE, digest, size: bytes.length, ...more };
@@ -72,7 +69,7 @@ describe.each(FORMS)("in a %s", (form) => {
   test.each(kinds)(
     "a folder with index.json and blobs/ alone; compression %s",
     async (compression, blobs) => {
-      const { "oci-layout": _, ...files } = { ...layoutFiles([entry(blobs.manifest)]), ...blobs.files };
+      const { "oci-layout": _, ...files } = { ...layoutFiles([entry(blobs.root)]), ...blobs.files };
       const loaded = await load(files);
       expect(loaded.names).toEqual([]);
       expect(loaded.platform).toBe("linux/amd64");
@@ -127,7 +124,7 @@ describe.each(FORMS)("in a %s", (form) => {
     ],
   ];
   test.each(names)("annotations: %s", async (_, annotations, expected) => {
-    const loaded = await load({ ...layoutFiles([entry(raw.manifest, { annotations })]), ...raw.files });
+    const loaded = await load({ ...layoutFiles([entry(raw.root, { annotations })]), ...raw.files });
     expect(loaded.names).toEqual(expected);
   });
 
@@ -137,8 +134,8 @@ describe.each(FORMS)("in a %s", (form) => {
       const nested = indexBlob(
         [
           entry(blobOf("absent"), { digest: ABSENT, platform: { os: "linux", architecture: "s390x" } }),
-          entry(gzip.manifest, { platform: { os: "linux", architecture: "amd64" } }),
-          entry(arm64.manifest, { platform: { os: "linux", architecture: "arm64" } }),
+          entry(gzip.root, { platform: { os: "linux", architecture: "amd64" } }),
+          entry(arm64.root, { platform: { os: "linux", architecture: "arm64" } }),
         ],
         { mediaType },
       );
@@ -158,8 +155,8 @@ describe.each(FORMS)("in a %s", (form) => {
           manifest: { mediaType, digest: nested.digest, bytes: nested.bytes },
           children: [
             { entry: { platform: "linux/s390x" }, content: undefined },
-            { entry: { platform: "linux/amd64" }, content: { manifest: { digest: gzip.manifest.digest } } },
-            { entry: { platform: "linux/arm64" }, content: { manifest: { digest: arm64.manifest.digest } } },
+            { entry: { platform: "linux/amd64" }, content: { manifest: { digest: gzip.root.digest } } },
+            { entry: { platform: "linux/arm64" }, content: { manifest: { digest: arm64.root.digest } } },
           ],
         },
       });
@@ -170,7 +167,7 @@ describe.each(FORMS)("in a %s", (form) => {
     ["a layer", arm64.layers[0]],
     ["the config", arm64.config],
   ])("an image of an index that lacks %s has no content", async (_, lacking) => {
-    const nested = indexBlob([entry(gzip.manifest), entry(arm64.manifest)]);
+    const nested = indexBlob([entry(gzip.root), entry(arm64.root)]);
     const { [lacking?.path ?? ""]: __, ...files } = { ...gzip.files, ...arm64.files };
     const [found] = await list({ ...layoutFiles([entry(nested)]), ...files, ...filesOf([nested]) });
     expect(found?.content).toMatchObject({
@@ -181,16 +178,16 @@ describe.each(FORMS)("in a %s", (form) => {
   test("entries that are not there, and attestations about them, are passed over", async () => {
     const attestation = entry(indexBlob([]), { platform: { os: "unknown", architecture: "unknown" } });
     const found = await list({
-      ...layoutFiles([{ digest: ABSENT }, attestation, entry(raw.manifest)]),
+      ...layoutFiles([{ digest: ABSENT }, attestation, entry(raw.root)]),
       ...raw.files,
       ...filesOf([indexBlob([])]),
     });
-    expect(found.map(({ digests }) => String(digests))).toEqual([raw.manifest.digest]);
+    expect(found.map(({ digests }) => String(digests))).toEqual([raw.root.digest]);
   });
 
   test("an image that is listed under several names is one entry", async () => {
     const named = (name: string) =>
-      entry(raw.manifest, { annotations: { "org.opencontainers.image.ref.name": name } });
+      entry(raw.root, { annotations: { "org.opencontainers.image.ref.name": name } });
     const { names } = await load({ ...layoutFiles([named("v1"), named("latest")]), ...raw.files });
     expect(names).toEqual(["v1", "latest"]);
   });
@@ -208,8 +205,8 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   test("an image without layers", async () => {
-    const blobs = imageBlobs(fixtureImage());
-    const loaded = await load({ ...layoutFiles([entry(blobs.manifest)]), ...blobs.files });
+    const blobs = untypedManifest(fixtureImage());
+    const loaded = await load({ ...layoutFiles([entry(blobs.root)]), ...blobs.files });
     expect(loaded.layers).toEqual([]);
   });
 
@@ -246,9 +243,9 @@ describe.each(FORMS)("in a %s", (form) => {
 
   test("indexes in indexes are followed, but not without end", async () => {
     const nest = (depth: number) => {
-      const blobs = [raw.manifest];
-      for (let i = 0; i < depth; i++) blobs.unshift(indexBlob([entry(blobs[0] ?? raw.manifest)]));
-      return { ...layoutFiles([entry(blobs[0] ?? raw.manifest)]), ...raw.files, ...filesOf(blobs) };
+      const blobs = [raw.root];
+      for (let i = 0; i < depth; i++) blobs.unshift(indexBlob([entry(blobs[0] ?? raw.root)]));
+      return { ...layoutFiles([entry(blobs[0] ?? raw.root)]), ...raw.files, ...filesOf(blobs) };
     };
     expect((await list(nest(4))).map(({ content }) => content.kind)).toEqual(["index"]);
     const error = await rejection(list(nest(100)));
@@ -331,7 +328,7 @@ describe.each(FORMS)("in a %s", (form) => {
 
   test("refuses a config that does not have the digest of its name", async () => {
     const error = await rejection(
-      list({ ...layoutFiles([entry(raw.manifest)]), ...raw.files, [raw.config.path]: `${image.config}\n` }),
+      list({ ...layoutFiles([entry(raw.root)]), ...raw.files, [raw.config.path]: `${image.config}\n` }),
     );
     expect([error.code, error.message]).toEqual([
       "CONTENT_MISMATCH",
@@ -340,14 +337,11 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   test("refuses a manifest that does not have the digest of its name", async () => {
-    const other = `${new TextDecoder().decode(raw.manifest.bytes)} `;
+    const other = `${new TextDecoder().decode(raw.root.bytes)} `;
     const error = await rejection(
-      list({ ...layoutFiles([entry(raw.manifest)]), ...raw.files, [raw.manifest.path]: other }),
+      list({ ...layoutFiles([entry(raw.root)]), ...raw.files, [raw.root.path]: other }),
     );
-    expect([error.code, error.message]).toEqual([
-      "CONTENT_MISMATCH",
-      expect.stringContaining(raw.manifest.path),
-    ]);
+    expect([error.code, error.message]).toEqual(["CONTENT_MISMATCH", expect.stringContaining(raw.root.path)]);
   });
 
   test("refuses an index that lists more than any image has, there or not", async () => {
@@ -363,7 +357,7 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   test("refuses indexes that list each other so often that nobody could walk through them", async () => {
-    let index = indexBlob(Array(900).fill(entry(raw.manifest)));
+    let index = indexBlob(Array(900).fill(entry(raw.root)));
     const blobs = [index];
     for (let depth = 0; depth < 3; depth++) {
       index = indexBlob(Array(900).fill(entry(index)));
@@ -377,7 +371,7 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   test("reads an index and its image once, however often they are listed", async () => {
-    const nested = indexBlob(Array(100).fill(entry(raw.manifest)));
+    const nested = indexBlob(Array(100).fill(entry(raw.root)));
     const root = indexBlob([entry(nested), entry(nested)]);
     await using fixture = await openFixture(form, {
       ...layoutFiles(Array.from({ length: 100 }, () => entry(root))),
@@ -397,7 +391,7 @@ describe.each(FORMS)("in a %s", (form) => {
   });
 
   test("refuses a nested index that does not have the digest of its name", async () => {
-    const nested = indexBlob([entry(raw.manifest)]);
+    const nested = indexBlob([entry(raw.root)]);
     const error = await rejection(
       list({
         ...layoutFiles([entry(nested, { mediaType: INDEX_TYPE })]),

@@ -12,6 +12,9 @@ import type { Report } from "../../src/report/events.ts";
 import { openSource } from "../../src/source/open.ts";
 import type { Source } from "../../src/source/source.ts";
 import { unpackArchive } from "../../src/source/stream/unpack-archive.ts";
+import { fixtureImage, untypedManifest } from "../support/image-fixture.ts";
+import { archiveBytes, classicFiles, layoutFiles, podmanFiles, writeFolder } from "../support/image-forms.ts";
+import { onlyImage } from "../support/open-fixture.ts";
 import { piecesOf } from "../support/pieces.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -19,16 +22,6 @@ import { bytesOf } from "../support/stored-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
-import {
-  archiveBytes,
-  classicFiles,
-  fixtureImage,
-  imageBlobs,
-  layoutFiles,
-  onlyImage,
-  podmanFiles,
-  writeFolder,
-} from "./image-fixture.ts";
 
 const REPOSITORY = join(import.meta.dir, "../..");
 const image = fixtureImage(1, 2, 1);
@@ -82,8 +75,8 @@ describe("a source that is opened", () => {
     "classic.tar": archiveBytes(classic),
     "podman.tar": archiveBytes(podmanFiles(image, ["my/app:v1"])),
     "layout.tar": archiveBytes({
-      ...layoutFiles([{ digest: imageBlobs(image).manifest.digest }]),
-      ...imageBlobs(image).files,
+      ...layoutFiles([{ digest: untypedManifest(image).root.digest }]),
+      ...untypedManifest(image).files,
     }),
     // Told by their bytes, and not by their names.
     "gzip.tar": Bun.gzipSync(archiveBytes(classic)),
@@ -133,8 +126,8 @@ describe("a source that is opened", () => {
 
   test("may be a folder that holds only index.json and blobs/", async () => {
     await using place = await workplace();
-    const blobs = imageBlobs(image);
-    const { "oci-layout": _, ...files } = layoutFiles([{ digest: blobs.manifest.digest }]);
+    const blobs = untypedManifest(image);
+    const { "oci-layout": _, ...files } = layoutFiles([{ digest: blobs.root.digest }]);
     await writeFolder(join(place.path, "image"), { ...files, ...blobs.files });
     await using source = await place.open("image");
     await expectWholeImage(source);
@@ -142,8 +135,8 @@ describe("a source that is opened", () => {
 
   test("is what manifest.json says, where an OCI layout beside it says otherwise", async () => {
     await using place = await workplace();
-    const other = imageBlobs(fixtureImage(9));
-    const layout = layoutFiles([{ digest: other.manifest.digest }]);
+    const other = untypedManifest(fixtureImage(9));
+    const layout = layoutFiles([{ digest: other.root.digest }]);
     await Bun.write(join(place.path, "x.tar"), archiveBytes({ ...layout, ...other.files, ...classic }));
     await using source = await place.open("x.tar");
     await expectWholeImage(source);
@@ -205,6 +198,17 @@ describe("a source that cannot be opened", () => {
     const error = await rejection(openSource({ ...choice, source, engineEnvironment: {}, signal }));
     expect([error.code, error.message]).toEqual(["SOURCE_NOT_FOUND", expect.stringContaining(`"${source}"`)]);
     expect(error.hint).toContain("docker save");
+  });
+
+  test("is answered with the nearest name of its folder, where its own is not there", async () => {
+    await using place = await workplace();
+    for (const name of ["image.tar", "base.tar"]) await Bun.write(join(place.path, name), "");
+    for (const name of ["imgae.tar", "image.tar.gz"])
+      expect((await rejection(place.open(name))).hint).toBe(
+        `Did you mean "${join(place.path, "image.tar")}"?`,
+      );
+    for (const name of ["other.tar", "absent/image.tar"])
+      expect((await rejection(place.open(name))).hint).toContain("docker save");
   });
 
   test("is called missing where its path leads below a file", async () => {

@@ -5,7 +5,7 @@ import { mkdir, rename, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { openSafeFolder, type SafeFolder } from "../../src/source/storage/safe-open.ts";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { openFilesBelow } from "../support/open-files.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 

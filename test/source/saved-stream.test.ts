@@ -4,20 +4,16 @@ import { type DiffId, digestOf, parseDiffId, parseDigest } from "../../src/oci/d
 import type { ImageConfig } from "../../src/oci/image.ts";
 import type { InspectedImage } from "../../src/source/engine/inspect.ts";
 import { readSavedStream, type SavedPart } from "../../src/source/stream/saved-stream.ts";
-import { piecesOf } from "../support/pieces.ts";
-import { rejection } from "../support/rejection.ts";
+import { blobOf, type FixtureImage, fixtureImage, hex, untypedManifest } from "../support/image-fixture.ts";
 import {
   archiveBytes,
-  blobOf,
   classicFiles,
   type FixtureFiles,
-  type FixtureImage,
-  fixtureImage,
-  hex,
-  imageBlobs,
   layoutFiles,
   podmanFiles,
-} from "./image-fixture.ts";
+} from "../support/image-forms.ts";
+import { piecesOf } from "../support/pieces.ts";
+import { rejection } from "../support/rejection.ts";
 
 const TITLE = 'archive that docker saved of "my/app"';
 
@@ -184,13 +180,13 @@ test("Podman names layers by their diffIDs", async () => {
 
 /** What the classic store of an engine from 25 on writes. */
 function blobFiles(of: FixtureImage): FixtureFiles {
-  const blobs = imageBlobs(of);
+  const blobs = untypedManifest(of);
   const manifest = [
     { Config: blobs.config.path, RepoTags: null, Layers: blobs.layers.map(({ path }) => path) },
   ];
   return {
     ...blobs.files,
-    ...layoutFiles([{ digest: blobs.manifest.digest }]),
+    ...layoutFiles([{ digest: blobs.root.digest }]),
     "manifest.json": JSON.stringify(manifest),
   };
 }
@@ -214,7 +210,7 @@ describe("the reader of a save", () => {
   const without = (path: string) =>
     Object.fromEntries(Object.entries(good).filter(([name]) => name !== path));
   const configPath = blobOf(distinct.config).path;
-  const Layers = imageBlobs(distinct).layers.map(({ path }) => path);
+  const Layers = untypedManifest(distinct).layers.map(({ path }) => path);
   const cases: [what: string, files: FixtureFiles, code: string, message: string][] = [
     ["a damaged config", { ...good, [configPath]: `${distinct.config} ` }, "CONTENT_MISMATCH", configPath],
     ["a config that is none", { ...good, [configPath]: "{" }, "CONTENT_MISMATCH", configPath],

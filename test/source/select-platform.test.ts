@@ -6,17 +6,19 @@ import { digestOf } from "../../src/oci/digest.ts";
 import type { Manifest } from "../../src/oci/manifest.ts";
 import { openContent } from "../../src/source/open-content.ts";
 import { type PlatformChoice, selectPlatform } from "../../src/source/select-platform.ts";
-import { rejection } from "../support/rejection.ts";
-import { type FixtureFiles, filesOf, fixtureImage } from "./image-fixture.ts";
 import {
   descriptorOf,
   EMPTY_TYPE,
+  filesOf,
+  fixtureImage,
   indexOf,
   manifestOf,
   multiPlatform,
   platformImage,
-  readTree,
-} from "./tree-fixture.ts";
+} from "../support/image-fixture.ts";
+import type { FixtureFiles } from "../support/image-forms.ts";
+import { readTree } from "../support/open-fixture.ts";
+import { rejection } from "../support/rejection.ts";
 
 const multi = multiPlatform();
 const { amd64, arm64, aboutAmd64, aboutArm64 } = multi;

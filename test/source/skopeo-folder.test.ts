@@ -3,17 +3,17 @@ import { describe, expect, test } from "bun:test";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import { readSkopeoFolder } from "../../src/source/files/skopeo-folder.ts";
 import { listImages } from "../../src/source/list-images.ts";
+import {
+  type FixtureTree,
+  fixtureImage,
+  manifestOf,
+  multiPlatform,
+  platformImage,
+} from "../support/image-fixture.ts";
+import { classicFiles, type FixtureFiles } from "../support/image-forms.ts";
+import { FORMS, onlyImage, openFixture } from "../support/open-fixture.ts";
 import { rejection } from "../support/rejection.ts";
 import { bytesOf } from "../support/stored-bytes.ts";
-import {
-  classicFiles,
-  type FixtureFiles,
-  FORMS,
-  fixtureImage,
-  onlyImage,
-  openFixture,
-} from "./image-fixture.ts";
-import { type FixtureTree, manifestOf, multiPlatform, platformImage } from "./tree-fixture.ts";
 
 const VERSION = "Directory Transport Version: 1.1\n";
 

@@ -4,7 +4,7 @@ import { rename, rm, symlink, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { openSplitLayer, type SplitLayer } from "../../src/source/storage/tar-split.ts";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { FUZZ_FACTOR, FUZZ_TIMEOUT, fuzz, HAS_MANY_CASES, type Random } from "../support/fuzz.ts";
 import { openFilesBelow } from "../support/open-files.ts";
 import { rejection } from "../support/rejection.ts";

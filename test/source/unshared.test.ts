@@ -4,7 +4,7 @@ import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf } from "../../src/oci/digest.ts";
 import { openUnshared } from "../../src/source/storage/unshared.ts";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { rejection } from "../support/rejection.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 

@@ -20,8 +20,8 @@ import { findCachedLayer, findPackedLayer, openLayerCache } from "../../src/stor
 import { CACHE_IN_USE, openLocks } from "../../src/store/locks.ts";
 import { pruneCache } from "../../src/store/prune.ts";
 import { forgetUpload, rememberUpload } from "../../src/store/upload-notes.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { FUZZ_TIMEOUT, fuzz, type Random } from "../support/fuzz.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { posixOnly } from "../support/needs.ts";
 import { blobOf, clientAt, connectOptions } from "../support/registry-client.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -31,7 +31,7 @@ import { startTestRegistry, type TestRegistry } from "../support/test-registry.t
 import { outsideOf, plantCache } from "./planted-cache.ts";
 
 const LAYER = new Uint8Array(tarBytes([{ path: "file", body: seededBytes(6000, 1) }]));
-const IMAGE = dockerArchive([{ raw: LAYER }], ["team/app:v1"]);
+const IMAGE = dockerArchive([LAYER], ["team/app:v1"]);
 const DIFF_ID = parseDiffId(digestOf(LAYER), "test");
 const PACKED = new Uint8Array(gzipSync(LAYER));
 const BLOB = blobOf(PACKED);

@@ -7,22 +7,18 @@ import { push } from "../../index.ts";
 import { digestOf, hexOf } from "../../src/oci/digest.ts";
 import type { PushEvent } from "../../src/report/events.ts";
 import type { Distrust } from "../../src/store/own-file.ts";
-import { runWell } from "../e2e/command.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { runWell } from "../support/command.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { canChown, posixOnly } from "../support/needs.ts";
 import { NOBODY } from "../support/nobody.ts";
 import { runCli } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
-import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 
 setDefaultTimeout(60_000);
 
-const layerOf = (size: number, seed: number) => ({
-  raw: new Uint8Array(tarBytes([{ path: `file-${seed}`, body: seededBytes(size, seed) }])),
-});
-const IMAGE = dockerArchive([layerOf(9000, 1), layerOf(700, 2)], ["team/app:v1"]);
+const IMAGE = dockerArchive([seededLayer(9000, 1), seededLayer(700, 2)], ["team/app:v1"]);
 const POINTERS = IMAGE.diffIds.map((diffId) => `${diffId.slice("sha256:".length)}-ptr`);
 
 /** A folder with an image that was pushed once, and its cache. */
@@ -66,7 +62,7 @@ async function pushedOnce() {
 
 /** Makes each layer's pointer name another layer. Not even the files' owner changes. */
 async function plant({ path }: { path: (name: string) => string }): Promise<void> {
-  const evil = gzipSync(layerOf(500, 666).raw);
+  const evil = gzipSync(seededLayer(500, 666));
   const name = hexOf(digestOf(evil));
   await Bun.write(path(name), evil);
   for (const pointer of POINTERS) await Bun.write(path(pointer), name);

@@ -3,7 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, chown, mkdir, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LockMode, openLocks, tryLock } from "../../src/store/locks.ts";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { canChown } from "../support/needs.ts";
 import { asNobody, canRunAsNobody, NOBODY } from "../support/nobody.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

@@ -25,7 +25,7 @@ import { findCachedLayer, findPackedLayer, openLayerCache, storeLayer } from "..
 import { tryLock } from "../../src/store/locks.ts";
 import type { Distrust } from "../../src/store/own-file.ts";
 import { recallLimits, recallUpload, rememberLimits, rememberUpload } from "../../src/store/upload-notes.ts";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import { canChown, posixOnly } from "../support/needs.ts";
 import { asNobody, canRunAsNobody, NOBODY } from "../support/nobody.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

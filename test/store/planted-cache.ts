@@ -2,7 +2,7 @@
 import { chmod, chown, link, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "../support/command.ts";
 import type { Random } from "../support/fuzz.ts";
 import { NOBODY } from "../support/nobody.ts";
 

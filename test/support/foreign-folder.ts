@@ -3,12 +3,12 @@ import { expect } from "bun:test";
 import { chmod, mkdir, rm } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { createSelfSigned } from "./certificates.ts";
-import { dockerArchive } from "./docker-archive.ts";
+import { dockerArchive } from "./image-forms.ts";
 import { seededBytes } from "./seeded-bytes.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 import { basic, startTestRegistry } from "./test-registry.ts";
 
-const IMAGE = dockerArchive([{ raw: seededBytes(600, 1) }]);
+const IMAGE = dockerArchive([seededBytes(600, 1)]);
 const ME = { username: "me", password: "hush-Xq7" };
 
 export type StartOptions = {

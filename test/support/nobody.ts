@@ -1,4 +1,4 @@
-import { requireParts } from "../e2e/parts.ts";
+import { requireParts } from "./parts.ts";
 import { cliCommand } from "./run-cli.ts";
 
 /** The user and the group that have no rights of their own: root would ignore that it has none. */

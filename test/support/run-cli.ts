@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import { type CommandResult, run } from "../e2e/command.ts";
+import { type CommandResult, run } from "./command.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 

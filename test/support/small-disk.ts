@@ -1,4 +1,4 @@
-import { runWell } from "../e2e/command.ts";
+import { runWell } from "./command.ts";
 import { type TemporaryFolder, temporaryFolder } from "./temporary-folder.ts";
 
 /** A file system of its own, which only root may have. */

@@ -1,8 +1,8 @@
 /** check and plan in a real terminal. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { dockerArchive } from "../support/docker-archive.ts";
 import { startHttpServer } from "../support/http-server.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { cliCommand } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
@@ -55,7 +55,7 @@ describeWith("tmux", "A terminal", () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const raw = new Uint8Array(tarBytes([{ path: "file", body: seededBytes(20_000, 1) }]));
-    await Bun.write(join(folder.path, "output.tar"), dockerArchive([{ raw }], ["my/app:v1"]).archive);
+    await Bun.write(join(folder.path, "output.tar"), dockerArchive([raw], ["my/app:v1"]).archive);
     await using terminal = await openTerminal({ columns: 80, rows: 30, cwd: folder.path });
     await terminal.run(commandLine("plan", `${registry.host}/my/app:v1`));
     const lines = await terminal.until(ENDED);

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { answer, type Fault, slowLink } from "../../dev/faults/fault.ts";
 import { startFaultProxy } from "../../dev/faults/proxy.ts";
-import { dockerArchive } from "../support/docker-archive.ts";
+import { seededLayer } from "../support/image-fixture.ts";
+import { dockerArchive } from "../support/image-forms.ts";
 import { describeWith } from "../support/needs.ts";
 import { cliCommand } from "../support/run-cli.ts";
-import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -15,10 +15,10 @@ import { ENDED, openTerminal, type TerminalOptions } from "../support/tmux.ts";
 
 setDefaultTimeout(120_000);
 
-const layerOf = (bytes: number, seed: number) => ({
-  raw: new Uint8Array(tarBytes([{ path: "file", body: seededBytes(bytes, seed) }])),
-});
-const IMAGE = dockerArchive([layerOf(20_000, 1), layerOf(400_000, 2), layerOf(300_000, 3)], ["my/app:v1"]);
+const IMAGE = dockerArchive(
+  [seededLayer(20_000, 1), seededLayer(400_000, 2), seededLayer(300_000, 3)],
+  ["my/app:v1"],
+);
 
 /** An archive of two images without layers. */
 const TWO_IMAGES = tarBytes([
@@ -141,6 +141,13 @@ describeWith("tmux", "A push on a terminal", () => {
     expect(oneOf(ended, /Pushed in/)).toBe(1);
   });
 
+  test.concurrent("shows the last character of a line that is as wide as the terminal", async () => {
+    await using scene = await setUp({ columns: 20, rows: 15 });
+    await scene.push();
+    const [head = ""] = await scene.terminal.until(/^↑ /m);
+    expect(head).toBe(`${`→ ${scene.target}`.slice(0, 19)}…`);
+  });
+
   test.concurrent("leaves no rubbish where the terminal changes its size in the middle", async () => {
     await using scene = await setUp({ columns: 120, rows: 30, bytesPerSecond: 120_000 });
     // tmux moves the topmost lines out of the screen where others break.
@@ -164,6 +171,16 @@ describeWith("tmux", "A push on a terminal", () => {
     const ended = await scene.terminal.until(ENDED);
     expect(oneOf(ended, /→/), ended.join("\n")).toBe(1);
     expect(oneOf(ended, /^✓ [0-9a-f]{12} /)).toBe(3);
+  });
+
+  test.concurrent("stays below the lines before it where the terminal becomes wider", async () => {
+    await using scene = await setUp({ columns: 60, rows: 24, bytesPerSecond: 120_000 });
+    await scene.push("seq 8");
+    await scene.terminal.until(/^↑ /m);
+    await scene.terminal.resize(100, 24);
+    const lines = await scene.terminal.until(/^ *\d+ % {2}[█▏▎▍▌▋▊▉░]{44} /m);
+    expect(lines.slice(0, 9).join()).toBe(`1,2,3,4,5,6,7,8,my/app:v1 → ${scene.target}`);
+    expect(oneOf(lines, /^ *\d+ % {2}/), lines.join("\n")).toBe(1);
   });
 
   test.concurrent("shows a retry as the state of a row", async () => {

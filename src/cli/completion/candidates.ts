@@ -1,21 +1,22 @@
 import type { Command, Option } from "commander";
 import { loginHosts } from "../../logins/login-hosts.ts";
+import { formatTarget } from "../../oci/reference.ts";
 import { imageNames, TRANSPORTS } from "../../push/known-sources.ts";
 import { COMMANDS } from "../commands.ts";
 import { COMPRESSIONS } from "../compression.ts";
 import { clause } from "../help-command.ts";
 import { RUNTIMES } from "../invocation.ts";
-import { formatTarget, readLastTargets } from "../last-targets.ts";
+import { readLastTargets } from "../last-targets.ts";
 import { loginEnvironment } from "../login-environment.ts";
 import { PROGRESS } from "../progress.ts";
 import { pushProgram } from "../push-program.ts";
 import type { Environment } from "../values.ts";
 import { SHELLS } from "./command.ts";
 
-/** What a shell offers for a word: candidates, and perhaps the files or folders that it finds itself. */
+/** The offer for a word: candidates, and files or folders, which the shell finds itself. */
 type Offer = {
   readonly kind: "words" | "files" | "folders";
-  /** What stands before a file's path in the word, such as `--key=` or `oci:`. */
+  /** The part of the word before a file's path, such as `--key=` or `oci:`. */
   readonly prefix?: string;
   readonly candidates?: readonly Candidate[];
 };
@@ -24,15 +25,15 @@ type Candidate = readonly [value: string, description: string];
 
 const PLATFORMS = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/ppc64le", "linux/s390x"];
 
-/** A TAB should not wait longer for an engine. */
+/** The longest wait of a TAB for an engine. */
 const ENGINE_MS = 1000;
 
 const limit = () => AbortSignal.timeout(ENGINE_MS);
 
-/** Names as registries and engines have them. Others could do harm in a shell or a terminal, and are not offered. */
+/** Only names like this are offered. Others could harm a shell or a terminal. */
 const PLAIN = /^\w[\w.:/@-]*$/;
 
-/** Values of flags and arguments. A flag is named as commander names it. */
+/** The values of flags and arguments, by commander's names. */
 const VALUES: Readonly<Record<string, readonly string[]>> = {
   action: ["prune"],
   shell: SHELLS,
@@ -43,7 +44,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   "--progress": PROGRESS,
 };
 
-/** Offers what may stand in the place of the last word. The words before it are whole. */
+/** Makes the offer for the last word. The words before it are complete. */
 export async function offerFor(words: readonly string[], env: Environment): Promise<Offer> {
   const word = words.at(-1) ?? "";
   const [first = "", ...others] = words.slice(0, -1);
@@ -74,7 +75,7 @@ export async function offerFor(words: readonly string[], env: Environment): Prom
   }
 }
 
-/** Where the words lead: to the value of a flag, to an argument, or into another program's command. */
+/** Finds what comes after the words: the value of a flag, an argument, or another program's command. */
 function placeAfter(words: readonly string[], program: Command) {
   let position = 0;
   let flag: Option | undefined;
@@ -114,7 +115,7 @@ async function sourceOffer(word: string, env: Environment, isFirst: boolean): Pr
   }
   if (form !== undefined) return { kind: "files", prefix };
   if (word.startsWith("docker://")) return { kind: "words", candidates: await hosts(word, env, "/") };
-  // A path is no image's name.
+  // A path is not an image's name.
   if (/^[./~]/.test(word)) return { kind: "files" };
   const [registries, images] = await Promise.all([hosts(word, env, "/"), imageNames(env, limit())]);
   const transports = [...Object.keys(TRANSPORTS).map((name) => `${name}:`), "docker://"];
@@ -123,13 +124,13 @@ async function sourceOffer(word: string, env: Environment, isFirst: boolean): Pr
   return { kind: "files", candidates: [...matching(others, word), ...registries] };
 }
 
-/** Targets of earlier pushes, and registries with a login. */
+/** Returns targets of earlier pushes, and registries with a login. */
 async function targets(word: string, env: Environment): Promise<Candidate[]> {
   const last = plain(readLastTargets(env).map(formatTarget), "pushed to before");
   return [...matching(last, word), ...(await hosts(word, env, "/"))];
 }
 
-/** Registries with a login, behind the scheme that the word begins with. */
+/** Returns registries with a login, after the scheme with which the word begins. */
 async function hosts(word: string, variables: Environment, end: string): Promise<Candidate[]> {
   const [scheme = ""] = /^(?:https?|docker):\/\//.exec(word) ?? [];
   const names = await loginHosts(loginEnvironment(variables));

@@ -45,7 +45,7 @@ export function parseCompletionCommand(args: readonly string[]): string {
   });
 }
 
-/** Makes the parser of the command's arguments, which also writes the help. */
+/** Makes the parser of the command's arguments, which has the help as well. */
 function completionProgram(): Command {
   return new Command("chunkpush completion")
     .description("Prints the script that completes chunkpush's arguments at TAB.")

@@ -2,7 +2,7 @@ import { settleEnvironment } from "../env-files.ts";
 import type { Environment } from "../values.ts";
 import { offerFor } from "./candidates.ts";
 
-/** Answers a shell on standard output. A failure has no words: they would stand in the middle of a command line. */
+/** Answers a shell on standard output. A failure prints nothing: a message would garble the command line. */
 export async function runComplete(args: readonly string[], process: NodeJS.Process): Promise<number> {
   settleEnvironment(process);
   const answer = await complete(args, process.env).catch(() => undefined);
@@ -12,22 +12,22 @@ export async function runComplete(args: readonly string[], process: NodeJS.Proce
 }
 
 /**
- * Answers a script of a shell: the kind of the offer, the prefix of paths, and a line for each candidate with its
- * description behind a tab. The arguments are `words`, and the words up to the cursor; or `line`, and the line up to
- * there, which bash would split at every ":" and "=".
+ * Answers a shell's script: a line with the kind of the offer, a line with the prefix of paths, and a line for each
+ * candidate with its description after a tab. The arguments are `words` and the words up to the cursor, or `line` and
+ * the line up to the cursor: bash would split words at every ":" and "=".
  */
 async function complete([form, ...rest]: readonly string[], env: Environment): Promise<string> {
   const { words, isQuoted } = form === "line" ? readLine(rest[0] ?? "") : { words: rest, isQuoted: false };
   const { kind, prefix = "", candidates = [] } = await offerFor(words, env);
-  // Readline completes a word with quotes itself, if it is a file.
+  // Readline completes only files in a quoted word.
   const lines = (isQuoted ? [] : candidates).map(([value, description]) => `${value}\t${description}`);
   return `${[kind, prefix, ...lines].join("\n")}\n`;
 }
 
-/** A word as it is written, perhaps with a quote that is still open. */
+/** A word as written, perhaps with an open quote. */
 const WORD = /(?:[^\s"'\\]|\\.?|'[^']*'?|"(?:[^"\\]|\\.)*(?:"|\\?$))+/gs;
 
-/** Reads the words behind the command's name. Variables and the like stay as they are written. */
+/** Reads the words after the command's name. Variables are not expanded. */
 function readLine(line: string): { words: string[]; isQuoted: boolean } {
   const found = [...line.matchAll(WORD)];
   const end = found.at(-1);

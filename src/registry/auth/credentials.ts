@@ -10,8 +10,17 @@ export type CredentialsOrigin =
   | { readonly kind: "typed" | "piped" | "command" }
   /** `name` is a variable or a flag, such as `REGISTRY_JWT_TOKEN`. */
   | { readonly kind: "setting"; readonly name: string }
-  /** `name` is the place of a saved login, such as `~/.docker/config.json`. */
-  | { readonly kind: "login"; readonly name: string };
+  | SavedOrigin;
+
+type SavedOrigin = {
+  readonly kind: "login";
+  /** The place of a saved login, such as `~/.docker/config.json`. */
+  readonly name: string;
+  /** What a new login has to replace: the registry, or Podman's part of one. @default the registry of the push */
+  readonly key?: string | undefined;
+  /** The file of `--authfile`, if the user named one. */
+  readonly authFile?: string | undefined;
+};
 
 /** The user name for serverless-registry's own tokens. The registry ignores it. */
 export const TOKEN_USERNAME = "v0";

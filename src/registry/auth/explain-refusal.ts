@@ -1,9 +1,10 @@
 import * as v from "valibot";
 import { cutName, formatAge } from "../../format.ts";
+import { isLoopback } from "../../oci/address.ts";
 import { object } from "../../oci/json-schema.ts";
-import { referenceHost } from "../../oci/reference.ts";
-import { PROGRAM_NAME } from "../../program-name.ts";
-import { type Credentials, TOKEN_USERNAME, usernameOf } from "./credentials.ts";
+import { looksLikeHost, referenceHost } from "../../oci/reference.ts";
+import { commandLine, PROGRAM_NAME } from "../../program-name.ts";
+import { type Credentials, type CredentialsOrigin, TOKEN_USERNAME, usernameOf } from "./credentials.ts";
 
 type Explanation = { readonly reason: string; readonly hint: string };
 
@@ -11,7 +12,7 @@ type Explanation = { readonly reason: string; readonly hint: string };
 export function explainLoginRequired(registry: string): Explanation {
   return {
     reason: `${registry} requires a login.`,
-    hint: `Log in with "${PROGRAM_NAME} login ${hostOf(registry)}", or pass a user name and a password: echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} … (and leave SKIP_AUTH unset)`,
+    hint: `Log in with "${commandLine("login", addressOf(registry))}", or pass a user name and a password: echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} … (and leave SKIP_AUTH unset)`,
   };
 }
 
@@ -31,12 +32,15 @@ export function explainRefusedCredentials(
   const token = readJwt(secret);
   const flaw = token?.expires && token.expires < now ? expired(token.expires, now) : whiteSpaceOf(secret);
   const isPassword = usernameOf(credentials) !== TOKEN_USERNAME && token === undefined;
+  const isSaved = credentials.origin?.kind === "login";
   const remedies = [
-    remedyOf(credentials, hostOf(registry)),
+    !isSaved && remedyOf(credentials, registry),
     facts.isServerlessRegistry &&
       isPassword &&
       "A serverless-registry with a JWT public key takes tokens alone: pass one in REGISTRY_JWT_TOKEN, without a user name.",
     token && flaw === undefined && "The token may be for another registry, or signed with another key.",
+    // A command ends the line, so that it can be pasted.
+    isSaved && remedyOf(credentials, registry),
   ];
   return {
     reason: `${registry} does not accept ${nameOf(credentials)}${flaw === undefined ? "" : `: ${flaw}`}.`,
@@ -70,10 +74,10 @@ function nameOf(credentials: Credentials): string {
   }
 }
 
-function remedyOf({ origin }: Credentials, host: string): string {
+function remedyOf({ origin }: Credentials, registry: string): string {
   switch (origin?.kind) {
     case "login":
-      return `Log in again: ${PROGRAM_NAME} login ${host}`;
+      return logInAgain(registry, origin);
     case "typed":
       return "Check the user name, and type the password again.";
     case "command":
@@ -120,6 +124,22 @@ function whiteSpaceOf(secret: string): string | undefined {
   return start === "" ? undefined : `the password begins with ${WHITE_SPACE[start] ?? "white space"}`;
 }
 
-function hostOf(registry: string): string {
-  return referenceHost(new URL(registry).host);
+/** Names the commands that replace a saved login by one that a push to the registry finds. */
+function logInAgain(
+  registry: string,
+  { key, authFile }: Extract<CredentialsOrigin, { kind: "login" }>,
+): string {
+  const file = authFile === undefined ? [] : ["--authfile", authFile];
+  const [host, ...part] = key?.split("/") ?? [];
+  const login = commandLine("login", ...file, addressOf(registry, host));
+  if (key === undefined || part.length === 0) return `Log in again: ${login}`;
+  return `Remove it, and log in to the registry: ${commandLine("logout", ...file, key)} && ${login}`;
+}
+
+/** Writes a registry's address as a user does: the scheme is left out where it is the default. */
+function addressOf(registry: string, name?: string): string {
+  const url = new URL(registry);
+  const host = name ?? referenceHost(url.host);
+  const usual = isLoopback(url) ? "http:" : "https:";
+  return url.protocol === usual && looksLikeHost(host) ? host : `${url.protocol}//${host}`;
 }

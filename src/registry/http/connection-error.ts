@@ -1,4 +1,4 @@
-import { type ErrorCode, messageOf, PushError } from "../../errors.ts";
+import { type ErrorCode, messageOf, PushError, RESUME } from "../../errors.ts";
 import { certificateIssuer, serverCertificate } from "./certificate-issuer.ts";
 import { describeProxy, type HttpProxy } from "./proxy.ts";
 
@@ -75,8 +75,8 @@ export async function connectionError(
     "CONNECTION_LOST",
     `The connection broke during ${method} ${url.origin}${url.pathname}: ${reason}`,
     url.protocol === "http:"
-      ? "Run the same command to resume. If the registry requires HTTPS, leave out --insecure, or put https:// in front of the target."
-      : "Run the same command to resume. If this is a plain HTTP registry, put http:// in front of the target.",
+      ? `${RESUME} If the registry requires HTTPS, leave out --insecure, or put https:// in front of the target.`
+      : `${RESUME} If this is a plain HTTP registry, put http:// in front of the target.`,
   );
 }
 

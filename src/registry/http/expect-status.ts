@@ -1,4 +1,4 @@
-import { type ErrorCode, RegistryError } from "../../errors.ts";
+import { type ErrorCode, RESUME, RegistryError } from "../../errors.ts";
 import { formatBytes } from "../../format.ts";
 import { bearerChallenge } from "../auth/challenge.ts";
 import { explainLoginRequired, explainRefusedCredentials } from "../auth/explain-refusal.ts";
@@ -132,7 +132,7 @@ function explainRest(
     return {
       code: "REGISTRY_FAILED",
       reason: "The registry failed.",
-      hint: "Run the same command to resume. If it fails again, the registry's log says why.",
+      hint: `${RESUME} If it fails again, the registry's log says why.`,
     };
   }
   const code = status >= 400 ? "REGISTRY_REFUSED" : "REGISTRY_UNSUPPORTED";

@@ -2,7 +2,7 @@ import { PushError } from "../../errors.ts";
 import { type Call, retry } from "../../retry.ts";
 import { repeatsSecret } from "../auth/credentials.ts";
 import { pushScope } from "../auth/scope.ts";
-import type { Repository } from "../registry.ts";
+import type { Registry, Repository } from "../registry.ts";
 import { expectStatus } from "./expect-status.ts";
 import {
   type Answer,
@@ -26,18 +26,31 @@ export async function send(at: Repository, request: RegistryRequest, call: Call)
 
 /** Does the same, but leaves the body unread. */
 export async function open(at: Repository, request: RegistryRequest, call: Call): Promise<RegistryResponse> {
+  return followRedirects(at.registry, request, (url) => openAuthorized(at, request, url, call));
+}
+
+/**
+ * Follows the redirects of a request. Throws `REDIRECT_REFUSED` for too many, and for addresses that must not be asked.
+ *
+ * @param openAt sends the request to one address
+ */
+export async function followRedirects(
+  registry: Registry,
+  request: RegistryRequest,
+  openAt: (url: URL) => Promise<RegistryResponse>,
+): Promise<RegistryResponse> {
   let url = request.url;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const response = await openAuthorized(at, request, url, call);
+    const response = await openAt(url);
     const location = response.headers.get("location");
-    if (location !== null && repeatsSecret(location, at.registry.auth.secrets())) {
+    if (location !== null && repeatsSecret(location, registry.auth.secrets())) {
       throw new PushError(
         "REDIRECT_REFUSED",
         `${url.origin} sent a Location that repeats the password or the token.`,
       );
     }
     if (!isRedirect(response.status, request) || location === null) return response;
-    await readAnswer(at.registry, response);
+    await readAnswer(registry, response);
     url = resolveLocation(location, url);
   }
   throw new PushError(

@@ -1,4 +1,4 @@
-import { PushError } from "../../errors.ts";
+import { PushError, RESUME } from "../../errors.ts";
 import { formatDuration } from "../../format.ts";
 
 /**
@@ -21,7 +21,7 @@ export function stallTimer(what: string) {
       timer = setTimeout(() => {
         controller.abort(
           new PushError("STALLED", `${what} stalled: no data for ${formatDuration(timeoutMs)}.`, {
-            hint: "Run the same command to resume. --stall-timeout sets how long to wait.",
+            hint: `${RESUME} --stall-timeout sets how long to wait.`,
           }),
         );
       }, leftMs);

@@ -75,27 +75,17 @@ export async function mountOrBeginUpload(
   return planUpload(at, blob, started ?? (await startUpload(at, options)), options);
 }
 
-/** Returns how many bytes of a blob an earlier process has uploaded. Undefined without such an upload. Changes nothing. */
-export async function uploadedBytes(at: Repository, digest: Digest, call: Call): Promise<number | undefined> {
-  const saved = await recallUpload(at.registry.notes, uploadKey(at, digest));
-  if (saved === undefined) return undefined;
-  const location = new URL(saved.location);
-  if (!isUploadOf(at, location)) return undefined;
-  return (await askUpload(at, { location, offset: saved.offset }, call))?.offset;
-}
-
 /**
- * Returns the upload that an earlier process left, if the server still knows it. Ignores an upload at serverless-registry
- * whose chunks are too large now: R2 requires equal chunks.
+ * Finds the upload that an earlier process left, if there is one. Changes nothing. It is stale if the server has forgotten
+ * it, or if its chunks are too large now at serverless-registry: R2 requires equal chunks.
  */
-export async function resumeUpload(
+export async function findUpload(
   at: Repository,
   { digest, size }: Descriptor,
   options: BeginOptions,
-): Promise<Upload | undefined> {
+): Promise<Upload | "stale" | undefined> {
   const { notes, learned } = at.registry;
-  const key = uploadKey(at, digest);
-  const saved = await recallUpload(notes, key);
+  const saved = await recallUpload(notes, uploadKey(at, digest));
   if (saved === undefined) return undefined;
   const location = new URL(saved.location);
   const { offset, chunkBytes, minBytes, maxBytes } = saved;
@@ -104,14 +94,23 @@ export async function resumeUpload(
   const wishBytes = options.chunkBytes ?? chunkBytes;
   const mostBytes = chooseChunkSize(size, wishBytes, limits, learned.maxBodyBytes);
   const chunkEnd = Math.min(offset + chunkBytes, size);
-  const current = isUploadOf(at, location)
+  const session = isUploadOf(at, location)
     ? await askUpload(at, { location, offset }, options, chunkEnd)
     : undefined;
   const isFree = !isServerlessRegistry({ location, offset });
-  if (current !== undefined && current.offset <= size && (isFree || chunkBytes <= mostBytes)) {
-    return { session: current, isRecalled: true, chunkBytes: Math.min(chunkBytes, mostBytes), limits };
-  }
-  await forgetUpload(notes, key);
+  if (session === undefined || session.offset > size || !(isFree || chunkBytes <= mostBytes)) return "stale";
+  return { session, isRecalled: true, chunkBytes: Math.min(chunkBytes, mostBytes), limits };
+}
+
+/** Returns the upload that an earlier process left. Forgets a stale one, which expires at the server. */
+export async function resumeUpload(
+  at: Repository,
+  descriptor: Descriptor,
+  options: BeginOptions,
+): Promise<Upload | undefined> {
+  const found = await findUpload(at, descriptor, options);
+  if (found !== "stale") return found;
+  await forgetUpload(at.registry.notes, uploadKey(at, descriptor.digest));
   return undefined;
 }
 

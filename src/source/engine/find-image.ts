@@ -1,5 +1,6 @@
 import { distance } from "fastest-levenshtein";
 import { PushError } from "../../errors.ts";
+import { looksLikeHost } from "../../oci/reference.ts";
 import { PROGRAM_NAME } from "../../program-name.ts";
 import { runEngine } from "./command.ts";
 import { type Engine, type Environment, RUNTIMES, type Runtime } from "./engine.ts";
@@ -85,21 +86,31 @@ async function imageNotFound(
   const subject = isAlone
     ? `${titles[0]?.replace(/^the/, "The")} has no`
     : `Neither ${titles.join(" nor ")} has an`;
-  const [near = "my/app:v1"] = nearest;
-  const command = owners.get(near) ?? answered[0]?.command;
+  const [near] = nearest;
   const shownTargets = targets.length === 1 ? targets[0] : targets.map((target) => `-t ${target}`).join(" ");
   const isUnnamed = targets.includes(name);
-  const otherName = isUnnamed ? `, or give it that name: "${command} tag ${near} ${name}"` : "";
+  const push = (source: string) => `"${PROGRAM_NAME} ${source} ${shownTargets}"`;
+  const otherName = isUnnamed
+    ? `, or give it that name: "${near && owners.get(near)} tag ${near} ${name}"`
+    : "";
+  const hints = [
+    ...(!isUnnamed && hasRegistry(name) ? [`Push it from its registry: ${push(`docker://${name}`)}.`] : []),
+    near === undefined ? "Build or pull the image first." : `Push the nearest: ${push(near)}${otherName}.`,
+  ];
   return new PushError(
     "IMAGE_NOT_FOUND",
     `${subject} image "${name}".${shown === "" ? "" : ` The nearest ${nearest.length === 1 ? "name is" : "names are"} ${shown}.`}`,
     {
-      ...(targets.length > 0 && {
-        hint: `Push ${nearest.length > 0 ? "the nearest" : "another image"}: "${PROGRAM_NAME} ${near} ${shownTargets}"${otherName}.`,
-      }),
+      ...(targets.length > 0 && { hint: hints.join(" ") }),
       details: others.map(describe),
     },
   );
+}
+
+/** Reports whether a name has a registry in front. `localhost/` is what Podman puts there for images of its own. */
+function hasRegistry(name: string): boolean {
+  const [host = "", ...path] = name.split("/");
+  return path.length > 0 && host !== "localhost" && looksLikeHost(host);
 }
 
 /** Lists the names of an engine's images, each with the command that has it. */

@@ -115,6 +115,11 @@ export function assertPlatforms(
   );
 }
 
+/** Tells whether text is an image's ID, or the beginning of it, as engines accept it in place of a name. */
+export function isIdOf(text: string, { id }: Pick<EngineImage, "id">): boolean {
+  return id.replace("sha256:", "").startsWith(text.replace("sha256:", ""));
+}
+
 function asPodman(engine: Engine): Engine {
   return { ...engine, runtime: "podman" };
 }

@@ -40,8 +40,8 @@ const TEXTS: readonly (readonly [pattern: RegExp, ...Kind])[] = [
   ],
   [/^version https:\/\/git-lfs\./, "a Git LFS pointer", "Fetch the file that it stands for: git lfs pull"],
   [
-    // Each line matches in one way only: any other pattern takes seconds for a file of line breaks.
-    /^(?:[^\S\r\n]*(?:#.*|ARG\s.*)?\r?\n)*[^\S\r\n]*FROM\s+\S/i,
+    // Each round takes one line, in one way: hostile text costs no time.
+    /^(?:[^\S\n]*(?:(?:#|ARG[^\S\n])[^\n]*)?\n)*[^\S\n]*FROM\s+\S/i,
     "a Dockerfile",
     "Build the image first, and push it by its name: docker build --tag my/app:v1 .",
   ],

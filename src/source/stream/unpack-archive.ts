@@ -93,6 +93,6 @@ function bomb(title: string, mostBytes: number): PushError {
 function tooLittleRoom(title: string, directory: string, keptBytes: number): PushError {
   const problem = `less than ${formatBytes(keptBytes)} would remain free on the disk`;
   return new PushError("FILE_FAILED", `Cannot unpack ${title} into "${directory}": ${problem}.`, {
-    hint: `Free some disk space, ${OTHER_CACHE}.`,
+    hint: `Free some disk space, or ${OTHER_CACHE}.`,
   });
 }

@@ -146,7 +146,12 @@ export function cutShort(title: string, sizeBytes: number, member?: string): Pus
   return new PushError(
     "ARCHIVE_INVALID",
     `Cannot read the ${title}: it is ${sizeBytes === 0 ? "empty" : `cut short${where}, after ${sizeBytes} bytes`}.`,
-    { hint: "Save or copy it again, and check that the disk is not full." },
+    {
+      hint:
+        sizeBytes === 0
+          ? "The program that was to write it has failed: see its own message. Or the disk is full."
+          : "Save or copy it again, and check that the disk is not full.",
+    },
   );
 }
 

@@ -1,6 +1,7 @@
 /** The words for refused credentials: which ones, where they are from, and what is wrong with them. */
 import { expect, test } from "bun:test";
-import type { Credentials } from "../../../src/registry/auth/credentials.ts";
+import { PROGRAM_NAME } from "../../../src/program-name.ts";
+import type { Credentials, CredentialsOrigin } from "../../../src/registry/auth/credentials.ts";
 import {
   explainLoginRequired,
   explainRefusedCredentials,
@@ -118,7 +119,31 @@ test("serverless-registry's refusal of a password names the variable for tokens,
   expect(explainRefusedCredentials(ORIGIN, token, facts).hint).not.toContain("REGISTRY_JWT_TOKEN");
 });
 
+test.each<[origin: string, Partial<Extract<CredentialsOrigin, { kind: "login" }>>, command: string]>([
+  [ORIGIN, {}, "login registry.example.com"],
+  [ORIGIN, { key: "registry.example.com:443" }, "login registry.example.com:443"],
+  ["https://registry-1.docker.io", { key: "docker.io" }, "login docker.io"],
+  ["http://registry.example.com:5000", {}, "login http://registry.example.com:5000"],
+  ["http://localhost:5000", {}, "login localhost:5000"],
+  ["https://localhost:5000", {}, "login https://localhost:5000"],
+  ["https://myregistry", {}, "login https://myregistry"],
+  ["http://[2001:db8::1]:5000", {}, "login 'http://[2001:db8::1]:5000'"],
+  [ORIGIN, { authFile: "my file.json" }, "login --authfile 'my file.json' registry.example.com"],
+  [
+    "http://registry.example.com",
+    { key: "registry.example.com/team", authFile: "a.json" },
+    `logout --authfile a.json registry.example.com/team && ${PROGRAM_NAME} login --authfile a.json http://registry.example.com`,
+  ],
+])("the refused login to %s, saved as %j, is replaced by %s", (origin, saved, command) => {
+  const facts = { isServerlessRegistry: true };
+  const { hint } = explainRefusedCredentials(origin, { ...ME, origin: { ...FILE, ...saved } }, facts);
+  expect(hint).toEndWith(`: ${PROGRAM_NAME} ${command}`);
+});
+
 test("an anonymous push is told how to log in, by the host as references have it", () => {
+  expect(explainLoginRequired("http://registry.example.com").hint).toContain(
+    'login http://registry.example.com"',
+  );
   expect(explainLoginRequired(ORIGIN).hint).toContain("login registry.example.com");
   expect(explainLoginRequired("https://registry-1.docker.io").hint).toContain("login docker.io");
 });

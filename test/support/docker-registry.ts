@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { temporaryFolder } from "../support/temporary-folder.ts";
 import { runWell, startDaemon, waitFor } from "./command.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 export type DockerRegistryOptions = {
   readonly credentials?: { readonly username: string; readonly password: string };

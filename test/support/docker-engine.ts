@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { temporaryFolder } from "../support/temporary-folder.ts";
 import { runWell, startDaemon, waitFor } from "./command.ts";
 import { type Place, THIS_MACHINE } from "./place.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 /** A Docker engine of our own, which touches no other one and no network but loopback. */
 export type DockerEngine = AsyncDisposable & {

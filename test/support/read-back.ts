@@ -2,9 +2,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import * as v from "valibot";
-import { temporaryFolder } from "../support/temporary-folder.ts";
 import { runWell } from "./command.ts";
 import { sha256 } from "./sha256.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 const DESCRIPTOR = v.object({ mediaType: v.string(), digest: v.string(), size: v.number() });
 export const MANIFEST = v.object({

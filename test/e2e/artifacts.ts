@@ -1,77 +1,49 @@
 /** OCI layouts with what is no plain image in them, as oras, Helm, cosign, regctl and others write them. */
 import { gzipSync } from "node:zlib";
+import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
 import {
+  attestationOf,
   blobOf,
-  type FixtureBlob,
-  type FixtureFiles,
-  filesOf,
+  descriptorOf,
+  EMPTY_TYPE,
   hex,
-  layoutFiles,
-} from "../source/image-fixture.ts";
-import { seededBytes } from "./seeded-bytes.ts";
-import { tarBytes } from "./tar-fixture.ts";
+  imageOf,
+  layerOf,
+  platformImage,
+} from "../support/image-fixture.ts";
+import { type FixtureFiles, layoutFiles } from "../support/image-forms.ts";
+import { seededBytes } from "../support/seeded-bytes.ts";
 
-const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
-const INDEX = "application/vnd.oci.image.index.v1+json";
-const CONFIG = "application/vnd.oci.image.config.v1+json";
-const GZIP = "application/vnd.oci.image.layer.v1.tar+gzip";
+const { config: CONFIG, index: INDEX, manifest: MANIFEST } = MEDIA_TYPE;
+const GZIP = MEDIA_TYPE.layer.gzip;
 /** What oras takes for any file whose type it is not told. */
-const TAR = "application/vnd.oci.image.layer.v1.tar";
+const TAR = MEDIA_TYPE.layer.none;
 
-type Descriptor = { readonly mediaType: string; readonly digest: string; readonly size: number };
-type Part = Descriptor & { readonly [field: string]: unknown };
+type Part = ReturnType<typeof descriptorOf>;
+type Layout = ReturnType<typeof newLayout>;
 
-/** Blobs of a layout that is being put together. */
-type Layout = {
-  readonly blobs: FixtureBlob[];
-  add(mediaType: string, content: string | Uint8Array, fields?: Readonly<Record<string, unknown>>): Part;
-  /** Adds a manifest of OCI's type. */
-  manifest(fields: Readonly<Record<string, unknown>>): Part;
-  index(manifests: readonly Part[]): Part;
-  /** An image of one layer for a platform. */
-  image(seed: number, architecture?: string): Part;
-  /** BuildKit's provenance of an image. */
-  attestation(image: Part): Part;
-};
-
-function newLayout(): Layout {
-  const blobs: FixtureBlob[] = [];
-  const add: Layout["add"] = (mediaType, content, fields = {}) => {
+/** A layout that is being put together. */
+function newLayout() {
+  const files: Record<string, Uint8Array> = {};
+  const add = (mediaType: string, content: string | Uint8Array, fields: object = {}): Part => {
     const blob = blobOf(content);
-    blobs.push(blob);
-    return { mediaType, digest: blob.digest, size: blob.bytes.length, ...fields };
+    files[blob.path] = blob.bytes;
+    return descriptorOf(blob, mediaType, fields);
   };
   const document = (mediaType: string, fields: object) =>
     add(mediaType, JSON.stringify({ schemaVersion: 2, mediaType, ...fields }));
-  const manifest: Layout["manifest"] = (fields) => document(MANIFEST, fields);
+  const addTree = (tree: { readonly files: Record<string, Uint8Array>; readonly entry: Part }) => {
+    Object.assign(files, tree.files);
+    return tree.entry;
+  };
   return {
-    blobs,
+    files,
     add,
-    manifest,
-    index: (manifests) => document(INDEX, { manifests }),
-    image(seed, architecture = "amd64") {
-      const raw = tarBytes([{ path: `file-${seed}`, body: seededBytes(3000, seed) }]);
-      const rootfs = { type: "layers", diff_ids: [blobOf(raw).digest] };
-      const config = add(CONFIG, JSON.stringify({ architecture, os: "linux", rootfs }));
-      const image = manifest({ config, layers: [add(GZIP, gzipSync(raw))] });
-      return { ...image, platform: { architecture, os: "linux" } };
-    },
-    attestation({ digest }) {
-      const type = "application/vnd.in-toto+json";
-      const layer = add(type, JSON.stringify({ subject: [{ digest }] }), {
-        annotations: { "in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2" },
-      });
-      const rootfs = { type: "layers", diff_ids: [layer.digest] };
-      const config = add(CONFIG, JSON.stringify({ architecture: "unknown", os: "unknown", rootfs }));
-      return {
-        ...manifest({ config, layers: [layer] }),
-        platform: { architecture: "unknown", os: "unknown" },
-        annotations: {
-          "vnd.docker.reference.digest": digest,
-          "vnd.docker.reference.type": "attestation-manifest",
-        },
-      };
-    },
+    manifest: (fields: object) => document(MANIFEST, fields),
+    index: (manifests: readonly Part[]) => document(INDEX, { manifests }),
+    /** An image of one layer for a platform. */
+    image: (seed: number, architecture = "amd64") => addTree(platformImage(architecture, [seed])),
+    attestation: (image: Part) => addTree(attestationOf(image)),
   };
 }
 
@@ -86,15 +58,19 @@ export type Artifact = {
   readonly untagged?: readonly string[];
 };
 
-const named = (part: Part, name: string): Part => ({
+const named = (part: Part, name: string) => ({
   ...part,
   annotations: { "org.opencontainers.image.ref.name": name },
 });
 
 /** In the order in which containerd and others write them into an archive. */
-function layoutOf({ blobs }: Layout, entries: readonly Part[], more: FixtureFiles = {}): FixtureFiles {
-  const files = Object.entries({ ...layoutFiles(entries), ...filesOf(blobs), ...more });
-  return Object.fromEntries(files.sort(([a], [b]) => (a < b ? -1 : 1)));
+function layoutOf(
+  { files }: Pick<Layout, "files">,
+  entries: readonly object[],
+  more: FixtureFiles = {},
+): FixtureFiles {
+  const sorted = Object.entries({ ...layoutFiles(entries), ...files, ...more });
+  return Object.fromEntries(sorted.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function single(layout: Layout, root: Part): Artifact {
@@ -105,7 +81,7 @@ function single(layout: Layout, root: Part): Artifact {
 export function helmChart(): Artifact {
   const layout = newLayout();
   const config = layout.add("application/vnd.cncf.helm.config.v1+json", '{"name":"chart","version":"0.1.0"}');
-  const chart = gzipSync(tarBytes([{ path: "chart/Chart.yaml", body: "name: chart\n" }]));
+  const chart = gzipSync(layerOf("chart/Chart.yaml", "name: chart\n"));
   const layers = [layout.add("application/vnd.cncf.helm.chart.content.v1.tar+gzip", chart)];
   const annotations = { "org.opencontainers.image.title": "chart" };
   return single(
@@ -124,8 +100,7 @@ export function wasmModule(): Artifact {
   return single(layout, layout.manifest({ config, layers: [module] }));
 }
 
-const emptyConfig = (layout: Layout) =>
-  layout.add("application/vnd.oci.empty.v1+json", "{}", { data: "e30=" });
+const emptyConfig = (layout: Layout) => layout.add(EMPTY_TYPE, "{}", { data: "e30=" });
 
 /** A file that oras pushed: its type is that of a raw layer, and its bytes are JSON. */
 export function orasFile(): Artifact {
@@ -143,10 +118,7 @@ export function model(bytes: number): Artifact {
   const layers = [
     layout.add("application/vnd.cncf.model.weight.v1.raw", seededBytes(bytes, 7)),
     // Raw tar in a type of their own: nothing may compress it.
-    layout.add(
-      "application/vnd.cncf.model.doc.v1.tar",
-      tarBytes([{ path: "README", body: "a".repeat(5000) }]),
-    ),
+    layout.add("application/vnd.cncf.model.doc.v1.tar", layerOf("README", "a".repeat(5000))),
   ];
   return single(
     layout,
@@ -157,8 +129,7 @@ export function model(bytes: number): Artifact {
 /** Layers that only a key opens, so that nothing can be said about their content. */
 export function encryptedImage(): Artifact {
   const layout = newLayout();
-  const rootfs = { type: "layers", diff_ids: [blobOf("the plain layer").digest] };
-  const config = layout.add(CONFIG, JSON.stringify({ architecture: "amd64", os: "linux", rootfs }));
+  const config = layout.add(CONFIG, imageOf([layerOf("plain", "")]).config);
   const annotations = { "org.opencontainers.image.enc.pubopts": "e30=" };
   const layers = [layout.add(`${GZIP}+encrypted`, seededBytes(2000, 8), { annotations })];
   return single(layout, layout.manifest({ config, layers }));
@@ -172,9 +143,8 @@ export function foreignLayer(): Artifact {
     size: 4000,
     urls: ["https://example.com/base.tar.gz"],
   };
-  const raw = tarBytes([{ path: "own", body: "own\n" }]);
-  const rootfs = { type: "layers", diff_ids: [`sha256:${hex("its tar")}`, blobOf(raw).digest] };
-  const config = layout.add(CONFIG, JSON.stringify({ architecture: "amd64", os: "windows", rootfs }));
+  const raw = layerOf("own", "own\n");
+  const config = layout.add(CONFIG, imageOf([layerOf("base", ""), raw], "windows/amd64").config);
   const foreign = { mediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", ...base };
   return single(layout, layout.manifest({ config, layers: [foreign, layout.add(GZIP, gzipSync(raw))] }));
 }
@@ -187,12 +157,11 @@ export function stargzImage(): Artifact {
 
 function stargz(): { readonly layout: Layout; readonly image: Part } {
   const layout = newLayout();
-  const file = tarBytes([{ path: "file", body: "hello\n" }]).subarray(0, 1024);
+  const file = layerOf("file", "hello\n").subarray(0, 1024);
   const contents = '{"version":1,"entries":[{"name":"file","type":"reg","size":6}]}';
-  const rest = tarBytes([{ path: "stargz.index.json", body: contents }]);
+  const rest = layerOf("stargz.index.json", contents);
   const footer = Buffer.from(gzipSync(""));
-  const rootfs = { type: "layers", diff_ids: [blobOf(Buffer.concat([file, rest])).digest] };
-  const config = layout.add(CONFIG, JSON.stringify({ architecture: "amd64", os: "linux", rootfs }));
+  const config = layout.add(CONFIG, imageOf([Buffer.concat([file, rest])]).config);
   const annotations = { "containerd.io/snapshot/stargz/toc.digest": blobOf(contents).digest };
   // A member of its own for each file, and one without content at the end.
   const bytes = Buffer.concat([gzipSync(file), gzipSync(rest), footer]);
@@ -269,11 +238,8 @@ function exported(
   names: readonly string[] | null,
   absent: readonly Part[] = [],
 ): FixtureFiles {
-  const missing = new Set(absent.map(({ digest }) => digest));
-  const text = (digest: string) =>
-    new TextDecoder().decode(layout.blobs.find((blob) => blob.digest === digest)?.bytes);
-  const { config, layers } = JSON.parse(text(image.digest));
-  const path = ({ digest }: Descriptor) => `blobs/sha256/${digest.slice("sha256:".length)}`;
+  const path = ({ digest }: Pick<Part, "digest">) => `blobs/sha256/${digest.slice("sha256:".length)}`;
+  const { config, layers } = JSON.parse(new TextDecoder().decode(layout.files[path(image)]));
   const entries = (names ?? [undefined]).map((name) => {
     const { mediaType, digest, size } = root;
     const annotations = name && {
@@ -282,8 +248,8 @@ function exported(
     };
     return { mediaType, digest, size, ...(annotations && { annotations }) };
   });
-  const kept = { ...layout, blobs: layout.blobs.filter(({ digest }) => !missing.has(digest)) };
-  return layoutOf(kept, entries, {
+  for (const part of absent) delete layout.files[path(part)];
+  return layoutOf(layout, entries, {
     "manifest.json": JSON.stringify([{ Config: path(config), RepoTags: names, Layers: layers.map(path) }]),
   });
 }

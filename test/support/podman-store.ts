@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { temporaryFolder } from "../support/temporary-folder.ts";
 import { runWell } from "./command.ts";
 import { type Place, THIS_MACHINE } from "./place.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 /** Podman with a storage of its own. */
 export type PodmanStore = AsyncDisposable & {

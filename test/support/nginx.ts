@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { createAuthority } from "../support/certificates.ts";
-import { temporaryFolder } from "../support/temporary-folder.ts";
+import { writeCertificates } from "./certificate-files.ts";
 import { startDaemon, waitFor } from "./command.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 export type NginxOptions = {
   /** `host:port` of the registry behind it. */
@@ -22,12 +22,7 @@ export async function startNginx({ registry, maxBody }: NginxOptions): Promise<N
   await using resources = new AsyncDisposableStack();
   const folder = resources.use(await temporaryFolder());
   const at = (name: string) => join(folder.path, name);
-  const authority = await createAuthority(folder.path);
-  const { key, cert } = await authority.issue();
-  await Bun.write(at("server.key"), key);
-  await Bun.write(at("server.pem"), cert);
-  // skopeo takes every .crt of a folder for an authority.
-  await Bun.write(at("trusted/authority.crt"), Bun.file(authority.path));
+  const { certificate, key, authority } = await writeCertificates(folder.path);
   const port = freePort();
   await Bun.write(
     at("nginx.conf"),
@@ -40,7 +35,7 @@ http {
   client_max_body_size ${maxBody};
   server {
     listen 127.0.0.1:${port} ssl;
-    ssl_certificate ${at("server.pem")}; ssl_certificate_key ${at("server.key")};
+    ssl_certificate ${certificate}; ssl_certificate_key ${key};
     location / {
       proxy_pass http://${registry};
       proxy_set_header Host $http_host;
@@ -58,13 +53,13 @@ http {
   const host = `127.0.0.1:${port}`;
   await waitFor("nginx", async () => {
     if (daemon.hasExited()) throw new Error(`nginx gave up:\n${await Bun.file(at("log")).text()}`);
-    const answer = await fetch(`https://${host}/v2/`, { tls: { ca: Bun.file(authority.path) } }).catch(
+    const answer = await fetch(`https://${host}/v2/`, { tls: { ca: Bun.file(authority) } }).catch(
       () => undefined,
     );
     return answer?.ok;
   });
   const owned = resources.move();
-  return { host, authority: at("trusted/authority.crt"), [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { host, authority, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** nginx and our proxy cannot choose one themselves. */

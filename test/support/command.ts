@@ -1,4 +1,6 @@
 /** Other programs, run to their end or started and stopped, each by its own pid. */
+import { chmod } from "node:fs/promises";
+import { join } from "node:path";
 
 export type CommandResult = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
@@ -69,6 +71,29 @@ export function startDaemon(
       for (const signal of SIGNALS) process.off(signal, onSignal);
     },
   };
+}
+
+/** A folder with the command of an engine, for whoever looks for it on PATH. */
+export async function commandFolder(
+  folder: string,
+  name: string,
+  {
+    command,
+    env,
+  }: {
+    readonly command: readonly string[];
+    readonly env: Readonly<Record<string, string>>;
+  },
+): Promise<string> {
+  const quote = (word: string) => `'${word}'`;
+  // By its path: by its name, it would find itself.
+  const [program = "", ...args] = command;
+  const words = [Bun.which(program) ?? program, ...args].map(quote).join(" ");
+  const settings = Object.entries(env).map(([key, value]) => `${key}=${quote(value)}`);
+  const path = join(folder, "bin");
+  await Bun.write(join(path, name), `#!/bin/sh\nexport ${settings.join(" ")}\nexec ${words} "$@"\n`);
+  await chmod(join(path, name), 0o755);
+  return path;
 }
 
 const TRIES = 300;
