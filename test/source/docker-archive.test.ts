@@ -145,6 +145,16 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(error.message).toContain(`: ${field === "not valid JSON" ? `it is ${field}` : `${field}:`}`);
   });
 
+  test("refuses a manifest.json with more images than an archive has", async () => {
+    const entries = Array.from({ length: 1001 }, () => ({ Config: "c" }));
+    await using fixture = await openFixture(form, { "manifest.json": JSON.stringify(entries) });
+    const error = await rejection(readDockerArchive(fixture.files));
+    expect([error.code, error.message]).toEqual([
+      "IMAGE_INVALID",
+      expect.stringContaining("too many images"),
+    ]);
+  });
+
   test("refuses a manifest.json too large to be one", async () => {
     await using fixture = await openFixture(form, { "manifest.json": " ".repeat(4 * 1024 * 1024 + 1) });
     const error = await rejection(readDockerArchive(fixture.files));

@@ -8,6 +8,9 @@ import { openImage, readConfig } from "./image-parts.ts";
 
 const MANIFEST_PATH = "manifest.json";
 
+/** Each image is compared with each of the layout beside it. */
+const MAX_IMAGES = 1000;
+
 const PATH = v.pipe(v.string(), v.nonEmpty("it is empty"));
 
 /** https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format */
@@ -21,6 +24,7 @@ const DOCKER_MANIFEST = v.pipe(
     }),
   ),
   v.nonEmpty("it lists no image"),
+  v.maxLength(MAX_IMAGES, "it lists too many images"),
 );
 
 /** An image that `manifest.json` lists. */
