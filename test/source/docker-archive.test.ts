@@ -145,8 +145,10 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(error.message).toContain(`: ${field === "not valid JSON" ? `it is ${field}` : `${field}:`}`);
   });
 
-  test("refuses a manifest.json with more images than an archive has", async () => {
-    const entries = Array.from({ length: 1001 }, () => ({ Config: "c" }));
+  test.each([
+    ["images", Array.from({ length: 1001 }, () => ({ Config: "c" }))],
+    ["names", [{ Config: "c", RepoTags: Array.from({ length: 10_001 }, (_, i) => `app:${i}`) }]],
+  ])("refuses a manifest.json with more %s than an archive has", async (_, entries) => {
     await using fixture = await openFixture(form, { "manifest.json": JSON.stringify(entries) });
     const error = await rejection(readDockerArchive(fixture.files));
     expect([error.code, error.message]).toEqual([

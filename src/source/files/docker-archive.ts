@@ -8,8 +8,9 @@ import { openImage, readConfig } from "./image-parts.ts";
 
 const MANIFEST_PATH = "manifest.json";
 
-/** Each image is compared with each of the layout beside it. */
+/** The limits on the work of comparing each name with each image of the layout beside `manifest.json`. */
 const MAX_IMAGES = 1000;
+const MAX_NAMES = 10_000;
 
 const PATH = v.pipe(v.string(), v.nonEmpty("it is empty"));
 
@@ -24,7 +25,10 @@ const DOCKER_MANIFEST = v.pipe(
     }),
   ),
   v.nonEmpty("it lists no image"),
-  v.maxLength(MAX_IMAGES, "it lists too many images"),
+  v.check(
+    (images) => images.length <= MAX_IMAGES && images.flatMap(({ RepoTags }) => RepoTags).length <= MAX_NAMES,
+    "it lists too many images",
+  ),
 );
 
 /** An image that `manifest.json` lists. */
