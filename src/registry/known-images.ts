@@ -15,7 +15,7 @@ import { parseIndex } from "../oci/image-index.ts";
 import { object, parseJson } from "../oci/json-schema.ts";
 import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
-import { blobUrl, type Call, manifestUrl, type Repository, withRetries } from "./registry.ts";
+import { blobUrl, type Call, manifestUrl, type Repository, withFewRetries } from "./registry.ts";
 
 /** An image at the registry, according to its manifest and config. */
 export type KnownImage = {
@@ -34,9 +34,6 @@ const ACCEPT = { accept: [...MANIFEST_TYPES, ...INDEX_TYPES].join(", ") };
 
 /** The number of images to read of an index. Each takes two requests. */
 const MAX_PLATFORMS = 32;
-
-/** Few retries are enough: without an answer, the push compresses the layers. */
-const MAX_RETRIES = 2;
 
 const CONTENT = object({
   mediaType: v.string(),
@@ -152,6 +149,7 @@ async function read(
   // Ask for the scopes of a mount, which then needs no other token.
   const scopes = [pushScope(name), ...(repository === name ? [] : [pullScope(repository)])];
   const request = { method: "GET", url, headers: ACCEPT, scopes } as const;
-  const { bytes } = await exchangePersistently(withRetries(at, MAX_RETRIES), request, [200], call);
+  // Without an answer, the push compresses the layers.
+  const { bytes } = await exchangePersistently(withFewRetries(at), request, [200], call);
   return bytes;
 }

@@ -6,10 +6,7 @@ import { exchangePersistently } from "./http/send.ts";
 import { type Answer, MAX_ANSWER_BYTES } from "./http/send-once.ts";
 import { printable } from "./http/spec-errors.ts";
 import { isTransient } from "./http/transient.ts";
-import { type Call, manifestUrl, type Repository, withRetries } from "./registry.ts";
-
-/** Few retries are enough: the registry has accepted the manifest. */
-const READ_RETRIES = 2;
+import { type Call, manifestUrl, type Repository, withFewRetries } from "./registry.ts";
 
 /**
  * Returns the given digests that a registry names as missing, if it refused a manifest for missing blobs. Undefined for
@@ -110,7 +107,7 @@ async function readManifest(at: Repository, manifest: Manifest, call: Call): Pro
   const request = { method: "GET", url, headers: { accept: manifest.mediaType } } as const;
   const isRetryable = (error: unknown) => isMissing(error) || isTransient(error);
   try {
-    return await exchangePersistently(withRetries(at, READ_RETRIES), request, [200], call, isRetryable);
+    return await exchangePersistently(withFewRetries(at), request, [200], call, isRetryable);
   } catch (error) {
     if (call.signal.aborted || !(error instanceof PushError)) throw error;
     if (!isMissing(error)) return undefined;

@@ -68,10 +68,13 @@ export type Registry = {
 /** A repository of a registry. */
 export type Repository = { readonly registry: Registry; readonly name: string };
 
-/** Returns a repository whose requests are retried at most `most` times: their answers matter less. */
-export function withRetries({ registry, name }: Repository, most: number): Repository {
-  const { retries } = registry;
-  return { registry: { ...registry, retries: { ...retries, count: Math.min(retries.count, most) } }, name };
+/** The retries of a request that the push can do without. */
+const FEW_RETRIES = 2;
+
+/** Returns a repository for requests that the push can do without: they are retried less often. */
+export function withFewRetries({ registry, name }: Repository): Repository {
+  const count = Math.min(registry.retries.count, FEW_RETRIES);
+  return { registry: { ...registry, retries: { ...registry.retries, count } }, name };
 }
 
 /** Returns the address of a blob: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */

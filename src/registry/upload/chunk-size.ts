@@ -14,7 +14,7 @@ const CHUNK_SECONDS = 4;
 /** The same while a blob grows: its last bytes wait for a full chunk. */
 const GROWING_SECONDS = 1;
 
-/** The least chunk of a growing blob, unless the link is slow. */
+/** The limit for chunks of a growing blob is never below this. */
 const GROWING_BYTES = 8 * 1024 * 1024;
 
 /** After a stop, a running request with a chunk gets this long to end. */
