@@ -33,6 +33,9 @@ export function parseArguments(
 /** Turns commander's error into one of ours, with clearer words where possible. */
 function usageError({ code, message }: CommanderError, program: Command): PushError {
   if (code === "commander.excessArguments") {
+    // commander's message repeats the arguments, and one may be a password.
+    if (!has(program, "--tag"))
+      return new PushError("USAGE", "There are too many arguments.", { hint: "See --help." });
     return new PushError("USAGE", "There are more arguments than a source and a target.", {
       hint: "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET",
     });
@@ -44,12 +47,12 @@ function usageError({ code, message }: CommanderError, program: Command): PushEr
     hint:
       nearest !== undefined
         ? `Did you mean ${nearest}?`
-        : ((hasUser(program) ? ofOtherTools(shown) : undefined) ?? "See --help."),
+        : ((has(program, "--username") ? ofOtherTools(shown) : undefined) ?? "See --help."),
   });
 }
 
-function hasUser(program: Command): boolean {
-  return program.options.some(({ long }) => long === "--username");
+function has(program: Command, flag: string): boolean {
+  return program.options.some(({ long }) => long === flag);
 }
 
 /** Finds our flag for one that Docker, Helm or curl have. */
