@@ -13,8 +13,8 @@ for (const host of ["one", "two"])
   names.push(await askUsername(await openTerminal(), host, new AbortController().signal));
 process.exit(names.join() === "anna,bert" ? 0 : 1);`;
 
-describeWith("python3", "the terminal", () => {
-  test("takes the answers to two questions in a row while standard input is something else", async () => {
+describeWith("python3", "The terminal", () => {
+  test("takes answers to two questions in a row while standard input is a pipe", async () => {
     await using folder = await temporaryFolder();
     const command = ["sh", "-c", '"$@" </dev/null', "sh", process.execPath, "-e", TWO_QUESTIONS];
     const { code } = await atTerminal(command, {
