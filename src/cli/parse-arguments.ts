@@ -33,8 +33,12 @@ export function parseArguments(
 /** Turns commander's error into one of ours, with clearer words where possible. */
 function usageError({ code, message }: CommanderError, program: Command): PushError {
   if (code === "commander.excessArguments") {
-    return new PushError("USAGE", "There are more arguments than a source and a target.", {
-      hint: "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET",
+    const names = program.registeredArguments.map((each) => `a ${each.name()}`);
+    return new PushError("USAGE", `There are more arguments than ${names.join(" and ")}.`, {
+      hint:
+        names.length > 1
+          ? "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET"
+          : "See --help.",
     });
   }
   const [, said = message, nearest] = /^error: (.*?)(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];

@@ -1,8 +1,10 @@
 /** The command `proxy`: its arguments, and whole processes. */
+
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { servedRepository } from "../../src/cli/proxy-command.ts";
 import { type ProxyCommand, parseProxyCommand } from "../../src/cli/proxy-program.ts";
 import { exitCodeOf, PushError } from "../../src/errors.ts";
@@ -347,16 +349,8 @@ describe("A proxy beside a command", () => {
   });
 
   test("reports a push that an interrupt has cut off, whatever the command's exit code", async () => {
-    const closing = Promise.withResolvers<void>();
-    const stopped = Promise.withResolvers<void>();
-    await using setup = await setUp({
-      async intercept(_, kind) {
-        if (kind !== "close-upload") return undefined;
-        closing.resolve();
-        await stopped.promise;
-        return "drop";
-      },
-    });
+    const { closing, stopped, intercept } = heldClosing();
+    await using setup = await setUp({ intercept });
     const code = `process.on("SIGTERM", () => process.exit(0)); ${PUSH_BLOB}`;
     const child = startCli(["proxy", setup.registry.host, ...script(code, "{}", ENCODED)], {
       cwd: setup.cwd,
@@ -368,6 +362,19 @@ describe("A proxy beside a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 });
+
+/** Holds the closing request of an upload until the proxy is stopped, and drops it then. */
+function heldClosing() {
+  const closing = Promise.withResolvers<void>();
+  const stopped = Promise.withResolvers<void>();
+  const intercept: Intercept = async (_, kind) => {
+    if (kind !== "close-upload") return undefined;
+    closing.resolve();
+    await stopped.promise;
+    return "drop";
+  };
+  return { closing, stopped, intercept };
+}
 
 /** Starts a proxy until it is stopped. */
 async function startProxyCommand(registry: TestRegistry, cwd: string, args: readonly string[] = []) {
@@ -420,16 +427,8 @@ describe("A proxy without a command", () => {
   });
 
   test("names lost blobs, and exits with 143, if SIGTERM interrupts their uploads", async () => {
-    const closing = Promise.withResolvers<void>();
-    const stopped = Promise.withResolvers<void>();
-    await using setup = await setUp({
-      async intercept(_, kind) {
-        if (kind !== "close-upload") return undefined;
-        closing.resolve();
-        await stopped.promise;
-        return "drop";
-      },
-    });
+    const { closing, stopped, intercept } = heldClosing();
+    await using setup = await setUp({ intercept });
     const proxy = await startProxyCommand(setup.registry, setup.cwd);
     const pushing = fetch(`${proxy.url}/v2/team/app/blobs/uploads/?digest=${DIGEST}`, {
       method: "POST",
