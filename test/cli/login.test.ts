@@ -249,6 +249,7 @@ describe.concurrent("a login", () => {
     ["with a URL that has a path", ["https://a.example.com/v2/"], "login https://a.example.com"],
     ["without a host", ["nonsense"], "nonsense"],
     ["without a user, where nobody can be asked", ["a.example.com"], "--username"],
+    ["with the password as a flag", ["-p", "hush-Xq7-zebra", "a.example.com"], "login --username me"],
     ["with a flag of a push alone", ["--chunk-size", "5MB", "a.example.com"], "--chunk-size"],
   ])("%s is wrong use", async (_, args, words) => {
     await using home = await openHome();
@@ -271,9 +272,9 @@ describe.concurrent("a login", () => {
     ["an archive", seededBytes(200_000, 4), 2],
   ])("with %s on standard input says how to pipe the password in, as a login", async (_, input, code) => {
     await using home = await openHome();
-    const result = await home.run(["login", "-u", "me", "http://a.example.com"], input);
+    const result = await home.run(["login", "-u", "jane", "http://a.example.com"], input);
     expect([result.code, result.stdout]).toEqual([code, ""]);
-    expect(result.stderr).toContain(`${PROGRAM} login --username me http://a.example.com`);
+    expect(result.stderr).toContain(`${PROGRAM} login --username jane http://a.example.com`);
     expect(result.stderr).not.toMatch(WORDS_OF_PUSH);
   });
 
@@ -459,6 +460,15 @@ echo '{"Username":"me","Secret":"old"}'`;
 });
 
 describe.concurrent("--creds", () => {
+  test("gives the user and the password of a login, with a warning that does not propose to log in", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const args = ["login", "--creds", `me:${ME.password}`, registry.host];
+    const { code, stderr } = await home.run(args);
+    expect([code, stderr]).toEqual([0, expect.stringContaining("can see the password")]);
+    expect(stderr).not.toContain("log in");
+  });
+
   test.each(["--creds", "--dest-creds"])("gives user and password, with a warning: %s", async (flag) => {
     const password = "a:b:hush-Xq7-zebra";
     await using registry = await startTestRegistry({ credentials: { username: "me", password } });
