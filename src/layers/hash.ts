@@ -19,7 +19,7 @@ export async function hashBlob(
   return hashStream(readPieces(content, READ_BYTES, signal), onProgress, hasher);
 }
 
-/** Computes the digest of bytes as they come. Throws what reading them throws. */
+/** Computes the digest of a stream. Throws the stream's errors. */
 export async function hashStream(
   bytes: AsyncIterable<Uint8Array>,
   onProgress: (doneBytes: number) => void = () => {},

@@ -13,17 +13,17 @@ import { writeHashed } from "./write-hashed.ts";
 
 type Bytes = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
-/** A layer that was read once, and is in the cache in the form in which it goes up. */
+/** A layer that was read from a stream, and is in the cache in the form to upload. */
 export type StreamedLayer = {
-  /** Undefined for a compressed layer whose name is a digest: the image's documents tell which layer it is. */
+  /** Undefined for a compressed layer that is named by its digest: the image's documents tell which layer it is. */
   readonly diffId: DiffId | undefined;
   readonly blob: RegistryBlob;
   readonly origin: "compressed" | "source";
 };
 
 /**
- * Reads a layer that can be read only once, and keeps it in the cache in the form in which it goes up. Undefined if it turns
- * out to be unwanted. Throws `CONTENT_MISMATCH` and `FILE_FAILED`.
+ * Reads a layer from a stream, and stores it in the cache in the form to upload. Undefined if its diffID is unwanted.
+ * Throws `CONTENT_MISMATCH` and `FILE_FAILED`.
  *
  * @param layer `path` is its name in the archive, which may contain its digest
  */
@@ -42,7 +42,7 @@ export async function prepareStreamedLayer(
       const { digest, writtenBytes: size } = await writeAsItComes(path, all, file.path, options);
       const unpack = async (kind: Exclude<Compression, "none">) =>
         hashStream(unpackLayer(Bun.file(file.path), kind, path, signal));
-      // The digest of raw bytes is the diffID. A digest in the name is that of the bytes as they come.
+      // The digest of raw bytes is the diffID. A digest in the name is that of the streamed bytes.
       const isNamed = digestInPath(path) !== undefined;
       const rawDigest = compression === "none" ? digest : isNamed ? undefined : await unpack(compression);
       const diffId = rawDigest && asDiffId(rawDigest);

@@ -25,7 +25,7 @@ const WRITE_BYTES = 1024 * 1024;
 /** A blob that is ready to upload. */
 export type ReadyBlob = {
   readonly blob: RegistryBlob;
-  /** `cache`: made by an earlier push. `source`: uploaded unchanged. */
+  /** `cache`: compressed by an earlier push. `source`: uploaded unchanged. */
   readonly origin: "compressed" | "cache" | "source";
   /** Set while the content is unverified. */
   readonly guard?: BlobGuard;
@@ -39,17 +39,15 @@ export type PrepareOptions = {
   readonly signal: AbortSignal;
   /** Called with the number of source bytes processed. */
   readonly onProgress: (doneBytes: number) => void;
-  /** Called if another push compresses this layer, which is waited for. */
+  /** Called if this push waits for another one that compresses the layer. */
   readonly onWaiting: () => void;
   /** Whether to verify a cached blob here, and rebuild a damaged one. @default false */
   readonly repairs?: boolean;
 };
 
 /**
- * Prepares a layer for upload. A raw layer is compressed, or taken from the cache, unless the push keeps
- * layers raw. A compressed layer stays as it is. Every byte is verified against the diffID or digest that names it, here
- * or while it is sent.
- *
+ * Prepares a layer for upload. Compresses a raw layer, or takes it from the cache, unless the push keeps layers raw.
+ * Leaves a compressed layer unchanged. Every byte is verified against its diffID or digest, here or while it is sent.
  * Throws `CONTENT_MISMATCH` naming the layer, and `FILE_FAILED`.
  */
 export async function prepareLayer(layer: Layer, options: PrepareOptions): Promise<ReadyBlob> {
@@ -75,8 +73,8 @@ export function readyFromCache(blob: RegistryBlob, name: string, signal: AbortSi
 }
 
 /**
- * Wraps a layer that is uploaded unchanged under its claimed digest. Nothing is read before. Undefined if no digest is
- * claimed, or if its bytes can only be read from their start.
+ * Wraps a layer that is uploaded unchanged under its claimed digest, without reading it. Undefined without a claimed
+ * digest, and for content that can only be read from its start.
  */
 export function readyAsClaimed(layer: Layer, signal: AbortSignal): ReadyBlob | undefined {
   const { compression, content, diffId, name } = layer;
@@ -122,7 +120,7 @@ function piecesOf({ content }: RawLayer, pieceBytes: number, signal: AbortSignal
   return content instanceof Blob ? readPieces(content, pieceBytes, signal) : content.read(signal);
 }
 
-/** Stores a raw layer that can only be read from its start, so that it can be sent in chunks. */
+/** Stores a raw layer that can only be read from its start: chunks are read from any offset. */
 async function keepRaw(layer: RawLayer, { cache, signal, onProgress }: PrepareOptions): Promise<ReadyBlob> {
   const cached = await findCachedLayer(cache, layer.diffId, undefined);
   if (cached !== undefined) return readyFromCache(cached, layer.name, signal);

@@ -18,8 +18,8 @@ export function rawBytesOf(
 }
 
 /**
- * Decompresses a layer as it is read. Throws `CONTENT_MISMATCH` if it is damaged, cut short, or goes on after its end,
- * which Go's readers refuse, and `FILE_FAILED`.
+ * Decompresses a layer as it is read. Throws `FILE_FAILED`, and `CONTENT_MISMATCH` if the layer is damaged, cut short, or
+ * followed by other data, which Go's readers refuse.
  */
 export async function* unpackLayer(
   content: Blob,
@@ -45,8 +45,8 @@ export async function* unpackLayer(
 }
 
 /**
- * Adds a zero, which is taken for a part of content that is cut short, and left over otherwise. Bun's own readers leave
- * zeros over, and take a zstd frame that is cut short.
+ * Appends a zero, so that a decompressor fails for content that is cut short: it reads the zero as a part of the content.
+ * After complete content it leaves the zero unread. Bun's decompressors accept a zstd frame that is cut short.
  */
 async function* withZero(pieces: AsyncIterable<Uint8Array>, sizeBytes: number) {
   let bytesLeft = sizeBytes;

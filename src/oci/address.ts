@@ -1,6 +1,6 @@
 // `URL` writes an IPv4 address in decimal, whatever its spelling, and an IPv6 address in its shortest form.
 
-/** IPv6 addresses that stand for an IPv4 address: mapped, translated, compatible and those of NAT64. */
+/** Matches IPv6 addresses that stand for an IPv4 address: mapped, translated, compatible and NAT64 ones. */
 const IPV4_INSIDE = /^\[(?:::|::ffff:|::ffff:0:|64:ff9b::)([\da-f]{1,4}):([\da-f]{1,4})\]$/;
 
 const LOOPBACK = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])\.?$/;
@@ -15,7 +15,7 @@ export function isLoopback(url: Pick<URL, "hostname">): boolean {
   return LOOPBACK.test(hostOf(url));
 }
 
-/** Reports whether an address belongs to this machine's link or to its cloud: each machine has its own behind it. */
+/** Reports whether an address means another host on each machine: link-local addresses and cloud metadata services. */
 export function isLinkLocal(url: Pick<URL, "hostname">): boolean {
   const host = hostOf(url);
   return LINK_LOCAL.test(host) || METADATA.test(host);

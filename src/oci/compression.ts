@@ -1,11 +1,11 @@
 /** How to compress a raw layer. Form and level are part of the compressed layer's digest. */
 export type CompressionForm = {
   readonly kind: "gzip" | "zstd";
-  /** In libdeflate's or zstd's scale. */
+  /** The level in libdeflate's or zstd's own scale. */
   readonly level: number;
 };
 
-/** `none` uploads raw layers as they are. */
+/** The compression of a push. `none` uploads raw layers unchanged. */
 export type LayerCompression = CompressionForm | { readonly kind: "none" };
 
 /** The levels to choose from; docs/compression.md has measurements. zstd's levels 20 to 22 need too much memory. */

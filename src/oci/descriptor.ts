@@ -12,22 +12,22 @@ export const MEDIA_TYPE = {
   },
 } as const;
 
-/** The types of what lists manifests, OCI's and Docker's. */
+/** The media types of indexes, OCI's and Docker's. */
 export const INDEX_TYPES: readonly string[] = [
   MEDIA_TYPE.index,
   "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
-/** The types of image manifests. */
+/** The media types of image manifests. */
 export const MANIFEST_TYPES: readonly string[] = [
   MEDIA_TYPE.manifest,
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/** Such layers are not given to registries: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md */
+/** Matches the types of foreign layers, which are not uploaded: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md */
 export const FOREIGN_TYPE = /\b(?:foreign|nondistributable)\b/;
 
-/** The types of image configs. */
+/** The media types of image configs. */
 export const CONFIG_TYPES: readonly string[] = [
   MEDIA_TYPE.config,
   "application/vnd.docker.container.image.v1+json",

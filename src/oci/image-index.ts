@@ -10,9 +10,9 @@ export type IndexEntry = {
   readonly digest: Digest;
   /** Such as `linux/amd64` or `linux/arm/v7`. Undefined if the index has none. */
   readonly platform: string | undefined;
-  /** BuildKit's provenance or SBOM for another entry: no image. */
+  /** Whether the entry is BuildKit's provenance or SBOM for another entry, and no image. */
   readonly isAttestation: boolean;
-  /** The digest of the entry that an attestation is about. */
+  /** The digest of the entry that an attestation describes. */
   readonly about: string | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 };
@@ -47,14 +47,13 @@ export function parseIndex(bytes: Uint8Array, name: string): IndexEntry[] {
   }));
 }
 
-/** A manifest that takes an entry's place in an index. */
+/** A manifest that replaces an entry of an index. */
 export type Replacement = Omit<Manifest, "mediaType"> & { readonly mediaType: string | undefined };
 
 /**
- * Creates an index with only those entries that are kept. Everything else in the index stays, and attestations go on
- * naming what they are about.
+ * Creates an index with only the kept entries. Keeps all other fields, and updates the digests in attestations.
  *
- * @param kept by the digests of the entries. The manifests may be other ones, for layers that were compressed again
+ * @param kept the manifests by their entries' old digests. A manifest changes if its layers are compressed again
  */
 export function keepEntries(
   { mediaType, bytes }: Manifest,
@@ -69,7 +68,7 @@ export function keepEntries(
     const about = kept.get(entry.annotations?.[ABOUT] ?? "");
     return {
       ...entry,
-      // A copy of the old manifest's bytes.
+      // `data` holds a copy of the old manifest's bytes.
       ...(manifest.digest !== entry.digest && { data: undefined }),
       ...(manifest.mediaType && { mediaType: manifest.mediaType }),
       digest: manifest.digest,

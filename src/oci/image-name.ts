@@ -4,20 +4,20 @@ import { canonicalName, DOCKER_HUB, isRepository, isTag, looksLikeHost } from ".
 // Engines and tools write one image's name in different ways: "my/app:v1" (Docker), "localhost/my/app:v1" (Podman),
 // "docker.io/my/app:v1" (containerd, BuildKit), or the tag alone (skopeo, umoci).
 
-/** How well a name fits a wanted one, the best first. */
+/** The ways in which a name fits a wanted one, the best first. */
 const FITS = ["same", "without-host", "other-host", "tag-only"] as const;
 type Fit = (typeof FITS)[number];
 
 type Name = {
   readonly host: string;
-  /** Undefined: a bare tag. */
+  /** Undefined for a bare tag. */
   readonly repository: string | undefined;
-  /** Undefined: it has a digest instead. */
+  /** Undefined for a name with a digest alone. */
   readonly tag: string | undefined;
   readonly digest: string | undefined;
 };
 
-/** An image among others. `digests` are all that it is known by; the first one tells it apart. */
+/** An image among others. `digests` are all by which it is known; the first one identifies it. */
 type NamedImage = { readonly names: readonly string[]; readonly digests: readonly string[] };
 
 /**
@@ -26,7 +26,7 @@ type NamedImage = { readonly names: readonly string[]; readonly digests: readonl
  * registry, and that more than a bare tag.
  *
  * @param wanted targets, or what a user calls the image: a name, a tag or a digest
- * @param options `isExact`: a name with a registry means that one alone
+ * @param options `isExact`: a name with a registry fits only images of that registry
  */
 export function bestNamed<T extends NamedImage>(
   images: readonly T[],
@@ -43,7 +43,7 @@ export function bestNamed<T extends NamedImage>(
   return distinct(images.filter((_, i) => best !== undefined && fits[i] === best));
 }
 
-/** Tells whether an image has names, and none of them means a target. */
+/** Tells whether an image has names, but none of them fits a target. */
 export function isNamedOtherwise(names: readonly string[], targets: readonly string[]): boolean {
   if (names.length === 0) return false;
   const fit = bestFit(names, targets);
@@ -73,12 +73,12 @@ function fitOf(wanted: Name, name: Name): Fit | undefined {
   return name.host === DOCKER_HUB || name.host === "localhost" ? "without-host" : "other-host";
 }
 
-/** Leaves out Docker Hub's `library/`, which Docker adds to names without a slash. */
+/** Removes Docker Hub's `library/`, which Docker adds to names without a slash. */
 function familiarPath({ host, repository = "" }: Name): string {
   return host === DOCKER_HUB ? repository.replace(/^library\/(?=[^/]*$)/, "") : repository;
 }
 
-/** Returns what a name may mean: `nginx` is a tag or a repository. */
+/** Lists the meanings of a name: `nginx` may be a tag or a repository. */
 function readings(text: string): Name[] {
   const [, path = "", digest] = /^([^@]*)(?:@(.*))?$/s.exec(text) ?? [];
   const [, place = path, writtenTag] = /^(.*):([^/]*)$/s.exec(path) ?? [];

@@ -6,21 +6,21 @@ import { object, parseJson } from "./json-schema.ts";
 import type { SourceManifest } from "./manifest.ts";
 import { platformName } from "./platform.ts";
 
-/** Bytes that are read from their start, any number of times. */
+/** Content that can be read any number of times, but only from its start. */
 export type StreamedBytes = {
-  /** In bytes. Undefined: known at the end. */
+  /** In bytes. Undefined if only reading tells. */
   readonly size: number | undefined;
-  /** Throws what reading throws, and the signal's reason. */
+  /** Reads the content. Throws the source's errors, and the signal's reason. */
   read(signal: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;
 };
 
-/** Content of a source. A `Blob` can be read in parts. */
+/** Content of a source. A `Blob` can be read from any offset. */
 export type StoredBytes = Blob | StreamedBytes;
 
 /** A layer in a source, as stored there. */
 export type Layer = {
   readonly diffId: DiffId;
-  /** The digest of the stored bytes according to the source, not verified yet. Undefined if the source names none. */
+  /** The digest of the stored bytes according to the source, unverified. Undefined if the source names none. */
   readonly claimedDigest: Digest | undefined;
   /** The path in the source, for messages. */
   readonly name: string;
@@ -53,10 +53,10 @@ export type ImageOrigin = {
   readonly sizeBytes: number | undefined;
 };
 
-/** Far more than any engine runs: Linux mounts at most 500. */
+/** The limit is far above what engines run: Linux mounts at most 500 layers. */
 const MAX_LAYERS = 10_000;
 
-/** An image's diffIDs, to be parsed. Go serializes an empty list as null. */
+/** Schema of an image's diffIDs. Go serializes an empty list as null. */
 export const DIFF_IDS = v.nullish(
   v.pipe(v.array(v.string()), v.maxLength(MAX_LAYERS, `it lists more than ${MAX_LAYERS} layers`)),
   [],

@@ -49,7 +49,7 @@ export function checkJson<T>(
   schema: v.GenericSchema<unknown, T>,
   value: unknown,
 ): { readonly output: T } | JsonProblem {
-  // Only the first problem is told. An issue for each item of a hostile list takes gigabytes.
+  // Stop at the first problem: an issue for each item of a hostile list takes gigabytes.
   const parsed = v.safeParse(schema, value, { message: problemOf, abortEarly: true });
   if (parsed.success) return { output: parsed.output };
   const [{ path, message }] = parsed.issues;

@@ -3,7 +3,7 @@ import { type Descriptor, FOREIGN_TYPE, MEDIA_TYPE } from "./descriptor.ts";
 import { type Digest, digestOf, parseDigest } from "./digest.ts";
 import { object, parseJson, record } from "./json-schema.ts";
 
-/** A manifest as it is published, byte for byte. */
+/** A manifest, byte for byte as it is published. */
 export type Manifest = {
   readonly mediaType: string;
   readonly digest: Digest;
@@ -13,7 +13,7 @@ export type Manifest = {
 /** A source's own manifest, with the blobs that it references. */
 export type SourceManifest = Omit<Manifest, "mediaType"> &
   Extras & {
-    /** Undefined if it claims to be what no registry takes. */
+    /** Undefined if the manifest names a type that no registry accepts. */
     readonly mediaType: string | undefined;
     readonly config: Content;
     readonly layers: readonly Content[];
@@ -31,11 +31,11 @@ type Extras = {
 };
 
 /**
- * Chooses the manifest to publish. Returns the source's own, byte for byte, if all its blobs were pushed unchanged, so
- * that its digest and signatures stay valid. Otherwise creates a new one, which keeps its annotations, subject and
- * artifact type. Annotations of a blob stay where the blob is the same: they may be about its bytes.
+ * Chooses the manifest to publish. Returns the source's manifest, byte for byte, if all its blobs are unchanged, so that
+ * its digest and signatures stay valid. Otherwise creates an OCI manifest with its annotations, subject and artifact
+ * type. Keeps a blob's annotations only if the blob is unchanged: they may describe its bytes.
  *
- * @param options `isRefused`: the registry does not take the source's own
+ * @param options `isRefused`: the registry refuses the source's manifest
  */
 export function manifestFor(
   source: SourceManifest | undefined,
@@ -87,10 +87,10 @@ export function imageManifest(
   return { mediaType: MEDIA_TYPE.manifest, digest: digestOf(bytes), bytes };
 }
 
-/** A manifest's descriptor of a config or layer. A size of -1 stands for a missing one and equals no real size. */
+/** A manifest's descriptor of a config or layer. Its size is -1 if the manifest has none, which equals no real size. */
 export type ManifestEntry = Content & { readonly mediaType: string | undefined };
 
-// Invalid values of these fields are left out of a new manifest. They do not fail the push.
+// An invalid value of such a field does not fail the push; a new manifest leaves it out.
 const ANNOTATIONS = v.fallback(v.optional(record(v.string(), v.string())), undefined);
 const ENTRY = object({
   mediaType: v.optional(v.string()),
@@ -142,7 +142,7 @@ const REFERENCES = object({
   config: v.nullish(NAMED),
   layers: v.nullish(v.array(NAMED)),
   manifests: v.fallback(v.nullish(v.array(NAMED)), undefined),
-  // OCI's artifact manifest, which is no longer in the specification.
+  // OCI's artifact manifest has them. It is no longer in the specification.
   blobs: v.nullish(v.array(NAMED)),
   subject: v.fallback(v.nullish(NAMED), undefined),
 });
@@ -151,7 +151,7 @@ const REFERENCES = object({
 export type References = Pick<Extras, "artifactType" | "annotations"> & {
   readonly mediaType?: string | undefined;
   readonly configType: string | undefined;
-  /** Its config and layers. An index has none. */
+  /** The config and the layers. An index has none. */
   readonly blobs: readonly Digest[];
   /** The foreign layers among them, which are not uploaded. */
   readonly foreign: readonly Digest[];

@@ -2,11 +2,11 @@ import { PushError } from "../errors.ts";
 
 // The rules of github.com/containerd/platforms, which Docker and BuildKit use.
 
-/** The first component of a platform, such as `linux` or `windows(10.0.17763)`. */
+/** Matches the first component of a platform, such as `linux` or `windows(10.0.17763)`. */
 const SYSTEM = /^([\w-]+)(?:\(([\w.%-]+)\))?$/;
 const COMPONENT = /^[\w.-]+$/;
 
-/** Architectures that may stand alone, for Linux. */
+/** Matches the architectures that may stand alone. The system is then Linux. */
 const ARCHITECTURES = /^(?:386|amd64|arm|arm64|loong64|mips(?:64)?(?:le)?|ppc64(?:le)?|riscv64|s390x|wasm)$/;
 
 type Platform = {
@@ -19,14 +19,14 @@ type Platform = {
 /** The fields of a platform in a config or an index. */
 type PlatformFields = Partial<Record<"os" | "architecture" | "variant", string | null | undefined>>;
 
-/** Formats a platform as its fields have it, such as `linux/arm/v7`. Undefined if all fields are missing. */
+/** Joins the fields of a platform unchanged, such as `linux/arm/v7`. Undefined if all are missing. */
 export function platformName({ os, architecture, variant }: PlatformFields): string | undefined {
   return [os, architecture, variant].filter(Boolean).join("/") || undefined;
 }
 
 /**
- * Writes a platform in the one way that stands for all others: `linux/arm64` for `arm64`, `linux/aarch64` and
- * `linux/arm64/v8`. Throws `USAGE`.
+ * Writes a platform in its canonical form: `linux/arm64` for `arm64`, `linux/aarch64` and `linux/arm64/v8`. Throws
+ * `USAGE`.
  */
 export function canonicalPlatform(text: string): string {
   const platform = parse(text);
@@ -37,8 +37,8 @@ export function canonicalPlatform(text: string): string {
 }
 
 /**
- * Finds the entries of a platform. As `docker push --platform` does, it takes no lower variant for the wanted one. Of
- * several ways to write the platform, the wanted one is preferred.
+ * Finds the entries of a platform. Like `docker push --platform`, accepts no lower variant. Prefers entries that are
+ * spelled as wanted.
  */
 export function ofPlatform<T extends { readonly platform: string | undefined }>(
   entries: readonly T[],

@@ -1,4 +1,4 @@
-/** The number of reads in progress while the caller uses a piece. It keeps the disk busy. */
+/** The number of reads in progress while the caller uses a piece. They keep the disk busy. */
 const READ_AHEAD = 2;
 
 /**
@@ -28,7 +28,10 @@ export async function* readPieces(
 
 type Pieces = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
-/** Reads the first bytes, or a few more, and gives them back together with the rest. Fewer only if there are no more. */
+/**
+ * Reads at least the first `headBytes`, or all bytes if there are fewer. `all` yields the content from its start, head
+ * included.
+ */
 export async function peek(
   bytes: Pieces,
   headBytes: number,

@@ -5,14 +5,14 @@ import { type Digest, isDigest } from "./digest.ts";
 export type Reference = Place & (Tagged | Untagged);
 
 type Place = {
-  /** Set if the user wrote one. */
+  /** Undefined if the user wrote none. */
   readonly scheme: "http" | "https" | undefined;
   /** Host and port, lower case, IPv6 in brackets: `registry.example.com`, `localhost:8787`. */
   readonly host: string;
   readonly repository: string;
 };
 
-/** With a digest, the push fails unless the pushed manifest has it. */
+/** A push to a reference with a digest fails unless the pushed manifest has that digest. */
 type Tagged = { readonly tag: string; readonly digest?: Digest | undefined };
 type Untagged = { readonly tag: undefined; readonly digest: Digest };
 
@@ -26,9 +26,9 @@ const COMPONENT = `${ALPHANUMERIC}(?:${SEPARATOR}${ALPHANUMERIC})*`;
 const REPOSITORY = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 
-/** Registries and Docker enforce this limit, in characters. */
+/** The limit that registries and Docker enforce, in characters. */
 const MAX_REPOSITORY_LENGTH = 255;
-/** Matches a digest, the one place where an @ does not end a user name or password. */
+/** Matches a digest at the end. Any other @ follows a user name or password. */
 const DIGEST_SUFFIX = /@sha(?:256|512):[0-9A-Fa-f]*$/;
 
 const LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?";
@@ -97,7 +97,7 @@ export function parseRegistry(text: string): Registry {
   return { scheme: scheme as Reference["scheme"], host: canonicalHost(host.toLowerCase()) };
 }
 
-/** Writes a host and a repository in the one way that stands for all others. */
+/** Writes a host and a repository in their canonical form. */
 export function canonicalName(text: string, repository: string): Pick<Reference, "host" | "repository"> {
   const host = canonicalHost(text);
   return { host, repository: canonicalRepository(host, repository) };
@@ -117,12 +117,12 @@ export function apiHost({ host }: Pick<Reference, "host">): string {
   return host === DOCKER_HUB ? DOCKER_HUB_API : host;
 }
 
-/** Returns the host that references name, for that of an API. */
+/** Returns the host that references use for the host of an API. */
 export function referenceHost(host: string): string {
   return host === DOCKER_HUB_API ? DOCKER_HUB : host;
 }
 
-/** Formats a reference as Docker does: without a scheme, and without a digest. */
+/** Formats a reference as Docker does, without its scheme and digest. */
 export function formatReference({ host, repository, tag }: Reference): string {
   return tag === undefined ? `${host}/${repository}` : `${host}/${repository}:${tag}`;
 }
@@ -143,7 +143,7 @@ export function formatRegistry({ scheme, host }: Registry): string {
   return scheme === undefined ? host : `${scheme}://${host}`;
 }
 
-/** Returns what a manifest is published under. */
+/** Returns the tag to publish a manifest under, or else the digest. */
 export function tagOrDigest(reference: Reference): string {
   return reference.tag === undefined ? reference.digest : reference.tag;
 }

@@ -2,7 +2,7 @@ import type { Compression } from "./descriptor.ts";
 
 /** Content that is decompressed as it is read. Disposal ends it. */
 export type Unpacking = Disposable & {
-  /** Throws the decompressor's error, and what reading the packed bytes throws. */
+  /** The decompressed bytes. Reading throws the decompressor's errors and those of the packed bytes. */
   readonly bytes: AsyncIterable<Uint8Array<ArrayBuffer>>;
   /** Resolves when all packed bytes were read. */
   readonly fed: Promise<void>;
@@ -22,7 +22,7 @@ export async function startUnpacking(
   const { createGunzip, createZstdDecompress } = await import("node:zlib");
   const unpacking = compression === "gzip" ? createGunzip() : createZstdDecompress();
   const fed = pipeline(Readable.from(packed, { objectMode: false }), unpacking, { signal });
-  // Its failure is that of `bytes`, or comes after it.
+  // `bytes` throws the same failure, or has ended before it.
   fed.catch(() => undefined);
   return {
     bytes: unpacking,

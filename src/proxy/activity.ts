@@ -6,29 +6,29 @@ import type { BlobTitle, Report } from "../report/events.ts";
 
 /** Reports what clients do, as pushes of images. */
 export type Activity = {
-  /** Names a blob that begins to come. @param digest undefined: the client has not said it yet */
+  /** Names a blob that a client begins to send. @param digest undefined if the client has not named it yet */
   title(repository: string, digest?: Digest): BlobTitle;
   /** Counts and reports a blob that the registry has. */
   present(repository: string, descriptor: Pick<Descriptor, "digest" | "size">): void;
   mounted(repository: string, digest: Digest, from: string): void;
   sent(repository: string, blob: BlobTitle, sent: Sent): void;
   /**
-   * Counts what came for a manifest, and reports the push of a tag.
+   * Counts the bytes of a manifest's content, and reports the push of a tag.
    *
-   * @param parts what the manifest names
-   * @param reference undefined: it has no tag, and an index may name it
+   * @param parts the digests that the manifest lists
+   * @param reference undefined for a manifest without a tag, which an index may list
    */
   pushed(repository: string, digest: Digest, parts: readonly string[], reference: string | undefined): void;
 };
 
-/** Counts the bytes of a blob, or of a manifest and everything that it names. */
+/** The bytes of a blob, or of a manifest with everything below it. */
 type Arrival = { readonly sinceMs: number; readonly sentBytes: number; readonly presentBytes: number };
 
-/** A client may ask for blobs, and never push what names them. */
+/** The limit on memory: a client may ask for blobs, and never push a manifest that lists them. */
 const MAX_ARRIVALS = 10_000;
 
 export function reportActivity(report: Report): Activity {
-  /** Arrivals that belong to no pushed tag yet, by repository and digest, the oldest first. */
+  /** Arrivals without a pushed tag so far, by repository and digest, the oldest first. */
   const arrivals = new Map<string, Arrival>();
   const startedMs = new WeakMap<BlobTitle, number>();
   let count = 0;
@@ -51,7 +51,7 @@ export function reportActivity(report: Report): Activity {
       return blob;
     },
     present(repository, { digest, size }) {
-      // A client may ask for each more than once.
+      // A client may ask for a blob more than once.
       if (arrivals.has(keyOf(repository, digest))) return;
       note(repository, digest, { sinceMs: performance.now(), sentBytes: 0, presentBytes: size });
       report({ ...blobOf(repository, digest), state: "done", how: "present", sizeBytes: size });

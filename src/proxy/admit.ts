@@ -1,11 +1,11 @@
 import { refuse } from "./answers.ts";
 
-/** Names of this machine that only this machine, or a container on it, can mean. */
+/** Host names by which this machine, and containers on it, address this machine. */
 const NAMES = ["localhost", "127.0.0.1", "host.docker.internal", "host.containers.internal"];
 
 /**
- * Refuses requests that a web page may have sent: those with another name for this machine, which a page can give to it
- * (DNS rebinding), and those that a browser marks as a page's. Undefined: the request is admitted.
+ * Refuses a request that a web page may have sent: one with another host name, which a page can point to this machine (DNS
+ * rebinding), or with a header by which browsers mark a page's requests. Undefined if the request is admitted.
  */
 export function refuseStranger(request: Request, port: number): Response | undefined {
   const host = request.headers.get("host")?.toLowerCase();

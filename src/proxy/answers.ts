@@ -1,10 +1,10 @@
-import { messageOf, PushError, RegistryError } from "../errors.ts";
+import { PushError, RegistryError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { isTransient } from "../registry/http/transient.ts";
 
 const COMMON = { "docker-distribution-api-version": "registry/2.0" };
 
-/** Answers a client. */
+/** Creates an answer to a client. */
 export function respond(
   status: number,
   headers: Readonly<Record<string, string>> = {},
@@ -27,7 +27,7 @@ export function refuse(
   return respond(status, { "content-type": "application/json", ...headers }, body);
 }
 
-/** Tells a client why its request failed. Throws an error that is a bug. */
+/** Creates the answer to a request that failed. Throws an error that is no `PushError`: it is a bug. */
 export function refuseFor(error: unknown): Response {
   if (!(error instanceof PushError)) throw error;
   const { status, code } = statusFor(error);
@@ -35,7 +35,7 @@ export function refuseFor(error: unknown): Response {
   return refuse(status, code, toPrintable(message));
 }
 
-/** Codes for refusals of the registry that have none. */
+/** The codes for refusals of the registry without a code. */
 const USUAL_CODES: Readonly<Record<number, string>> = {
   403: "DENIED",
   404: "NAME_UNKNOWN",
@@ -47,7 +47,7 @@ const USUAL_CODES: Readonly<Record<number, string>> = {
 function statusFor(error: PushError): { readonly status: number; readonly code: string } {
   if (error instanceof RegistryError) {
     const { status, specCodes } = error.answer;
-    // The client has no credentials to try again with.
+    // A client without credentials must not ask its user for some.
     if (status === 401 || status === 407) return { status: 403, code: "DENIED" };
     const said = specCodes.find((code) => /^[A-Z_]{1,40}$/.test(code));
     if (status >= 400 && status < 500 && !isTransient(error))
@@ -67,15 +67,15 @@ function statusFor(error: PushError): { readonly status: number; readonly code: 
     case "FILE_FAILED":
       return { status: 507, code: "UNAVAILABLE" };
     default:
-      // Not 429: Docker's classic store and skopeo give up at the first.
+      // Do not answer 429: Docker's classic store and skopeo fail at the first one.
       return { status: 503, code: "UNAVAILABLE" };
   }
 }
 
 /**
- * Waits for work, but not for longer than a client waits. Undefined if it takes longer; the work goes on.
+ * Waits for work for a time. Undefined if it takes longer; the work continues.
  *
- * @param ms infinite: as long as it takes
+ * @param ms the longest wait, in milliseconds; may be infinite
  */
 export async function within<T>(ms: number, work: Promise<T>): Promise<{ readonly value: T } | undefined> {
   const done = work.then((value) => ({ value }));
@@ -88,15 +88,14 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<{ readonl
     return await Promise.race([done, late]);
   } finally {
     clearTimeout(timer);
-    // Its failure is told elsewhere.
-    done.catch(messageOf);
+    // Its failure is reported elsewhere.
+    done.catch(() => undefined);
   }
 }
 
 /**
- * Docker's containerd store, containerd and BuildKit. Newer ones give up 30 s after the last byte, and try a request
- * again at once after a 429, six times in all. Other clients wait, and Docker's classic store and skopeo give up at the
- * first 429.
+ * Matches Docker's containerd store, containerd and BuildKit. Newer versions give up 30 s after the last byte, and retry at
+ * once after a 429, six times in all. Other clients wait, and Docker's classic store and skopeo fail at the first 429.
  */
 const IMPATIENT = /\b(?:containerd|buildkit)\b/i;
 

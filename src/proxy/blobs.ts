@@ -8,7 +8,7 @@ import { refuse, respond } from "./answers.ts";
 import type { Context } from "./context.ts";
 import { relay } from "./relay.ts";
 
-/** HEAD, GET: a blob, which may still be on its way to the registry. */
+/** HEAD, GET: reads a blob, which may still be on its way to the registry. */
 export async function readBlob(
   context: Context,
   at: Repository,
@@ -29,7 +29,7 @@ export async function readBlob(
   const response = await relay(at, url, request, call);
   const size = await sizeOf(at, url, digest, response, call);
   if (size === undefined) return response;
-  // Somebody has brought what failed here.
+  // The registry got the blob from somewhere else after it failed here.
   context.commits.forget(at.name, [digest]);
   context.activity.present(at.name, { digest, size });
   return found(digest, size);
@@ -45,8 +45,8 @@ function found(digest: Digest, size: number): Response {
 }
 
 /**
- * Returns a blob's size, which clients write into manifests. For a mounted blob, serverless-registry's HEAD tells size
- * and digest of something else; its GET tells the right ones.
+ * Returns a blob's size, which clients write into manifests. For a mounted blob, serverless-registry's HEAD answers with
+ * another size and digest; its GET answers with the right ones.
  */
 async function sizeOf(
   at: Repository,
@@ -66,7 +66,7 @@ async function sizeOf(
 }
 
 /**
- * POST with `mount`: has the registry take a blob from another repository. Undefined: it has not.
+ * POST with `mount`: has the registry mount a blob from another repository. Undefined if it does not.
  * https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#mounting-a-blob-from-another-repository
  */
 export async function mount(
@@ -80,10 +80,10 @@ export async function mount(
   const from = isRepository(name) ? context.repositoryOf(name) : undefined;
   if (!isDigest(digest) || from === undefined) return undefined;
   const commit = context.commits.find(from, digest);
-  // The mount waits for a blob that is still on its way.
+  // Wait for a blob that is still on its way.
   const arrived = commit?.done.catch(() => undefined) ?? Promise.resolve();
   const mounting = arrived.then(() => tryMount(at, { mediaType: BLOB_TYPE, digest, size: 0 }, from, call));
-  // Without the mount, the client sends the blob.
+  // A client that has waited too long gets no mount, and sends the blob.
   const isMounted = await unlessAborted(mounting, call.signal).catch((error: unknown) => {
     if (call.signal.aborted) return false;
     throw error;

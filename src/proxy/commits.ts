@@ -2,33 +2,33 @@ import { messageOf, PushError } from "../errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 
-/** A blob of which a client has sent all bytes, on its way to the registry. */
+/** A blob on its way to the registry, of which the client has sent all bytes. */
 type Commit = {
   readonly descriptor: Descriptor;
   /** Resolves when the registry has the blob. */
   readonly done: Promise<unknown>;
-  /** Set if that has failed. */
+  /** The error of a failed upload. */
   failure: unknown;
 };
 
 /** Tracks blobs on their way to the registry, and those that it wrongly reports as present. */
 export type Commits = {
-  /** Notes a blob on its way. */
+  /** Adds a blob on its way. */
   add(repository: string, descriptor: Descriptor, done: Promise<unknown>): Commit;
-  /** Returns a blob that is on its way, or has failed. */
+  /** Returns a blob that is on its way or has failed. */
   find(repository: string, digest: Digest): Commit | undefined;
-  /** Forgets failures, which the client has been told. */
+  /** Forgets failures that a client was told. */
   forget(repository: string, digests: readonly Digest[]): void;
-  /** Notes blobs that the registry reports as present and refuses to know: the next client has to send them. */
+  /** Adds blobs that the registry reports as present, but misses in a manifest: the next client has to send them. */
   lack(repository: string, digests: readonly Digest[]): void;
   isLacking(repository: string, digest: Digest): boolean;
-  /** Tells whether one is on its way. */
+  /** Tells whether a blob is on its way. */
   isWaiting(): boolean;
-  /** Waits until none is on its way. @returns the failures that no client was told of */
+  /** Waits until no blob is on its way. @returns the failures that no client was told */
   settled(): Promise<PushError[]>;
 };
 
-/** Failures and missing blobs are few; a hostile client must not make them many. */
+/** The limit on failures and missing blobs: a hostile client must not fill the memory. */
 const MAX_NOTED = 1000;
 
 export function noteCommits(): Commits {

@@ -12,12 +12,12 @@ import type { Spool, SpoolFile } from "./spool.ts";
 
 export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOversize">> & {
   readonly registry: Registry;
-  /** The registry's host, as references have it. */
+  /** The registry's host in references. */
   readonly host: Reference["host"];
   readonly locks: Locks;
-  /** Returns the registry's repository for a client's name. Undefined: the client may not use it. */
+  /** Returns the registry's repository for a client's name. Undefined if the client may not use it. */
   readonly repositoryOf: (name: string) => string | undefined;
-  /** Refuses everything but reading. */
+  /** Refuses all requests but reads. */
   readonly readOnly: boolean;
   /** The folder where blobs wait for the registry. It must exist. */
   readonly spoolDirectory: string;
@@ -27,19 +27,19 @@ export type ProxyOptions = Required<Pick<SendOptions, "chunkBytes" | "allowOvers
   readonly report: Report;
   /** Repositories of the same registry from which blobs may be mounted. @default none */
   readonly mountFrom?: readonly string[];
-  /** Tells whether a request is refused, before anything is done for it. @default none is */
+  /** Tells whether to refuse a request, before any other work. @default false */
   readonly isRefused?: (request: Request, client: Client) => Promise<boolean>;
   /** Ends all work. */
   readonly signal: AbortSignal;
   /** Ends a request with a chunk at once, while `signal` lets it end. @default `signal` ends it at once */
   readonly abort?: AbortSignal | undefined;
-  /** A request is answered this long after its last byte: clients give up after 30 s. @default 25000 */
+  /** A request is answered at most this long after its last byte: clients give up after 30 s. @default 25000 */
   readonly answerMs?: number;
-  /** An upload that no client goes on with is dropped after this long. @default 120000 */
+  /** An upload that its client does not continue is dropped after this long. @default 120000 */
   readonly idleMs?: number;
 };
 
-/** An upload of a client: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs */
+/** A client's upload session: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs */
 export type Session = {
   readonly id: string;
   /** The client's name for the repository. */
@@ -48,29 +48,29 @@ export type Session = {
   readonly file: SpoolFile;
   /** The upload to the registry, once it has begun. */
   transfer: Promise<Descriptor> | undefined;
-  /** Ends a transfer so that the same blob resumes it. */
+  /** Ends the transfer so that a push of the same blob resumes it. */
   readonly abandon: AbortController;
-  /** A request adds bytes. */
+  /** Set while a request adds bytes. */
   isBusy: boolean;
   /** Set when the session is over. */
   isOver: boolean;
   idle: Timer | undefined;
 };
 
-/** The ports that a client's connection has. */
+/** The ports of a client's connection. */
 export type Client = { readonly fromPort: number; readonly toPort: number };
 
-/** What the requests to one proxy share. */
+/** The settings and state that the requests to one proxy share. */
 export type Context = Required<Omit<ProxyOptions, "port" | "abort">> & {
   readonly abort: AbortSignal | undefined;
   readonly spool: Spool;
-  /** Uploads that clients have begun, by their ID. */
+  /** The open uploads of clients, by their IDs. */
   readonly sessions: Map<string, Session>;
   readonly commits: Commits;
   readonly activity: Activity;
-  /** Lets notes on blobs be changed one after the other. */
+  /** Changes the notes on blobs one at a time. */
   readonly noting: Slots;
-  /** What clients were told. */
+  /** A summary of the answers to clients; see `Told`. */
   readonly told: { isAsked: boolean; refusal: unknown };
 };
 
@@ -82,7 +82,7 @@ export function repositoryAt({ registry }: Context, name: string): Repository {
 /**
  * Returns the options of requests to the registry.
  *
- * @param blob the one that it is about
+ * @param blob the blob of the requests
  */
 export function callOf({ report, signal }: Context, blob?: BlobTitle): Call {
   return { signal, onRetry: (retry) => report(retryEvent(retry, blob)) };

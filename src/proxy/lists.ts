@@ -12,12 +12,12 @@ const LIST = object({
 });
 
 /**
- * GET: a page of tags or repositories. The link to the next page leads here, and there is none after the last page:
- * serverless-registry sends one without `<>` and without end, which some clients follow for ever.
+ * GET: reads a page of tags or repositories. Its link to the next page points to this proxy. The last page has no link:
+ * serverless-registry sends one without `<>` on every page, which some clients follow for ever.
  * https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags
  *
- * @param client the address where the client has asked
- * @param isShown leaves repositories out
+ * @param client the address of the client's request
+ * @param isShown tells which repositories to show
  */
 export async function readList(
   at: Repository,
@@ -42,7 +42,7 @@ export async function readList(
 }
 
 /**
- * Returns where the next page is. Undefined if there is none, or it would be the same or the first page. Throws
+ * Returns the path of the next page. Undefined if there is none, or if it is the same page or the first one. Throws
  * `REDIRECT_REFUSED` for an address that repeats a secret.
  */
 export function nextPage(at: Repository, headers: Headers, url: URL, client: URL): string | undefined {

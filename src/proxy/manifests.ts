@@ -12,7 +12,7 @@ import { isImpatient, refuse, refuseFor, respond, within } from "./answers.ts";
 import { type Context, callOf } from "./context.ts";
 import { relay, relayDelete } from "./relay.ts";
 
-/** HEAD, GET */
+/** HEAD, GET: reads a manifest. */
 export function readManifest(
   at: Repository,
   reference: string,
@@ -22,7 +22,7 @@ export function readManifest(
   return relay(at, manifestUrl(at, reference), request, call);
 }
 
-/** DELETE: a manifest or a tag. */
+/** DELETE: deletes a manifest or a tag. */
 export async function deleteManifest(
   context: Context,
   at: Repository,
@@ -34,8 +34,8 @@ export async function deleteManifest(
 }
 
 /**
- * PUT: passes a manifest on once the registry has the blobs that came through this proxy. Waits for them as long as it
- * takes.
+ * PUT: passes a manifest on once the registry has the blobs that came through this proxy. Waits for them without a limit,
+ * except for impatient clients.
  */
 export async function writeManifest(
   context: Context,
@@ -66,7 +66,7 @@ export async function writeManifest(
   if (subject !== undefined && noted === undefined)
     await addReferrer(at, subject, manifest, context.locks, call);
   const { registry } = at;
-  // An index's children come at once.
+  // Clients push the children of an index at the same time.
   await context.noting.run(0, () => rememberRepository(registry.notes, registry.origin, at.name, blobs));
   const tagged = isTag(reference) ? `${context.host}/${at.name}:${reference}` : undefined;
   context.activity.pushed(at.name, digest, [...blobs, ...manifests], tagged);
@@ -94,7 +94,7 @@ async function readBody(request: Request): Promise<Manifest | undefined> {
   return { mediaType: type, digest: digestOf(bytes), bytes };
 }
 
-/** Waits until the registry has blobs that are on their way. @returns an answer for the client if it does not get them */
+/** Waits until the registry has all blobs that are on their way. @returns the answer for the client if it does not */
 async function awaitBlobs(
   context: Context,
   at: Repository,
@@ -104,7 +104,7 @@ async function awaitBlobs(
   const commits = digests
     .map((digest) => context.commits.find(at.name, digest))
     .filter((each) => each !== undefined);
-  // Nobody waits for a manifest that its client has given up.
+  // Stop waiting if the client has given up.
   const all = unlessAborted(Promise.allSettled(commits.map(({ done }) => done)), request.signal);
   const settled = await within(isImpatient(request) ? context.answerMs : Number.POSITIVE_INFINITY, all);
   if (settled === undefined)

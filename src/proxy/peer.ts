@@ -1,8 +1,7 @@
 import { readFile } from "node:fs/promises";
 
 /**
- * Tells whether a connection to a port of this machine comes from one of these users. Where the system does not say,
- * every user is.
+ * Tells whether a connection to a port of this machine comes from one of these users. True if the system does not tell.
  *
  * @param from the client's port
  */
@@ -16,7 +15,7 @@ export async function isFrom(users: readonly number[], from: number, to: number)
 /** Returns the users of the sockets that connect these ports: https://docs.kernel.org/networking/proc_net_tcp.html */
 function ownersOf(table: string, from: number, to: number): number[] {
   const hex = (port: number) => port.toString(16).toUpperCase().padStart(4, "0");
-  // Addresses, state, queues, timer, retransmits, user.
+  // The fields are: addresses, state, queues, timer, retransmits, user.
   const line = new RegExp(`:${hex(from)} [0-9A-F]{8}:${hex(to)}(?: +\\S+){4} +(\\d+)`, "g");
   return Array.from(table.matchAll(line), ([, user]) => Number(user));
 }

@@ -25,28 +25,28 @@ import {
 } from "./sessions.ts";
 import { openSpool, removeAll } from "./spool.ts";
 
-/** A registry on this machine that passes everything on to another one, blobs in chunks. Disposal ends it. */
+/** A registry on this machine that passes all requests on to another one, blobs in chunks. Disposal ends it. */
 export type ProxyServer = AsyncDisposable & {
   readonly port: number;
-  /** Tells whether a client sends a blob, or the registry does not have one yet. */
+  /** Tells whether a client sends a blob, or a blob is on its way to the registry. */
   isBusy(): boolean;
-  /** Waits until the registry has every blob. @returns the failures that no client was told of */
+  /** Waits until the registry has every blob. @returns the failures that no client was told */
   settled(): Promise<PushError[]>;
-  /** Returns what clients were told. */
+  /** Summarizes the answers to clients. */
   told(): Told;
 };
 
 type Told = {
-  /** A client has asked for something that is served. */
+  /** Whether a client has asked for a repository that is served. */
   readonly isAsked: boolean;
-  /** The last failure, other than that something is missing. */
+  /** The last failure other than a 404. */
   readonly refusal: unknown;
 };
 
-/** Registries accept this right for a list of their repositories: https://distribution.github.io/distribution/spec/auth/scope/ */
+/** The scope for a list of repositories: https://distribution.github.io/distribution/spec/auth/scope/ */
 const CATALOG_SCOPE = "registry:catalog:*";
 
-/** Starts to listen on loopback. Throws `USAGE` for a port that cannot be had. */
+/** Starts to listen on 127.0.0.1. Throws `USAGE` for an unavailable port. */
 export function startProxy(given: ProxyOptions): ProxyServer {
   const ending = new AbortController();
   const context: Context = {
@@ -89,7 +89,7 @@ function listen(port: number, answer: (request: Request, client: Client) => Prom
       // A layer may have any size, and a client may take its time.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       idleTimeout: 0,
-      // Answers to our mistakes show no code. But then Bun lets several processes listen on one port.
+      // In development mode, answers show code. Without it, Bun lets several processes listen on one port.
       development: false,
       reusePort: false,
       fetch: (request, server) =>
@@ -117,7 +117,7 @@ async function answer(context: Context, request: Request, client: Client): Promi
   try {
     return await dispatch(context, route, url, request);
   } catch (error) {
-    // Nobody reads the answer.
+    // The client does not read this answer.
     if (request.signal.aborted) return refuse(499, "UNKNOWN", "The client has disconnected.");
     if (statusOf(error) !== 404) context.told.refusal = error;
     return refuseFor(error);
@@ -214,12 +214,12 @@ function refuseDigest(digest: string): Response {
 }
 
 /**
- * Most clients were seen to wait 150 s. serverless-registry under wrangler answers nobody while it puts a blob together,
- * and skopeo and Docker's classic store fail at the first 503.
+ * Multiplies `answerMs` for patient clients: most wait 150 s. serverless-registry under wrangler answers no request while it
+ * assembles a blob, and skopeo and Docker's classic store fail at the first 503.
  */
 const PATIENCE = 6;
 
-/** Lets a request to the registry take as long as clients wait for its answer. The body of an answer may take longer. */
+/** Limits a request to the registry to the time that the client waits. The body of the answer may take longer. */
 async function inTime<T>(
   context: Context,
   request: Request,

@@ -7,8 +7,8 @@ import { nextPage } from "./lists.ts";
 import { pick } from "./relay.ts";
 
 /**
- * GET: what refers to a manifest. Registries without this list may have it under a tag. As this proxy answers for them,
- * clients leave that to it.
+ * GET: lists the referrers of a manifest. For a registry without this list, reads it from the tag of the subject. Clients
+ * see a registry with the list, and so leave the tag to this proxy.
  */
 export async function readReferrers(
   at: Repository,

@@ -3,10 +3,10 @@ import { ask, askWhole } from "../registry/http/ask.ts";
 import type { Call, Repository } from "../registry/registry.ts";
 import { respond } from "./answers.ts";
 
-/** Headers of a request that a registry needs to know. The answer to a HEAD is about the whole. */
+/** The headers of a request that are passed on. The answer to a HEAD is about the whole blob or manifest. */
 const ASKED = { HEAD: ["accept", "if-none-match"], GET: ["accept", "if-none-match", "range", "if-range"] };
 
-/** Headers of an answer that mean the same to the client. */
+/** The headers of an answer that are passed on. */
 const ANSWERED = [
   "accept-ranges",
   "content-encoding",
@@ -18,7 +18,7 @@ const ANSWERED = [
   "oci-filters-applied",
 ];
 
-/** Passes on a request to read something. A large body is passed on as it comes. */
+/** Passes on a GET or HEAD. Streams a large body. */
 export async function relay(at: Repository, url: URL, client: Request, call: Call): Promise<Response> {
   const method = client.method === "HEAD" ? "HEAD" : "GET";
   const headers = pick(client.headers, ASKED[method]);
@@ -28,7 +28,7 @@ export async function relay(at: Repository, url: URL, client: Request, call: Cal
   return respond(status, pick(said, ANSWERED), method === "HEAD" || status === 304 ? null : body);
 }
 
-/** Passes on a request to delete something. */
+/** Passes on a DELETE. */
 export async function relayDelete(at: Repository, url: URL, call: Call): Promise<Response> {
   await askWhole(at, { method: "DELETE", url, scopes: [deleteScope(at.name)] }, [200, 202, 204], call);
   return respond(202);

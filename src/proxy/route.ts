@@ -1,7 +1,7 @@
 import { isDigest } from "../oci/digest.ts";
 import { isRepository, isTag } from "../oci/reference.ts";
 
-/** What a request of the distribution API is about. */
+/** The address of a request in the distribution API. */
 export type Route =
   | { readonly kind: "ping" }
   | { readonly kind: "catalog" }
@@ -12,7 +12,7 @@ export type Route =
       | { readonly kind: "manifest"; readonly reference: string }
     ));
 
-/** Longer than any algorithm's: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests */
+/** Digests of any algorithm, whose values are shorter than 200 characters: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests */
 const DIGEST = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{1,200}$/;
 
 /**
@@ -25,7 +25,7 @@ export function routeOf(path: string): Route | undefined {
   const [, name = "", rest = ""] = /^\/v2\/(.+?)\/((?:blobs|manifests|referrers|tags)\/.*)$/.exec(path) ?? [];
   const route = routeIn(name, rest);
   if (route !== undefined && isRepository(name)) return route;
-  // A repository's own name may have a part such as "tags".
+  // The repository's name may have a part such as "tags".
   const [, longName = "", lastPart = ""] =
     /^\/v2\/(.+)\/((?:blobs|manifests|referrers|tags)\/.*)$/.exec(path) ?? [];
   return isRepository(longName) ? routeIn(longName, lastPart) : undefined;

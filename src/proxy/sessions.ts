@@ -9,13 +9,13 @@ import type { Context, Session } from "./context.ts";
 import { openSpoolFile, type SpoolFile } from "./spool.ts";
 import { sendGrowing, sendNamed } from "./transfer.ts";
 
-/** More uploads at a time are an accident, or an attack. */
+/** The limit on open uploads. More are an accident or an attack. */
 const MAX_SESSIONS = 1000;
 
-/** A smaller blob is sent when it is whole: one request does, and its digest is known. */
+/** A smaller blob is sent when it is complete, in one request and with its digest. */
 const LEAST_GROWING_BYTES = 5 * 1024 * 1024;
 
-/** Begins an upload of a client. */
+/** Opens an upload session of a client. @returns a refusal if it cannot */
 async function openSession(context: Context, name: string, at: Repository): Promise<Session | Response> {
   const file = await openSpoolFile(context.spool);
   // Check this once the file is open: many requests may wait for theirs, and the proxy may have ended meanwhile.
@@ -42,7 +42,7 @@ async function openSession(context: Context, name: string, at: Repository): Prom
   return session;
 }
 
-/** POST without a digest. */
+/** POST without a digest: begins an upload. */
 export async function beginSession(context: Context, name: string, at: Repository): Promise<Response> {
   const session = await openSession(context, name, at);
   return session instanceof Response ? session : progressOf(session, 202);
@@ -60,14 +60,14 @@ export async function takeWhole(
   return session instanceof Response ? session : closeSession(context, session, digest, request);
 }
 
-/** PATCH: adds bytes, of which the client need not say the number. */
+/** PATCH: adds bytes. The client need not send their number. */
 export async function addBytes(context: Context, session: Session, request: Request): Promise<Response> {
   if (isElsewhere(session, request)) return refuseRange(session);
   await receive(context, session, request);
   return progressOf(session, 202);
 }
 
-/** PUT: adds the last bytes, if there are some, and closes the upload. With the whole blob, that is as if it began here. */
+/** PUT: adds the last bytes, if any, and closes the upload. It may carry the whole blob. */
 export async function closeSession(
   context: Context,
   session: Session,
@@ -77,13 +77,13 @@ export async function closeSession(
   const { file, name, at } = session;
   if (isElsewhere(session, request)) return refuseRange(session);
   const size = lengthOf(request);
-  // The whole blob, which the same one resumes.
+  // The request has the whole blob. Name it now, so that a later push can resume its upload.
   if (file.sizeBytes === 0 && size) {
     file.declare({ mediaType: BLOB_TYPE, digest, size });
     beginNamed(context, session);
   }
   await receive(context, session, request);
-  // Nobody else closes it meanwhile.
+  // No other request can close it from here on.
   end(context, session);
   const descriptor = await file.finish(digest).catch((error: unknown) => {
     release(session);
@@ -98,11 +98,11 @@ export async function closeSession(
     if (!request.signal.aborted) context.commits.forget(at.name, [digest]);
     throw error;
   }
-  // What it comes to later is told with the manifest.
+  // A later failure is reported with the manifest.
   return created(name, descriptor);
 }
 
-/** Tells whether a request's bytes do not follow those that the upload has. */
+/** Tells whether a request's bytes do not begin at the upload's offset, or another request adds bytes. */
 function isElsewhere({ isBusy, file }: Session, { headers }: Request): boolean {
   const range = headers.get("content-range");
   const [, first] = /^(?:bytes[= ])?(\d{1,15})-\d{1,15}(?:\/.*)?$/.exec(range ?? "") ?? [];
@@ -113,7 +113,7 @@ function refuseRange(session: Session): Response {
   return refuse(416, "BLOB_UPLOAD_INVALID", "The upload is at another offset.", progressHeaders(session));
 }
 
-/** GET: tells how much of an upload has come. */
+/** Answers with an upload's offset. */
 export function progressOf(session: Session, status: number): Response {
   return respond(status, progressHeaders(session));
 }
@@ -133,8 +133,7 @@ export function created(name: string, { digest }: Pick<Descriptor, "digest">): R
 }
 
 /**
- * Ends an upload that is not wanted any more. The registry forgets what it got of a blob without a name; the same named
- * one resumes it.
+ * Drops an upload. Cancels it at the registry if its digest is unknown. Otherwise a later push of the blob resumes it.
  */
 export function dropSession(context: Context, session: Session): void {
   end(context, session);
@@ -155,7 +154,7 @@ function release({ file, transfer }: Session): void {
   void Promise.allSettled([transfer]).then(() => file[Symbol.asyncDispose]());
 }
 
-/** Takes the bytes of a request. Where a client breaks off, what has come stays: it may go on from there. */
+/** Takes the bytes of a request. Keeps them if the client breaks off, so that it can continue from there. */
 async function receive(context: Context, session: Session, request: Request): Promise<void> {
   const { file } = session;
   session.isBusy = true;
@@ -187,13 +186,13 @@ function beginNamed(context: Context, session: Session): void {
   begin(session, sendNamed(context, at, file as SpoolFile & NamedBlob, signal));
 }
 
-/** Notes a transfer. Its failure ends the client's request as well. */
+/** Sets a session's transfer, whose failure also ends the client's request. */
 function begin(session: Session, transfer: Promise<Descriptor>): void {
   session.transfer = transfer;
   transfer.catch((error: unknown) => session.file.fail(error as Error));
 }
 
-/** The exact length of a request's body, if the client says it. */
+/** Returns the exact length of a request's body. Undefined if the client does not send it. */
 function lengthOf({ headers }: Request): number | undefined {
   const text = headers.has("transfer-encoding") ? "" : (headers.get("content-length") ?? "");
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;

@@ -2,32 +2,30 @@ import { fileError } from "../errors.ts";
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import { type GrowingFile, growingFile } from "../registry/upload/growing-file.ts";
 
-/** Where blobs wait for the registry to confirm them. */
+/** A folder of blobs that the registry has not confirmed yet. */
 export type Spool = {
   readonly directory: string;
-  /** Clients are slowed where the spool has more. One blob may exceed it: it has to be whole to begin again. */
+  /** Clients are slowed beyond this size. One blob may exceed it: a new upload needs all of its bytes. */
   readonly limitBytes: number;
   usedBytes: number;
   readonly files: Set<SpoolFile>;
-  /** Complete files from which room is to come: the registry is about to confirm them. */
+  /** Complete files that the registry is about to confirm. Their removal makes room. */
   readonly leaving: Set<SpoolFile>;
-  /** The one file that grows beyond the limit. */
+  /** The only file that may grow beyond the limit. */
   favoured: SpoolFile | undefined;
   /** Resolves when there may be room. */
   changed: PromiseWithResolvers<void>;
 };
 
-/** A blob in the spool, which can be sent while it grows. Disposal removes it. */
+/** A blob in the spool, which can be sent while it grows. Disposal removes its file. */
 export type SpoolFile = Omit<GrowingFile, "append"> & {
   /**
-   * Waits for room, and adds bytes. Throws `FILE_FAILED`, and what the file was failed with.
-   *
-   * @param signal ends the wait: its reason is thrown
+   * Waits for room, and adds bytes. Throws `FILE_FAILED`, the error of `fail`, and the signal's reason.
    */
   append(piece: Uint8Array, signal: AbortSignal): Promise<void>;
-  /** Waits for another upload of the same blob, which may itself wait for room. */
+  /** Marks the file as waiting for another upload of the same blob, which may itself wait for room. */
   wait(): void;
-  /** Lets another file grow beyond the limit: no client goes on with this one for now. */
+  /** Lets another file grow beyond the limit while no client continues this one. */
   pause(): void;
 };
 
@@ -106,7 +104,7 @@ export async function openSpoolFile(spool: Spool): Promise<SpoolFile> {
   return file;
 }
 
-/** Removes what is left, at the end. */
+/** Removes all remaining files. */
 export async function removeAll({ files }: Spool): Promise<void> {
   await Promise.all([...files].map((file) => file[Symbol.asyncDispose]()));
 }
@@ -118,8 +116,8 @@ function announce(spool: Spool): void {
 }
 
 /**
- * Waits until a file may grow. Beyond the limit one file alone grows, and only where no room is to come: without it,
- * blobs that fill the spool together would wait for each other.
+ * Waits until a file may grow. Beyond the limit, one file grows if no other is about to leave. Otherwise incomplete blobs
+ * that fill the spool together would wait for each other.
  */
 async function awaitRoom(spool: Spool, file: SpoolFile, signal: AbortSignal): Promise<void> {
   while (spool.usedBytes >= spool.limitBytes && spool.favoured !== file) {

@@ -7,7 +7,7 @@ import type { BlobTitle } from "../report/events.ts";
 import { type Context, callOf } from "./context.ts";
 import type { SpoolFile } from "./spool.ts";
 
-/** Sends a blob while it comes, whose digest the client says at its end. Throws what `sendBlob` throws. */
+/** Sends a growing blob, whose digest the client sends at its end. Throws the errors of `sendBlob`. */
 export async function sendGrowing(context: Context, at: Repository, file: SpoolFile): Promise<Descriptor> {
   const blob = context.activity.title(at.name);
   const options = optionsOf(context, blob, file, context.signal);
@@ -17,9 +17,9 @@ export async function sendGrowing(context: Context, at: Repository, file: SpoolF
 }
 
 /**
- * Sends a blob whose digest the client has said, unless the registry has it. Throws what `ensureBlob` throws.
+ * Sends a blob with a known digest, unless the registry has it. Throws the errors of `ensureBlob`.
  *
- * @param signal ends the upload so that the same blob resumes it
+ * @param signal ends the upload so that a later push of the blob resumes it
  */
 export async function sendNamed(
   context: Context,
@@ -40,7 +40,7 @@ export async function sendNamed(
     mountFrom: context.mountFrom,
     mayMount: !isLacking,
   });
-  // The registry may have the blob: what the client sends is checked all the same.
+  // Verify the client's bytes even if the registry has the blob.
   await file.end;
   if (ensured.how === "sent") context.activity.sent(at.name, blob, ensured);
   else if (ensured.how === "mounted") context.activity.mounted(at.name, descriptor.digest, ensured.from);

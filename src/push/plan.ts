@@ -5,7 +5,7 @@ import type { Image, Layer } from "../oci/image.ts";
 import { readKnownImages } from "../registry/known-images.ts";
 import type { BlobTitle, PlannedTitle } from "../report/events.ts";
 import type { Attached } from "../source/attached.ts";
-import type { Source, StoredSource, SavedSource } from "../source/source.ts";
+import type { SavedSource, Source, StoredSource } from "../source/source.ts";
 import { callOf, type Job } from "./job.ts";
 import { readyAsStored } from "./send.ts";
 import {

@@ -4,7 +4,7 @@ import { asDiffId, blobPath, digestInPath } from "../oci/digest.ts";
 import { contentReader, type Missing } from "../source/files/content.ts";
 import type { ImageFiles } from "../source/files/image-files.ts";
 import { openContent, openFiles } from "../source/open-content.ts";
-import type { ArchiveSource, OpenedSource, Source, SavedSource } from "../source/source.ts";
+import type { ArchiveSource, OpenedSource, SavedSource, Source } from "../source/source.ts";
 import { unpackArchive } from "../source/stream/unpack-archive.ts";
 import { findCachedDocument, storeDocuments } from "../store/documents.ts";
 import { saveName } from "../store/file-names.ts";

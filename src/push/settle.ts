@@ -5,7 +5,7 @@ import { type Layer, parseImageConfig } from "../oci/image.ts";
 import { askForBlob } from "../registry/find-blob.ts";
 import type { KnownImage } from "../registry/known-images.ts";
 import type { BlobTitle } from "../report/events.ts";
-import type { Source, SavedSource } from "../source/source.ts";
+import type { SavedSource, Source } from "../source/source.ts";
 import { findCachedDocument } from "../store/documents.ts";
 import { findCachedLayer } from "../store/layers.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";

@@ -13,31 +13,31 @@ import type { Call, Registry } from "./registry.ts";
 import { registrySlots } from "./slots.ts";
 import { linkRate } from "./upload/link-rate.ts";
 
-/** A greeting that breaks off more often is probably meant for another server. */
+/** The retries of a greeting whose connection breaks: the host or port is probably wrong. */
 const GREETING_BREAKS = 2;
 
 export type ConnectOptions = Pick<
   Registry,
   "headers" | "trust" | "proxy" | "retries" | "stallTimeoutMs" | "notes" | "onExchange"
 > & {
-  /** The scope of its repository, if it names one, is asked for in the greeting, so that one token serves the push. */
+  /** The greeting asks for the scope of its repository, if it has one, so that one token serves the push. */
   readonly target: Pick<Reference, "scheme" | "host"> & { readonly repository?: string };
   readonly credentials: Credentials | undefined;
-  /** Gets new ones when they end. @default they are all there are */
+  /** Renews the credentials when they expire. @default they are not renewed */
   readonly renewCredentials?: RenewCredentials | undefined;
-  /** What is to be done there. @default "push" */
+  /** The right that the greeting asks for. @default "push" */
   readonly access?: "pull" | "push" | undefined;
-  /** Uses plain HTTP unless the target says otherwise. */
+  /** Uses plain HTTP unless the target has a scheme. */
   readonly insecure: boolean;
-  /** Blobs on their way at a time. */
+  /** The number of concurrent uploads. */
   readonly parallel: number;
-  /** The user's chunk size. With it, the limits that earlier pushes noted are not loaded. */
+  /** The user's chunk size. With it, the limits that earlier pushes saved are not loaded. */
   readonly chunkBytes?: number | undefined;
-  /** Called with the registry's origin before anything is sent there. */
+  /** Called with the registry's origin before the first request. */
   readonly onAddressed?: (origin: string) => void;
 };
 
-/** Makes the registry of a target. Nothing is sent there yet. */
+/** Creates the registry of a target. Sends nothing. */
 export async function registryAt(options: ConnectOptions): Promise<Registry> {
   const { target, credentials, headers, trust, proxy, retries, stallTimeoutMs, notes } = options;
   // A URL drops the default port, and writes an address in one form.
@@ -67,9 +67,9 @@ export async function registryAt(options: ConnectOptions): Promise<Registry> {
 }
 
 /**
- * Greets the registry, so that a wrong password, a wrong port or an unknown certificate shows before any work is done.
- * A server at fault is asked again as always. One that breaks off or is silent is asked a few times only, because the
- * cause may be a mistake in the command.
+ * Greets the registry (GET /v2/), so that a wrong password, a wrong port or an unknown certificate fails before any work.
+ * Retries failures of the server as usual, but broken connections and silence only a few times: the cause may be a mistake
+ * in the command. Throws `NOT_A_REGISTRY`, and the errors of requests.
  */
 export async function connect(options: ConnectOptions, call: Call): Promise<Registry> {
   const registry = await registryAt(options);
@@ -83,13 +83,13 @@ export async function connect(options: ConnectOptions, call: Call): Promise<Regi
   let breaks = 0;
   const isRetryable = (error: unknown) =>
     error instanceof RegistryError ? isTransient(error) : isBroken(error) && ++breaks <= GREETING_BREAKS;
-  // 404: a registry that serves its repositories, but not this path. The first blob shows everything else.
   const onRetry: Call["onRetry"] = (retry) =>
     call.onRetry(
       isBroken(retry.error)
         ? { ...retry, attempt: breaks, retries: Math.min(GREETING_BREAKS, retry.retries) }
         : retry,
     );
+  // Some registries answer 404 here, but serve their repositories. The first blob shows everything else.
   const answer = await exchangePersistently(
     { registry, name },
     request,
@@ -127,7 +127,7 @@ function isBroken(error: unknown): boolean {
   return error instanceof PushError && (error.code === "CONNECTION_LOST" || error.code === "STALLED");
 }
 
-/** Docker's rule, unless the user says otherwise. */
+/** Chooses the scheme by Docker's rule, unless the user chooses it. */
 function schemeOf({ target, insecure }: ConnectOptions): "http" | "https" {
   return target.scheme ?? (insecure || isLoopback(new URL(`http://${target.host}`)) ? "http" : "https");
 }

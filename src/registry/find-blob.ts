@@ -5,7 +5,7 @@ import { exchange } from "./http/send.ts";
 import { isTransient, retryAfterMs } from "./http/transient.ts";
 import { blobUrl, type Call, type Repository } from "./registry.ts";
 
-/** A registry's answer about a blob that it has. serverless-registry tells a wrong size for mounted blobs. */
+/** A blob that the registry has. serverless-registry reports a wrong size for mounted blobs. */
 export type FoundBlob = { readonly sizeBytes: number | undefined };
 
 /** HEAD: asks whether the repository has a blob. Undefined if it does not. */
@@ -14,9 +14,8 @@ export function findBlob(at: Repository, digest: Digest, call: Call): Promise<Fo
 }
 
 /**
- * Asks the same within the limits of `asking`, of which a backoff takes no slot. `sending` waits for the answer before
- * it chooses the next blob, unless the question has to be repeated: one slow answer must not hold up blobs that are
- * ready.
+ * Asks the same within the limit of `asking`, and holds no slot during a backoff. `sending` waits for the answer before it
+ * chooses the next blob, unless the request is retried: one slow answer must not delay blobs that are ready.
  */
 export async function askForBlob(
   at: Repository,

@@ -8,8 +8,8 @@ import { ofPlatform } from "../oci/platform.ts";
 import type { Missing } from "./files/content.ts";
 
 /**
- * Checks the platform of an image that only passes through: its config alone tells. Throws `IMAGE_NOT_FOUND` if it is for
- * another platform than the wanted ones.
+ * Checks the platform of an image that passes through as an artifact, by its config. Throws `IMAGE_NOT_FOUND` if the image
+ * is for none of the wanted platforms, and `CONTENT_MISMATCH`.
  */
 export async function assertPlatform(
   content: Content | Missing,

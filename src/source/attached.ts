@@ -1,17 +1,17 @@
 import { type Content, isWhole, manifestDigestsOf } from "../oci/content.ts";
 import type { Referrer } from "./files/oci-layout.ts";
 
-/** Content about other content, and where clients look for it. */
+/** Content that refers to other content, such as a signature, and the tag where clients look for it. */
 export type Attached = {
-  /** The digest of the manifest that it is about. */
+  /** The digest of the manifest that it refers to. */
   readonly subject: string;
-  /** Undefined: clients ask the registry what refers to the subject. */
+  /** Undefined if clients find it in the registry's list of referrers. */
   readonly tag: string | undefined;
   /** Undefined if the source does not have all of it. */
   readonly content: Content | undefined;
 };
 
-/** Reads what is about some content, and what is about that in turn. */
+/** Reads the referrers of some content, and the referrers of those. */
 export async function attachedTo(content: Content, referrers: readonly Referrer[]): Promise<Attached[]> {
   const known = new Set<string>(manifestDigestsOf(content));
   const attached: Attached[] = [];
@@ -28,7 +28,7 @@ export async function attachedTo(content: Content, referrers: readonly Referrer[
         continue;
       }
       for (const digest of manifestDigestsOf(found)) known.add(digest);
-      // Without a list of referrers, clients keep one under a tag. The registry gets what it lists.
+      // At registries without a list of referrers, clients keep one under a tag. Push the entries of that list.
       if (!isList) attached.push({ subject, tag, content: found });
       else for (const { content } of found.children) attached.push({ subject, tag: undefined, content });
     }

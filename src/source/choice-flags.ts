@@ -8,7 +8,7 @@ type Choice = {
   readonly platform: string | undefined;
 };
 
-/** Returns the flags that choose one of several images, as a shell reads them. Undefined if none do. */
+/** Returns the flag that chooses one of several images, quoted for a shell. Undefined if there is none. */
 export function choiceFlags(choice: Choice, choices: readonly Choice[]): string | undefined {
   const { names, digests, platform } = choice;
   const isAlone = (found: readonly Choice[]) => found.length === 1 && found[0] === choice;

@@ -9,8 +9,8 @@ import { readSkopeoFolder } from "./files/skopeo-folder.ts";
 import type { Candidate } from "./select-image.ts";
 
 /**
- * Lists what an archive or folder holds. Engines write `manifest.json` and an OCI layout side by side: `manifest.json` says
- * which images there are, and the layout has their manifests. Throws `SOURCE_NOT_IMAGE` if it is neither.
+ * Lists the images of an archive or folder, and their referrers. Engines write `manifest.json` and an OCI layout side by
+ * side: `manifest.json` lists the images, and the layout has their manifests. Throws `SOURCE_NOT_IMAGE` without either.
  */
 export async function listImages(files: ImageFiles): Promise<Layout> {
   const folder = await readSkopeoFolder(files);
@@ -23,7 +23,7 @@ export async function listImages(files: ImageFiles): Promise<Layout> {
   return { candidates: archived.map((image) => withManifest(image, candidates)), referrers };
 }
 
-/** Has an image of `manifest.json` read with its manifest and index, where the layout beside it has them. */
+/** Makes an image of `manifest.json` read its manifest or index from the layout beside it, if it is there. */
 function withManifest(archived: ArchivedImage, listed: readonly Candidate[]): Candidate {
   // Equal images may have several manifests.
   const named = bestNamed(listed, archived.names);
@@ -42,8 +42,8 @@ function withManifest(archived: ArchivedImage, listed: readonly Candidate[]): Ca
 }
 
 /**
- * Tells whether a manifest is an image's own. Classic stores have none, and engines make one for the archive whose layers are
- * all uncompressed.
+ * Tells whether a manifest is the image's original one. Classic stores have none: for the archive, engines create one whose
+ * layers are all uncompressed.
  */
 function isOwn(content: Content, { configPath }: ArchivedImage): boolean {
   const image = imagesOf(content).find(({ config }) =>

@@ -10,7 +10,7 @@ import { selectImage } from "./select-image.ts";
 import { type PlatformChoice, selectPlatform } from "./select-platform.ts";
 import { NOTHING_TO_CLOSE, type SourceChoice, type StoredSource } from "./source.ts";
 
-/** Opens what is to be pushed of an archive or folder. Throws what selecting and reading throws. */
+/** Opens the content to push of an archive or folder. Throws the errors of selecting and reading. */
 export async function openFiles(
   files: ImageFiles,
   origin: ImageOrigin,
@@ -24,14 +24,14 @@ export async function openFiles(
   return openContent(await candidate.read(), about, choice, signal);
 }
 
-/** What is known of content beside its manifest. */
+/** The origin and names of content, and its referrers. */
 export type About = Pick<StoredSource, "origin" | "names"> & {
   /** For messages. */
   readonly title: string;
   readonly referrers: readonly Referrer[];
 };
 
-/** Opens what is to be pushed of content. Throws what selecting platforms throws, and `IMAGE_INVALID` for missing parts. */
+/** Selects the platforms to push of content. Throws the errors of that, and `IMAGE_INCOMPLETE` for missing content. */
 export async function openContent(
   whole: Content | Missing,
   { title, origin, names, referrers }: About,

@@ -10,15 +10,15 @@ import type { PlatformChoice } from "./select-platform.ts";
 import {
   NOTHING_TO_CLOSE,
   type OpenedSource,
+  type SavedSource,
   type SourceOptions,
   type StoredSource,
-  type SavedSource,
 } from "./source.ts";
 import { askEarly, openStorage, type Storage } from "./storage/open-storage.ts";
 import { countBytes } from "./stream/count-bytes.ts";
 import { readSavedStream } from "./stream/saved-stream.ts";
 
-/** Opens an image of an engine: where the engine keeps it, or else to be saved. Throws what finding and reading it throws. */
+/** Opens an engine's image in the engine's storage, or else as a save. Throws the errors of finding and reading it. */
 export async function openEngineImage(name: string, options: SourceOptions): Promise<OpenedSource> {
   const { engineEnvironment: environment, platforms, runtime = "docker", signal, storageReader } = options;
   const info = askEarly({ runtime, command: runtime, environment, signal });
@@ -46,12 +46,12 @@ export async function openEngineImage(name: string, options: SourceOptions): Pro
     save,
     read: (onProgress) =>
       readSavedStream(save(onProgress), `archive that ${engine.runtime} saved of "${name}"`, image),
-    // A save ends with its reader, or with the signal.
+    // A save ends when its reader stops, or with the signal.
     ...NOTHING_TO_CLOSE,
   };
 }
 
-/** Opens an image where the engine keeps it. Returns the reason if that does not work. */
+/** Opens an image in the engine's storage. Returns the reason if that does not work. */
 async function openStored(
   storage: Storage,
   image: EngineImage,

@@ -15,12 +15,12 @@ const LOOKS_LIKE_PATH = /^[./~\\]|\.(tar|tar\.gz|tgz|tar\.zst|zst|gz)$/;
 
 const READ_BYTES = 1024 * 1024;
 
-/** Archives are opened faster without. */
+/** Opens an engine's image. Pushes of archives do not load this code. */
 async function openEngineImage(name: string, options: SourceOptions): Promise<OpenedSource> {
   return (await import("./open-engine.ts")).openEngineImage(name, options);
 }
 
-/** Opens an image. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and what reading archives and asking engines throws. */
+/** Opens a source. Throws `SOURCE_NOT_FOUND`, `SOURCE_AMBIGUOUS`, and the errors of reading archives and asking engines. */
 export async function openSource(options: SourceOptions): Promise<OpenedSource> {
   const { source } = options;
   if (typeof source !== "string") return openStream(source, options.signal);
@@ -44,7 +44,7 @@ export async function openSource(options: SourceOptions): Promise<OpenedSource> 
   }
 }
 
-/** Tells whether a source is a file or a folder, or can be nothing else. Throws `FILE_FAILED`. */
+/** Tells whether a source is the path of a file or folder, or looks like one. Throws `FILE_FAILED`. */
 export async function isPath(source: string): Promise<boolean> {
   return LOOKS_LIKE_PATH.test(source) || (await describePath(source)) !== undefined;
 }
@@ -99,11 +99,11 @@ async function openPath(
     origin,
     async *read(onProgress) {
       const file = createReadStream(path, { signal: options.signal, highWaterMark: READ_BYTES });
-      // After a stop, nobody reads any more who could be told of it.
+      // After a stop, nobody reads the stream. Its error must not count as unhandled.
       file.on("error", () => {});
       onProgress(0);
       try {
-        // Opening a pipe takes until somebody writes, and cannot be ended.
+        // Opening a pipe waits for a writer, and cannot be aborted.
         for await (const piece of bytesOf(untilAborted(file, options.signal))) {
           onProgress(file.bytesRead, origin.sizeBytes);
           yield piece;
@@ -131,7 +131,7 @@ async function* bytesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
     yield new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
 }
 
-/** Ends with the signal's reason even while the writer is waited for, who may never write. */
+/** Yields a stream's pieces. Throws the signal's reason even while the stream waits for a writer. */
 async function* untilAborted(stream: SourceStream["stream"], signal: AbortSignal) {
   const pieces = stream[Symbol.asyncIterator]();
   let fail: (reason: unknown) => void = () => {};
@@ -150,7 +150,7 @@ async function* untilAborted(stream: SourceStream["stream"], signal: AbortSignal
     }
   } finally {
     signal.removeEventListener("abort", onAbort);
-    // A writer that is waited for does not answer this either.
+    // Do not await this: it waits for the writer as well.
     pieces.return?.().catch(() => undefined);
   }
 }

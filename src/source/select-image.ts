@@ -6,13 +6,13 @@ import { ofPlatform } from "../oci/platform.ts";
 import { choiceFlags } from "./choice-flags.ts";
 import type { Missing } from "./files/content.ts";
 
-/** Enough to see how the others are chosen. */
+/** The number of flags in a hint. They show how to choose the others. */
 const MAX_SHOWN_FLAGS = 5;
 
-/** What a source lists to be pushed: an image, an index, or another artifact. `read` opens it. */
+/** An image, index or other artifact that a source lists. `read` opens it. */
 export type Candidate = {
   readonly names: readonly string[];
-  /** All by which it is known, its manifest's first. */
+  /** All digests by which it is known, its manifest's first. */
   readonly digests: readonly Digest[];
   /** Such as `linux/amd64`, if the source lists it. */
   readonly platform: string | undefined;
@@ -22,16 +22,16 @@ export type Candidate = {
 export type ImageChoice = {
   /** A name as the source has it, or a digest. */
   readonly image: string | undefined;
-  /** The target's names, which select an image if no other is named. */
+  /** The names of the targets, which select an image if the user names none. */
   readonly targets: readonly string[];
   readonly platforms: readonly string[];
-  /** Asks which one is meant. Undefined: nobody can be asked. */
+  /** Asks the user to choose. Undefined if nobody can be asked. */
   readonly choose: ((choices: readonly string[]) => Promise<number | undefined>) | undefined;
 };
 
 /**
- * Selects what to push: what is named, or the only one there is, or the one whose name fits the target best. Throws
- * `SOURCE_AMBIGUOUS` and `IMAGE_NOT_FOUND` with the choices, and `IMAGE_INVALID` if there is none.
+ * Selects the candidate to push: the named one, the only one, or the one whose name fits the targets best. Throws
+ * `SOURCE_AMBIGUOUS` and `IMAGE_NOT_FOUND` with the choices, and `IMAGE_INVALID` without a candidate.
  */
 export async function selectImage(
   candidates: readonly Candidate[],
@@ -67,14 +67,14 @@ export async function selectImage(
   );
 }
 
-/** Those that fit the targets best, or all if none does. */
+/** Returns the candidates that fit the targets best, or all if none fits. */
 function fitting(candidates: readonly Candidate[], targets: readonly string[]): readonly Candidate[] {
   if (candidates.length === 1) return candidates;
   const named = bestNamed(candidates, targets);
   return named.length === 0 ? candidates : named;
 }
 
-/** Entries of one layout may be the platforms of one image. Several platforms are parts of an index. */
+/** Selects by the platform: a layout may list one image per platform. Several platforms need an index. */
 function ofPlatforms(candidates: readonly Candidate[], platforms: readonly string[]): readonly Candidate[] {
   const [platform = "", ...others] = platforms;
   if (others.length > 0 || candidates.length === 1) return candidates;

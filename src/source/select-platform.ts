@@ -6,21 +6,21 @@ import { keepEntries, type LeftOut, leftOut, type Replacement } from "../oci/ima
 import { ofPlatform } from "../oci/platform.ts";
 
 export type PlatformChoice = {
-  /** Such as `linux/arm64`. Empty: everything that is there. */
+  /** Such as `linux/arm64`. Empty for all that are present. */
   readonly platforms: readonly string[];
-  /** Fails if anything that the index lists is not there. */
+  /** Whether to fail if the index lists missing content. */
   readonly allPlatforms: boolean;
 };
 
-/** What is pushed of an index, and what is not. */
+/** The selected content, and a summary of the index entries that are not pushed. */
 export type Selected = { readonly content: Content; readonly leftOut: LeftOut | undefined };
 
-/** Engines run Linux. */
+/** The platform of this machine's engine, which runs Linux. */
 const OWN_PLATFORM = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
 
 /**
- * Selects the images of an index. One platform is pushed as an image, several as an index with them. Without a choice, it is
- * what `docker push` pushes: the whole index if it is there, else the one image that is there, or this machine's.
+ * Selects the images to push of an index. One platform becomes an image, several become an index. Without a choice, selects
+ * as `docker push` does: the index if it is complete, else the only image that is present, or this machine's.
  *
  * Throws `SOURCE_AMBIGUOUS` and `IMAGE_NOT_FOUND` with the platforms, and `IMAGE_INVALID`.
  */
@@ -62,7 +62,7 @@ export function selectPlatform(content: Content, choice: PlatformChoice, title: 
   );
 }
 
-/** Lists the entries that are no indexes, of an index and those in it. */
+/** Lists the entries of an index that are no indexes, also those of nested indexes. */
 function leavesOf({ children }: Index): IndexChild[] {
   return children.flatMap((child) => (child.content?.kind === "index" ? leavesOf(child.content) : child));
 }
@@ -99,13 +99,13 @@ function selectWanted(index: Index, wanted: readonly string[], title: string): S
   return several(index, leaves, new Set(chosen));
 }
 
-/** One image, without the index. */
+/** Selects one image, without its index. */
 function alone(children: readonly IndexChild[], child: IndexChild): Selected {
   const others = children.filter((each) => each !== child).map(({ entry }) => entry);
   return { content: child.content as Content, leftOut: leftOut(others) };
 }
 
-/** An index with some of the images, and the attestations about them. */
+/** Selects some images, and their attestations, in a reduced index. */
 function several(index: Index, leaves: readonly IndexChild[], chosen: ReadonlySet<IndexChild>): Selected {
   const digests = new Set<string | undefined>([...chosen].map(({ entry }) => entry.digest));
   const isKept = (child: IndexChild) =>

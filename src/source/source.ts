@@ -9,54 +9,53 @@ import type { PlatformChoice } from "./select-platform.ts";
 import type { SavedPart } from "./stream/saved-stream.ts";
 import type { SourceStream } from "./transport.ts";
 
-/** An opened source, until it is disposed of. `access` says how to read it. */
+/** An opened source, until its disposal. `access` tells how to read it. */
 export type Source = AsyncDisposable & (StoredSource | SavedSource);
 
-/** What a source is before it is read. */
+/** A source before any of it is read. */
 export type OpenedSource = AsyncDisposable & (StoredSource | SavedSource | ArchiveSource);
 
-/** An archive that comes as a stream, in the stream's own order. */
+/** An archive that is read once, in its own order. */
 export type ArchiveSource = {
   readonly access: "stream";
   readonly origin: ImageOrigin;
-  /** Reads it, once. @param onProgress told at once, and then how many bytes have come, and of how many if that is known */
+  /** Reads the archive, once. @param onProgress called at once and with each piece. The total is undefined if unknown */
   read(onProgress: (doneBytes: number, totalBytes?: number) => void): AsyncIterable<Uint8Array<ArrayBuffer>>;
 };
 
-/** Content in files. It can be read in any order, and again. */
+/** Content that can be read in any order, any number of times. */
 export type StoredSource = {
   readonly access: "any";
   readonly origin: ImageOrigin;
   readonly content: Content;
-  /** The names that the source has for it, such as `my/app:v1`. */
+  /** The content's names in the source, such as `my/app:v1`. */
   readonly names: readonly string[];
-  /** What its index lists, and is not pushed. */
+  /** A summary of the index entries that are not pushed. */
   readonly leftOut: LeftOut | undefined;
-  /** Signatures, SBOMs and the like about it. */
+  /** Signatures, SBOMs and other referrers. */
   readonly referrers: readonly Attached[];
-  /** Reads content that was damaged in the cache again. Undefined if it does not come from there. */
+  /** Saves the image again after its cached content was found damaged. Undefined for content outside the cache. */
   readonly again?: (() => Promise<unknown>) | undefined;
 };
 
-/** An image that comes as a stream, in the stream's own order, while an engine saves it. */
+/** An engine's image, which is read in the order in which the engine saves it. */
 export type SavedSource = {
   readonly access: "save";
   readonly origin: ImageOrigin;
   readonly image: EngineImage;
   readonly engine: Engine;
-  /** Why the image is not read where the engine keeps it. For debugging. */
+  /** The reason why the image is not read from the engine's storage. For debugging. */
   readonly whySaved: string;
-  /** Has the engine save the image, with progress as `read`. Throws `ENGINE_FAILED`. */
+  /** Has the engine save the image. Throws `ENGINE_FAILED`. @param onProgress receives the number of saved bytes */
   save(onProgress: (doneBytes: number) => void): AsyncIterable<Uint8Array<ArrayBuffer>>;
   /**
-   * Has the engine save the image. Each call is one more save. Throws `ENGINE_FAILED`, and what `readSavedStream` throws.
-   *
-   * @param onProgress told how many bytes the engine has sent
+   * Has the engine save the image, and reads its parts. Each call is one more save. Throws `ENGINE_FAILED`, and the errors of
+   * `readSavedStream`.
    */
   read(onProgress: (doneBytes: number) => void): AsyncGenerator<SavedPart>;
 };
 
-/** Says what is to be pushed of a source that holds several images or platforms. */
+/** Selects the content to push of a source with several images or platforms. */
 export type SourceChoice = ImageChoice & PlatformChoice;
 
 export type SourceOptions = SourceChoice & {
@@ -64,12 +63,12 @@ export type SourceOptions = SourceChoice & {
   readonly source: string | SourceStream;
   /** Environment variables of the engines' commands. */
   readonly engineEnvironment: Environment;
-  /** The command line that reads rootless Podman's storage in its user namespace. Undefined: it is not read. */
+  /** The command line that reads rootless Podman's storage in its user namespace. @default Podman saves the image */
   readonly storageReader?: readonly string[] | undefined;
-  /** The only engine to ask. Default: the first that has the image. */
+  /** The only engine to ask. @default the first that has the image */
   readonly runtime?: Runtime | undefined;
   readonly signal: AbortSignal;
 };
 
-/** For sources whose files are opened when they are read. */
+/** Disposes of nothing, for sources that open files only to read them. */
 export const NOTHING_TO_CLOSE: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} };

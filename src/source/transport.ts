@@ -1,9 +1,9 @@
 import { PushError } from "../errors.ts";
 import type { Runtime } from "./engine/engine.ts";
 
-/** Where an image is, as the source argument says. */
+/** The place of an image according to the source argument. */
 export type SourcePlace =
-  /** A file or folder of any form, and perhaps which image in it. */
+  /** A file or folder of any form, and perhaps the name of an image in it. */
   | { readonly kind: "path"; readonly path: string; readonly image: string | undefined }
   | { readonly kind: "engine"; readonly runtime: Runtime; readonly name: string }
   | { readonly kind: "registry"; readonly reference: string }
@@ -15,7 +15,7 @@ export type SourcePlace =
 /** An archive that another program writes. */
 export type SourceStream = { readonly name: string; readonly stream: AsyncIterable<Uint8Array> };
 
-/** skopeo's words for places, and what comes behind each. Forms are told by content, so that all paths are alike. */
+/** skopeo's transports, and what follows each. The form of a path is detected by its content, so all paths are alike. */
 export const TRANSPORTS = {
   "docker-archive": "path[:image]",
   "oci-archive": "path[:image]",
@@ -28,8 +28,8 @@ export const TRANSPORTS = {
 type Transport = keyof typeof TRANSPORTS;
 
 /**
- * Reads skopeo's words for where an image is: `docker-archive:image.tar:my/app:v1`. They win over a path and an image of
- * that name; `./oci:v1` is always a path. Throws `USAGE`.
+ * Parses a source, which may have one of skopeo's transports: `docker-archive:image.tar:my/app:v1`. A transport takes
+ * precedence over a path or image of that name; `./oci:v1` is always a path. Throws `USAGE`.
  */
 export function parseSource(text: string): SourcePlace {
   if (text === "-") return { kind: "stream" };
@@ -54,14 +54,14 @@ function isTransport(text: string): text is Transport {
   return Object.hasOwn(TRANSPORTS, text);
 }
 
-/** Returns an image's name or ID. In `containers-storage:[driver@root]name` the store is named, too. */
+/** Returns an image's name or ID. Throws `USAGE` for `containers-storage:[driver@root]name`, which names a store. */
 function engineName(rest: string, text: string): string {
   if (rest.startsWith("[")) {
     throw new PushError("USAGE", `The source "${text}" names a storage location, which is not supported.`, {
       hint: "Leave out the part in brackets. Podman finds its storage itself, or through CONTAINERS_STORAGE_CONF.",
     });
   }
-  // skopeo marks an ID so.
+  // skopeo writes "@" before an ID.
   return notEmpty(rest.replace(/^@/, ""), text);
 }
 

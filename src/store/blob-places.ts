@@ -5,10 +5,10 @@ import { isRepository } from "../oci/reference.ts";
 import { placesName } from "./file-names.ts";
 import { type NoteFolder, readNote, writeNote } from "./notes.ts";
 
-// One file per registry notes in which repository each blob was seen, so that a push to another repository can mount
-// it. It is not trusted: the registry says whether it has the blob there.
+// One file per registry lists the repository in which each blob was last seen, so that a push to another repository can
+// mount it. The file is only a hint: the registry decides whether the blob is there.
 
-/** More than the blobs of many images. At some hundred bytes each, the file stays small. */
+/** Enough for many images. At some hundred bytes each, the file stays small. */
 const MAX_PLACES = 1000;
 
 const PLACES = record(
@@ -16,7 +16,7 @@ const PLACES = record(
   v.pipe(v.string(), v.check(isRepository)),
 );
 
-/** Returns the repository of a registry in which a blob was seen last. */
+/** Returns the repository of a registry in which a blob was last seen. */
 export async function recallRepository(
   notes: NoteFolder,
   origin: string,
@@ -25,7 +25,7 @@ export async function recallRepository(
   return (await readPlaces(notes, origin))[digest];
 }
 
-/** Notes that a repository of a registry has these blobs. */
+/** Saves that a repository of a registry has these blobs. */
 export async function rememberRepository(
   notes: NoteFolder,
   origin: string,
@@ -42,7 +42,7 @@ export async function rememberRepository(
   await writeNote(notes, placesName(origin), Object.fromEntries(places.slice(-MAX_PLACES)));
 }
 
-/** Reads all places, the last seen at the end. */
+/** Reads all places, the most recent ones last. */
 async function readPlaces(notes: NoteFolder, origin: string): Promise<Readonly<Record<string, string>>> {
   return (await readNote(notes, placesName(origin), PLACES)) ?? {};
 }

@@ -89,12 +89,12 @@ async function listFiles(directory: string): Promise<CacheFile[]> {
   return files;
 }
 
-/** Returns a pointer's content unvalidated, whoever wrote it; empty if it cannot be read. */
+/** Returns a pointer's content, unvalidated and whoever owns the file. Empty if it cannot be read. */
 function readPointer(directory: string, { name }: CacheFile): string {
   return new TextDecoder().decode(readRegularFile(join(directory, name), MAX_POINTER_BYTES)).trim();
 }
 
-/** Tolerates files that a running push removes meanwhile. */
+/** Returns undefined for a file that a running push has removed meanwhile. */
 async function unlessGone<T>(found: Promise<T>): Promise<T | undefined> {
   return found.catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;

@@ -14,7 +14,6 @@ export async function findCachedDocument(
   digest: Digest,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const bytes = readOwnFile(cache, hexOf(digest), MAX_JSON_BYTES);
-  // Without the document, the engine saves the image.
   if (bytes === undefined || digestOf(bytes) !== digest) return undefined;
   noteUse(cache, digest);
   return bytes;

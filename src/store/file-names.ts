@@ -3,11 +3,11 @@ import { type DiffId, type Digest, digestOf, hexOf } from "../oci/digest.ts";
 
 const UPLOAD = /^([0-9a-f]{64})-upload-[0-9a-f]{16}$/;
 
-/** Layers and image documents are blobs: their name is their hex digest. */
+/** The names of the cache's files, by kind. A blob, which is a layer or an image document, has its hex digest as name. */
 const PATTERNS = {
   blob: /^[0-9a-f]{64}$/,
   pointer: /^[0-9a-f]{64}(?:-(?:gzip|zstd)-\d{1,2})?-ptr$/,
-  /** A pointer of older versions, which only pruning removes. */
+  /** Older versions wrote these pointers. Only pruning removes them. */
   image: /^[0-9a-f]{64}-image$/,
   upload: UPLOAD,
   places: /^places-[0-9a-f]{16}$/,
@@ -19,7 +19,7 @@ const PATTERNS = {
 /** The kind of a cache file, by its name. */
 export type CacheFileKind = keyof typeof PATTERNS;
 
-/** Returns a file's kind, or undefined if the file is not the cache's. */
+/** Returns a file's kind, or undefined for a file that the cache did not write. */
 export function kindOfCacheFile(name: string): CacheFileKind | undefined {
   const kinds = Object.keys(PATTERNS) as CacheFileKind[];
   return kinds.find((kind) => PATTERNS[kind].test(name));
@@ -34,7 +34,7 @@ export function pointerName(diffId: DiffId, { kind, level }: CompressionForm): s
   return isUsual ? `${hexOf(diffId)}-ptr` : `${hexOf(diffId)}-${kind}-${level}-ptr`;
 }
 
-/** Names the lock on saving an engine's image. Pointers of the kind `image` had the same name. */
+/** Names the lock on saving an engine's image. It equals the name of an `image` pointer of older versions. */
 export function saveName(imageId: Digest): string {
   return `${hexOf(imageId)}-image`;
 }

@@ -24,7 +24,7 @@ import { replaceFile, sweepTemporaryFiles, temporaryFile, unlessNameTaken } from
  */
 export type LayerCache = CacheFolder;
 
-/** A pointer has 64 bytes, and a line end if a hand wrote it. */
+/** A pointer has 64 bytes, and a line end if an editor wrote it. */
 export const MAX_POINTER_BYTES = 100;
 
 /** Opens a cache, and creates its folder if necessary. Throws `FILE_FAILED`. */
@@ -46,7 +46,7 @@ export async function openLayerCache(
   }
 }
 
-/** Opens a cache to look at it. Nothing is written, and there may be no such folder. Throws `FILE_FAILED`. */
+/** Opens a cache for reading alone. Its folder may be missing. Throws `FILE_FAILED`. */
 export async function viewLayerCache(
   directory: string,
   trust: Pick<CacheFolder, "owners" | "onDistrust"> = {},
@@ -102,14 +102,14 @@ export async function findPackedLayer(
   return { ...blob, descriptor: { ...blob.descriptor, mediaType: MEDIA_TYPE.layer[compression] } };
 }
 
-/** Updates the blob's date, by which pruning chooses. A link that took its place since keeps its target's date. */
+/** Updates the blob's date, by which pruning chooses. Does not follow a link that has replaced the blob. */
 export function noteUse(cache: LayerCache, digest: Digest): void {
   if (cache.isReadOnly) return;
   const now = new Date();
   try {
     lutimesSync(cachePath(cache, digest), now, now);
   } catch {
-    // The blob may belong to root. Its date then stays as it is.
+    // A blob of root keeps its date.
   }
 }
 
@@ -136,7 +136,7 @@ export async function storePackedLayer(
   const place = cachePath(cache, descriptor.digest);
   const isThere = await unlessNameTaken(rename(path, place).then(() => true));
   if (isThere) return cachedBlob(place, descriptor);
-  // For this push alone: a later one sweeps it.
+  // Only this push uses the file. A later one sweeps it.
   const aside = temporaryFile(cache.directory, "blob").path;
   await rename(path, aside);
   return cachedBlob(aside, descriptor);
@@ -156,7 +156,6 @@ function cachedBlob(path: string, descriptor: Descriptor): RegistryBlob {
   return { descriptor, content: Bun.file(path).slice(0, descriptor.size) };
 }
 
-/** Returns the path of a blob: a layer, or a document of an image. */
 function cachePath({ directory }: LayerCache, digest: Digest): string {
   return join(directory, hexOf(digest));
 }

@@ -26,10 +26,10 @@ const POLL_MS = 150;
 /** The result of `take` if locking is unavailable. */
 const NO_LOCK: Lock = { [Symbol.dispose]: () => {} };
 
-/** Locks nothing, for what only looks at a folder. */
+/** Locks nothing, for callers that only read. */
 export const NO_LOCKS: Locks = { take: async () => NO_LOCK };
 
-/** SQLite follows no link, neither in the file's place nor on the way to it. */
+/** With these flags SQLite follows no link in any part of the path. */
 const OPEN_SAFELY =
   constants.SQLITE_OPEN_READWRITE | constants.SQLITE_OPEN_CREATE | constants.SQLITE_OPEN_NOFOLLOW;
 
@@ -104,8 +104,8 @@ export function tryLock(directory: string, name: string, mode: LockMode): Lock |
 }
 
 /**
- * Makes an empty file, unless there is one. Throws if there is anything else: SQLite would write to a database that
- * somebody planted, and to files that its journal names. Throws as well if another user could hold the lock for ever.
+ * Creates an empty file, unless there is one. Throws for anything else at the path: SQLite would write to a planted
+ * database, and to files that its journal names. Throws for a file of another user, who could hold the lock for ever.
  */
 function createLockFile(path: string): void {
   const self = process.geteuid?.();
@@ -130,11 +130,11 @@ function attempt(change: () => void): void {
   try {
     change();
   } catch {
-    // Only something that is nice to have is missing.
+    // The lock works without the change.
   }
 }
 
-/** Reports whether the last holder removed the file. Others may have locked a new file of that name. */
+/** Reports whether the last holder removed the file. Others may hold a lock on a new file of that name. */
 function isRemoved(database: Database): boolean {
   const answer = new Int32Array(2);
   database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, answer);
@@ -143,10 +143,10 @@ function isRemoved(database: Database): boolean {
 
 /** Releases an exclusive lock and removes its file. */
 function remove(database: Database, path: string): void {
-  // Remove the file while it is locked, so that nobody locks a file that is about to go. Windows cannot remove an open
-  // file, so close it first there.
+  // Remove the file while it is locked, so that nobody locks a removed file. Windows cannot remove an open file: close it
+  // first there.
   if (process.platform === "win32") database.close();
-  // If it stays, pruning removes the empty file.
+  // Pruning removes a file that stays.
   attempt(() => rmSync(path, { force: true }));
   database.close();
 }

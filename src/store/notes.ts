@@ -5,16 +5,16 @@ import { messageOf } from "../errors.ts";
 import { type CacheFolder, readOwnFile } from "./own-file.ts";
 import { replaceFile } from "./temporary-file.ts";
 
-/** The folder where notes for the next push are kept. It must exist. */
+/** A folder with notes for the next push. It must exist. */
 export type NoteFolder = CacheFolder & {
-  /** Called with the reason whenever a note could not be written or removed. */
+  /** Called with the reason when a note cannot be written or removed. */
   readonly onFailure?: (reason: string) => void;
 };
 
-/** More than the largest note has, the one of a thousand places. */
+/** The largest note, one of a thousand places, is smaller. */
 const MAX_NOTE_BYTES = 1024 * 1024;
 
-/** Reads a note. Undefined if it is missing or not valid: a push works without notes, and trusts none. */
+/** Reads a note. Undefined if it is missing or invalid: a push works without notes. */
 export async function readNote<T>(
   folder: NoteFolder,
   name: string,
@@ -29,7 +29,7 @@ export async function readNote<T>(
   }
 }
 
-/** Writes a note, completely or not at all. */
+/** Writes a note atomically. */
 export async function writeNote(folder: NoteFolder, name: string, value: unknown): Promise<void> {
   await unlessFailing(folder, () =>
     replaceFile(folder.directory, name, JSON.stringify(value), { flush: true }),
@@ -40,7 +40,7 @@ export async function removeNote(folder: NoteFolder, name: string): Promise<void
   await unlessFailing(folder, () => rm(join(folder.directory, name), { force: true }));
 }
 
-/** Reports the system's errors, and goes on: without notes only the next push has more to do. */
+/** Reports the system's errors, and continues: without notes, only the next push has more to do. */
 async function unlessFailing({ onFailure }: NoteFolder, change: () => Promise<void>): Promise<void> {
   try {
     await change();

@@ -2,25 +2,25 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "
 import { join } from "node:path";
 
 // A user who can write to a cache can choose what is pushed: a pointer names the blob of a layer. So a push follows no
-// link in it, and reads no file that somebody else may have written.
+// link in the cache, and reads no file that another user may have written.
 
-/** Why something in a cache is not read: it belongs to another user, or everybody may write to it. */
+/** The reason not to trust a file: it belongs to another user, or everybody may write to it. */
 export type Distrust = "owner" | "writable";
 
-/** A cache folder, and whose files in it count. */
+/** A cache folder, and the users whose files in it are trusted. */
 export type CacheFolder = {
   readonly directory: string;
-  /** User IDs whose files count, besides those of this user and of root. */
+  /** User IDs whose files are trusted, besides this user and root. */
   readonly owners?: readonly number[];
-  /** Set if others may replace any file in the folder. Nothing in it is read. */
+  /** Set if others may replace any file in the folder. Then no file is trusted. */
   readonly isForeign?: boolean;
   /** Set while nothing may change in the folder, dates included. */
   readonly isReadOnly?: boolean;
-  /** Called for each file that is not read because others may have written it. */
+  /** Called for each file that is not trusted. */
   readonly onDistrust?: (path: string, why: Distrust) => void;
 };
 
-/** What `stat` tells, in a type of our own: the library's types need none of Node's. */
+/** The result of `stat`, in our own type: the library's types must not need Node's. */
 type FileStatus = {
   readonly uid: number;
   readonly mode: number;
@@ -29,18 +29,18 @@ type FileStatus = {
   isDirectory(): boolean;
 };
 
-/** Files and folders that chunkpush makes are the user's alone. */
+/** The modes of files and folders that chunkpush creates: only the user may access them. */
 export const PRIVATE_FILE = 0o600;
 export const PRIVATE_FOLDER = 0o700;
 
-/** Stops at no pipe, and at no link. Windows knows neither flag. */
+/** Opening does not wait for a pipe's writer, and follows no link. Windows has neither flag. */
 const OPEN_SAFELY = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
-/** The sticky bit: others may add files to a folder, but not replace those of its users. */
+/** The sticky bit: others may add files to a folder, but not replace another user's. */
 const STICKY = 0o1000;
 const WRITABLE_BY_ALL = 0o002;
 
-/** Tells why a file or folder does not count. Undefined if it does, and on Windows, which has no such owners. */
+/** Tells why a file or folder is not trusted. Undefined if it is, and on Windows, which has no such owners. */
 export function distrustOf(status: FileStatus, owners: readonly number[] = []): Distrust | undefined {
   const self = process.geteuid?.();
   if (self === undefined) return undefined;
@@ -49,14 +49,14 @@ export function distrustOf(status: FileStatus, owners: readonly number[] = []): 
   return isOpen && !(status.isDirectory() && (status.mode & STICKY) !== 0) ? "writable" : undefined;
 }
 
-/** Returns the status of a file that counts. Undefined for a missing file, a link, a folder and the like. */
+/** Returns the status of a trusted regular file. Undefined for anything else, such as a missing file, a link or a folder. */
 export function statOwnFile(folder: CacheFolder, name: string): FileStatus | undefined {
   const path = join(folder.directory, name);
   const status = unlessFailing(() => lstatSync(path));
   return status !== undefined && isTrusted(folder, path, status) ? status : undefined;
 }
 
-/** Reads a file that counts. Undefined if it is unreadable, too, or larger than `maxBytes`. */
+/** Reads a trusted regular file. Undefined for anything else, and for an unreadable file or one over `maxBytes`. */
 export function readOwnFile(
   folder: CacheFolder,
   name: string,
@@ -67,8 +67,8 @@ export function readOwnFile(
 }
 
 /**
- * Reads a small regular file, whoever wrote it. Undefined if there is none. The calls are synchronous: they are faster
- * so, and thousands of layers do not open thousands of files at a time.
+ * Reads a small regular file of any user. Undefined if there is none. The calls are synchronous: that is faster, and
+ * thousands of layers do not open thousands of files at once.
  */
 export function readRegularFile(
   path: string,
@@ -88,14 +88,18 @@ export function readRegularFile(
   });
 }
 
-function isTrusted({ owners, isForeign, onDistrust }: CacheFolder, path: string, status: FileStatus): boolean {
+function isTrusted(
+  { owners, isForeign, onDistrust }: CacheFolder,
+  path: string,
+  status: FileStatus,
+): boolean {
   if (isForeign || !status.isFile()) return false;
   const why = distrustOf(status, owners);
   if (why !== undefined) onDistrust?.(path, why);
   return why === undefined;
 }
 
-/** A file that the system does not hand over counts as missing. */
+/** Returns undefined if the system refuses. */
 function unlessFailing<T>(read: () => T): T | undefined {
   try {
     return read();

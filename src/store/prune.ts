@@ -83,7 +83,7 @@ function chooseBlobs({ blobs }: CacheContents, rules: PruneRules, now: Date): Ca
   });
 }
 
-/** Chooses among files other than blobs. No push is running, so that temporary files and locks are stale. */
+/** Chooses among files other than blobs. No push is running, so temporary files and locks are stale. */
 function chooseOthers(contents: CacheContents, rules: PruneRules, now: Date): CacheFile[] {
   const { unfinished, strayPointers, locks, places, limits, otherUploads } = contents;
   return [

@@ -38,8 +38,8 @@ export async function replaceFile(
 }
 
 /**
- * Waits for a rename in a folder that can be written to. Undefined if the new name is taken for good: by a folder, or by
- * another user's file in a folder with the sticky bit.
+ * Waits for a rename in a writable folder. Undefined if the new name cannot be replaced: it is a folder, or another user's
+ * file in a folder with the sticky bit.
  */
 export async function unlessNameTaken<T>(renamed: Promise<T>): Promise<T | undefined> {
   return renamed.catch((error: NodeJS.ErrnoException) => {
@@ -49,8 +49,8 @@ export async function unlessNameTaken<T>(renamed: Promise<T>): Promise<T | undef
 }
 
 /**
- * Removes temporary files of killed processes of this machine, unless a push uses the cache: in another container with
- * this host name, its process looks dead from here.
+ * Removes temporary files of killed processes of this machine, unless a push uses the cache: a process in another
+ * container with this host name looks dead from here.
  */
 export async function sweepTemporaryFiles(directory: string): Promise<void> {
   const left = (await readdir(directory)).filter((name) => {
@@ -61,12 +61,12 @@ export async function sweepTemporaryFiles(directory: string): Promise<void> {
   using alone = lockWhole(directory);
   if (alone === undefined) return;
   for (const name of left) {
-    // What cannot be removed, such as a folder of that name, is in nobody's way.
+    // A file that stays, or a folder of that name, does no harm.
     await rm(join(directory, name), { force: true }).catch(() => undefined);
   }
 }
 
-/** Undefined if others use the cache, or if locking is unavailable. */
+/** Locks the whole cache. Undefined if others use it, or if locking is unavailable. */
 function lockWhole(directory: string): Lock | undefined {
   try {
     return tryLock(directory, CACHE_IN_USE, "exclusive");

@@ -4,8 +4,8 @@ import { object } from "../oci/json-schema.ts";
 import { limitName, uploadName } from "./file-names.ts";
 import { type NoteFolder, readNote, removeNote, writeNote } from "./notes.ts";
 
-// Two kinds of notes outlive the process: where uploads stand, so that the same command resumes them, and which bodies
-// a registry takes. They are not trusted: the registry says where an upload stands.
+// Two kinds of notes outlive the process: the offsets of uploads, so that the same command resumes them, and the limits of
+// registries. They are only hints: the registry decides on an upload's offset.
 
 const SIZE = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const UPLOAD = object({
@@ -23,19 +23,19 @@ const LIMITS = object({
   bytesPerSecond: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0))),
 });
 
-/** A registry, or a proxy in front of it, may take larger bodies by then. */
+/** Limits expire: a registry, or a proxy in front of it, may accept larger bodies later. */
 const LIMITS_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 
 /** The state of a blob's upload: the session's address and offset, its chunk size, and the registry's limits. */
 export type UploadNote = v.InferOutput<typeof UPLOAD>;
 
-/** Which bodies a registry takes, and how fast it took them. */
+/** The body limits of a registry, and the rate of uploads to it. */
 export type LimitNote = v.InferOutput<typeof LIMITS>;
 
 /** The repository and the blob that an upload is for. */
 export type UploadKey = { readonly origin: string; readonly repository: string; readonly digest: Digest };
 
-/** Reads where an earlier process left the upload of a blob. Undefined if there is no valid note. */
+/** Reads the state in which an earlier process left the upload of a blob. Undefined without a valid note. */
 export async function recallUpload(notes: NoteFolder, key: UploadKey): Promise<UploadNote | undefined> {
   return readNote(notes, uploadName(key), UPLOAD);
 }
@@ -50,8 +50,8 @@ export async function forgetUpload(notes: NoteFolder, key: UploadKey): Promise<v
 }
 
 /**
- * Reads what earlier processes learned about a registry's limits. Nothing in it may be set. What it refused longer than a
- * week ago, or nobody knows when, is tried again.
+ * Reads the limits that earlier processes learned of a registry. Every field may be undefined. Limits that are older than
+ * a week, or of unknown age, are left out.
  */
 export async function recallLimits(notes: NoteFolder, origin: string): Promise<LimitNote> {
   const { bytesPerSecond, emptyPuts, ...told } = (await readNote(notes, limitName(origin), LIMITS)) ?? {};

@@ -57,7 +57,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
       expect(pulled.diffIds).toEqual([...image.diffIds]);
     }
 
-    describe("after a chunkpush login,", () => {
+    describe("after chunkpush login", () => {
       const login = async (home: TemporaryFolder, ...flags: string[]) => {
         const args = [...LOGIN, ...flags, registry.host];
         const { code, stdout, stderr } = await runCli(args, { cwd: home.path, input: ME.password });
@@ -69,7 +69,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         return stdout.includes("Logged out");
       };
 
-      test("skopeo is logged in until chunkpush logout", async () => {
+      test("has skopeo logged in until chunkpush logout", async () => {
         await using home = await openHome();
         await login(home);
         const target = `${registry.host}/team/app:skopeo`;
@@ -81,7 +81,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         expect((await run(inspect, { env })).code).not.toBe(0);
       });
 
-      test("skopeo reads the file of --authfile", async () => {
+      test("has skopeo read the file of --authfile", async () => {
         await using home = await openHome();
         const file = join(home.path, "auth.json");
         await login(home, "--authfile", file);
@@ -91,7 +91,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
       });
 
       test.skipIf(!requireParts("dockerd"))(
-        "docker pulls and pushes, and docker and chunkpush log each other out",
+        "has docker pull and push, and either logs the other out",
         async () => {
           await using engine = await startDockerEngine();
           await using home = await openHome();
@@ -110,7 +110,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         },
       );
 
-      test.skipIf(!requireParts("podman"))("podman is logged in until chunkpush logout", async () => {
+      test.skipIf(!requireParts("podman"))("has podman logged in until chunkpush logout", async () => {
         await using home = await openHome();
         await login(home);
         const env = { HOME: home.path, XDG_RUNTIME_DIR: join(home.path, "run") };
@@ -121,13 +121,13 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
       });
     });
 
-    describe.skipIf(!requireParts("dockerd"))("after docker login, it", () => {
+    describe.skipIf(!requireParts("dockerd"))("after docker login", () => {
       let engine: DockerEngine;
       beforeAll(async () => {
         engine = resources.use(await startDockerEngine());
       });
 
-      test("takes a push with the login in ~/.docker or DOCKER_CONFIG", async () => {
+      test("takes a push from the usual place, and from DOCKER_CONFIG", async () => {
         await using home = await openHome();
         const config = join(home.path, ".docker");
         const env = { ...engine.env, DOCKER_CONFIG: config };
@@ -141,7 +141,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         await expectPushed(`${registry.host}/team/app:named`, other.path, { DOCKER_CONFIG: config }, words);
       });
 
-      test("refuses a push once docker has logged out", async () => {
+      test("refuses a push after docker logout", async () => {
         await using home = await openHome();
         const env = { ...engine.env, DOCKER_CONFIG: join(home.path, ".docker") };
         await runWell(["docker", ...LOGIN, registry.host], { env, input: ME.password });
@@ -152,8 +152,8 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         expect(code).toBe(1);
       });
 
-      describe.skipIf(!requireParts("openssl"))("with an identity token of its token server,", () => {
-        test("takes a push that does not have the password", async () => {
+      describe.skipIf(!requireParts("openssl"))("to a token server that gives identity tokens", () => {
+        test("takes a push without the password", async () => {
           await using home = await openHome();
           const signing = await createSelfSigned(home.path);
           const identityToken = "identity-Xq7";
@@ -176,10 +176,10 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
       });
     });
 
-    describe.skipIf(!requireParts("podman"))("after podman login, it", () => {
+    describe.skipIf(!requireParts("podman"))("after podman login", () => {
       const login = ["podman", ...LOGIN, "--tls-verify=false"];
 
-      test("takes a push with the login in the file of REGISTRY_AUTH_FILE", async () => {
+      test("takes a push from the file that was named", async () => {
         await using home = await openHome();
         const file = join(home.path, "auth.json");
         const env = { HOME: home.path };
@@ -189,7 +189,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         await expectReadBack(target);
       });
 
-      test("takes a push with the login in the session's file", async () => {
+      test("takes a push from the session's file", async () => {
         await using home = await openHome();
         const env = { HOME: home.path, XDG_RUNTIME_DIR: join(home.path, "run") };
         await mkdir(env.XDG_RUNTIME_DIR, { mode: 0o700 });
@@ -198,7 +198,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         await expectPushed(target, home.path, env, "as jane (from ~/run/containers/auth.json)");
       });
 
-      test("takes a push to the one repository that was logged in to, and to no other", async () => {
+      test("to one repository takes a push to that, and no other", async () => {
         await using home = await openHome();
         const file = join(home.path, "auth.json");
         const name = `${registry.host}/team/app`;

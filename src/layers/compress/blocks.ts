@@ -1,6 +1,6 @@
 /**
- * Cuts pieces of any size into blocks of `blockBytes`; the last may be shorter. Empty content becomes one empty block. A
- * piece that has the size of a block, and a buffer of its own, is passed on without a copy.
+ * Cuts pieces of any size into blocks of `blockBytes`; the last may be shorter. Empty content becomes one empty block.
+ * Does not copy a piece that has the size of a block and its own buffer.
  */
 export async function* cutBlocks(
   pieces: AsyncIterable<Uint8Array>,

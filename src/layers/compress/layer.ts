@@ -16,8 +16,8 @@ export type CompressedLayer = {
  * Compresses a layer into a new file, in constant memory. Does not sync the file, since the upload would wait for the
  * disk; instead, cached bytes are verified before they are sent. Throws the system's errors.
  *
- * @param content pieces of any size; they do not affect the result. The caller must not use them again. Those of the
- * pool's block size are not copied.
+ * @param content pieces of any size, which does not affect the result. The caller must not use them again. Pieces of the
+ * pool's block size are not copied
  * @param onProgress receives how many raw bytes are compressed
  */
 export async function compressLayer(

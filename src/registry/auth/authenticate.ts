@@ -18,7 +18,7 @@ import { isCovered } from "./scope.ts";
 import { type Shared, share } from "./share.ts";
 import { fetchToken } from "./token.ts";
 
-/** A token is replaced so long before it expires, at most a quarter of its life: a request must not outlive it. */
+/** A token is replaced this long before it expires, or after three quarters of a short life: it must outlive a request. */
 const MARGIN_MS = 30_000;
 
 type State = ReturnType<typeof stateOf>;
@@ -35,30 +35,30 @@ function stateOf(
     credentials,
     renewCredentials,
     now,
-    /** Whether these credentials were accepted once: others do not end, but are wrong. */
+    /** Whether the registry has accepted these credentials. Only then can a refusal mean that they have expired. */
     haveWorked: false,
     renewals: new Map<"credentials", Shared<void>>(),
-    /** The Basic header. Undefined: the push is anonymous. */
+    /** The Basic header. Undefined without a password. */
     basic: basicAuthorization(credentials),
     secrets: new Set([...secretsOf(credentials), ...secretsOfHeaders(registry.headers, registry.origin)]),
-    /** Tokens by their scopes. */
+    /** The tokens by their scopes. */
     tokens: new Map<string, { readonly authorization: string; readonly renewAtMs: number }>(),
-    /** Token requests that are not answered yet. */
+    /** The token requests that are not answered yet. */
     underWay: new Map<string, Shared<string>>(),
-    /** Set once the registry has asked for tokens. */
+    /** The registry's latest challenge. Undefined until it asks for tokens. */
     challenge: undefined as BearerChallenge | undefined,
   };
 }
 
 /**
- * Proves who pushes: by Basic, sent without being asked, until the registry asks for a token; from then on by tokens
- * of its token server. There is one token for each set of scopes, which is replaced before it expires. Requests that
- * need the same token at the same time share it.
+ * Creates an authenticator. It sends Basic preemptively until the registry asks for a token, and from then on tokens of the
+ * token server. There is one token for each set of scopes, which is replaced before it expires. Concurrent requests share
+ * its renewal.
  *
- * Credentials that are refused after they were accepted have ended, and are asked for again, once: new ones that are
- * refused before they were accepted are final.
+ * Credentials that are refused after they were accepted have expired, and are renewed. A refusal of the new ones is final
+ * unless they were accepted before.
  *
- * @param now milliseconds, for tests
+ * @param now the clock in milliseconds, for tests
  */
 export function authenticate(
   registry: Omit<Registry, "auth">,
@@ -105,29 +105,29 @@ async function renew(
     );
   }
   state.challenge = asked;
-  // GHCR's greeting asks for the scope of an unrelated repository. Only what one of our tokens lacked is meant.
+  // GHCR's greeting asks for the scope of an unrelated repository. Add only scopes that a token of ours lacked.
   const wanted = refused?.startsWith("Bearer ")
     ? asked.scopes.filter((scope) => !isCovered(scope, scopes))
     : [];
   const token = state.tokens.get(scopes.join(" "));
-  // Another request got the same 401 before, and has replaced the token.
+  // Another request got the same 401, and has replaced the token.
   const isReplaced = token !== undefined && token.authorization !== refused;
   if (wanted.length === 0 && isReplaced) return authorize(state, scopes, call);
   return newToken(state, asked, scopes, wanted, call);
 }
 
 /**
- * Returns Basic in the other alphabet, which then stays. serverless-registry decodes the URL-safe one alone, and refuses
- * the right password where its value has a "+" or a "/". Undefined where the alphabet makes no difference.
+ * Returns Basic in the other alphabet, and keeps it. serverless-registry decodes only the URL-safe alphabet, and refuses a
+ * right password whose value has a "+" or a "/". Undefined if the alphabet makes no difference.
  */
 function otherBasic(state: State, headers: Headers, refused: string | undefined): string | undefined {
   const { basic } = state;
   const isBasicAsked = /\bbasic\b/i.test(headers.get("www-authenticate") ?? "");
   if (basic === undefined || !isBasicAsked || bearerChallenge(headers) !== undefined) return undefined;
-  // It is not the alphabet.
+  // Accepted credentials were refused later: the alphabet is right.
   if (state.haveWorked && state.renewCredentials !== undefined) return undefined;
   const other = otherAlphabet(basic);
-  // Another request was refused before, and has changed the alphabet.
+  // Another request was refused, and has changed the alphabet.
   if (other === refused && basic !== refused) return basic;
   if (basic !== refused || other === basic) return undefined;
   state.basic = other;
@@ -135,8 +135,8 @@ function otherBasic(state: State, headers: Headers, refused: string | undefined)
 }
 
 /**
- * Asks for a challenge without credentials. GHCR answers Basic with a bare 403, and names its token server only to
- * requests without it: https://github.com/renovatebot/renovate/issues/11446
+ * Asks for a challenge without credentials. GHCR answers Basic with a bare 403, and sends its challenge only to requests
+ * without credentials: https://github.com/renovatebot/renovate/issues/11446
  */
 async function hiddenChallenge(
   { registry, basic }: State,
@@ -150,25 +150,25 @@ async function hiddenChallenge(
   return status === 401 ? bearerChallenge(said) : undefined;
 }
 
-/** Returns Basic with new credentials, if the refused ones have ended. */
+/** Returns Basic with new credentials if the refused ones have expired. */
 async function newBasic(
   state: State,
   { status, text }: Refusal,
   refused: string | undefined,
   call: Call,
 ): Promise<string | undefined> {
-  // ECR answers 403 to a password that has expired, and says so.
+  // ECR answers 403 to an expired password, with this word in the message.
   const isEnded = status === 401 || /\bexpired\b/i.test(text);
   if (!isEnded || !refused?.startsWith("Basic ")) return undefined;
-  // Another request was refused before.
+  // Another request was refused, and has renewed the credentials.
   if (refused !== state.basic)
     return state.secrets.has(refused.slice("Basic ".length)) ? state.basic : undefined;
   return (await haveOthers(state, state.credentials, call)) ? state.basic : undefined;
 }
 
-/** Asks for other credentials than refused ones, if those have ended. @returns whether there are some */
+/** Renews refused credentials if they have expired. @returns whether there are other credentials */
 async function haveOthers(state: State, refused: Credentials | undefined, call: Call): Promise<boolean> {
-  // Another request was refused before.
+  // Another request was refused, and has renewed them.
   if (state.credentials !== refused) return true;
   const { renewals, renewCredentials } = state;
   if (renewCredentials === undefined || !state.haveWorked) return false;
@@ -188,9 +188,9 @@ async function replaceCredentials(state: State, ask: RenewCredentials, signal: A
 }
 
 /**
- * Gets a token, or shares that of another caller.
+ * Gets a token, or shares the token request of another caller.
  *
- * @param wanted scopes that the registry asked for besides. This token has them, the next one does not.
+ * @param wanted additional scopes that the registry asked for. Only this token has them
  */
 function newToken(
   state: State,
@@ -210,7 +210,7 @@ function newToken(
   return share(state.underWay, [...scopes, ...wanted].join(" "), begin, call);
 }
 
-/** Gets a token with the credentials, and with new ones if they have ended. */
+/** Gets a token with the credentials, or with renewed ones if they have expired. */
 async function fetchNewToken(state: State, from: BearerChallenge, scopes: readonly string[], call: Call) {
   for (let isAgain = false; ; isAgain = true) {
     const { credentials } = state;

@@ -1,28 +1,27 @@
 import type { Call } from "../../retry.ts";
 import type { Credentials } from "./credentials.ts";
 
-/** The answer to a request that was not allowed. */
+/** An answer 401 or 403. */
 export type Refusal = { readonly status: number; readonly headers: Headers; readonly text: string };
 
-/** Proves to a registry who pushes, request by request. */
+/** Authenticates the requests to a registry. */
 export type Authenticator = {
-  /** Returns the credentials, for messages about a refusal. Undefined: the push is anonymous. */
+  /** Returns the credentials, for messages about a refusal. Undefined for an anonymous push. */
   credentials(): Credentials | undefined;
   /**
-   * Returns the `Authorization` header of the next request to the registry's own origin, or undefined for none. May ask
-   * a token server first, and throws what that throws.
+   * Returns the `Authorization` header for a request to the registry's own origin, or undefined for none. May ask a token
+   * server first, and throws the errors of that.
    *
-   * @param scopes the rights that the request needs
+   * @param scopes the scopes that the request needs
    */
   authorization(scopes: readonly string[], call: Call): Promise<string | undefined>;
   /** Notes that a request with this `Authorization` was accepted. */
   accepted(authorization: string | undefined): void;
   /**
-   * Takes a 401 or 403. Returns the header with which the request is to be sent once more, or undefined where there is
-   * no better one. May ask for new credentials first, and throws what that throws.
+   * Handles a 401 or 403. Returns the `Authorization` header with which to repeat the request, or undefined if there is no
+   * better one. May renew the credentials first, and throws the errors of that.
    *
-   * @param refused the `Authorization` that was sent
-   * @param scopes as above
+   * @param refused the `Authorization` header that was sent
    */
   renew(
     refusal: Refusal,
@@ -30,6 +29,6 @@ export type Authenticator = {
     scopes: readonly string[],
     call: Call,
   ): Promise<string | undefined>;
-  /** Returns everything that proves who pushes, in the forms in which a server might repeat it. Never show it. */
+  /** Returns all secrets, in the forms in which a server might repeat them. They are masked in messages. */
   secrets(): readonly string[];
 };

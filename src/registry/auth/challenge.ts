@@ -1,12 +1,12 @@
-/** One challenge of a 401. Its scheme and the names of its parameters are in lower case. */
+/** A challenge of a 401. The scheme and the names of the parameters are in lower case. */
 type Challenge = { readonly scheme: string; readonly parameters: Map<string, string> };
 
-/** Asks for a bearer token: https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate */
+/** A challenge that asks for a bearer token: https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate */
 export type BearerChallenge = {
   /** The token server's address, as the registry wrote it. */
   readonly realm: string;
   readonly service: string | undefined;
-  /** The rights that the token needs, each like `repository:my/app:pull,push`. Often none at the greeting. */
+  /** The scopes that the token needs, such as `repository:my/app:pull,push`. A greeting often has none. */
   readonly scopes: readonly string[];
 };
 
@@ -16,7 +16,7 @@ const SEPARATORS = /[\s,]*/y;
 const PARAMETER = new RegExp(`(${TOKEN})\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s,"]*))`, "ys");
 const SCHEME = new RegExp(`(${TOKEN})`, "y");
 
-/** Returns the challenge of a 401 that asks for a bearer token. Undefined if there is none. */
+/** Returns a 401's challenge for a bearer token. Undefined if there is none. */
 export function bearerChallenge(headers: Headers): BearerChallenge | undefined {
   // Several headers of this name arrive as one, joined with commas.
   const challenges = parseChallenges(headers.get("www-authenticate") ?? "");

@@ -1,14 +1,14 @@
-/** Proves who pushes. */
+/** A user name and a password, or an identity token. */
 export type Credentials = (
   | { readonly username: string; readonly password: string }
-  /** Replaces the password in some logins of `docker login`. Only a token server takes it. */
+  /** An identity token replaces the password in some logins of `docker login`. Only a token server accepts it. */
   | { readonly identityToken: string }
 ) & { readonly origin?: CredentialsOrigin };
 
-/** How the user gave credentials. Only messages depend on it. */
+/** The way in which the user passed credentials. Only messages depend on it. */
 export type CredentialsOrigin =
   | { readonly kind: "typed" | "piped" | "command" }
-  /** A variable or a flag, such as `REGISTRY_JWT_TOKEN`. */
+  /** `name` is a variable or a flag, such as `REGISTRY_JWT_TOKEN`. */
   | { readonly kind: "setting"; readonly name: string }
   | SavedOrigin;
 
@@ -22,10 +22,10 @@ type SavedOrigin = {
   readonly authFile?: string | undefined;
 };
 
-/** The user name in serverless-registry's own tokens. The registry looks at the token alone. */
+/** The user name for serverless-registry's own tokens. The registry ignores it. */
 export const TOKEN_USERNAME = "v0";
 
-/** Gets credentials in place of those that have ended. Undefined: there are no others. */
+/** Gets new credentials in place of expired ones. Undefined if there are none. */
 export type RenewCredentials = (signal: AbortSignal) => Promise<Credentials | undefined>;
 
 /** Credential helpers return identity tokens with this user name. */
@@ -51,7 +51,7 @@ export function basicAuthorization(credentials: Credentials | undefined): string
   return `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
 }
 
-/** Changes a Basic header between Base64's usual alphabet and the URL-safe one, which differ in two characters. */
+/** Converts a Basic header between Base64's standard and URL-safe alphabets, which differ in two characters. */
 export function otherAlphabet(basic: string): string {
   const others: Readonly<Record<string, string>> = { "+": "-", "/": "_", "-": "+", _: "/" };
   return basic.replace(/[-+/_]/g, (character) => others[character] ?? character);
@@ -65,7 +65,7 @@ export function secretsOf(credentials: Credentials | undefined): string[] {
   return [secret, basic, otherAlphabet(basic)].filter(Boolean).flatMap(formsOf);
 }
 
-/** Returns a secret as it is, encoded for a URL, a form and JSON, and as a header's bytes read as Latin-1. */
+/** Returns a secret unchanged, encoded for a URL, a form and JSON, and as UTF-8 bytes that are read as Latin-1. */
 export function formsOf(secret: string): string[] {
   const wellFormed = secret.toWellFormed();
   const forms = [
@@ -79,8 +79,8 @@ export function formsOf(secret: string): string[] {
 }
 
 /**
- * Tells whether an address from a server contains a secret. A request to it would carry the secret to other hosts, and
- * the address ends up in files and messages.
+ * Tells whether an address from a server contains a secret. A request to it could carry the secret to other hosts, and the
+ * address appears in files and messages.
  */
 export function repeatsSecret(address: string, secrets: readonly string[]): boolean {
   return secrets.some((secret) => secret.length >= LEAST_SECRET_CHARACTERS && address.includes(secret));

@@ -1,9 +1,9 @@
 import type { Call } from "../../retry.ts";
 
-/** Work that several requests wait for, and the signal of the one that does it. */
+/** Work that several callers wait for, and the signal of the caller that began it. */
 export type Shared<T> = { readonly work: Promise<T>; readonly signal: AbortSignal };
 
-/** Does work, or shares that of another caller for the same key. */
+/** Begins work, or waits for the work of another caller with the same key. */
 export async function share<K, T>(
   underWay: Map<K, Shared<T>>,
   key: K,
@@ -19,7 +19,7 @@ export async function share<K, T>(
   try {
     return await shared.work;
   } catch (error) {
-    // The request that did the work was aborted, this one was not.
+    // The caller that began the work was aborted, but this one was not.
     if (!shared.signal.aborted || call.signal.aborted) throw error;
     return share(underWay, key, begin, call);
   }

@@ -26,20 +26,19 @@ const TOKEN = object({
 });
 const ANSWER = v.pipe(v.string(), v.parseJson(), TOKEN);
 
-/** A bearer token, and how long it is valid from the time of asking. */
+/** A bearer token, and its lifetime from the time of the request. */
 export type Token = { readonly value: string; readonly lifetimeMs: number };
 
 /**
- * Gets a token from the server that the registry named. One try: the request that needs the token is retried, and to it
- * a fault of the token server looks like one of the registry.
+ * Gets a token from the token server that the registry named, in one try: the request that needs the token is retried, and
+ * a fault of the token server then counts as the registry's.
  *
- * The realm may be at any host, and gets the credentials because the registry named it. Redirects are not followed:
- * the hosts that a realm names do not get them. Throws `TOKEN_FAILED`, `UNAUTHORIZED`, `DENIED`, and what a lost
- * connection throws.
+ * The realm may be at any host, and gets the credentials because the registry named it. Redirects are not followed, so no
+ * other host gets them. Throws `TOKEN_FAILED`, `UNAUTHORIZED`, `DENIED`, and the errors of connections.
  *
  * https://distribution.github.io/distribution/spec/auth/token/ and …/auth/oauth/
  *
- * @param secrets masked in what the server says
+ * @param secrets masked in messages that quote the server
  */
 export async function fetchToken(
   registry: Omit<Registry, "auth">,
@@ -55,7 +54,7 @@ export async function fetchToken(
   return readToken(answer);
 }
 
-/** Asks in the address, with Basic or anonymously. An identity token is sent in a form: it is a refresh token of OAuth. */
+/** Creates a GET, with Basic or anonymous. For an identity token, creates a POST: it is a refresh token of OAuth. */
 function tokenRequest(
   url: URL,
   service: string | undefined,
@@ -90,7 +89,7 @@ function realmUrl(realm: string, origin: string): URL {
       `${origin} requires a token, but does not give the address of a token server.`,
     );
   }
-  // What goes to a registry on this machine goes over no network, even in plain HTTP.
+  // Requests to a registry on this machine cross no network, even in plain HTTP.
   const mayBePlain = origin.startsWith("http:") && (isLoopback(url) || !isLoopback(new URL(origin)));
   if (url.protocol === "http:" && !mayBePlain) {
     throw new PushError(
@@ -112,12 +111,12 @@ function readToken({ text, headers, url }: Answer): Token {
       { hint: "Ask the registry's operator whether this is the address of its token server." },
     );
   }
-  // A token may come from a cache. Its age is measured by the server's clock, which may differ from ours.
+  // A token may come from a cache. Compute its age from the server's clock, which may differ from ours.
   const ageMs = Date.parse(headers.get("date") ?? "") - Date.parse(answer.output.issued_at ?? "");
   return { value, lifetimeMs: answer.output.expires_in * 1000 - (ageMs > 0 ? ageMs : 0) };
 }
 
-/** Says why there is no token. Only a transient failure looks like an answer of the registry, so that it is retried. */
+/** Creates the error for a refusal. A transient one is a `RegistryError`, so that it is retried. */
 function refusal(
   registry: Omit<Registry, "auth">,
   request: RegistryRequest,

@@ -2,8 +2,8 @@ import { PushError } from "../../errors.ts";
 import type { ExtraHeaders } from "./extra-headers.ts";
 
 /**
- * Throws `UNAUTHORIZED` for an answer that is Cloudflare Access's, which stands in front of a registry and leads to a
- * page for people to log in. Followed, it would look like a registry that answers 200.
+ * Throws `UNAUTHORIZED` for an answer of Cloudflare Access in front of a registry, which redirects to a login page. If
+ * followed, that page would look like a registry that answers 200.
  *
  * https://developers.cloudflare.com/cloudflare-one/identity/service-tokens/
  */

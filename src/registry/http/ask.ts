@@ -6,13 +6,13 @@ import { open } from "./send.ts";
 import { type Answer, type RegistryRequest, type RegistryResponse, readAnswer } from "./send-once.ts";
 import { isTransient, retryAfterMs } from "./transient.ts";
 
-/** A body of at most so many bytes is passed on whole: Bun tells the length of no other, and a cut one is asked for again. */
+/** Bodies up to this size are read whole: Bun sends a Content-Length only for those, and a broken one can be retried. */
 const MAX_WHOLE_BYTES = MAX_JSON_BYTES;
 
-/** A list may be longer than an answer to a push. */
+/** The limit for lists, which may be longer than other answers. */
 const MAX_LIST_BYTES = 16 * 1024 * 1024;
 
-/** Asks the registry until it answers, in one of the wanted ways or with a refusal. Small bodies are read. */
+/** Sends a request with retries, and reads a small body. Throws a `RegistryError` unless the status is wanted. */
 export async function ask(
   at: Repository,
   request: RegistryRequest,
@@ -30,7 +30,7 @@ export async function ask(
   return retry(at.registry.retries, isTransient, retryAfterMs, attempt, call);
 }
 
-/** Does the same, and reads the body whole, at most 16 MiB of it. */
+/** Does the same, but always reads the body, at most 16 MiB of it. */
 export async function askWhole(
   at: Repository,
   request: RegistryRequest,
@@ -41,7 +41,7 @@ export async function askWhole(
   return "bytes" in answer ? answer : readAnswer(at.registry, answer, MAX_LIST_BYTES);
 }
 
-/** GET: reads a document. `value` is undefined for one that is no JSON, or too long. */
+/** GET: reads a document. `value` is undefined if it is too long or no JSON. */
 export async function readJson(at: Repository, request: RegistryRequest, call: Call) {
   const { headers, bytes, text } = await askWhole(at, request, [200], call);
   return { headers, bytes, value: parsed(text) };

@@ -1,11 +1,11 @@
-/** Short: the result only makes a message better. */
+/** The time limit is short: the result only improves a message. */
 const TIMEOUT_MS = 5000;
 
-/** What a server's certificate says. */
+/** The facts of a server's certificate. */
 export type ServerCertificate = {
-  /** Such as `Company Root (Company Ltd)`: it tells a registry's own authority from somebody who intercepts the traffic. */
+  /** Such as `Company Root (Company Ltd)`. It helps to tell a private authority from an intercepted connection. */
   readonly issuer: string | undefined;
-  /** The hosts that it is for. */
+  /** The host names and addresses that it covers. */
   readonly names: readonly string[];
   readonly validTo: Date;
 };
@@ -61,7 +61,7 @@ export async function serverCertificate(
   }
 }
 
-/** Has a proxy connect to a server. Undefined if it does not, or is one behind TLS. */
+/** Opens a tunnel through a proxy (CONNECT). Undefined if the proxy refuses, or uses TLS itself. */
 async function openTunnel(proxy: URL, to: string, signal: AbortSignal) {
   if (proxy.protocol !== "http:") return undefined;
   const { connect } = await import("node:net");

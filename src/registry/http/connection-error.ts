@@ -2,7 +2,7 @@ import { type ErrorCode, messageOf, PushError, RESUME } from "../../errors.ts";
 import { certificateIssuer, serverCertificate } from "./certificate-issuer.ts";
 import { describeProxy, type HttpProxy } from "./proxy.ts";
 
-/** Codes of Bun and its TLS library for a certificate from an unknown authority. */
+/** The codes of Bun and its TLS library for a certificate from an unknown authority. */
 const UNTRUSTED = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
   "UNABLE_TO_GET_ISSUER_CERT",
@@ -11,7 +11,7 @@ const UNTRUSTED = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
 ]);
 
-/** Bun's codes, where a proxy is used, for failures on the way to the proxy and for its refusals. */
+/** Bun's codes for a failure to reach the proxy. */
 const PROXY_PROBLEMS: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there",
   ConnectionRefused: "nothing listens there",
@@ -20,7 +20,7 @@ const PROXY_PROBLEMS: Readonly<Record<string, string>> = {
   ERR_INVALID_ARG_VALUE: "this is not a valid address",
 };
 
-/** Explains why a request got no response. */
+/** Creates the error for a request without a response. */
 export async function connectionError(
   cause: unknown,
   method: string,
@@ -93,7 +93,7 @@ function refusalOf(status: string, { hostname }: URL): string {
   return `it refused to connect to "${hostname}" (${status})`;
 }
 
-/** Says what is wrong with a certificate whose authority is trusted. */
+/** Describes the problem of a certificate whose authority is trusted. */
 async function certificateProblem(code: string, url: URL) {
   const certificate = await serverCertificate(url);
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {

@@ -7,7 +7,7 @@ import type { Repository } from "../registry.ts";
 import { type Answer, describe, type RegistryRequest } from "./send-once.ts";
 import { isPage, printable, quoteErrors, quotePage, readSpecErrors } from "./spec-errors.ts";
 
-/** Throws a `RegistryError` that says what to do, unless the answer has one of the wanted statuses. */
+/** Throws a `RegistryError` with advice unless the answer has one of the wanted statuses. */
 export function expectStatus(
   at: Repository,
   request: RegistryRequest,
@@ -21,7 +21,7 @@ export function expectStatus(
   const { code, reason, ...advice } = explain(at, request, answer);
   // serverless-registry puts its whole upload state into the message of a 416.
   const said = status === 416 ? "" : quoteErrors(errors, secrets) || quotePage(answer, secrets);
-  // The address may come from a Location, and is no more to be trusted than the message.
+  // The address may come from a Location, so it is as untrusted as the message.
   const answered = printable(`${describe({ method: request.method, url })} answered ${status}`, secrets);
   throw new RegistryError(
     code,
@@ -53,7 +53,7 @@ function explain({ registry, name }: Repository, request: RegistryRequest, answe
       hint: "Leave out --insecure and INSECURE_HTTP_PUSH, or put https:// in front of the target.",
     };
   }
-  // nginx: ssl_verify_client
+  // nginx answers so with ssl_verify_client.
   if (
     status === 400 &&
     /<title>400 (?:No required SSL certificate was sent|The SSL certificate error)/i.test(text)
@@ -105,7 +105,7 @@ function explainRest(
       hint: `Name that one in the target: ${new URL(location, url).origin}`,
     };
   }
-  // Uploads begin there. A registry that lacks only the repository says so with a code.
+  // A POST begins an upload. A registry without the repository answers with a code.
   const isUnknown = request.method === "POST" && (status === 404 || status === 405 || status < 300);
   if (isUnknown && codes.length === 0) {
     return {
@@ -152,14 +152,14 @@ function explainUnauthorized(
   }
   const credentials = registry.auth.credentials();
   if (credentials === undefined) return explainLoginRequired(registry.origin);
-  // The token is fresh, so the user is known. Token servers leave out the rights that a user does not have.
+  // The token is new, so the user is known. Token servers leave out rights that the user does not have.
   if (bearerChallenge(headers) !== undefined) {
     return {
       reason: `${registry.origin} does not let this user ${actionOf(name, request)}: a new token was refused as well.`,
       hint: "Check the user's rights and the name of the repository.",
     };
   }
-  // serverless-registry's realm is the address that was asked for. With a JWT public key it ignores passwords.
+  // serverless-registry's realm is the requested address. With a JWT public key it ignores passwords.
   const isServerlessRegistry = /^Basic realm="https?:\/\/[^"]*\/v2\//i.test(
     headers.get("www-authenticate") ?? "",
   );

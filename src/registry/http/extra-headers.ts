@@ -1,17 +1,17 @@
 import { PushError } from "../../errors.ts";
 import { formsOf } from "../auth/credentials.ts";
 
-/** Headers of the user, by their names in lower case. They go to the registry's own origin alone. */
+/** The user's headers by their names in lower case. They are sent to the registry's own origin alone. */
 export type ExtraHeaders = Readonly<Record<string, string>>;
 
-/** Headers that chunkpush, or the connection, sets. */
+/** Matches the headers that chunkpush or the connection sets. */
 const OWN =
   /^(?:authorization|host|user-agent|accept|accept-encoding|content-.*|transfer-encoding|connection|keep-alive|proxy-.*|te|trailer|upgrade|expect|range)$/;
 
-/** A shorter part of a header, such as "Bearer", is not secret by itself. */
+/** A shorter part of a value, such as "Bearer", is no secret. */
 const LEAST_PART_CHARACTERS = 16;
 
-/** Checks headers, and returns them by their names in lower case. Throws `USAGE`, and never quotes a value. */
+/** Checks headers, and converts their names to lower case. Throws `USAGE` without quoting a value. */
 export function checkHeaders(headers: Readonly<Record<string, string>>): ExtraHeaders {
   const checked = Object.entries(headers).map(([given, value]) => {
     const name = given.toLowerCase();
@@ -47,6 +47,6 @@ export function secretsOfHeaders(headers: ExtraHeaders, origin: string): string[
   const values = Object.values(headers);
   const parts = values.flatMap((value) => value.split(/[\s;,="]+/));
   const secrets = [...values, ...parts.filter((part) => part.length >= LEAST_PART_CHARACTERS)];
-  // A value may be the registry's name, which is in every address.
+  // A value may be the registry's name, which every address contains.
   return secrets.filter((secret) => !origin.includes(secret)).flatMap(formsOf);
 }

@@ -2,19 +2,18 @@ import { isLoopback } from "../../oci/address.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A proxy, and where it is set, for messages. */
+/** A proxy, and the name of its setting, for messages. */
 export type HttpProxy = {
-  /** As it was set, perhaps with a password: `http://me:password@proxy.example:3128`. */
+  /** The address as set, perhaps with a password: `http://me:password@proxy.example:3128`. */
   readonly address: string;
   /** The variable: `HTTPS_PROXY`. */
   readonly name: string;
 };
 
 /**
- * Reads from an environment which proxy serves which address: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, else
- * `ALL_PROXY`, each also in lower case, which is stronger. An empty variable counts as none. `NO_PROXY` lists
- * exceptions, and addresses of this machine always are: a proxy elsewhere cannot reach what listens here. All other
- * rules are those of Bun's fetch.
+ * Returns a function that chooses the proxy for an address from environment variables: `HTTPS_PROXY` or `HTTP_PROXY` by the
+ * scheme, else `ALL_PROXY`. Names in lower case take precedence, and empty variables count as unset. Loopback addresses, and
+ * those that `NO_PROXY` lists, use no proxy. All other rules are those of Bun's fetch.
  */
 export function proxyFrom(env: Environment): (url: URL) => HttpProxy | undefined {
   const rules = (variable(env, "no_proxy")?.address ?? "").split(/[\s,]+/).filter(Boolean);
@@ -22,7 +21,7 @@ export function proxyFrom(env: Environment): (url: URL) => HttpProxy | undefined
     const proxy = variable(env, `${url.protocol.slice(0, -1)}_proxy`) ?? variable(env, "all_proxy");
     if (proxy === undefined || isLoopback(url) || rules.some((rule) => matches(rule, url))) return undefined;
     const address = proxy.address.includes("://") ? proxy.address : `http://${proxy.address}`;
-    // Bun speaks no SOCKS, and ignores such a proxy.
+    // Bun does not support SOCKS, and ignores such a proxy.
     return /^https?:/i.test(address) ? { ...proxy, address } : undefined;
   };
 }
@@ -32,7 +31,7 @@ function variable(env: Environment, lowerName: string): HttpProxy | undefined {
   return name === undefined ? undefined : { name, address: env[name] ?? "" };
 }
 
-/** Names a proxy in a message, without its user name and password. */
+/** Describes a proxy for a message, without its user name and password. */
 export function describeProxy({ address, name }: HttpProxy): string {
   return `${name}=${address.replace(/^(https?:\/\/)?.*@/is, "$1***@")}`;
 }

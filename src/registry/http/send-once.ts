@@ -1,4 +1,4 @@
-// Bun answers this import with its own fetch. Its own types know TLS options, which those of the package lack.
+// Bun resolves this import to its own fetch. Use Bun's types: the package's lack the TLS options.
 import nodeFetch from "node-fetch";
 import { PushError } from "../../errors.ts";
 import { isLinkLocal } from "../../oci/address.ts";
@@ -16,15 +16,14 @@ import { unlessAborted } from "./unless-aborted.ts";
 const fetch = nodeFetch as unknown as typeof globalThis.fetch;
 
 /**
- * A server that has all of a body may be silent for longer than one that is still taking it in: Cloudflare lets a
- * Worker think for 100 s before it answers 524 itself.
+ * Multiplies the stall timeout once all of a body is sent: Cloudflare gives a Worker 100 s before it answers 524.
  */
 const ANSWER_PATIENCE = 2;
 
-/** No message or document that a registry sends is longer. */
+/** The limit for an answer's body. Messages and most documents are shorter. */
 export const MAX_ANSWER_BYTES = 1024 * 1024;
 
-/** An answer that brings less within the stall timeout has stalled: single bytes would keep a request alive for weeks. */
+/** An answer with fewer bytes per stall timeout has stalled. Single bytes could keep a request alive for weeks. */
 const LEAST_MOVED_BYTES = 16 * 1024;
 
 export type RegistryRequest = {
@@ -32,30 +31,30 @@ export type RegistryRequest = {
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Blob;
-  /** The rights that it needs, as token servers write them. @default to push to the repository */
+  /** The scopes that the request needs. @default the push scope of the repository */
   readonly scopes?: readonly string[];
   readonly onPiece?: OnPiece;
-  /** Replaces the registry's stall timeout, for what a server does long after it has all bytes. */
+  /** Replaces the registry's stall timeout, for requests that a server works on after it has all bytes. */
   readonly stallTimeoutMs?: number;
-  /** How much of the answer's body is read. @default 1 MiB */
+  /** The limit for the answer's body, in bytes. @default 1 MiB */
   readonly mostBytes?: number;
 };
 
-/** A response whose body is still to be read, or cancelled. */
+/** A response with an unread body, which the caller reads or cancels. */
 export type RegistryResponse = {
   readonly status: number;
   readonly headers: Headers;
-  /** The address that was asked in the end, after redirects. `Location` resolves against it. */
+  /** The requested address, after redirects. `Location` resolves against it. */
   readonly url: URL;
-  /** As it came, never unpacked: a small answer may be a bomb. Throws `STALLED` and `CONNECTION_LOST`. A slow reader is no stall. */
+  /** The body, not decompressed: a small answer may be a bomb. Reading throws `STALLED` and `CONNECTION_LOST`. */
   readonly body: ReadableStream<Uint8Array> | null;
 };
 
-/** A response whose body was read. */
+/** A response with its body. */
 export type Answer = Omit<RegistryResponse, "body"> & {
-  /** The body as it came, at most as much as was wanted. */
+  /** The start of the body, up to the limit. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** The same as text. */
+  /** The same as UTF-8 text. */
   readonly text: string;
 };
 
@@ -64,10 +63,10 @@ export function describe({ method, url }: Pick<RegistryRequest, "method" | "url"
   return `${method} ${url.origin}${url.pathname}`;
 }
 
-/** The part of a registry that a request needs. */
+/** The fields of a registry that a request needs. */
 type Server = Pick<Registry, "origin" | "headers" | "stallTimeoutMs" | "trust" | "proxy" | "onExchange">;
 
-/** Sends one request, once, and reads the answer. Throws as `openResponse` does, and for the login page of a gate. */
+/** Sends a request once, and reads the answer. Throws the errors of `openResponse` and `readAnswer`. */
 export async function sendOnce(
   registry: Server,
   request: RegistryRequest,
@@ -78,7 +77,7 @@ export async function sendOnce(
   return readAnswer(registry, await openResponse(registry, request, url, authorization, call));
 }
 
-/** Reads the start of a response's body. Throws `UNAUTHORIZED` for the login page of a gate. */
+/** Reads the start of a response's body. Throws `UNAUTHORIZED` for a login page of Cloudflare Access. */
 export async function readAnswer(
   registry: Pick<Server, "origin" | "headers">,
   { body, ...response }: RegistryResponse,
@@ -91,9 +90,8 @@ export async function readAnswer(
 }
 
 /**
- * Sends one request, once, to an address. Its body goes up with its exact length: serverless-registry buffers bodies
- * without one in memory. Throws a `PushError` where no response came, and `REDIRECT_REFUSED` for an address that the
- * registry must not lead to.
+ * Sends a request once to an address. A body has its exact Content-Length: serverless-registry buffers others in memory.
+ * Throws a `PushError` without a response, and `REDIRECT_REFUSED` for a link-local address that is not the registry's.
  */
 export async function openResponse(
   registry: Server,
@@ -134,28 +132,28 @@ export async function openResponse(
       signal,
       decompress: false,
       ...(url.protocol === "https:" && { tls: tlsOptions(registry, url) }),
-      // Without `false`, which Bun's types lack, Bun takes a proxy from the environment.
+      // With `undefined` instead of `false`, which Bun's types lack, Bun reads a proxy from the environment.
       proxy: (proxy?.address ?? false) as string,
-      // Bun's own limit of some minutes for a whole request knows nothing of progress.
+      // Turn off Bun's limit of some minutes for a whole request, which ignores progress.
       ...({ timeout: false } as object),
       // With BUN_CONFIG_VERBOSE_FETCH, Bun would print the Authorization header.
       verbose: false,
       ...(hasBody && {
         body: fileBody(body, signal, (end, piece) => {
-          // A server may answer before it has taken the whole body.
+          // A server may answer before it has the whole body.
           if (!isAnswered) stall.restart(end === body.size ? answerTimeoutMs : timeoutMs);
           return request.onPiece?.(end, piece);
         }),
       }),
     });
-    // The signal ends the wait whatever Bun does.
+    // End the wait with the signal even if Bun does not.
     const response = await unlessAborted(answering, signal);
     isAnswered = true;
     stall.stop();
     const { status, headers } = response;
     if (status === 407 && proxy !== undefined) throw proxyError(proxy, "it requires a login (407)");
     tell({ status });
-    // A stream of Node's, whatever its type says.
+    // The body is a Node stream, despite its type.
     const answer: AsyncIterable<Uint8Array> | null = response.body;
     return { status, headers, url, body: answer && timed(answer, stall, timeoutMs, signal, explain) };
   } catch (error) {
@@ -166,13 +164,13 @@ export async function openResponse(
   }
 }
 
-/** Returns the proxy for an address, also one that the library was given as text. */
+/** Returns the proxy for an address. The library's callers may return it as text. */
 export function proxyOf(registry: Pick<Server, "proxy">, url: URL): HttpProxy | undefined {
   const proxy = registry.proxy(url);
   return typeof proxy === "string" ? { address: proxy, name: "proxy" } : proxy;
 }
 
-/** Throws `REDIRECT_REFUSED` for what is behind every machine, such as its cloud's credentials, unless it is the target. */
+/** Throws `REDIRECT_REFUSED` for a link-local address, such as a cloud's metadata service, unless it is the target. */
 function assertReachable(url: URL, origin: string): void {
   if (!isLinkLocal(url) || url.hostname === new URL(origin).hostname) return;
   throw new PushError(
@@ -195,7 +193,7 @@ function headersOf(
   return all;
 }
 
-/** Passes a body on, and times the waits for the server. */
+/** Passes a body on, and times the waits for the server. A slow reader does not count. */
 function timed(
   body: AsyncIterable<Uint8Array>,
   stall: StallTimer,
@@ -204,7 +202,7 @@ function timed(
   explain: (error: unknown) => Promise<unknown>,
 ): ReadableStream<Uint8Array> {
   const pieces = body[Symbol.asyncIterator]();
-  /** Since the last 16 KiB. */
+  /** The wait since the last 16 KiB. */
   let waitedMs = 0;
   let movedBytes = 0;
   return new ReadableStream(
@@ -228,7 +226,7 @@ function timed(
   );
 }
 
-/** Reads no more than the start of a body. A longer one loses its connection; any other serves the next request. */
+/** Reads the start of a body. A longer body loses its connection, which otherwise serves the next request. */
 async function readStart(
   body: RegistryResponse["body"],
   mostBytes: number,

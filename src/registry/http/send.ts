@@ -17,14 +17,14 @@ import { isTransient, retryAfterMs } from "./transient.ts";
 const MAX_REDIRECTS = 5;
 
 /**
- * Sends one request, and follows redirects. After a 401 or 403 it is sent once more with newer credentials, if there
- * are some. Returns the last answer, whatever its status; throws a `PushError` where none came.
+ * Sends a request, and follows redirects. Repeats it once after a 401 or 403 if there are newer credentials. Returns the last
+ * answer of any status. Throws a `PushError` without an answer.
  */
 export async function send(at: Repository, request: RegistryRequest, call: Call): Promise<Answer> {
   return readAnswer(at.registry, await open(at, request, call), request.mostBytes);
 }
 
-/** Does the same, and leaves the body to the caller. */
+/** Does the same, but leaves the body unread. */
 export async function open(at: Repository, request: RegistryRequest, call: Call): Promise<RegistryResponse> {
   return followRedirects(at.registry, request, (url) => openAuthorized(at, request, url, call));
 }
@@ -59,7 +59,7 @@ export async function followRedirects(
   );
 }
 
-/** Sends one request. Throws a `RegistryError` unless it has one of the wanted statuses. */
+/** Sends a request. Throws a `RegistryError` unless the answer has one of the wanted statuses. */
 export async function exchange(
   at: Repository,
   request: RegistryRequest,
@@ -71,7 +71,7 @@ export async function exchange(
   return answer;
 }
 
-/** Exchanges a small request that may be repeated, again and again until it is answered or refused. */
+/** Sends a small request with retries until it is answered or refused. */
 export async function exchangePersistently(
   at: Repository,
   request: RegistryRequest,
@@ -83,13 +83,13 @@ export async function exchangePersistently(
   return retry(at.registry.retries, isRetryable, retryAfterMs, attempt, call);
 }
 
-/** Only 307 and 308 keep method and body. The older ones would turn an upload into a GET. */
+/** Tells whether to follow a redirect. Only 307 and 308 keep method and body, so a write follows no other. */
 function isRedirect(status: number, { method }: RegistryRequest): boolean {
   const isRead = method === "GET" || method === "HEAD";
   return status === 307 || status === 308 || (isRead && [301, 302, 303].includes(status));
 }
 
-/** Resolves a `Location`, which may be relative or elsewhere. Throws `REDIRECT_REFUSED` from https to http. */
+/** Resolves a `Location`, which may be relative or on another host. Throws `REDIRECT_REFUSED` from https to http. */
 export function resolveLocation(location: string, base: URL): URL {
   const url = URL.parse(location, base.href);
   if (url === null || !/^https?:$/.test(url.protocol)) {
@@ -113,7 +113,7 @@ async function openAuthorized(
   url: URL,
   call: Call,
 ): Promise<RegistryResponse> {
-  // Storage behind a registry has credentials of its own, and must not see the registry's.
+  // Storage behind a registry must not get the registry's credentials.
   if (url.origin !== registry.origin) return openResponse(registry, request, url, undefined, call);
   const scopes = request.scopes ?? [pushScope(name)];
   const authorization = await registry.auth.authorization(scopes, call);

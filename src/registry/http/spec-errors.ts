@@ -8,20 +8,20 @@ const ANSWER = v.pipe(v.string(), v.parseJson(), object({ errors: v.array(SPEC_E
 
 type SpecError = v.InferOutput<typeof SPEC_ERROR>;
 
-/** Reads the errors in a registry's answer. There are none in a proxy's page or an empty answer. */
+/** Reads the errors in a registry's answer. Returns none for a web page or an empty answer. */
 export function readSpecErrors(text: string): readonly SpecError[] {
   const answer = v.safeParse(ANSWER, text);
   return answer.success ? answer.output.errors : [];
 }
 
-/** Quotes errors in brackets, to follow a status. Empty without errors. */
+/** Quotes errors in brackets, to append to a status. Empty without errors. */
 export function quoteErrors(errors: readonly SpecError[], secrets: readonly string[]): string {
   if (errors.length === 0) return "";
   const said = errors.map(({ code, message }) => [code, message].filter(Boolean).join(": ")).join("; ");
   return ` (${printable(said, secrets)})`;
 }
 
-/** Tells whether an answer is a web page, as websites, firewalls and proxies send it. */
+/** Tells whether an answer is a web page, as of a website, firewall or proxy. */
 export function isPage({ headers }: Pick<Answer, "headers">): boolean {
   return headers.get("content-type")?.startsWith("text/html") === true;
 }
@@ -35,18 +35,18 @@ export function titleOf(
   return printable(title, secrets).trim() || undefined;
 }
 
-/** Quotes the title of a web page in brackets, to follow a status. Empty for any other answer. */
+/** Quotes the title of a web page in brackets, to append to a status. Empty for any other answer. */
 export function quotePage(answer: Pick<Answer, "headers" | "text">, secrets: readonly string[]): string {
   const title = titleOf(answer, secrets);
   return title === undefined ? "" : ` (a web page, "${title}")`;
 }
 
 /**
- * Makes a server's text safe to print: removes control characters, which may steer a terminal, and secrets that the
- * server repeats, and shortens it.
+ * Makes a server's text safe to print: masks repeated secrets, removes everything but printable ASCII, and cuts the text at
+ * 300 characters.
  */
 export function printable(text: string, secrets: readonly string[]): string {
-  // The longest first: one secret may be part of another.
+  // Replace the longest first: one secret may be part of another.
   const discreet = secrets
     .toSorted((a, b) => b.length - a.length)
     .reduce((said, secret) => said.replaceAll(secret, "***"), text);

@@ -2,8 +2,7 @@ import { PushError, RESUME } from "../../errors.ts";
 import { formatDuration } from "../../format.ts";
 
 /**
- * Makes a timer that aborts a request in which nothing moves any more. A time limit for a whole request would fit no
- * more than one size of body.
+ * Creates a timer that aborts a stalled request. A time limit for the whole request would fit only one size of body.
  *
  * @param what the request, for the message
  */
@@ -13,7 +12,7 @@ export function stallTimer(what: string) {
   return {
     signal: controller.signal,
     /**
-     * Starts the timer anew: something moved, or is waited for from now on.
+     * Restarts the timer: a byte moved, or a wait begins.
      *
      * @param timeoutMs the whole wait, for the message, if a part of it has passed
      */
@@ -27,7 +26,7 @@ export function stallTimer(what: string) {
         );
       }, leftMs);
     },
-    /** Stops the timer: nothing is waited for. */
+    /** Stops the timer: no wait is running. */
     stop: () => clearTimeout(timer),
   };
 }

@@ -8,7 +8,7 @@ const TRANSIENT: readonly ErrorCode[] = [
   "STALLED",
 ];
 
-/** Tells whether a failure passes by itself: a lost connection, 408, 425, 429, or a fault of the server. */
+/** Tells whether a failure is transient: a lost connection, 408, 425, 429, or 5xx. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof RegistryError) {
     const { status } = error.answer;
@@ -17,7 +17,7 @@ export function isTransient(error: unknown): boolean {
   return error instanceof PushError && TRANSIENT.includes(error.code);
 }
 
-/** Returns how long the server asked to wait: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after */
+/** Returns the wait that the server requests with `Retry-After`, or 0: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after */
 export function retryAfterMs(error: unknown): number {
   const value = error instanceof RegistryError ? error.answer.headers.get("retry-after") : null;
   if (value === null) return 0;
@@ -25,7 +25,7 @@ export function retryAfterMs(error: unknown): number {
   return Number.isFinite(delayMs) ? Math.max(0, delayMs) : 0;
 }
 
-/** Tells whether the server has too much to do: 429, workerd's 503, Cloudflare's 52x for a slow or missing Worker. */
+/** Tells whether the server is overloaded: 429, workerd's 503, or Cloudflare's 52x for a slow or missing Worker. */
 export function isOverload(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   const { status } = error.answer;

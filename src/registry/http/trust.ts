@@ -6,11 +6,11 @@ export type Trust = {
   readonly ca: string[];
   /** Trusts any certificate of the registry's own host. @default false */
   readonly skipVerify?: boolean;
-  /** Shown to the registry's own origin alone, if it asks. */
+  /** The client certificate, which only the registry's own origin gets. */
   readonly client?: { readonly cert: string; readonly key: string } | undefined;
 };
 
-/** A certificate that tells the registry who connects, and its key, in PEM files. */
+/** A client certificate and its key, in PEM files. */
 export type ClientCertificate = {
   readonly certFile: string;
   /** @default the same file */
@@ -18,15 +18,15 @@ export type ClientCertificate = {
 };
 
 export type TrustOptions = {
-  /** PEM files with authorities to trust besides those of this machine. */
+  /** PEM files with additional authorities to trust. */
   readonly caFiles: readonly string[];
   readonly skipVerify: boolean;
   readonly clientCertificate?: ClientCertificate | undefined;
 };
 
 /**
- * Returns the options of Bun's fetch for an address. Other hosts that the registry names, such as token servers and
- * storage, are always verified. Verification is set in any case, or `NODE_TLS_REJECT_UNAUTHORIZED` would decide.
+ * Returns the TLS options of Bun's fetch for an address. Other hosts than the registry's, such as token servers and storage,
+ * are always verified. `rejectUnauthorized` is always set, or `NODE_TLS_REJECT_UNAUTHORIZED` would decide.
  */
 export function tlsOptions({ trust, origin }: { trust: Trust; origin: string }, url: URL) {
   const client = url.origin === origin ? trust.client : undefined;
@@ -36,8 +36,8 @@ export function tlsOptions({ trust, origin }: { trust: Trust; origin: string }, 
 }
 
 /**
- * Collects the authorities to trust: those that come with Bun (with `NODE_EXTRA_CA_CERTS`), those of the system, where
- * a company installs its own, and those of the given files. Throws `FILE_FAILED` and `USAGE`.
+ * Collects the authorities to trust: Bun's (with `NODE_EXTRA_CA_CERTS`), the system's, where companies install their own,
+ * and those of the given files. Throws `FILE_FAILED` and `USAGE`.
  */
 export async function readTrust({ caFiles, skipVerify, clientCertificate }: TrustOptions): Promise<Trust> {
   const own = await Promise.all(caFiles.map((path) => readCertificates(path, "certificate authorities")));

@@ -1,8 +1,8 @@
 import { addAbortListener } from "node:events";
 
-/** Waits for something, unless the signal ends the wait: then throws its reason. */
+/** Waits for work. Throws the signal's reason on abort. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  // Nobody else hears of its failure once the wait has ended.
+  // Its failure must not count as unhandled after an abort.
   work.catch(() => undefined);
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();

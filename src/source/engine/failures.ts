@@ -2,7 +2,7 @@ import { PushError } from "../../errors.ts";
 import { PROGRAM_NAME } from "../../program-name.ts";
 import type { Runtime } from "./engine.ts";
 
-/** What an engine is called, and what to do when it does not answer. */
+/** The engines' names in a sentence, and the remedies when they do not answer. */
 const ENGINES: Readonly<Record<Runtime, { readonly title: string; readonly remedy: string }>> = {
   docker: { title: "the Docker engine", remedy: 'Start it, or check DOCKER_HOST and "docker context ls".' },
   podman: {
@@ -15,7 +15,7 @@ const ENGINES: Readonly<Record<Runtime, { readonly title: string; readonly remed
   },
 };
 
-/** Returns what to call an engine in a sentence. */
+/** Returns an engine's name in a sentence. */
 export function engineTitle(runtime: Runtime): string {
   return ENGINES[runtime].title;
 }
@@ -43,7 +43,7 @@ export function isPodmanGreeting(stderr: string): boolean {
   return stderr.split("\n").some((line) => PODMAN_GREETING.test(line));
 }
 
-/** The error where none of the commands is on this machine. */
+/** Creates the error for a machine without any of the commands. */
 export function engineMissing(runtimes: readonly Runtime[]): PushError {
   const [command = "docker"] = runtimes;
   const commands =
@@ -57,7 +57,7 @@ export function engineMissing(runtimes: readonly Runtime[]): PushError {
   );
 }
 
-/** Makes the error of a command that ended with a failure. @param action such as `save "my/app:v1"` */
+/** Creates the error for a command that failed. @param action such as `save "my/app:v1"` */
 export function engineFailure(
   { runtime }: { readonly runtime: Runtime },
   { stderr, exitCode }: { readonly stderr: string; readonly exitCode: number },
@@ -89,10 +89,10 @@ export function engineFailure(
   );
 }
 
-/** Podman and nerdctl log lines such as `time="…" level=fatal msg="…"`. */
+/** Matches the log lines of Podman and nerdctl, such as `time="…" level=fatal msg="…"`. */
 const LOGGED = /^time="[^"]*" level=(\w+) msg=(?:"(.*)"|(.*))$/;
 
-/** Returns the last lines that a person needs, in one. */
+/** Joins the last lines of an error that help a person. */
 function whatItSaid(stderr: string): string {
   return stderr
     .trim()

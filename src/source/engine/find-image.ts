@@ -10,15 +10,15 @@ import { isOwnName } from "./own-names.ts";
 
 const SUGGESTIONS = 3;
 
-/** An engine that has this fault may be passed over: another may have the image. */
+/** After these errors of one engine, the next one is asked: it may have the image. */
 const SKIPPED: readonly unknown[] = ["ENGINE_MISSING", "ENGINE_UNREACHABLE", "ENGINE_FAILED"];
 
 type SearchOptions = {
-  /** Where the image is to be pushed, for messages. */
+  /** The targets of the push, for messages. */
   readonly targets: readonly string[];
   readonly environment: Environment;
   readonly signal: AbortSignal;
-  /** The only engine to ask. Default: all, of which the first that has the image wins. */
+  /** The only engine to ask. @default all; the first that has the image wins */
   readonly runtime?: Runtime | undefined;
 };
 
@@ -36,7 +36,7 @@ export async function findEngineImage(
   const searches = runtimes.map((each) => {
     const ended = AbortSignal.any([signal, rest.signal]);
     const search = inspectEngineImage(name, { runtime: each, command: each, environment, signal: ended });
-    // It is awaited in its turn, or not at all.
+    // It is awaited later, or never.
     search.catch(() => undefined);
     return search;
   });
@@ -60,7 +60,7 @@ export async function findEngineImage(
   throw await imageNotFound({ name, targets }, answered, failures, runtimes);
 }
 
-/** Makes the error where no engine has the image. */
+/** Creates the error for an image that no engine has. */
 async function imageNotFound(
   { name, targets }: { readonly name: string; readonly targets: readonly string[] },
   answered: readonly Engine[],
@@ -76,7 +76,7 @@ async function imageNotFound(
     return new PushError(code, message, { ...(hint !== undefined && { hint }), details: more.map(describe) });
   }
   const lists = await Promise.all(answered.map((engine) => namesIn(engine)));
-  // An image that two engines have is the first one's.
+  // Suggest an image that two engines have for the first of them.
   const owners = new Map<string, Runtime>();
   for (const [each, command] of lists.flat()) if (!owners.has(each)) owners.set(each, command);
   const nearest = nearestNames(name, [...owners.keys()]);
@@ -93,9 +93,12 @@ async function imageNotFound(
   const otherName = isUnnamed
     ? `, or give it that name: "${near && owners.get(near)} tag ${near} ${name}"`
     : "";
+  const isElsewhere = !isUnnamed && hasRegistry(name);
   const hints = [
-    ...(!isUnnamed && hasRegistry(name) ? [`Push it from its registry: ${push(`docker://${name}`)}.`] : []),
-    near === undefined ? "Build or pull the image first." : `Push the nearest: ${push(near)}${otherName}.`,
+    ...(isElsewhere ? [`Push it from its registry: ${push(`docker://${name}`)}.`] : []),
+    near === undefined
+      ? `${isElsewhere ? "Or build" : "Build"} or pull the image first.`
+      : `Push the nearest: ${push(near)}${otherName}.`,
   ];
   return new PushError(
     "IMAGE_NOT_FOUND",

@@ -9,7 +9,7 @@ import type { Engine } from "./engine.ts";
 import { engineFailure, engineTitle, isNotFound, isOtherPlatform, isPodmanGreeting } from "./failures.ts";
 import { isOwnName } from "./own-names.ts";
 
-/** What tells an image apart. */
+/** The identity of an engine's image. */
 export type InspectedImage = {
   /** The digest of its config or, in containerd's store, of its manifest or index. */
   readonly id: Digest;
@@ -21,15 +21,15 @@ export type InspectedImage = {
 /** An image that an engine has. */
 export type EngineImage = InspectedImage & {
   readonly names: readonly string[];
-  /** When it was built, as the engine says: ISO 8601. */
+  /** The time of the build in ISO 8601, as the engine reports it. May be empty. */
   readonly created: string;
-  /** The approximate size of a save. Undefined: unknown. */
+  /** The approximate size of a save. Undefined if unknown. */
   readonly sizeBytes: number | undefined;
-  /** It is in containerd's store, which has it as registries have it: its ID is the digest of an index or a manifest. */
+  /** Whether it is in a containerd store, which keeps blobs as registries do: its ID is the digest of an index or a manifest. */
   readonly isContainerd: boolean;
 };
 
-/** An engine, which is Podman if that stands behind `docker`, and its image. Undefined: it does not have it. */
+/** An engine, which is Podman for Podman's `docker` command, and its image. Undefined if it lacks the image. */
 export type Inspection<I extends EngineImage | undefined> = { readonly engine: Engine; readonly image: I };
 
 const INSPECTED = v.strictTuple([
@@ -40,9 +40,9 @@ const INSPECTED = v.strictTuple([
     RepoDigests: v.nullish(v.array(v.string())),
     Created: v.fallback(v.string(), ""),
     Size: v.fallback(v.optional(v.pipe(v.number(), v.finite(), v.minValue(0))), undefined),
-    // Only containerd stores set it, from engine 28 on. Their size counts unpacked content as well from engine 29 on.
+    // Only containerd stores set it, from engine 28 on. From engine 29 on, their size includes unpacked content.
     Descriptor: v.nullish(v.unknown()),
-    // That of a containerd store is named for its snapshotter.
+    // A containerd store reports the name of its snapshotter.
     GraphDriver: v.fallback(v.nullish(object({ Name: v.string() })), undefined),
     Os: v.nullish(v.string()),
     Architecture: v.nullish(v.string()),
@@ -54,8 +54,8 @@ const INSPECTED = v.strictTuple([
 type Inspected = v.InferOutput<typeof INSPECTED>[0];
 
 /**
- * Looks an image up in an engine. Throws `ENGINE_MISSING`, `ENGINE_UNREACHABLE`,
- * `ENGINE_FAILED`, `IMAGE_INVALID`, and `SOURCE_AMBIGUOUS` for a list of Podman's.
+ * Looks up an image in an engine. Throws `ENGINE_MISSING`, `ENGINE_UNREACHABLE`, `ENGINE_FAILED`, `IMAGE_INVALID`, and
+ * `SOURCE_AMBIGUOUS` for a manifest list of Podman.
  */
 export async function inspectEngineImage(
   name: string,
@@ -73,10 +73,10 @@ export async function inspectEngineImage(
   }
   const title = `what ${asked.command} says of the image "${name}"`;
   const [image] = parseJson(new TextEncoder().encode(stdout), INSPECTED, title);
-  // Podman's "docker" command greets nobody where there is /etc/containers/nodocker.
+  // Podman's "docker" command prints no greeting if /etc/containers/nodocker exists.
   const isPodman = isPodmanGreeting(stderr) || !image.Id.startsWith("sha256:");
   const engine = isPodman ? asPodman(asked) : asked;
-  // Podman shows the list's image of its own platform, and saves that.
+  // Of a manifest list, Podman shows and saves the image for its own platform.
   if (isPodman && (await runEngine(["manifest", "exists", "--", name], engine)).exitCode === 0)
     throw listed(name, image.Id, engine);
   const isContainerd = isNerdctl || image.Descriptor != null || image.GraphDriver?.Name === "overlayfs";
@@ -95,8 +95,8 @@ export async function inspectEngineImage(
 }
 
 /**
- * Checks that an image is for the platforms that are wanted. A store of containerd has several under one name, and tells by
- * a save which. Throws `IMAGE_NOT_FOUND`.
+ * Checks that an image is for the wanted platforms. Skips images in containerd stores: one name has several platforms,
+ * which only a save tells. Throws `IMAGE_NOT_FOUND`.
  */
 export function assertPlatforms(
   { platform, isContainerd }: EngineImage,
@@ -124,14 +124,14 @@ function asPodman(engine: Engine): Engine {
   return { ...engine, runtime: "podman" };
 }
 
-/** Returns an image's ID. nerdctl's is the config's digest, but its saves begin with what the name leads to. */
+/** Returns an image's ID. nerdctl reports the config's digest as ID, but saves the manifest or index of the name. */
 function idOf(image: Inspected, isNerdctl: boolean, title: string): Digest {
   const [, digest] = (isNerdctl && /@(.+)$/.exec(image.RepoDigests?.[0] ?? "")) || [];
   if (digest !== undefined) return parseDigest(digest, `RepoDigests in ${title}`);
   return parseDigest(`sha256:${image.Id.replace("sha256:", "")}`, `Id in ${title}`);
 }
 
-/** The error for a list of Podman's. A save would bring one image of it alone. @param id its image for this platform */
+/** Creates the error for a manifest list of Podman, which would save one of its images. @param id that image's ID */
 function listed(name: string, id: string | undefined, { command }: Engine): PushError {
   const one =
     id === undefined

@@ -1,19 +1,19 @@
 import { hostname } from "node:os";
 import { digestOf, hexOf } from "../../oci/digest.ts";
 
-// An image gets a name at a registry of ours on this machine, because an engine pushes by name alone.
+// Engines push by name alone. So an image gets a temporary name at chunkpush's own proxy on this machine.
 
-/** Marks names of ours, and the machine that gave them: an engine may be shared. */
+/** Marks the names that this machine gives: machines may share an engine. */
 export const MARK = `chunkpush-${hexOf(digestOf(hostname())).slice(0, 8)}`;
 
 const NAME = new RegExp(`^127\\.0\\.0\\.1:(\\d{1,5})/${MARK}/[0-9a-f]{32}:`);
 
-/** Makes a repository's name that no other program can guess. */
+/** Creates a repository name that no other program can guess. */
 export function unguessableName(): string {
   return `${MARK}/${crypto.randomUUID().replaceAll("-", "")}`;
 }
 
-/** Tells whether a name was given by a push of this or another machine. */
+/** Tells whether a push of this or another machine gave a name. */
 export function isOwnName(name: string): boolean {
   return /^127\.0\.0\.1:\d{1,5}\/chunkpush-[0-9a-f]{8}\/[0-9a-f]{32}:/.test(name);
 }

@@ -4,10 +4,10 @@ import type { Engine } from "./engine.ts";
 import type { EngineImage } from "./inspect.ts";
 import { MARK, portOf } from "./own-names.ts";
 
-/** How long the removal of a name may take after an interruption. */
+/** The time limit for removing names, also after an interruption. */
 const REMOVAL_MS = 5000;
 
-/** Tells whether the `docker` command reaches an engine through this machine, and not over the network. */
+/** Tells whether the `docker` command reaches its engine through a local socket, and not over the network. */
 export async function isEngineNear(engine: Engine): Promise<boolean> {
   const format = "{{.Endpoints.docker.Host}}";
   const { exitCode, stdout } = await runEngine(["context", "inspect", "--format", format], engine);
@@ -16,16 +16,16 @@ export async function isEngineNear(engine: Engine): Promise<boolean> {
 
 /** An engine's push. */
 export type EnginePush = {
-  /** What it pushed: an index, if it has the whole of it, or a manifest. Undefined: the push failed. */
+  /** The digest of the pushed manifest, or index if the engine has all of it. Undefined if the push failed. */
   readonly digest: Digest | undefined;
-  /** What the engine said, for messages. */
+  /** The engine's error output, for messages. */
   readonly said: string;
 };
 
 /**
- * Has the engine push an image to a registry on this machine, under a name that it loses again.
+ * Has the engine push an image to a registry on this machine, under a temporary name.
  *
- * @param name `127.0.0.1:5050/repository:tag`, one of ours
+ * @param name such as `127.0.0.1:5050/repository:tag`, with a repository of `unguessableName`
  */
 export async function pushEngineImage(
   { id }: EngineImage,
@@ -36,7 +36,7 @@ export async function pushEngineImage(
     const tagged = await runEngine(["tag", id, name], engine);
     if (tagged.exitCode !== 0) return { digest: undefined, said: tagged.stderr };
     const { stdout, stderr } = await runEngine(["push", name], engine);
-    // A note follows where only a part of the image is there.
+    // Docker prints a note after this line if it lacks a part of the image.
     const [, digest] = /\bdigest: (\S+) size: \d+\s*$/m.exec(stdout) ?? [];
     return { digest: digest !== undefined && isDigest(digest) ? digest : undefined, said: stderr };
   } finally {
@@ -44,7 +44,7 @@ export async function pushEngineImage(
   }
 }
 
-/** Removes names that killed processes of this machine have left: nobody listens at their address any more. */
+/** Removes names that killed processes of this machine left: nobody listens on their ports. */
 export async function removeLeftovers(engine: Engine): Promise<void> {
   const { stdout } = await runEngine(
     ["image", "ls", "--filter", `reference=127.0.0.1:*/${MARK}/*`, "--format", "{{.Repository}}:{{.Tag}}"],
@@ -58,7 +58,7 @@ export async function removeLeftovers(engine: Engine): Promise<void> {
   if (left.length > 0) await removeNames(left, engine);
 }
 
-/** Removes names. The image has others, and stays. A name that cannot be removed is left to the next push. */
+/** Removes names. The image keeps its others. The next push removes a name that stays. */
 async function removeNames(names: readonly string[], engine: Engine): Promise<void> {
   const patient = { ...engine, signal: AbortSignal.timeout(REMOVAL_MS) };
   await runEngine(["image", "rm", ...names], patient).catch(() => undefined);

@@ -3,17 +3,17 @@ import type { Engine } from "./engine.ts";
 import { engineFailure } from "./failures.ts";
 import type { EngineImage } from "./inspect.ts";
 
-/** What is wanted of an image in containerd's store. */
+/** The platforms to save of an image in a containerd store. */
 export type SaveOptions = {
-  /** Such as `linux/arm64`. Empty: what the engine saves by itself. */
+  /** Such as `linux/arm64`. Empty for the engine's default. */
   readonly platforms: readonly string[];
   readonly allPlatforms: boolean;
 };
 
 /**
- * Streams the archive that an engine writes. A reader that stops ends its command. Throws `ENGINE_FAILED`.
+ * Streams the archive of an engine's image. Kills the command if the caller stops reading. Throws `ENGINE_FAILED`.
  *
- * @param name what the user calls the image
+ * @param name the image's name as the user wrote it
  */
 export function saveEngineImage(
   image: EngineImage,
@@ -24,7 +24,7 @@ export function saveEngineImage(
   return saveStream(["image", "save", ...saveArguments(image, name, engine, options)], name, engine);
 }
 
-/** Streams what a command of an engine writes to save an image, in the same way. */
+/** Streams the output of an engine's save command. Kills it if the caller stops reading. Throws `ENGINE_FAILED`. */
 export async function* saveStream(
   args: readonly string[],
   name: string,
@@ -50,10 +50,10 @@ function saveArguments(
   { runtime }: Engine,
   { platforms, allPlatforms }: SaveOptions,
 ): readonly string[] {
-  // Docker with the containerd store takes bare hex digits for the name of a repository. It saves all platforms that it
-  // has, and with --platform (from 28 on) no index.
+  // Docker with the containerd store reads bare hex digits as a repository's name. It saves all platforms that it has;
+  // with --platform (from 28 on) it leaves out the index.
   if (runtime !== "nerdctl") return [id];
-  // By itself nerdctl saves this machine's platform. It pulls what is not there, and keeps the index.
+  // nerdctl saves this machine's platform by default. It pulls missing content, and keeps the index.
   const flags = allPlatforms ? ["--all-platforms"] : platforms.flatMap((each) => ["--platform", each]);
   return [...flags, "--", names[0] ?? name];
 }

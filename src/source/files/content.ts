@@ -17,13 +17,13 @@ import { type ManifestEntry, parseManifest } from "../../oci/manifest.ts";
 import { type ImageFiles, readBlob } from "./image-files.ts";
 import { openImage } from "./image-parts.ts";
 
-/** Indexes may list indexes; real ones do so once. The limits protect against malicious sources. */
+/** Indexes may list indexes; real ones nest once. The limits protect against malicious sources. */
 const MAX_DEPTH = 4;
 const MAX_DOCUMENTS = 1000;
 /** All manifests of a source are kept in memory. */
 const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;
 
-/** Layers of an image are tar archives. Encrypted ones, and those that registries are not given, only pass through. */
+/** Matches the types of layers that are plain tar archives. Images with encrypted or foreign layers pass through. */
 const LAYER_TYPE = /^(?!.*(?:encrypted|foreign|nondistributable)).*\btar\b/;
 
 const KIND = object({
@@ -34,25 +34,25 @@ const KIND = object({
 
 const CONFIG_KIND = object({ rootfs: v.optional(v.unknown()) });
 
-/** Names what a source lacks. */
+/** Content that a source lacks. */
 export type Missing = { readonly kind: "missing"; readonly path: string };
 
-/** Reads manifests and what belongs to them. Each is read once. */
+/** Reads manifests with their content, each once. */
 export type ContentReader = {
   /**
-   * Reads the tree below a manifest, or says what of it is missing. Entries of an index may be missing. Throws
-   * `IMAGE_INVALID`, `CONTENT_MISMATCH`, `ARCHIVE_INVALID` and `FILE_FAILED`.
+   * Reads a manifest and everything below it. Returns the path of a missing part; only the entries of an index may be
+   * missing. Throws `IMAGE_INVALID`, `CONTENT_MISMATCH`, `ARCHIVE_INVALID` and `FILE_FAILED`.
    *
-   * @param mediaType what the manifest is, unless it says so itself
+   * @param mediaType the type of a manifest that does not state its own
    */
   read(digest: Digest, mediaType?: string): Promise<Content | Missing>;
 };
 
-/** Opens the manifests of a source that has its blobs as OCI layouts do. */
+/** Creates a reader for a source whose blobs have the paths of an OCI layout. */
 export function contentReader(files: ImageFiles): ContentReader {
   const { title } = files;
   const seen = new Map<Digest, Promise<Content | Missing>>();
-  /** The entries of indexes with those below them. The same one may be listed many times. */
+  /** The number of entries in an index and below it. An index may list the same one many times. */
   const listedBy = new Map<Digest, number>();
   let documentsBytes = 0;
 
@@ -79,7 +79,7 @@ export function contentReader(files: ImageFiles): ContentReader {
     const isIndex = kind.manifests !== undefined;
     const types = isIndex ? INDEX_TYPES : MANIFEST_TYPES;
     const isKnown = (type: string | undefined) => type !== undefined && types.includes(type);
-    // It becomes a header. A manifest without a type is OCI's.
+    // The type becomes a header. A manifest without one is OCI's.
     const mediaType = [kind.mediaType, listedType].find(isKnown) ?? types[0] ?? "";
     const manifest = { digest, bytes, mediaType };
     if (isIndex) return readIndex(manifest, name, depth);
@@ -93,7 +93,7 @@ export function contentReader(files: ImageFiles): ContentReader {
     // One after the other: a hostile index must not open all its files at once.
     for (const entry of parseIndex(manifest.bytes, name)) {
       const content = await read(entry.digest, entry.mediaType, depth + 1);
-      // An index need not tell the platforms: the images know.
+      // An index need not name platforms. The config of an image does.
       const platform = entry.platform ?? (content.kind === "image" ? content.platform : undefined);
       const isMissing = content.kind === "missing";
       children.push({ entry: { ...entry, platform }, content: isMissing ? undefined : content });
@@ -107,7 +107,7 @@ export function contentReader(files: ImageFiles): ContentReader {
   return { read: async (digest, mediaType) => read(digest, mediaType, 0) };
 }
 
-/** Reads an image whose layers are tar archives. Undefined for everything else that has a manifest. */
+/** Reads an image whose layers are tar archives. Undefined for any other artifact. */
 async function readImage(
   files: ImageFiles,
   manifest: Artifact["manifest"],
@@ -126,8 +126,8 @@ async function readImage(
   // Some artifacts have an empty config of the images' type.
   if (parseJson(configBytes, CONFIG_KIND, configName).rootfs === undefined) return undefined;
   const config = parseImageConfig(configBytes, configName);
-  // Docker 25.0 writes manifests without layers (https://github.com/moby/moby/issues/47065). Its blobs are raw, so take
-  // the config's diffIDs as their digests.
+  // Docker 25.0 writes manifests without layers (https://github.com/moby/moby/issues/47065). Its blobs are raw, so their
+  // digests are the config's diffIDs.
   const paths = (layers.length === 0 ? config.diffIds : layers.map(({ digest }) => digest)).map(blobPath);
   for (const path of paths) if (!(await isThere(files, path))) return missing(path);
   const { mediaType } = manifest;
@@ -165,7 +165,7 @@ function tooMuch(title: string): PushError {
   return new PushError("IMAGE_INVALID", `Cannot read the ${title}: its indexes list too many images.`);
 }
 
-/** Creates the error for what cannot be pushed since a part of it is missing. */
+/** Creates the error for content with a missing part. */
 export function lacks(title: string, { path }: Missing): PushError {
   return new PushError("IMAGE_INCOMPLETE", `Cannot read the ${title}: "${path}" is missing.`, {
     hint: "An engine may lack layers that it got from another image: pull the image again, or push it from its registry (docker://…).",

@@ -14,7 +14,7 @@ export async function openFolderFiles(path: string, title: string): Promise<Imag
       const file = await realpath(join(root, name)).catch((cause: NodeJS.ErrnoException) => {
         if (cause.code === "ENOENT" || cause.code === "ENOTDIR") return undefined;
         const error = fileError(cause, `read "${name}" in "${path}"`);
-        // Of names that no file can have, Bun throws other errors.
+        // Bun throws errors of its own for names that no file can have.
         if (error instanceof PushError) throw error;
         throw new PushError("FILE_FAILED", `Cannot read "${name}" in "${path}".`, { cause });
       });

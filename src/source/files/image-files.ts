@@ -3,7 +3,7 @@ import { blobPath, type Digest, digestOf } from "../../oci/digest.ts";
 import type { StoredBytes } from "../../oci/image.ts";
 import { MAX_JSON_BYTES } from "../../oci/json-schema.ts";
 
-/** The files of a saved image, in an archive or a folder. They are read in place. */
+/** The files of a saved image, which are read in place in an archive or a folder. */
 export type ImageFiles = {
   /** For messages: `archive "output.tar"`. */
   readonly title: string;
@@ -16,13 +16,13 @@ export type ImageFiles = {
   openLayer?(path: string): Promise<StoredBytes | undefined>;
 };
 
-/** Creates the error for content that is not what its name, a digest, says. */
+/** Creates the error for content that does not match the digest in its name. */
 export function misnamed(what: string, hint = "The image is damaged: save it again."): PushError {
   const problem = `Cannot push: the content of ${what} does not match the digest in its name.`;
   return new PushError("CONTENT_MISMATCH", problem, { hint });
 }
 
-/** Reads a small file of an image. Throws `IMAGE_INVALID` if it is missing or too large, and `FILE_FAILED`. */
+/** Reads a small file of an image. Throws `IMAGE_INCOMPLETE`, `IMAGE_INVALID` if it is too large, and `FILE_FAILED`. */
 export async function readDocument(files: ImageFiles, path: string): Promise<Uint8Array<ArrayBuffer>> {
   const content = await files.open(path);
   if (content === undefined)

@@ -10,7 +10,7 @@ import {
 } from "../../oci/image.ts";
 import { type ImageFiles, misnamed, readDocument } from "./image-files.ts";
 
-/** Reads an image's config. If its file name is a digest, as all engines write it, verifies it (`CONTENT_MISMATCH`). */
+/** Reads an image's config. Throws `CONTENT_MISMATCH` if its file name is another digest: engines name it by its own. */
 export async function readConfig(files: ImageFiles, path: string): Promise<ImageConfig> {
   const name = `"${path}" in the ${files.title}`;
   const config = parseImageConfig(await readDocument(files, path), name);
@@ -20,9 +20,9 @@ export async function readConfig(files: ImageFiles, path: string): Promise<Image
 }
 
 /**
- * Opens the layers of a config. Throws `IMAGE_INVALID` if one is missing, and `FILE_FAILED`.
+ * Opens the layers of a config. Throws `IMAGE_INVALID` for another number of paths, `IMAGE_INCOMPLETE` and `FILE_FAILED`.
  *
- * @param title what lists the paths, for messages
+ * @param title the document that lists the paths, for messages
  */
 export async function openImage(
   files: ImageFiles,

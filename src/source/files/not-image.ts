@@ -2,13 +2,13 @@ import { PushError } from "../../errors.ts";
 import { PROGRAM_NAME } from "../../program-name.ts";
 import type { ImageFiles } from "./image-files.ts";
 
-/** What a file is, and what to do about it. */
+/** A kind of file that is no image archive, and advice. */
 type Kind = readonly [what: string, hint: string];
 
 const SAVE = "docker save my/app:v1 --output image.tar";
 const SAVE_HINT = `An archive of an image comes from: ${SAVE}`;
 const UNPACK = "Unpack it first. The image's archive may be inside.";
-/** Says how to push what another program decompresses. */
+/** Tells how to push an archive that another program decompresses. */
 const piped = (command: string) => `Decompress it on the way: ${command} FILE | ${PROGRAM_NAME} - TARGET`;
 
 /** The first bytes of files that are mistaken for archives, as hex digits. */
@@ -31,7 +31,7 @@ const SIGNATURES: readonly (readonly [hex: string, ...Kind])[] = [
   ["edabeedb", "an RPM package", SAVE_HINT],
 ];
 
-/** How text begins that is mistaken for an archive. */
+/** The beginnings of text files that are mistaken for archives. */
 const TEXTS: readonly (readonly [pattern: RegExp, ...Kind])[] = [
   [
     /^\s*<(?:!doctype html|html|head|body)\b/i,
@@ -49,7 +49,7 @@ const TEXTS: readonly (readonly [pattern: RegExp, ...Kind])[] = [
   [/^#!/, "a script", SAVE_HINT],
 ];
 
-/** All tar programs of today write "ustar" there. */
+/** All current tar programs write "ustar" at this offset. */
 const MAGIC_AT = 257;
 
 /** A master boot record ends with these bytes. */
@@ -57,7 +57,7 @@ const BOOT_RECORD = "55aa";
 const BOOT_RECORD_AT = 510;
 
 /**
- * Creates the error for a file that is not a tar archive, and says what it is instead. Undefined if that is unknown.
+ * Creates the error for a file that is no tar archive, which names the file's kind. Undefined for an unknown kind.
  *
  * @param head the first 512 bytes, or all if the file is shorter
  */
@@ -84,14 +84,14 @@ function kindOf(head: Buffer): Kind | undefined {
 const ROOT_ENTRY =
   /^(?:\.\/)?(?:\.dockerenv$|(?:bin|boot|dev|etc|lib|lib64|proc|root|sbin|sys|usr|var)(?:\/|$))/;
 
-/** Watches the members of an archive for a root file system, whose devices and absolute links no image archive has. */
+/** Detects an archive of a root file system by its members. Its devices and absolute links are invalid in images. */
 export function rootWatch(title: string) {
   let isRoot = false;
   return {
     see(path: string): void {
       isRoot ||= ROOT_ENTRY.test(path);
     },
-    /** Replaces an error about a member where the archive is a root file system. */
+    /** Replaces an error about a member if the archive is a root file system. */
     explain(error: unknown): unknown {
       return isRoot && error instanceof PushError && error.code === "ARCHIVE_INVALID"
         ? rootFilesystem(title, error)
@@ -113,10 +113,10 @@ function rootFilesystem(title: string, cause?: unknown): PushError {
 
 const ROOT_FILES = [".dockerenv", "etc/passwd", "etc/hosts", "etc/os-release", "usr/lib/os-release"];
 
-/** Creates the error for an archive or folder without an image. It says what is there instead, if that is known. */
+/** Creates the error for an archive or folder without an image, which names its kind if that is known. */
 export async function withoutImage(files: ImageFiles): Promise<PushError> {
   const { title } = files;
-  // Links may lead anywhere: this is no image.
+  // A link may point outside. It then counts as missing.
   const has = async (path: string) => (await files.open(path).catch(() => undefined)) !== undefined;
   if (await has("oci-layout")) {
     return new PushError("IMAGE_INCOMPLETE", `Cannot read the ${title}: "index.json" is missing.`, {

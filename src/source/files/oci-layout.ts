@@ -14,10 +14,10 @@ const INDEX_PATH = "index.json";
 /** containerd's annotation has the full name; OCI's often has only the tag. */
 const NAME_ANNOTATIONS = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
-/** cosign and clients of registries without a list of referrers name them for their subject. */
+/** cosign, and clients of registries without a list of referrers, name referrers by their subject. */
 const SUBJECT_TAG = /(?:^|:)sha256-([0-9a-f]{64})(?:\.[a-z]+)?$/;
 
-/** What `cosign save` calls what is about the image. */
+/** The kinds of referrers in `cosign save`'s annotations, with their tag suffixes. */
 const COSIGN_KINDS: Readonly<Record<string, string>> = {
   "dev.cosignproject.cosign/sigs": "sig",
   "dev.cosignproject.cosign/atts": "att",
@@ -27,26 +27,26 @@ const COSIGN_KINDS: Readonly<Record<string, string>> = {
 const MAX_ENTRIES = 1000;
 
 const SUBJECT = object({
-  // What names its subject in no valid way is about nothing.
+  // An invalid subject counts as none.
   subject: v.fallback(v.nullish(object({ digest: v.string() })), undefined),
 });
 
-/** What a layout holds about other content of it: a signature, or an SBOM. */
+/** Content of a layout that refers to other content, such as a signature or an SBOM. */
 export type Referrer = {
-  /** What it is about. */
+  /** The digest of the manifest that it refers to. */
   readonly subject: string;
-  /** The tag under which clients look for it. Undefined: they ask the registry what refers to the subject. */
+  /** The tag where clients look for it. Undefined if clients find it in the registry's list of referrers. */
   readonly tag: string | undefined;
   read(): Promise<Content | Missing>;
 };
 
-/** The images of a layout, and what is about them. */
+/** The images of a layout, and their referrers. */
 export type Layout = { readonly candidates: readonly Candidate[]; readonly referrers: readonly Referrer[] };
 
 type Entry = Candidate & { readonly digest: Digest; readonly isIndex: boolean; readonly kind: string };
 
 /**
- * Lists what an OCI layout holds; undefined if there is no `index.json`.
+ * Lists the content of an OCI layout; undefined if there is no `index.json`.
  * https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
  */
 export async function readOciLayout(files: ImageFiles, reader: ContentReader): Promise<Layout | undefined> {
@@ -67,7 +67,7 @@ export async function readOciLayout(files: ImageFiles, reader: ContentReader): P
       for (const { digest: subject } of main)
         referrers.push({ subject, tag: `${subject.replace(":", "-")}.${cosignKind}`, read });
     } else {
-      // Clients list what an index lists, and what is about it, beside it.
+      // Some clients list an index's children and its referrers beside it.
       const isNamed = names.length > 0 || entries.length === 1;
       const subject = isNamed ? undefined : await subjectOf(files, digest);
       if (subject !== undefined) referrers.push({ subject, tag: undefined, read });
@@ -77,7 +77,7 @@ export async function readOciLayout(files: ImageFiles, reader: ContentReader): P
   return { candidates, referrers };
 }
 
-/** Lists the distinct entries whose manifests are there. */
+/** Lists the distinct entries whose manifests are present. */
 async function readEntries(files: ImageFiles, reader: ContentReader): Promise<Entry[]> {
   const title = `"${INDEX_PATH}" in the ${files.title}`;
   const listed = parseIndex(await readDocument(files, INDEX_PATH), title);
@@ -85,7 +85,7 @@ async function readEntries(files: ImageFiles, reader: ContentReader): Promise<En
     throw new PushError("IMAGE_INVALID", `Cannot read ${title}: it lists too many images.`);
   const entries = new Map<Digest, Entry & { readonly names: string[] }>();
   for (const { digest, annotations, mediaType, platform, isAttestation } of listed) {
-    // Engines that save one platform list others too, but leave their blobs out.
+    // Engines that save one platform list the others as well, without their blobs.
     if (isAttestation || (await files.open(blobPath(digest))) === undefined) continue;
     const entry = entries.get(digest) ?? {
       names: [],
@@ -102,7 +102,7 @@ async function readEntries(files: ImageFiles, reader: ContentReader): Promise<En
   return [...entries.values()];
 }
 
-/** Returns what the listed indexes list. */
+/** Returns the digests of everything below the listed indexes. */
 async function listedBelow(entries: readonly Entry[]): Promise<Set<Digest>> {
   const below = new Set<Digest>();
   for (const { isIndex, digest, read } of entries) {
@@ -113,7 +113,7 @@ async function listedBelow(entries: readonly Entry[]): Promise<Set<Digest>> {
   return below;
 }
 
-/** Tells whether a name says what the entry is about. */
+/** Tells whether the only name of an entry is that of a subject. */
 function isAbout(names: readonly string[]): boolean {
   return names.length === 1 && SUBJECT_TAG.test(names[0] ?? "");
 }

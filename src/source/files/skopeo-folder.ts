@@ -6,8 +6,8 @@ import { type ImageFiles, readDocument } from "./image-files.ts";
 const VERSION = "Directory Transport Version:";
 
 /**
- * Lists what skopeo's `dir:` and `podman save --format docker-dir` have written: one manifest or index, and its blobs under
- * their bare hex digests. Undefined for any other folder.
+ * Lists the image in a folder of skopeo's `dir:` or `podman save --format docker-dir`: one manifest or index, and blobs
+ * named by their hex digests. Undefined for any other folder.
  * https://github.com/containers/image/blob/v5.36.2/directory/directory_transport.go
  */
 export async function readSkopeoFolder(files: ImageFiles): Promise<Candidate[] | undefined> {
@@ -21,7 +21,7 @@ export async function readSkopeoFolder(files: ImageFiles): Promise<Candidate[] |
       const digest = digestInPath(path);
       if (digest === undefined) return undefined;
       if (digest === root) return new Blob([bytes]);
-      // The manifests that an index lists.
+      // Manifests that an index lists have this suffix.
       return (await files.open(hexOf(digest))) ?? files.open(`${hexOf(digest)}.manifest.json`);
     },
   };

@@ -7,13 +7,13 @@ import type { EngineInfo } from "./engine-info.ts";
 import { openSafeFolder } from "./safe-open.ts";
 import { unusable } from "./stored-image.ts";
 
-/** Where packaged containerd has its root, and Docker one of its own. */
+/** The root of the system's containerd, and that of Docker's own containerd below Docker's root. */
 const SYSTEM_ROOT = "/var/lib/containerd";
 const OWN_ROOT = "containerd/daemon";
 
 /**
- * Opens the content store of a Docker engine's containerd, which has the blobs of an OCI layout, and no `index.json`.
- * Throws `IMAGE_INVALID` if none of its places has the image.
+ * Opens the content store of a Docker engine's containerd, which has the blobs of an OCI layout, but no `index.json`.
+ * Throws `IMAGE_INVALID` if no store has the image.
  *
  * https://github.com/containerd/containerd/blob/v2.1.4/docs/content-flow.md
  *
@@ -21,7 +21,7 @@ const OWN_ROOT = "containerd/daemon";
  */
 export async function openContentStore(id: Digest, { root, containerd }: EngineInfo): Promise<ImageFiles> {
   const roots = [...(isAbsolute(root) ? [join(root, OWN_ROOT)] : []), SYSTEM_ROOT];
-  // Docker's own containerd has its socket elsewhere. Another content store may have but a part of the image.
+  // Docker's own containerd has its socket elsewhere. The other store may have a part of the image.
   if (/^(?:\/var)?\/run\/containerd\//.test(containerd ?? "")) roots.reverse();
   for (const each of roots) {
     const files = openStore(join(each, "io.containerd.content.v1.content"));
@@ -30,7 +30,7 @@ export async function openContentStore(id: Digest, { root, containerd }: EngineI
   throw unusable(`${id} is in no content store (looked in ${roots.join(" and ")})`);
 }
 
-/** Only blobs are opened, by their digests. */
+/** Opens a store, of which only blobs can be read. */
 function openStore(root: string): ImageFiles {
   return {
     title: `content store "${root}"`,
@@ -43,7 +43,7 @@ function openStore(root: string): ImageFiles {
   };
 }
 
-/** Undefined if the file is not there, or cannot be reached without following a link. */
+/** Returns a file's size. Undefined if the file is missing, or behind a link. */
 function sizeOfFile(root: string, path: string): number | undefined {
   try {
     using folder = openSafeFolder(root);

@@ -3,17 +3,17 @@ import type { EngineInfo } from "./engine-info.ts";
 import { openSafeFolder } from "./safe-open.ts";
 import { openStoredLayers, readStoredConfig, type StoredImage, unusable } from "./stored-image.ts";
 
-/** Where drivers keep a layer's files. */
+/** The folders in which drivers keep a layer's files. */
 const LAYER_FOLDERS: ReadonlyMap<string, (cacheId: string) => string> = new Map([
   ["overlay2", (cacheId) => `overlay2/${cacheId}/diff`],
   ["fuse-overlayfs", (cacheId) => `fuse-overlayfs/${cacheId}/diff`],
-  // Folders of this driver have the files of the layers below as well.
+  // This driver's folders include the files of the layers below.
   ["vfs", (cacheId) => `vfs/dir/${cacheId}`],
 ]);
 
 /**
- * Opens an image in the classic store of a Docker engine. Throws `FILE_FAILED`, `IMAGE_INVALID` and `CONTENT_MISMATCH`,
- * also for drivers that are not supported.
+ * Opens an image in the classic store of a Docker engine. Throws `FILE_FAILED`, `CONTENT_MISMATCH`, and `IMAGE_INVALID`,
+ * also for an unsupported driver.
  *
  * @param id the digest of its config
  */

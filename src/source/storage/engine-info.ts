@@ -4,7 +4,7 @@ import { object, parseJson, record } from "../../oci/json-schema.ts";
 import { runEngine } from "../engine/command.ts";
 import type { Engine } from "../engine/engine.ts";
 
-/** Where an engine on this machine keeps its images. */
+/** The place where an engine on this machine keeps its images. */
 export type EngineInfo = {
   readonly root: string;
   /** Such as `overlay2`. */
@@ -12,7 +12,7 @@ export type EngineInfo = {
   readonly isPodman: boolean;
   /** Roots of Podman's additional stores, which are read-only. */
   readonly otherRoots: readonly string[];
-  /** Whether the files in a layer's folder are all that the layer has. */
+  /** Whether a layer's folder has all files of the layer. */
   readonly areLayersWhole: boolean;
   /** The socket of Docker's containerd. */
   readonly containerd: string | undefined;
@@ -25,7 +25,7 @@ const INFO = object({
   Driver: v.optional(v.string(), ""),
   DriverStatus: STATUS,
   Containerd: v.fallback(v.nullish(object({ Address: v.string() })), undefined),
-  // Podman's command has this one alone, and its service the others.
+  // Podman's command reports this field alone; its service reports the others.
   store: v.optional(
     object({
       graphRoot: v.string(),
@@ -35,7 +35,7 @@ const INFO = object({
   ),
 });
 
-/** Asks an engine where it keeps its images. Throws `ENGINE_FAILED`, `IMAGE_INVALID`, and what `runEngine` throws. */
+/** Asks an engine where it keeps its images. Throws `ENGINE_FAILED`, `IMAGE_INVALID`, and the errors of `runEngine`. */
 export async function readEngineInfo(engine: Engine): Promise<EngineInfo> {
   const { exitCode, stdout, stderr } = await runEngine(["info", "--format", "{{json .}}"], engine);
   if (exitCode !== 0)
@@ -61,7 +61,7 @@ export async function readEngineInfo(engine: Engine): Promise<EngineInfo> {
   return {
     root: info.DockerRootDir,
     driver: info.Driver,
-    // Docker's driver of this name was removed in version 24.
+    // Docker removed its driver of this name in version 24, so this is Podman.
     isPodman: info.Driver === "overlay",
     otherRoots: [],
     // With "redirect_dir" or "metacopy", files have their content in other layers.

@@ -13,20 +13,20 @@ import { openUnshared } from "./unshared.ts";
 
 /** An image in the engine's own storage. */
 export type Storage =
-  /** Raw layers, put together from their files. */
+  /** Raw layers, which are assembled from their files. */
   | ({ readonly kind: "layers" } & StoredImage & AsyncDisposable)
-  /** Blobs as registries have them. `root` is the digest of the image's index or manifest. */
+  /** Blobs as in registries. `root` is the digest of the image's index or manifest. */
   | { readonly kind: "content"; readonly files: ImageFiles; readonly root: Digest }
   /** The image has to be saved. The reason is a sentence for `--debug`. */
   | { readonly kind: "none"; readonly reason: string };
 
-/** Images have files that only root may read, and a push that fails halfway is no use. */
+/** Only root may read all files of images. */
 const isRoot = process.platform === "linux" && process.geteuid?.() === 0;
 
-/** Asks an engine where it keeps its images, before it is known whether it has the image. */
+/** Asks an engine where it keeps its images, while others are still asked for the image. */
 export function askEarly(engine: Engine): Promise<EngineInfo> | undefined {
   const asked = isRoot ? readEngineInfo(engine) : undefined;
-  // It is awaited later, or not at all.
+  // It is awaited later, or never.
   asked?.catch(() => undefined);
   return asked;
 }
@@ -34,13 +34,13 @@ export function askEarly(engine: Engine): Promise<EngineInfo> | undefined {
 export type StorageOptions = {
   /** The command line that reads rootless Podman's storage in its user namespace. */
   readonly reader?: readonly string[] | undefined;
-  /** What the engine was asked before. @default it is asked */
+  /** The engine's answer to an early question. @default the engine is asked */
   readonly info?: Promise<EngineInfo> | undefined;
 };
 
 /**
- * Opens an engine's image where it lies, without the engine. Reads only. Verifies the config alone: the caller compares
- * layers with their diffIDs, and blobs with their digests. Throws the signal's reason and `INTERRUPTED`.
+ * Opens an image in the engine's storage, read-only and without a save. Verifies only the config: the caller verifies
+ * layers and blobs. Throws the signal's reason and `INTERRUPTED`.
  */
 export async function openStorage(
   image: Pick<EngineImage, "id" | "isContainerd">,
@@ -60,7 +60,7 @@ export async function openStorage(
     return { kind: "layers", ...(await open(image.id, info, engine.signal)), ...NOTHING_TO_CLOSE };
   } catch (error) {
     engine.signal.throwIfAborted();
-    // Saving the image is the better try, whatever is wrong here.
+    // Whatever is wrong here, a save may work.
     if (error instanceof PushError && error.code !== "INTERRUPTED") return none(error.message);
     throw error;
   }

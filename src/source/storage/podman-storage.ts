@@ -9,14 +9,14 @@ import { openSafeFolder } from "./safe-open.ts";
 import { openStoredLayers, readStoredConfig, type StoredImage, unusable } from "./stored-image.ts";
 import type { SplitLayer } from "./tar-split.ts";
 
-/** Where drivers keep a layer's files. */
+/** The folders in which drivers keep a layer's files. */
 const LAYER_FOLDERS: ReadonlyMap<string, (id: string) => string> = new Map([
   ["overlay", (id) => `overlay/${id}/diff`],
-  // Folders of this driver have the files of the layers below as well.
+  // This driver's folders include the files of the layers below.
   ["vfs", (id) => `vfs/dir/${id}`],
 ]);
 
-/** A store of thousands of layers lists them in some megabytes. */
+/** The list of thousands of layers has some megabytes. */
 const MAX_LIST_BYTES = 256 * 1024 * 1024;
 
 const ID = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "it is no ID"));
@@ -25,8 +25,8 @@ const IMAGES = v.array(object({ id: ID, layer: OPTIONAL_ID }));
 const LAYERS = v.array(object({ id: ID, parent: OPTIONAL_ID, "diff-digest": v.optional(v.string()) }));
 
 /**
- * Opens an image in Podman's storage, or in one of the additional stores. Throws `FILE_FAILED`, `IMAGE_INVALID` and
- * `CONTENT_MISMATCH`, also for drivers that are not supported.
+ * Opens an image in Podman's storage, or in one of the additional stores. Throws `FILE_FAILED`, `CONTENT_MISMATCH`, and
+ * `IMAGE_INVALID`, also for an unsupported driver.
  *
  * https://github.com/containers/storage/blob/v1.59.1/images.go, and layers.go beside it
  *
@@ -43,7 +43,7 @@ export async function openPodmanImage(
   const store = stores.find(({ images }) => images.has(hexOf(id)));
   if (store === undefined) throw unusable(`it has no image ${id}`);
   using folder = openSafeFolder(store.root);
-  // The names of an image's files are in base64, unless they are simple.
+  // Podman encodes names of files that are not simple in base64.
   const file = `=${Buffer.from(id).toString("base64")}`;
   const { config, diffIds } = readStoredConfig(folder, `${driver}-images/${hexOf(id)}/${file}`, id);
   const layers: SplitLayer[] = [];
@@ -52,7 +52,7 @@ export async function openPodmanImage(
     const owner = stores.find((each) => each.layers.has(top));
     const layer = owner?.layers.get(top);
     if (owner === undefined || layer === undefined) throw unusable(`it has no layer "${top}"`);
-    // Podman may not know the diffID of a layer that it has pulled in parts.
+    // Podman may not know the diffID of a layer that it pulled in parts.
     if (layer["diff-digest"] !== diffId)
       throw unusable(`the digest of the layer "${top}" is not recorded as ${diffId}`);
     if (existsSync(join(owner.root, driver, top, "composefs-data")))
@@ -81,7 +81,7 @@ function readStore(root: string, driver: string): Store {
       using folder = openSafeFolder(root);
       return parseJson(folder.readFile(path, MAX_LIST_BYTES), schema, `"${path}" in "${root}"`);
     } catch (error) {
-      // A store without an image has no lists, and an additional one may not be there at all.
+      // A store without images has no lists, and an additional store may be missing.
       if (error instanceof PushError && (error.cause as { code?: unknown } | undefined)?.code === "ENOENT")
         return [];
       throw error;

@@ -4,7 +4,7 @@ import { fileError, PushError } from "../../errors.ts";
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 
-/** The open folders on the way to a file are limited, because each takes a file descriptor. */
+/** Limits the folders on the way to a file: each open one takes a file descriptor. */
 const MAX_DEPTH = 128;
 
 /** An open regular file, which the caller closes. */
@@ -22,15 +22,15 @@ export type SafeFolder = Disposable & {
    * @param path relative. Bytes, if it is not valid UTF-8
    */
   openFile(path: string | Buffer): OpenFile;
-  /** Throws `FILE_FAILED` if files in the folder of a path could not be opened. */
+  /** Opens the folder of a path. Throws `FILE_FAILED`. */
   enterFolderOf(path: string | Buffer): void;
   /** Reads a small file. Throws `FILE_FAILED`, also if it is larger than `maxBytes`. */
   readFile(path: string, maxBytes: number): Uint8Array<ArrayBuffer>;
 };
 
 /**
- * Opens a folder of an engine, whose layers may contain any link. Each part of a path is opened by itself, relative to the
- * folder before it, so that nobody can replace that one by a link meanwhile. Linux only. Links in `root` are followed.
+ * Opens a folder of an engine, whose layers may contain any link. Opens each part of a path relative to the open folder
+ * before it, so that nobody can replace a folder by a link meanwhile. Linux only. Follows links in `root`.
  */
 export function openSafeFolder(root: string): SafeFolder {
   const failure = (path: string | Buffer, problem: string) =>
@@ -51,7 +51,7 @@ export function openSafeFolder(root: string): SafeFolder {
     for (const { fd } of way.splice(count)) closeSync(fd);
   };
 
-  /** Has a file opened in its folder. */
+  /** Calls `open` with the open folder of a path, and its last part. */
   function enter<T>(path: string | Buffer, open: (openIn: OpenIn, folder: number, name: string) => T): T {
     const isText = typeof path === "string";
     const names = partsOf(isText ? path : path.toString("latin1"));
@@ -65,7 +65,7 @@ export function openSafeFolder(root: string): SafeFolder {
       return openSync(isText ? place : Buffer.from(place, "latin1"), O_RDONLY | O_NOFOLLOW | flags);
     };
     return attempt(path, () => {
-      // The same characters are other bytes in the next path.
+      // In a path of bytes, the same characters stand for other names.
       if (!isText) keepOnly(0);
       const shared = names.findIndex((name, i) => way[i]?.name !== name);
       keepOnly(shared < 0 ? names.length : shared);

@@ -15,14 +15,14 @@ export type StoredLayer = LayerBytes & {
   readonly name: string;
 };
 
-/** An image in an engine's storage. The config has the digest that the engine's ID says. */
+/** An image in an engine's storage. The config's digest is the engine's ID. */
 export type StoredImage = {
   readonly config: Uint8Array<ArrayBuffer>;
   /** Base first. */
   readonly layers: readonly StoredLayer[];
 };
 
-/** Reads an image's config. Throws `FILE_FAILED`, `IMAGE_INVALID`, and `CONTENT_MISMATCH` if its digest is another. */
+/** Reads an image's config. Throws `FILE_FAILED`, `IMAGE_INVALID`, and `CONTENT_MISMATCH` for another digest than `id`. */
 export function readStoredConfig(folder: SafeFolder, path: string, id: Digest) {
   const config = folder.readFile(path, MAX_JSON_BYTES);
   if (digestOf(config) !== id) throw misnamed(`the config "${path}"`);
@@ -47,7 +47,7 @@ export async function openStoredLayers(
   return layers;
 }
 
-/** Creates the error for storage that we do not understand. */
+/** Creates the error for storage that cannot be read. */
 export function unusable(problem: string): PushError {
   return new PushError("IMAGE_INVALID", `Cannot read the engine's storage: ${problem}.`);
 }

@@ -3,29 +3,29 @@ import { closeSync, createReadStream, readSync } from "node:fs";
 import { fileError, messageOf, PushError } from "../../errors.ts";
 import { openSafeFolder, type SafeFolder } from "./safe-open.ts";
 
-/** A layer's tar archive, whose headers an engine keeps in one file, and whose files it keeps unpacked. */
+/** A layer's tar archive, of which an engine keeps the headers in one file, and the files unpacked. */
 export type SplitLayer = {
-  /** A folder of the engine, below which the other two lie. */
+  /** The engine's folder, to which the other paths are relative. */
   readonly root: string;
-  /** The path of the file with the headers, which gzip has compressed. */
+  /** The path of the gzip file with the headers. */
   readonly headers: string;
   /** The path of the folder with the files. */
   readonly files: string;
 };
 
-/** A layer's stored bytes, which are read from the start, any number of times. */
+/** A layer's raw bytes, which can be read any number of times, but only from their start. */
 export type LayerBytes = {
   readonly size: number;
   /**
-   * Reads the archive in pieces, each in a buffer of its own. Throws `FILE_FAILED`, `IMAGE_INVALID`, and
-   * `CONTENT_MISMATCH` where a file has another size than the headers say. The caller checks the content.
+   * Reads the archive in pieces, each in its own buffer. Throws `FILE_FAILED`, `IMAGE_INVALID`, and `CONTENT_MISMATCH` for a
+   * file of another size than in the headers. The caller verifies the content.
    */
   read(signal: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 };
 
 const PIECE_BYTES = 1024 * 1024;
 
-/** Most entries have some hundred bytes. Old engines keep all that follows an archive's end in one. */
+/** Most entries have some hundred bytes. Old engines keep everything after an archive's end in one entry. */
 const MAX_ENTRY_BYTES = 32 * 1024 * 1024;
 
 /** The next part of the archive: bytes in base64, or a file's content. */
@@ -34,8 +34,8 @@ type Entry =
   | { readonly name: string | Buffer<ArrayBuffer>; readonly sizeBytes: number };
 
 /**
- * Opens a layer that was taken apart by tar-split, as Docker and Podman do. Reads all its headers, for the size, and
- * none of its files. Throws `FILE_FAILED`, also for a file below a link, which engines follow, and `IMAGE_INVALID`.
+ * Opens a layer that Docker or Podman has taken apart with tar-split. Reads all headers, for the size, but no file. Throws
+ * `IMAGE_INVALID`, and `FILE_FAILED`, also for a file below a link, which engines would follow.
  *
  * https://github.com/vbatts/tar-split/blob/v0.12.1/tar/storage/entry.go
  */
@@ -76,7 +76,7 @@ async function* readLayer(layer: SplitLayer, signal: AbortSignal): AsyncGenerato
   if (filledBytes > 0) yield piece.slice(0, filledBytes);
 }
 
-/** What is left to read of an entry. */
+/** The unread bytes of an entry. */
 type EntryBytes = Disposable & { leftBytes(): number; readInto(target: Uint8Array): number };
 
 function openEntry(entry: Entry, layer: SplitLayer, root: SafeFolder): EntryBytes {
@@ -94,7 +94,7 @@ function openEntry(entry: Entry, layer: SplitLayer, root: SafeFolder): EntryByte
   };
 }
 
-/** Reads are synchronous: most files are small, and a thread for each would take longer than they do. */
+/** Opens a file's content. Reads are synchronous: most files are small, and a thread for each takes longer. */
 function openFileEntry(
   name: string | Buffer,
   sizeBytes: number,
@@ -145,7 +145,7 @@ function openFile(path: string | Buffer, root: SafeFolder) {
   }
 }
 
-/** Reads the entries that have content, in groups: waiting for each would take longer than reading it. */
+/** Reads the entries with content, in groups: awaiting each takes longer than reading it. */
 async function* readEntries(layer: SplitLayer, signal: AbortSignal): AsyncGenerator<Entry[]> {
   // Load this slow module only when needed.
   const { createGunzip } = await import("node:zlib");
@@ -184,7 +184,7 @@ function parseEntries(lines: string, layer: SplitLayer): Entry[] {
   return lines.split("\n").flatMap((line) => (line === "" ? [] : parseEntry(line, layer)));
 }
 
-/** Parses an entry. There are so many that a schema's checks would take longer than the parsing. */
+/** Parses an entry. No schema checks it: for so many entries that takes longer than parsing. */
 function parseEntry(line: string, layer: SplitLayer): Entry | [] {
   let entry: Readonly<Record<string, unknown>> | null;
   try {
@@ -200,9 +200,9 @@ function parseEntry(line: string, layer: SplitLayer): Entry | [] {
   if (type !== 1) throw invalid(layer, "the type of an entry is unknown");
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
     throw invalid(layer, "a file has no valid size");
-  // Folders, links and empty files.
+  // Folders, links and empty files have no content.
   if (size === 0) return [];
-  // Names that are not UTF-8 are in base64.
+  // A name that is not UTF-8 is in base64.
   if (typeof raw === "string") return { name: Buffer.from(raw, "base64"), sizeBytes: size };
   if (typeof name !== "string") throw invalid(layer, "a file has no name");
   return { name, sizeBytes: size };

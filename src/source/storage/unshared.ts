@@ -8,7 +8,7 @@ import { misnamed } from "../files/image-files.ts";
 import { readEngineInfo } from "./engine-info.ts";
 import type { StoredImage } from "./stored-image.ts";
 
-/** Base64 of a config, and what is known of each layer. */
+/** The config in base64, and the layers. */
 const ANSWER = object({
   config: v.string(),
   layers: v.array(
@@ -16,21 +16,21 @@ const ANSWER = object({
   ),
 });
 
-/** A process in Podman's user namespace. It answers one question at a time. */
+/** A process in Podman's user namespace, which answers one question at a time. */
 type Reader = AsyncDisposable & {
   ask(question: string): void;
   /** Returns the next piece of its answers. Throws `FILE_FAILED` if it has ended. */
   next(): Promise<Uint8Array<ArrayBuffer>>;
-  /** Asks for the image. Returns the line with what it has. */
+  /** Asks for the image. Returns the answer, one line. */
   open(question: string): Promise<Uint8Array>;
 };
 
 /**
- * Opens an image in the storage of a rootless Podman, whose files belong to users of its user namespace alone. The command
- * runs there (`podman unshare`) and reads them: see `serveStorage`. Throws `FILE_FAILED`, `IMAGE_INVALID`,
- * `CONTENT_MISMATCH`, and what asking the engine throws.
+ * Opens an image in the storage of a rootless Podman, whose files belong to users of its user namespace. A command reads
+ * them there with `podman unshare`: see `serveStorage`. Throws `FILE_FAILED`, `IMAGE_INVALID`, `CONTENT_MISMATCH`, and the
+ * errors of asking the engine.
  *
- * @param command starts `serveStorage`
+ * @param command the command line that starts `serveStorage`
  */
 export async function openUnshared(
   id: Digest,
@@ -42,7 +42,7 @@ export async function openUnshared(
   const startNext = () => running.use(startReader(command, engine));
   try {
     const first = startNext();
-    // Podman starts it while it is asked for its folders.
+    // The process starts while Podman is asked for its folders.
     const question = JSON.stringify({ id, ...(await readEngineInfo(engine)) });
     const { config, layers } = parseJson(await first.open(question), ANSWER, "what is in Podman's storage");
     const configBytes = new Uint8Array(Buffer.from(config, "base64"));
@@ -96,7 +96,7 @@ function startReader(command: readonly string[], engine: Engine): Reader {
         child.stdin.write(`${line}\n`);
         Promise.resolve(child.stdin.flush()).catch(() => {});
       } catch {
-        // It has ended. next() tells why.
+        // The process has ended. next() throws the reason.
       }
     },
     async next() {
@@ -118,7 +118,7 @@ function startReader(command: readonly string[], engine: Engine): Reader {
       return Buffer.concat(answer);
     },
     async [Symbol.asyncDispose]() {
-      // A signal may end Podman alone. The reader ends when it is asked no more, and nobody listens.
+      // The signal may end Podman alone. The reader ends when its input and output are closed.
       child.kill();
       await Promise.allSettled([child.stdin.end(), pieces.cancel(), child.exited]);
     },

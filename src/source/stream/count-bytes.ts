@@ -1,10 +1,9 @@
-/** Passes bytes on, and tells at once and with each piece how many have come. */
+/** Passes pieces on. Calls `onProgress` at once and with each piece, with the number of bytes so far. */
 export async function* countBytes<T extends Uint8Array>(
   pieces: AsyncIterable<T>,
   onProgress: (doneBytes: number) => void,
 ): AsyncGenerator<T> {
   let doneBytes = 0;
-  // The first byte may take long.
   onProgress(0);
   for await (const piece of pieces) {
     doneBytes += piece.length;

@@ -13,11 +13,11 @@ export const MAX_LEGACY_LAYERS = 125;
 
 /**
  * Finds the index of the layer that Docker up to 24 saves under an ID, before the layer itself arrives. The ID is the
- * digest of the layer's JSON document, its parent's ID and its chain ID. Undefined if no layer results in this ID.
+ * digest of the layer's JSON document with its parent's ID and its chain ID. Undefined if no layer has this ID.
  *
  * https://github.com/moby/moby/blob/v24.0.9/image/v1/imagev1.go, CreateID. Throws `IMAGE_INVALID`.
  *
- * @param chainIds those of the image's layers, base first
+ * @param chainIds the chain IDs of the image's layers, base first
  */
 export function legacyPlace(
   id: string,
@@ -26,6 +26,8 @@ export function legacyPlace(
   title: string,
 ): number | undefined {
   const { id: _, parent, os, ...document } = parseJson(bytes, LAYER, title);
+  // Once is enough: with many layers, hundreds of failures in a row would take minutes.
+  if (stringify(document) === undefined) return undefined;
   const below = parent === undefined ? {} : { parent: `sha256:${parent}` };
   // Only the top layer's digest includes `os`.
   const place = chainIds.findIndex((chainId) =>
@@ -36,7 +38,7 @@ export function legacyPlace(
 
 /**
  * Hashes a document as Go serializes it: with sorted names, and with HTML's special characters escaped. Undefined if it
- * is nested too deep, as no engine writes it.
+ * is nested deeper than any engine writes.
  */
 function idOf(document: Readonly<Record<string, unknown>>): string | undefined {
   const names = Object.keys(document).sort();

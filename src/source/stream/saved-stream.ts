@@ -9,11 +9,11 @@ import { legacyPlace, MAX_LEGACY_LAYERS } from "./legacy-layers.ts";
 
 /** A layer of a saved archive. */
 export type SavedLayer = StreamedFile & {
-  /** Which layer it is, as the archive has it: to be checked. Undefined: that is known when it was read. */
+  /** The layer's diffID according to its name, unverified. Undefined if only its content tells. */
   readonly claimedDiffId: DiffId | undefined;
 };
 
-/** A part of an archive, as it comes. The config comes once, if at all. */
+/** A part of an archive, in the archive's order. The config comes at most once. */
 export type SavedPart =
   | ({ readonly kind: "layer" } & SavedLayer)
   | { readonly kind: "config"; readonly config: ImageConfig };
@@ -22,9 +22,9 @@ export type SavedPart =
 const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;
 
 /**
- * Reads what an engine saves of an image whose layers are raw and whose ID is the config's digest, as it comes and without
- * keeping it. Layers come in the archive's order, which need not be the image's. A caller that stops reading ends the
- * archive. Throws `ARCHIVE_INVALID`, `IMAGE_INVALID` and `CONTENT_MISMATCH`.
+ * Reads the archive that an engine saves of an image with raw layers, whose ID is the config's digest. Keeps nothing. The
+ * archive's order of layers may differ from the image's. Ends the archive if the caller stops reading. Throws
+ * `ARCHIVE_INVALID`, `IMAGE_INVALID` and `CONTENT_MISMATCH`.
  */
 export async function* readSavedStream(
   archive: StreamedFile["bytes"],
@@ -55,9 +55,9 @@ export async function* readSavedStream(
   }
 }
 
-/** Which layer a member of the archive is, as far as its name and the documents before it tell. */
+/** Identifies the layers of an archive by their names, and by the documents before them. */
 function layerClaims(diffIds: readonly DiffId[], title: string) {
-  // Engines that save layers under IDs make no more.
+  // Engines that save layers under IDs allow no more layers.
   const chainIds = diffIds.length > MAX_LEGACY_LAYERS ? [] : chainIdsOf(diffIds);
   const byHex = new Map(diffIds.map((diffId) => [hexOf(diffId), diffId]));
   const byPath = new Map<string, DiffId | undefined>();

@@ -10,17 +10,17 @@ import {
 import type { StreamedFile } from "../tar/stream.ts";
 import { readTarStream } from "../tar/stream.ts";
 
-/** What became of a streamed file. Equal files have equal digests. */
+/** The result of taking a streamed file. Equal files have equal digests. */
 export type Taken = { readonly digest: string };
 
-/** Finds what became of a file by its path. Follows links inside the archive. Throws `ARCHIVE_INVALID`. */
+/** Finds the result for a file by its path. Follows links inside the archive. Throws `ARCHIVE_INVALID`. */
 export type TakenFiles<T> = (path: string) => T | undefined;
 
 /**
- * Reads an archive as it comes, to its end. Throws `ARCHIVE_INVALID`, as for archives that are read in place, and what
- * `take` throws.
+ * Reads an archive as it streams, to its end. Throws `ARCHIVE_INVALID`, as for archives that are read in place, and the
+ * errors of `take`.
  *
- * @param take reads a file, whose bytes come once
+ * @param take reads a file, whose bytes can be read once
  */
 export async function takeFiles<T extends Taken>(
   archive: AsyncIterable<Uint8Array<ArrayBuffer>>,
@@ -28,7 +28,7 @@ export async function takeFiles<T extends Taken>(
   take: (file: StreamedFile) => Promise<T>,
 ): Promise<TakenFiles<T>> {
   const members = new Map<string, TarMember>();
-  /** By the offset of the file. */
+  /** The results by the offsets of the files. */
   const taken = new Map<number, T>();
   const root = rootWatch(title);
   try {

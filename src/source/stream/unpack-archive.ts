@@ -5,14 +5,14 @@ import { compressionOf } from "../../oci/image.ts";
 import { peek } from "../../oci/read-pieces.ts";
 import { startUnpacking } from "../../oci/unpack.ts";
 
-/** An archive that unpacks to more is a bomb, and what fills the disk stops other programs. */
+/** An archive that unpacks to more is a bomb. A full disk would stop other programs. */
 const UNPACK_LIMITS = { timesItsSize: 100, atLeastBytes: 10e9, keptFreeBytes: 1e9 };
 
-/** How often the disk is asked. */
+/** The free space of the disk is checked once per this many bytes. */
 const ASK_BYTES = 16 * 1024 * 1024;
 
 export type UnpackOptions = {
-  /** The folder that layers are kept in, whose disk must not be filled. */
+  /** The folder of the layers, whose disk must not become full. */
   readonly directory: string;
   readonly signal: AbortSignal;
   /** @default UNPACK_LIMITS */
@@ -20,11 +20,10 @@ export type UnpackOptions = {
 };
 
 /**
- * Unpacks an archive that is compressed as a whole (`docker save | gzip`) as it comes. Others come unchanged. Throws
- * `ARCHIVE_INVALID` if the compressed data is damaged or truncated or unpacks to far too much, and `FILE_FAILED` before the
- * disk is full.
+ * Decompresses an archive that is compressed as a whole (`docker save | gzip`) as it streams. Passes others on unchanged.
+ * Throws `ARCHIVE_INVALID` if the compressed data is damaged, cut short or a bomb, and `FILE_FAILED` before the disk is full.
  *
- * @param name for messages
+ * @param name the archive's name, for messages
  */
 export async function* unpackArchive(
   archive: AsyncIterable<Uint8Array<ArrayBuffer>>,
@@ -76,7 +75,7 @@ function freeBytes(directory: string): number {
     const { bavail, bsize } = statfsSync(directory);
     return bavail * bsize;
   } catch {
-    // Writing tells what is wrong.
+    // A failing write gives the better message.
     return Number.POSITIVE_INFINITY;
   }
 }

@@ -7,7 +7,7 @@ const BLOCK_BYTES = 512;
 /** Extended headers hold names and numbers. The limit, Go's own, protects our memory from malicious archives. */
 const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
 
-/** Far more than images have: three for each layer, and some. The limits bound our time and memory. */
+/** Images have far fewer members: about three for each layer. The limits bound our time and memory. */
 const MAX_MEMBERS = 100_000;
 const MAX_NAMES_CHARACTERS = 64 * 1024 * 1024;
 
@@ -34,8 +34,8 @@ const KINDS: Partial<Record<EntryType, TarEntry["kind"]>> = {
 
 /**
  * Yields the members of a tar archive in order, with extended headers applied. Skips their contents. Throws
- * `SOURCE_NOT_IMAGE` for anything but a tar archive, and `ARCHIVE_INVALID`, also for types that no image contains, for too many members, and for what Go and GNU
- * tar read differently.
+ * `SOURCE_NOT_IMAGE` for anything but a tar archive, and `ARCHIVE_INVALID`, also for types that no image contains, for too
+ * many members, and for headers that Go and GNU tar read differently.
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
@@ -110,13 +110,13 @@ function readExtendedHeader(
   if (type === "ExtendedHeader") readPax(body, overrides);
   else if (type === "NextFileHasLongPath") override(overrides, "path", longName(body));
   else if (type === "NextFileHasLongLinkpath") override(overrides, "linkpath", longName(body));
-  // Go forgets what an extended header before a global one says.
+  // Go forgets an extended header that stands before a global one.
   else if (Object.keys(overrides).length > 0)
     throw new Error("it stands between a member and the extended header of that member");
   else readPax(body, undefined);
 }
 
-/** GNU tar reads on to the first NUL, beyond the end. */
+/** Checks a name. GNU tar reads a name without a NUL beyond its end. */
 function longName(body: Buffer): Buffer {
   if (!body.includes(0)) throw new Error("its name does not end");
   return body;
@@ -132,7 +132,7 @@ function entryOf(header: TarHeader, overrides: Overrides, offset: number, title:
     throw invalid(title, `member "${path}" is a ${header.type}, which image archives do not contain`);
   if (size === undefined || !Number.isSafeInteger(size))
     throw invalid(title, `member "${path}" has no valid size`);
-  // Of these, some readers pass a body over where others read it as the next member.
+  // Some readers skip the body of such a member, and others read it as the next member.
   if (kind === "file" && path.endsWith("/"))
     throw invalid(title, `member "${path}" is a file with a folder's name`);
   if (size > 0 && (kind === "symlink" || (kind === "link" && overrides.size !== undefined)))
@@ -156,9 +156,9 @@ export function cutShort(title: string, sizeBytes: number, member?: string): Pus
 }
 
 /**
- * Creates the error for an archive that ends within a block, perhaps because it is something else.
+ * Creates the error for a file that ends within a block: a truncated archive, or a file of another kind.
  *
- * @param start its first bytes
+ * @param start the file's first bytes
  */
 export function endedEarly(title: string, sizeBytes: number, start: Uint8Array): PushError {
   return (sizeBytes < BLOCK_BYTES ? otherFile(title, start) : undefined) ?? cutShort(title, sizeBytes);

@@ -1,17 +1,17 @@
 import { textOf } from "./header.ts";
 
-/** What extended headers say of the next member, which is stronger than its own header. */
+/** The fields of extended headers, which override the next member's own header. */
 export type Overrides = {
   path?: string;
   linkpath?: string;
-  /** NaN if it is no whole number. */
+  /** NaN for anything but a whole number. */
   size?: number;
   hasPax?: true;
 };
 
 /**
- * Reads the records of a PAX header. Throws an error for those that readers take differently: Go ignores what a global
- * header says of members, where GNU tar does not, and some read a sparse file's bytes as they are.
+ * Reads the records of a PAX header. Throws for records that readers treat differently: Go ignores a global header's fields
+ * for members, which GNU tar applies, and some readers do not expand sparse files.
  *
  * @param overrides undefined for a global header
  */
@@ -29,7 +29,7 @@ export function readPax(body: Buffer, overrides: Overrides | undefined): void {
   }
 }
 
-/** Sets a name. Throws if it is empty or set before: readers differ on which one counts. */
+/** Sets a name. Throws if it is empty or set before: readers differ on which name they use. */
 export function override(overrides: Overrides, key: "path" | "linkpath", value: Buffer): void {
   const text = textOf(value);
   if (text === undefined) throw new Error(`"${key}" is not UTF-8`);
@@ -38,7 +38,7 @@ export function override(overrides: Overrides, key: "path" | "linkpath", value: 
   overrides[key] = text;
 }
 
-/** Yields the records `<length> <key>=<value>\n`, whose length is that of the whole record. */
+/** Yields the records `<length> <key>=<value>\n`. The length counts the whole record. */
 function* paxRecords(body: Buffer): Generator<[key: string, value: Buffer]> {
   for (let at = 0; at < body.length; ) {
     const [start = "", length] = /^(\d+) /.exec(body.toString("latin1", at, at + 10)) ?? [];

@@ -7,7 +7,7 @@ export type EntryType = Header["type"];
 /** A header block, decoded. Extended headers may override its fields. */
 export type TarHeader = {
   readonly type: EntryType;
-  /** Undefined if it is not UTF-8: an extended header has the whole name where this one is cut inside a character. */
+  /** Undefined if it is not UTF-8: a name that is cut inside a character is whole in an extended header. */
   readonly path: string | undefined;
   readonly linkpath: string | undefined;
   /** Undefined if it is negative. */
@@ -27,7 +27,7 @@ const LINK_NAME = [157, 100] as const;
 const MAGIC = [257, 8] as const;
 const PREFIX = [345, 155] as const;
 const STAR_MAGIC = [508, 4] as const;
-/** Mode, owner, group, time and checksum; the numbers of devices; and GNU's times, where others have the prefix. */
+/** Mode, owner, group, time and checksum; then device numbers, and GNU's times, which take the place of the prefix. */
 const NUMBERS = [[100, 8], [108, 8], [116, 8], [136, 12], CHECKSUM] as const;
 const DEVICE = [
   [329, 8],
@@ -49,28 +49,28 @@ export function hasValidChecksum(block: Buffer): boolean {
   return sum === Number.parseInt(block.toString("latin1", start, start + length), 8);
 }
 
-/** Tells whether content begins as tar archives do. Bytes after the first 512 do not matter. */
+/** Tells whether content begins with a tar header. Ignores bytes after the first 512. */
 export function isTarHeader(head: Uint8Array<ArrayBuffer>): boolean {
   const block = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, BLOCK_BYTES));
   return block.length === BLOCK_BYTES && hasValidChecksum(block);
 }
 
 /**
- * Decodes a header with a valid checksum. Takes only what Go, GNU tar and we read alike, as all that write images
- * write it, and throws an error for anything else.
+ * Decodes a header with a valid checksum. Throws for a header that Go, GNU tar and chunkpush do not read alike. No program
+ * that writes images writes such a header.
  */
 export function decodeHeader(block: Buffer): TarHeader {
   const raw = ([offset, length]: readonly [number, number]) =>
     block.toString("latin1", offset, offset + length);
   const magic = raw(MAGIC);
-  // star's prefix is shorter.
+  // star's headers have a shorter prefix.
   if (![POSIX, GNU, V7].includes(magic) || (magic === POSIX && raw(STAR_MAGIC) === "tar\0"))
     throw new Error("its format is unknown");
   const numbers = [...NUMBERS, ...(magic === V7 ? [] : DEVICE), ...(magic === GNU ? GNU_TIMES : [])];
   const isNumber = (field: readonly [number, number]) =>
     OCTAL_OR_BLANK.test(raw(field)) || (block[field[0]] ?? 0) >= 0x80;
   if (!numbers.every(isNumber)) throw new Error("a number in it is invalid");
-  // A path keeps tar's Header from taking a file whose name ends in a slash for a folder.
+  // The given path keeps tar's Header from turning a file whose name ends in a slash into a folder.
   const { type, size } = new Header(block, 0, { path: "-" });
   const bytes = ([offset, length]: readonly [number, number]) => block.subarray(offset, offset + length);
   const prefix = magic === POSIX ? textOf(bytes(PREFIX)) : "";

@@ -8,15 +8,13 @@ export type TarMember = TarFile | { readonly kind: "link"; readonly target: stri
 
 type TarFile = { readonly kind: "file"; readonly offset: number; readonly sizeBytes: number };
 
-/** Headers of small members are near each other, and one read serves many. */
+/** Headers of small members are close together, so that one read serves many. */
 const READ_BYTES = 16 * 1024;
 
 /**
- * Lists the files and links of a tar archive. Reads only the headers.
- *
- * Directories are left out. Names and link targets are relative, without `./`. Throws `FILE_FAILED`, and
- * `ARCHIVE_INVALID`, naming the member, for types that no image contains, for paths that leave the archive, for what
- * other programs read differently, and for a truncated archive.
+ * Lists the files and links of a tar archive, without its folders. Reads only the headers. Names and link targets are
+ * relative, without `./`. Throws `FILE_FAILED`, and `ARCHIVE_INVALID`, naming the member, for types that no image contains,
+ * for paths that leave the archive, for headers that programs read differently, and for a truncated archive.
  *
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
@@ -34,7 +32,7 @@ export async function indexTar(path: string, title: string): Promise<Map<string,
 /** A longer chain of links is treated as a loop. */
 const MAX_LINKS = 40;
 
-/** Finds a file by its path, and follows links inside the archive. Throws `ARCHIVE_INVALID` for links in a circle. */
+/** Finds a file by its path, and follows links inside the archive. Throws `ARCHIVE_INVALID` for a loop of links. */
 export function findFile(
   members: ReadonlyMap<string, TarMember>,
   path: string,
@@ -64,7 +62,7 @@ async function readMembers(
       const member = memberOf(entry, name, members, title);
       if (member === undefined) continue;
       const earlier = members.get(name);
-      // docker takes the last one, skopeo the first.
+      // Of two members with one name, docker reads the last, and skopeo the first.
       if (earlier !== undefined && !(await isSame(file, earlier, member))) throw twoMembers(name, title);
       members.set(name, member);
     }
@@ -80,7 +78,7 @@ export function memberName({ path }: TarEntry, title: string): string {
   return normalizeName(path, path, title);
 }
 
-/** Returns a member by its entry, or undefined for a folder. Throws `ARCHIVE_INVALID`. */
+/** Returns the member for an entry, or undefined for a folder. Throws `ARCHIVE_INVALID`. */
 export function memberOf(
   entry: TarEntry,
   name: string,
@@ -95,7 +93,7 @@ export function memberOf(
       return { kind: "link", target: normalizeName(linkTarget(entry, title), entry.path, title, folder) };
     }
     case "link": {
-      // A hard link means the file that had the target's name at this point, not a later one.
+      // A hard link means the file that has the target's name at this point, not a later one.
       const target = normalizeName(linkTarget(entry, title), entry.path, title);
       return earlier.get(target) ?? { kind: "link", target };
     }
@@ -121,7 +119,7 @@ async function isSame(file: FileHandle, a: TarMember, b: TarMember): Promise<boo
   return true;
 }
 
-/** Throws for members inside of files and links: docker, which unpacks the archive, writes them elsewhere. */
+/** Throws for members inside files and links: docker unpacks the archive, and would write them elsewhere. */
 export function assertNoneInside(members: ReadonlyMap<string, TarMember>, title: string): void {
   const folders = [...members.keys()].map((name) => `${name}/`).sort();
   const inside = folders.find((folder, i) => i > 0 && folder.startsWith(folders[i - 1] ?? ""));
@@ -146,7 +144,7 @@ function normalizeName(name: string, member: string, title: string, folder = "")
   return parts.join("/");
 }
 
-/** Reads a buffer, or more, at a position. Throws `ARCHIVE_INVALID` if the file ends before. */
+/** Creates a function that fills a buffer from a position, and reads ahead. It throws `ARCHIVE_INVALID` at the end. */
 function headerReader(file: FileHandle, title: string) {
   let window = Buffer.alloc(READ_BYTES);
   let start = 0;

@@ -1,6 +1,6 @@
 import { endedEarly, readTarEntries, type TarEntry } from "./entries.ts";
 
-/** So much of an archive tells what it is. */
+/** The first bytes of a file tell its kind. */
 const START_BYTES = 512;
 
 /** A file in a streamed archive. */
@@ -21,7 +21,7 @@ export async function* readTarStream(
 ): AsyncGenerator<StreamedEntry> {
   const pieces = archive[Symbol.asyncIterator]();
   let rest = new Uint8Array();
-  /** The first pieces. */
+  /** The first pieces, for the error of a file of another kind. */
   const start: Uint8Array[] = [];
   /** The offset of `rest` in the archive. */
   let position = 0;
