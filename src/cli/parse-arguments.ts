@@ -48,7 +48,7 @@ function usageError({ code, message }: CommanderError, program: Command): PushEr
     hint:
       nearest !== undefined
         ? `Did you mean ${nearest}?`
-        : ((hasUser(program) ? ofOtherTools(shown) : undefined) ?? "See --help."),
+        : ((hasUser(program) ? ofOtherTools(shown, program) : undefined) ?? "See --help."),
   });
 }
 
@@ -57,8 +57,9 @@ function hasUser(program: Command): boolean {
 }
 
 /** Finds our flag for one that Docker, Helm or curl have. */
-function ofOtherTools(message: string): string | undefined {
+function ofOtherTools(message: string, program: Command): string | undefined {
+  const [, ...command] = program.name().split(" ");
   if (/'(?:--pass(?:word)?|-p)'/.test(message))
-    return `Pipe the password in: echo "$PASSWORD" | ${commandLine("--username", "me")} …`;
+    return `Pipe the password in: echo "$PASSWORD" | ${commandLine(...command, "--username", "me")} …`;
   return message.includes("'--user'") ? "Did you mean --username?" : undefined;
 }
