@@ -132,7 +132,9 @@ async function readLogin(
   say: (line: string) => void,
 ): Promise<Extract<Credentials, { username: string }>> {
   const { host } = command.target;
-  const onNotice = (code: PasswordNotice) => say(describeNotice({ type: "notice", code }));
+  // This is the login.
+  const onNotice = (code: PasswordNotice) =>
+    say(describeNotice({ type: "notice", code }).replace(", or log in once", ""));
   const credentials =
     command.username === undefined
       ? await typedLogin(command.target, signal)
@@ -140,7 +142,7 @@ async function readLogin(
           environment,
           signal,
           onNotice,
-          hint: pipedLogin(command.target),
+          hint: pipedLogin(command.target, command.username),
         });
   if (credentials !== undefined && "username" in credentials) return credentials;
   throw new PushError("USAGE", 'The user name "<token>" is reserved for identity tokens.', {
@@ -160,8 +162,8 @@ async function typedLogin(target: RegistryName, signal: AbortSignal): Promise<Cr
   });
 }
 
-function pipedLogin(target: RegistryName): string {
-  const command = commandLine("login", "--username", "me", formatRegistry(target));
+function pipedLogin(target: RegistryName, username = "me"): string {
+  const command = commandLine("login", "--username", username, formatRegistry(target));
   return `Pipe the password in, and check that the variable is set: echo "$PASSWORD" | ${command}`;
 }
 

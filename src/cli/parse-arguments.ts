@@ -33,11 +33,12 @@ export function parseArguments(
 /** Turns commander's error into one of ours, with clearer words where possible. */
 function usageError({ code, message }: CommanderError, program: Command): PushError {
   if (code === "commander.excessArguments") {
-    // commander's message repeats the arguments, and one may be a password.
-    if (!has(program, "--tag"))
-      return new PushError("USAGE", "There are too many arguments.", { hint: "See --help." });
-    return new PushError("USAGE", "There are more arguments than a source and a target.", {
-      hint: "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET",
+    const names = program.registeredArguments.map((each) => `a ${each.name()}`);
+    return new PushError("USAGE", `There are more arguments than ${names.join(" and ")}.`, {
+      hint:
+        names.length > 1
+          ? "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET"
+          : "See --help.",
     });
   }
   const [, said = message, nearest] = /^error: (.*?)(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
@@ -47,17 +48,18 @@ function usageError({ code, message }: CommanderError, program: Command): PushEr
     hint:
       nearest !== undefined
         ? `Did you mean ${nearest}?`
-        : ((has(program, "--username") ? ofOtherTools(shown) : undefined) ?? "See --help."),
+        : ((hasUser(program) ? ofOtherTools(shown, program) : undefined) ?? "See --help."),
   });
 }
 
-function has(program: Command, flag: string): boolean {
-  return program.options.some(({ long }) => long === flag);
+function hasUser(program: Command): boolean {
+  return program.options.some(({ long }) => long === "--username");
 }
 
 /** Finds our flag for one that Docker, Helm or curl have. */
-function ofOtherTools(message: string): string | undefined {
+function ofOtherTools(message: string, program: Command): string | undefined {
+  const [, ...command] = program.name().split(" ");
   if (/'(?:--pass(?:word)?|-p)'/.test(message))
-    return `Pipe the password in: echo "$PASSWORD" | ${commandLine("--username", "me")} …`;
+    return `Pipe the password in: echo "$PASSWORD" | ${commandLine(...command, "--username", "me")} …`;
   return message.includes("'--user'") ? "Did you mean --username?" : undefined;
 }

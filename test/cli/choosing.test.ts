@@ -58,12 +58,12 @@ async function pushed(registry: TestRegistry, tag = "v1"): Promise<number | unde
   return JSON.parse(Buffer.from(config).toString()).number;
 }
 
-describe.concurrent("a push of an archive with several images", () => {
+describe.concurrent("A push of an archive with several images", () => {
   test.each([
     ["docker", ["other:v1", "my/app:v1", "my/app:v2"]],
     ["podman", ["localhost/other:v1", "localhost/my/app:v1", "localhost/my/app:v2"]],
     ["containerd", ["docker.io/library/other:v1", "docker.io/my/app:v1", "docker.io/my/app:v2"]],
-  ])("takes the one that is named as the target, as %s writes names", async (_, names) => {
+  ])("takes the image with the target's name, as %s writes names", async (_, names) => {
     await using setup = await setUp(names.map((name) => [name]));
     const { code, stderr } = await setup.run([setup.target]);
     expect(code, stderr).toBe(0);
@@ -71,7 +71,7 @@ describe.concurrent("a push of an archive with several images", () => {
     expect(await pushed(setup.registry)).toBe(1);
   });
 
-  test("guesses none, and the error has the flags that push each", async () => {
+  test("does not guess, and fails with the flags that push each", async () => {
     await using setup = await setUp([["a:v1"], ["it's b:v1", "c:v2"], []]);
     const { code, stdout, stderr } = await setup.run([setup.target]);
     expect([code, stdout]).toEqual([1, ""]);
@@ -86,7 +86,7 @@ describe.concurrent("a push of an archive with several images", () => {
     }
   });
 
-  test("fails for an --image that none has, with those that there are", async () => {
+  test("fails for an unknown --image with the images that there are", async () => {
     await using setup = await setUp([["a:v1"], ["b:v1"]]);
     const { code, stderr } = await setup.run(["--image", "c:v1", setup.target]);
     expect(code).toBe(1);
@@ -95,7 +95,7 @@ describe.concurrent("a push of an archive with several images", () => {
   });
 });
 
-test("The engine of --runtime is the only one that is asked for an image", async () => {
+test("With --runtime, no other engine is asked for an image", async () => {
   await using setup = await setUp([]);
   const bin = join(setup.folder, "bin");
   for (const name of ["docker", "podman"]) {
@@ -114,7 +114,7 @@ test("The engine of --runtime is the only one that is asked for an image", async
   );
 });
 
-describeWith("python3", "a push of an archive with several images at a terminal", () => {
+describeWith("python3", "A question at a terminal which image to push", () => {
   const ask = (setup: Awaited<ReturnType<typeof setUp>>, keys: string, env = {}) =>
     atTerminal(cliCommand([setup.target]), {
       cwd: setup.folder,
@@ -123,7 +123,7 @@ describeWith("python3", "a push of an archive with several images at a terminal"
       keys,
     });
 
-  test("shows a list, and takes the image that is chosen", async () => {
+  test("shows a list, and the chosen image is pushed", async () => {
     await using setup = await setUp([["a:v1"], ["b:v1"], ["c:v1"]]);
     const { screen, code } = await ask(setup, "\\x1b[B\\r");
     expect(code, screen).toBe(0);
@@ -132,7 +132,7 @@ describeWith("python3", "a push of an archive with several images at a terminal"
     expect(await pushed(setup.registry)).toBe(1);
   });
 
-  test("shows no name that steers the terminal", async () => {
+  test("escapes control characters in the names", async () => {
     await using setup = await setUp([["a\x1b]0;owned\x07:v1"], ["b:v1"]]);
     const { screen, code } = await ask(setup, "\\r");
     expect(code, screen).toBe(0);
@@ -140,7 +140,7 @@ describeWith("python3", "a push of an archive with several images at a terminal"
     expect(screen).toContain("\\x1b]0;owned");
   });
 
-  test("ends at Ctrl-C in the list, and pushes nothing", async () => {
+  test("ends at Ctrl-C, and nothing is pushed", async () => {
     await using setup = await setUp([["a:v1"], ["b:v1"]]);
     const { screen, code } = await ask(setup, "\\x03");
     expect(code).toBe(130);
@@ -148,7 +148,7 @@ describeWith("python3", "a push of an archive with several images at a terminal"
     expect(setup.registry.recorded("put-manifest")).toEqual([]);
   });
 
-  test("ends the question where the registry refuses the credentials", async () => {
+  test("ends when the registry refuses the credentials", async () => {
     await using setup = await setUp([["a:v1"], ["b:v1"]], {
       credentials: { username: "me", password: "right" },
     });

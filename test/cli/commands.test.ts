@@ -10,8 +10,8 @@ async function run(...args: readonly string[]) {
   return { code, stdout, stderr };
 }
 
-describe("the first argument", () => {
-  test("names a command, whose help is the same in both ways to ask for it", async () => {
+describe("The first argument", () => {
+  test("names a command, whose help is the same with help in front and with --help behind", async () => {
     for (const { name } of COMMANDS) {
       const [flag, word] = await Promise.all([run(name, "--help"), run("help", name)]);
       expect([flag.code, flag.stderr]).toEqual([0, ""]);
@@ -27,14 +27,14 @@ describe("the first argument", () => {
     expect(long).toEqual(short);
   }, 20_000);
 
-  test("is a command's exact name even where an image's could stand", async () => {
+  test("is a command if it is a command's exact name, even where an image is possible", async () => {
     for (const name of ["cache", "proxy", "completion", "help"]) {
       const { code, stdout } = await run(name, "registry.example.com/my/app:v1");
       expect([name, code, stdout]).toEqual([name, 2, ""]);
     }
   }, 60_000);
 
-  test("is a file or an image of a command's name with ./, docker-daemon: or the word push in front", async () => {
+  test("is a file or an image with a command's name if ./, docker-daemon: or the word push is in front", async () => {
     for (const args of [["./cache"], ["docker-daemon:cache"], ["push", "cache"]]) {
       const { code, stderr } = await run(...args, "localhost:1/my/app:v1");
       expect([code, stderr]).toEqual([1, expect.stringMatching(/^Error: .*\b(?:cache|localhost:1)\b/m)]);
@@ -42,7 +42,7 @@ describe("the first argument", () => {
   }, 20_000);
 });
 
-test("help refuses a command that does not exist, and lists those that do", async () => {
+test("help refuses an unknown command, and lists the commands", async () => {
   const { code, stderr } = await run("help", "nonsense");
   expect([code, stderr]).toEqual([2, expect.stringContaining("nonsense")]);
   for (const { name } of COMMANDS) expect(stderr).toContain(name);

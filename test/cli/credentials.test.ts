@@ -55,7 +55,7 @@ describe.concurrent("the password on standard input", () => {
     ["with a line end of its own before the last", "hush-Xq7\n", "hush-Xq7\n\n"],
     ["beyond ASCII", "Größe-€-🔑-Xq7", "Größe-€-🔑-Xq7\n"],
     ["that is long", "t".repeat(5000), `${"t".repeat(5000)}\n`],
-  ])("%s", async (_, password, input) => {
+  ])("is taken %s", async (_, password, input) => {
     await using setup = await setUp(password);
     const env = { USERNAME_REGISTRY: "me" };
     const result = await runCli([setup.target], { cwd: setup.folder, env, input });
@@ -63,7 +63,7 @@ describe.concurrent("the password on standard input", () => {
     expect(result.stderr).toContain("logged in as me");
   });
 
-  test("is that of --username, too", async () => {
+  test("is the password of --username, whatever USERNAME_REGISTRY says", async () => {
     await using setup = await setUp("hush-Xq7", "jürgen");
     const args = ["--username", "jürgen", setup.target];
     const env = { USERNAME_REGISTRY: "somebody-else" };
@@ -118,7 +118,7 @@ describe.concurrent("the password on standard input", () => {
     expect(stderr).toContain("Standard input is too long for a password.");
   });
 
-  test("may come late: somebody is told what is waited for", async () => {
+  test("may come late, and what is waited for is said", async () => {
     await using setup = await setUp("hush-Xq7");
     const child = startCli([setup.target], { cwd: setup.folder, env: { USERNAME_REGISTRY: "me" } });
     const [seen, rest] = child.stderr.tee();
@@ -174,7 +174,7 @@ describe.concurrent("the password in the environment", () => {
     expectDone(result, "me", "hush-Xq7");
   });
 
-  test("is not there where it is empty", async () => {
+  test("is missing if it is empty, and standard input is read", async () => {
     await using setup = await setUp("hush-Xq7");
     const env = { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: "" };
     const result = await runCli([setup.target], { cwd: setup.folder, env, input: "hush-Xq7\n" });
@@ -285,7 +285,7 @@ describe("several targets", () => {
     origin: { kind: "login", name: expect.stringContaining("config.json") as string, key: host } as const,
   });
 
-  test("the user and password that were given are for the first registry alone, the others have logins", async () => {
+  test("have their own saved logins, but for the first one, which alone gets the user and password that are given", async () => {
     const logins = await read({ username: "me", password: "hush" }, ...hosts);
     expect(logins.map((login) => login?.credentials)).toEqual([
       { username: "me", password: "hush", origin: { kind: "setting", name: "REGISTRY_JWT_TOKEN" } },
@@ -294,11 +294,11 @@ describe("several targets", () => {
     expect(logins[0]?.from).toBe("REGISTRY_JWT_TOKEN");
   });
 
-  test("without a user, each registry has its own login", async () => {
+  test("have their own saved logins if no user is given", async () => {
     expect((await read({}, ...hosts)).map((login) => login?.credentials)).toEqual(hosts.map(saved));
   });
 
-  test("SKIP_AUTH is for all of them", async () => {
+  test("are all pushed to as anonymous with SKIP_AUTH", async () => {
     const logins = await read({ username: "me", password: "hush", skipAuth: true }, ...hosts);
     expect(logins).toEqual(hosts.map(() => undefined));
   });

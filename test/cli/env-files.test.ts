@@ -32,7 +32,7 @@ const WAYS: [string, string[]][] = [
   ["read by us", ["--no-env-file"]],
 ];
 
-describe("our own settings in .env files", () => {
+describe("Our own settings in .env files", () => {
   // With "@" for "$", which strings had better not have before a brace.
   const FORMS = [
     "A=plain # comment",
@@ -95,28 +95,32 @@ describe("our own settings in .env files", () => {
     expect(env).not.toHaveProperty("CHUNKPUSH_CACHE_DIR");
   });
 
-  test.each(WAYS)("are weaker than the environment, %s", async (_, flags) => {
+  test.each(WAYS)("do not override the environment, %s", async (_, flags) => {
     const { env } = await settle({ ".env": "MAX_RETRIES=1\nSKIP_AUTH=1" }, flags, { MAX_RETRIES: "2" });
     expect(env).toMatchObject({ MAX_RETRIES: "2", SKIP_AUTH: "1" });
   });
 });
 
-describe("other variables in .env files", () => {
-  test.each(WAYS)("are removed, and those that steer are named with their file, %s", async (_, flags) => {
-    const files = {
-      ".env": "https_proxy=http://x\nNODE_ENV=test\nPASSWORD=secret\nPATH=/evil\nconstructor=1\n__proto__=1",
-      ".env.local":
-        "DOCKER_CERT_PATH=$HOME\nXDG_RUNTIME_DIR=/evil\nREGISTRY_AUTH_FILE=/evil\nCHUNKPUSH_RUNTIME=podman",
-    };
-    const { warnings, env } = await settle(files, flags);
-    expect(warnings).toEqual([
-      'Warning: ignored DOCKER_CERT_PATH, XDG_RUNTIME_DIR, REGISTRY_AUTH_FILE, CHUNKPUSH_RUNTIME from ".env.local": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
-      'Warning: ignored https_proxy from ".env": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
-    ]);
-    expect(Object.keys(env).sort()).toEqual(["HOME", "PATH"]);
-  });
+describe("Other variables in .env files", () => {
+  test.each(WAYS)(
+    "are removed, with a warning that names the file of dangerous ones, %s",
+    async (_, flags) => {
+      const files = {
+        ".env":
+          "https_proxy=http://x\nNODE_ENV=test\nPASSWORD=secret\nPATH=/evil\nconstructor=1\n__proto__=1",
+        ".env.local":
+          "DOCKER_CERT_PATH=$HOME\nXDG_RUNTIME_DIR=/evil\nREGISTRY_AUTH_FILE=/evil\nCHUNKPUSH_RUNTIME=podman",
+      };
+      const { warnings, env } = await settle(files, flags);
+      expect(warnings).toEqual([
+        'Warning: ignored DOCKER_CERT_PATH, XDG_RUNTIME_DIR, REGISTRY_AUTH_FILE, CHUNKPUSH_RUNTIME from ".env.local": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
+        'Warning: ignored https_proxy from ".env": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
+      ]);
+      expect(Object.keys(env).sort()).toEqual(["HOME", "PATH"]);
+    },
+  );
 
-  test.each(WAYS)("stay as the environment has them, %s", async (_, flags) => {
+  test.each(WAYS)("do not change those of the environment, %s", async (_, flags) => {
     const real = { HTTPS_PROXY: "http://real", DOCKER_HOST: "tcp://real" };
     const { warnings, env } = await settle(
       { ".env": "HTTPS_PROXY=http://x\nDOCKER_HOST=tcp://y" },
@@ -126,7 +130,7 @@ describe("other variables in .env files", () => {
     expect({ warnings, env }).toMatchObject({ warnings: [], env: real });
   });
 
-  test("stay where the user names the file", async () => {
+  test("stay if the user names the file", async () => {
     const files = { ".env": "HTTPS_PROXY=http://x\nMAX_RETRIES=1", mine: "DOCKER_HOST=tcp://y" };
     const { warnings, env } = await settle(files, ["--env-file=mine"]);
     expect({ warnings, env }).toMatchObject({ warnings: [], env: { DOCKER_HOST: "tcp://y" } });

@@ -10,14 +10,14 @@ const root = join(import.meta.dir, "../..");
 const script = join(root, "index.ts");
 const bun = process.execPath;
 
-describeWith("openssl", "the files of a foreign working folder decide nothing", () => {
+describeWith("openssl", "Files of a foreign working folder decide nothing", () => {
   test("with the npm scripts", async () => {
     const node = Bun.which("node") ?? bun;
     const path = process.env["PATH"] ?? "";
     await expectFolderToDecideNothing([node, join(root, "dev/with-bun.mjs"), script], { path });
   });
 
-  test("with bun run, as far as .env goes", async () => {
+  test("with bun run, as far as .env is concerned", async () => {
     await expectFolderToDecideNothing([bun, "run", script], { path: dirname(bun), envFileOnly: true });
   });
 });

@@ -41,7 +41,7 @@ async function setUp(env: Readonly<Record<string, string>> = {}) {
   };
 }
 
-describe("a push in GitHub Actions", () => {
+describe("A push in GitHub Actions", () => {
   test("appends the digest and the reference to the step's outputs, and a table to the job's summary", async () => {
     await using setup = await setUp();
     const target = `${setup.registry.host}/my/app:v1`;
@@ -87,7 +87,7 @@ describe("a push in GitHub Actions", () => {
     expect([await setup.outputs(), await setup.summary()]).toEqual(["earlier=1\n", "earlier\n"]);
   });
 
-  test("is not told by a .env file where it runs and where to write", async () => {
+  test("does not take the runner's variables from a .env file", async () => {
     await using setup = await setUp({ GITHUB_ACTIONS: "", GITHUB_OUTPUT: "", GITHUB_STEP_SUMMARY: "" });
     const planted = join(setup.work, "planted");
     await Bun.write(planted, "");
@@ -100,8 +100,8 @@ describe("a push in GitHub Actions", () => {
   });
 });
 
-describe("the log of a push in GitHub Actions", () => {
-  test("has a group for each target, with what was pushed below it", async () => {
+describe("The log of a push in GitHub Actions", () => {
+  test("has a group for each target, and its result below the group", async () => {
     await using setup = await setUp();
     const targets = ["v1", "v2"].map((tag) => `${setup.registry.host}/my/app:${tag}`);
     const { stderr } = await setup.run(...targets);
@@ -111,7 +111,7 @@ describe("the log of a push in GitHub Actions", () => {
     );
   });
 
-  test("has a failure as an annotation with its code, behind the end of the group", async () => {
+  test("has a failure as an annotation with its code, after the end of the group", async () => {
     await using setup = await setUp();
     await using refusing = await startTestRegistry({
       intercept: (_, kind) => (kind === "put-manifest" ? new Response("No.", { status: 403 }) : undefined),
@@ -123,7 +123,7 @@ describe("the log of a push in GitHub Actions", () => {
     expect(last).toMatch(/^::error title=chunkpush%3A DENIED::.+%0A {2}.+$/);
   });
 
-  test("lets no text from outside begin a command", async () => {
+  test("escapes text from outside that would begin a command", async () => {
     const said = "\n::set-output name=x::y\r##[error]z";
     await using setup = await setUp();
     await using refusing = await startTestRegistry({

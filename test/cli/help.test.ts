@@ -17,7 +17,7 @@ async function print(...args: readonly string[]): Promise<string> {
   return stdout;
 }
 
-describe("the short help", () => {
+describe("The short help", () => {
   test("fits on 40 lines of 80 columns, and names every command", async () => {
     const text = await print("--help");
     const lines = text.trimEnd().split("\n");
@@ -27,7 +27,7 @@ describe("the short help", () => {
     expect(text.indexOf("Examples:")).toBeLessThan(text.indexOf("Flags:"));
   }, 20_000);
 
-  test("is printed for -h, for help alone, and wherever the flag stands in a push, be it wrong or not", async () => {
+  test("is printed for -h, for help alone, and for the flag at any place of a push, valid or not", async () => {
     const text = await print("--help");
     for (const args of [["-h"], ["help"], ["image.tar", "-h"], ["--retries", "nonsense", "--help"]])
       expect(await print(...args)).toBe(text);
@@ -49,7 +49,7 @@ describe("the short help", () => {
   }, 20_000);
 });
 
-describe("the long help of a push", () => {
+describe("The long help of a push", () => {
   test("is printed for help all, --help all, help push and push --help", async () => {
     for (const args of [
       ["help", "all"],
@@ -84,7 +84,7 @@ describe("the long help of a push", () => {
   });
 });
 
-test("no help has a line of more than 80 columns", async () => {
+test("No help has a line of more than 80 columns", async () => {
   for (const { load } of COMMANDS) {
     const text = parseArguments((await load()).program(), ["--help"]) ?? "";
     for (const line of text.split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);

@@ -36,8 +36,8 @@ function sourceAndTargets(args: readonly string[]) {
   return [source, ...targets.map(formatPinned)];
 }
 
-describe("positional arguments:", () => {
-  test("one is the target, and the rest is as documented", () => {
+describe("The arguments of a push", () => {
+  test("are the target if there is one, and all settings have their documented defaults", () => {
     expect(parse([TARGET])).toEqual({
       source: undefined,
       targets: [{ scheme: undefined, host: "registry.example.com", repository: "my/app", tag: "v1" }],
@@ -73,7 +73,7 @@ describe("positional arguments:", () => {
     });
   });
 
-  test("two are source and target, in that order, wherever flags stand", () => {
+  test("are source and target if there are two, in that order, with flags at any place", () => {
     for (const args of [
       ["image.tar", TARGET],
       ["--retries", "1", "image.tar", TARGET],
@@ -85,7 +85,7 @@ describe("positional arguments:", () => {
     }
   });
 
-  test("without one, the error says what to write", () => {
+  test("are refused with an example if there are none", () => {
     for (const args of [[], ["--insecure"], ["--username", "me"]]) {
       const error = refusal(args);
       expect([error.code, exitCodeOf(error)]).toEqual(["USAGE", 2]);
@@ -94,7 +94,7 @@ describe("positional arguments:", () => {
     }
   });
 
-  test("three are too many", () => {
+  test("are refused if there are three", () => {
     const error = refusal(["a", TARGET, "b"]);
     expect([error.code, error.message]).toEqual([
       "USAGE",
@@ -103,24 +103,24 @@ describe("positional arguments:", () => {
     expect(error.hint).toContain("--tag");
   });
 
-  test("a target that is none is no failure of the registry's", () => {
+  test("are refused as wrong usage if the target is invalid", () => {
     for (const args of [["my/app:v1"], ["image.tar", "my/app"], ["my/app", "image.tar/x/"]]) {
       const error = refusal(args);
       expect([error.code, exitCodeOf(error)]).toEqual(["REFERENCE_INVALID", 2]);
     }
   });
 
-  test("an empty source is a variable that was not set, and no image to be looked for", () => {
+  test("are refused with a hint at an unset variable if the source is empty", () => {
     const error = refusal(["", TARGET]);
     expect(error.code).toBe("USAGE");
   });
 
-  test("an empty target is a variable that was not set, too", () => {
+  test("are refused with a hint at an unset variable if the target is empty", () => {
     for (const args of [[""], ["image.tar", ""]]) expect(exitCodeOf(refusal(args))).toBe(2);
   });
 });
 
-describe("--tag names targets, and then the one positional is the source", () => {
+describe("With --tag, the only argument is the source:", () => {
   const OTHER = "ghcr.io/my/app:v1";
   const DIGEST = digestOf("an image");
 
@@ -176,8 +176,8 @@ describe("--tag names targets, and then the one positional is the source", () =>
   });
 });
 
-describe("what a push takes of a source:", () => {
-  test("--image names one image", () => {
+describe("The choice of an image in a source", () => {
+  test("is made by --image", () => {
     expect(parse(["--image", "my/app:v1", TARGET]).image).toBe("my/app:v1");
     expect(refusal(["--image", "", TARGET]).message).toContain("--image is empty");
   });
@@ -197,21 +197,24 @@ describe("what a push takes of a source:", () => {
       ["linux/amd64", "linux/arm64"],
     ],
     [["--platform", "aarch64", "--platform", "linux/arm64/v8"], ["linux/arm64"]],
-  ])("%j are the platforms %j", (flags, platforms) => {
+  ])("is made for %j by the platforms %j", (flags, platforms) => {
     expect(parse([...flags, TARGET])).toMatchObject({ platforms, allPlatforms: false });
   });
 
-  test("--all-platforms is all of them", () => {
+  test("is all platforms with --all-platforms", () => {
     expect(parse(["--all-platforms", TARGET])).toMatchObject({ platforms: [], allPlatforms: true });
   });
 
-  test.each(["docker", "podman", "nerdctl"])("--runtime and CHUNKPUSH_RUNTIME may be %s", (runtime) => {
-    expect(parse(["--runtime", runtime, TARGET]).runtime).toBe(runtime as PushCommand["runtime"]);
-    expect(parse([TARGET], { CHUNKPUSH_RUNTIME: runtime }).runtime).toBe(runtime as PushCommand["runtime"]);
-    expect(parse(["--runtime", runtime, TARGET], { CHUNKPUSH_RUNTIME: "nonsense" }).runtime).toBeString();
-  });
+  test.each(["docker", "podman", "nerdctl"])(
+    "is limited to an engine if --runtime or CHUNKPUSH_RUNTIME is %s",
+    (runtime) => {
+      expect(parse(["--runtime", runtime, TARGET]).runtime).toBe(runtime as PushCommand["runtime"]);
+      expect(parse([TARGET], { CHUNKPUSH_RUNTIME: runtime }).runtime).toBe(runtime as PushCommand["runtime"]);
+      expect(parse(["--runtime", runtime, TARGET], { CHUNKPUSH_RUNTIME: "nonsense" }).runtime).toBeString();
+    },
+  );
 
-  test("--force-compression compresses compressed layers again", () => {
+  test("keeps --force-compression", () => {
     expect(parse(["--force-compression", TARGET]).forceCompression).toBe(true);
   });
 
@@ -223,20 +226,20 @@ describe("what a push takes of a source:", () => {
     [["--runtime", "rkt"], {}, '--runtime: invalid value "rkt"'],
     [[], { CHUNKPUSH_RUNTIME: "Docker" }, 'CHUNKPUSH_RUNTIME: invalid value "Docker"'],
     [["--force-compression", "--compression", "none"], {}, "--force-compression"],
-  ])("%j with %j is refused", (flags, env, words) => {
+  ])("refuses %j with %j", (flags, env, words) => {
     const error = refusal([...flags, TARGET], env);
     expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(words)]);
     expect(error.hint).toBeString();
   });
 });
 
-test("--cache-from names no digest: what it names is trusted by whoever may push there", () => {
+test("--cache-from refuses a digest: its images are trusted by their tags", () => {
   const digest = digestOf("an image");
   for (const name of [`registry.example.com/my/app@${digest}`, `registry.example.com/my/app:v1@${digest}`])
     expect(refusal(["--cache-from", name, TARGET]).message).toContain("--cache-from names a digest");
 });
 
-describe("a flag is stronger than its variable", () => {
+describe("A flag overrides its variable:", () => {
   type Case = [
     flag: string[],
     env: Record<string, string>,
@@ -290,34 +293,31 @@ describe("a flag is stronger than its variable", () => {
     expect(parse([TARGET], { INSECURE_HTTP_PUSH: value }).insecure).toBe(false);
   });
 
-  test("empty variables count as unset", async () => {
+  test("an empty variable counts as unset", async () => {
     const names = await environmentNames();
     const empty = Object.fromEntries(names.map((name) => [name, ""]));
     expect(parse([TARGET], empty)).toEqual(parse([TARGET]));
   });
 
-  test.each(["--username", "--credential-command", "--cache-dir"])(
-    "an empty %s is not taken for one",
-    (flag) => {
-      const error = refusal([flag, "", TARGET]);
-      expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(flag)]);
-    },
-  );
+  test.each(["--username", "--credential-command", "--cache-dir"])("an empty %s is refused", (flag) => {
+    const error = refusal([flag, "", TARGET]);
+    expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining(flag)]);
+  });
 });
 
-describe("user and password:", () => {
-  test("a token without a user belongs to v0, whom serverless-registry expects", () => {
+describe("The user and the password of a push:", () => {
+  test("a token without a user has the user v0, which serverless-registry expects", () => {
     const { username, password } = parse([TARGET], { REGISTRY_JWT_TOKEN: "s3cret" });
     expect([username, password]).toEqual(["v0", "s3cret"]);
   });
 
-  test("a token with a user is that user's", () => {
+  test("a token with a user has that user", () => {
     const env = { REGISTRY_JWT_TOKEN: "s3cret", USERNAME_REGISTRY: "me" };
     expect(parse([TARGET], env).username).toBe("me");
     expect(parse(["-u", "flag", TARGET], env).username).toBe("flag");
   });
 
-  test("a colon in the user name is refused, from wherever it comes", () => {
+  test("a colon in the user name is refused, from a flag or a variable", () => {
     for (const error of [
       refusal(["--username", "me:s3cret", TARGET]),
       refusal([TARGET], { USERNAME_REGISTRY: "me:s3cret" }),
@@ -327,14 +327,14 @@ describe("user and password:", () => {
     }
   });
 
-  test("--password-stdin needs a user", () => {
+  test("--password-stdin requires a user", () => {
     const error = refusal(["--password-stdin", TARGET]);
     expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--password-stdin")]);
     expect(error.hint).toContain("USERNAME_REGISTRY");
     expect(parse(["--password-stdin", TARGET], { USERNAME_REGISTRY: "me" }).passwordStdin).toBe(true);
   });
 
-  test("what a credential command prints without a user belongs to v0, too", () => {
+  test("the password of a credential command without a user has the user v0", () => {
     const flags = ["--credential-command", "print-token"];
     expect(parse([...flags, TARGET]).username).toBe("v0");
     expect(parse([...flags, "-u", "me", TARGET]).username).toBe("me");
@@ -343,12 +343,12 @@ describe("user and password:", () => {
     expect(parse(["-u", "me", "--password-stdin", TARGET], env).credentialCommand).toBeUndefined();
   });
 
-  test("standard input and a command cannot both give the password", () => {
+  test("standard input and a command for the password are refused together", () => {
     const error = refusal(["-u", "me", "--password-stdin", "--credential-command", "print-token", TARGET]);
     expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--credential-command")]);
   });
 
-  test("there is no flag for a password: it would stand in the list of processes", () => {
+  test("a flag for a password is refused: it would be visible in the list of processes", () => {
     for (const flag of ["--password", "--password=s3cret", "-p", "--token", "--registry-jwt-token"]) {
       const error = refusal([flag, "x", TARGET]);
       expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("Unknown option")]);
@@ -356,7 +356,7 @@ describe("user and password:", () => {
   });
 });
 
-describe("compression", () => {
+describe("The compression of a push", () => {
   const KIND = "CHUNKPUSH_COMPRESSION";
   const LEVEL = "CHUNKPUSH_COMPRESSION_LEVEL";
   type Case = [flags: string[], env: Record<string, string>, PushCommand["compression"]];
@@ -370,7 +370,7 @@ describe("compression", () => {
     [["--compression", "gzip"], { [KIND]: "zstd", [LEVEL]: "3" }, { kind: "gzip", level: 3 }],
     [["--compression", "none"], { [KIND]: "nonsense", [LEVEL]: "" }, { kind: "none" }],
   ];
-  test.each(cases)("%j with %j", (flags, env, compression) => {
+  test.each(cases)("is read from %j with %j", (flags, env, compression) => {
     expect(parse([...flags, TARGET], env).compression).toEqual(compression);
   });
 
@@ -403,59 +403,62 @@ describe("compression", () => {
       `${LEVEL} is "1", but without compression there is no level.`,
     ],
   ];
-  test.each(refused)("%j with %j is refused", (flags, env, message) => {
+  test.each(refused)("is refused for %j with %j", (flags, env, message) => {
     const error = refusal([...flags, TARGET], env);
     expect([error.code, error.message]).toEqual(["USAGE", message]);
   });
 
-  test("an empty argument is refused", () => {
+  test("is refused if an argument is empty", () => {
     expect(refusal(["--compression=", TARGET]).code).toBe("USAGE");
     expect(refusal(["--compression-level=", TARGET]).code).toBe("USAGE");
   });
 });
 
-describe("numbers", () => {
+describe("Numbers of a push:", () => {
   const names = [
     ["--parallel", "MAX_PARALLEL_LAYERS", "parallel", 1],
     ["--retries", "MAX_RETRIES", "retries", 0],
   ] as const;
-  test.each(names)("%s and %s", (flag, variable, field, min) => {
-    for (const good of [min, 1, 2, 100]) {
-      expect(parse([flag, String(good), TARGET])[field]).toBe(good);
-      expect(parse([TARGET], { [variable]: String(good) })[field]).toBe(good);
-    }
-    const bad = [
-      String(min - 1),
-      "-1",
-      "101",
-      "99999999999",
-      "1.5",
-      "1e1",
-      "0x1",
-      "three",
-      "1 ",
-      " 1",
-      "NaN",
-      "Infinity",
-      "١",
-    ];
-    for (const text of bad) {
-      for (const [error, name] of [
-        [refusal([`${flag}=${text}`, TARGET]), flag],
-        [refusal([TARGET], { [variable]: text }), variable],
-      ] as const) {
-        expect([error.code, error.message]).toEqual([
-          "USAGE",
-          `${name}: invalid value "${text}" (expected a number from ${min} to 100).`,
-        ]);
+  test.each(names)(
+    "%s and %s accept whole numbers in their range, and nothing else",
+    (flag, variable, field, min) => {
+      for (const good of [min, 1, 2, 100]) {
+        expect(parse([flag, String(good), TARGET])[field]).toBe(good);
+        expect(parse([TARGET], { [variable]: String(good) })[field]).toBe(good);
       }
-    }
-    expect(refusal([`${flag}=`, TARGET]).code).toBe("USAGE");
-    expect(refusal([TARGET, flag]).code).toBe("USAGE");
-  });
+      const bad = [
+        String(min - 1),
+        "-1",
+        "101",
+        "99999999999",
+        "1.5",
+        "1e1",
+        "0x1",
+        "three",
+        "1 ",
+        " 1",
+        "NaN",
+        "Infinity",
+        "١",
+      ];
+      for (const text of bad) {
+        for (const [error, name] of [
+          [refusal([`${flag}=${text}`, TARGET]), flag],
+          [refusal([TARGET], { [variable]: text }), variable],
+        ] as const) {
+          expect([error.code, error.message]).toEqual([
+            "USAGE",
+            `${name}: invalid value "${text}" (expected a number from ${min} to 100).`,
+          ]);
+        }
+      }
+      expect(refusal([`${flag}=`, TARGET]).code).toBe("USAGE");
+      expect(refusal([TARGET, flag]).code).toBe("USAGE");
+    },
+  );
 });
 
-describe("sizes", () => {
+describe("Sizes of a push:", () => {
   const good: [text: string, bytes: number][] = [
     ["1", 1],
     ["52428800", 52_428_800],
@@ -481,12 +484,12 @@ describe("sizes", () => {
     ["1GiB", 1_073_741_824],
     ["9007199254740991".slice(0, 15), 900_719_925_474_099],
   ];
-  test.each(good)("%s are %d bytes", (text, bytes) => {
+  test.each(good)("%s means %d bytes", (text, bytes) => {
     const command = parseCacheCommand(["prune", `--max-size=${text}`], {});
     expect(command).toMatchObject({ prune: { maxBytes: bytes } });
   });
 
-  test("a chunk has at least 64 KiB: a size without a unit is a mistake for megabytes", () => {
+  test("a chunk below 64 KiB is refused: a unit is probably missing", () => {
     for (const [text, bytes] of [
       ["64KiB", 65_536],
       ["50MB", 50_000_000],
@@ -538,7 +541,7 @@ describe("sizes", () => {
     "5toString",
     "5__proto__",
   ];
-  test.each(bad)("%j is no size", (text) => {
+  test.each(bad)("%j is refused", (text) => {
     for (const [error, name] of [
       [refusal([`--chunk-size=${text}`, TARGET]), "--chunk-size"],
       [refusal([TARGET], { CHUNKPUSH_CHUNK_SIZE: text }), "CHUNKPUSH_CHUNK_SIZE"],
@@ -549,11 +552,11 @@ describe("sizes", () => {
   });
 });
 
-describe("the command cache", () => {
+describe("The command cache", () => {
   const read = (args: readonly string[], env: Record<string, string> = {}) => parseCacheCommand(args, env);
   const rules = { all: false, olderThanMs: undefined, maxBytes: undefined, dryRun: false };
 
-  test("alone shows the cache, wherever that is", () => {
+  test("shows the cache of a folder if it has no arguments", () => {
     const shows = (directory: string) => ({ directory, prune: undefined });
     expect(read([])).toEqual(shows(".cache"));
     expect(read([], { CHUNKPUSH_CACHE_DIR: "/env" })).toEqual(shows("/env"));
@@ -568,7 +571,7 @@ describe("the command cache", () => {
     [["--older-than", "12h"], { olderThanMs: 12 * 3_600_000 }],
     [["--older-than", "5m"], { olderThanMs: 5 * 60_000 }],
     [["--max-size", "10GB", "--dry-run"], { maxBytes: 10_000_000_000, dryRun: true }],
-  ])("prune %j", (flags, expected) => {
+  ])("prunes by %j", (flags, expected) => {
     const prune = { ...rules, ...expected };
     const pruning = { directory: "c", prune };
     expect(read(["prune", "--cache-dir", "c", ...flags])).toEqual(pruning);
@@ -596,7 +599,7 @@ describe("the command cache", () => {
     expect([exitCodeOf(error), error.message]).toEqual([2, expect.stringContaining(words)]);
   });
 
-  test("has a help of its own, whose lines are not too wide, and whose examples are valid", () => {
+  test("has a help with narrow lines and valid examples", () => {
     const text = String(read(["--help"]));
     expect(text).toStartWith("Usage: chunkpush cache [options] [action]");
     for (const line of text.split("\n")) expect(line.length).toBeLessThanOrEqual(120);
@@ -606,12 +609,12 @@ describe("the command cache", () => {
   });
 });
 
-test("--tls-verify is true or false", () => {
+test("--tls-verify accepts only true and false", () => {
   const error = refusal(["--tls-verify=maybe", TARGET]);
   expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("--tls-verify")]);
 });
 
-describe("a wrong flag is refused:", () => {
+describe("Wrong flags are refused:", () => {
   const cases: [args: string[], message: RegExp][] = [
     [["--nope", TARGET], /Unknown option '--nope'/],
     [["-x", TARGET], /Unknown option '-x'/],
@@ -631,7 +634,7 @@ test.each([
   [["--user", "me", TARGET], "--username"],
   [["--password", "hush", TARGET], "--username me"],
   [["-phush", TARGET], "--username me"],
-])("the flag of another tool is answered with ours: %j", (args, flag) => {
+])("The error for another tool's flag names ours: %j", (args, flag) => {
   const error = refusal(args);
   expect([error.code, error.message]).toEqual([
     "USAGE",
@@ -641,7 +644,7 @@ test.each([
   expect(error.hint).not.toContain("hush");
 });
 
-describe("the program", () => {
+describe("The program", () => {
   async function run(args: readonly string[]) {
     const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../index.ts"), ...args], {
       stdin: "ignore",
@@ -657,7 +660,7 @@ describe("the program", () => {
     return { stdout, stderr, code };
   }
 
-  test("help and version go to standard output, and end with 0", async () => {
+  test("prints help and version on standard output, and exits with 0", async () => {
     const [help, version] = await Promise.all([run(["--help"]), run(["--version"])]);
     expect(help.stdout).toContain("Usage: ");
     expect([help.code, help.stderr]).toEqual([0, ""]);
@@ -665,7 +668,7 @@ describe("the program", () => {
     expect([version.code, version.stderr]).toEqual([0, ""]);
   }, 20_000);
 
-  test("wrong use goes to standard error, with a hint and without a stack, and ends with 2", async () => {
+  test("reports wrong usage on standard error with a hint and without a stack, and exits with 2", async () => {
     const results = await Promise.all([run([]), run(["--nope"]), run(["my/app:v1"])]);
     for (const { stdout, stderr, code } of results) {
       expect([stdout, code]).toEqual(["", 2]);
@@ -673,7 +676,7 @@ describe("the program", () => {
     }
   }, 20_000);
 
-  test("control characters do not reach the terminal", async () => {
+  test("escapes control characters of its arguments", async () => {
     const { stderr, code } = await run(["registry.example.com/\u001b[2Jevil\u0007:v1"]);
     expect(code).toBe(2);
     expect(stderr).toContain("evil");

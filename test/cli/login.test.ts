@@ -55,10 +55,23 @@ async function openHome(config?: unknown) {
       expect((await readdir(at("work"))).filter((name) => name !== ".cache")).toEqual(["output.tar"]);
       return result;
     },
+    /** Adds the credential helper "x". @returns the variables to run with */
+    async addHelper(script: string) {
+      const path = at("bin/docker-credential-x");
+      await Bun.write(path, `#!/bin/sh\n${script}\n`);
+      await chmod(path, 0o755);
+      return { PATH: `${at("bin")}:${process.env["PATH"]}` };
+    },
     logins: async () => JSON.parse(await Bun.file(at(CONFIG)).text()).auths as unknown,
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
 }
+
+/** Registries of plain HTTP by any name, for those who take it for their proxy. */
+const startOwnProxy = (statusOfLogin = 200) =>
+  startHttpServer(
+    ({ headers }) => new Response(null, { status: headers.has("authorization") ? statusOfLogin : 401 }),
+  );
 
 /** What only a push can do, or needs. */
 const WORDS_OF_PUSH = /resume|target|archive|SKIP_AUTH|USERNAME_REGISTRY/;
@@ -122,7 +135,7 @@ describe.concurrent("a login", () => {
     expect(stderr).toContain(`GET http://${registry.host}/v2/ 200`);
   });
 
-  test("that is slow to be checked says what it waits for", async () => {
+  test("says what it waits for while a slow registry checks it", async () => {
     const asked = Promise.withResolvers<void>();
     const said = Promise.withResolvers<void>();
     await using server = startHttpServer(async ({ headers }) => {
@@ -210,10 +223,7 @@ describe.concurrent("a login", () => {
   });
 
   test("over plain HTTP to another machine warns that the password can be intercepted", async () => {
-    // It is its own proxy.
-    await using server = startHttpServer(
-      ({ headers }) => new Response(null, { status: headers.has("authorization") ? 200 : 401 }),
-    );
+    await using server = startOwnProxy();
     await using home = await openHome();
     const args = ["login", "-u", "me", "http://registry.example.com"];
     const { code, stderr } = await home.run(args, ME.password, { HTTP_PROXY: server.url });
@@ -222,24 +232,26 @@ describe.concurrent("a login", () => {
     expect(await home.logins()).toEqual({ "registry.example.com": entryOf(ME) });
   });
 
-  test("goes to the file of --authfile or REGISTRY_AUTH_FILE, from where a push takes it", async () => {
+  test("goes to the file of --authfile, from where a push takes it until the logout", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using home = await openHome();
     const target = `${registry.host}/my/app:v1`;
-    const login = ["login", "-u", "me", registry.host];
-    const file = home.at("own/auth.json");
-    expect((await home.run([...login, "--authfile", file], ME.password)).code).toBe(0);
-    expect((await home.run(["--authfile", file, target])).code).toBe(0);
+    const own = ["--authfile", home.at("own/auth.json")];
+    expect((await home.run(["login", "-u", "me", ...own, registry.host], ME.password)).code).toBe(0);
+    expect((await home.run([...own, target])).code).toBe(0);
     expect((await home.run([target])).code).toBe(1);
-
-    const env = { REGISTRY_AUTH_FILE: home.at("other.json") };
-    expect((await home.run(login, ME.password, env)).code).toBe(0);
-    expect((await home.run([target], undefined, env)).code).toBe(0);
-    expect(await Bun.file(home.at(CONFIG)).exists()).toBe(false);
-
-    const out = await home.run(["logout", "--authfile", file, registry.host]);
+    const out = await home.run(["logout", ...own, registry.host]);
     expect([out.code, out.stderr]).toEqual([0, NO_WARNING]);
-    expect(JSON.parse(await Bun.file(file).text())).toEqual({ auths: {} });
+    expect(JSON.parse(await Bun.file(home.at("own/auth.json")).text())).toEqual({ auths: {} });
+  });
+
+  test("goes to the file of REGISTRY_AUTH_FILE, from where a push takes it", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
+    await using home = await openHome();
+    const env = { REGISTRY_AUTH_FILE: home.at("other.json") };
+    expect((await home.run(["login", "-u", "me", registry.host], ME.password, env)).code).toBe(0);
+    expect((await home.run([`${registry.host}/my/app:v1`], undefined, env)).code).toBe(0);
+    expect(await Bun.file(home.at(CONFIG)).exists()).toBe(false);
   });
 
   test.each<[string, string[], string]>([
@@ -249,6 +261,7 @@ describe.concurrent("a login", () => {
     ["with a URL that has a path", ["https://a.example.com/v2/"], "login https://a.example.com"],
     ["without a host", ["nonsense"], "nonsense"],
     ["without a user, where nobody can be asked", ["a.example.com"], "--username"],
+    ["with the password as a flag", ["-p", "hush-Xq7-zebra", "a.example.com"], "login --username me"],
     ["with a flag of a push alone", ["--chunk-size", "5MB", "a.example.com"], "--chunk-size"],
   ])("%s is wrong use", async (_, args, words) => {
     await using home = await openHome();
@@ -269,13 +282,16 @@ describe.concurrent("a login", () => {
     ["no password", "", 1],
     ["an empty line", "\n", 1],
     ["an archive", seededBytes(200_000, 4), 2],
-  ])("with %s on standard input says how to pipe the password in, as a login", async (_, input, code) => {
-    await using home = await openHome();
-    const result = await home.run(["login", "-u", "me", "http://a.example.com"], input);
-    expect([result.code, result.stdout]).toEqual([code, ""]);
-    expect(result.stderr).toContain(`${PROGRAM} login --username me http://a.example.com`);
-    expect(result.stderr).not.toMatch(WORDS_OF_PUSH);
-  });
+  ])(
+    "with %s on standard input is refused, and names a login to pipe the password into",
+    async (_, input, code) => {
+      await using home = await openHome();
+      const result = await home.run(["login", "-u", "jane", "http://a.example.com"], input);
+      expect([result.code, result.stdout]).toEqual([code, ""]);
+      expect(result.stderr).toContain(`${PROGRAM} login --username jane http://a.example.com`);
+      expect(result.stderr).not.toMatch(WORDS_OF_PUSH);
+    },
+  );
 
   test.each<[string, string | undefined]>([
     ["breaks off", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{"],
@@ -291,16 +307,19 @@ describe.concurrent("a login", () => {
     expect(stderr).not.toMatch(WORDS_OF_PUSH);
   });
 
-  test.each(["login", "logout"])("or logout with a broken file says what helps a %s", async (name) => {
-    await using registry = await startTestRegistry({ credentials: ME });
-    await using home = await openHome();
-    await Bun.write(home.at(CONFIG), "{");
-    const isLogin = name === "login";
-    const args = [name, ...(isLogin ? ["-u", "me"] : []), registry.host];
-    const { code, stderr } = await home.run(args, isLogin ? ME.password : undefined);
-    expect([code, stderr]).toEqual([1, expect.stringContaining("--authfile")]);
-    expect(stderr).not.toMatch(WORDS_OF_PUSH);
-  });
+  test.each(["login", "logout"])(
+    "or logout with a broken file of logins names --authfile, which helps: %s",
+    async (name) => {
+      await using registry = await startTestRegistry({ credentials: ME });
+      await using home = await openHome();
+      await Bun.write(home.at(CONFIG), "{");
+      const isLogin = name === "login";
+      const args = [name, ...(isLogin ? ["-u", "me"] : []), registry.host];
+      const { code, stderr } = await home.run(args, isLogin ? ME.password : undefined);
+      expect([code, stderr]).toEqual([1, expect.stringContaining("--authfile")]);
+      expect(stderr).not.toMatch(WORDS_OF_PUSH);
+    },
+  );
 
   test("that is interrupted says nothing of resuming", async () => {
     await using home = await openHome();
@@ -322,7 +341,7 @@ describe.concurrent("a login", () => {
 });
 
 describe.concurrent("a logout", () => {
-  test("says that there was no login, and names one that another file still has", async () => {
+  test("says that there was no login in its file, and names those of another file", async () => {
     await using home = await openHome();
     const podman = { auths: { "a.example.com": entryOf(ME), "a.example.com/team": entryOf(ME) } };
     await Bun.write(home.at(".config/containers/auth.json"), JSON.stringify(podman));
@@ -350,7 +369,7 @@ describe.concurrent("a logout", () => {
     expect(await home.logins()).toEqual({ "a.example.com": entryOf(ME) });
   });
 
-  test("prints the command that removes the login of another file, whose maker it does not guess", async () => {
+  test("prints commands that remove what another file or a part of the registry still has", async () => {
     await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
     await Bun.write(home.at("named.json"), JSON.stringify({ auths: { "a.example.com/team": entryOf(ME) } }));
     const env = { REGISTRY_AUTH_FILE: home.at("named.json") };
@@ -383,10 +402,7 @@ describe.concurrent("a logout", () => {
   test.each(["http://myregistry", "myregistry"])(
     "accepts the registry of one label that a login accepted: %s",
     async (name) => {
-      // It is its own proxy.
-      await using server = startHttpServer(
-        ({ headers }) => new Response(null, { status: headers.has("authorization") ? 200 : 401 }),
-      );
+      await using server = startOwnProxy();
       await using home = await openHome();
       const env = { HTTP_PROXY: server.url };
       expect((await home.run(["login", "-u", "me", "http://myregistry"], ME.password, env)).code).toBe(0);
@@ -405,10 +421,7 @@ describe.concurrent("a logout", () => {
     "with --all names no registry that has a helper, but no login",
     async () => {
       await using home = await openHome({ credHelpers: { "a.example.com": "x" } });
-      const script = "#!/bin/sh\necho credentials not found in native keychain; exit 1\n";
-      await Bun.write(home.at("bin/docker-credential-x"), script);
-      await chmod(home.at("bin/docker-credential-x"), 0o755);
-      const env = { PATH: `${home.at("bin")}:${process.env["PATH"]}` };
+      const env = await home.addHelper("echo credentials not found in native keychain; exit 1");
       expect(await home.run(["logout", "--all"], undefined, env)).toMatchObject({
         code: 0,
         stderr: NO_WARNING,
@@ -436,9 +449,7 @@ describe.concurrent("a logout", () => {
       const helper = `read -r server || true
 [ "$server" = b.example.com ] && exit 1
 echo '{"Username":"me","Secret":"old"}'`;
-      await Bun.write(home.at("bin/docker-credential-x"), `#!/bin/sh\n${helper}\n`);
-      await chmod(home.at("bin/docker-credential-x"), 0o755);
-      const env = { PATH: `${home.at("bin")}:${process.env["PATH"]}` };
+      const env = await home.addHelper(helper);
       const { code, stdout, stderr } = await home.run(["logout", "--all"], undefined, env);
       expect([code, stderr]).toEqual([1, expect.stringContaining("b.example.com")]);
       expect(stderr).not.toMatch(WORDS_OF_PUSH);
@@ -452,23 +463,35 @@ echo '{"Username":"me","Secret":"old"}'`;
     [["--all", "a.example.com"]],
     [["a.example.com", "b.example.com"]],
     [["a.example.com/app:v1"]],
-  ])("of what is no registry is wrong use: %j", async (args) => {
+  ])("that names no registry, or more than one, is wrong use: %j", async (args) => {
     await using home = await openHome();
     expect((await home.run(["logout", ...args])).code).toBe(2);
   });
 });
 
 describe.concurrent("--creds", () => {
-  test.each(["--creds", "--dest-creds"])("gives user and password, with a warning: %s", async (flag) => {
-    const password = "a:b:hush-Xq7-zebra";
-    await using registry = await startTestRegistry({ credentials: { username: "me", password } });
+  test("gives the user and the password of a login, with a warning that does not propose to log in", async () => {
+    await using registry = await startTestRegistry({ credentials: ME });
     await using home = await openHome();
-    const target = `${registry.host}/my/app:v1`;
-    const env = { USERNAME_REGISTRY: "other", REGISTRY_JWT_TOKEN: "other" };
-    const { code, stderr } = await home.run([flag, `me:${password}`, target], undefined, env);
-    expect(stderr).toContain("can see the password");
-    expect(code).toBe(0);
+    const args = ["login", "--creds", `me:${ME.password}`, registry.host];
+    const { code, stderr } = await home.run(args);
+    expect([code, stderr]).toEqual([0, expect.stringContaining("can see the password")]);
+    expect(stderr).not.toContain("log in");
   });
+
+  test.each(["--creds", "--dest-creds"])(
+    "gives the user and the password of a push, with a warning, by the name of %s",
+    async (flag) => {
+      const password = "a:b:hush-Xq7-zebra";
+      await using registry = await startTestRegistry({ credentials: { username: "me", password } });
+      await using home = await openHome();
+      const target = `${registry.host}/my/app:v1`;
+      const env = { USERNAME_REGISTRY: "other", REGISTRY_JWT_TOKEN: "other" };
+      const { code, stderr } = await home.run([flag, `me:${password}`, target], undefined, env);
+      expect(stderr).toContain("can see the password");
+      expect(code).toBe(0);
+    },
+  );
 
   test.each([
     [["--creds", "hush-Xq7-zebra"]],
@@ -477,7 +500,7 @@ describe.concurrent("--creds", () => {
     [["--creds", "me:hush-Xq7-zebra", "--username", "you"]],
     [["--dest-creds", "me:hush-Xq7-zebra", "--password-stdin"]],
     [["--creds=me:hush-Xq7-zebra", "--credential-command", "true"]],
-  ])("without both, or beside another user or password, is wrong use: %j", async (args) => {
+  ])("is wrong use without a user or a password, or beside another one: %j", async (args) => {
     await using home = await openHome();
     const { code } = await home.run([...args, "localhost:1/my/app:v1"]);
     expect(code).toBe(2);
@@ -490,17 +513,23 @@ test("an --authfile that does not exist is an error of a push", async () => {
   expect([code, stderr]).toEqual([1, expect.stringContaining("none.json")]);
 });
 
-describe.concurrent("credentials that the registry refuses are named", () => {
+describe.concurrent("the refusal of credentials", () => {
   const jwt = ['{"alg":"RS256"}', `{"exp":${Math.floor(Date.now() / 1000) - 3 * 3600 - 60}}`, "Xq7"]
     .map((part) => Buffer.from(part).toString("base64url"))
     .join(".");
   test.each<[string, string[], string | undefined, Record<string, string>, string]>([
     ["piped in with a space at the end", ["-u", "me"], "wrong \n", {}, "ends in a space"],
-    ["an expired token", [], undefined, { REGISTRY_JWT_TOKEN: jwt }, "expired 3 hours ago"],
-    ["a token that is none", [], undefined, { REGISTRY_JWT_TOKEN: "wrong" }, "accept REGISTRY_JWT_TOKEN."],
-    ["in an argument", ["--creds", "me:wrong"], undefined, {}, "password in --creds"],
-    ["by a command", ["--credential-command", "echo wrong"], undefined, {}, "the credential command"],
-  ])("%s", async (_, args, input, env, words) => {
+    ["set to an expired token", [], undefined, { REGISTRY_JWT_TOKEN: jwt }, "expired 3 hours ago"],
+    [
+      "set to a token that is none",
+      [],
+      undefined,
+      { REGISTRY_JWT_TOKEN: "wrong" },
+      "accept REGISTRY_JWT_TOKEN.",
+    ],
+    ["given in an argument", ["--creds", "me:wrong"], undefined, {}, "password in --creds"],
+    ["printed by a command", ["--credential-command", "echo wrong"], undefined, {}, "the credential command"],
+  ])("says what is wrong with those that were %s", async (_, args, input, env, words) => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using home = await openHome();
     const { code, stderr } = await home.run([...args, `${registry.host}/my/app:v1`], input, env);
@@ -516,7 +545,7 @@ describe.concurrent("credentials that the registry refuses are named", () => {
       (host) => `${host}/my`,
       ["--authfile", "../own.json"],
     ],
-  ])("by a hint whose commands replace the login to %s", async (_, key, flags) => {
+  ])("ends in commands that replace the saved login to %s", async (_, key, flags) => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using home = await openHome();
     const config = { auths: { [key(registry.host)]: entryOf({ ...ME, password: "old" }) } };
@@ -533,21 +562,19 @@ describe.concurrent("credentials that the registry refuses are named", () => {
     expect((await home.run(push)).code).toBe(0);
   });
 
-  test("by a hint that names a registry of plain HTTP with its scheme", async () => {
-    // It is its own proxy.
-    await using server = startHttpServer(() => new Response(null, { status: 401 }));
+  test("names a registry of plain HTTP with its scheme", async () => {
+    await using server = startOwnProxy(401);
     await using home = await openHome({ auths: { "registry.example.com": entryOf(ME) } });
     const args = ["--insecure", "registry.example.com/my/app:v1"];
     const { stderr } = await home.run(args, undefined, { HTTP_PROXY: server.url });
     expect(commandsIn(stderr)).toEqual([["login", "http://registry.example.com"]]);
   });
 
-  test("by the file that a login is saved in, with the command to log in again", async () => {
+  test("names the file that has the login", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using home = await openHome({ auths: { [registry.host]: entryOf({ ...ME, password: "old" }) } });
     const { code, stderr } = await home.run([`${registry.host}/my/app:v1`]);
     expect(stderr).toContain('the login of "me" in ~/.docker/config.json');
-    expect(stderr).toContain(`login ${registry.host}`);
     expect(code).toBe(1);
   });
 });
@@ -572,7 +599,7 @@ describeWith("python3", "at a terminal", () => {
   };
   const typed = { keys: "me\\r", followUps: [["Password of me", `${ME.password}\\r`]] as const };
 
-  test("the user and the hidden password are asked for", async () => {
+  test("a login asks for the user and, hidden, for the password", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using home = await openHome();
     const { screen, code } = await run(home, cliCommand(["login", registry.host]), typed);
@@ -582,7 +609,7 @@ describeWith("python3", "at a terminal", () => {
   });
 
   test.each(["2>errors", "</dev/null 2>errors >output", "</dev/null"])(
-    "the questions are asked there with %s, too",
+    "a login asks there if it is redirected with %s, too",
     async (redirections) => {
       await using registry = await startTestRegistry({ credentials: ME });
       await using home = await openHome();
@@ -602,7 +629,7 @@ describeWith("python3", "at a terminal", () => {
     expect((await atTerminal(command, never)).code).toBe(0);
   });
 
-  test("a wrong password that was typed is called so", async () => {
+  test("a wrong password that was typed is called so in the refusal", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using home = await openHome();
     const command = cliCommand(["--username", "me", `${registry.host}/my/app:v1`]);

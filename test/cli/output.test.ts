@@ -34,7 +34,7 @@ async function runSlowly(tag: string, pipe: string): Promise<string> {
   return await child.stdout.text();
 }
 
-test("A slow reader of standard error gets every line before chunkpush ends, and the failure at last", async () => {
+test("A slow reader of standard error gets every line before chunkpush ends, the failure last", async () => {
   const lines = (await runSlowly("failing", "2>&1 >/dev/null")).trimEnd().split("\n");
   expect(lines.filter((line) => line.includes("layer xxx"))).toHaveLength(LINES);
   expect(lines.join()).toContain("at the end");
@@ -44,6 +44,6 @@ test("A slow reader of standard output gets all of it before chunkpush ends", as
   expect(await runSlowly("passing", "2>/dev/null")).toEndWith("@sha256:the-end\n");
 });
 
-test("Standard output names what is tagged where a later target fails", async () => {
+test("Standard output has the published targets if a later one fails", async () => {
   expect(await runSlowly("half", "2>/dev/null")).toEndWith("@sha256:the-end\n");
 });

@@ -13,7 +13,7 @@ function refusal(text: string): PushError {
   throw new Error(`${text} was accepted`);
 }
 
-describe("a target is accepted", () => {
+describe("A target is accepted:", () => {
   test.each([
     ["docker://registry.example.com/app:v1", "registry.example.com/app:v1"],
     ["docker://localhost:8787/app", "localhost:8787/app:latest"],
@@ -28,7 +28,7 @@ describe("a target is accepted", () => {
   });
 });
 
-describe("a mistake in a target is refused with the target that was meant", () => {
+describe("A mistake in a target is refused with the target that was meant:", () => {
   test.each([
     ["https://registry.example.com/v2/app", "https://registry.example.com/app"],
     ["registry.example.com/v2/my/app:v1", "registry.example.com/my/app:v1"],
@@ -60,7 +60,7 @@ describe("a mistake in a target is refused with the target that was meant", () =
     "/app:v1",
     "app:",
     "",
-  ])("%j looks like a variable that is not set", (text) => {
+  ])("%j looks like an unset variable", (text) => {
     expect(refusal(text).hint).toContain("Is a variable not set?");
   });
 
@@ -80,7 +80,7 @@ describe("a mistake in a target is refused with the target that was meant", () =
     "me:s3cret@registry.example.com/v2/app",
     "https://me:s3cret@registry.example.com/app/",
     "x@s3cret/",
-  ])("%j repeats no password", (text) => {
+  ])("%j is not quoted, because it may have a password", (text) => {
     const { message, hint } = refusal(text);
     expect(`${message} ${hint}`).not.toContain("s3cret");
   });

@@ -38,8 +38,8 @@ function refusal(args: readonly string[]): PushError {
   throw new Error(`${args.join(" ")} was taken`);
 }
 
-describe("the arguments of a proxy", () => {
-  test("are a registry, and everything else as documented", () => {
+describe("The arguments of a proxy", () => {
+  test("are a registry, and all settings have their documented defaults", () => {
     const { target, port, readOnly, allow, spoolDirectory, spoolLimitBytes, command } = parse([HOST]);
     expect(target).toEqual({ scheme: undefined, host: HOST });
     expect({ port, readOnly, allow, spoolDirectory, spoolLimitBytes, command }).toEqual({
@@ -61,11 +61,11 @@ describe("the arguments of a proxy", () => {
     ["[::1]:5000", undefined, "[::1]:5000"],
     ["docker.io", undefined, "docker.io"],
     ["index.docker.io", undefined, "docker.io"],
-  ] as const)("name the registry %s", (text, scheme, host) => {
+  ] as const)("may name the registry as %s", (text, scheme, host) => {
     expect(parse([text]).target).toEqual({ scheme, host });
   });
 
-  test("are flags before and after the registry", () => {
+  test("may have flags before and after the registry", () => {
     const flags = ["--port", "6000", "--read-only", "--allow", "team/", "--allow=other/app"];
     for (const args of [
       [HOST, ...flags],
@@ -77,7 +77,7 @@ describe("the arguments of a proxy", () => {
     expect(spool).toMatchObject({ spoolDirectory: "/var/spool/x", spoolLimitBytes: 5 * 1024 ** 3 });
   });
 
-  test("are a user and a password as in a push", () => {
+  test("may have a user and a password as in a push", () => {
     const env = { REGISTRY_JWT_TOKEN: "s3cret", INSECURE_HTTP_PUSH: "true" };
     expect(parse([HOST, "--username", "me"], env)).toMatchObject({
       username: "me",
@@ -86,7 +86,7 @@ describe("the arguments of a proxy", () => {
     });
   });
 
-  test("are a command after two dashes, whose flags are its own", () => {
+  test("may have a command after two dashes, with flags of its own", () => {
     const { command, readOnly } = parse([HOST, "--", "docker", "--read-only", "--", "{}/app"]);
     expect({ command, readOnly }).toEqual({
       command: ["docker", "--read-only", "--", "{}/app"],
@@ -109,7 +109,7 @@ describe("the arguments of a proxy", () => {
     [[HOST, "--allow", "Team/"], "--allow"],
     [[HOST, "--allow", "../x"], "--allow"],
     [[HOST, "--bogus"], "--bogus"],
-  ] as const)("%j are refused with the word %s", (args, word) => {
+  ] as const)("are refused if they are %j, with the word %s", (args, word) => {
     const error = refusal(args);
     expect(error.code).toBe("USAGE");
     expect(`${error.message} ${error.hint}`).toContain(word);
@@ -117,7 +117,7 @@ describe("the arguments of a proxy", () => {
   });
 
   test.each(["foo", "", "http://", "registry.example.com:v1", "a b.example.com"])(
-    "name no registry with %j",
+    "are refused if the registry is %j",
     (text) => {
       const error = refusal([text]);
       expect([error.code, exitCodeOf(error)]).toEqual(["REFERENCE_INVALID", 2]);
@@ -125,11 +125,11 @@ describe("the arguments of a proxy", () => {
     },
   );
 
-  test("name no registry with a path, which would be taken for another one", () => {
+  test("are refused if the registry has a path", () => {
     expect(refusal([`${HOST}/team/app`, "--", "true"]).code).toBe("REFERENCE_INVALID");
   });
 
-  test("give no password away that stands in the address", () => {
+  test("are refused without quoting a password in the address", () => {
     for (const text of ["me:s3cret@registry.example.com", "https://me:s3cret@registry.example.com"]) {
       const error = refusal([text]);
       expect(error.code).toBe("REFERENCE_INVALID");
@@ -137,7 +137,7 @@ describe("the arguments of a proxy", () => {
     }
   });
 
-  test("ask for help", () => {
+  test("may ask for help", () => {
     const help = parseProxyCommand(["--help"], {});
     for (const word of [
       "--port",
@@ -202,7 +202,7 @@ const LEAVE = `
   for (const _ of [1, 2]) await isThere();
   console.log("gone");`;
 
-test("Docker Hub's images are allowed by either name, and asked for by the long one", () => {
+test("Docker Hub's images are allowed by either name, and requested by the long one", () => {
   for (const prefix of ["alpine", "library/alpine", "library/", "library"])
     expect(servedRepository("docker.io", [prefix], "alpine")).toBe("library/alpine");
   expect(servedRepository("docker.io", ["library/"], "me/app")).toBeUndefined();
@@ -210,7 +210,7 @@ test("Docker Hub's images are allowed by either name, and asked for by the long 
   expect(servedRepository("registry.example.com", ["library"], "alpine")).toBeUndefined();
 });
 
-describe("a proxy beside a command", () => {
+describe("A proxy beside a command", () => {
   test("puts its address in every argument, on a free port, and lets the command push", async () => {
     await using setup = await setUp();
     const echo = script("console.log(process.argv.slice(1).join(' '))", "{}", "x{}/a:{}");
@@ -226,7 +226,7 @@ describe("a proxy beside a command", () => {
   test.each([
     ["3", "process.exit(3)", 3],
     ["that of a signal", "process.kill(process.pid, 'SIGKILL'); await Bun.sleep(10_000)", 128 + 9],
-  ] as const)("ends with the command's exit code: %s", async (_, code, expected) => {
+  ] as const)("exits with the command's exit code: %s", async (_, code, expected) => {
     await using setup = await setUp();
     const result = await setup.run(script(code));
     expect(result.code).toBe(expected);
@@ -246,19 +246,22 @@ describe("a proxy beside a command", () => {
     ["team", "team,team/app", "teamwork,teamwork/x,other,tea"],
     ["team/", "team/app,team/a/b", "team,teamwork/x"],
     ["team/app", "team/app,team/app/x", "team,team/app2"],
-  ])("serves with --allow %s only what begins so, part by part", async (prefix, allowed, refused) => {
-    await using setup = await setUp();
-    const code = `
+  ])(
+    "serves with --allow %s only repositories with that prefix, part by part",
+    async (prefix, allowed, refused) => {
+      await using setup = await setUp();
+      const code = `
       for (const name of process.argv.slice(2).join(",").split(","))
         console.log(name, (await fetch("http://" + process.argv[1] + "/v2/" + name + "/manifests/v1")).status);`;
-    const { stdout } = await setup.run(["--allow", prefix, ...script(code, "{}", allowed, refused)]);
-    expect(stdout.trim().split("\n")).toEqual([
-      ...allowed.split(",").map((name) => `${name} 404`),
-      ...refused.split(",").map((name) => `${name} 403`),
-    ]);
-  });
+      const { stdout } = await setup.run(["--allow", prefix, ...script(code, "{}", allowed, refused)]);
+      expect(stdout.trim().split("\n")).toEqual([
+        ...allowed.split(",").map((name) => `${name} 404`),
+        ...refused.split(",").map((name) => `${name} 403`),
+      ]);
+    },
+  );
 
-  test("gives the command what is left of standard input", async () => {
+  test("gives the command the rest of standard input", async () => {
     await using setup = await setUp();
     const { stdout } = await setup.run(script("console.log(await Bun.stdin.text())"), { input: "given" });
     expect(stdout).toBe("given\n");
@@ -305,23 +308,23 @@ describe("a proxy beside a command", () => {
     return { code: result, stderr, isThere, spooled: await setup.spooled() };
   }
 
-  test("waits for what the registry does not have when the command ends", async () => {
+  test("waits for blobs that the registry does not have yet when the command ends", async () => {
     expect(await leave(undefined)).toMatchObject({ code: 0, isThere: true, spooled: [] });
   });
 
-  test("ends with 1, and names the blob, where one got lost after the command has gone", async () => {
+  test("exits with 1, and names the blob, if one got lost after the command ended", async () => {
     const result = await leave(new Response(null, { status: 400 }));
     expect(result).toMatchObject({ code: 1, isThere: false, spooled: [] });
     expect(result.stderr).toContain(`Error: The blob team/app@${DIGEST} could not be uploaded`);
   });
 
-  test("keeps the command's own exit code where it failed besides", async () => {
+  test("keeps the command's exit code if the command failed as well", async () => {
     const result = await leave(new Response(null, { status: 400 }), 7);
     expect(result.code).toBe(7);
     expect(result.stderr).toContain(DIGEST);
   });
 
-  test("says nothing of a blob whose loss the command was told", async () => {
+  test("does not report a lost blob if the command got the failure as an answer", async () => {
     await using setup = await setUp({ intercept: faultAlways("close-upload", answering(400)) });
     const { code, stdout, stderr } = await setup.run(script(PUSH_BLOB, "{}", ENCODED));
     expect({ code, stdout }).toEqual({ code: 0, stdout: "answered 400\n" });
@@ -332,7 +335,7 @@ describe("a proxy beside a command", () => {
   test.each([
     ["SIGINT", 6],
     ["SIGTERM", 5],
-  ] as const)("passes %s on to the command, and ends as that does", async (signal, expected) => {
+  ] as const)("passes %s on to the command, and exits as the command does", async (signal, expected) => {
     await using setup = await setUp();
     const code = `
       process.on("SIGINT", () => process.exit(6));
@@ -345,7 +348,7 @@ describe("a proxy beside a command", () => {
     expect(await child.exited).toBe(expected);
   });
 
-  test("does not call a push done that an interrupt has cut off, whatever the command says", async () => {
+  test("reports a push that an interrupt has cut off, whatever the command's exit code", async () => {
     const { closing, stopped, intercept } = heldClosing();
     await using setup = await setUp({ intercept });
     const code = `process.on("SIGTERM", () => process.exit(0)); ${PUSH_BLOB}`;
@@ -407,8 +410,8 @@ function freePort(): number {
   return server.port;
 }
 
-describe("a proxy without a command", () => {
-  test("says what to type next, and ends well when it is interrupted with nothing under way", async () => {
+describe("A proxy without a command", () => {
+  test("prints how to push, and exits with 0 if it is interrupted while idle", async () => {
     await using setup = await setUp();
     const proxy = await startProxyCommand(setup.registry, setup.cwd);
     expect(proxy.said()).toContain(`docker push localhost:${proxy.port}/my/app:v1`);
@@ -423,7 +426,7 @@ describe("a proxy without a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test("says which blobs are lost, and ends with 143, when it is interrupted with some under way", async () => {
+  test("names lost blobs, and exits with 143, if SIGTERM interrupts their uploads", async () => {
     const { closing, stopped, intercept } = heldClosing();
     await using setup = await setUp({ intercept });
     const proxy = await startProxyCommand(setup.registry, setup.cwd);
@@ -440,7 +443,7 @@ describe("a proxy without a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test("says so, and ends with 130, when it is interrupted while a client sends", async () => {
+  test("reports the interrupted push, and exits with 130, if Ctrl-C comes while a client sends", async () => {
     await using setup = await setUp();
     const proxy = await startProxyCommand(setup.registry, setup.cwd);
     const begun = await fetch(`${proxy.url}/v2/team/app/blobs/uploads/`, { method: "POST" });
@@ -452,7 +455,7 @@ describe("a proxy without a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 
-  test("listens on loopback alone", async () => {
+  test("listens only on loopback", async () => {
     await using setup = await setUp();
     const proxy = await startProxyCommand(setup.registry, setup.cwd);
     const { stdout } = Bun.spawnSync(["cat", "/proc/net/tcp", "/proc/net/tcp6"]);
@@ -462,7 +465,7 @@ describe("a proxy without a command", () => {
     await proxy.stop("SIGINT");
   });
 
-  test("refuses a port that is taken", async () => {
+  test("refuses a port in use", async () => {
     await using setup = await setUp();
     const { port } = new URL(setup.registry.url);
     const { code, stderr } = await setup.run(["--port", port]);
@@ -470,7 +473,7 @@ describe("a proxy without a command", () => {
     expect(stderr).toContain(`port ${port}`);
   });
 
-  test("shows a wrong password at the start", async () => {
+  test("reports a wrong password at the start", async () => {
     await using setup = await setUp({ credentials: { username: "me", password: "right" } });
     const env = { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: "wrong-password" };
     const { code, stderr } = await setup.run([], { env });
@@ -480,7 +483,7 @@ describe("a proxy without a command", () => {
     expect(stderr).not.toContain("wrong-password");
   });
 
-  test("removes from the spool what a killed proxy left there", async () => {
+  test("removes files of a killed proxy from the spool", async () => {
     await using setup = await setUp();
     const dead = Bun.spawnSync(["true"]).pid;
     const host = hostname().replace(/[^A-Za-z0-9]+/g, "_");
@@ -494,7 +497,7 @@ describe("a proxy without a command", () => {
     expect(names.filter((name) => left.includes(name))).toEqual(names.slice(1));
   });
 
-  test("refuses a spool that is no folder", async () => {
+  test("refuses a spool that is not a folder", async () => {
     await using setup = await setUp();
     await Bun.write(join(setup.cwd, "file"), "");
     const { code, stderr } = await setup.run(["--spool-dir", "file/spool"]);
@@ -503,8 +506,8 @@ describe("a proxy without a command", () => {
   });
 });
 
-describeWith("setpriv", "a port that this user may not use", () => {
-  test.skipIf(!canRunAsNobody())("is refused in words", async () => {
+describeWith("setpriv", "A port that this user may not use", () => {
+  test.skipIf(!canRunAsNobody())("is refused with an explanation", async () => {
     await using setup = await setUp();
     await using folder = await temporaryFolder();
     await chmod(folder.path, 0o777);

@@ -38,7 +38,7 @@ async function setUp(isOpen = false) {
   };
 }
 
-describe.concurrent("an image on standard input", () => {
+describe.concurrent("An image on standard input", () => {
   test("is pushed with the password of REGISTRY_JWT_TOKEN", async () => {
     await using setup = await setUp();
     const env = { USERNAME_REGISTRY: "me", REGISTRY_JWT_TOKEN: PASSWORD };
@@ -55,7 +55,7 @@ describe.concurrent("an image on standard input", () => {
     expect([code, stdout]).toEqual([0, expect.stringContaining("@sha256:")]);
   });
 
-  test("is pushed with the docker login of the user that is named, and with no other's", async () => {
+  test("is pushed with the docker login of the named user, and with no other", async () => {
     await using setup = await setUp();
     const auths = { [setup.registry.host]: { auth: btoa(`me:${PASSWORD}`) } };
     await Bun.write(join(setup.folder, ".docker/config.json"), JSON.stringify({ auths }));
@@ -74,14 +74,14 @@ describe.concurrent("an image on standard input", () => {
     expect([await push("me"), await push("somebody")]).toEqual([0, 1]);
   });
 
-  test("is pushed anonymously where nobody is named", async () => {
+  test("is pushed anonymously if no user is named", async () => {
     await using setup = await setUp(true);
     const { code } = await setup.run(["-", setup.target], {});
     expect(code).toBe(0);
     expect(setup.registry.requests.map(({ hadAuthorization }) => hadAuthorization)).not.toContain(true);
   });
 
-  test("is not taken for a password where a user is named, and there is no terminal to ask at", async () => {
+  test("is not read as a password if a user is named and there is no terminal", async () => {
     await using setup = await setUp();
     const child = Bun.spawn(cliCommand(["-", setup.target]), {
       cwd: setup.folder,
@@ -97,7 +97,7 @@ describe.concurrent("an image on standard input", () => {
     expect(setup.registry.requests).toEqual([]);
   });
 
-  test("is wrong use together with --password-stdin, whatever variables are set", async () => {
+  test("is wrong usage together with --password-stdin, whatever variables are set", async () => {
     await using setup = await setUp();
     for (const token of [{}, { REGISTRY_JWT_TOKEN: PASSWORD }]) {
       const env = { USERNAME_REGISTRY: "me", ...token };
@@ -125,8 +125,8 @@ describe.concurrent("an image on standard input", () => {
   });
 });
 
-describe.concurrent.skipIf(!posixOnly())("a FIFO", () => {
-  test("is read as standard input is", async () => {
+describe.concurrent.skipIf(!posixOnly())("A FIFO as the source", () => {
+  test("is read like standard input", async () => {
     await using setup = await setUp(true);
     const fifo = join(setup.folder, "pipe");
     expect(await Bun.spawn(["mkfifo", fifo]).exited).toBe(0);
@@ -148,7 +148,7 @@ describe.concurrent.skipIf(!posixOnly())("a FIFO", () => {
     expect([code, stderr]).toEqual([130, expect.stringContaining("Interrupted")]);
   });
 
-  test("that nobody writes ends with the reason of a stop, and nothing waits for a writer", async () => {
+  test("that nobody writes ends with the reason of a stop, and leaves nothing waiting for a writer", async () => {
     await using setup = await setUp(true);
     const fifo = join(setup.folder, "pipe");
     expect(await Bun.spawn(["mkfifo", fifo]).exited).toBe(0);
@@ -168,13 +168,13 @@ describe.concurrent.skipIf(!posixOnly())("a FIFO", () => {
   });
 });
 
-describeWith("python3", "at a terminal", () => {
+describeWith("python3", "A push at a terminal", () => {
   const env = (cwd: string) => ({
     ...cliEnvironment({ cwd, env: { USERNAME_REGISTRY: "me" } }),
     ...(process.env["HOME"] !== undefined && { HOME: process.env["HOME"] }),
   });
 
-  test("the password is asked for while the image comes on standard input", async () => {
+  test("asks for the password while the image arrives on standard input", async () => {
     await using setup = await setUp();
     await Bun.write(join(setup.folder, "x.tar"), IMAGE.archive);
     const command = ["sh", "-c", 'cat x.tar | "$@"', "sh", ...cliCommand(["-", setup.target])];
@@ -189,7 +189,7 @@ describeWith("python3", "at a terminal", () => {
     expect(code).toBe(0);
   });
 
-  test("standard input as the source is wrong use", async () => {
+  test("refuses the terminal itself as the source", async () => {
     await using setup = await setUp(true);
     const { screen, code } = await atTerminal(cliCommand(["-", setup.target]), {
       cwd: setup.folder,

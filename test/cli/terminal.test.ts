@@ -25,8 +25,8 @@ controller.abort();
 process.stderr.write(">");
 process.exit(0);`;
 
-describeWith("python3", "the terminal", () => {
-  test("takes the answers to two questions in a row while standard input is something else", async () => {
+describeWith("python3", "The terminal", () => {
+  test("takes answers to two questions in a row while standard input is a pipe", async () => {
     await using folder = await temporaryFolder();
     const command = ["sh", "-c", '"$@" </dev/null', "sh", process.execPath, "-e", TWO_QUESTIONS];
     const { code } = await atTerminal(command, {

@@ -31,13 +31,13 @@ async function setUp(options: Parameters<typeof startTestRegistry>[0] = {}) {
   };
 }
 
-describeWith("python3", "A terminal that is not rewritten", () => {
+describeWith("python3", "A push at a terminal that should not be redrawn", () => {
   test.each([
     ["TERM=dumb", { TERM: "dumb" }, []],
     ["CI=1", { CI: "1" }, []],
     ["--progress plain", {}, ["--progress", "plain"]],
     ["CHUNKPUSH_PROGRESS=plain", { CHUNKPUSH_PROGRESS: "plain" }, []],
-  ])("gets lines without escapes: %s", async (_, env, args) => {
+  ])("prints lines without escape codes: %s", async (_, env, args) => {
     await using setup = await setUp();
     const { screen, code } = await atTerminal(cliCommand([...args, setup.target]), {
       cwd: setup.path,
@@ -49,7 +49,7 @@ describeWith("python3", "A terminal that is not rewritten", () => {
     expect(screen).not.toContain("\x1b");
   });
 
-  test("is rewritten all the same with --progress tty", async () => {
+  test("is drawn in place with --progress tty", async () => {
     await using setup = await setUp();
     const { screen, code } = await atTerminal(cliCommand(["--progress", "tty", setup.target]), {
       cwd: setup.path,
@@ -62,7 +62,7 @@ describeWith("python3", "A terminal that is not rewritten", () => {
     expect(screen.lastIndexOf("\x1b[?25h")).toBeGreaterThanOrEqual(screen.lastIndexOf("\x1b[?25l"));
   });
 
-  test("gets no colors with NO_COLOR", async () => {
+  test("has no colors with NO_COLOR", async () => {
     await using setup = await setUp();
     const { screen } = await atTerminal(cliCommand([setup.target]), {
       cwd: setup.path,
@@ -78,7 +78,7 @@ test.each([
   [["--progress", "json", "missing.tar"], {}, true],
   [["missing.tar"], { CHUNKPUSH_PROGRESS: "json" }, true],
   [["--quiet", "missing.tar"], { CHUNKPUSH_PROGRESS: "json" }, false],
-])("An error has the form of the events: %j with %j", async (args, env, isJson) => {
+])("An error is JSON if events are: %j with %j", async (args, env, isJson) => {
   await using setup = await setUp();
   const { code, stderr } = await setup.run(args, { env });
   expect(code).toBe(1);
@@ -90,20 +90,20 @@ test.each([
   ).toBe(isJson);
 });
 
-test("Flags of a command behind -- do not choose the form of errors", async () => {
+test("Flags of a command after -- do not choose the form of errors", async () => {
   await using setup = await setUp();
   const args = ["proxy", "localhost:1", "--bogus", "--", "docker", "--progress=json"];
   const { code, stderr } = await runCli(args, { cwd: setup.path });
   expect([code, stderr.startsWith("Error: ")]).toEqual([2, true]);
 });
 
-describe.skipIf(!posixOnly())("A push whose streams are elsewhere", () => {
+describe.skipIf(!posixOnly())("A push whose streams are files or closed", () => {
   test.each([
     ["standard error is thrown away", "2>/dev/null"],
     ["standard error is closed", "2>&-"],
     ["standard input is closed", "<&- 2>/dev/null"],
     ["all is piped", "2>&1 | cat | tail -n 1"],
-  ])("ends well, with the reference alone on standard output: %s", async (_, redirection) => {
+  ])("succeeds with only the reference on standard output: %s", async (_, redirection) => {
     await using setup = await setUp();
     const child = Bun.spawn(["sh", "-c", `"$@" ${redirection}`, "sh", ...cliCommand([setup.target])], {
       cwd: setup.path,
@@ -120,7 +120,7 @@ describe.skipIf(!posixOnly())("A push whose streams are elsewhere", () => {
 });
 
 describe("Events as JSON", () => {
-  test("are one a line on standard error, from the plan to the end, and the reference is on standard output", async () => {
+  test("are one per line on standard error, from the plan to the end, and the reference is on standard output", async () => {
     await using setup = await setUp();
     const { code, stdout, stderr } = await setup.run(["--progress", "json"]);
     expect(code, stderr).toBe(0);
@@ -143,7 +143,7 @@ describe("Events as JSON", () => {
     );
   });
 
-  test("end with the failure, its code and the exit code, and nothing else is there", async () => {
+  test("end with the failure, its code and the exit code", async () => {
     await using setup = await setUp({
       intercept: (_, kind) => (kind === "put-manifest" ? new Response("No.", { status: 403 }) : undefined),
     });
@@ -152,7 +152,7 @@ describe("Events as JSON", () => {
     expect(toldEvents(stderr).at(-1)).toMatchObject({ type: "error", code: "DENIED", exitCode: 1 });
   });
 
-  test("tell of wrong usage as well", async () => {
+  test("include wrong usage", async () => {
     await using setup = await setUp();
     const { code, stderr } = await setup.run(["--retries", "many", "--progress=json"]);
     expect(toldEvents(stderr)).toMatchObject([{ type: "error", code: "USAGE", exitCode: code }]);
@@ -160,15 +160,12 @@ describe("Events as JSON", () => {
 });
 
 describe("A quiet push", () => {
-  test.each([["-q"], ["--quiet"], ["--progress=quiet"]])(
-    "prints nothing but the reference: %s",
-    async (flag) => {
-      await using setup = await setUp();
-      const { code, stdout, stderr } = await setup.run([flag]);
-      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      expect(stdout).toStartWith(`${setup.target}@sha256:`);
-    },
-  );
+  test.each([["-q"], ["--quiet"], ["--progress=quiet"]])("prints only the reference: %s", async (flag) => {
+    await using setup = await setUp();
+    const { code, stdout, stderr } = await setup.run([flag]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toStartWith(`${setup.target}@sha256:`);
+  });
 
   test("prints its failure", async () => {
     await using setup = await setUp({
@@ -181,14 +178,14 @@ describe("A quiet push", () => {
 });
 
 test.each([[["--progress", "loud"]], [["--quiet", "--progress", "json"]]])(
-  "A way to show a push that there is none of is wrong usage: %p",
+  "An unknown or contradictory way to show progress is wrong usage: %p",
   async (args) => {
     await using setup = await setUp();
     expect((await setup.run(args)).code).toBe(2);
   },
 );
 
-test("Requests with --verbose have no password and no token, in any view", async () => {
+test("Requests with --verbose show no password and no token, in any view", async () => {
   const me = { username: "me", password: "hush-Xq7" };
   await using tokens = startTokenServer({ credentials: me });
   for (const options of [{ credentials: me }, { tokens }]) {

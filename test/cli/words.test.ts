@@ -61,7 +61,7 @@ function startSecured(options: Partial<StrictRegistryOptions> = {}) {
   return startTestRegistry({ credentials: { username: USERNAME, password: PASSWORD }, ...options });
 }
 
-describe.concurrent("a wrong command says what is wrong and what to write:", () => {
+describe.concurrent("The error for a wrong command explains the mistake:", () => {
   test.each<[string, string[], string[]]>([
     ["no target", [], ["No target was named.", "registry.example.com/my/app:v1"]],
     ["no registry host", ["my/app:v1"], ["has no registry host", "Put the registry in front"]],
@@ -71,12 +71,12 @@ describe.concurrent("a wrong command says what is wrong and what to write:", () 
       ["has upper-case letters in the repository", '"registry.example.com/my/app:v1"'],
     ],
     [
-      "a digest that is none",
+      "an invalid digest",
       ["registry.example.com/app@sha256:0123"],
       ['has the digest "sha256:0123"', "64 lower-case hex digits"],
     ],
-    ["a tag that is none", ["registry.example.com/app:-v1"], ['has the tag "-v1"']],
-    ["a port that is none", ["registry.example.com:http/app"], ["which is not a valid host name"]],
+    ["an invalid tag", ["registry.example.com/app:-v1"], ['has the tag "-v1"']],
+    ["an invalid port", ["registry.example.com:http/app"], ["which is not a valid host name"]],
     [
       "a third argument",
       ["a.tar", "registry.example.com/app", "more"],
@@ -113,7 +113,7 @@ describe.concurrent("a wrong command says what is wrong and what to write:", () 
       'MAX_PARALLEL_LAYERS: invalid value "0" (expected a number from 1 to 100).',
     ],
     [{ CHUNKPUSH_CHUNK_SIZE: "5 apples" }, 'CHUNKPUSH_CHUNK_SIZE: invalid value "5 apples"'],
-  ])("an error of the variable in %j", async (env, words) => {
+  ])("a wrong variable: %j", async (env, words) => {
     expectWords(await run(["registry.example.com/app"], { env }), 2, words);
   });
 
@@ -124,20 +124,20 @@ describe.concurrent("a wrong command says what is wrong and what to write:", () 
     `docker://${USERNAME}:${PASSWORD}@registry.example.com/app:v1`,
     `https://${USERNAME}:${PASSWORD}/and/slashes@registry.example.com/app:v1`,
     `${USERNAME}:${PASSWORD}/and/slashes@registry.example.com/app:v1`,
-  ])("a target with a password, which is not repeated: %#", async (target) => {
+  ])("a password in the target is not quoted: %#", async (target) => {
     expectWords(await run([target]), 2);
   });
 
   test.each([[["--password", PASSWORD]], [[`--password=${PASSWORD}`]], [[`-p${PASSWORD}`]]])(
-    "a password as an option, which is not repeated: %#",
+    "a password as an option is not quoted: %#",
     async (args) => {
       expectWords(await run([...args, "registry.example.com/app:v1"]), 2, "Unknown option");
     },
   );
 });
 
-describe.concurrent("a push of a source that is not there or no image says what to do:", () => {
-  test("an engine that is not installed", async () => {
+describe.concurrent("The error for a source explains the mistake:", () => {
+  test("no engine's command is installed", async () => {
     await using registry = await startSecured();
     const env = { PATH: folder.path };
     const result = await run(["team/app:v1", `${registry.host}/team/app:v1`], { env });
@@ -149,7 +149,7 @@ describe.concurrent("a push of a source that is not there or no image says what 
     );
   });
 
-  test("a file that does not exist", async () => {
+  test("the file is missing", async () => {
     await using registry = await startSecured();
     const result = await run(["./missing.tar", `${registry.host}/team/app:v1`]);
     expectWords(result, 1, 'Cannot read "./missing.tar": there is no such file or folder.', "docker save");
@@ -178,8 +178,8 @@ describe.concurrent("a push of a source that is not there or no image says what 
   });
 });
 
-describeWith("docker", "a push of an image of an engine", () => {
-  test("that does not run says how to reach it", async () => {
+describeWith("docker", "The error for an engine explains", () => {
+  test("that it is not running", async () => {
     await using registry = await startSecured();
     const env = { DOCKER_HOST: "unix:///nonexistent.sock" };
     const result = await run(["team/app:v1", `${registry.host}/team/app:v1`], { env });
@@ -187,10 +187,10 @@ describeWith("docker", "a push of an image of an engine", () => {
   });
 });
 
-describe.concurrent("a push that a registry fails says why, and what to do:", () => {
+describe.concurrent("The error for a registry explains the failure:", () => {
   const push = (target: string, options?: Partial<CliOptions>) => run(["image.tar", target], options);
 
-  test("a wrong password", async () => {
+  test("the password is wrong", async () => {
     await using registry = await startTestRegistry({
       credentials: { username: USERNAME, password: "other" },
     });
@@ -199,20 +199,20 @@ describe.concurrent("a push that a registry fails says why, and what to do:", ()
     expect(registry.requests).toHaveLength(1);
   });
 
-  test("no password where one is needed", async () => {
+  test("a password is required", async () => {
     await using registry = await startSecured();
     const result = await push(`${registry.host}/team/app:v1`, { env: { SKIP_AUTH: "1" } });
     expectWords(result, 1, "requires a login", "USERNAME_REGISTRY=me");
   });
 
-  test("a token server that knows another password", async () => {
+  test("the token server refuses the password", async () => {
     await using tokens = startTokenServer({ credentials: { username: USERNAME, password: "other" } });
     await using registry = await startTestRegistry({ tokens });
     const result = await push(`${registry.host}/team/app:v1`);
     expectWords(result, 1, "The token server of http", "does not accept");
   });
 
-  test("a token server that gives fewer rights", async () => {
+  test("the token server grants too few rights", async () => {
     const credentials = { username: USERNAME, password: PASSWORD };
     await using tokens = startTokenServer({ credentials, grant: () => ["pull"] });
     await using registry = await startTestRegistry({ tokens });
@@ -221,26 +221,26 @@ describe.concurrent("a push that a registry fails says why, and what to do:", ()
     for (const token of tokens.tokens) expect(result.stderr).not.toContain(token);
   });
 
-  test("a token server that nobody knows", async () => {
+  test("the token server's name is unknown", async () => {
     const headers = { "www-authenticate": 'Bearer realm="https://auth.invalid/token"' };
     await using server = startHttpServer(() => new Response(null, { status: 401, headers }));
     expectWords(await push(`${server.host}/team/app:v1`), 1, 'the host name "auth.invalid" is unknown');
   });
 
-  test("no right to push", async () => {
+  test("the user may not push", async () => {
     await using registry = await startSecured({ intercept: faultAlways("start-upload", answering(403)) });
     const result = await push(`${registry.host}/team/app:v1`);
     expectWords(result, 1, 'refuses to let this user push to "team/app"', "Check the user's rights");
   });
 
-  test("a body too large for a proxy, however small", async () => {
+  test("a proxy refuses bodies of any size", async () => {
     await using registry = await startSecured({ maxBodyBytes: 900 });
     const result = await push(`${registry.host}/team/app:v1`);
     expectWords(result, 1, "refuses a body of", "--chunk-size");
     expect(result.stderr).not.toContain("<html>");
   });
 
-  test("credentials that the registry sends back, which are not shown", async () => {
+  test("credentials in the registry's answer are masked", async () => {
     await using server = startHttpServer((request) => {
       const message = `bad credentials: ${request.headers.get("authorization")}`;
       return Response.json({ errors: [{ code: "UNAUTHORIZED", message }] }, { status: 401 });
@@ -248,24 +248,24 @@ describe.concurrent("a push that a registry fails says why, and what to do:", ()
     expectWords(await push(`${server.host}/team/app:v1`), 1, "does not accept");
   });
 
-  test("a port where nobody listens", async () => {
+  test("the connection is refused", async () => {
     const server = startHttpServer(() => new Response());
     await server[Symbol.asyncDispose]();
     const result = await push(`${server.host}/team/app:v1`);
     expectWords(result, 1, "the connection was refused", "Check the host and the port");
   });
 
-  test("a host name that nobody knows", async () => {
+  test("the host name is unknown", async () => {
     const result = await push("registry.invalid/team/app:v1");
     expectWords(result, 1, 'the host name "registry.invalid" is unknown', "Check the spelling");
   });
 
-  test("a port where something else listens", async () => {
+  test("the server is not a registry", async () => {
     await using server = startRawServer("SSH-2.0-OpenSSH_9.2\r\n");
     expectWords(await push(`${server.host}/team/app:v1`), 1, "The connection broke during GET");
   });
 
-  test("https to a plain registry", async () => {
+  test("the server does not use TLS", async () => {
     await using registry = await startSecured();
     const result = await push(`https://${registry.host}/team/app:v1`);
     expectWords(result, 1, "the server does not use TLS", "--insecure", "http://");
@@ -279,7 +279,7 @@ describe.concurrent("a push that a registry fails says why, and what to do:", ()
       "text/html",
       "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n",
     ],
-  ])("http to a TLS port of %s", async (_, type, body) => {
+  ])("the server requires HTTPS, at a TLS port of %s", async (_, type, body) => {
     const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: ${type}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`;
     await using server = startRawServer(head + body);
     const result = await push(`${server.host}/team/app:v1`);
@@ -288,11 +288,11 @@ describe.concurrent("a push that a registry fails says why, and what to do:", ()
   });
 });
 
-describeWith("openssl", "certificates of a registry", () => {
+describeWith("openssl", "Certificates", () => {
   const push = (target: string, env: Record<string, string> = {}, args: readonly string[] = []) =>
     run([...args, "image.tar", target], { env: { MAX_RETRIES: "0", ...env } });
 
-  test("of a private authority are refused with its name, and trusted in every documented way", async () => {
+  test("of a private authority are refused with its name, and accepted in every way to trust it", async () => {
     await using own = await temporaryFolder();
     const authority = await createAuthority(own.path);
     await using registry = await startSecured({ tls: await authority.issue() });
@@ -319,7 +319,7 @@ describeWith("openssl", "certificates of a registry", () => {
     expect(unchecked.stderr).toContain("Warning: the registry's certificate is not verified");
   });
 
-  test("are not read from a file that is no PEM or does not exist", async () => {
+  test("are explained if the file of authorities has none", async () => {
     await Bun.write(join(folder.path, "der.cer"), seededBytes(100, 1));
     const target = "https://127.0.0.1:1/team/app:v1";
     expectWords(
@@ -350,7 +350,7 @@ describeWith("openssl", "certificates of a registry", () => {
     }
   });
 
-  test("that vouch for themselves are refused", async () => {
+  test("that are self-signed are refused", async () => {
     await using registry = await startSecured({ tls: await createSelfSigned(folder.path) });
     const result = await push(`https://${registry.host}/team/app:v1`);
     expectWords(result, 1, "from an unknown authority", "NODE_EXTRA_CA_CERTS");
@@ -379,13 +379,13 @@ describeWith("openssl", "certificates of a registry", () => {
     expect(registry.requests).toEqual([]);
   });
 
-  test("are not spoken of where http meets a TLS port", async () => {
+  test("are not mentioned if HTTP meets a TLS port", async () => {
     await using registry = await startSecured({ tls: await createSelfSigned(folder.path) });
     const result = await push(`http://${registry.host}/team/app:v1`);
     expectWords(result, 1, registry.host, "https://");
   });
 
-  test("do not make up for a Location that leads to plain HTTP", async () => {
+  test("do not allow a Location that leads to plain HTTP", async () => {
     const authority = await createAuthority(folder.path);
     await using registry = await startSecured({
       tls: await authority.issue(),

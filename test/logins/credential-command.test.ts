@@ -35,7 +35,7 @@ describe("a credential command", () => {
     ],
     ["JSON with a password alone", '{"password":"hush-Xq7"}', { username: "v0", password: "hush-Xq7" }],
     ["JSON with an identity token", '{"Username":"<token>","Secret":"id"}', { identityToken: "id" }],
-  ])("may print %s", async (_, text, credentials) => {
+  ])("may print its credentials as %s", async (_, text, credentials) => {
     expect((await ask(print(text))) as object).toEqual(credentials);
   });
 
@@ -73,14 +73,14 @@ describe("a credential command", () => {
     expect(`${error.message} ${error.hint}`).not.toContain("secret");
   });
 
-  test("says what it wrote to standard error apart, without what looks like a secret", async () => {
+  test("that fails keeps its standard error apart from the message, without what looks like a secret", async () => {
     const error = await rejection(ask(`echo "log in first: token=${"x".repeat(40)}" >&2; exit 1`));
     expect(error).toBeInstanceOf(PushError);
     expect((error as PushError).said).toBe("It said: log in first: token=***");
     expect(error.message).not.toContain("log in");
   });
 
-  test("gets its environment without our secrets, and no standard input", async () => {
+  test("gets neither our secrets in its environment nor our standard input", async () => {
     const variables = {
       PATH: process.env["PATH"] ?? "",
       KEPT: "kept",
@@ -91,7 +91,7 @@ describe("a credential command", () => {
     expect(await ask(command, { variables })).toEqual({ username: "v0", password: "kept//" });
   });
 
-  test("that hangs is ended", async () => {
+  test("that hangs is ended, and fails", async () => {
     const error = await rejection(ask("sleep 600 | cat", { timeoutMs: 50 }));
     expect([error.code, error.message]).toEqual([
       "CREDENTIAL_HELPER_FAILED",

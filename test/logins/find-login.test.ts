@@ -36,7 +36,7 @@ async function find(files: Files, target = `${HOST}/team/app`) {
 
 const auth = (username: string, password: string) => ({ auth: base64(`${username}:${password}`) });
 
-describe("an entry", () => {
+describe("an entry of a login file", () => {
   test.each<[string, unknown, object | undefined]>([
     ["auth", auth("me", "hush-Xq7"), ME],
     ["auth with colons in the password", auth("me", "a:b:"), { username: "me", password: "a:b:" }],
@@ -56,13 +56,13 @@ describe("an entry", () => {
     ["nothing, as beside a credsStore", {}, undefined],
     ["null", null, undefined],
     ["a user alone", { username: "me" }, undefined],
-  ])("with %s", async (_, entry, credentials) => {
+  ])("with %s is read as Docker reads it", async (_, entry, credentials) => {
     const login = await find({ docker: { auths: { [HOST]: entry } } });
     expect(login?.credentials as object | undefined).toEqual(credentials);
     if (credentials !== undefined) expect(login?.from).toBe("~/.docker/config.json");
   });
 
-  test("for more of the target wins, an empty one does not", async () => {
+  test("for a longer part of the target comes first, unless it is empty", async () => {
     const auths = {
       [HOST]: auth("host", "1"),
       [`${HOST}/team`]: auth("team", "2"),
@@ -73,21 +73,21 @@ describe("an entry", () => {
     expect(other?.credentials).toEqual({ username: "host", password: "1" });
   });
 
-  test("of another registry may be whatever it likes", async () => {
+  test("of another registry is not validated", async () => {
     const auths = { "other.example": { auth: "%%%" }, "third.example": 5, [HOST]: auth("me", "hush-Xq7") };
     expect((await find({ docker: { auths } }))?.credentials).toEqual(ME);
     expect(await find({ docker: { auths } }, "fourth.example/app")).toBeUndefined();
   });
 
-  test("of Docker Hub is found by its oldest name", async () => {
+  test("of Docker Hub is found under the name that Docker gives it", async () => {
     const auths = { "https://index.docker.io/v1/": auth("me", "hush-Xq7") };
     expect((await find({ docker: { auths } }, "docker.io/app"))?.credentials).toEqual(ME);
     expect(await find({ docker: { auths } })).toBeUndefined();
   });
 });
 
-describe("files", () => {
-  test("none", async () => {
+describe("a search for a login", () => {
+  test("finds none where there are no files", async () => {
     expect(await find({})).toBeUndefined();
   });
 
@@ -97,11 +97,11 @@ describe("files", () => {
     "{}",
     '{"auths":null}',
     '{"auths":{},"credHelpers":{},"credsStore":"","HttpHeaders":{}}',
-  ])("without logins: %j", async (docker) => {
+  ])("finds none in the file %j", async (docker) => {
     expect(await find({ docker })).toBeUndefined();
   });
 
-  test("Docker's comes before Podman's, where it knows the registry", async () => {
+  test("takes Docker's file before Podman's, unless only Podman's knows the registry", async () => {
     const podman = { auths: { [HOST]: auth("podman", "2") } };
     const docker = { auths: { [HOST]: auth("docker", "1") } };
     expect((await find({ docker, podman }))?.from).toBe("~/.docker/config.json");
@@ -133,7 +133,7 @@ describe("files", () => {
     ],
     ["a helper that is a path", { credsStore: "../evil" }, '"credsStore": should be the name'],
     ["a helper that is a number", { credHelpers: { [HOST]: 5 } }, `"credHelpers.${HOST}": `],
-  ])("that are broken: %s", async (_, docker, words) => {
+  ])("names the file and the field, and no secret, where there is %s", async (_, docker, words) => {
     const error = await rejection(find({ docker }));
     expect(error.code).toBe("LOGIN_INVALID");
     expect(error.message).toContain(`Cannot read the logins in ~/.docker/config.json: ${words}`);
@@ -142,7 +142,7 @@ describe("files", () => {
       expect(`${error.message}${error.hint}`).not.toContain(secret);
   });
 
-  test("that are folders are named", async () => {
+  test("names a folder that is in the place of a file", async () => {
     await using home = await temporaryFolder();
     await mkdir(join(home.path, ".docker/config.json"), { recursive: true });
     const environment = { variables: {}, home: home.path, platform: "darwin", userId: undefined } as const;
@@ -200,20 +200,23 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
     expect((await find({ docker, helpers: { own: "exit 3" } }))?.credentials).toEqual(ME);
   });
 
-  test.each(["", "; echo something else >&2"])("may not know the registry%s", async (more) => {
-    const helpers = { all: MISSING.replace(";", `${more};`) };
-    expect(await find({ docker: { credsStore: "all" }, helpers })).toBeUndefined();
-    const podman = { auths: { [HOST]: auth("me", "hush-Xq7") } };
-    expect((await find({ docker: { credsStore: "all" }, podman, helpers }))?.credentials).toEqual(ME);
-  });
+  test.each(["", "; echo something else >&2"])(
+    "may not know the registry, and the next file is read%s",
+    async (more) => {
+      const helpers = { all: MISSING.replace(";", `${more};`) };
+      expect(await find({ docker: { credsStore: "all" }, helpers })).toBeUndefined();
+      const podman = { auths: { [HOST]: auth("me", "hush-Xq7") } };
+      expect((await find({ docker: { credsStore: "all" }, podman, helpers }))?.credentials).toEqual(ME);
+    },
+  );
 
-  test("may have an identity token", async () => {
+  test("may return an identity token", async () => {
     const helpers = { all: `echo '{"Username":"<token>","Secret":"id"}'` };
     const login = await find({ podman: { credHelpers: { [HOST]: "all" } }, helpers });
     expect(login?.credentials).toEqual({ identityToken: "id" });
   });
 
-  test("may answer with nobody", async () => {
+  test("may return an empty login, which is none", async () => {
     const helpers = { all: `echo '{"ServerURL":"","Username":"","Secret":""}'` };
     expect(await find({ docker: { credsStore: "all" }, helpers })).toBeUndefined();
   });
@@ -227,7 +230,7 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
     ["fails without a word", { all: "exit 1" }, "docker-credential-all exited with code 1."],
     ["answers no JSON", { all: "echo hush-Xq7" }, "returned invalid credentials"],
     ["answers half", { all: `echo '{"Secret":"hush-Xq7"}'` }, "returned invalid credentials"],
-  ])("that %s is named, with a way out", async (_, helpers, words) => {
+  ])("that %s is named in the error, with a way out", async (_, helpers, words) => {
     const error = await rejection(find({ docker: { credsStore: "all" }, helpers }));
     expect(error.code).toBe("CREDENTIAL_HELPER_FAILED");
     expect(error.message).toContain(words);
@@ -252,7 +255,7 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
     expect(error.said).toBe(said);
   });
 
-  test("that fails with a long speech is quoted at 300 characters", async () => {
+  test("that fails with a long text is quoted at 300 characters", async () => {
     const helpers = { all: `echo ${"no ".repeat(500)}; exit 1` };
     const error = await rejection(find({ docker: { credsStore: "all" }, helpers }));
     expect(error.said?.length).toBeWithin(300, 350);

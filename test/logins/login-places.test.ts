@@ -40,7 +40,7 @@ test.each<[string, Partial<LoginEnvironment>, string[]]>([
     { platform: "darwin", variables: { DOCKER_CONFIG: "", REGISTRY_AUTH_FILE: "", XDG_RUNTIME_DIR: "" } },
     [DOCKER, PODMAN],
   ],
-])("where %s", (_, environment, places) => {
+])("logins are looked for in the files of Docker and Podman where %s", (_, environment, places) => {
   expect(loginPlaces({ ...LINUX, ...environment })).toEqual(places);
 });
 
@@ -63,6 +63,6 @@ test.each([
   [DOCKER, "/home/me/", "~/.docker/config.json"],
   ["/home/meier/auth.json", "/home/me", "/home/meier/auth.json"],
   ["/etc/auth.json", "/home/me", "/etc/auth.json"],
-])("%s of %s is shown as %s", (path, home, shown) => {
+])("the file %s is shown to a user whose home is %s as %s", (path, home, shown) => {
   expect(displayPath(path, home)).toBe(shown);
 });

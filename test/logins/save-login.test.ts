@@ -54,8 +54,8 @@ case "$1" in
   erase) read -r server || true; rm "$dir/$(echo "$server" | tr / _)" ;;
 esac`;
 
-describe("a login is saved in Docker's config.json", () => {
-  test("which is made, and its folder, for this user alone", async () => {
+describe("a saved login", () => {
+  test("makes Docker's config.json and its folder for this user alone", async () => {
     await using home = await openHome();
     const saved = await saveLogin(HOST, ME, home.environment, NEVER);
     expect(saved).toEqual({ where: "~/.docker/config.json", isEncrypted: false });
@@ -67,7 +67,7 @@ describe("a login is saved in Docker's config.json", () => {
     expect(found).toMatchObject({ credentials: ME, from: "~/.docker/config.json" });
   });
 
-  test("which keeps everything else, unknown fields, long numbers and odd names included", async () => {
+  test("keeps everything else in the file: unknown fields, long numbers and odd names, too", async () => {
     const text = `{
   "HttpHeaders": {"X-Meta": "1"}, "n": [12345678901234567890, 1.0, 1e400], "__proto__": {"deep": null},
   "auths": {"other.example": {"auth": "b3RoZXI6eA==", "email": "a@b", "id": 12345678901234567890}, "${HOST}": {"auth": "b2xkOnB3"}},
@@ -86,7 +86,7 @@ describe("a login is saved in Docker's config.json", () => {
     expect((await stat(home.at(CONFIG))).mode & 0o777).toBe(0o600);
   });
 
-  test("once, in place of the same registry's other spellings, but not of its repositories", async () => {
+  test("replaces all spellings of its registry in the file, but no logins to parts of it", async () => {
     const auths = { [`https://${HOST}/v2/`]: {}, [HOST.toUpperCase()]: {}, [`${HOST}/team`]: { auth: "x" } };
     await using home = await openHome({ [CONFIG]: JSON.stringify({ auths }) });
     await saveLogin(HOST, ME, home.environment, NEVER);
@@ -96,13 +96,13 @@ describe("a login is saved in Docker's config.json", () => {
     });
   });
 
-  test.each(["", "\n", "{}", '{"auths":null}'])("that has no logins yet: %j", async (text) => {
+  test.each(["", "\n", "{}", '{"auths":null}'])("is added to a file without logins: %j", async (text) => {
     await using home = await openHome({ [CONFIG]: text });
     await saveLogin(HOST, ME, home.environment, NEVER);
     expect(JSON.parse(await home.read(CONFIG))).toEqual({ auths: { [HOST]: AUTH } });
   });
 
-  test("where Docker looks for Docker Hub's, and in a named file where Podman does", async () => {
+  test("of Docker Hub has Docker's key in Docker's file, and Podman's key in a named file", async () => {
     await using home = await openHome();
     await saveLogin("docker.io", ME, home.environment, NEVER);
     expect(JSON.parse(await home.read(CONFIG)).auths).toEqual({ "https://index.docker.io/v1/": AUTH });
@@ -112,7 +112,7 @@ describe("a login is saved in Docker's config.json", () => {
     expect(JSON.parse(await home.read("sub/auth.json")).auths).toEqual({ "docker.io": AUTH });
   });
 
-  test.each(["[]", "{", '{"auths": "hush-Xq7"}'])("but not where that is broken: %s", async (text) => {
+  test.each(["[]", "{", '{"auths": "hush-Xq7"}'])("leaves a broken file as it is: %s", async (text) => {
     await using home = await openHome({ [CONFIG]: text });
     const error = await rejection(saveLogin(HOST, ME, home.environment, NEVER));
     expect(error.code).toBe("LOGIN_INVALID");
@@ -124,7 +124,7 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
   test.each([
     ["absolute", true],
     ["relative", false],
-  ])("is followed where this user made it: %s", async (_, isAbsolute) => {
+  ])("is followed if this user made it: %s", async (_, isAbsolute) => {
     await using home = await openHome({ "dotfiles/docker.json": '{"x":1}', [CONFIG]: "" });
     await Bun.file(home.at(CONFIG)).unlink();
     await symlink(isAbsolute ? home.at("dotfiles/docker.json") : "../dotfiles/docker.json", home.at(CONFIG));
@@ -141,7 +141,7 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
     expect(JSON.parse(await home.read("dotfiles/docker.json")).auths).toEqual({ [HOST]: AUTH });
   });
 
-  test("is refused where everybody may write to the folder behind it", async () => {
+  test("is refused if everybody may write to the folder behind it", async () => {
     await using home = await openHome({ "open/docker.json": "{}" });
     await chmod(home.at("open"), 0o777);
     await symlink(home.at("open/docker.json"), home.at("auth.json"));
@@ -152,7 +152,7 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
     expect(await home.read("open/docker.json")).toBe("{}");
   });
 
-  test("into a folder that is not there is an error, and so are links in a circle", async () => {
+  test("is refused if it leads into a missing folder or in a circle", async () => {
     await using home = await openHome({ x: "" });
     await symlink(home.at("missing/a.json"), home.at("auth.json"));
     await symlink(home.at("round.json"), home.at("round.json"));
@@ -162,26 +162,32 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
     }
   });
 
-  test.each(["pipe", "folder"])("or no regular file at all is refused, and stays: %s", async (kind) => {
-    await using home = await openHome({ x: "" });
-    const thing = home.at("thing");
-    if (kind === "folder") await mkdir(thing);
-    else await Bun.spawn(["mkfifo", thing]).exited;
-    await symlink(thing, home.at("auth.json"));
-    for (const authFile of [thing, home.at("auth.json")]) {
-      const environment = { ...home.environment, authFile };
-      for (const change of [
-        () => saveLogin(HOST, ME, environment, NEVER),
-        () => removed(HOST, environment),
-      ]) {
-        const error = await rejection(change());
-        expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining("regular file")]);
+  test.each(["pipe", "folder"])(
+    "to something else than a regular file is refused, as that itself is, and stays: %s",
+    async (kind) => {
+      await using home = await openHome({ x: "" });
+      const thing = home.at("thing");
+      if (kind === "folder") await mkdir(thing);
+      else await Bun.spawn(["mkfifo", thing]).exited;
+      await symlink(thing, home.at("auth.json"));
+      for (const authFile of [thing, home.at("auth.json")]) {
+        const environment = { ...home.environment, authFile };
+        for (const change of [
+          () => saveLogin(HOST, ME, environment, NEVER),
+          () => removed(HOST, environment),
+        ]) {
+          const error = await rejection(change());
+          expect([error.code, error.message]).toEqual([
+            "FILE_FAILED",
+            expect.stringContaining("regular file"),
+          ]);
+        }
       }
-    }
-    expect((await stat(thing)).isFile()).toBe(false);
-  });
+      expect((await stat(thing)).isFile()).toBe(false);
+    },
+  );
 
-  test.skipIf(!IS_ROOT)("is refused where another user made it: it could lead anywhere", async () => {
+  test.skipIf(!IS_ROOT)("is refused if another user made it", async () => {
     await using home = await openHome({ "own/auth.json": "{}" });
     await symlink(home.at("own/auth.json"), home.at("link.json"));
     await lchown(home.at("link.json"), 1234, 1234);
@@ -191,8 +197,8 @@ describe.skipIf(process.platform === "win32")("a login file that is a link", () 
   });
 });
 
-describe.skipIf(!IS_ROOT)("a login that root saves leaves", () => {
-  test("a new file to the owner of its folder", async () => {
+describe.skipIf(!IS_ROOT)("a login that root saves", () => {
+  test("leaves a new file to the owner of its folder", async () => {
     await using home = await openHome();
     await mkdir(home.at(".docker"));
     await chown(home.at(".docker"), 1234, 1235);
@@ -200,7 +206,7 @@ describe.skipIf(!IS_ROOT)("a login that root saves leaves", () => {
     expect(await stat(home.at(CONFIG))).toMatchObject({ uid: 1234, gid: 1235 });
   });
 
-  test("new folders, too, to the owner of the one that they are in", async () => {
+  test("leaves new folders to the owner of the folder that they are in", async () => {
     await using home = await openHome();
     await chown(home.at("."), 1234, 1235);
     const environment = { ...home.environment, authFile: home.at("new/own/auth.json") };
@@ -209,7 +215,7 @@ describe.skipIf(!IS_ROOT)("a login that root saves leaves", () => {
       expect(await stat(home.at(path))).toMatchObject({ uid: 1234, gid: 1235 });
   });
 
-  test("a file that anybody may have put there to the owner of its folder", async () => {
+  test("leaves a file that anybody may have put there to the owner of its folder", async () => {
     await using home = await openHome({ "open/auth.json": "{}" });
     await chmod(home.at("open"), 0o1777);
     await chown(home.at("open/auth.json"), 1234, 1234);
@@ -217,7 +223,7 @@ describe.skipIf(!IS_ROOT)("a login that root saves leaves", () => {
     expect(await stat(home.at("open/auth.json"))).toMatchObject({ uid: 0, mode: 0o100600 });
   });
 
-  test("a file to its owner", async () => {
+  test("leaves a file to its owner", async () => {
     await using home = await openHome({ [CONFIG]: "{}" });
     await chown(home.at(CONFIG), 1234, 0);
     await saveLogin(HOST, ME, home.environment, NEVER);
@@ -228,7 +234,7 @@ describe.skipIf(!IS_ROOT)("a login that root saves leaves", () => {
 // A shell stands in for the helpers.
 describe.skipIf(process.platform === "win32")("a credential helper that the file names", () => {
   test.each([{ credsStore: "x" }, { credHelpers: { [HOST]: "x" }, credsStore: "missing" }])(
-    "keeps the login, and the file only says that there is one: %j",
+    "keeps the login until the logout, and the file has an empty entry for it: %j",
     async (names) => {
       await using home = await openHome({
         [CONFIG]: JSON.stringify({ ...names, auths: { [HOST]: { auth: "b2xkOnB3" } } }),
@@ -255,7 +261,7 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
     },
   );
 
-  test("keeps nothing of a registry whose own helper has an empty name: the file does", async () => {
+  test("is not used for a registry whose own helper has an empty name: the file keeps the login", async () => {
     const names = { credHelpers: { [HOST]: "" }, credsStore: "missing" };
     await using home = await openHome({ [CONFIG]: JSON.stringify(names) });
     const where = "~/.docker/config.json";
@@ -264,7 +270,7 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
     expect(await removed(HOST, home.environment)).toEqual([{ key: HOST, where }]);
   });
 
-  test("gets none of our secrets in its environment", async () => {
+  test("gets neither our token nor our headers in its environment", async () => {
     await using home = await openHome({
       [CONFIG]: JSON.stringify({ credsStore: "x" }),
       "bin/docker-credential-x": `echo '{"Username":"me","Secret":"'"$KEPT/$REGISTRY_JWT_TOKEN/$CHUNKPUSH_HEADERS"'"}'`,
@@ -298,7 +304,7 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
 
   const DENIES = `sed 's/.*"Secret":"\\([^"]*\\)".*/denied \\1/'; exit 1`;
 
-  test("that fails leaves the file as it is, and repeats no password", async () => {
+  test("that fails to save leaves the file as it is, and no message repeats the password", async () => {
     const text = JSON.stringify({ credsStore: "x" });
     await using home = await openHome({ [CONFIG]: text, "bin/docker-credential-x": DENIES });
     const error = await rejection(saveLogin(HOST, ME, home.environment, NEVER));
@@ -308,7 +314,7 @@ describe.skipIf(process.platform === "win32")("a credential helper that the file
   });
 });
 
-describe("a logout", () => {
+describe("a removed login", () => {
   const auths = {
     [`https://${HOST}/v1/`]: AUTH,
     [HOST]: {},
@@ -316,7 +322,7 @@ describe("a logout", () => {
     "other.example": AUTH,
   };
 
-  test("removes every spelling of the registry, and nothing else", async () => {
+  test("is removed in every spelling of its registry, and nothing else is", async () => {
     await using home = await openHome({ [CONFIG]: JSON.stringify({ auths, x: 1 }) });
     const where = "~/.docker/config.json";
     expect(await removed(HOST, home.environment)).toEqual([{ key: HOST, where }]);
@@ -328,14 +334,14 @@ describe("a logout", () => {
     expect(Object.keys(JSON.parse(await home.read(CONFIG)).auths)).toEqual(["other.example"]);
   });
 
-  test("of all removes all", async () => {
+  test("is every login of the file if no registry is named", async () => {
     await using home = await openHome({ [CONFIG]: JSON.stringify({ auths }) });
     const logins = await removed(undefined, home.environment);
     expect(logins.map(({ key }) => key)).toEqual([HOST, `${HOST}/team`, "other.example"]);
     expect(JSON.parse(await home.read(CONFIG))).toEqual({ auths: {} });
   });
 
-  test("writes nothing where there is no login", async () => {
+  test("makes no file where there was none", async () => {
     await using home = await openHome();
     expect(await removed(HOST, home.environment)).toEqual([]);
     expect(await readdir(home.at("."))).toEqual([]);

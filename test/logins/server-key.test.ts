@@ -4,7 +4,7 @@ import { parseReference } from "../../src/oci/reference.ts";
 
 const matching = (target: string, ...keys: string[]) => matchingKeys(keys, parseReference(target));
 
-describe("a key", () => {
+describe("a login file's key", () => {
   test.each<[key: string, target: string]>([
     ["registry.example.com", "registry.example.com/team/app"],
     ["Registry.Example.COM", "registry.example.com/team/app"],
@@ -29,7 +29,7 @@ describe("a key", () => {
     ["docker.io", "docker.io/me/app"],
     ["docker.io/me", "docker.io/me/app"],
     ["registry-1.docker.io", "docker.io/me/app"],
-  ])("%s is for %s", (key, target) => {
+  ])("%s applies to %s", (key, target) => {
     expect(matching(target, "other.example", key, "registry.example")).toEqual([key]);
   });
 
@@ -47,11 +47,11 @@ describe("a key", () => {
     ["", "registry.example.com/app"],
     ["https://", "registry.example.com/app"],
     ["/", "registry.example.com/app"],
-  ])("%j is not for %s", (key, target) => {
+  ])("%j does not apply to %s", (key, target) => {
     expect(matching(target, key)).toEqual([]);
   });
 
-  test("for more of the target comes first", () => {
+  test("for a longer part of the target comes first", () => {
     const keys = ["r.example", "r.example/a/b", "r.example/a", "r.example/a/b/c", "https://r.example"];
     expect(matching("r.example/a/b/c:v1", ...keys)).toEqual([
       "r.example/a/b/c",
@@ -63,7 +63,7 @@ describe("a key", () => {
   });
 });
 
-test("helpers know Docker Hub by its oldest name, and others by their host", () => {
+test("a credential helper is asked for Docker Hub by Docker's name, and for other registries by their host", () => {
   expect(serverAddress(parseReference("docker.io/me/app"))).toBe("https://index.docker.io/v1/");
   expect(serverAddress(parseReference("localhost:5000/me/app"))).toBe("localhost:5000");
 });

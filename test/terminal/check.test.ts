@@ -19,8 +19,8 @@ const commandLine = (...args: string[]) =>
     .map((word) => `'${word}'`)
     .join(" ");
 
-describeWith("tmux", "A terminal", () => {
-  test("of 40 columns has a check's lines broken between words, after a hidden password", async () => {
+describeWith("tmux", "The terminal", () => {
+  test("wraps a check's lines between words at 40 columns, after a hidden password", async () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry({ credentials: { username: "me", password: "hush-Xq7" } });
     await using terminal = await openTerminal({ columns: 40, rows: 40, cwd: folder.path });
@@ -35,7 +35,7 @@ describeWith("tmux", "A terminal", () => {
     expect(await terminal.isCursorShown()).toBe(true);
   });
 
-  test("names the step that a check waits for in place, and only until it ends", async () => {
+  test("shows the running step of a check in place, until it ends", async () => {
     await using folder = await temporaryFolder();
     const { promise: seen, resolve: see } = Promise.withResolvers<void>();
     await using server = startHttpServer(async () => {

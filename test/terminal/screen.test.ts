@@ -102,7 +102,7 @@ async function expectEnd(pid: number): Promise<void> {
 const oneOf = (lines: readonly string[], word: RegExp) => lines.filter((line) => word.test(line)).length;
 
 describeWith("tmux", "A push on a terminal", () => {
-  test.concurrent("is rewritten in place on 80 columns, and leaves its rows and its sums", async () => {
+  test.concurrent("is drawn in place on 80 columns, and leaves its rows and its sums", async () => {
     await using scene = await setUp();
     await scene.push();
     const running = await scene.terminal.until(/^↑ .* [1-9]\d? % .*B\/s$[\s\S]*^ *[1-9]\d? % /m);
@@ -148,7 +148,7 @@ describeWith("tmux", "A push on a terminal", () => {
     expect(head).toBe(`${`→ ${scene.target}`.slice(0, 19)}…`);
   });
 
-  test.concurrent("leaves no rubbish where the terminal changes its size in the middle", async () => {
+  test.concurrent("leaves no remains of old frames if the terminal changes its size in the middle", async () => {
     await using scene = await setUp({ columns: 120, rows: 30, bytesPerSecond: 120_000 });
     // tmux moves the topmost lines out of the screen where others break.
     await scene.push("seq 8");
@@ -173,7 +173,7 @@ describeWith("tmux", "A push on a terminal", () => {
     expect(oneOf(ended, /^✓ [0-9a-f]{12} /)).toBe(3);
   });
 
-  test.concurrent("stays below the lines before it where the terminal becomes wider", async () => {
+  test.concurrent("stays below the lines before it if the terminal becomes wider", async () => {
     await using scene = await setUp({ columns: 60, rows: 24, bytesPerSecond: 120_000 });
     await scene.push("seq 8");
     await scene.terminal.until(/^↑ /m);
@@ -191,7 +191,7 @@ describeWith("tmux", "A push on a terminal", () => {
     expect(ended.join("\n")).toMatch(/✓ Pushed in .* sent, 1 retry/);
   });
 
-  test.concurrent("stops at Ctrl-C, says what is safe, and resumes with the same command", async () => {
+  test.concurrent("stops at Ctrl-C, shows what the registry has, and resumes with the same command", async () => {
     await using scene = await setUp({ bytesPerSecond: 120_000 });
     await scene.push();
     await scene.terminal.until(/^↑ .*■/m);
@@ -219,7 +219,7 @@ describeWith("tmux", "A push on a terminal", () => {
     expect(await scene.terminal.isCursorShown()).toBe(true);
   });
 
-  test.concurrent("leaves the terminal to the shell at Ctrl-Z, and goes on below", async () => {
+  test.concurrent("leaves the terminal to the shell at Ctrl-Z, and continues below", async () => {
     await using scene = await setUp({ bytesPerSecond: 120_000 });
     await scene.push();
     await scene.terminal.until(/^↑ .*◧/m);
@@ -256,7 +256,7 @@ describeWith("tmux", "A push on a terminal", () => {
     expect(await other.terminal.isCursorShown()).toBe(true);
   });
 
-  test.concurrent("asks for the password and for the image first, which leave nothing of themselves in its frames", async () => {
+  test.concurrent("asks for the password and the image first, and its frames have no remains of the questions", async () => {
     const credentials = { username: "me", password: "hush-Xq7" };
     await using scene = await setUp({ archive: TWO_IMAGES, credentials, env: { USERNAME_REGISTRY: "me" } });
     await scene.push();

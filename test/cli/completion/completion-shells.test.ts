@@ -150,7 +150,7 @@ describe.each(SHELLS)("$title", ({ title, command, rc, text }) => {
       expect(calls[i]).toEqual(isFile ? ["--username", "x.tar"] : [...args]);
     });
 
-    test("lists what begins alike, and neither runs what a name contains nor lets it move the cursor", () => {
+    test("lists matching candidates, and neither runs code in a name nor lets it move the cursor", () => {
       expect(calls.slice(cases.length)).toEqual([["x.tar"]]);
       expect(ran).toBe(false);
       expect(screen).not.toContain("\u001b]0;moved");
@@ -161,7 +161,7 @@ describe.each(SHELLS)("$title", ({ title, command, rc, text }) => {
 });
 
 describeWith("bash", "bash", () => {
-  test("gets files beside other candidates so that they come out as they are", async () => {
+  test("quotes files beside other candidates, so that they keep their names", async () => {
     await using folder = await temporaryFolder();
     const env = await home(folder.path);
     const list = `eval "$(LOADING=1 chunkpush completion bash)"; COMP_LINE="chunkpush " COMP_POINT=10; _chunkpush 2>/dev/null

@@ -39,7 +39,7 @@ async function machine(programs: Readonly<Record<string, string>> = {}, logins?:
   };
 }
 
-describe("completion offers", () => {
+describe("Completion offers", () => {
   test("every command and every flag that the programs parse, each with a short description", async () => {
     await using here = await machine();
     const first = await here.ask("words", "");
@@ -86,7 +86,7 @@ describe("completion offers", () => {
     expect([offer.kind, offer.prefix, offer.values]).toEqual([kind, prefix, []]);
   });
 
-  test("registries that somebody has logged in to, where a target stands, and no secrets", async () => {
+  test("registries with a login in the place of a target, and no secrets", async () => {
     const auths = {
       "https://index.docker.io/v1/": { auth: "c2VjcmV0OnNlY3JldA==" },
       "registry.example.com/team": {},
@@ -108,7 +108,7 @@ describe("completion offers", () => {
     expect((await here.ask("words", "proxy", "g")).values).toEqual(["gcr.example.com"]);
   });
 
-  test("targets of earlier pushes where a target stands, and images where save wants them", async () => {
+  test("targets of earlier pushes in the place of a target, and images in the place of save's argument", async () => {
     await using here = await machine({ docker: "printf 'my/app:v1\\nmy/app:v2\\n'" });
     const state = join(here.path, ".local/state/chunkpush");
     await mkdir(state, { recursive: true });
@@ -126,12 +126,12 @@ describe("completion offers", () => {
       expect((await here.ask("words", ...words)).values).toEqual(["my/app:v1", "my/app:v2"]);
   });
 
-  test("no registries, and no complaint, where the file of logins is broken", async () => {
+  test("no registries and no error message if the file of logins is broken", async () => {
     await using here = await machine({}, "no logins");
     expect((await here.ask("words", "x.tar", "")).values).toEqual([]);
   });
 
-  test("of a line, the words as bash would read them, and no candidates inside quotes", async () => {
+  test("candidates for the last word of a line as bash would read it, and none inside quotes", async () => {
     await using here = await machine();
     const runtimes = ["docker", "podman", "nerdctl"];
     for (const line of [
@@ -149,8 +149,8 @@ describe("completion offers", () => {
   });
 });
 
-describe.if(posixOnly())("images of engines", () => {
-  test("are offered from every engine, unless their name could do harm", async () => {
+describe.if(posixOnly())("Images of engines in completion", () => {
+  test("are offered from every engine, unless their names could harm a shell", async () => {
     const evil = `'evil$(touch ran):v1' "$(printf 'esc\\033[2J:v1')" '<none>:<none>' '-t:v1'`;
     await using here = await machine({
       docker: `printf '%s\\n' team/app:v1 ${evil}`,
@@ -167,7 +167,7 @@ describe.if(posixOnly())("images of engines", () => {
     expect(podman.values).toEqual(["containers-storage:localhost/team/other:v1"]);
   });
 
-  test("of an engine that does not answer are waited for only shortly", async () => {
+  test("are left out after a short wait if an engine does not answer", async () => {
     await using here = await machine({
       docker: "trap '' TERM; /bin/sleep 30; echo late/app:v1",
       podman: "echo team/app:v1",
@@ -175,7 +175,7 @@ describe.if(posixOnly())("images of engines", () => {
     expect((await here.ask("words", "te")).values).toEqual(["team/app:v1"]);
   });
 
-  test("are not asked for where no image can stand", async () => {
+  test("are not requested where no image is possible", async () => {
     await using here = await machine({
       docker: "touch asked",
       podman: "touch asked",
@@ -195,14 +195,14 @@ describe.if(posixOnly())("images of engines", () => {
   });
 });
 
-describe("the command completion", () => {
+describe("The command completion", () => {
   const read = (...args: readonly string[]) => parseCompletionCommand(args);
 
   test.each(["bash", "zsh", "fish"])("prints the script of %s", (shell) => {
     expect(read(shell)).toContain(`Completion of chunkpush for ${shell}`);
   });
 
-  test("says in its help how each shell loads it", () => {
+  test("explains in its help how each shell loads it", () => {
     const text = read("--help");
     for (const shell of ["bash", "zsh", "fish"]) expect(text).toContain(`chunkpush completion ${shell}`);
     for (const line of text.split("\n")) expect(line.length).toBeLessThanOrEqual(120);
