@@ -45,13 +45,13 @@ export async function writeDigest(path: string, digest: string): Promise<void> {
 }
 
 /**
- * Follows the links of a path to their end, where a rename replaces the file, and nothing may be yet. Something special is
- * neither file nor folder, such as a pipe or /dev/stdout: a rename would replace it. Throws the system's error.
+ * Follows the links of a path to the file that they name, which may not exist yet. `special` is neither a file nor a folder,
+ * such as a pipe or /dev/stdout: a rename would replace it. Throws the system's error.
  */
 async function follow(
   path: string,
 ): Promise<{ readonly end: string; readonly kind: "file" | "folder" | "special" }> {
-  // The system is asked first: it does not follow a link that another user has put into /tmp.
+  // Ask the system first: it may refuse to follow a link that another user has put into /tmp (fs.protected_symlinks).
   const there = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;

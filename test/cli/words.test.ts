@@ -113,7 +113,7 @@ describe.concurrent("The error for a wrong command explains the mistake:", () =>
       'MAX_PARALLEL_LAYERS: invalid value "0" (expected a number from 1 to 100).',
     ],
     [{ CHUNKPUSH_CHUNK_SIZE: "5 apples" }, 'CHUNKPUSH_CHUNK_SIZE: invalid value "5 apples"'],
-  ])("a wrong variable: %j", async (env, words) => {
+  ])("an error of the variable in %j", async (env, words) => {
     expectWords(await run(["registry.example.com/app"], { env }), 2, words);
   });
 
