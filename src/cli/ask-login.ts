@@ -1,17 +1,15 @@
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import { endable, type Terminal } from "./terminal.ts";
+import { askOnce, type Terminal } from "./terminal.ts";
 
 /** Asks for a user name until it is valid. Throws `INTERRUPTED`. */
 export async function askUsername(terminal: Terminal, host: string, signal: AbortSignal): Promise<string> {
   // Slow to load, and rarely needed.
   const { isCancel, text } = await import("@clack/prompts");
-  const { input, output } = terminal;
   const message = toPrintable(`User name for ${host}`);
-  const answer = await endable(terminal, signal, (signal) =>
-    text({ message, input, output, signal, validate: problemOfUsername }),
+  const answer = await askOnce(terminal, signal, (own) =>
+    text({ message, input, output, signal: own, validate: problemOfUsername }),
   );
-  signal.throwIfAborted();
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no user name was given.");
   return answer.trim();
 }
@@ -29,13 +27,11 @@ export async function askPassword(
   signal: AbortSignal,
 ): Promise<string> {
   const { isCancel, password } = await import("@clack/prompts");
-  const { input, output } = terminal;
   const message = toPrintable(`Password of ${username} at ${host}`);
   // With an empty mask, the length is not shown either.
-  const answer = await endable(terminal, signal, (signal) =>
-    password({ message, input, output, signal, mask: "" }),
+  const answer = await askOnce(terminal, signal, (own) =>
+    password({ message, input, output, signal: own, mask: "" }),
   );
-  signal.throwIfAborted();
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");
   if (answer === undefined || answer === "")
     throw new PushError("PASSWORD_MISSING", "No password was given.", {
