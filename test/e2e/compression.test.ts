@@ -58,7 +58,7 @@ describe.skipIf(!isReady)("an image whose layers go up in every form", () => {
   });
 
   test.each(RUNS_ALL ? FORMS : FORMS.slice(1, 3))(
-    "$kind: skopeo, podman and the engine have it back",
+    "is given back by skopeo, podman and the engine in $kind",
     async ({ kind, flags, suffix, pointers }) => {
       await using cwd = await temporaryFolder();
       const reference = `${registry.host}/${kind.replaceAll(" ", "-")}:v1`;

@@ -27,7 +27,9 @@ const NAME = "team/app:v1";
 const hasSkopeo = requireParts("skopeo");
 
 for (const [turn, role] of ENGINES.entries()) {
-  describe.skipIf(!hasSkopeo)(role.title, () => testEngine(role, testInTurn(turn, ENGINES.length)));
+  describe.skipIf(!hasSkopeo)(`with ${role.title},`, () =>
+    testEngine(role, testInTurn(turn, ENGINES.length)),
+  );
 }
 
 function testEngine(

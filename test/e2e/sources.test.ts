@@ -111,7 +111,7 @@ const FORMS: readonly SourceForm[] = [
 
 const isReady = requireParts("dockerd", "docker-registry", "skopeo", "podman", "zstd");
 
-describe.skipIf(!isReady)("an image of a real engine", () => {
+describe.skipIf(!isReady)("from a real engine,", () => {
   const resources = new AsyncDisposableStack();
   afterAll(() => resources.disposeAsync());
 
@@ -126,7 +126,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
     saved = await unpackSavedImage(archive, join(folder.path, "saved"));
   });
 
-  test("is the image that these tests want", () => {
+  test("the image comes as these tests want it", () => {
     expect(sha256(saved.config)).toBe(imageId);
     const [first, second, third] = saved.diffIds;
     expect(saved.diffIds).toHaveLength(5);
@@ -232,7 +232,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         expect((await readBack(reference)).manifestDigest).toBe(index.manifests[0].digest);
       });
 
-      inTurn("gets what podman saved", async () => {
+      inTurn("gets an image that podman saved", async () => {
         await using cwd = await temporaryFolder();
         const archive = join(cwd.path, "podman.tar");
         await podman.podman("load", "--input", saved.archive);

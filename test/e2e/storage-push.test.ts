@@ -12,7 +12,7 @@ import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
 import { loadImage } from "./engine-images.ts";
 import { ENGINES, type Engine, type EngineRole } from "./engines.ts";
-import { readPushed } from "./pushed-image.ts";
+import { readLayers } from "./registry-content.ts";
 
 setDefaultTimeout(120_000);
 
@@ -84,7 +84,7 @@ function testStorage(
   const sentBytes = (repository: string) =>
     requestsTo(repository).reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
   const digestOf = (stdout: string) => stdout.trim().slice(stdout.indexOf("@") + 1);
-  const pushed = (repository: string, at = registry) => readPushed(`${at.url}/v2/${repository}`, "v1");
+  const pushed = (repository: string, at = registry) => readLayers(`${at.host}/${repository}:v1`);
   const inspected = async (name: string): Promise<string[]> =>
     JSON.parse(await engine.docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", name));
 

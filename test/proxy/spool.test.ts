@@ -55,7 +55,7 @@ async function expectAll(
   await until(async () => (await proxy.spooled()).count === 0);
 }
 
-describe("the spool's limit", () => {
+describe("the limit of the spool", () => {
   test("slows a client until the registry has what another one has sent", async () => {
     const gate = gateAt("close-upload");
     await using registry = await startTestRegistry({ ...LARGE, intercept: gate.intercept });
@@ -126,7 +126,7 @@ describe("the spool's limit", () => {
   });
 });
 
-describe("a client that waits for room, and goes", () => {
+describe("a client that goes while it waits for room", () => {
   test("leaves nothing behind", async () => {
     const gate = gateAt("close-upload");
     await using registry = await startTestRegistry({ ...LARGE, intercept: gate.intercept });

@@ -170,7 +170,7 @@ describe("a 416", () => {
     expect(registry.recorded("patch")).toHaveLength(6);
   });
 
-  test("that moves on by a good part of a chunk is", async () => {
+  test("that moves the upload on by a good part of a chunk is progress", async () => {
     const BLOB = blobOf(seededBytes(8_000_000, 3));
     let offset = 0;
     await using registry = await startTestRegistry({
