@@ -8,7 +8,7 @@ export async function askUsername(terminal: Terminal, host: string, signal: Abor
   const { isCancel, text } = await import("@clack/prompts");
   const message = toPrintable(`User name for ${host}`);
   const answer = await askOnce(terminal, signal, (own) =>
-    text({ message, input, output, signal: own, validate: problemOfUsername }),
+    text({ message, ...terminal, signal: own, validate: problemOfUsername }),
   );
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no user name was given.");
   return answer.trim();
@@ -30,7 +30,7 @@ export async function askPassword(
   const message = toPrintable(`Password of ${username} at ${host}`);
   // With an empty mask, the length is not shown either.
   const answer = await askOnce(terminal, signal, (own) =>
-    password({ message, input, output, signal: own, mask: "" }),
+    password({ message, ...terminal, signal: own, mask: "" }),
   );
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");
   if (answer === undefined || answer === "")
