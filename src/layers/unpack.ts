@@ -45,8 +45,8 @@ export async function* unpackLayer(
 }
 
 /**
- * Appends a zero, so that a decompressor fails for content that is cut short: it reads the zero as a part of the content.
- * After complete content it leaves the zero unread. Bun's decompressors accept a zstd frame that is cut short.
+ * Appends a zero, which tells whether content is complete: a decompressor reads it as a part of truncated content, and leaves
+ * it unread after complete content. By itself, Bun's decompressor accepts a truncated zstd frame.
  */
 async function* withZero(pieces: AsyncIterable<Uint8Array>, sizeBytes: number) {
   let bytesLeft = sizeBytes;

@@ -7,7 +7,7 @@ import type { Manifest } from "./manifest.ts";
 /** A tree of manifests to push. Only the root gets the tag. */
 export type Content = Image | Artifact | Index;
 
-/** A manifest that goes up byte for byte, with its blobs as they are: an attestation, a signature, a chart, a model. */
+/** A manifest that is pushed unchanged with its blobs: an attestation, a signature, a chart, a model. */
 export type Artifact = {
   readonly kind: "artifact";
   readonly manifest: Manifest;
@@ -15,7 +15,7 @@ export type Artifact = {
   readonly blobs: readonly StoredBlob[];
 };
 
-/** A blob that goes up as it is. */
+/** A blob that is pushed unchanged. */
 export type StoredBlob = { readonly descriptor: Descriptor; readonly content: StoredBytes };
 
 /** An index or Docker manifest list, with the content that is present of what it lists. */

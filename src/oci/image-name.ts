@@ -36,7 +36,8 @@ export function bestNamed<T extends NamedImage>(
   const wantedDigests = wanted.map((text) => text.slice(text.lastIndexOf("@") + 1)).filter(isDigest);
   const known = images.filter(({ digests }) => wantedDigests.some((digest) => digests.includes(digest)));
   if (known.length > 0) return distinct(known);
-  const fits = images.map(({ names }) => bestFit(names, wanted));
+  const asked = wanted.flatMap(readings);
+  const fits = images.map(({ names }) => bestFit(names, wanted, asked));
   const isNamed =
     isExact && wanted.some((text) => looksLikeHost(text.split("/")[0] ?? "") && text.includes("/"));
   const best = FITS.find((fit) => fits.includes(fit) && !(isNamed && fit !== "same"));
@@ -46,7 +47,7 @@ export function bestNamed<T extends NamedImage>(
 /** Tells whether an image has names, but none of them fits a target. */
 export function isNamedOtherwise(names: readonly string[], targets: readonly string[]): boolean {
   if (names.length === 0) return false;
-  const fit = bestFit(names, targets);
+  const fit = bestFit(names, targets, targets.flatMap(readings));
   return fit === undefined || fit === "other-host";
 }
 
@@ -54,8 +55,12 @@ function distinct<T extends NamedImage>(images: readonly T[]): T[] {
   return [...new Map(images.map((image) => [image.digests[0] ?? image, image])).values()];
 }
 
-function bestFit(names: readonly string[], wanted: readonly string[]): Fit | undefined {
-  const asked = wanted.flatMap(readings);
+/** @param asked the readings of the wanted names */
+function bestFit(
+  names: readonly string[],
+  wanted: readonly string[],
+  asked: readonly Name[],
+): Fit | undefined {
   const fits = names.flatMap((text) =>
     wanted.includes(text) ? "same" : readings(text).flatMap((name) => asked.map((each) => fitOf(each, name))),
   );

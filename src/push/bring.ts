@@ -11,24 +11,25 @@ import { bringReady, isDamaged, present, readyAsStored, type Sendable, sendReady
 import { configName, findConfig, type Step } from "./settle.ts";
 import type { Brought } from "./target.ts";
 
-/** Configs and attestations are smaller. */
+/** Blobs up to this size, such as configs and attestations, are sent first. */
 const SMALL_BYTES = 1024 * 1024;
 
-/** Promises for the blobs of a plan. Each resolves when the registry has the blob. */
+/** The blobs of a plan, on their way to the registry. */
 export type BroughtBlobs = {
+  /** Each promise resolves when the registry has the blob. */
   readonly all: ReadonlyMap<PlannedBlob, Promise<Brought>>;
   /** Sends a blob that the registry wrongly reported as present. Its descriptor may change. */
   sendAgain(blob: PlannedBlob): Promise<Brought>;
 };
 
-/** Mounts, prepares and sends every missing blob: configs first, then the largest. Does not publish manifests. */
+/** Starts to mount, prepare and send every missing blob: small ones first, then the largest. Publishes no manifest. */
 export function bringBlobs(plan: Plan, job: Job): BroughtBlobs {
   const begun = new Map(plan.layers.map((layer) => [layer, beginLayer(layer, plan, job)]));
   const saves = plan.source.access === "save" ? startSaves(plan.source, plan, toMake(begun), job) : undefined;
   const all = new Map<PlannedBlob, Promise<Brought>>();
   for (const [layer, step] of begun) all.set(layer, bringLayer(layer, step, saves, plan, job));
   for (const blob of plan.others) all.set(blob, bringOther(blob, saves, plan, job));
-  // A blob's own promise has its failure.
+  // The promise of a failed blob throws the error as well.
   reportSettled([...begun.values(), ...plan.others.map(({ settled }) => settled)], plan, job).catch(() => {});
   return {
     all,
@@ -52,7 +53,7 @@ async function beginLayer(layer: PlannedLayer, { target }: Plan, job: Job): Prom
   return { step: "done", brought: present(descriptor, layer, job, from) };
 }
 
-/** Reports that all is known, and how much of what is missing earlier pushes have sent. */
+/** Reports that all blobs are settled, and how many bytes of the missing ones earlier pushes have sent. */
 async function reportSettled(
   pending: readonly Promise<Begun | Step>[],
   { target: { at } }: Plan,
@@ -68,7 +69,7 @@ async function reportSettled(
   report({ type: "settled", resumableBytes });
 }
 
-/** Returns the layers that have to be made, once all have begun. */
+/** Returns the layers to make, once all have begun. */
 async function toMake(begun: ReadonlyMap<PlannedLayer, Promise<Begun>>): Promise<PlannedLayer[]> {
   const steps = await Promise.all(begun.values());
   return [...begun.keys()].filter((_, i) => steps[i]?.step === "make");

@@ -18,11 +18,11 @@ import {
   type PushOptions,
 } from "./options.ts";
 
-/** Counts what a push to one target did. */
+/** The counters of a push to one target. */
 type Count = {
   sentBytes: number;
   presentBytes: number;
-  /** The requests with a body, the size of the largest body, and the retries. */
+  /** The number of requests with a body. */
   bodies: number;
   largestBytes: number;
   retries: number;
@@ -30,7 +30,7 @@ type Count = {
 
 const NOTHING: Count = { sentBytes: 0, presentBytes: 0, bodies: 0, largestBytes: 0, retries: 0 };
 
-/** The settings and resources that the parts of one push share, until it is disposed of. */
+/** The settings and resources of one push, until its disposal. */
 export type Job = AsyncDisposable & {
   readonly options: CompleteOptions;
   readonly login: PushLogin | undefined;
@@ -40,37 +40,37 @@ export type Job = AsyncDisposable & {
   readonly pool: CompressPool | undefined;
   /** Prepares stored layers one at a time, each on all cores, the largest first. */
   readonly making: Slots;
-  /** Limits the blobs that come as streams while they are sent: each has a file. */
+  /** Limits the blobs that stream in while they are sent: each has a file. */
   readonly streaming: Slots;
-  /** Aborted or stopped by the caller, by the first failure, and at the end. */
+  /** Aborted by the caller's `signal` and `stop`, by the first failure, and at the end. */
   readonly signal: AbortSignal;
-  /** The same, but for a stop by the caller, which lets running chunks end. */
+  /** The same without `stop`, which lets running chunks end. */
   readonly abort: AbortSignal;
   readonly report: Report;
-  /** When the credentials were known, in milliseconds of `performance.now()`: a prompt takes its time. */
+  /** The start in milliseconds of `performance.now()`, without the time of a password prompt. */
   readonly startedMs: number;
   readonly count: Count;
-  /** The bytes at the registry, for each blob that was ready to be sent. */
+  /** The bytes at the registry, for each blob that was sent or found there. */
   readonly kept: Map<Digest, { readonly keptBytes: number; readonly totalBytes: number }>;
-  /** Uploads that have begun. The job does not end before they do. */
+  /** Uploads that have begun. Disposal waits for them. */
   readonly uploads: Set<Promise<unknown>>;
   /**
-   * Returns the job's part for one of its targets, or for a registry as source. Only the registry of the first target gets
-   * what is meant for one registry: headers, client certificate, and settings that make a connection less safe. Throws what
-   * asking for credentials throws.
+   * Returns the job for one of its targets, or for a registry as source. Only the first target's registry gets the settings
+   * for one registry: headers, client certificate, and those that make a connection less safe. Throws the errors of asking
+   * for credentials.
    *
-   * @param login of another target in the same repository
+   * @param login the login of another target in the same repository. @default it is asked for
    */
   at(target: Reference, login: PushLogin | undefined): Promise<Job>;
   /** Disposes of a resource at the end of the job. */
   use<T extends AsyncDisposable>(resource: T): T;
-  /** Waits for all. The first failure aborts the job, and is thrown when all have ended. */
+  /** Waits for all promises. The first failure aborts the job, and is thrown when all have settled. */
   all<const T extends readonly Promise<unknown>[]>(
     work: T,
   ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>;
 };
 
-/** What other registries than the first target's get in place of settings for that one. */
+/** The settings that replace the first target's for other registries. */
 const OF_FIRST_REGISTRY = {
   headers: {},
   clientCertificate: undefined,
@@ -79,11 +79,7 @@ const OF_FIRST_REGISTRY = {
   cacheFrom: [],
 } as const;
 
-/**
- * Asks for the credentials and opens the cache. Throws `REFERENCE_INVALID`, `FILE_FAILED`, and what asking throws.
- *
- * @param openCache how the cache is opened
- */
+/** Asks for the credentials, and opens the cache. Throws `REFERENCE_INVALID`, `USAGE`, `FILE_FAILED`, and the errors of asking. */
 export async function openJob(given: PushOptions, openCache = useCache): Promise<Job> {
   const options = completeOptions(given);
   const { report, compression } = options;
@@ -91,7 +87,7 @@ export async function openJob(given: PushOptions, openCache = useCache): Promise
   const { stop } = given;
   const abort = AbortSignal.any([failure.signal, ...(given.signal === undefined ? [] : [given.signal])]);
   const signal = stop === undefined ? abort : AbortSignal.any([abort, stop]);
-  // After a stop, all but the running chunks has ended.
+  // After a stop, failures must not abort the running chunks.
   const fail = (reason: unknown) => stop?.aborted || failure.abort(reason);
   const loginFor = async (target: Reference) => {
     if (typeof given.login === "function") return given.login(target);
@@ -150,7 +146,7 @@ export async function openJob(given: PushOptions, openCache = useCache): Promise
       }
     },
     async [Symbol.asyncDispose]() {
-      // Ends early uploads of blobs that are not in the pushed image.
+      // Abort uploads that began early, of blobs that are not in the pushed image.
       fail(new Error("The push has ended."));
       await Promise.allSettled(uploads);
       stop?.removeEventListener("abort", onStop);
@@ -161,7 +157,7 @@ export async function openJob(given: PushOptions, openCache = useCache): Promise
   return job;
 }
 
-/** Returns what a target was given, and reports it. */
+/** Returns the result of a push to one target, and reports it. */
 export function reportPushed(job: Job, digest: Digest): Pushed {
   const { sentBytes, presentBytes, ...requests } = job.count;
   const pushed = { reference: formatReference(job.options.target), digest, sentBytes, presentBytes };
@@ -192,8 +188,8 @@ export function reportReading(how: "unpack" | "read" | "save", name: string, { r
 /**
  * Returns the signal and the retry report for a request.
  *
- * @param blob the one that it is about
- * @param digest of its upload
+ * @param blob the request's blob
+ * @param digest the blob's digest, if the request is part of its upload
  */
 export function callOf({ signal, report, count, kept }: Job, blob?: BlobTitle, digest?: Digest): Call {
   return {

@@ -4,7 +4,7 @@ import { namesIn } from "../source/engine/find-image.ts";
 
 export { TRANSPORTS } from "../source/transport.ts";
 
-/** Lists the names of the images that engines have. Engines that fail, or do not answer before the signal, have none. */
+/** Lists the names of the engines' images. Leaves out engines that fail or do not answer before the signal. */
 export async function imageNames(
   environment: Environment,
   signal: AbortSignal,

@@ -11,7 +11,7 @@ import type { Plan, PlannedLayer } from "./plan.ts";
 import { readSave, type WantedLayers } from "./read-save.ts";
 import { cachedState, findSavedConfig } from "./settle.ts";
 
-/** The engine's saves of one image: one at a time, usually only one. */
+/** The engine's saves of one image. They run one at a time; usually there is only one. */
 export type Saves = {
   readonly source: SavedSource;
   readonly job: Job;
@@ -26,7 +26,7 @@ export type Saves = {
 };
 
 /**
- * Starts the engine's save once it is known what it has to deliver, unless nothing is needed.
+ * Starts the engine's save once the missing layers are known, unless nothing is missing.
  *
  * @param toMake the layers that the first save must deliver
  */
@@ -46,7 +46,7 @@ export function startSaves(
     return save.config;
   });
   const layers = first.then((save) => save?.layers ?? new Map());
-  // May never be awaited. A failure must not count as unhandled then.
+  // They may never be awaited. A failure must not count as unhandled.
   for (const promise of [config, layers]) promise.catch(() => undefined);
   return {
     source,

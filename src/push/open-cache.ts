@@ -4,18 +4,18 @@ import { CACHE_IN_USE, type Lock, type Locks, NO_LOCKS, openLocks } from "../sto
 import type { Distrust } from "../store/own-file.ts";
 import type { CompleteOptions } from "./options.ts";
 
-/** A cache that is used until the lock is released: nobody prunes it meanwhile. */
+/** An open cache. Nobody prunes it until `inUse` is released. */
 export type UsedCache = { readonly cache: LayerCache; readonly locks: Locks; readonly inUse: Lock };
 
 type CacheOptions = Pick<CompleteOptions, "cacheDirectory" | "cacheOwners"> & { readonly report: Report };
 
-/** Opens the cache to look at it: nothing is written, and nothing locked. Throws `FILE_FAILED`. */
+/** Opens the cache for reading alone, without locks. Throws `FILE_FAILED`. */
 export async function viewCache(options: CacheOptions): Promise<UsedCache> {
   const cache = await viewLayerCache(options.cacheDirectory, trustOf(options));
   return { cache, locks: NO_LOCKS, inUse: await NO_LOCKS.take(CACHE_IN_USE, () => {}) };
 }
 
-/** Opens the cache, and waits for a prune of it to end. Throws `FILE_FAILED`. */
+/** Opens the cache, and waits for a running prune to end. Throws `FILE_FAILED`. */
 export async function useCache(options: CacheOptions, signal: AbortSignal): Promise<UsedCache> {
   const { cacheDirectory, report } = options;
   const cache = await openLayerCache(cacheDirectory, trustOf(options));
@@ -26,7 +26,7 @@ export async function useCache(options: CacheOptions, signal: AbortSignal): Prom
   return { cache, locks, inUse: await locks.take(CACHE_IN_USE, onWaiting, "shared") };
 }
 
-/** Says whose files count. If others may have written to the cache, this is reported once. */
+/** Returns the users whose files are trusted. The first distrusted file is reported. */
 function trustOf({ cacheOwners, report }: CacheOptions) {
   let isTold = false;
   return {

@@ -8,8 +8,8 @@ import { callOf, type Job } from "./job.ts";
 import { connectRegistry } from "./target.ts";
 
 /**
- * Opens an image at a registry, whose manifests and blobs pass through as they are. Throws `USAGE`, `IMAGE_NOT_FOUND`, and
- * what connecting, reading and selecting throws.
+ * Opens an image at a registry, whose manifests and blobs are pushed unchanged. Throws `USAGE`, `IMAGE_NOT_FOUND`, and the
+ * errors of connecting, reading and selecting.
  */
 export async function openRegistryImage(reference: Reference, job: Job): Promise<Source> {
   const { image, forceCompression } = job.options;

@@ -6,7 +6,7 @@ import type { OpenedSource, Source, SourceChoice } from "../source/source.ts";
 import type { Job } from "./job.ts";
 import { registryReference } from "./target.ts";
 
-/** Opens the source, and reports what is known of it. The job disposes of it. Throws what `openSource` throws. */
+/** Opens the source, which the job disposes of, and reports it. Throws the errors of `openSource`. */
 export async function openJobSource(job: Job): Promise<OpenedSource> {
   const { options, signal } = job;
   const { source, engineEnvironment, storageReader, runtime } = options;
@@ -21,7 +21,7 @@ export async function openJobSource(job: Job): Promise<OpenedSource> {
   return job.use(opened);
 }
 
-/** Says what is wanted of a source that holds several images or platforms. */
+/** Returns the selection in a source with several images or platforms. */
 export function choiceOf({ options, signal }: Job): SourceChoice {
   const { targets, image, platforms, allPlatforms, choose } = options;
   return {

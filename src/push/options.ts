@@ -14,26 +14,26 @@ import type { SourceStream } from "../source/transport.ts";
 
 export type { SourceStream };
 
-/** Credentials, and where they come from. */
+/** Credentials and their origin. */
 export type PushLogin = {
   readonly credentials: Credentials;
-  /** The place where they were found, for messages: `~/.docker/config.json`. Undefined if the caller supplied them. */
+  /** The place of a saved login, for messages: `~/.docker/config.json`. Undefined if the caller supplied them. */
   readonly from?: string | undefined;
   /**
-   * Returns new credentials when the registry, or its token server, no longer accepts those that it did accept. Undefined,
-   * and the same ones, end the push.
+   * Returns new credentials when the registry, or its token server, no longer accepts those that it has accepted before. The
+   * push fails if it returns undefined or the same ones.
    */
   readonly renew?: RenewCredentials | undefined;
 };
 
-/** The options of a push. A push reads no standard input and no other variables. */
+/** The options of a push. A push reads neither standard input nor other variables. */
 export type PushOptions = {
   /**
-   * The path of an archive or a folder, an image of the engine such as `my/app:v1`, an image at a registry such as
-   * `docker://ghcr.io/x/y:v1`, or an archive that comes as a stream.
+   * The path of an archive or a folder, an engine's image such as `my/app:v1`, an image at a registry such as
+   * `docker://ghcr.io/x/y:v1`, or a stream with an archive.
    */
   readonly source: string | SourceStream;
-  /** `registry.example.com/my/app:v1`. Without a tag it is `latest`. Of several, each gets what is pushed, in their order. */
+  /** Such as `registry.example.com/my/app:v1`. The tag defaults to `latest`. Several targets are pushed to in their order. */
   readonly target: string | Reference | readonly (string | Reference)[];
   /**
    * Credentials for the registry of the first target, or a function that returns those for each target. Undefined for an
@@ -41,27 +41,27 @@ export type PushOptions = {
    */
   readonly login?: PushLogin | ((target: Reference) => Promise<PushLogin | undefined>) | undefined;
   /**
-   * Headers for what stands in front of the first target's registry, by name. They go to its own origin alone, and are
-   * kept out of messages as a password is. Headers that chunkpush sets itself are refused.
+   * Headers for a gate in front of the first target's registry, by name. Only its own origin gets them, and they are kept as
+   * secret as a password. Headers that chunkpush sets itself are refused.
    */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Plain HTTP to the first target's registry, unless the target names a scheme. Loopback registries need no such word. @default false */
+  /** Uses plain HTTP to the first target's registry, unless the target has a scheme. Loopback registries use it anyway. @default false */
   readonly insecure?: boolean;
-  /** PEM files with authorities to trust besides those of this machine. */
+  /** PEM files with additional certificate authorities to trust. */
   readonly caFiles?: readonly string[];
   /** Accepts any certificate of the first target's registry. Other hosts are verified. @default false */
   readonly skipVerify?: boolean;
-  /** Proves to the origin of the first target's registry who connects (mutual TLS). @default none */
+  /** The client certificate for the origin of the first target's registry (mutual TLS). @default none */
   readonly clientCertificate?: ClientCertificate | undefined;
-  /** Gives the proxy for a request, if there is one: its address, or also the name of its setting. @default none */
+  /** Returns the HTTP proxy for a request: its address, or its address and the name of its setting. @default none */
   readonly proxy?: (url: URL) => string | HttpProxy | undefined;
-  /** Uploads at a time. @default 3 */
+  /** The number of concurrent uploads. @default 3 */
   readonly parallel?: number;
-  /** Retries of a failed request. Progress resets the count. @default 8 */
+  /** The retries of a failed request. Progress resets the count. @default 8 */
   readonly retries?: number;
   /** The wait before the first retry, in milliseconds. It doubles from one retry to the next, up to 30 s. @default 1000 */
   readonly retryDelayMs?: number;
-  /** The size of chunks in bytes, at most what the registry allows. @default adapts to the link's speed */
+  /** The chunk size in bytes, which the registry's limit caps. @default adapts to the link's speed */
   readonly chunkBytes?: number | undefined;
   /** The compression of layers that come uncompressed. @default gzip, level 1 */
   readonly compression?: LayerCompression;
@@ -71,27 +71,27 @@ export type PushOptions = {
   readonly allowOversize?: boolean;
   /** The engine to ask. @default the first of docker, podman and nerdctl that has the image */
   readonly runtime?: Runtime | undefined;
-  /** Which image of the source: a name as it has it, or a digest. @default the one whose name fits the target */
+  /** The image to push of the source, by its name there or a digest. @default the one whose name fits the target */
   readonly image?: string | undefined;
   /**
-   * The platforms to push of an index, such as `linux/arm64`: one goes up as an image, several as an index. @default all
+   * The platforms to push of an index, such as `linux/arm64`: one is pushed as an image, several as an index. @default all
    */
   readonly platforms?: readonly string[];
-  /** Fails where a platform of the index is not in the source. @default false */
+  /** Fails if the source lacks a platform of the index. @default false */
   readonly allPlatforms?: boolean;
-  /** Asks which of several images is meant. Returns its index, or undefined to fail. The signal ends the question. @default the push fails */
+  /** Asks the user to choose one of several images. Returns its index, or undefined to fail. The signal ends the question. @default the push fails */
   readonly choose?:
     | ((choices: readonly string[], signal: AbortSignal) => Promise<number | undefined>)
     | undefined;
   /**
-   * Set for a source that nobody named. If it is old and named otherwise than the targets, or an engine has a newer image
-   * of the target's name, `warn` reports it beside the push; a function is asked before anything is pushed of it, and
-   * resolves whether to push it. @default it is not checked
+   * Set for a source that the user has not named. If it is old and has another name than the targets, or if an engine has a
+   * newer image of the target's name, `warn` reports it during the push; a function is called before the push, and resolves
+   * whether to push it. @default it is not checked
    */
   readonly onStale?: "warn" | ((signal: AbortSignal) => Promise<boolean>) | undefined;
-  /** Compresses layers anew that come compressed. The digests of manifests change. @default false */
+  /** Recompresses layers that are compressed in the source. This changes the digests of manifests. @default false */
   readonly forceCompression?: boolean;
-  /** Images of the first target's registry whose layers need not be made or sent again. */
+  /** Images at the first target's registry whose layers are reused. */
   readonly cacheFrom?: readonly ImageName[];
   /** The folder that keeps compressed layers for the next push. @default ".cache" */
   readonly cacheDirectory?: string;
@@ -100,15 +100,15 @@ export type PushOptions = {
   /** Environment variables of the docker command: PATH, DOCKER_HOST and the like. @default those of the process */
   readonly engineEnvironment?: Readonly<Record<string, string | undefined>>;
   /**
-   * A command line that starts chunkpush to read the storage of rootless Podman, in whose user namespace it runs. The
-   * command line program starts itself. @default none, and Podman saves the image
+   * A command line that starts chunkpush to read the storage of rootless Podman in Podman's user namespace. @default Podman
+   * saves the image
    */
   readonly storageReader?: readonly string[] | undefined;
   /** Called with every event. */
   readonly report?: Report;
-  /** Ends the push, but lets chunks that are on their way end first, for some seconds at most. */
+  /** Ends the push, but gives running chunks some seconds to end. */
   readonly stop?: AbortSignal;
-  /** Ends the push at once. What is at the registry and in the cache stays, and the next push goes on from there. */
+  /** Ends the push at once. The next push resumes from the bytes at the registry and in the cache. */
   readonly signal?: AbortSignal;
 };
 
@@ -121,7 +121,7 @@ export type Pushed = {
   readonly sentBytes: number;
   /** Bytes that the registry already had. */
   readonly presentBytes: number;
-  /** The same for the other targets, if there are several, in their order. */
+  /** The results for the other targets, in their order, if there are several. */
   readonly others?: readonly Omit<Pushed, "others">[];
 };
 
@@ -176,7 +176,7 @@ export function completeOptions(options: PushOptions): CompleteOptions {
     .map((each) => (typeof each === "string" ? parseReference(each) : each));
   const [target] = targets;
   if (target === undefined) throw new PushError("USAGE", "The list of targets is empty.");
-  // Programs that pass settings of their own on may give undefined for what is not set.
+  // Treat undefined as unset: callers pass their own optional settings on.
   const isGiven = ([, value]: [string, unknown]) => value !== undefined;
   const given = Object.fromEntries(Object.entries(options).filter(isGiven)) as typeof options;
   const complete = {

@@ -17,15 +17,15 @@ import type { Pushed } from "./options.ts";
 import { present } from "./send.ts";
 import type { Target } from "./target.ts";
 
-/** The engine's blobs are sent as they come: what waits for the registry is little. */
+/** The limit of the spool. It stays small, since the engine's blobs are sent as they arrive. */
 const SPOOL_BYTES = 10_000_000_000;
 
-/** Engines give up after some minutes. What they have sent goes on its way all the same, and is there the next time. */
+/** Engines give up after some minutes. Their blobs are still sent, and are present at the next try. */
 const MAX_PUSHES = 5;
 
 /**
- * Has an engine push the image itself, to a registry of this process that passes it on in chunks. That is faster than a
- * save. Undefined: the image has to be saved. Throws what the registry refused.
+ * Has an engine push the image itself, to a proxy of this process that passes it on in chunks. That is faster than a save.
+ * Undefined if the image has to be saved. Throws the registry's refusal.
  */
 export async function passOn(source: OpenedSource, target: Target, job: Job): Promise<Pushed | undefined> {
   if (source.access !== "save") return undefined;
@@ -33,14 +33,14 @@ export async function passOn(source: OpenedSource, target: Target, job: Job): Pr
   if (!image.isContainerd)
     return saveInstead(job, "its store has layers uncompressed, and chunkpush compresses faster.");
   if (engine.runtime !== "docker") return saveInstead(job, `${engine.runtime} is not asked to push.`);
-  // It would lose its only name, and with it the image.
+  // Without another name, the engine would remove the image together with the temporary name.
   if (image.names.length === 0) return saveInstead(job, "the image has no name.");
   const [digest] = await job.all([engage(source, target, job), removeLeftovers(engine)]);
   if (digest === undefined) return undefined;
   return reportPushed(job, digest);
 }
 
-/** Returns the digest of what the registry has under the tag in the end. Undefined: the image has to be saved. */
+/** Returns the digest that the registry has under the tag in the end. Undefined if the image has to be saved. */
 async function engage(source: SavedSource, target: Target, job: Job): Promise<Digest | undefined> {
   const { image } = source;
   if ((await findCachedDocument(job.cache, image.id)) !== undefined)
@@ -48,7 +48,7 @@ async function engage(source: SavedSource, target: Target, job: Job): Promise<Di
   const { target: reference, image: named, platforms, allPlatforms, forceCompression } = job.options;
   if (named !== undefined || platforms.length > 0 || allPlatforms || forceCompression)
     return saveInstead(job, "a part of it is chosen, or all of it is wanted, or it is compressed again.");
-  // What an engine pushes may be a part of what it has, and gets its tag at once.
+  // The engine may push a part of an index, which gets the tag before its digest can be checked.
   if (reference.digest !== undefined) return saveInstead(job, "the target names a digest.");
   const tag = tagOrDigest(reference);
   const [isNear, tagged] = await job.all([
@@ -69,10 +69,10 @@ async function engage(source: SavedSource, target: Target, job: Job): Promise<Di
   const repository = unguessableName();
   const users = [0, process.getuid?.() ?? 0];
   await using server = await listen(repository, target, job, async ({ method, headers, url }, client) => {
-    // The name can be seen in the list of processes; an upload's cannot, and HEAD shows and changes nothing.
+    // Other users can see the repository's name in the list of processes, but no upload's ID. HEAD changes nothing.
     const isOpen = method === "HEAD" || /\/blobs\/uploads\/[^/?]+/.test(url);
     if (!isOpen && !(await isFrom(users, client.fromPort, client.toPort))) return true;
-    // Engines ask for a blob before they send it, and say of what type it is.
+    // Engines ask for a blob before they send it, with its type in the Accept header.
     if (method === "HEAD" && isRaw(headers.get("accept")?.split(",")[0]))
       raw.abort(new Error("A layer is not compressed."));
     return raw.signal.aborted;
@@ -84,9 +84,9 @@ async function engage(source: SavedSource, target: Target, job: Job): Promise<Di
   });
   if (push === undefined) return saveInstead(job, "a layer is not compressed, and chunkpush does that.");
   const { refusal, isAsked } = server.told();
-  // Where the engine's loopback is another, it may have reached another registry.
+  // If the engine has another loopback interface, it may have reached another registry.
   if (push.digest !== undefined && isAsked) {
-    // The image's ID is the digest of its index, of which the engine pushes one image where it lacks the others.
+    // The image's ID is the digest of its index. An engine that lacks a part of the index pushes one image of it.
     const { platform } = image;
     if (push.digest !== image.id)
       job.report({ type: "notice", code: "INDEX_REDUCED", platform, platforms: [], attestations: 0 });
@@ -98,8 +98,8 @@ async function engage(source: SavedSource, target: Target, job: Job): Promise<Di
 }
 
 /**
- * Tells whether a save may do better: zot answers 415 to Docker's manifests, and a save is pushed with an OCI manifest. Where
- * the disk is full, a save says so better.
+ * Tells whether a save may succeed after a refusal: zot answers 415 to Docker's manifests, and a save is pushed with an OCI
+ * manifest. For a full disk, a save gives the better message.
  */
 function maySave(refusal: unknown): boolean {
   if (!(refusal instanceof RegistryError))
@@ -120,7 +120,7 @@ async function listen(
   isRefused: (request: Request, client: Client) => Promise<boolean>,
 ): Promise<ProxyServer> {
   const { target, chunkBytes, allowOversize, cacheFrom } = job.options;
-  // Other pushes start faster without.
+  // Other pushes do not load this code.
   const { startProxy } = await import("../proxy/proxy.ts");
   return startProxy({
     registry: at.registry,
@@ -145,14 +145,14 @@ async function listen(
         job.count.sentBytes += sentBytes;
         job.count.presentBytes += Math.max(0, sizeBytes - sentBytes);
       }
-      // A proxy names the repository as well.
+      // The proxy's titles include the repository.
       const isTitled = "title" in event && event.title !== undefined;
       job.report(isTitled ? { ...event, title: event.title.replace(`${at.name} `, "blob ") } : event);
     },
   });
 }
 
-/** Has the engine push again where it has given up while the registry was still at work. */
+/** Has the engine push again if it gave up while blobs were still on their way. */
 async function pushPatiently(
   image: EngineImage,
   name: string,

@@ -19,10 +19,10 @@ import {
 } from "./settle.ts";
 import type { Target } from "./target.ts";
 
-/** A blob of what is pushed. Its entry settles when the cache and the registry have answered. */
+/** A blob of the pushed content. `settled` resolves when the cache and the registry have answered. */
 export type PlannedBlob = BlobTitle & {
   readonly settled: Promise<Step>;
-  /** Set if it is ready from the beginning, and is not made. */
+  /** Set for a blob of the source that is pushed unchanged. */
   readonly stored: StoredBlob | undefined;
 };
 
@@ -33,9 +33,9 @@ export type PlannedLayer = PlannedBlob & Part;
 export type PlannedContent =
   | {
       readonly kind: "image";
-      /** Undefined for an engine's image, which comes as a stream. */
+      /** Undefined for an image that the engine saves. */
       readonly image: Image | undefined;
-      /** Its step is `make` if only the saved archive has the config. */
+      /** The step is `make` if only the saved archive has the config. */
       readonly config: PlannedBlob;
       /** All layers, base first, with repeats. */
       readonly order: readonly PlannedLayer[];
@@ -43,7 +43,7 @@ export type PlannedContent =
   | { readonly kind: "artifact"; readonly artifact: Artifact; readonly blobs: readonly PlannedBlob[] }
   | { readonly kind: "index"; readonly index: Index; readonly children: readonly PlannedContent[] };
 
-/** Content about other content, which goes up where that is published as it was. */
+/** A referrer, such as a signature, which is pushed if its subject is published unchanged. */
 type PlannedAttached = Omit<Attached, "content"> & {
   /** Undefined if the source does not have all of it. */
   readonly planned: PlannedContent | undefined;
@@ -58,7 +58,7 @@ export type Plan = Context & {
   readonly others: readonly PlannedBlob[];
 };
 
-/** Finds out, blob by blob, what has to be done. Work on a blob can begin as soon as its own entry has settled. */
+/** Starts to settle what to do for each blob. Work on a blob can begin as soon as its own entry has settled. */
 export function startPlan(source: Source, target: Target, job: Job): Plan {
   let known: ReturnType<Plan["knownImages"]> | undefined;
   const { compression, cacheFrom } = job.options;
@@ -112,7 +112,7 @@ function describeLayer({ id, title, layer }: PlannedLayer, { pool }: Job): Plann
   };
 }
 
-/** The blobs of a plan while it is made. Each is planned once. */
+/** The blobs that are planned so far, each once. */
 type Blobs = { readonly layers: Map<string, PlannedLayer>; readonly others: Map<string, PlannedBlob> };
 
 /** @param isListed whether an index lists the content: the titles of an image's blobs then name its platform */
@@ -155,7 +155,7 @@ function planImage(image: Image, prefix: string, blobs: Blobs, context: Context,
   return { kind: "image", image, order, config: planStored(image.config, title, blobs, context, job) };
 }
 
-/** With `forceCompression`, compressed layers are unpacked, and compressed anew. */
+/** Makes a compressed layer a raw one with `forceCompression`, so that it is recompressed. */
 function wantedForm(layer: Layer, { options }: Job): Layer {
   if (!options.forceCompression || layer.compression === "none") return layer;
   const { diffId, name, content, compression } = layer;
@@ -182,7 +182,7 @@ function reportLeftOut({ content, leftOut }: StoredSource, { report }: Job): voi
 }
 
 function track<T extends object>(blob: T, settled: Promise<Step>) {
-  // May reject before it is awaited. That must not count as unhandled.
+  // It may reject before it is awaited. That must not count as unhandled.
   settled.catch(() => undefined);
   return { ...blob, settled };
 }
@@ -194,7 +194,7 @@ function planLayer(part: Part, { layers }: Blobs, context: Context, job: Job): P
   return planned;
 }
 
-/** Plans a blob that goes up as it is. */
+/** Plans a blob that is pushed unchanged. */
 function planStored(
   blob: StoredBlob,
   title: string,

@@ -12,8 +12,9 @@ import { type Publication, putContent } from "./put-content.ts";
 import type { Brought } from "./target.ts";
 
 /**
- * Publishes the content under the target's tag, once every blob is at the registry: what an index lists first, by digest,
- * then signatures and the like, and the tag last. Throws what the first failing blob throws; then nothing is tagged.
+ * Publishes the content under the target's tag, once every blob is at the registry: the children of an index first, by
+ * digest, then the index, signatures and other referrers, and the tag last. Throws the error of the first failing blob; then
+ * nothing is tagged.
  */
 export async function publish(plan: Plan, blobs: BroughtBlobs, job: Job): Promise<Pushed> {
   const { target: reference } = job.options;
@@ -40,7 +41,7 @@ async function putRoot(publication: Publication, target: Reference): Promise<Man
   const check = ({ digest }: Manifest) => assertPinned(target, digest);
   const place = tagOrDigest(target);
   if (plan.attached.length === 0) return putContent(plan.root, place, publication, check);
-  // serverless-registry wants to have a subject first.
+  // serverless-registry requires a subject before its referrers.
   const root = await putContent(plan.root, undefined, publication, check);
   let count = 0;
   for (const { subject, tag, planned } of plan.attached) {
@@ -52,7 +53,7 @@ async function putRoot(publication: Publication, target: Reference): Promise<Man
   return root;
 }
 
-/** Returns the digest that the content has in its source. Undefined if it has no manifest there. */
+/** Returns the digest of the content's manifest in the source. Undefined if it has none there. */
 export function sourceDigestOf(root: PlannedContent): Digest | undefined {
   switch (root.kind) {
     case "image":
@@ -64,7 +65,7 @@ export function sourceDigestOf(root: PlannedContent): Digest | undefined {
   }
 }
 
-/** Refuses to publish anything but what the target names by its digest. Throws `CONTENT_MISMATCH`. */
+/** Throws `CONTENT_MISMATCH` if the target names another digest. */
 export function assertPinned({ digest: wanted }: Reference, digest: Digest): void {
   if (wanted === undefined || wanted === digest) return;
   throw new PushError("CONTENT_MISMATCH", `The target names ${wanted}, but the image is ${digest}.`, {

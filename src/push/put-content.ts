@@ -10,7 +10,7 @@ import { callOf, type Job } from "./job.ts";
 import type { Plan, PlannedBlob, PlannedContent } from "./plan.ts";
 import type { Brought } from "./target.ts";
 
-/** What is published, and has been so far. */
+/** The state of publishing a plan. */
 export type Publication = {
   readonly plan: Plan;
   readonly blobs: BroughtBlobs;
@@ -18,7 +18,7 @@ export type Publication = {
   readonly brought: Map<PlannedBlob, Brought>;
   /** The digests of the manifests at the registry. */
   readonly published: Set<string>;
-  /** Those of the source that the registry refused as they are. */
+  /** The digests of the source's manifests that the registry refused. */
   readonly refused: Set<string>;
   readonly job: Job;
 };
@@ -26,12 +26,12 @@ export type Publication = {
 type Place = { readonly reference: string | undefined; readonly check: (manifest: Manifest) => void };
 
 /**
- * Publishes a tree of manifests, what an index lists first. A registry may wrongly report a blob as present:
- * serverless-registry does so for blobs that only a fallback registry has. If it then refuses the manifest, these blobs are
- * sent, and the manifest is published again.
+ * Publishes a tree of manifests, the children of an index first. A registry may wrongly report a blob as present:
+ * serverless-registry does so for blobs that only a fallback registry has. If it then refuses the manifest, sends these
+ * blobs, and publishes the manifest again.
  *
- * @param reference a tag or digest. Undefined: the manifest is published under its digest alone
- * @param check throws for a root that is not to be published
+ * @param reference a tag or digest. @default the manifest's digest
+ * @param check throws for a root that must not be published
  */
 export async function putContent(
   planned: PlannedContent,
@@ -81,7 +81,7 @@ async function putImage(
   return putInForm(make, [config, ...order], place, publication);
 }
 
-/** Publishes the source's own manifest, or OCI's with the same content if the registry refuses that. */
+/** Publishes the source's manifest, or an OCI manifest with the same content if the registry refuses that. */
 async function putInForm(
   make: (isRefused: boolean) => Manifest,
   blobs: readonly PlannedBlob[],
@@ -103,11 +103,11 @@ async function putInForm(
 }
 
 /**
- * Tells why a registry refused a manifest for its form: zot takes no Docker manifests, and serverless-registry none that does
- * not say its type. Undefined for other failures.
+ * Returns the reason if a registry refused a manifest for its form: zot refuses Docker manifests, and serverless-registry
+ * manifests without a type. Undefined for other failures.
  */
 function refusalOf(error: unknown): string | undefined {
-  // An explained refusal has the registry's own as its cause.
+  // An explained refusal has the registry's answer as its cause.
   const refusal = error instanceof PushError && !(error instanceof RegistryError) ? error.cause : error;
   if (!(refusal instanceof RegistryError)) return undefined;
   const { status, specCodes } = refusal.answer;
@@ -115,7 +115,7 @@ function refusalOf(error: unknown): string | undefined {
   return status === 415 || (status === 400 && isForm) ? [status, ...specCodes].join(" ") : undefined;
 }
 
-/** Publishes a manifest, and sends blobs again that the registry lacks, each once. A registry may name one at a time. */
+/** Publishes a manifest. Sends blobs again that the registry lacks, each once: a registry may name one per refusal. */
 async function putUntilComplete(
   make: () => Manifest,
   blobs: readonly PlannedBlob[],
@@ -144,7 +144,7 @@ async function putUntilComplete(
       const wanted = [...ofManifest].filter(([blob, each]) => !sentAgain.has(blob) && isMissing(each));
       if (wanted.length === 0) throw error;
       for (const [, { how, descriptor }] of wanted) {
-        // What was not sent was counted as present.
+        // A blob that was not sent was counted as present.
         if (how !== "sent") job.count.presentBytes -= descriptor.size;
       }
       const sent = await job.all(wanted.map(([blob]) => sendAgain(blob)));

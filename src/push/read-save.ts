@@ -27,8 +27,8 @@ export type Reading = {
 };
 
 /**
- * Reads a save, and makes the wanted layers ready as they come. Reading ends as soon as nothing more is wanted. Throws
- * what reading and compressing throw.
+ * Reads a save, and prepares the wanted layers as they arrive. Stops reading as soon as all are ready. Throws the errors of
+ * reading and compressing.
  */
 export async function readSave({ source, job, wanted, trustsNames }: Reading): Promise<SavedImage> {
   let config: ImageConfig | undefined;

@@ -17,9 +17,8 @@ import type { Target } from "./target.ts";
 export type { Source };
 
 /**
- * Takes what comes as a stream into the cache, and sends it at once, so that it can be read as often as it is wanted. An
- * engine's image whose layers are raw and known stays a stream, of which only the missing layers are read. Throws what
- * reading throws.
+ * Makes a stream readable in any order: stores its content in the cache, and sends it at once. An engine's image with known
+ * raw layers stays a save, of which only the missing layers are read. Throws the errors of reading.
  */
 export async function readStream(opened: OpenedSource, target: Target, job: Job): Promise<Source> {
   if (opened.access === "any") return opened;
@@ -42,7 +41,7 @@ export async function readStream(opened: OpenedSource, target: Target, job: Job)
   return source;
 }
 
-/** Reads an archive, and reports how much of it has come. */
+/** Reads an archive, and reports the progress. */
 async function* readReported(
   read: ArchiveSource["read"],
   how: "unpack" | "read" | "save",
@@ -55,8 +54,8 @@ async function* readReported(
 }
 
 /**
- * Has an engine with containerd's store save an image, unless the cache has all of it. The image's ID is the digest of its
- * manifest or index. Of an incomplete index, only a save tells what the engine has.
+ * Has an engine with a containerd store save an image, unless the cache has all of it. The image's ID is the digest of its
+ * manifest or index. If the cache lacks a part of an index, only a save tells whether the engine has it.
  */
 async function readContainerd(
   { image, origin, save }: SavedSource,
@@ -67,17 +66,17 @@ async function readContainerd(
   const find = () =>
     contentReader(cachedFiles(title, job))
       .read(image.id)
-      // What cannot be read in the cache, since it was damaged and dropped meanwhile, is saved again.
+      // Content that is damaged, or was dropped from the cache meanwhile, is saved again.
       .catch((): Missing => ({ kind: "missing", path: blobPath(image.id) }));
   const takeOnce = async () => {
     using _lock = await job.locks.take(saveName(image.id), () =>
       reportBlob(job, { id: "source", title: origin.name }, { state: "awaiting-compress" }),
     );
     reportBlob(job, { id: "source", title: origin.name }, { state: "unneeded" });
-    // Another push may have saved it meanwhile.
+    // Another push may have saved the image meanwhile.
     if (isComplete(await find())) return cachedFiles(title, job);
     const files = await takeIn(readReported(save, "save", origin.name, job), title, target, job);
-    // So that the next push need not have it saved.
+    // With the documents, the next push needs no save.
     await storeDocuments(job.cache, files.documents);
     return files;
   };
@@ -88,7 +87,7 @@ async function readContainerd(
   let next: Promise<unknown> | undefined;
   return {
     ...(await openContent(whole, about, choiceOf(job), job.signal)),
-    // A save that is under way passes over what was in the cache when it came by.
+    // Wait for a running save: it skips the content that it finds in the cache.
     again() {
       next ??= busy.then(() => {
         next = undefined;
@@ -105,7 +104,7 @@ function isComplete(content: Content | Missing): boolean {
   return content.kind !== "missing" && isWhole(content);
 }
 
-/** What earlier pushes have put into the cache, under the names that it has in archives. */
+/** Opens the cached content of earlier pushes by its paths in archives. */
 function cachedFiles(title: string, { cache, pool }: Job): ImageFiles {
   const open: ImageFiles["open"] = async (path) => {
     const digest = digestInPath(path);

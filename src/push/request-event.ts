@@ -2,10 +2,10 @@ import type { Exchange } from "../registry/registry.ts";
 import type { PushEvent } from "../report/events.ts";
 import { shortReason } from "../report/retry-event.ts";
 
-/** Values of a query that are no secrets. Those of others, such as signatures and upload states, are hidden. */
+/** The query parameters without secrets. The values of others, such as signatures and upload states, are hidden. */
 const SHOWN = ["digest", "mount", "from", "scope", "service", "n", "last"];
 
-/** Describes a request without secrets: it has no headers, no user, and no unknown value of the query. */
+/** Describes a request without secrets: without headers, user and unknown query values. */
 export function requestEvent({
   method,
   url,

@@ -11,12 +11,12 @@ import type { Source } from "../source/source.ts";
 import { callOf, type Job, reportBlob } from "./job.ts";
 import type { Brought, Target } from "./target.ts";
 
-/** A blob to send, perhaps one that is verified as it comes. */
+/** A blob to send. Without a guard, it is verified already, or while it streams in. */
 export type Sendable =
   | ReadyBlob
   | { readonly origin: "source"; readonly blob: StoredBlob; readonly guard?: undefined };
 
-/** Makes a blob of a source ready, to be verified while it is sent. */
+/** Wraps a blob of the source, which is verified while it is sent. */
 export function readyAsStored(blob: StoredBlob, name: string, signal: AbortSignal): Sendable {
   const { descriptor, content } = blob;
   if (!(content instanceof Blob)) return { origin: "source", blob };
@@ -26,7 +26,7 @@ export function readyAsStored(blob: StoredBlob, name: string, signal: AbortSigna
 
 export type BringOptions = Pick<EnsureOptions, "answer" | "priority" | "mayMount">;
 
-/** Sends a blob unless the registry has it, or its upload has begun. Throws as `sendReady` does. */
+/** Sends a blob unless the registry has it, or its upload has begun. Throws the errors of `sendReady`. */
 export function bringReady(
   ready: Sendable,
   name: BlobTitle,
@@ -47,8 +47,8 @@ export function bringReady(
 }
 
 /**
- * Sends a blob unless the registry has it. Throws `CONTENT_MISMATCH` for content that is not what its digest says, and what
- * `ensureBlob` throws.
+ * Sends a blob unless the registry has it. Throws `CONTENT_MISMATCH` for content that does not match its digest, and the
+ * errors of `ensureBlob`.
  */
 export async function sendReady(
   { blob: { descriptor, content }, guard }: Sendable,
@@ -103,7 +103,7 @@ async function send(
   return { descriptor, how: "sent" };
 }
 
-/** Notes how much of a blob the registry has. */
+/** Sets the number of a blob's bytes at the registry. */
 function keep({ digest, size }: Descriptor, keptBytes: number, { kept }: Job): void {
   kept.set(digest, { keptBytes, totalBytes: size });
 }

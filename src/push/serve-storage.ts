@@ -12,8 +12,8 @@ const QUESTION = object({
 });
 
 /**
- * Reads one image of Podman's storage for another process, which may not (`openUnshared`). The first line says which; what
- * it has is answered in a line. Then each line is a layer's number, and is answered with the layer's bytes. Throws
+ * Reads an image in Podman's storage for another process without access (`openUnshared`). The first line names the image; the
+ * answer is a line with its config and layers. Each further line is a layer's index; the answer is the layer's bytes. Throws
  * `FILE_FAILED`, `IMAGE_INVALID` and `CONTENT_MISMATCH`.
  */
 export async function serveStorage(

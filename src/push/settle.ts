@@ -12,39 +12,39 @@ import { callOf, type Job, reportBlob } from "./job.ts";
 import type { BringOptions, Sendable } from "./send.ts";
 import type { Target } from "./target.ts";
 
-/** The action that is planned for a blob. */
+/** The planned action for a blob. */
 export type Step =
-  /** Nothing: the repository has it. */
+  /** The repository has the blob. */
   | { readonly step: "present"; readonly descriptor: Descriptor }
-  /** Mount it from another repository of the registry. If that fails, make it. */
+  /** The blob is to be mounted from another repository, or else made. */
   | { readonly step: "mount"; readonly descriptor: Descriptor; readonly from: string }
-  /** It is ready, and the registry lacks it. */
+  /** The blob is ready, and the registry lacks it. */
   | ({ readonly step: "send"; readonly ready: Sendable } & Pick<BringOptions, "answer">)
-  /** It has to be compressed, verified, or read from a stream first. */
+  /** The blob has to be compressed, verified, or read from a save first. */
   | { readonly step: "make" };
 
-/** What the settling of a blob needs to know of the plan. */
+/** The parts of a plan that settling a blob needs. */
 export type Context = {
   readonly source: Source;
   readonly target: Target;
   /**
-   * The images of `cacheFrom`, read when a layer is missing in the cache. No other image is believed: its manifest may pair
-   * a diffID with any blob.
+   * Reads the images of `cacheFrom`, once a layer is missing in the cache. No other image is trusted: its manifest may pair a
+   * diffID with any blob.
    */
   knownImages(): Promise<KnownImage[]>;
 };
 
-/** A layer that is to be planned. */
+/** A layer to plan. */
 export type Part = BlobTitle & {
   readonly diffId: DiffId;
-  /** The stored layer. Undefined for streams. */
+  /** Undefined for a layer of a save. */
   readonly layer: Layer | undefined;
 };
 
-/** The ID of an engine's config, whose digest may be known late. */
+/** The ID of a saved image's config in reports: its digest may not be known yet. */
 export const CONFIG_ID = "config";
 
-/** Finds out what has to be done for a layer. */
+/** Chooses the step for a layer. */
 export async function settleLayer(part: Part, context: Context, job: Job): Promise<Step> {
   const { layer, diffId } = part;
   if (layer !== undefined && (layer.compression !== "none" || job.pool === undefined)) {
@@ -53,7 +53,7 @@ export async function settleLayer(part: Part, context: Context, job: Job): Promi
   }
   const cached = await findCachedLayer(job.cache, diffId, job.pool?.form);
   if (cached !== undefined) {
-    // A layer of a stream was just made, and is on its way.
+    // A layer that was just taken from a stream is already on its way.
     if (!context.target.brought.has(cached.descriptor.digest)) reportBlob(job, part, cachedState(cached));
     return settleReady(readyFromCache(cached, part.title, job.signal), part, context, job);
   }
@@ -63,11 +63,12 @@ export async function settleLayer(part: Part, context: Context, job: Job): Promi
   return (await settleKnown(descriptor, image.repository, part, context, job)) ?? { step: "make" };
 }
 
+/** Returns the state of a cached blob, for a report. */
 export function cachedState({ descriptor: { size } }: RegistryBlob) {
   return { state: "ready", how: "cached", totalBytes: size, sizeBytes: size } as const;
 }
 
-/** Asks whether the registry has a blob that is ready. */
+/** Chooses the step for a blob that is ready. */
 export async function settleReady(
   ready: Sendable,
   name: BlobTitle,
@@ -75,7 +76,7 @@ export async function settleReady(
   job: Job,
 ): Promise<Step> {
   const { descriptor } = ready.blob;
-  // A stream's blobs are on their way before they are planned.
+  // Blobs of a stream are sent before they are planned.
   if (target.brought.has(descriptor.digest)) return { step: "send", ready };
   const found = await askForBlob(target.at, descriptor, callOf(job, name));
   return found?.sizeBytes === descriptor.size
@@ -83,7 +84,7 @@ export async function settleReady(
     : { step: "send", ready, answer: { found } };
 }
 
-/** Finds a known layer in the target, or says where to mount it from. Undefined if there is no such place. */
+/** Chooses the step for a layer of a known image. Undefined if the registry has lost it. */
 async function settleKnown(
   descriptor: Descriptor,
   from: string,
@@ -97,7 +98,7 @@ async function settleKnown(
   return from === target.at.name ? undefined : { step: "mount", descriptor, from };
 }
 
-/** Finds out what has to be done for the config of an engine's image. */
+/** Chooses the step for the config of an engine's image. */
 export async function settleConfig(
   layers: readonly { readonly settled: Promise<Step> }[],
   context: Context,
@@ -125,12 +126,12 @@ export async function findConfig(
   if (saved !== undefined) return saved;
   const steps = await Promise.all(layers.map(({ settled }) => settled));
   if (steps.some(({ step }) => step === "make")) return undefined;
-  // The ID of an engine's image is the digest of its config, which the registry may have.
+  // The engine's ID of the image is the digest of its config, which a known image may have.
   const { id } = source.image;
   return (await knownImages()).find(({ config }) => config.descriptor.digest === id)?.config;
 }
 
-/** Returns the config of an engine's image that an earlier push has left in the cache. */
+/** Returns the cached config of an engine's image. */
 export async function findSavedConfig(
   { id, diffIds }: SavedSource["image"],
   { cache }: Job,

@@ -29,12 +29,12 @@ import { type Job, reportBlob } from "./job.ts";
 import { bringReady } from "./send.ts";
 import type { Target } from "./target.ts";
 
-/** All documents are kept in memory. */
+/** The limit on documents, which are kept in memory. */
 const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;
-/** A tar header, which tells layers from other content. */
+/** The size of a tar header, by which layers are recognized. */
 const HEAD_BYTES = 512;
 
-/** A file of the stream: in memory, in the cache as it came, or in the cache compressed. */
+/** A file of the stream: in memory, in the cache unchanged, or compressed in the cache. */
 type Taken =
   | { readonly kind: "document"; readonly digest: Digest; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "packed"; readonly digest: Digest; readonly blob: RegistryBlob }
@@ -48,14 +48,14 @@ type Taken =
 
 /** The files of a stream. */
 export type TakenIn = ImageFiles & {
-  /** Those that are named by their digests. */
+  /** The documents that are named by their digests. */
   readonly documents: ReadonlyMap<Digest, Uint8Array<ArrayBuffer>>;
 };
 
 /**
- * Reads an archive that comes as a stream, once. Documents are kept in memory. Layers are brought into the form in which they
- * go up, and are sent at once, since they most likely belong to what is pushed. Nothing is written uncompressed, unless it goes
- * up so. Throws what reading archives and preparing layers throws.
+ * Reads a stream with an archive, once. Keeps documents in memory. Stores layers in the cache in the form to upload, and sends
+ * them at once, since they most likely belong to the pushed image. Throws the errors of reading archives and preparing
+ * layers.
  *
  * @param title the archive's name in messages
  */
@@ -101,7 +101,7 @@ export async function takeIn(
   };
 }
 
-/** Takes in a layer: compressed as it comes, or to be compressed. */
+/** Takes in a layer, and compresses it if it is raw. */
 async function takeLayer(file: StreamedFile, target: Target, job: Job): Promise<Taken> {
   const { path, sizeBytes } = file;
   const name: BlobTitle = { id: path, title: "a layer" };
@@ -121,14 +121,14 @@ async function takeLayer(file: StreamedFile, target: Target, job: Job): Promise<
   return { kind: "raw", digest, sizeBytes, blob, compression: job.pool.form.kind };
 }
 
-/** Passes a blob over that the cache has. A damaged one is taken from the stream, which does not come again. */
+/** Skips a blob that the cache has intact: the stream cannot be read again. */
 async function takeCached({ path }: StreamedFile, job: Job): Promise<Taken | undefined> {
   const digest = digestInPath(path);
   const blob = digest && (await findPackedLayer(job.cache, digest, job.pool !== undefined));
   return digest && blob && (await isIntact(blob, job.signal)) ? { kind: "packed", digest, blob } : undefined;
 }
 
-/** Verifies a raw layer whose name says that the cache has it. */
+/** Verifies a raw layer that the cache has compressed, according to the layer's name. */
 async function takeKnown(file: StreamedFile, name: BlobTitle, job: Job): Promise<Taken | undefined> {
   const { path, sizeBytes, bytes } = file;
   const claim = `sha256:${/[0-9a-f]{64}/.exec(path)?.[0]}`;
@@ -143,7 +143,7 @@ async function takeKnown(file: StreamedFile, name: BlobTitle, job: Job): Promise
   return { kind: "raw", digest, sizeBytes, blob, compression: job.pool.form.kind };
 }
 
-/** Takes in what goes up as it comes. */
+/** Takes in a blob that is uploaded unchanged. */
 async function takeBlob(file: StreamedFile, target: Target, job: Job): Promise<Taken> {
   const { path, sizeBytes, bytes } = file;
   const { cache, signal } = job;
@@ -167,7 +167,7 @@ async function takeBlob(file: StreamedFile, target: Target, job: Job): Promise<T
   }
 }
 
-/** Sends what is ready before it is known whether it belongs to what is pushed. Whether that fails shows when it does. */
+/** Sends a blob before it is known whether the pushed image has it. If it does, `bringReady` throws the failure again. */
 function send(ready: ReadyBlob, { id }: BlobTitle, totalBytes: number, target: Target, job: Job): void {
   const { digest, size } = ready.blob.descriptor;
   const name = { id, title: `layer ${shortDigest(digest)}` };
@@ -176,7 +176,7 @@ function send(ready: ReadyBlob, { id }: BlobTitle, totalBytes: number, target: T
   bringReady(ready, name, target, job).catch(() => undefined);
 }
 
-/** Unpacks what looks like a layer, and is something else. */
+/** Unpacks a file that was taken for a layer, but is another document. */
 async function unpack(
   { blob, compression }: Extract<Taken, { kind: "raw" }>,
   path: string,

@@ -13,10 +13,10 @@ import { callOf, type Job } from "./job.ts";
 import type { CompleteOptions, PushLogin, SourceStream } from "./options.ts";
 import { requestEvent } from "./request-event.ts";
 
-/** A blob that was sent, or that the registry reports as present. */
+/** A blob that the registry has, and how it got there. */
 export type Brought = { readonly descriptor: Descriptor; readonly how: "present" | "mounted" | "sent" };
 
-/** The repository, and this push's uploads to it. */
+/** A repository, and this push's uploads to it. */
 export type Target = {
   readonly at: Repository;
   /** Repositories of the same registry that may have blobs. */
@@ -25,10 +25,10 @@ export type Target = {
   readonly brought: Map<Digest, { readonly id: BlobId; readonly upload: Promise<Brought> }>;
 };
 
-/** A target, and the job's part for it. */
+/** A target, and the job for it. */
 export type ConnectedTarget = { readonly target: Target; readonly job: Job };
 
-/** Connects to all targets. Those in one repository share it. Throws what `connectTarget` and `Job.at` throw. */
+/** Connects to all targets. Tags of one repository share its target. Throws the errors of `connectTarget` and `Job.at`. */
 export async function connectTargets(job: Job): Promise<ConnectedTarget[]> {
   const repositories = new Map<string, ConnectedTarget>();
   const all: ConnectedTarget[] = [];
@@ -43,7 +43,7 @@ export async function connectTargets(job: Job): Promise<ConnectedTarget[]> {
   return all;
 }
 
-/** Connects to the target's registry. Throws what `connectRegistry` throws. */
+/** Connects to the target's registry. Throws the errors of `connectRegistry`. */
 export async function connectTarget(job: Job): Promise<Target> {
   const { options, login, cache, count } = job;
   const { target, source, cacheFrom } = options;
@@ -77,14 +77,14 @@ export type RegistryOptions = Pick<
 > &
   Pick<ConnectOptions, "target" | "access"> & { readonly login: PushLogin | undefined };
 
-/** Returns the image at a registry that a source names. Undefined for sources of other kinds. Throws `REFERENCE_INVALID`. */
+/** Returns the reference of a source at a registry. Undefined for other sources. Throws `REFERENCE_INVALID` and `USAGE`. */
 export function registryReference(source: string | SourceStream): Reference | undefined {
   if (typeof source !== "string") return undefined;
   const place = parseSource(source);
   return place.kind === "registry" ? parseReference(place.reference) : undefined;
 }
 
-/** Connects to a registry, and checks the credentials. Throws what `connect` and `readTrust` throw. */
+/** Connects to a registry, and checks the credentials. Throws the errors of `connect` and `readTrust`. */
 export async function connectRegistry(
   options: RegistryOptions,
   cache: LayerCache,
@@ -102,7 +102,7 @@ export async function connectRegistry(
       retries: { count: options.retries, baseDelayMs: options.retryDelayMs },
       notes: {
         ...cache,
-        // If one note fails, all will: warn once.
+        // If one note fails, all will fail: report it once.
         onFailure(reason) {
           const { directory } = cache;
           if (!isTold) report({ type: "notice", code: "PROGRESS_NOT_SAVED", directory, reason });

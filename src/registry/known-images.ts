@@ -15,9 +15,9 @@ import { parseIndex } from "../oci/image-index.ts";
 import { object, parseJson } from "../oci/json-schema.ts";
 import { pullScope, pushScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
-import { blobUrl, type Call, manifestUrl, type Repository, withRetries } from "./registry.ts";
+import { blobUrl, type Call, manifestUrl, type Repository, withFewRetries } from "./registry.ts";
 
-/** An image that the registry has, as far as its manifest and config tell. */
+/** An image at the registry, according to its manifest and config. */
 export type KnownImage = {
   readonly repository: string;
   /** The digest of its manifest. */
@@ -27,16 +27,13 @@ export type KnownImage = {
   readonly layers: ReadonlyMap<DiffId, Descriptor>;
 };
 
-/** Names an image at the registry. */
+/** The name of an image at the registry. */
 export type ImageName = { readonly repository: string; readonly tag: string };
 
 const ACCEPT = { accept: [...MANIFEST_TYPES, ...INDEX_TYPES].join(", ") };
 
-/** An index that lists more images has its first ones read. Each costs two requests. */
+/** The number of images to read of an index. Each takes two requests. */
 const MAX_PLATFORMS = 32;
-
-/** Few: the layers can be made as well, without the registry's answer. */
-const MAX_RETRIES = 2;
 
 const CONTENT = object({
   mediaType: v.string(),
@@ -47,11 +44,11 @@ const MANIFEST = object({ config: CONTENT, layers: v.array(CONTENT) });
 const MAYBE_INDEX = object({ manifests: v.optional(v.unknown()) });
 
 /**
- * Reads images at the registry: their configs tell what the blobs of their manifests unpack to. An index stands for its
- * images of all platforms. Leaves out images that are missing, or of another kind. Their blobs may be missing by now.
+ * Reads images at the registry, to learn the diffIDs of their blobs. An index stands for its images of all platforms. Leaves
+ * out images that are missing or cannot be read. The registry may have removed the blobs meanwhile.
  *
- * @param compression leaves out layers with another one
- * @param onUnread told of a name behind which nothing could be read, and why
+ * @param compression the compression of the layers to return
+ * @param onUnread called with a name that could not be read, and the reason
  */
 export async function readKnownImages(
   at: Repository,
@@ -64,7 +61,7 @@ export async function readKnownImages(
     try {
       return await readNamed(at, image, compression, call);
     } catch (error) {
-      // No right to read, an image of another kind, or a registry that only takes: all layers are made.
+      // Without the right to read, for example, the push compresses all layers.
       onUnread(image, reasonOf(error, call));
       return [];
     }
@@ -72,7 +69,7 @@ export async function readKnownImages(
   return (await Promise.all(known)).flat();
 }
 
-/** Reads an image, or all images of an index. Throws why nothing is known of it. */
+/** Reads an image, or all images of an index. Throws if none can be read. */
 async function readNamed(
   at: Repository,
   { repository, tag }: ImageName,
@@ -135,13 +132,13 @@ function mismatch(name: string): PushError {
   return new PushError("CONTENT_MISMATCH", `A document of ${name} does not match its digest.`);
 }
 
-/** Returns why nothing was read. Throws what is no failure of the registry. */
+/** Returns the reason why an image was not read. Throws the error after an abort, and if it is a bug. */
 function reasonOf(error: unknown, { signal }: Call): string {
   if (signal.aborted || !(error instanceof PushError)) throw error;
   return statusOf(error) === 404 ? "the registry does not have it." : error.message;
 }
 
-/** GET: reads a document of a repository, at most its first MiB. */
+/** GET: reads a document of a repository, up to 1 MiB. */
 async function read(
   at: Repository,
   { name: repository }: Repository,
@@ -149,9 +146,10 @@ async function read(
   call: Call,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { name } = at;
-  // The token of the push serves a mount from there, too.
+  // Ask for the scopes of a mount, which then needs no other token.
   const scopes = [pushScope(name), ...(repository === name ? [] : [pullScope(repository)])];
   const request = { method: "GET", url, headers: ACCEPT, scopes } as const;
-  const { bytes } = await exchangePersistently(withRetries(at, MAX_RETRIES), request, [200], call);
+  // Without an answer, the push compresses the layers.
+  const { bytes } = await exchangePersistently(withFewRetries(at), request, [200], call);
   return bytes;
 }

@@ -6,14 +6,11 @@ import { exchangePersistently } from "./http/send.ts";
 import { type Answer, MAX_ANSWER_BYTES } from "./http/send-once.ts";
 import { printable } from "./http/spec-errors.ts";
 import { isTransient } from "./http/transient.ts";
-import { type Call, manifestUrl, type Repository, withRetries } from "./registry.ts";
-
-/** Few: the manifest was accepted, and most registries have said its digest. */
-const READ_RETRIES = 2;
+import { type Call, manifestUrl, type Repository, withFewRetries } from "./registry.ts";
 
 /**
- * Returns which of some digests a registry names as missing, if it refused a manifest for that reason. Undefined for any
- * other failure.
+ * Returns the given digests that a registry names as missing, if it refused a manifest for missing blobs. Undefined for
+ * any other failure.
  */
 export function missingBlobs(error: unknown, digests: readonly Digest[]): Digest[] | undefined {
   if (!(error instanceof RegistryError)) return undefined;
@@ -25,12 +22,11 @@ export function missingBlobs(error: unknown, digests: readonly Digest[]): Digest
 }
 
 /**
- * Publishes a manifest under a tag or its digest. The last step of a push: the registry must have everything that the
- * manifest names. Unless the registry says the digest of what it stored, the manifest is read back. Throws
- * `CONTENT_MISMATCH` for another one.
+ * PUT: publishes a manifest under a tag or its digest. The registry must have everything that the manifest lists. Reads the
+ * manifest back if the registry does not report its digest. Throws `CONTENT_MISMATCH` for another manifest.
  *
  * @param reference a tag or a digest
- * @returns the subject that the registry has noted: it lists what refers to that
+ * @returns the subject, if the registry added the manifest to the subject's list of referrers (`OCI-Subject`)
  */
 export async function putManifest(
   at: Repository,
@@ -44,7 +40,7 @@ export async function putManifest(
     headers: { "content-type": manifest.mediaType },
     body: new Blob([manifest.bytes]),
   } as const;
-  // distribution 2.8 answers 500 where it does not have the blobs.
+  // distribution 2.8 answers 500 if it lacks blobs. Do not retry that.
   const isRetryable = (error: unknown) => isTransient(error) && missingBlobs(error, []) === undefined;
   const { headers } = await exchangePersistently(at, request, [201], call, isRetryable).catch(
     (error: unknown) => {
@@ -62,7 +58,7 @@ export async function putManifest(
   return { subject: headers.get("oci-subject") ?? undefined };
 }
 
-/** Says so where a manifest was probably refused for what serverless-registry wants, and the specification does not. */
+/** Explains a refusal that is probably due to requirements of some registries beyond the specification. */
 function explained(error: unknown, manifest: Manifest): unknown {
   if (!(error instanceof RegistryError)) return error;
   const { status, specCodes, namedDigests } = error.answer;
@@ -92,11 +88,11 @@ function explained(error: unknown, manifest: Manifest): unknown {
   return error;
 }
 
-/** Compares what a registry has with what it confirmed. One that does not let this user read is believed. */
+/** Reads a manifest back and compares it. Passes if the registry does not let this user read. */
 async function verifyStored(at: Repository, manifest: Manifest, call: Call): Promise<void> {
   const answer = await readManifest(at, manifest, call);
   if (answer === undefined) return;
-  // A longer manifest is cut off. A compressed one was not asked for.
+  // Do not compare a manifest that was cut off, or that the registry compressed without being asked.
   if (manifest.bytes.length >= MAX_ANSWER_BYTES || answer.headers.has("content-encoding")) return;
   if (Buffer.compare(answer.bytes, manifest.bytes) === 0) return;
   throw new PushError(
@@ -105,17 +101,17 @@ async function verifyStored(at: Repository, manifest: Manifest, call: Call): Pro
   );
 }
 
-/** GET by digest. Undefined if the registry refuses or fails. */
+/** GET: reads a manifest by its digest. Undefined if the registry refuses or fails. */
 async function readManifest(at: Repository, manifest: Manifest, call: Call): Promise<Answer | undefined> {
   const url = manifestUrl(at, manifest.digest);
   const request = { method: "GET", url, headers: { accept: manifest.mediaType } } as const;
   const isRetryable = (error: unknown) => isMissing(error) || isTransient(error);
   try {
-    return await exchangePersistently(withRetries(at, READ_RETRIES), request, [200], call, isRetryable);
+    return await exchangePersistently(withFewRetries(at), request, [200], call, isRetryable);
   } catch (error) {
     if (call.signal.aborted || !(error instanceof PushError)) throw error;
     if (!isMissing(error)) return undefined;
-    // Some registries answer 404, too, where a user has no right to read.
+    // Some registries answer 404 without the right to read. They then hide the config as well.
     const [config] = referencesOf(manifest.bytes, "the manifest").blobs;
     const found = config && (await findBlob(at, config, call).catch(() => undefined));
     if (found === undefined) return undefined;

@@ -8,14 +8,14 @@ import { readAnswer } from "./http/send-once.ts";
 import { isTransient, retryAfterMs } from "./http/transient.ts";
 import { blobUrl, type Call, type Repository } from "./registry.ts";
 
-/** Less progress earns no retries: a connection might break after every byte. */
+/** The progress that resets the retries: a connection might break after every byte. */
 const LEAST_PROGRESS_BYTES = 1024 * 1024;
 
 type Pieces = AsyncGenerator<Uint8Array<ArrayBuffer>>;
 
 /**
- * GET: reads a blob. After a broken connection the download resumes where it was. The bytes are unverified. Throws
- * `CONTENT_MISMATCH` where the registry says that they are others.
+ * GET: reads a blob. Resumes the download after a broken connection. The bytes are unverified. Throws `CONTENT_MISMATCH` if
+ * the registry reports another size or offset.
  */
 export async function* readBlob(from: Repository, descriptor: Descriptor, call: Call): Pieces {
   const { retries } = from.registry;
@@ -38,7 +38,7 @@ export async function* readBlob(from: Repository, descriptor: Descriptor, call: 
   }
 }
 
-/** Reads a blob from an offset on. A server that does not know ranges sends everything once more. */
+/** Reads a blob from an offset on. Skips the start if the server ignores ranges. */
 async function* readRest(
   from: Repository,
   { digest, size }: Descriptor,
@@ -78,7 +78,7 @@ async function* readRest(
   );
 }
 
-/** Returns where a body begins in its blob, and the size of the whole where the server tells it. */
+/** Returns a body's offset in its blob, and the blob's size if the server reports it. */
 function extentOf(status: number, headers: Headers): { readonly first: number; readonly total?: number } {
   const length = headers.get("content-length");
   if (status === 200) return { first: 0, ...(length !== null && { total: Number(length) }) };

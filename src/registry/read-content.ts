@@ -10,7 +10,7 @@ import { readBlob } from "./read-blob.ts";
 import { readManifest } from "./read-manifest.ts";
 import type { Call, Repository } from "./registry.ts";
 
-/** Real indexes list images, or once more indexes. The limits are those against malicious ones. */
+/** Indexes may list indexes; real ones nest once. The limits protect against malicious registries. */
 const MAX_DEPTH = 4;
 const MAX_MANIFESTS = 1000;
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -29,12 +29,12 @@ const MANIFEST = object({
 });
 
 /**
- * Reads the tree below a manifest that was read. Its blobs are read when their bytes are wanted. Throws `IMAGE_INVALID`, and
- * what `readManifest` throws.
+ * Reads the manifests below a manifest. Blobs are read later, on demand. Throws `IMAGE_INVALID`, and the errors of
+ * `readManifest`.
  */
 export async function readContent(at: Repository, root: Manifest, call: Call): Promise<Content> {
   const seen = new Map<Digest, Promise<Content | undefined>>();
-  /** Manifests in the tree, which may have one in many places. */
+  /** The number of manifests below an index. A tree may have one manifest in many places. */
   const counts = new Map<Content, number>();
   let bytes = 0;
 
@@ -62,7 +62,7 @@ export async function readContent(at: Repository, root: Manifest, call: Call): P
     return index;
   }
 
-  /** Undefined where the registry does not have it. */
+  /** Reads a child. Undefined if the registry lacks it. */
   function readChild(digest: Digest, depth: number): Promise<Content | undefined> {
     const known = seen.get(digest);
     if (known !== undefined) return known;
@@ -75,7 +75,7 @@ export async function readContent(at: Repository, root: Manifest, call: Call): P
   return parse(root, 0);
 }
 
-/** Lists the distinct blobs, but those that are not given to registries. */
+/** Lists the distinct blobs, without foreign layers. */
 function storedBlobs(at: Repository, named: readonly v.InferOutput<typeof BLOB>[], name: string, call: Call) {
   const blobs = new Map<Digest, StoredBlob>();
   for (const { urls, digest: text, ...rest } of named) {

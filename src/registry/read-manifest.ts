@@ -9,14 +9,14 @@ import { pullScope } from "./auth/scope.ts";
 import { exchangePersistently } from "./http/send.ts";
 import { type Call, manifestUrl, type Repository } from "./registry.ts";
 
-/** OCI's manifest of an artifact, which is no longer in the specification. */
+/** OCI's artifact manifest, which is no longer in the specification. */
 const ARTIFACT_TYPE = "application/vnd.oci.artifact.manifest.v1+json";
 
 const TYPES = [...INDEX_TYPES, ...MANIFEST_TYPES, ARTIFACT_TYPE];
 
 const KIND = object({
   schemaVersion: v.fallback(v.optional(v.number()), undefined),
-  // It becomes a header.
+  // The type becomes a header.
   mediaType: v.fallback(
     v.optional(v.pipe(v.string(), v.regex(/^[\w.+-]{1,127}\/[\w.+-]{1,127}$/))),
     undefined,
@@ -26,7 +26,7 @@ const KIND = object({
 
 /**
  * GET: reads a manifest or an index of any kind, byte for byte. Undefined if it is missing. Throws `CONTENT_MISMATCH` for
- * another one than was asked for, and `IMAGE_INVALID` for one that is too large or in Docker's first format.
+ * another digest, and `IMAGE_INVALID` if it is too large or in Docker's first format.
  *
  * @param reference a tag or a digest
  */

@@ -4,16 +4,13 @@ import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { readContent } from "./read-content.ts";
 import { readManifest } from "./read-manifest.ts";
-import { type Call, type Repository, withRetries } from "./registry.ts";
-
-/** Few: without an answer, the image is pushed. */
-const MAX_RETRIES = 2;
+import { type Call, type Repository, withFewRetries } from "./registry.ts";
 
 /**
- * Reads what the image under a tag consists of: the configs and layers of its manifest or, for an index, of all its
- * manifests. Undefined if it is another image, or the registry does not tell all of it.
+ * Lists the configs and layers of the image under a tag or, for an index, of all its images. Undefined for another image, or
+ * if the registry lacks a part.
  *
- * @param digest that of the expected manifest or index
+ * @param digest the digest of the expected manifest or index
  */
 export async function readTagged(
   at: Repository,
@@ -21,7 +18,8 @@ export async function readTagged(
   digest: Digest,
   call: Call,
 ): Promise<Descriptor[] | undefined> {
-  const place = withRetries(at, MAX_RETRIES);
+  // Without an answer, the image is pushed.
+  const place = withFewRetries(at);
   try {
     const manifest = await readManifest(place, tag, call);
     if (manifest?.digest !== digest) return undefined;

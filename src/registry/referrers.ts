@@ -12,10 +12,10 @@ import { putManifest } from "./put-manifest.ts";
 import { type Call, listUrl, manifestUrl, type Repository } from "./registry.ts";
 import { uploadKey } from "./upload/begin.ts";
 
-// For registries without a list of referrers, clients keep one under a tag:
+// At registries without a list of referrers, clients keep one under a tag:
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#unavailable-referrers-api
 
-/** The list of what refers to a manifest: an index. */
+/** The list of a manifest's referrers, which is an index. */
 const REFERRERS = looseObject({ manifests: v.nullable(v.array(looseObject({ digest: v.string() })), []) });
 
 type Referrers = v.InferOutput<typeof REFERRERS>;
@@ -26,13 +26,13 @@ const WITH_SUBJECT = object({ subject: object({ digest: v.string() }) });
 
 const MISSING = [404];
 
-/** What registries answer at an address that they do not have. */
+/** The statuses of registries for an unknown address. */
 const NO_ADDRESS = [400, 404, 405, 406];
 
-/** A manifest that is to be deleted may be of any kind. */
+/** A manifest to delete may be of any type. */
 const ACCEPT = { accept: [...INDEX_TYPES, ...MANIFEST_TYPES, "*/*"].join(", ") };
 
-/** Notes a manifest under the tag of its subject, unless the registry lists what refers to it. */
+/** Adds a manifest to the list under its subject's tag, unless the registry has its own list of referrers. */
 export async function addReferrer(
   at: Repository,
   subject: Digest,
@@ -54,7 +54,7 @@ export async function addReferrer(
   ]);
 }
 
-/** Removes a manifest that is about to be deleted from the tag of its subject, if there is one. */
+/** Removes a manifest from the list under its subject's tag, before it is deleted. */
 export async function removeReferrer(
   at: Repository,
   digest: Digest,
@@ -71,8 +71,8 @@ export async function removeReferrer(
 }
 
 /**
- * Changes the list under a subject's tag: one change at a time, since it is read and written back. The lock has the
- * name of an upload of the subject, which is a manifest and no blob.
+ * Changes the list under a subject's tag, one change at a time: it is read and written back. The lock has the name of an
+ * upload of the subject, which is no blob and so has no upload.
  */
 async function change(
   at: Repository,
@@ -90,7 +90,7 @@ async function change(
   await putManifest(at, tagOf(subject), indexOfReferrers(edit(listed.manifests)), call);
 }
 
-/** Reads the list of a registry that has one. Undefined: others refuse its address, or show a page for people. */
+/** Reads the registry's list of referrers. Undefined if it has none: it refuses the address, or answers with a page. */
 export async function readListed(at: Repository, subject: Digest, call: Call, search = "") {
   const url = listUrl(at, `referrers/${subject}`);
   url.search = search;
@@ -98,7 +98,7 @@ export async function readListed(at: Repository, subject: Digest, call: Call, se
   return "output" in checkJson(REFERRERS, listed?.value) ? listed && { ...listed, url } : undefined;
 }
 
-/** Reads the list under a subject's tag. Undefined if something else is there. */
+/** Reads the list under a subject's tag. Undefined if the tag has other content. */
 export async function readFallback(
   at: Repository,
   subject: Digest,
@@ -110,7 +110,7 @@ export async function readFallback(
   return "output" in index ? index.output : undefined;
 }
 
-/** Returns the tag that lists what refers to a manifest. */
+/** Returns the tag for the list of a manifest's referrers. */
 function tagOf(subject: Digest): string {
   return subject.replace(":", "-");
 }
@@ -125,7 +125,7 @@ async function readUnless(statuses: readonly number[], at: Repository, url: URL,
   }
 }
 
-/** Makes the index that lists them. */
+/** Creates the index that lists referrers. */
 export function indexOfReferrers(manifests: Referrers["manifests"]): Manifest {
   const mediaType = MEDIA_TYPE.index;
   const bytes = new TextEncoder().encode(JSON.stringify({ schemaVersion: 2, mediaType, manifests }));

@@ -1,24 +1,24 @@
 import { setImmediate } from "node:timers/promises";
 
-/** Limits how much work runs at a time. */
+/** Limits the number of concurrent tasks. */
 export type Slots = {
-  /** Runs work when there is room. The waiting work with the highest priority is next, then the oldest. */
+  /** Runs a task when a slot is free. The highest priority goes first, then the oldest. */
   run<T>(priority: number, work: (turn: Turn) => Promise<T>): Promise<T>;
-  /** Returns how much work runs at a time, now that so much is under way or waits. */
+  /** Returns the number of slots that the running and waiting tasks use, at least one. */
   busy(): number;
-  /** Allows at most so much work at a time from now on, at least one, and never more than there are slots. */
+  /** Sets the most slots to use from now on: at least one, at most all. */
   allow(count: number): void;
-  /** Reports that the server is overloaded. From the second time in a row on, that halves the width. */
+  /** Reports that the server is overloaded. From the second report in a row on, halves the number of used slots. */
   overloaded(): void;
-  /** Reports a success: the width grows by one, up to what is allowed. */
+  /** Reports a success. Adds one slot, up to the allowed number. */
   recovered(): void;
 };
 
 /** A slot that work holds. */
 export type Turn = {
-  /** Waits between two requests while more work is under way than there are slots. */
+  /** Waits between two requests while more tasks are running than slots may be used. */
   pass(): Promise<void>;
-  /** Waits for something, and leaves the slot to others meanwhile. */
+  /** Waits for a promise, and frees the slot meanwhile. */
   idle<T>(work: Promise<T>): Promise<T>;
 };
 
@@ -26,13 +26,13 @@ export type Turn = {
 const OVERLOADS_BEFORE_SLOWING = 2;
 
 /**
- * Makes slots for at most so much work.
+ * Creates slots for at most `most` concurrent tasks.
  *
- * @param settled awaited before each choice: something with a higher priority may turn up until then
+ * @param settled awaited before each choice, so that a task with a higher priority can arrive
  */
 export function slots(most: number, settled: () => Promise<unknown> = async () => {}): Slots {
   const waiting: { readonly priority: number; readonly start: () => Promise<void> }[] = [];
-  /** Work that has begun, and waits in `pass`. It goes on before other work begins. */
+  /** Tasks that have begun and wait in `pass`. They continue before others begin. */
   const paused: (() => void)[] = [];
   let allowed = most;
   let width = most;
@@ -110,13 +110,13 @@ export function slots(most: number, settled: () => Promise<unknown> = async () =
   };
 }
 
-/** HEAD requests at a time: they are small, and an image may have a hundred layers. */
+/** The number of concurrent HEAD requests: they are small, and an image may have a hundred layers. */
 const QUESTIONS = 16;
 
 /**
- * Makes a registry's limits. Uploads wait for questions under way, so that the largest missing blob goes first.
+ * Creates a registry's limits. Uploads wait for running questions, so that the largest missing blob goes first.
  *
- * @param parallel blobs on their way at a time. With one, questions and uploads follow one another
+ * @param parallel the number of concurrent uploads. With one, questions and uploads share its slot
  */
 export function registrySlots(parallel: number) {
   const questions = new Set<Promise<unknown>>();

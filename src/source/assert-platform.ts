@@ -1,4 +1,4 @@
-import { PushError } from "../errors.ts";
+import { fileError, PushError } from "../errors.ts";
 import type { Content, StoredBlob } from "../oci/content.ts";
 import { CONFIG_TYPES } from "../oci/descriptor.ts";
 import { digestOf } from "../oci/digest.ts";
@@ -9,7 +9,7 @@ import type { Missing } from "./files/content.ts";
 
 /**
  * Checks the platform of an image that passes through as an artifact, by its config. Throws `IMAGE_NOT_FOUND` if the image
- * is for none of the wanted platforms, and `CONTENT_MISMATCH`.
+ * is for none of the wanted platforms, `CONTENT_MISMATCH` and `FILE_FAILED`.
  */
 export async function assertPlatform(
   content: Content | Missing,
@@ -20,7 +20,11 @@ export async function assertPlatform(
   if (content.kind !== "artifact" || wanted.length === 0) return;
   const config = content.blobs.find(({ descriptor }) => CONFIG_TYPES.includes(descriptor.mediaType));
   if (config === undefined || config.descriptor.size > MAX_JSON_BYTES) return;
-  const { platform } = parseImageConfig(await readWhole(config, signal), `the config of the ${title}`);
+  const name = `the config of the ${title}`;
+  const bytes = await readWhole(config, signal).catch((cause: unknown) => {
+    throw fileError(cause, `read ${name}`);
+  });
+  const { platform } = parseImageConfig(bytes, name);
   if (wanted.every((each) => ofPlatform([{ platform }], each).length > 0)) return;
   throw new PushError("IMAGE_NOT_FOUND", `The ${title} is not for ${wanted.join(", ")}.`, {
     hint: `It is for ${platform ?? "an unknown platform"} alone. Leave out --platform, or build the image for the other one.`,

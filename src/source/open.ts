@@ -40,7 +40,14 @@ export async function openSource(options: SourceOptions): Promise<OpenedSource> 
         : openEngineImage(source, options);
     }
     default:
-      throw new PushError("USAGE", `The source "${source}" is at a registry, which cannot be read here.`);
+      // Callers open images at registries themselves.
+      throw new PushError(
+        "USAGE",
+        `The source "${source}" stands for standard input, which a push does not read.`,
+        {
+          hint: "Pass the stream instead: { name, stream }.",
+        },
+      );
   }
 }
 

@@ -148,6 +148,18 @@ describe.each(FORMS)("a docker archive (%s)", (form) => {
     expect(error.message).toContain(`: ${field === "not valid JSON" ? `it is ${field}` : `${field}:`}`);
   });
 
+  test.each([
+    ["images", Array.from({ length: 1001 }, () => ({ Config: "c" }))],
+    ["names", [{ Config: "c", RepoTags: Array.from({ length: 10_001 }, (_, i) => `app:${i}`) }]],
+  ])("is refused with more %s in its manifest.json than an archive has", async (_, entries) => {
+    await using fixture = await openFixture(form, { "manifest.json": JSON.stringify(entries) });
+    const error = await rejection(readDockerArchive(fixture.files));
+    expect([error.code, error.message]).toEqual([
+      "IMAGE_INVALID",
+      expect.stringContaining("too many images"),
+    ]);
+  });
+
   test("is refused with a manifest.json too large to be one", async () => {
     await using fixture = await openFixture(form, { "manifest.json": " ".repeat(4 * 1024 * 1024 + 1) });
     const error = await rejection(readDockerArchive(fixture.files));

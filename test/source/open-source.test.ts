@@ -261,6 +261,15 @@ describe("a source that cannot be opened", () => {
     expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining("folder or pipe")]);
   });
 
+  test("is refused where it stands for standard input, which no push reads itself", async () => {
+    await using folder = await temporaryFolder();
+    const target = "127.0.0.1:1/my/app:v1";
+    await using job = await openJob({ source: "-", target, cacheDirectory: folder.path });
+    const error = await rejection(openJobSource(job));
+    expect(error.code).toBe("USAGE");
+    expect(error.message).toContain("standard input");
+  });
+
   test("is no image where it has the files of a container (docker export)", async () => {
     await using place = await workplace();
     await Bun.write(join(place.path, "x.tar"), tarBytes([{ path: "etc/hosts", body: "127.0.0.1" }]));

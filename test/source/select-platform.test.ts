@@ -240,8 +240,14 @@ test("An image that only passes through is refused for another platform, which i
     names: [],
     referrers: [],
   };
-  const open = (platform: string) =>
-    openContent(whole, about, { platforms: [platform], allPlatforms: false }, new AbortController().signal);
+  const open = (platform: string, content = whole) =>
+    openContent(content, about, { platforms: [platform], allPlatforms: false }, new AbortController().signal);
   expect((await open("windows/amd64")).content).toBe(whole);
   expect((await rejection(open("linux/arm64"))).code).toBe("IMAGE_NOT_FOUND");
+  if (whole.kind !== "artifact") throw new Error("This should be an artifact.");
+  const gone = whole.blobs.map(({ descriptor }) => ({
+    descriptor,
+    content: Bun.file(`${import.meta.dir}/no such file`).slice(0, descriptor.size),
+  }));
+  expect((await rejection(open("linux/arm64", { ...whole, blobs: gone }))).code).toBe("FILE_FAILED");
 });

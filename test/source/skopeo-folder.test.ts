@@ -1,6 +1,7 @@
 /** What skopeo's `dir:` and `podman save --format docker-dir` write. */
 import { describe, expect, test } from "bun:test";
 import { MEDIA_TYPE } from "../../src/oci/descriptor.ts";
+import { readSkopeoFolder } from "../../src/source/files/skopeo-folder.ts";
 import { listImages } from "../../src/source/list-images.ts";
 import {
   type FixtureTree,
@@ -127,4 +128,11 @@ test("Layers that registries are not given need not be in such a folder", async 
     manifest: { bytes: root.bytes },
     blobs: [{ descriptor: { mediaType: MEDIA_TYPE.config } }],
   });
+});
+
+test("A file version that cannot be read is named", async () => {
+  const content = Bun.file(`${import.meta.dir}/no such file`).slice(0, 10);
+  const error = await rejection(readSkopeoFolder({ title: "folder", open: async () => content }));
+  expect(error.code).toBe("FILE_FAILED");
+  expect(error.message).toContain('"version"');
 });

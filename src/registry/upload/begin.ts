@@ -22,13 +22,13 @@ import {
 } from "./session.ts";
 
 export type BeginOptions = Call & {
-  /** The wanted chunk size. The server's maximum is stronger. Undefined: the server's choice. */
+  /** The user's chunk size in bytes, which the server's maximum limits. Undefined to adapt it to the link. */
   readonly chunkBytes: number | undefined;
-  /** Tries blobs, too, that serverless-registry is known to fail at. @default false */
+  /** Tries blobs that are too large for serverless-registry. @default false */
   readonly allowOversize?: boolean;
 };
 
-/** POST, and the choice of the one chunk size. Throws `BLOB_TOO_LARGE` before a byte goes up in vain. */
+/** POST: begins an upload, and chooses its chunk size. Throws `BLOB_TOO_LARGE` before any byte is sent. */
 export async function beginUpload(
   at: Repository,
   blob: Outgoing,
@@ -40,7 +40,7 @@ export async function beginUpload(
   return planUpload(at, blob, await startUpload(at, options), options);
 }
 
-/** Mounts a blob from another repository, within the limits of `asking`. @returns whether the registry did so */
+/** Mounts a blob from another repository, within the limit of `asking`. @returns whether the registry mounted it */
 export async function tryMount(
   at: Repository,
   { digest, size }: Descriptor,
@@ -56,7 +56,7 @@ export async function tryMount(
 /**
  * Mounts the blob from the first repository that has it, or begins an upload.
  *
- * @param repositories where the registry may have the blob, in the order to try
+ * @param repositories the repositories to try, in order
  */
 export async function mountOrBeginUpload(
   at: Repository,
@@ -76,8 +76,8 @@ export async function mountOrBeginUpload(
 }
 
 /**
- * Finds the upload that an earlier process left. Changes nothing. It is stale if the server has forgotten it, or if its chunks
- * are too large, where R2 wants them equal. Undefined if there is none.
+ * Finds the upload that an earlier process left, if there is one. Changes nothing. It is stale if the server has forgotten
+ * it, or if its chunks are too large now at serverless-registry: R2 requires equal chunks.
  */
 export async function findUpload(
   at: Repository,
@@ -90,7 +90,7 @@ export async function findUpload(
   const location = new URL(saved.location);
   const { offset, chunkBytes, minBytes, maxBytes } = saved;
   const limits = { minBytes, maxBytes };
-  // As for a new upload: the server's minimum is stronger than a wish.
+  // As for a new upload, the server's minimum takes precedence over a wish.
   const wishBytes = options.chunkBytes ?? chunkBytes;
   const mostBytes = chooseChunkSize(size, wishBytes, limits, learned.maxBodyBytes);
   const chunkEnd = Math.min(offset + chunkBytes, size);
@@ -102,7 +102,7 @@ export async function findUpload(
   return { session, isRecalled: true, chunkBytes: Math.min(chunkBytes, mostBytes), limits };
 }
 
-/** Returns the upload that an earlier process left. One that is stale is forgotten here, and left to expire there. */
+/** Returns the upload that an earlier process left. Forgets a stale one, which expires at the server. */
 export async function resumeUpload(
   at: Repository,
   descriptor: Descriptor,
@@ -135,7 +135,7 @@ async function planUpload(
   }
 }
 
-/** Throws `BLOB_TOO_LARGE` for a blob that serverless-registry cannot put together. */
+/** Throws `BLOB_TOO_LARGE` for a blob that serverless-registry cannot assemble. */
 export function assertSize(
   { digest, size }: { readonly digest?: Digest; readonly size: number },
   session: UploadSession,
@@ -152,8 +152,8 @@ export function assertSize(
 }
 
 /**
- * Tells whether an address is that of an upload to this repository. Somebody may have put a note into the cache, and a
- * note must not make us send a request, with the password, to anything else of the registry, nor a blob elsewhere.
+ * Tells whether an address is that of an upload to this repository. A note in the cache may be forged, and must not cause a
+ * request, with the password, to any other address of the registry, or send a blob to another host.
  */
 function isUploadOf({ registry, name }: Repository, { origin, pathname, username, password }: URL): boolean {
   const place = `/v2/${name}/blobs/`;
@@ -167,8 +167,7 @@ function isUploadOf({ registry, name }: Repository, { origin, pathname, username
 }
 
 /**
- * Notes where an upload stands, if it takes more than one request, and its address is one that the next process may
- * believe.
+ * Saves an upload's state if the upload takes more than one request, and the next process may use its address.
  */
 export async function noteUpload(at: Repository, blob: Descriptor, upload: Upload): Promise<void> {
   const { session, chunkBytes, limits } = upload;
@@ -177,16 +176,16 @@ export async function noteUpload(at: Repository, blob: Descriptor, upload: Uploa
   await rememberUpload(at.registry.notes, uploadKey(at, blob.digest), note);
 }
 
-/** Names an upload in the notes and in the lock on it. */
+/** Returns the key of an upload in the notes, and in the name of its lock. */
 export function uploadKey({ registry, name }: Repository, digest: Digest): UploadKey {
   return { origin: registry.origin, repository: name, digest };
 }
 
 /**
- * Lets the first upload over an unknown link measure it with its first chunk, while others wait, and chooses the chunk
- * size then. An upload that fits one chunk does not wait, nor does one that waits for its own bytes.
+ * Waits until the link's rate is known, and then chooses the chunk size. The first upload measures the rate with its first
+ * chunk. An upload of one chunk and a growing blob do not wait.
  *
- * @returns what ends the measuring, if this upload does it
+ * @returns a resource whose disposal ends the measuring, if this upload measures
  */
 export async function awaitRate(
   at: Repository,
@@ -205,7 +204,7 @@ export async function awaitRate(
     if (!(probe instanceof Promise)) return probe;
     await unlessAborted(probe, options.signal);
     upload.chunkBytes = planChunks(registry, size, undefined, upload.limits);
-    // Before a byte goes up: R2 wants all chunks equal, and the server may have the next one when we are killed.
+    // Save the new size before sending: if we are killed, the server may have the chunk, and R2 requires equal chunks.
     if (blob.descriptor !== undefined) await noteUpload(at, blob.descriptor, upload);
   }
   return undefined;

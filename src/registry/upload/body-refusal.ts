@@ -5,14 +5,14 @@ import { shrinkChunk } from "./chunk-size.ts";
 import { isUploadRefused } from "./failures.ts";
 import { sessionFromRefusal, type Upload } from "./session.ts";
 
-/** A connection that breaks once during the first chunk is bad luck. Twice may be a proxy's limit. */
+/** The broken connections in a row during the first chunk that suggest a proxy's body limit. */
 const CUTS_OF_A_LIMIT = 2;
 
 /**
- * Learns from a refusal what the registry, or a proxy in front of it, takes: smaller bodies, or no chunks at all.
+ * Learns from a refusal the limits of the registry, or of a proxy in front of it: smaller bodies, or no chunks.
  *
- * @param size the blob's, infinite while it grows
- * @returns whether the blob may start again in another way
+ * @param size the blob's size in bytes; infinite while it grows
+ * @returns whether to send the blob again in another way
  */
 export function learnFromRefusal(registry: Registry, upload: Upload, size: number, error: unknown): boolean {
   const hasLearned = learn(registry, upload, size, error);
@@ -27,14 +27,14 @@ export function learnFromRefusal(registry: Registry, upload: Upload, size: numbe
 function learn({ learned }: Registry, upload: Upload, size: number, error: unknown): boolean {
   const { chunkBytes, limits } = upload;
   const isWhole = size <= chunkBytes;
-  // A registry that advertises a maximum takes chunks, and no larger body.
+  // A registry that advertises a maximum accepts chunks, and no larger body.
   const mayBeWhole = limits.maxBytes === undefined;
-  // Google Artifact Registry takes no chunks, GHCR only small ones: https://github.com/orgs/community/discussions/26299
+  // Google Artifact Registry accepts no chunks, GHCR only small ones: https://github.com/orgs/community/discussions/26299
   if (!isWhole && mayBeWhole && isUnsupported(error)) {
     learned.wholePuts = "only";
     return true;
   }
-  // Some registries take no body with a PUT.
+  // Some registries accept no PUT with a body.
   if (isWhole && learned.wholePuts !== "only" && !learned.emptyPuts && isUnsupported(error)) {
     learned.emptyPuts = true;
     return true;
@@ -57,8 +57,8 @@ function learn({ learned }: Registry, upload: Upload, size: number, error: unkno
 }
 
 /**
- * Throws `BODY_TOO_LARGE` if connections keep breaking before anything is there: some proxies hang up in the middle of
- * a body that is too large, and their 413 is lost.
+ * Throws `BODY_TOO_LARGE` if connections keep breaking before the server has any byte: some proxies close the connection
+ * during a body that is too large, and their 413 is lost.
  *
  * @param cuts broken connections in a row
  */
@@ -76,14 +76,14 @@ export function suspectBodyLimit(
   );
 }
 
-/** Recognizes a 413, and GHCR's 416, which is about the size and names no offset. */
+/** Recognizes a 413, and GHCR's 416, which is about the size and has no offset. */
 export function isSizeRefused(error: unknown): boolean {
   if (!(error instanceof PushError)) return false;
   if (error.code === "BODY_TOO_LARGE") return true;
   return statusOf(error) === 416 && sessionFromRefusal(error) === undefined && !isUploadRefused(error);
 }
 
-/** Tells whether a registry does not know this kind of request: it takes no chunks, or no body with a PUT. */
+/** Tells whether a registry does not support a request: it accepts no chunks, or no PUT with a body. */
 export function isUnsupported(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   const { status, specCodes } = error.answer;

@@ -6,30 +6,30 @@ import { LEAST_TIMED_BYTES } from "./link-rate.ts";
 const DEFAULT_CHUNK_BYTES = 100_000_000;
 
 /**
- * A chunk should end in the time that a stop leaves it, and a lost one should cost under 15 s. The rate varies, and other
- * uploads join: hence less. serverless-registry writes its state to R2 after each, which takes one write a second.
+ * The time that a chunk should take. It is below `LAST_CHUNK_MS`, since the rate varies and other uploads join, and above the
+ * second that serverless-registry needs between two writes of its state to R2.
  */
 const CHUNK_SECONDS = 4;
 
-/** The same while a blob grows: its last bytes wait until a chunk is full. */
+/** The same while a blob grows: its last bytes wait for a full chunk. */
 const GROWING_SECONDS = 1;
 
-/** A chunk of a growing blob, where the link does not want another size. */
+/** The limit for chunks of a growing blob is never below this. */
 const GROWING_BYTES = 8 * 1024 * 1024;
 
-/** A request with a chunk that is on its way when a push is stopped may take this long to end. */
+/** After a stop, a running request with a chunk gets this long to end. */
 export const LAST_CHUNK_MS = 6000;
 
-/** The smallest part of S3 and R2. Used on the slowest and on unknown links if the server names no minimum. */
+/** The smallest part of S3 and R2. The chunk size on slow and unknown links if the server advertises no minimum. */
 export const LEAST_LINK_BYTES = 5 * 1024 * 1024;
 
 /** R2's greatest number of parts: https://developers.cloudflare.com/r2/objects/multipart-objects/ */
 const MAX_CHUNKS = 10_000;
 
-/** `Range: 0-0` means one byte or none, so a first chunk of one byte could not be told from a lost one. */
+/** A first chunk of one byte looks like a lost one: `Range: 0-0` means one byte or none. */
 const MIN_CHUNK_BYTES = 2;
 
-/** Registries read the range of a single byte in different ways. */
+/** The least last chunk. Registries read the range of a single byte in different ways. */
 export const LEAST_TAIL_BYTES = 1024;
 
 /** The limits that a registry advertises when an upload begins. */
@@ -41,12 +41,11 @@ export type ChunkLimits = {
 };
 
 /**
- * No proxy has a lower limit. With smaller chunks a gigabyte would take tens of thousands of requests, and a terabyte
- * of answers.
+ * The smallest chunk. No proxy has a lower limit, and with smaller ones a gigabyte takes tens of thousands of requests.
  */
 const LEAST_CHUNK_BYTES = 64 * 1024;
 
-/** The largest part of S3 and R2. A larger minimum is nonsense. */
+/** The largest part of S3 and R2. A larger minimum is ignored. */
 const MOST_MIN_BYTES = 5 * 1024 ** 3;
 
 /**
@@ -63,7 +62,7 @@ export function readChunkLimits(headers: Headers): ChunkLimits {
   return { minBytes: isSensible ? minBytes : undefined, maxBytes };
 }
 
-/** Throws `REGISTRY_FAILED` for a maximum with which an upload would hardly end. */
+/** Throws `REGISTRY_UNSUPPORTED` for a maximum that makes uploads too slow. */
 export function assertChunkLimits({ maxBytes }: ChunkLimits, origin: string): void {
   if (maxBytes === undefined || maxBytes >= LEAST_CHUNK_BYTES) return;
   throw new PushError(
@@ -74,13 +73,13 @@ export function assertChunkLimits({ maxBytes }: ChunkLimits, origin: string): vo
 }
 
 /**
- * Chooses the one chunk size of an upload, in bytes: R2 wants all chunks equal. It never exceeds the server's maximum.
- * It is at least the server's minimum, and large enough for R2's number of parts. Within that it is the user's wish, or
- * what the link moves in some seconds, or a small chunk on an unknown link.
+ * Chooses the chunk size of an upload, in bytes. It never exceeds the server's maximum. It is at least the server's minimum,
+ * and large enough for R2's number of parts. Within these limits it is the user's wish, or what the link sends in some
+ * seconds, or a small chunk on an unknown link.
  *
- * @param bodyLimitBytes the size that passed after a larger body was refused
- * @param bytesPerSecond the rate of one body beside the others, if known
- * @param grows the blob's last bytes are still to come
+ * @param bodyLimitBytes the limit learned from refusals
+ * @param bytesPerSecond one upload's share of the link's rate, if known
+ * @param grows whether the blob is still growing
  */
 export function chooseChunkSize(
   blobBytes: number,
@@ -100,7 +99,7 @@ export function chooseChunkSize(
   return withoutTail(blobBytes, Math.min(Math.max(wanted, leastBytes), maxBytes), leastBytes, maxBytes);
 }
 
-/** Avoids a last chunk of a few bytes, if possible by smaller chunks: a limit that nobody announced may be exact. */
+/** Avoids a last chunk of a few bytes. Prefers smaller chunks: there may be an unknown body limit. */
 function withoutTail(blobBytes: number, chunkBytes: number, leastBytes: number, maxBytes: number): number {
   const tailBytes = blobBytes % chunkBytes;
   if (blobBytes <= chunkBytes || tailBytes === 0 || tailBytes >= LEAST_TAIL_BYTES) return chunkBytes;
@@ -121,12 +120,12 @@ function linkChunk(
     ? Math.max(GROWING_BYTES, bytesPerSecond * GROWING_SECONDS)
     : Number.POSITIVE_INFINITY;
   const wanted = Math.floor(Math.min(bytesPerSecond * CHUNK_SECONDS, mostBytes));
-  // Chunks too small to be timed would never show that the link has become faster.
+  // Smaller chunks are not measured, and would never show that the link has become faster.
   return Math.max(wanted, minBytes, LEAST_TIMED_BYTES);
 }
 
 /**
- * Returns the size to try after a body was refused: what the refusal advertises, at most half, rounded up. Undefined at the
+ * Returns the size to try after a refused body, in bytes: half of it, or less if the refusal advertises less. Undefined at the
  * server's minimum, or at 64 KiB.
  */
 export function shrinkChunk(refusedBytes: number, minBytes = 0, refusal?: Headers): number | undefined {

@@ -12,15 +12,15 @@ import { type SendOptions, type Sent, sendUpload } from "./send-blob.ts";
 
 export type EnsureOptions = SendOptions & {
   readonly locks: Locks;
-  /** Called if another process sends the blob, which is waited for. */
+  /** Called if this process waits for another one that sends the blob. */
   readonly onWaiting: () => void;
-  /** An earlier answer of the registry. It is asked again after a wait for another process. @default it is asked */
+  /** The registry's answer to an earlier HEAD. Ignored after a wait for another process. @default the registry is asked */
   readonly answer?: { readonly found: FoundBlob | undefined } | undefined;
   /** The waiting blob with the highest priority is sent first. @default the size in bytes */
   readonly priority?: number | undefined;
   /** Repositories of the same registry that may have the blob, besides the one where it was seen last. */
   readonly mountFrom?: readonly string[] | undefined;
-  /** False: the blob is sent, whatever the registry says it has. @default true */
+  /** Whether the registry may already have the blob or mount it. Otherwise the blob is sent in any case. @default true */
   readonly mayMount?: boolean | undefined;
 };
 
@@ -30,8 +30,9 @@ export type Ensured =
   | ({ readonly how: "sent" } & Sent);
 
 /**
- * Brings a blob to a repository, unless it is there. A lock lets processes that share the notes send a blob to a
- * repository one at a time, so that all but the first find it there.
+ * Sends or mounts a blob, unless the repository has it. A lock lets processes that share the notes send a blob to a
+ * repository one at a time, so that all but the first find it there. Throws `CONTENT_MISMATCH`, and the errors of
+ * requests and uploads.
  */
 export async function ensureBlob(at: Repository, blob: NamedBlob, options: EnsureOptions): Promise<Ensured> {
   const { digest, size } = blob.descriptor;
@@ -46,7 +47,7 @@ export async function ensureBlob(at: Repository, blob: NamedBlob, options: Ensur
   if (found?.sizeBytes === size) return { how: "present" };
   return await at.registry.sending.run(priority, async (turn): Promise<Ensured> => {
     if (found === undefined) return bring(at, blob, options, turn);
-    // serverless-registry tells a wrong size for mounted blobs. Verify that ours is what its digest says.
+    // serverless-registry reports a wrong size for mounted blobs. Verify that our blob matches its digest.
     await blob.guard?.verify();
     return { how: "present" };
   });
@@ -57,10 +58,10 @@ async function bring(at: Repository, blob: NamedBlob, options: EnsureOptions, tu
     return await mountOrSend(at, blob, options, turn);
   } catch (error) {
     if (!mayBeWrongContent(error)) throw error;
-    // Damage in the source is the better explanation.
+    // Throw here for damage in the source, which explains the failure better.
     await blob.guard?.verify();
     if (!isWrongContent(error)) throw error;
-    // The bytes at the registry are not those that were sent.
+    // Our bytes are intact, so the registry got others. Send them again.
     return mountOrSend(at, blob, options, turn);
   }
 }
@@ -70,7 +71,7 @@ function isWrongContent(error: unknown): boolean {
   return error instanceof RegistryError && error.answer.specCodes.includes("DIGEST_INVALID");
 }
 
-/** The same, or perhaps: serverless-registry answers a bare 500 to wrong content. */
+/** Tells the same, or that it is possible: serverless-registry answers a bare 500 to wrong content. */
 export function mayBeWrongContent(error: unknown): boolean {
   return isWrongContent(error) || statusOf(error) === 500;
 }
@@ -91,7 +92,7 @@ async function mountOrSend(
   return { how: "sent", ...(await sendUpload(at, blob, begun, options, turn)) };
 }
 
-/** Lists the repositories to mount from, the one where the blob was seen last first. */
+/** Lists the repositories to mount from. The one where the blob was last seen is the first. */
 async function placesOf(
   { registry, name }: Repository,
   { digest }: Descriptor,

@@ -5,10 +5,10 @@ import { isTransient } from "../http/transient.ts";
 import type { Call, Repository } from "../registry.ts";
 import { sessionFromRefusal } from "./session.ts";
 
-/** The codes of an upload that is forgotten, or stands elsewhere. olareg and others send them with 400. */
+/** The codes for a forgotten upload, or one at another offset. olareg and others send them with 400. */
 const UPLOAD_CODES = new Set(["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID"]);
 
-/** Tells whether a registry refused a request for the state of its upload. */
+/** Tells whether a registry refused a request because of its upload's state. */
 export function isUploadRefused(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   const { status, specCodes } = error.answer;
@@ -16,10 +16,10 @@ export function isUploadRefused(error: unknown): boolean {
 }
 
 /**
- * Tells whether the blob is there although its closing PUT failed. Bun may send a request without a body twice where a
- * kept connection breaks, and the second answer tells of an upload that is gone.
+ * Tells whether the registry has the blob although its closing PUT failed. If a reused connection breaks, Bun may send a
+ * request without a body twice, and the second answer is that of a forgotten upload.
  *
- * @param mayGoOn if not, the failure stays what it is whatever the registry answers
+ * @param mayGoOn whether the upload may resume. If not, errors of the question are ignored
  */
 export async function isThere(
   at: Repository,
@@ -35,7 +35,7 @@ export async function isThere(
   return found !== undefined;
 }
 
-/** Tells whether an upload may resume: after a transient failure, a wrong offset, or a forgotten session. */
+/** Tells whether an upload may resume after a failure: a transient one, a wrong offset, or a forgotten session. */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return isTransient(error);
   if (isUploadRefused(error)) return true;
@@ -45,11 +45,12 @@ export function isPassing(error: unknown): boolean {
   return status === 404 || (status !== 501 && isTransient(error));
 }
 
-/** serverless-registry answers 500 to the closing PUT of a dead session, others 400. A 503, 52x or lost answer tells nothing. */
+/** Tells whether a closing PUT may have failed for a dead session: serverless-registry answers 500, and others 400 or 404. */
 export function maySessionBeDead(error: unknown): boolean {
   return [400, 404, 500].includes(statusOf(error) ?? 0);
 }
 
+/** Tells whether the connection broke. */
 export function isCut(error: unknown): boolean {
   return error instanceof PushError && error.code === "CONNECTION_LOST";
 }

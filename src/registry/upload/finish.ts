@@ -24,19 +24,19 @@ import {
   type UploadSession,
 } from "./session.ts";
 
-/** serverless-registry copies the blob once more when it closes an upload. Added to the stall timeout. */
+/** The time that is added to the stall timeout of the closing PUT: serverless-registry copies the whole blob. */
 const CLOSE_MS_PER_MB = 300;
 
-/** How often a blob is sent again because the server has all of it, and cannot put it together. */
+/** The limit on sending a blob again because the server has all of it, but cannot assemble it. */
 const MAX_DEATHS = 2;
 
-/** Failures of one chunk at one place, the last a 500, after which the session is left. */
+/** The failures of one chunk at one offset, the last of them a 500, after which the session is abandoned. */
 const MAX_STUCK = 3;
 
-/** Progress in smaller steps earns no retries: a 416 might move the offset by a byte at a time. */
+/** The progress that resets the retries: a 416 might move the offset by a byte at a time. */
 const LEAST_PROGRESS_BYTES = 1024 * 1024;
 
-/** A chunk size that is smaller by less is not worth a new upload. */
+/** A new upload with smaller chunks has to divide their size at least by this. */
 const SHRINK_FACTOR = 2;
 
 type Work = ReturnType<typeof workOn>;
@@ -51,36 +51,36 @@ function workOn(at: Repository, blob: Outgoing, upload: Upload, options: TurnOpt
     turn,
     /** Undefined while the blob grows. */
     descriptor: blob.descriptor,
-    /** The end of the furthest chunk that was read. */
+    /** The end of the furthest chunk that was read from the blob. */
     reach: upload.session.offset,
     /** The furthest offset that the server had in this session. */
     furthest: upload.session.offset,
     /** Failures since the last progress. */
     failures: NO_FAILURES,
-    /** Where the upload was when it last made progress. */
+    /** The furthest offset at the last progress. */
     secured: upload.session.offset,
     restarts: 0,
     /** Whether the last request was the closing PUT. */
     isClosing: false,
-    /** Whether the blob goes up in a PATCH even if it fits one chunk. */
+    /** Whether to use a PATCH even if the blob fits one chunk. */
     isSplit: at.registry.learned.emptyPuts,
     /** Closing PUTs of this session that failed as if it were dead. */
     closeFailures: 0,
     deaths: 0,
-    /** Failures of the chunk at this place. */
+    /** Failures of the chunk at this offset. */
     stuck: 0,
-    /** Connections in a row that broke before anything was there. */
+    /** Broken connections in a row before the server had any byte. */
     cuts: 0,
   };
 }
 
 /**
- * Sends what is missing, and closes the upload. All retries of an upload session happen here: after a failure the server is
- * asked where it stands, and the upload resumes there. Each chunk, or MiB of one, gives the full number of retries back. If
- * the first chunk is lost, and was too large for the link, the upload begins anew in smaller ones.
+ * Sends the rest of a blob, and closes the upload. All retries of an upload session happen here: after a failure, asks the
+ * server for its offset, and resumes there. Each chunk, or MiB of one, resets the retries. If the first chunk is lost, and
+ * was too large for the link, begins a new upload with smaller ones.
  *
- * @param upload its session moves with every chunk
- * @returns the descriptor of what was sent
+ * @param upload changes with every chunk
+ * @returns the blob's descriptor
  */
 export async function finishUpload(
   at: Repository,
@@ -109,7 +109,7 @@ export async function finishUpload(
   }
 }
 
-/** Sends all chunks from the session's offset on, and closes. A blob that fits one chunk goes up in one PUT. */
+/** Sends all chunks from the session's offset on, and closes the upload. Sends a blob that fits one chunk in one PUT. */
 async function sendRest(work: Work): Promise<Descriptor> {
   const { at, upload } = work;
   work.isClosing = false;
@@ -138,7 +138,7 @@ async function readChunk(work: Work): Promise<Blob> {
   const isFixed = isServerlessRegistry(upload.session) || goesWhole(at.registry);
   const { minBytes = 0 } = upload.limits;
   const leastBytes = isFixed ? wholeBytes : Math.min(wholeBytes, Math.max(LEAST_LINK_BYTES, minBytes));
-  // One byte more tells whether this chunk is the last one.
+  // Read one byte more, to learn whether this chunk is the last one.
   const slice = blob.slice(offset, offset + wholeBytes + 1, offset + leastBytes + 1);
   const reading = unlessAborted(slice, options.signal);
   const ahead = blob.grows ? await turn.idle(reading) : await reading;
@@ -147,12 +147,12 @@ async function readChunk(work: Work): Promise<Blob> {
   work.reach = Math.max(work.reach, offset + chunk.size);
   if (blob.descriptor === undefined) assertSize({ size: work.reach }, upload.session, options);
   const isLast = work.reach === work.descriptor?.size;
-  // A refusal is about the body that was sent.
+  // A refusal is about this body.
   if (!isFixed && !isLast && chunk.size > 0) upload.chunkBytes = chunk.size;
   return chunk;
 }
 
-/** PUT: closes the upload, with the whole blob or after all of its chunks. */
+/** PUT: closes the upload, with the whole blob or after all chunks. */
 async function close(work: Work, descriptor: Descriptor, content?: Blob): Promise<Descriptor> {
   const { at, upload } = work;
   const { digest, size } = descriptor;
@@ -164,7 +164,7 @@ async function close(work: Work, descriptor: Descriptor, content?: Blob): Promis
   return descriptor;
 }
 
-/** Takes a new place of the upload. Only bytes that were never there before count as progress. */
+/** Sets a new place of the upload. Only bytes that the server did not have before count as progress. */
 async function moveTo(work: Work, session: UploadSession): Promise<void> {
   const { at, upload, descriptor, options } = work;
   upload.session = session;
@@ -180,7 +180,7 @@ async function moveTo(work: Work, session: UploadSession): Promise<void> {
   if (descriptor !== undefined) await noteUpload(at, descriptor, upload);
 }
 
-/** Asks after a failure where the upload stands. Begins it anew where it is gone, dead, or in too large chunks. */
+/** Asks for the upload's offset after a failure. Begins anew if the session is forgotten, dead, or its chunks too large. */
 async function findPlace(work: Work, error: unknown): Promise<void> {
   const { at, upload, options } = work;
   if (!work.isClosing) work.stuck++;
@@ -195,28 +195,28 @@ async function findPlace(work: Work, error: unknown): Promise<void> {
   suspectBodyLimit(error, bodyBytes, work.cuts, upload.limits.minBytes);
   const plannedBytes = planChunks(at.registry, work.descriptor?.size, options.chunkBytes, upload.limits);
   const isTooLarge = hasNothing && plannedBytes * SHRINK_FACTOR <= bodyBytes;
-  // After a failed close, serverless-registry still tells of a session that is dead for good.
+  // After a failed close, serverless-registry still reports the offset of the dead session.
   const isDead = work.closeFailures > 1;
-  // Gitea's session is, too, once a body was cut.
+  // Gitea's session is dead once a body was cut.
   const isStuck = statusOf(error) === 500 && work.stuck >= Math.min(MAX_STUCK, at.registry.retries.count);
   if (current !== undefined && current.offset <= sizeBytes && !isDead && !isStuck && !isTooLarge) {
     await moveTo(work, current);
     return;
   }
-  // If nothing was there, nothing is lost, and the retries alone are the limit.
+  // A restart that loses no bytes is limited by the retries alone.
   const isOver = isDead
     ? ++work.deaths > MAX_DEATHS
     : work.furthest > 0 && ++work.restarts > at.registry.retries.count;
   if (isOver) throw error;
   if (isTooLarge) {
-    // Not in the same session: a chunk may be there after all, and R2 wants all of them equal.
+    // Use another session: this one may have a chunk after all, and R2 requires equal chunks.
     upload.chunkBytes = plannedBytes;
     work.cuts = 0;
   }
   await beginAnew(work, current);
 }
 
-/** Gives the session up, unless the server has forgotten it, and begins another. */
+/** Cancels the session, unless the server has forgotten it, and begins another. */
 async function beginAnew(work: Work, current: UploadSession | undefined): Promise<void> {
   const { at, upload, options } = work;
   work.furthest = 0;
@@ -229,7 +229,7 @@ async function beginAnew(work: Work, current: UploadSession | undefined): Promis
   await moveTo(work, started);
 }
 
-/** Tells whether PUTs with a body may fail for it: the Rust registry answers 500 to each, in a new session as well. */
+/** Tells whether the registry may refuse all PUTs with a body: the Rust registry answers 500 in every session. */
 function isBodyRefused({ at, upload, furthest, isClosing, deaths }: Work, error: unknown): boolean {
   if (!isClosing || furthest > 0 || deaths === 0 || statusOf(error) !== 500) return false;
   return at.registry.learned.wholePuts !== "only" && !isServerlessRegistry(upload.session);

@@ -13,29 +13,29 @@ export type GrowingFile = Outgoing &
   AsyncDisposable & {
     readonly grows: boolean;
     readonly sizeBytes: number;
-    /** Notes what the blob is said to be. Its end is given out once that is verified. */
+    /** Sets the blob's expected descriptor. The last bytes are available only once its digest is verified. */
     declare(said: Descriptor): void;
-    /** Adds bytes. Throws `FILE_FAILED`, and what the file was failed with. */
+    /** Adds bytes. Throws `FILE_FAILED`, and the error of `fail`. */
     append(piece: Uint8Array): void;
     /**
-     * Ends the blob. Throws `CONTENT_MISMATCH`, which also fails the file, for another digest.
+     * Ends the blob. For another digest, fails the file and throws `CONTENT_MISMATCH`.
      *
-     * @param subject what its message says of whom the blob is from. @default "The blob was sent"
+     * @param subject the beginning of that error's message. @default "The blob was sent"
      */
     finish(digest: Digest, subject?: string): Promise<Descriptor>;
-    /** Breaks the blob off, for its reader and its writer. */
+    /** Makes the reader and the writer of the blob fail. */
     fail(error: Error): void;
-    /** Throws what the file was failed with. */
+    /** Throws the error of `fail`, if it was called. */
     throwIfFailed(): void;
   };
 
-/** Only manifests tell what kind of content a blob has. */
+/** The media type of a blob alone. Only manifests know a more specific one. */
 export const BLOB_TYPE = "application/octet-stream";
 
 /**
- * Opens a file that only this user may read. Throws what `failed` makes of the system's errors.
+ * Creates a file that only this user may read. Throws the system's errors as `failed` converts them.
  *
- * @param purpose for its name
+ * @param purpose a part of the file's name
  */
 export async function growingFile(
   directory: string,
@@ -138,8 +138,8 @@ export async function growingFile(
 }
 
 /**
- * Writes all of a piece. A call that waits costs less than one that another thread takes: the system notes the bytes,
- * and writes them to the disk later. A full disk takes a part, and says so at the next try.
+ * Writes all of a piece. A synchronous call costs less than one in another thread: the system only buffers the bytes. A full
+ * disk takes a part, and fails at the next call.
  */
 function writeWhole(fd: number, piece: Uint8Array): void {
   for (let written = 0; written < piece.length; ) written += writeSync(fd, piece, written);

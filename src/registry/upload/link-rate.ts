@@ -1,35 +1,36 @@
-/** Measures how fast all bodies together go to a registry. All uploads share one. */
+/** Measures the rate of all request bodies to a registry together. All uploads share it. */
 export type LinkRate = {
-  /** Returns the latest rate, else the saved one. Undefined if there is none. */
+  /** Returns the measured rate, or else the saved one. Undefined if there is neither. */
   bytesPerSecond(): number | undefined;
-  /** Sends a body and measures its time. A body that breaks off counts until its last byte moved. */
+  /** Sends a body and measures it. A body that breaks off counts up to its last byte. */
   timed<T>(send: (moved: (sentBytes: number) => void) => Promise<T>): Promise<T>;
   /**
-   * Makes the caller the one that measures an unknown rate, until that is disposed of. Returns a promise if somebody
-   * else is: it settles when the rate is known, or nobody measures any more.
+   * Registers the caller to measure an unknown rate, until disposal. If another caller is registered, returns a promise
+   * instead, which resolves when the rate is known or that caller has ended.
    */
   probe(): Disposable | Promise<void>;
-  /** Tells once whether the rate is to be saved, because it has halved or doubled. */
+  /** Tells whether the caller should save the rate: it is new, or has halved or doubled since the last save. */
   shouldSave(): boolean;
 };
 
-/** The time of a smaller body is mostly that of round trips. */
+/** Smaller bodies are not measured: they take mostly round trips. */
 export const LEAST_TIMED_BYTES = 1024 * 1024;
 
 /** A rate that changed by less is not saved. */
 const SAVE_FACTOR = 2;
 
 /**
- * Measures from now on. Each body counts as much as all before it: a link changes, and a single body may be bad luck.
+ * Starts to measure. Each body counts as much as all bodies before it together: a link changes, but one body may be slow by
+ * chance.
  *
- * @param noted the rate that an earlier push saved, in bytes per second. It counts until a body was measured
- * @param now milliseconds, for tests
+ * @param noted the saved rate of an earlier push, in bytes per second, which is used until a body is measured
+ * @param now the clock in milliseconds, for tests
  */
 export function linkRate(noted?: number, now: () => number = () => performance.now()): LinkRate {
   let known = noted;
   let bytes = 0;
   let ms = 0;
-  /** The bytes of all bodies so far. */
+  /** The sent bytes of all bodies so far. */
   let carriedBytes = 0;
   let probing: PromiseWithResolvers<void> | undefined;
 

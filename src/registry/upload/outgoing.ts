@@ -3,23 +3,23 @@ import type { OnPiece } from "../http/file-body.ts";
 
 /** Verifies content while it is sent. */
 export type UploadGuard = {
-  /** Sees every piece before it is sent. Throws `CONTENT_MISMATCH` before the last piece of wrong content. */
+  /** Hashes a piece before it is sent. Throws `CONTENT_MISMATCH` before the last piece of wrong content. */
   pass(end: number, piece: Uint8Array): ReturnType<OnPiece>;
-  /** Verifies what `pass` has not seen. */
+  /** Verifies the content that `pass` has not seen. */
   verify(): Promise<void>;
 };
 
-/** A blob on its way out. It may still grow. What was there once can be read again until it is committed. */
+/** A blob to upload, which may still grow. Its bytes can be read again until the registry has the blob. */
 export type Outgoing = {
-  /** Undefined while it is unknown: bytes still come. */
+  /** Undefined while the blob grows and its digest is unknown. */
   readonly descriptor?: Descriptor | undefined;
-  /** Settles when the last byte is there. */
+  /** Resolves when the blob is complete. */
   readonly end: Promise<Descriptor>;
-  /** Set while bytes may still come. */
+  /** Set while the blob grows. */
   readonly grows?: boolean;
   /**
-   * Waits until the bytes from `from` to `least` are there, and returns what is there, up to `to`. Returns fewer only at
-   * the blob's end.
+   * Waits for the bytes from `from` to `least`, and returns all bytes up to `to` that are available then. Returns fewer only
+   * at the blob's end.
    *
    * @param least @default `to`
    */
@@ -28,10 +28,10 @@ export type Outgoing = {
   readonly guard?: UploadGuard | undefined;
 };
 
-/** A blob on its way out whose digest is known. */
+/** A blob to upload whose digest is known. */
 export type NamedBlob = Outgoing & { readonly descriptor: Descriptor };
 
-/** Makes a complete blob outgoing. */
+/** Wraps a complete blob. */
 export function outgoingBlob({ descriptor, content }: RegistryBlob, guard?: UploadGuard): NamedBlob {
   return {
     descriptor,

@@ -2,18 +2,17 @@ import type { Registry } from "../registry.ts";
 import { type ChunkLimits, chooseChunkSize, LAST_CHUNK_MS } from "./chunk-size.ts";
 import { isServerlessRegistry, type Upload } from "./session.ts";
 
-/** R2 cannot put together a larger blob: https://developers.cloudflare.com/r2/platform/limits/ */
+/** R2 cannot assemble a larger blob: https://developers.cloudflare.com/r2/platform/limits/ */
 export const R2_MAX_BLOB_BYTES = 5 * 1024 ** 3;
 
-/** With so many more small chunks to send, an upload begins anew in larger ones. */
+/** An upload begins anew with larger chunks if it has at least this many small ones left. */
 const WORTH_ANEW = 4;
 
 /**
- * Chooses the chunk size of an upload that begins now, in bytes, from all that is known of the registry and of the
- * link.
+ * Chooses the chunk size of a new upload, in bytes, from the limits of the registry and the rate of the link.
  *
- * @param blobBytes undefined while the blob grows: it may become as large as R2 takes
- * @param wishBytes the user's wish
+ * @param blobBytes undefined while the blob grows: it may become as large as R2 allows
+ * @param wishBytes the user's chunk size
  */
 export function planChunks(
   registry: Registry,
@@ -37,10 +36,10 @@ export function planChunks(
 }
 
 /**
- * Takes the chunk size that the link wants by now, between two chunks. R2 wants all chunks equal: at serverless-registry
- * the upload has to begin anew.
+ * Adapts the chunk size to the link's rate between two chunks. At serverless-registry the upload has to begin anew, since R2
+ * requires equal chunks: that is worth losing a small first chunk, if many more would follow.
  *
- * @returns whether it is to begin anew. That is worth a small first chunk, if many more would follow
+ * @returns whether to begin the upload anew
  */
 export function adaptChunks(
   registry: Registry,
@@ -64,7 +63,7 @@ export function adaptChunks(
   return true;
 }
 
-/** Lets fewer uploads run at a time on a link so slow that even the smallest chunks would not end after a stop. */
+/** Reduces the concurrent uploads on a link that is too slow for the smallest chunks to end after a stop. */
 export function fitWidth({ link, sending, learned }: Registry, limits: ChunkLimits): void {
   const rate = link.bytesPerSecond();
   if (rate === undefined) return;
@@ -72,7 +71,7 @@ export function fitWidth({ link, sending, learned }: Registry, limits: ChunkLimi
   sending.allow(Math.floor((rate * LAST_CHUNK_MS) / 1000 / leastBytes));
 }
 
-/** Tells whether blobs go up in one PUT, however large. */
+/** Tells whether to send blobs of any size in one PUT. */
 export function goesWhole({ learned: { wholePuts } }: Registry): boolean {
   return wholePuts === "only" || wholePuts === "preferred";
 }

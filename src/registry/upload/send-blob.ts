@@ -10,13 +10,12 @@ import type { Outgoing } from "./outgoing.ts";
 import type { TurnOptions } from "./send-in-turn.ts";
 import { giveUp, type Upload } from "./session.ts";
 
-/** Halving leads from the largest blob to 64 KiB in fewer steps. */
+/** The limit on refused bodies per blob. Halving the largest blob to 64 KiB takes fewer. */
 const MAX_REFUSALS = 20;
 
 export type SendOptions = TurnOptions & {
   /**
-   * Called when the registry did not take the blob as it was sent, with the size of the bodies in which it starts
-   * again.
+   * Called when the registry has refused a body and the blob starts again, with the size of the next bodies.
    */
   readonly onRefused?: ((bodyBytes: number) => void) | undefined;
 };
@@ -24,16 +23,16 @@ export type SendOptions = TurnOptions & {
 export type Sent = {
   readonly descriptor: Descriptor;
   readonly sentBytes: number;
-  /** How many of the blob's bytes an earlier process had sent. */
+  /** The bytes that an earlier process sent. */
   readonly resumedBytes: number;
 };
 
 /**
- * Uploads a blob: in one PUT if it fits a chunk, else in equal PATCHes and an empty PUT. Resumes what an interrupted
- * process began. If a body is refused for its size, the blob starts again in smaller chunks; if chunks are refused, in
- * one PUT. Chunks of a blob that still grows go up as its bytes come.
+ * Uploads a blob: in one PUT if it fits a chunk, else in PATCHes and an empty PUT. Resumes the upload of an interrupted
+ * process. After a body was refused for its size, starts again with smaller chunks; after chunks were refused, with one PUT.
+ * Sends the chunks of a growing blob as its bytes arrive.
  *
- * @param turn the slot of `registry.sending` that the blob holds
+ * @param turn the slot of `registry.sending` that the upload holds
  */
 export async function sendBlob(
   at: Repository,
@@ -45,7 +44,7 @@ export async function sendBlob(
   return sendUpload(at, blob, resumed ?? (await beginUpload(at, blob, options, turn)), options, turn);
 }
 
-/** Sends the rest of a blob's upload that was begun. */
+/** Completes an upload that has begun, or restarts it after a refused body. */
 export async function sendUpload(
   at: Repository,
   blob: Outgoing,
@@ -61,7 +60,7 @@ export async function sendUpload(
   let { descriptor } = blob;
   // With a wished chunk size the saved limits were not loaded. Do not overwrite them.
   const isRateNew = () => options.chunkBytes === undefined && registry.link.shouldSave();
-  // Its failure reaches us through `slice`.
+  // `slice` throws its failure.
   blob.end.then((end) => (descriptor = end)).catch(() => undefined);
   if (resumedBytes > 0) options.onProgress(resumedBytes, resumedBytes, upload.chunkBytes);
   for (;;) {
@@ -73,7 +72,7 @@ export async function sendUpload(
       if (isRateNew() || hasLearned) await noteLimits(registry);
       return { descriptor: sent, sentBytes: sent.size - resumedBytes, resumedBytes };
     } catch (error) {
-      // The same command resumes what was interrupted or broke off.
+      // Keep the upload: the same command resumes it.
       if (options.signal.aborted) {
         if (isRateNew()) await noteLimits(registry);
         throw error;
@@ -92,7 +91,7 @@ export async function sendUpload(
   }
 }
 
-/** Notes what worked where something else was refused, and how fast it went. */
+/** Saves the learned limits and the link's rate. */
 async function noteLimits({ notes, origin, learned, link }: Registry): Promise<void> {
   const { toldBodyBytes, toldAtMs, wholePuts, emptyPuts } = learned;
   await rememberLimits(notes, origin, {

@@ -10,11 +10,11 @@ import { fitWidth } from "./plan-chunks.ts";
 import type { Upload } from "./session.ts";
 
 export type TurnOptions = BeginOptions & {
-  /** Ends a request with a chunk at once, while `signal` lets it end if it can. @default `signal` ends it at once */
+  /** Ends a request with a chunk at once, while `signal` gives it some seconds. @default `signal` ends it at once */
   readonly abort?: AbortSignal | undefined;
   /**
-   * Called with how much of the blob is at the server or on its way, with how much the server has confirmed, and with
-   * the current chunk size. Goes back where the server has lost bytes.
+   * Called with the bytes that were sent, the bytes that the server has confirmed, and the current chunk size. The numbers
+   * decrease if the server loses bytes.
    */
   readonly onProgress: (sentBytes: number, keptBytes: number, chunkBytes: number) => void;
 };
@@ -28,8 +28,10 @@ type Sender = {
 };
 
 /**
- * Waits for its turn among all blobs, and sends a request whose body, if any, begins at an offset of the blob. Times
- * the body, and reports how the request went: an overloaded server gets fewer at a time.
+ * Waits for a slot, and sends a request of an upload. Measures the body, and reports the outcome to `sending`: an overloaded
+ * server gets fewer concurrent requests.
+ *
+ * @param offset the offset of the body in the blob
  */
 export async function sendInTurn<T>(
   { at, blob, upload, turn, options }: Sender,
@@ -39,7 +41,7 @@ export async function sendInTurn<T>(
 ): Promise<T> {
   const { link, sending } = at.registry;
   if (options.chunkBytes === undefined) fitWidth(at.registry, upload.limits);
-  // All others may hold their slots until the link is measured.
+  // Do not wait while the link is being measured: all other uploads may hold their slots until then.
   if (link.bytesPerSecond() !== undefined) await turn.pass();
   options.signal.throwIfAborted();
   let leftBytes = bodyBytes;
@@ -64,8 +66,8 @@ export async function sendInTurn<T>(
 }
 
 /**
- * Sends a request that a stop does not cut: some servers drop a chunk that was cut, and distribution 2.8 drops the whole
- * upload. Cuts it at once if it would take too long.
+ * Sends a request that may end after a stop: some servers drop a chunk that is cut, and distribution 2.8 drops the whole
+ * upload. A stop cuts the request if it would take too long.
  */
 async function letEnd<T>(
   options: TurnOptions,

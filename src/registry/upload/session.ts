@@ -9,31 +9,31 @@ import { isTransient } from "../http/transient.ts";
 import { type Call, type Repository, uploadsUrl } from "../registry.ts";
 import { type ChunkLimits, readChunkLimits } from "./chunk-size.ts";
 
-/** Few: the next PATCH tells as well where an upload stands. */
+/** Few retries are enough: the next PATCH tells the offset as well. */
 const STATUS_RETRIES = 2;
 
-/** How often an upload that moves by itself is asked for again. */
+/** The limit on questions about an upload whose offset still moves. */
 const MAX_STATUS_WAITS = 30;
 
-/** The place of an upload. */
+/** The address and offset of an upload. */
 export type UploadSession = {
   /** The newest address from the server: serverless-registry puts a hash of its state into every one. */
   readonly location: URL;
-  /** How many bytes the server has. */
+  /** The number of bytes at the server. */
   readonly offset: number;
 };
 
-/** An upload under way. Its chunk size changes only while the server has nothing: R2 wants all chunks equal. */
+/** A running upload. At serverless-registry its chunk size must not change after the first chunk: R2 requires equal chunks. */
 export type Upload = {
-  /** Moves with every chunk. Another one takes its place where the server has forgotten the first. */
+  /** The current session. Replaced with every chunk, and if the server forgets it. */
   session: UploadSession;
-  /** Its address comes from a note, and not from the server. */
+  /** Set if the session's address comes from a note of an earlier process. */
   isRecalled?: boolean;
   chunkBytes: number;
   readonly limits: ChunkLimits;
 };
 
-/** An upload that has just begun, and what the server said about chunks. */
+/** A new upload, with the chunk limits that the server advertises. */
 export type StartedUpload = UploadSession & { readonly limits: ChunkLimits };
 
 /** POST: begins an upload. */
@@ -43,8 +43,8 @@ export async function startUpload(at: Repository, call: Call): Promise<StartedUp
 }
 
 /**
- * POST: asks the registry to mount a blob from another of its repositories. If that has no such blob, or the registry
- * cannot mount, an upload begins instead. Undefined if the registry refuses, for want of rights for example.
+ * POST: asks the registry to mount a blob from another repository. If the repository lacks the blob, or the registry cannot
+ * mount, an upload begins instead. Undefined if the registry refuses, for example without the right to read.
  */
 export async function mountBlob(
   at: Repository,
@@ -61,7 +61,7 @@ export async function mountBlob(
     return answer.status === 201 ? "mounted" : readStart(at, answer);
   } catch (error) {
     if (call.signal.aborted || isTransient(error) || !(error instanceof PushError)) throw error;
-    // If more is wrong than the mount, the plain upload that follows fails with it.
+    // If the problem is not the mount, the upload that follows fails as well.
     return undefined;
   }
 }
@@ -98,8 +98,8 @@ export function chunkRequest(session: UploadSession, chunk: Blob, onPiece: OnPie
     url: location,
     headers: {
       "content-type": "application/octet-stream",
-      // Bare, as in the distribution spec: serverless-registry answers 416 to RFC 9110's form, and to a range of one
-      // byte, which it takes without this header. Gitea and go-containerregistry's need it.
+      // Send a bare range, as in the distribution spec. serverless-registry answers 416 to RFC 9110's form, and to a range
+      // of one byte, which it accepts without this header. Gitea and go-containerregistry require the header.
       ...((chunk.size > 1 || !isServerlessRegistry(session)) && {
         "content-range": `${offset}-${offset + chunk.size - 1}`,
       }),
@@ -110,10 +110,9 @@ export function chunkRequest(session: UploadSession, chunk: Blob, onPiece: OnPie
 }
 
 /**
- * PUT: ends an upload. With a body, that is the whole blob, and nothing may have been sent before; without one,
- * everything must have been. One try.
+ * PUT: closes an upload. Sends the whole blob if the upload is empty; otherwise all bytes must have been sent. One try.
  *
- * @param stallTimeoutMs how long the server may take once it has all bytes
+ * @param stallTimeoutMs the time that the server may take once it has all bytes
  */
 export async function closeUpload(
   at: Repository,
@@ -134,11 +133,11 @@ export async function closeUpload(
 }
 
 /**
- * GET: asks where an upload stands, until it stands still: a proxy may still deliver the PATCH of a broken connection.
- * Undefined if the server has forgotten it. If the server does not say, for want of rights or because it fails at the
- * question, the session stays as it was, and the next PATCH tells.
+ * GET: asks for an upload's offset until it no longer moves: a proxy may still deliver the PATCH of a broken connection.
+ * Undefined if the server has forgotten the upload. Returns the session unchanged if the server fails or denies access; the
+ * next PATCH then tells the offset.
  *
- * @param chunkEnd the offset after the chunk that was sent last. No more can come then
+ * @param chunkEnd the offset after the last chunk that was sent, which the upload cannot exceed
  */
 export async function askUpload(
   at: Repository,
@@ -166,7 +165,7 @@ async function askOnce(
   const isRetryable = (error: unknown) =>
     isTransient(error) && (!(error instanceof RegistryError) || ++refusals <= STATUS_RETRIES);
   try {
-    // 400: olareg has forgotten it, and go-containerregistry's registry tells of no upload.
+    // olareg answers 400 for a forgotten upload, and go-containerregistry for every upload.
     const answer = await exchangePersistently(at, request, [204, 200, 202, 400, 404], call, isRetryable);
     if (answer.status === 400 || answer.status === 404) return undefined;
     return {
@@ -180,19 +179,19 @@ async function askOnce(
 }
 
 /**
- * DELETE: cancels an upload, so that its parts do not lie about. One try, whose failure is ignored: a server forgets
- * uploads by itself after some days.
+ * DELETE: cancels an upload, so that the server removes its parts. One try, whose failure is ignored: servers expire uploads
+ * after some days.
  */
 export async function cancelUpload(at: Repository, session: UploadSession, call: Call): Promise<void> {
   await exchange(at, { method: "DELETE", url: session.location }, [204], call).catch(() => undefined);
 }
 
-/** Cancels an upload of this process. One that a note named expires by itself: its address is no reason to delete. */
+/** Cancels an upload of this process. Lets an upload from a note expire: the note may be forged. */
 export async function giveUp(at: Repository, { session, isRecalled }: Upload, call: Call): Promise<void> {
   if (!isRecalled) await cancelUpload(at, session, call);
 }
 
-/** Reads from a 416 where the upload stands: serverless-registry sends the current Location and Range. */
+/** Reads an upload's state from a 416: serverless-registry sends the current Location and Range. */
 export function sessionFromRefusal(error: unknown): UploadSession | undefined {
   if (!(error instanceof RegistryError) || error.answer.status !== 416) return undefined;
   const { headers, url } = error.answer;
@@ -202,20 +201,20 @@ export function sessionFromRefusal(error: unknown): UploadSession | undefined {
   return { location: resolveLocation(location, new URL(url)), offset };
 }
 
-/** Only serverless-registry's upload addresses carry a hash of the upload's state. */
+/** Recognizes serverless-registry: only its upload addresses have a hash of the upload's state. */
 export function isServerlessRegistry({ location }: UploadSession): boolean {
   return location.searchParams.has("_stateHash");
 }
 
-/** Returns the address for the next request: an answer may bring another one. */
+/** Returns the address for the next request, which an answer may change. */
 export function nextLocation({ headers, url }: Answer, session: UploadSession): URL {
   const location = headers.get("location");
   return location === null ? session.location : resolveLocation(location, url);
 }
 
 /**
- * `Range: 0-99` → 100. Nothing stored is `0--1` for serverless-registry. It is `0-0` for distribution, for which that
- * is one byte, too; but only a last chunk can have one byte.
+ * Reads the offset after a range: `0-99` → 100. Without any byte, serverless-registry sends `0--1`, and distribution `0-0`,
+ * which also means one byte. No first chunk has one byte, so `0-0` counts as none.
  */
 function offsetAfter(headers: Headers): number | undefined {
   const [, last] = /^(?:bytes[= ])?0-(-1|\d{1,15})$/.exec(headers.get("range") ?? "") ?? [];
@@ -223,7 +222,7 @@ function offsetAfter(headers: Headers): number | undefined {
   return last === "0" ? 0 : Number(last) + 1;
 }
 
-/** Appends the digest to an address. Its query, often a signature, stays as it is. */
+/** Appends the digest to an address, and leaves the query, often a signature, unchanged. */
 function withDigest(location: URL, digest: Digest): URL {
   const { href } = Object.assign(new URL(location), { hash: "" });
   const separator = !href.includes("?") ? "?" : /[?&]$/.test(href) ? "" : "&";

@@ -4,18 +4,18 @@ import type { StreamedBytes } from "../../oci/image.ts";
 import { growingFile } from "./growing-file.ts";
 import type { NamedBlob } from "./outgoing.ts";
 
-/** A blob whose bytes come as a stream, into a file that disposal removes. */
+/** A blob that streams into a temporary file. Disposal removes the file. */
 export type StreamedBlob = NamedBlob &
   AsyncDisposable & {
-    /** Aborted with the failure where the stream breaks. An upload that has some of the bytes can be resumed. */
+    /** Aborted with the error if the stream breaks. The upload can then be resumed. */
     readonly lost: AbortSignal;
   };
 
 /**
- * Sends a blob while its bytes come, which begin to when they are first wanted. Other bytes than those of its digest fail it
- * with `CONTENT_MISMATCH`, and the last ones are never given out then. Throws `FILE_FAILED`.
+ * Opens a blob that can be sent while it streams in. Reading begins on demand. If the digest is wrong, the blob fails with
+ * `CONTENT_MISMATCH` before its last bytes are available. Throws `FILE_FAILED`.
  *
- * @param directory where the file is
+ * @param directory the folder of the file
  */
 export async function streamedBlob(
   { descriptor, content }: { readonly descriptor: Descriptor; readonly content: StreamedBytes },
@@ -34,7 +34,7 @@ export async function streamedBlob(
   async function fill(): Promise<void> {
     for await (const piece of content.read(AbortSignal.any([signal, unwanted.signal]))) {
       file.append(piece);
-      // Without an end, it would fill the disk.
+      // An endless stream must not fill the disk.
       if (file.sizeBytes > size) break;
     }
     await file.finish(digest, "The source named a blob");
@@ -43,7 +43,7 @@ export async function streamedBlob(
   const begin = () => {
     filled ??= fill().catch((error: unknown) => {
       file.fail(error as Error);
-      // An upload that has wrong bytes must not be resumed.
+      // An upload with wrong bytes must not be resumed.
       if (!(error instanceof PushError && error.code === "CONTENT_MISMATCH")) lost.abort(error);
     });
   };

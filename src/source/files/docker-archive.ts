@@ -8,6 +8,10 @@ import { openImage, readConfig } from "./image-parts.ts";
 
 const MANIFEST_PATH = "manifest.json";
 
+/** The limits on the work of comparing each name with each image of the layout beside `manifest.json`. */
+const MAX_IMAGES = 1000;
+const MAX_NAMES = 10_000;
+
 const PATH = v.pipe(v.string(), v.nonEmpty("it is empty"));
 
 /** https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format */
@@ -21,6 +25,10 @@ const DOCKER_MANIFEST = v.pipe(
     }),
   ),
   v.nonEmpty("it lists no image"),
+  v.check(
+    (images) => images.length <= MAX_IMAGES && images.flatMap(({ RepoTags }) => RepoTags).length <= MAX_NAMES,
+    "it lists too many images",
+  ),
 );
 
 /** An image that `manifest.json` lists. */

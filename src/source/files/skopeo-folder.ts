@@ -1,3 +1,4 @@
+import { fileError } from "../../errors.ts";
 import { digestInPath, digestOf, hexOf } from "../../oci/digest.ts";
 import type { Candidate } from "../select-image.ts";
 import { contentReader } from "./content.ts";
@@ -12,7 +13,13 @@ const VERSION = "Directory Transport Version:";
  */
 export async function readSkopeoFolder(files: ImageFiles): Promise<Candidate[] | undefined> {
   const version = await files.open("version");
-  if (version === undefined || !(await version.slice(0, 100).text()).startsWith(VERSION)) return undefined;
+  const start = await version
+    ?.slice(0, 100)
+    .text()
+    .catch((cause: unknown) => {
+      throw fileError(cause, `read "version" in the ${files.title}`);
+    });
+  if (!start?.startsWith(VERSION)) return undefined;
   const bytes = await readDocument(files, "manifest.json");
   const root = digestOf(bytes);
   const named: ImageFiles = {

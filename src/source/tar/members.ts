@@ -19,13 +19,11 @@ const READ_BYTES = 16 * 1024;
  * @param title the archive's name in messages, such as `archive "output.tar"`
  */
 export async function indexTar(path: string, title: string): Promise<Map<string, TarMember>> {
-  const file = await open(path, "r").catch((cause: unknown) => {
-    throw fileError(cause, `read the ${title}`);
-  });
   try {
+    await using file = await open(path, "r");
     return await readMembers(file, (await file.stat()).size, title);
-  } finally {
-    await file.close();
+  } catch (cause) {
+    throw fileError(cause, `read the ${title}`);
   }
 }
 
