@@ -4,6 +4,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
+import type { Intercept } from "./answer-request.ts";
 import { type StrictRegistry, type StrictRegistryOptions, startStrictRegistry } from "./registry.ts";
 
 const MIN = 1024;
@@ -30,6 +31,16 @@ async function start(options: Partial<StrictRegistryOptions> = {}) {
       await rm(directory, { recursive: true });
     },
   };
+}
+
+/** Tells when a PATCH has come. */
+function noticePatch() {
+  const { promise: seen, resolve } = Promise.withResolvers<void>();
+  const intercept: Intercept = (_, kind) => {
+    if (kind === "patch") resolve();
+    return undefined;
+  };
+  return { seen, intercept };
 }
 
 /** Bytes that differ from place to place, so that parts in a wrong order change the digest. */
@@ -894,18 +905,13 @@ describe("Broken and parallel requests to the strict registry:", () => {
   });
 
   test("a stalled PATCH does not block others, and is refused when it ends", async () => {
-    const seen = Promise.withResolvers<void>();
-    await using registry = await start({
-      intercept: (_, kind) => {
-        if (kind === "patch") seen.resolve();
-        return undefined;
-      },
-    });
+    const { seen, intercept } = noticePatch();
+    await using registry = await start({ intercept });
     const url = await startUpload(registry);
     const head = requestHead("PATCH", url, { "content-length": "2000", connection: "close" });
     const socket = await openSocket(registry, head);
     socket.write(bytes(900, 1));
-    await seen.promise;
+    await seen;
     const next = await patchAll(registry, url, [bytes(2000, 2)]);
     const answer = readAll(socket);
     socket.write(bytes(1100, 1));
@@ -954,17 +960,12 @@ describe("Broken and parallel requests to the strict registry:", () => {
   });
 
   test("a stop breaks running requests and leaves no half-written file", async () => {
-    const seen = Promise.withResolvers<void>();
-    await using registry = await start({
-      intercept: (_, kind) => {
-        if (kind === "patch") seen.resolve();
-        return undefined;
-      },
-    });
+    const { seen, intercept } = noticePatch();
+    await using registry = await start({ intercept });
     const url = await startUpload(registry);
     const socket = await openSocket(registry, requestHead("PATCH", url, { "content-length": "2000" }));
     socket.write(bytes(900));
-    await seen.promise;
+    await seen;
     const closed = readAll(socket);
     await registry.stop();
     expect(await closed).toBe("");

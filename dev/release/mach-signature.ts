@@ -1,6 +1,6 @@
 /**
- * Ad-hoc code signatures of Mach-O executables: hashes of their pages, without a developer's identity. macOS verifies each
- * page when it loads it, and ends a program with a wrong one. The fields are described in
+ * Ad-hoc code signatures of Mach-O executables: hashes of their pages, without a developer's identity. macOS verifies
+ * each page when it loads it, and ends a program with a wrong one. The fields are described in
  * https://github.com/apple-oss-distributions/xnu/blob/main/osfmk/kern/cs_blobs.h
  */
 import { createHash } from "node:crypto";
@@ -23,8 +23,8 @@ const PAGE_BITS = 12;
 const IDENTIFIER = Buffer.from("chunkpush\0");
 
 /**
- * Replaces the signature. `bun build --compile` signs only for arm64: an x64 executable keeps the signature of the Bun that
- * it is made from, whose pages differ.
+ * Replaces the signature. `bun build --compile` signs only for arm64: an x64 executable keeps the signature of the Bun
+ * that it is made from, whose pages differ.
  */
 export function sign(file: Buffer): Buffer {
   const { command, start } = signatureOf(file);

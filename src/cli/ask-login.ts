@@ -1,15 +1,15 @@
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
-import type { Terminal } from "./terminal.ts";
+import { askOnce, type Terminal } from "./terminal.ts";
 
 /** Asks for a user name until it is valid. Throws `INTERRUPTED`. */
 export async function askUsername(terminal: Terminal, host: string, signal: AbortSignal): Promise<string> {
   // Slow to load, and rarely needed.
   const { isCancel, text } = await import("@clack/prompts");
-  const { input, output } = terminal;
   const message = toPrintable(`User name for ${host}`);
-  const answer = await text({ message, input, output, signal, validate: problemOfUsername });
-  signal.throwIfAborted();
+  const answer = await askOnce(terminal, signal, (own) =>
+    text({ message, input, output, signal: own, validate: problemOfUsername }),
+  );
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no user name was given.");
   return answer.trim();
 }
@@ -27,11 +27,11 @@ export async function askPassword(
   signal: AbortSignal,
 ): Promise<string> {
   const { isCancel, password } = await import("@clack/prompts");
-  const { input, output } = terminal;
   const message = toPrintable(`Password of ${username} at ${host}`);
   // With an empty mask, the length is not shown either.
-  const answer = await password({ message, input, output, signal, mask: "" });
-  signal.throwIfAborted();
+  const answer = await askOnce(terminal, signal, (own) =>
+    password({ message, input, output, signal: own, mask: "" }),
+  );
   if (isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: no password was given.");
   if (answer === undefined || answer === "")
     throw new PushError("PASSWORD_MISSING", "No password was given.", {

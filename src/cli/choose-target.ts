@@ -19,7 +19,7 @@ import { readLastTargets } from "./last-targets.ts";
 /** A longer list is hard to read. */
 const MAX_CHOICES = 8;
 
-const EXAMPLE_HOST = "registry.example.com";
+const EXAMPLE: Registry = { scheme: undefined, host: "registry.example.com" };
 
 /**
  * Completes a push that names no target. At a terminal, a person chooses one: the source's name at the registries of the last
@@ -59,10 +59,11 @@ export async function chooseTarget(
   const path = parsed.source === undefined ? undefined : named?.path;
   const name = own ?? (path === undefined ? undefined : nameOfFile(path));
   const suggested = suggestions(name, parsed.registry, readLastTargets(env));
-  const example = suggested[0] ?? `${EXAMPLE_HOST}/${name ?? "my/app:v1"}`;
+  const example = suggested[0] ?? `${formatRegistry(parsed.registry ?? EXAMPLE)}/${name ?? "my/app:v1"}`;
   const note = name === own ? "" : " The suggested name is that of the file.";
+  const title = source === "-" ? "standard input" : `"${source}"`;
   const chosen = isAsked
-    ? await askForTarget(`Where do you want to push "${source}"?${note}`, suggested, example, stop)
+    ? await askForTarget(`Where do you want to push ${title}?${note}`, suggested, example, stop)
     : undefined;
   if (chosen !== undefined) {
     const command = parsed.complete(chosen);
@@ -71,7 +72,7 @@ export async function chooseTarget(
     return image === undefined ? command : { ...command, image };
   }
   const written = parsed.source === undefined ? [] : [shellWord(source)];
-  throw new PushError("USAGE", `No target was named for "${source}".${note}`, {
+  throw new PushError("USAGE", `No target was named for ${title}.${note}`, {
     hint: `Use: ${[PROGRAM_NAME, ...words, ...written, example].join(" ")}`,
   });
 }
@@ -85,7 +86,10 @@ function suggestions(
   const registries = registry === undefined ? last : [registry];
   const named = name === undefined ? [] : registries.map((each) => `${formatRegistry(each)}/${name}`);
   const others = registry === undefined ? last.map(formatTarget) : [];
-  return [...new Set([...named, ...others].filter(isTarget))].slice(0, MAX_CHOICES);
+  const all = [...named, ...others].filter(isTarget);
+  const withoutScheme = all.map((target) => target.replace(/^https?:\/\//, ""));
+  // The scheme that was used last is the one that works.
+  return all.filter((_, i) => withoutScheme.indexOf(withoutScheme[i] ?? "") === i).slice(0, MAX_CHOICES);
 }
 
 function isTarget(text: string): boolean {

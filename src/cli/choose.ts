@@ -1,7 +1,7 @@
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import type { Progress } from "./progress.ts";
-import { openTerminal } from "./terminal.ts";
+import { askOnce, openTerminal } from "./terminal.ts";
 import type { Environment } from "./values.ts";
 
 type Prompts = typeof import("@clack/prompts");
@@ -90,8 +90,7 @@ async function ask<T>(
   if (terminal === undefined) return undefined;
   // Slow to load, and rarely needed.
   const prompts = await import("@clack/prompts");
-  const answer = await question(prompts, { input: terminal.input, output: terminal.output, signal });
-  signal.throwIfAborted();
+  const answer = await askOnce(terminal, signal, (own) => question(prompts, { ...terminal, signal: own }));
   if (prompts.isCancel(answer)) throw new PushError("INTERRUPTED", "Interrupted: nothing was chosen.");
   return answer;
 }

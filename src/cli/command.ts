@@ -34,8 +34,8 @@ export type CommandContext = {
 };
 
 /**
- * Defines a command. `parse` reads the arguments after the command's name, or returns a text to print, such as the help.
- * It throws `USAGE` and `REFERENCE_INVALID`.
+ * Defines a command. `parse` reads the arguments after its name, or returns a text to print, such as the help. It throws
+ * `USAGE` and `REFERENCE_INVALID`.
  */
 export function defineCommand<T extends object>(parts: {
   readonly program: () => Command;

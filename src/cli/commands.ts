@@ -1,8 +1,8 @@
 import type { NamedCommand } from "./command.ts";
 
 /**
- * The commands, in the order of the help. Without a command's name in front, the arguments are those of `push`. An image
- * with a command's name is written as `docker-daemon:cache`, a file as `./cache`.
+ * The commands, in the order of the help. Without a command's name in front, the arguments are those of `push`. An
+ * image with a command's name is written as `docker-daemon:cache`, a file as `./cache`.
  */
 export const COMMANDS: readonly NamedCommand[] = [
   {

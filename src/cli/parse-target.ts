@@ -34,8 +34,8 @@ const REPAIRS: readonly Repair[] = [
 ];
 
 /**
- * Parses a target. The error suggests a correction. A target may begin with `docker://`, as in skopeo, and has to if its
- * repository begins with `v2/`. Throws `REFERENCE_INVALID`.
+ * Parses a target. The error suggests a correction. A target may begin with `docker://`, as in skopeo, and has to if
+ * its repository begins with `v2/`. Throws `REFERENCE_INVALID`.
  */
 export function parseTarget(text: string): Reference {
   if (text === "")

@@ -5,7 +5,13 @@ import { formatBytes, formatDuration, shellWord, toPrintable } from "../format.t
 import { digestOf, hexOf } from "../oci/digest.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
 import { imageNames } from "../push/known-sources.ts";
-import { fileExists, findSavable, type SavableImage, saveArchive } from "../push/save-archive.ts";
+import {
+  fileExists,
+  findSavable,
+  OTHER_FOLDER,
+  type SavableImage,
+  saveArchive,
+} from "../push/save-archive.ts";
 import { chooseSeveral, confirm, mayAsk } from "./choose.ts";
 import { defineCommand, interruptedAs } from "./command.ts";
 import { parseSaveCommand, type SaveCommand, saveProgram } from "./save-program.ts";
@@ -45,7 +51,7 @@ async function runSave(
   const found = await Promise.all(names.map((name) => findSavable(name, options)));
   const images = [...new Map(found.map((image) => [image.name, image])).values()];
   await mkdir(directory, { recursive: true }).catch((cause: unknown) => {
-    throw fileError(cause, `make the folder "${directory}"`);
+    throw fileError(cause, `make the folder "${directory}"`, OTHER_FOLDER);
   });
   const paths = archiveNames(images.map(({ name }) => name)).map((name) => join(directory, name));
   const replaced = new Set<string>();
@@ -54,7 +60,7 @@ async function runSave(
     const there = await whatIsAt(path);
     if (there === "folder")
       throw new PushError("FILE_FAILED", `Cannot write "${path}": it is a folder.`, {
-        hint: "Remove it, or choose another folder with --output-dir.",
+        hint: `Remove it, or ${OTHER_FOLDER}.`,
       });
     if (force || there === undefined) continue;
     const answer = isAsked ? await confirm(`"${path}" already exists. Replace it?`, stop) : undefined;

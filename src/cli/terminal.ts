@@ -27,3 +27,30 @@ async function openStreams(): Promise<Terminal | undefined> {
     return undefined;
   }
 }
+
+/**
+ * Asks a question with a signal of its own, which aborts with `signal` and at Ctrl-D. By itself, clack stops reading at
+ * Ctrl-D and waits for ever. After the answer it still listens to its signal, and would write a line break into the
+ * screen of a push that is interrupted. Throws the reason of `signal`.
+ */
+export async function askOnce<T>(
+  { input }: Terminal,
+  signal: AbortSignal,
+  question: (own: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const own = new AbortController();
+  const end = () => own.abort(signal.reason);
+  const onKey = (_: unknown, { ctrl, name }: { ctrl?: boolean; name?: string }) => {
+    if (ctrl && name === "d") end();
+  };
+  signal.addEventListener("abort", end);
+  input.on("keypress", onKey);
+  try {
+    return await question(own.signal);
+  } finally {
+    input.off("keypress", onKey);
+    signal.removeEventListener("abort", end);
+    signal.throwIfAborted();
+  }
+}

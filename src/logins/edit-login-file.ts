@@ -104,7 +104,9 @@ async function replaceLogins(path: string, text: string): Promise<void> {
   await rename(file.path, path);
 }
 
-/** The owner of a file; of a new one, that of the nearest folder that was there before. */
+/** The owner of a file; of a new one, or where others may have put it, that of the nearest folder that was there before. */
 async function ownerOf(path: string, made: string | undefined) {
-  return await lstat(path).catch(() => stat(dirname(made ?? path)));
+  const folder = await stat(dirname(made ?? path));
+  const isOpen = (folder.mode & 0o022) !== 0;
+  return isOpen ? folder : await lstat(path).catch(() => folder);
 }

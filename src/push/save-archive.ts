@@ -12,6 +12,9 @@ import { temporaryFile } from "../store/temporary-file.ts";
 /** A tar ends with two blocks of zeros. */
 const TAR_END_BYTES = 1024;
 
+/** The alternative to offer where an archive cannot be. */
+export const OTHER_FOLDER = "choose another folder with --output-dir";
+
 /** An image of an engine, to be saved under a name that the archive will have. */
 export type SavableImage = {
   readonly name: string;
@@ -65,7 +68,7 @@ export async function saveArchive(
     }
     if (force || !(await linked(temporary.path, path))) await rename(temporary.path, path);
   } catch (cause) {
-    throw fileError(cause, `write "${path}"`, "choose another folder with --output-dir");
+    throw fileError(cause, `write "${path}"`, OTHER_FOLDER);
   }
 }
 
@@ -99,6 +102,6 @@ async function linked(from: string, to: string): Promise<boolean> {
 /** The error where an archive would replace another file. */
 export function fileExists(path: string): PushError {
   return new PushError("FILE_FAILED", `"${path}" already exists.`, {
-    hint: "Add --force to replace it, or choose another folder with --output-dir.",
+    hint: `Add --force to replace it, or ${OTHER_FOLDER}.`,
   });
 }

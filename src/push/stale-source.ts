@@ -40,9 +40,11 @@ export function guardSource(job: Job): SourceGuard {
     async before(source) {
       const checked = found.then((image) => report(source, image, job));
       if (onStale === "warn") told = checked;
-      else if ((await checked) && !(await onStale(job.signal))) {
+      else {
+        const command = await checked;
+        if (command === undefined || (await onStale(job.signal))) return;
         throw new PushError("SOURCE_STALE", `Nothing was pushed: "${source.origin.name}" is not the image.`, {
-          hint: `Name the image to push: ${otherCommand(job)}`,
+          hint: `Name the image to push: ${command}`,
         });
       }
     },
@@ -50,9 +52,9 @@ export function guardSource(job: Job): SourceGuard {
   };
 }
 
-/** Reports a source that may not be meant. @returns whether it is stale */
-function report(source: Source, image: EngineImage | undefined, job: Job): boolean {
-  if (source.access !== "any") return false;
+/** Reports a source that may not be meant. @returns the command for another image, if it is stale */
+function report(source: Source, image: EngineImage | undefined, job: Job): string | undefined {
+  if (source.access !== "any") return undefined;
   const { origin, names } = source;
   const date = knownDate(origin.date, new Date());
   const { image: chosen, targets } = job.options;
@@ -69,10 +71,10 @@ function report(source: Source, image: EngineImage | undefined, job: Job): boole
     const newer = isNewer ? ({ name, engine, date: built } as NewerImage) : undefined;
     const command = otherCommand(job, newer?.name);
     job.report({ type: "notice", code: "SOURCE_STALE", ...facts, newer, command });
-    return true;
+    return command;
   }
   if (isOther) job.report({ type: "notice", code: "SOURCE_NAMED_OTHERWISE", ...facts });
-  return false;
+  return undefined;
 }
 
 type EngineImage = NewerImage & { readonly id: string };

@@ -112,7 +112,7 @@ export type Notice =
   | { readonly code: "CACHE_FROM_MISSING"; readonly image: string; readonly reason: string }
   /** The digest differs from that in the source, because layers were compressed or a manifest was refused. */
   | { readonly code: "DIGEST_CHANGED"; readonly from: Digest; readonly to: Digest }
-  /** Referrers such as signatures are not pushed: their subject has a new digest, or the source lacks a part of them. */
+  /** Referrers such as signatures are left out: their subject has a new digest, or the source lacks a part of them. */
   | { readonly code: "REFERRERS_LEFT_OUT"; readonly count: number }
   /** The image is not read from the engine's storage. For debugging. */
   | { readonly code: "STORAGE_UNREAD"; readonly reason: string }

@@ -39,8 +39,8 @@ const LEAST_MS = 2_000;
 /**
  * Measures uploads by their confirmed chunks: bytes that a connection has taken may still wait in its buffers, often a
  * whole chunk. Uploads that run side by side share the link, so each is charged its part of the time. The rate is the
- * confirmed bytes divided by their charged time. The estimate for a running chunk follows this rate, and is at most what
- * the connection has taken. Without a rate, it is what the connection has taken after its first burst.
+ * confirmed bytes divided by their charged time. The estimate for a running chunk follows this rate, up to the bytes that
+ * the connection has taken. Without a rate, it is those that the connection has taken after its first burst.
  */
 export function measureFlow(): Flow {
   const uploads = new Map<string, Upload>();

@@ -110,6 +110,14 @@ describe.concurrent("without a terminal", () => {
     expect(target.stderr).not.toContain("No target was named");
   });
 
+  test("standard input without a target is called by its name, and gets an example at the registry of --registry", async () => {
+    await using setup = await setUp();
+    const { code, stderr } = await setup.run(["-"]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("No target was named for standard input.")]);
+    const named = await setup.run(["-", "--registry", "http://localhost:5000"]);
+    expect(named.stderr).toContain(`${PROGRAM} - http://localhost:5000/my/app:v1\n`);
+  });
+
   test("output.tar without a target has no source in its full command", async () => {
     await using setup = await setUp(["team/app:v1"], "output.tar");
     const { code, stderr } = await setup.run([]);
@@ -170,6 +178,16 @@ describeWith("python3", "at a terminal", () => {
     expect(await setup.has("x/y", "z")).toBe(true);
     const next = await setup.run(["image.tar"]);
     expect(next.stderr).toContain(`image.tar ${setup.registry.host}/team/app:v1\n`);
+  });
+
+  test("a target is listed once, with the scheme that it had last", async () => {
+    await using setup = await setUp();
+    const { host } = setup.registry;
+    await setup.remember(`http://${host}/x/y:z`, `${host}/x/y:z`, `https://${host}/x/y:z`);
+    const { screen } = await setup.ask(["image.tar"], "\\x03");
+    for (const target of [`http://${host}/team/app:v1`, `http://${host}/x/y:z`])
+      expect(screen).toContain(target);
+    for (const other of [` ${host}/`, "https://"]) expect(screen).not.toContain(other);
   });
 
   test("without earlier pushes the target is typed, and a wrong one is asked for again", async () => {

@@ -623,11 +623,13 @@ describeWith("python3", "at a terminal", () => {
   });
 
   test.each([
-    ["the user name", "User name for", "jan\\x03", []],
-    ["the password", "User name for", "me\\r", [["Password of me", "half-Xq7\\x03"]]],
+    ["Ctrl-C", "the user name", "User name for", "jan\\x03", []],
+    ["Ctrl-C", "the password", "User name for", "me\\r", [["Password of me", "half-Xq7\\x03"]]],
+    ["Ctrl-D", "the user name", "User name for", "\\x04", []],
+    ["Ctrl-D", "the password", "User name for", "me\\r", [["Password of me", "\\x04"]]],
   ] as const)(
-    "Ctrl-C ends the question for %s, and the cursor is back",
-    async (_, prompt, keys, followUps) => {
+    "%s ends the question for %s, and the cursor is back",
+    async (_, __, prompt, keys, followUps) => {
       await using registry = await startTestRegistry({ credentials: ME });
       await using home = await openHome();
       const { code } = await run(home, cliCommand(["login", registry.host]), { prompt, keys, followUps });

@@ -1,8 +1,10 @@
 /** The command `proxy`: its arguments, and whole processes. */
+
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { servedRepository } from "../../src/cli/proxy-command.ts";
 import { type ProxyCommand, parseProxyCommand } from "../../src/cli/proxy-program.ts";
 import { exitCodeOf, PushError } from "../../src/errors.ts";
@@ -344,16 +346,8 @@ describe("a proxy beside a command", () => {
   });
 
   test("does not call a push done that an interrupt has cut off, whatever the command says", async () => {
-    const closing = Promise.withResolvers<void>();
-    const stopped = Promise.withResolvers<void>();
-    await using setup = await setUp({
-      async intercept(_, kind) {
-        if (kind !== "close-upload") return undefined;
-        closing.resolve();
-        await stopped.promise;
-        return "drop";
-      },
-    });
+    const { closing, stopped, intercept } = heldClosing();
+    await using setup = await setUp({ intercept });
     const code = `process.on("SIGTERM", () => process.exit(0)); ${PUSH_BLOB}`;
     const child = startCli(["proxy", setup.registry.host, ...script(code, "{}", ENCODED)], {
       cwd: setup.cwd,
@@ -365,6 +359,19 @@ describe("a proxy beside a command", () => {
     expect(await setup.spooled()).toEqual([]);
   });
 });
+
+/** Holds the closing request of an upload until the proxy is stopped, and drops it then. */
+function heldClosing() {
+  const closing = Promise.withResolvers<void>();
+  const stopped = Promise.withResolvers<void>();
+  const intercept: Intercept = async (_, kind) => {
+    if (kind !== "close-upload") return undefined;
+    closing.resolve();
+    await stopped.promise;
+    return "drop";
+  };
+  return { closing, stopped, intercept };
+}
 
 /** Starts a proxy until it is stopped. */
 async function startProxyCommand(registry: TestRegistry, cwd: string, args: readonly string[] = []) {
@@ -417,16 +424,8 @@ describe("a proxy without a command", () => {
   });
 
   test("says which blobs are lost, and ends with 143, when it is interrupted with some under way", async () => {
-    const closing = Promise.withResolvers<void>();
-    const stopped = Promise.withResolvers<void>();
-    await using setup = await setUp({
-      async intercept(_, kind) {
-        if (kind !== "close-upload") return undefined;
-        closing.resolve();
-        await stopped.promise;
-        return "drop";
-      },
-    });
+    const { closing, stopped, intercept } = heldClosing();
+    await using setup = await setUp({ intercept });
     const proxy = await startProxyCommand(setup.registry, setup.cwd);
     const pushing = fetch(`${proxy.url}/v2/team/app/blobs/uploads/?digest=${DIGEST}`, {
       method: "POST",

@@ -156,6 +156,14 @@ describe.concurrent("save", () => {
     expect((await setup.read("my_app_v1.tar")).toString()).toBe("other\n");
   });
 
+  test("offers another folder where its own cannot be made", async () => {
+    await using setup = await setUp();
+    await Bun.write(join(setup.cwd, "file"), "");
+    const { code, stderr } = await setup.run(["my/app:v1", "--output-dir", "file"]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("--output-dir")]);
+    expect(await setup.saved()).toEqual([]);
+  });
+
   test("saves nothing where one of the images is not there", async () => {
     await using setup = await setUp();
     const { code, stderr } = await setup.run(["my/app:v1", "none:v1"]);

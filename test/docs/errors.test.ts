@@ -57,7 +57,7 @@ beforeAll(async () => {
     tarBytes(Object.entries(members).map(([path, value]) => ({ path, body: JSON.stringify(value) })));
   const files = {
     "image.tar": archive,
-    "cut.tar": archive.slice(0, 3000),
+    "cut.tar": tarBytes([{ path: "0/layer.tar", body: raw }]).subarray(0, 3000),
     "index.html": "<!doctype html><title>Sign in</title>",
     "odd.tar": saved({ "manifest.json": [{ Config: 5 }] }),
     "partial.tar": saved({ "manifest.json": manifest, "config.json": config }),

@@ -11,45 +11,12 @@ import { archiveBytes, writeFolder } from "../support/image-forms.ts";
 import { requireParts } from "../support/parts.ts";
 import { runCli, runCliFromPipe } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import {
-  type Artifact,
-  cosignLayout,
-  encryptedImage,
-  foreignLayer,
-  helmChart,
-  model,
-  orasFile,
-  savedById,
-  savedForAnotherPlatform,
-  savedPart,
-  savedStargz,
-  savedWithNames,
-  stargzImage,
-  taggedSignature,
-  wasmModule,
-  withReferrer,
-} from "./artifacts.ts";
+import { ARTIFACTS, type Artifact, foreignLayer, helmChart } from "./artifacts.ts";
 import { readContent } from "./registry-content.ts";
 
 setDefaultTimeout(60_000);
 
 const CHUNK_BYTES = 1_000_000;
-
-const ARTIFACTS = {
-  "a WebAssembly module": wasmModule(),
-  "a file of oras with the type of a raw layer": orasFile(),
-  "a model of several chunks": model(2_500_000),
-  "an image with encrypted layers": encryptedImage(),
-  "an image with eStargz layers": stargzImage(),
-  "an index with an SBOM that refers to it": withReferrer(),
-  "an index that cosign saved with its signature": cosignLayout(),
-  "an image beside the tag of its signature": taggedSignature(),
-  "an index that Docker 29 saved by its ID": savedById(),
-  "an index that Docker 29 saved under three names": savedWithNames(),
-  "an index of another platform alone": savedForAnotherPlatform(),
-  "the one platform that is there of several": savedPart(),
-  "an image with eStargz layers beside a manifest.json": savedStargz(),
-} satisfies Record<string, Artifact>;
 
 const FORMS = { archive: "an archive", folder: "a folder", pipe: "a pipe" } as const;
 type Form = keyof typeof FORMS;
@@ -130,7 +97,7 @@ for (const { title, start, forms, isLenient } of REGISTRIES) {
     }
 
     test("lists the SBOM of an index under the fallback tag, for it has no list of referrers of its own", async () => {
-      const artifact = withReferrer();
+      const artifact: Artifact = ARTIFACTS["an index with an SBOM that refers to it"];
       const [{ code, stderr }, repository] = await push(artifact, "folder");
       expect(code, stderr).toBe(0);
       const list = await readContent(`${repository}:${artifact.root.replace(":", "-")}`);

@@ -90,7 +90,7 @@ export function helmChart(): Artifact {
   );
 }
 
-export function wasmModule(): Artifact {
+function wasmModule(): Artifact {
   const layout = newLayout();
   const config = layout.add(
     "application/vnd.wasm.config.v0+json",
@@ -103,7 +103,7 @@ export function wasmModule(): Artifact {
 const emptyConfig = (layout: Layout) => layout.add(EMPTY_TYPE, "{}", { data: "e30=" });
 
 /** A file that oras pushed: its type is that of a raw layer, and its bytes are JSON. */
-export function orasFile(): Artifact {
+function orasFile(): Artifact {
   const layout = newLayout();
   const annotations = { "org.opencontainers.image.title": "sbom.json" };
   const layers = [layout.add(TAR, '{"sbom":1}\n', { annotations })];
@@ -112,7 +112,7 @@ export function orasFile(): Artifact {
 }
 
 /** @param bytes the size of its weights */
-export function model(bytes: number): Artifact {
+function model(bytes: number): Artifact {
   const layout = newLayout();
   const config = layout.add("application/vnd.cncf.model.config.v1+json", '{"descriptor":{"name":"model"}}');
   const layers = [
@@ -127,7 +127,7 @@ export function model(bytes: number): Artifact {
 }
 
 /** Layers that only a key opens, so that nothing can be said about their content. */
-export function encryptedImage(): Artifact {
+function encryptedImage(): Artifact {
   const layout = newLayout();
   const config = layout.add(CONFIG, imageOf([layerOf("plain", "")]).config);
   const annotations = { "org.opencontainers.image.enc.pubopts": "e30=" };
@@ -150,7 +150,7 @@ export function foreignLayer(): Artifact {
 }
 
 /** An image whose layers can be read in parts: the table of contents is named by an annotation. */
-export function stargzImage(): Artifact {
+function stargzImage(): Artifact {
   const { layout, image } = stargz();
   return single(layout, image);
 }
@@ -170,7 +170,7 @@ function stargz(): { readonly layout: Layout; readonly image: Part } {
 }
 
 /** What `oras cp --recursive` writes: the index, and flat beside it its images and what refers to it. */
-export function withReferrer(): Artifact {
+function withReferrer(): Artifact {
   const layout = newLayout();
   const images = [layout.image(1), layout.image(2, "arm64")];
   const root = layout.index(images);
@@ -202,7 +202,7 @@ function signatureOf(layout: Layout, { digest }: Part): Part {
 const signatureTag = (digest: string) => `${digest.replace(":", "-")}.sig`;
 
 /** What `cosign save` writes: no names, but what each entry is. */
-export function cosignLayout(): Artifact {
+function cosignLayout(): Artifact {
   const layout = newLayout();
   const root = layout.index([layout.image(3), layout.image(4, "arm64")]);
   const signature = signatureOf(layout, root);
@@ -218,7 +218,7 @@ export function cosignLayout(): Artifact {
 }
 
 /** What `regctl image copy --digest-tags` writes: the tags of signatures as names. */
-export function taggedSignature(): Artifact {
+function taggedSignature(): Artifact {
   const layout = newLayout();
   const root = layout.image(5);
   const signature = signatureOf(layout, root);
@@ -255,7 +255,7 @@ function exported(
 }
 
 /** What Docker 29 saves by an image's ID: no name is in it. */
-export function savedById(): Artifact {
+function savedById(): Artifact {
   const layout = newLayout();
   const images = [layout.image(11), layout.image(12, "arm64")];
   const root = layout.index([...images, ...images.map((image) => layout.attestation(image))]);
@@ -263,7 +263,7 @@ export function savedById(): Artifact {
 }
 
 /** What Docker 29 saves of an image with several names: a descriptor for each name. */
-export function savedWithNames(): Artifact {
+function savedWithNames(): Artifact {
   const layout = newLayout();
   const image = layout.image(13);
   const root = layout.index([image, layout.attestation(image)]);
@@ -274,7 +274,7 @@ export function savedWithNames(): Artifact {
 }
 
 /** What Docker 29 and nerdctl save of an image that was built for another platform alone. */
-export function savedForAnotherPlatform(): Artifact {
+function savedForAnotherPlatform(): Artifact {
   const layout = newLayout();
   const image = layout.image(14, "riscv64");
   const root = layout.index([image, layout.attestation(image)]);
@@ -282,7 +282,7 @@ export function savedForAnotherPlatform(): Artifact {
 }
 
 /** What nerdctl and Docker save of one platform that was pulled: the index lists what is not there. */
-export function savedPart(): Artifact {
+function savedPart(): Artifact {
   const layout = newLayout();
   const image = layout.image(15);
   const others = [layout.image(16, "arm64"), layout.attestation(image)];
@@ -291,7 +291,24 @@ export function savedPart(): Artifact {
 }
 
 /** What BuildKit's `type=docker` makes of eStargz layers: annotations that manifest.json does not have. */
-export function savedStargz(): Artifact {
+function savedStargz(): Artifact {
   const { layout, image } = stargz();
   return { files: exported(layout, image, image, ["my/app:v1"]), root: image.digest };
 }
+
+/** What an OCI layout may hold, and every registry takes. */
+export const ARTIFACTS = {
+  "a WebAssembly module": wasmModule(),
+  "a file of oras with the type of a raw layer": orasFile(),
+  "a model of several chunks": model(2_500_000),
+  "an image with encrypted layers": encryptedImage(),
+  "an image with eStargz layers": stargzImage(),
+  "an index with an SBOM that refers to it": withReferrer(),
+  "an index that cosign saved with its signature": cosignLayout(),
+  "an image beside the tag of its signature": taggedSignature(),
+  "an index that Docker 29 saved by its ID": savedById(),
+  "an index that Docker 29 saved under three names": savedWithNames(),
+  "an index of another platform alone": savedForAnotherPlatform(),
+  "the one platform that is there of several": savedPart(),
+  "an image with eStargz layers beside a manifest.json": savedStargz(),
+} satisfies Record<string, Artifact>;

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { rename, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { testInTurn } from "../support/all-tests.ts";
 import { runWell } from "../support/command.ts";
 import { requireParts } from "../support/parts.ts";
 import { type PulledImage, readBack } from "../support/read-back.ts";
@@ -25,11 +26,16 @@ const NAME = "team/app:v1";
 
 const hasSkopeo = requireParts("skopeo");
 
-for (const role of ENGINES) {
-  describe.skipIf(!hasSkopeo)(role.title, () => testEngine(role));
+for (const [turn, role] of ENGINES.entries()) {
+  describe.skipIf(!hasSkopeo)(`with ${role.title},`, () =>
+    testEngine(role, testInTurn(turn, ENGINES.length)),
+  );
 }
 
-function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: EngineRole): void {
+function testEngine(
+  { title, start, identity, manyLayers, runtime = "docker" }: EngineRole,
+  inTurn: ReturnType<typeof testInTurn>,
+): void {
   const resources = new AsyncDisposableStack();
   afterAll(() => resources.disposeAsync());
   let engine: Engine;
@@ -45,6 +51,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     await buildImage(engine, NAME, ["small", "large", "lines"]);
   });
 
+  const described: Record<string, ReturnType<typeof describeImage>> = {};
   let repositories = 0;
   const newRepository = () => `matrix/number-${++repositories}`;
   // The engine's own command has to reach the folder where the push runs.
@@ -78,7 +85,8 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
   /** The registry has the config as the engine has it, and the layers that the engine names. */
   async function expectImage(to: string, name: string): Promise<PulledImage> {
     const pulled = await readBack(`${registry.host}/${to}`);
-    const { config, diffIds } = await describeImage(engine, name);
+    described[name] ??= describeImage(engine, name);
+    const { config, diffIds } = await described[name];
     expect(new TextDecoder().decode(pulled.config)).toBe(new TextDecoder().decode(config));
     expect(pulled.diffIds).toEqual(diffIds);
     return pulled;
@@ -128,7 +136,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     expect(new Set(digests).size).toBe(1);
   });
 
-  test("a pulled image is pushed by its digest, with and without a tag", async () => {
+  inTurn("a pulled image is pushed by its digest, with and without a tag", async () => {
     await using cwd = await newFolder();
     const repository = newRepository();
     await pushWell(cwd, NAME, `${repository}:v1`);
@@ -163,54 +171,61 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     await expectImage(to, NAME);
   });
 
-  test("an output.tar is told from a newer image of the target's name, and from the same image, whatever the dates", async () => {
-    await using cwd = await newFolder();
-    const output = join(cwd.path, "output.tar");
-    const env = { ...engine.env, ...docker.env() };
-    const to = `${registry.host}/${newRepository()}:v1`;
-    await engine.docker("tag", NAME, to);
-    expect((await runCli(["save", NAME, "--runtime", runtime], { cwd: cwd.path, env })).code).toBe(0);
-    await rename(join(cwd.path, "team_app_v1.tar"), output);
-    const yesterday = new Date(Date.now() - 86_400_000);
-    await utimes(output, yesterday, yesterday);
-    const same = await runCli([to], { cwd: cwd.path, env });
-    expect([same.code, same.stderr.includes("built ")], same.stderr).toEqual([0, false]);
-    await buildImage(engine, to, ["lines"]);
-    const other = await runCli([to], { cwd: cwd.path, env });
-    expect([other.code, other.stderr.includes(`has ${to}, built `)], other.stderr).toEqual([0, true]);
-  });
+  inTurn(
+    "an output.tar is told from a newer image of the target's name, and from the same image, whatever the dates",
+    async () => {
+      await using cwd = await newFolder();
+      const output = join(cwd.path, "output.tar");
+      const env = { ...engine.env, ...docker.env() };
+      const to = `${registry.host}/${newRepository()}:v1`;
+      await engine.docker("tag", NAME, to);
+      expect((await runCli(["save", NAME, "--runtime", runtime], { cwd: cwd.path, env })).code).toBe(0);
+      await rename(join(cwd.path, "team_app_v1.tar"), output);
+      const yesterday = new Date(Date.now() - 86_400_000);
+      await utimes(output, yesterday, yesterday);
+      const same = await runCli([to], { cwd: cwd.path, env });
+      expect([same.code, same.stderr.includes("built ")], same.stderr).toEqual([0, false]);
+      await buildImage(engine, to, ["lines"]);
+      const other = await runCli([to], { cwd: cwd.path, env });
+      expect([other.code, other.stderr.includes(`has ${to}, built `)], other.stderr).toEqual([0, true]);
+    },
+  );
 
   test("a second push saves and sends nothing, whatever the tag and the repository", async () => {
     await expectColdAndWarm(NAME);
   });
 
-  test.each(["readable", "hidden"] as const)(
-    "a machine without a cache sends no blob that the image of --cache-from has, where the storage is %s",
-    async (storage) => {
-      await using cwd = await newFolder();
-      const to = `${newRepository()}:v1`;
-      await pushWell(cwd, NAME, to, { storage });
-      await rm(join(cwd.path, ".cache"), { recursive: true });
-      const { saves, blobBytes } = await pushWell(cwd, NAME, to, { storage, args: ["--cache-from", "v1"] });
-      expect(blobBytes).toBe(0);
-      // An ID that is a manifest's says nothing about the config, which the engine gives away by saving alone.
-      if (identity === "config" || storage === "readable") expect(saves).toBe(0);
-      await expectImage(to, NAME);
+  for (const storage of ["readable", "hidden"] as const)
+    inTurn(
+      `a machine without a cache sends no blob that the image of --cache-from has, where the storage is ${storage}`,
+      async () => {
+        await using cwd = await newFolder();
+        const to = `${newRepository()}:v1`;
+        await pushWell(cwd, NAME, to, { storage });
+        await rm(join(cwd.path, ".cache"), { recursive: true });
+        const { saves, blobBytes } = await pushWell(cwd, NAME, to, { storage, args: ["--cache-from", "v1"] });
+        expect(blobBytes).toBe(0);
+        // An ID that is a manifest's says nothing about the config, which the engine gives away by saving alone.
+        if (identity === "config" || storage === "readable") expect(saves).toBe(0);
+        await expectImage(to, NAME);
+      },
+    );
+
+  inTurn(
+    "an image that was loaded with raw layers is pushed compressed, and saved at most once",
+    async () => {
+      await loadImage(engine, "team/raw:v1", smallFiles(3));
+      const { mediaTypes } = await expectColdAndWarm("team/raw:v1", 1);
+      expect(new Set(mediaTypes)).toEqual(new Set(["application/vnd.oci.image.layer.v1.tar+gzip"]));
     },
   );
 
-  test("an image that was loaded with raw layers is pushed compressed, and saved at most once", async () => {
-    await loadImage(engine, "team/raw:v1", smallFiles(3));
-    const { mediaTypes } = await expectColdAndWarm("team/raw:v1", 1);
-    expect(new Set(mediaTypes)).toEqual(new Set(["application/vnd.oci.image.layer.v1.tar+gzip"]));
-  });
-
-  test("an image with equal and with empty layers is pushed with each in its place", async () => {
+  inTurn("an image with equal and with empty layers is pushed with each in its place", async () => {
     await buildImage(engine, "team/twice:v1", ["small", "empty", "lines", "small", "empty"]);
     await expectColdAndWarm("team/twice:v1");
   });
 
-  test(`an image of ${manyLayers} layers is pushed in order`, async () => {
+  inTurn(`an image of ${manyLayers} layers is pushed in order`, async () => {
     // Loaded layers are raw, and built ones compressed, which only the containerd store keeps.
     if (identity === "manifest") await buildImageOfManyLayers(engine, "team/many:v1", manyLayers);
     else await loadImage(engine, "team/many:v1", smallFiles(manyLayers));
@@ -237,7 +252,7 @@ function testEngine({ title, start, identity, manyLayers, runtime = "docker" }: 
     });
   }
 
-  test("an image that is not there is not found, and each name is suggested once", async () => {
+  inTurn("an image that is not there is not found, and each name is suggested once", async () => {
     await engine.docker("tag", NAME, "team/app:v2");
     await using cwd = await newFolder();
     for (const missing of ["team/ap:v1", "f".repeat(12), `team/app@sha256:${"f".repeat(64)}`]) {

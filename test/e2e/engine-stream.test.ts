@@ -24,7 +24,7 @@ const NAME = "team/streamed:v1";
 const LOOKED_UP = [`image inspect -- ${NAME}`, "info --format {{json .}}"];
 const REBUILT = "team/streamed:v2";
 /** What the large layer has in it. It compresses to a small part of that. */
-const LARGE_BYTES = 24_000_000;
+const LARGE_BYTES = 12_000_000;
 /** Room for all that is compressed, and not for the large layer. */
 const DISK_BYTES = 4096 * 2048;
 

@@ -6,17 +6,7 @@ import { archiveBytes } from "../support/image-forms.ts";
 import { runCli } from "../support/run-cli.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { TELLS_EVENTS, toldBlobs, toldEvents } from "../support/told-events.ts";
-import {
-  type Artifact,
-  encryptedImage,
-  model,
-  orasFile,
-  savedById,
-  stargzImage,
-  taggedSignature,
-  wasmModule,
-  withReferrer,
-} from "./artifacts.ts";
+import { ARTIFACTS, type Artifact } from "./artifacts.ts";
 import { readContent } from "./registry-content.ts";
 
 setDefaultTimeout(60_000);
@@ -74,7 +64,7 @@ describe("--force-compression", () => {
   ])(
     "makes the layers of an index anew in %s, whose attestations follow, and the next push sends nothing",
     async (form, flags) => {
-      const artifact = savedById();
+      const artifact: Artifact = ARTIFACTS["an index that Docker 29 saved by its ID"];
       const [plain, target] = [newTarget(), newTarget()];
       expect((await push(artifact, plain)).digest).toBe(artifact.root);
       const first = await push(artifact, target, "--force-compression", ...flags);
@@ -113,14 +103,14 @@ describe("--force-compression", () => {
 
   test("drops what an annotation says of the bytes that were replaced", async () => {
     const target = newTarget();
-    await push(stargzImage(), target, "--force-compression");
+    await push(ARTIFACTS["an image with eStargz layers"], target, "--force-compression");
     const { layers } = await readContent(target);
     expect(layers.map(({ annotations }) => annotations)).toEqual([{}]);
   });
 
-  test.each([
-    ["signature", taggedSignature()],
-    ["SBOM", withReferrer()],
+  test.each<[string, Artifact]>([
+    ["signature", ARTIFACTS["an image beside the tag of its signature"]],
+    ["SBOM", ARTIFACTS["an index with an SBOM that refers to it"]],
   ])("leaves out a %s that names the old digest, and says so", async (_, artifact) => {
     const target = newTarget();
     const { stderr, digest } = await push(artifact, target, "--force-compression");
@@ -134,11 +124,12 @@ describe("--force-compression", () => {
   });
 
   test.each([
-    ["a WebAssembly module", wasmModule()],
-    ["a file of oras", orasFile()],
-    ["a model", model(50_000)],
-    ["an image with encrypted layers", encryptedImage()],
-  ])("leaves %s as it is", async (_, artifact) => {
+    "a WebAssembly module",
+    "a file of oras with the type of a raw layer",
+    "a model of several chunks",
+    "an image with encrypted layers",
+  ] as const)("leaves %s as it is", async (name) => {
+    const artifact: Artifact = ARTIFACTS[name];
     const { digest, stderr } = await push(
       artifact,
       newTarget(),

@@ -69,7 +69,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         return stdout.includes("Logged out");
       };
 
-      test("skopeo is logged in until chunkpush logout", async () => {
+      test("has skopeo logged in until chunkpush logout", async () => {
         await using home = await openHome();
         await login(home);
         const target = `${registry.host}/team/app:skopeo`;
@@ -81,7 +81,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         expect((await run(inspect, { env })).code).not.toBe(0);
       });
 
-      test("skopeo reads the file of --authfile", async () => {
+      test("has skopeo read the file of --authfile", async () => {
         await using home = await openHome();
         const file = join(home.path, "auth.json");
         await login(home, "--authfile", file);
@@ -91,7 +91,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
       });
 
       test.skipIf(!requireParts("dockerd"))(
-        "docker pulls and pushes, and either logs the other out",
+        "has docker pull and push, and either logs the other out",
         async () => {
           await using engine = await startDockerEngine();
           await using home = await openHome();
@@ -110,7 +110,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         },
       );
 
-      test.skipIf(!requireParts("podman"))("podman is logged in until chunkpush logout", async () => {
+      test.skipIf(!requireParts("podman"))("has podman logged in until chunkpush logout", async () => {
         await using home = await openHome();
         await login(home);
         const env = { HOME: home.path, XDG_RUNTIME_DIR: join(home.path, "run") };
@@ -141,7 +141,7 @@ describe.skipIf(!requireParts("docker-registry", "htpasswd", "skopeo"))(
         await expectPushed(`${registry.host}/team/app:named`, other.path, { DOCKER_CONFIG: config }, words);
       });
 
-      test("and docker logout refuses it", async () => {
+      test("refuses a push after docker logout", async () => {
         await using home = await openHome();
         const env = { ...engine.env, DOCKER_CONFIG: join(home.path, ".docker") };
         await runWell(["docker", ...LOGIN, registry.host], { env, input: ME.password });

@@ -55,34 +55,42 @@ function digestIn(said: string): string {
   return /sha256:[0-9a-f]{64}/.exec(said.slice(said.search(/digest: /i)))?.[0] ?? "";
 }
 
-/** Works in a folder that is the same in the place, with the archive in it. */
-async function openFolder(place: Place, archive: Uint8Array<ArrayBuffer>) {
-  const folder = await temporaryFolder(place.folder);
-  const at = (name: string) => join(folder.path, name);
-  await Bun.write(at("image.tar"), archive);
-  return { at, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+type Calls = Omit<Client, typeof Symbol.asyncDispose>;
+
+/** @param open has the image of `image.tar`, in a folder that is the same in the place */
+function client(
+  title: string,
+  place: Place,
+  open: (at: (name: string) => string, resources: AsyncDisposableStack) => Promise<Calls>,
+  keepsLayers = true,
+): ClientRole {
+  return {
+    title,
+    keepsLayers,
+    async start(archive) {
+      await using resources = new AsyncDisposableStack();
+      const folder = resources.use(await temporaryFolder(place.folder));
+      const at = (name: string) => join(folder.path, name);
+      await Bun.write(at("image.tar"), archive);
+      const calls = await open(at, resources);
+      const owned = resources.move();
+      return { ...calls, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+    },
+  };
 }
 
 function docker(title: string, driver: "vfs" | "overlay2" | "overlayfs", place: Place): ClientRole {
-  return {
-    title,
-    keepsLayers: true,
-    async start(archive) {
-      await using resources = new AsyncDisposableStack();
-      const { at } = resources.use(await openFolder(place, archive));
-      const engine = resources.use(await startDockerEngine(driver, place));
-      await engine.docker("load", "--input", at("image.tar"));
-      const owned = resources.move();
-      return {
-        async push(reference) {
-          await engine.docker("tag", NAME, reference);
-          return digestIn(await engine.docker("push", reference));
-        },
-        pull: (reference) => pullAnew(engine, reference),
-        [Symbol.asyncDispose]: () => owned.disposeAsync(),
-      };
-    },
-  };
+  return client(title, place, async (at, resources) => {
+    const engine = resources.use(await startDockerEngine(driver, place));
+    await engine.docker("load", "--input", at("image.tar"));
+    return {
+      async push(reference) {
+        await engine.docker("tag", NAME, reference);
+        return digestIn(await engine.docker("push", reference));
+      },
+      pull: (reference) => pullAnew(engine, reference),
+    };
+  });
 }
 
 async function pullAnew(engine: DockerEngine, reference: string): Promise<string> {
@@ -92,20 +100,20 @@ async function pullAnew(engine: DockerEngine, reference: string): Promise<string
   return digest;
 }
 
+const SAVED = v.tuple([v.object({ Layers: v.array(v.string()) })]);
 const BUILT = v.object({ "containerimage.digest": v.string() });
 
 function buildx(title: string, driver: "overlayfs", place: Place): ClientRole {
-  return {
+  return client(
     title,
-    keepsLayers: false,
-    async start(archive) {
-      await using resources = new AsyncDisposableStack();
-      const { at } = resources.use(await openFolder(place, archive));
+    place,
+    async (at, resources) => {
       const engine = resources.use(await startDockerEngine(driver, place));
       await mkdir(at("context"));
       await runWell(["tar", "-xf", at("image.tar"), "-C", at("context")]);
-      await Bun.write(at("context/Dockerfile"), "FROM scratch\nCOPY 0 /0\nCOPY 1 /1\nCOPY 2 /2\n");
-      const owned = resources.move();
+      const [{ Layers }] = v.parse(SAVED, await Bun.file(at("context/manifest.json")).json());
+      const lines = Layers.map((layer, i) => `COPY ${layer} /${i}/\n`);
+      await Bun.write(at("context/Dockerfile"), `FROM scratch\n${lines.join("")}`);
       return {
         async push(reference) {
           const flags = ["--push", "--tag", reference, "--metadata-file", at("metadata.json"), "--quiet"];
@@ -116,94 +124,70 @@ function buildx(title: string, driver: "overlayfs", place: Place): ClientRole {
         async pull(reference) {
           return digestIn(await engine.docker("pull", reference));
         },
-        [Symbol.asyncDispose]: () => owned.disposeAsync(),
       };
     },
-  };
+    false,
+  );
 }
 
 function podman(title: string, place: Place): ClientRole {
-  return {
-    title,
-    keepsLayers: true,
-    async start(archive) {
-      await using resources = new AsyncDisposableStack();
-      const { at } = resources.use(await openFolder(place, archive));
-      const store = resources.use(await openPodmanStore("overlay", place));
-      await store.podman("load", "--quiet", "--input", at("image.tar"));
-      const owned = resources.move();
-      return {
-        async push(reference) {
-          const flags = ["--quiet", "--tls-verify=false", "--digestfile", at("digest")];
-          await store.podman("push", ...flags, NAME, reference);
-          return await Bun.file(at("digest")).text();
-        },
-        async pull(reference) {
-          await store.podman("image", "rm", "--all", "--force");
-          await store.podman("pull", "--quiet", "--tls-verify=false", reference);
-          await store.podman("tag", reference, NAME);
-          return await store.podman("image", "inspect", "--format", "{{.Digest}}", reference);
-        },
-        [Symbol.asyncDispose]: () => owned.disposeAsync(),
-      };
-    },
-  };
+  return client(title, place, async (at, resources) => {
+    const store = resources.use(await openPodmanStore("overlay", place));
+    await store.podman("load", "--quiet", "--input", at("image.tar"));
+    return {
+      async push(reference) {
+        const flags = ["--quiet", "--tls-verify=false", "--digestfile", at("digest")];
+        await store.podman("push", ...flags, NAME, reference);
+        return await Bun.file(at("digest")).text();
+      },
+      async pull(reference) {
+        await store.podman("image", "rm", "--all", "--force");
+        await store.podman("pull", "--quiet", "--tls-verify=false", reference);
+        await store.podman("tag", reference, NAME);
+        return await store.podman("image", "inspect", "--format", "{{.Digest}}", reference);
+      },
+    };
+  });
 }
 
 function buildah(title: string, place: Place): ClientRole {
-  return {
-    title,
-    keepsLayers: true,
-    async start(archive) {
-      await using resources = new AsyncDisposableStack();
-      const { at } = resources.use(await openFolder(place, archive));
-      const options = ["--root", at("root"), "--runroot", at("run"), "--storage-driver=overlay"];
-      const command = (...args: readonly string[]) =>
-        runWell([...place.enter, "buildah", ...options, ...args], { env: { HOME: at("home") } });
-      await command("pull", "--quiet", `docker-archive:${at("image.tar")}`);
-      const owned = resources.move();
-      return {
-        async push(reference) {
-          const flags = ["--quiet", "--tls-verify=false", "--digestfile", at("digest")];
-          await command("push", ...flags, NAME, `docker://${reference}`);
-          return await Bun.file(at("digest")).text();
-        },
-        async pull(reference) {
-          await command("rmi", "--all", "--force");
-          await command("pull", "--quiet", "--tls-verify=false", reference);
-          await command("tag", reference, NAME);
-          return digestIn(await command("images", "--digests", "--format", "digest: {{.Digest}}", reference));
-        },
-        [Symbol.asyncDispose]: () => owned.disposeAsync(),
-      };
-    },
-  };
+  return client(title, place, async (at) => {
+    const options = ["--root", at("root"), "--runroot", at("run"), "--storage-driver=overlay"];
+    const command = (...args: readonly string[]) =>
+      runWell([...place.enter, "buildah", ...options, ...args], { env: { HOME: at("home") } });
+    await command("pull", "--quiet", `docker-archive:${at("image.tar")}`);
+    return {
+      async push(reference) {
+        const flags = ["--quiet", "--tls-verify=false", "--digestfile", at("digest")];
+        await command("push", ...flags, NAME, `docker://${reference}`);
+        return await Bun.file(at("digest")).text();
+      },
+      async pull(reference) {
+        await command("rmi", "--all", "--force");
+        await command("pull", "--quiet", "--tls-verify=false", reference);
+        await command("tag", reference, NAME);
+        return digestIn(await command("images", "--digests", "--format", "digest: {{.Digest}}", reference));
+      },
+    };
+  });
 }
 
 export function skopeo(title: string, place: Place): ClientRole {
-  return {
-    title,
-    keepsLayers: true,
-    async start(archive) {
-      await using resources = new AsyncDisposableStack();
-      const { at } = resources.use(await openFolder(place, archive));
-      const copy = (...args: readonly string[]) =>
-        runWell([...place.enter, "skopeo", "copy", "--insecure-policy", ...args], {
-          env: { HOME: at("home") },
-        });
-      const owned = resources.move();
-      return {
-        async push(reference) {
-          const flags = ["--dest-tls-verify=false", "--digestfile", at("digest")];
-          await copy(...flags, `docker-archive:${at("image.tar")}`, `docker://${reference}`);
-          return await Bun.file(at("digest")).text();
-        },
-        async pull(reference) {
-          await copy("--src-tls-verify=false", `docker://${reference}`, `dir:${at("pulled")}`);
-          return sha256(await Bun.file(at("pulled/manifest.json")).bytes());
-        },
-        [Symbol.asyncDispose]: () => owned.disposeAsync(),
-      };
-    },
-  };
+  return client(title, place, async (at) => {
+    const copy = (...args: readonly string[]) =>
+      runWell([...place.enter, "skopeo", "copy", "--insecure-policy", ...args], {
+        env: { HOME: at("home") },
+      });
+    return {
+      async push(reference) {
+        const flags = ["--dest-tls-verify=false", "--digestfile", at("digest")];
+        await copy(...flags, `docker-archive:${at("image.tar")}`, `docker://${reference}`);
+        return await Bun.file(at("digest")).text();
+      },
+      async pull(reference) {
+        await copy("--src-tls-verify=false", `docker://${reference}`, `dir:${at("pulled")}`);
+        return sha256(await Bun.file(at("pulled/manifest.json")).bytes());
+      },
+    };
+  });
 }

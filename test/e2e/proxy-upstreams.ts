@@ -14,7 +14,7 @@ type Upstream = AsyncDisposable & {
   /** What `chunkpush proxy` is told. */
   readonly registry: string;
   readonly env: Readonly<Record<string, string>>;
-  /** `http://127.0.0.1:<port>` of the registry itself, with nothing before it. */
+  /** `127.0.0.1:<port>` of the registry itself, with nothing before it. */
   readonly direct: string;
 };
 
@@ -48,8 +48,8 @@ const slowClose = async (_: Request, kind: string, close: () => Promise<Response
 
 async function strict(intercept?: typeof slowClose): Promise<Upstream> {
   await using resources = new AsyncDisposableStack();
-  const { url } = await strictRegistry(resources, intercept);
-  return upstream(resources.move(), url, url);
+  const { host, url } = await strictRegistry(resources, intercept);
+  return upstream(resources.move(), url, host);
 }
 
 async function strictRegistry(
@@ -64,12 +64,12 @@ async function strictRegistry(
 
 async function faulty(): Promise<Upstream> {
   await using resources = new AsyncDisposableStack();
-  const { host, url } = await strictRegistry(resources);
+  const { host } = await strictRegistry(resources);
   const faults = [answer(500), answer(503), answer(503, "unread"), stall()];
   const resets = (["before", "middle", "after"] as const).map((moment) => reset(moment));
   const plan = seededFaults(SEED, FAULT_SHARE, () => [...faults, ...resets]);
   const proxy = resources.use(await startFaultProxy({ upstreamHost: () => host, plan }));
-  return upstream(resources.move(), proxy.url, url, { CHUNKPUSH_STALL_TIMEOUT: "2" });
+  return upstream(resources.move(), proxy.url, host, { CHUNKPUSH_STALL_TIMEOUT: "2" });
 }
 
 async function behindNginx(): Promise<Upstream> {
@@ -77,7 +77,7 @@ async function behindNginx(): Promise<Upstream> {
   const registry = resources.use(await startDockerRegistry());
   const nginx = resources.use(await startNginx({ registry: registry.host, maxBody: "1m" }));
   const env = { NODE_EXTRA_CA_CERTS: nginx.authority };
-  return upstream(resources.move(), `https://${nginx.host}`, `http://${registry.host}`, env);
+  return upstream(resources.move(), `https://${nginx.host}`, registry.host, env);
 }
 
 function upstream(owned: AsyncDisposableStack, registry: string, direct: string, env = {}): Upstream {

@@ -26,6 +26,8 @@ const MANIFEST = v.looseObject({
   annotations: ANNOTATIONS,
 });
 
+const CONFIG = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
+
 type Descriptor = v.InferOutput<typeof DESCRIPTOR>;
 
 export type RegistryContent = {
@@ -39,6 +41,7 @@ export type RegistryContent = {
   })[];
   /** Of a manifest. */
   readonly config: string | undefined;
+  readonly configBytes: Uint8Array | undefined;
   readonly layers: readonly {
     readonly digest: string;
     readonly mediaType: string;
@@ -71,17 +74,18 @@ export async function readContent(reference: string): Promise<RegistryContent> {
       annotations: annotations ?? {},
       children: await Promise.all(children),
       config: undefined,
+      configBytes: undefined,
       layers: [],
     };
   }
   const { config, layers, annotations } = v.parse(MANIFEST, json);
-  await readBlob(url, config);
   return {
     digest,
     mediaType,
     annotations: annotations ?? {},
     children: [],
     config: config.digest,
+    configBytes: await readBlob(url, config),
     layers: await Promise.all(
       layers.map(async (layer) => ({
         digest: layer.digest,
@@ -91,6 +95,22 @@ export async function readContent(reference: string): Promise<RegistryContent> {
       })),
     ),
   };
+}
+
+/**
+ * What the layers of an image decompress to, or those of each image of an index. Throws where a config names others.
+ * The digest is that of what the reference names.
+ */
+export async function readLayers(reference: string) {
+  const content = await readContent(reference);
+  const images = manifestsOf(content).filter(({ config }) => config !== undefined);
+  const diffIds = images.map(({ configBytes, layers }) => {
+    const own = layers.map(({ diffId }) => diffId);
+    const { rootfs } = v.parse(CONFIG, JSON.parse(new TextDecoder().decode(configBytes)));
+    if (rootfs.diff_ids.join() === own.join()) return own;
+    throw new Error(`${reference}: the layers are ${own}, but the config has ${rootfs.diff_ids}.`);
+  });
+  return { digest: content.digest, diffIds };
 }
 
 /** Every manifest of a tree, children first. */

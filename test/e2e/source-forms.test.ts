@@ -50,7 +50,7 @@ type Outcome = {
   readonly skopeoDigests: readonly string[];
 };
 
-describe.skipIf(!hasParts || lab === undefined)("an image in a form of", () => {
+describe.skipIf(!hasParts || lab === undefined)("the forms of images", () => {
   const resources = new AsyncDisposableStack();
   const outcomes = new Map<SourceForm, Promise<Outcome>>();
   const rows: TableRow[] = [];
@@ -83,7 +83,7 @@ describe.skipIf(!hasParts || lab === undefined)("an image in a form of", () => {
   });
 
   for (const form of SOURCE_FORMS) {
-    test(`${form.program}, ${form.form}, arrives as the program's own push brings it`, async () => {
+    test(`of ${form.program}, ${form.form}, arrive as the program's own push brings them`, async () => {
       const outcome = await outcomes.get(form);
       if (outcome === undefined) throw new Error("It was not pushed.");
       const { own, ours, strict, saidDigest, otherDigests, pulls, skopeoDigests } = outcome;
@@ -100,7 +100,7 @@ describe.skipIf(!hasParts || lab === undefined)("an image in a form of", () => {
     });
   }
 
-  test("docs/sources.md has the table of what was seen", async () => {
+  test("are in the table of docs/sources.md as they were seen", async () => {
     if (isWriting) await writeTable(rows);
     const committed = await committedCells();
     for (const { cells } of rows) expect(committed).toContainEqual([...cells]);

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFile, cp, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { RUNS_ALL } from "../support/all-tests.ts";
+import { RUNS_ALL, testInTurn } from "../support/all-tests.ts";
 import { run, runWell } from "../support/command.ts";
 import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
 import { dockerArchive } from "../support/image-forms.ts";
@@ -111,7 +111,7 @@ const FORMS: readonly SourceForm[] = [
 
 const isReady = requireParts("dockerd", "docker-registry", "skopeo", "podman", "zstd");
 
-describe.skipIf(!isReady)("an image of a real engine", () => {
+describe.skipIf(!isReady)("from a real engine,", () => {
   const resources = new AsyncDisposableStack();
   afterAll(() => resources.disposeAsync());
 
@@ -126,7 +126,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
     saved = await unpackSavedImage(archive, join(folder.path, "saved"));
   });
 
-  test("is the image that these tests want", () => {
+  test("the image comes as these tests want it", () => {
     expect(sha256(saved.config)).toBe(imageId);
     const [first, second, third] = saved.diffIds;
     expect(saved.diffIds).toHaveLength(5);
@@ -136,15 +136,14 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
 
   for (const [turn, [targetTitle, start]] of Object.entries(LOGGED_REGISTRIES).entries()) {
     describe(targetTitle, () => {
+      const inTurn = testInTurn(turn, 2);
       let target: LoggedRegistry;
       beforeAll(async () => {
         target = resources.use(await start());
       });
 
       for (const [i, form] of FORMS.entries()) {
-        // Without all tests, each form meets one of the registries.
-        if (!RUNS_ALL && i % 2 !== turn % 2) continue;
-        test(`gets ${form.title}, whole and in order`, async () => {
+        inTurn(`gets ${form.title}, whole and in order`, async () => {
           await using cwd = await temporaryFolder();
           const repository = `form/number-${i}`;
           const reference = `${target.host}/${repository}:v1`;
@@ -180,12 +179,13 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
           expect(uploadedDigests(requests)).toHaveLength(5);
           expect(Math.max(0, ...target.bodySizes())).toBeLessThanOrEqual(CHUNK_BYTES);
 
-          expect(await pulledByEngine(reference)).toBe(imageId);
-          expect(await pulledByPodman(reference)).toBe(imageId);
+          // Without all tests, one of the engines for each of the forms that a registry meets.
+          if (RUNS_ALL || i % 4 < 2) expect(await pulledByEngine(reference)).toBe(imageId);
+          if (RUNS_ALL || i % 4 >= 2) expect(await pulledByPodman(reference)).toBe(imageId);
         });
       }
 
-      test("gets the bytes of a compressed image unchanged", async () => {
+      inTurn("gets the bytes of a compressed image unchanged", async () => {
         await using cwd = await temporaryFolder();
         const reference = `${target.host}/compressed:v1`;
         const [archive, layout] = [join(cwd.path, "output.tar"), join(cwd.path, "layout")];
@@ -208,7 +208,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         expect(pulled.manifestDigest).toBe(index.manifests[0].digest);
       });
 
-      test("gets a manifest that podman wrote unchanged, annotations and all", async () => {
+      inTurn("gets a manifest that podman wrote unchanged, annotations and all", async () => {
         await using cwd = await temporaryFolder();
         await Bun.write(join(cwd.path, "context/file"), "content\n");
         await Bun.write(join(cwd.path, "context/Dockerfile"), "FROM scratch\nCOPY file /\n");
@@ -232,7 +232,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         expect((await readBack(reference)).manifestDigest).toBe(index.manifests[0].digest);
       });
 
-      test("gets what podman saved", async () => {
+      inTurn("gets an image that podman saved", async () => {
         await using cwd = await temporaryFolder();
         const archive = join(cwd.path, "podman.tar");
         await podman.podman("load", "--input", saved.archive);
@@ -248,7 +248,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         expect(pulled.diffIds).toEqual([...saved.diffIds]);
       });
 
-      test("gets no blob twice", async () => {
+      inTurn("gets no blob twice", async () => {
         await using cwd = await temporaryFolder();
         await copyFile(saved.archive, join(cwd.path, "output.tar"));
         const push = (tag: string, ...flags: string[]) =>
@@ -274,7 +274,7 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         }
       });
 
-      test("gets an image without layers", async () => {
+      inTurn("gets an image without layers", async () => {
         await using cwd = await temporaryFolder();
         const { archive, config } = dockerArchive([], ["no/layers:v1"]);
         await Bun.write(join(cwd.path, "output.tar"), archive);
@@ -287,33 +287,36 @@ describe.skipIf(!isReady)("an image of a real engine", () => {
         expect(await pulledByPodman(reference)).toBe(sha256(config));
       });
 
-      test("gets an engine's image without layers, which a save may refuse: then docker's own word why", async () => {
-        await using cwd = await temporaryFolder();
-        const name = "no/layers:v1";
-        await buildEmptyImage(engine, name);
-        const docker = await installDockerWrapper(cwd.path, 0);
-        const push = (to: string, storage: StorageMode) =>
-          runCli([name, to], {
-            cwd: cwd.path,
-            env: { ...engine.env, ...docker.env("whole", storage) },
-          });
-        const stored = `${target.host}/built-without:v1`;
-        const result = await push(stored, "readable");
-        expect(result.code, result.stderr).toBe(0);
-        expect((await readContent(stored)).config).toBe(
-          await engine.docker("image", "inspect", "--format", "{{.Id}}", name),
-        );
+      inTurn(
+        "gets an engine's image without layers, which a save may refuse: then docker's own word why",
+        async () => {
+          await using cwd = await temporaryFolder();
+          const name = "no/layers:v1";
+          await buildEmptyImage(engine, name);
+          const docker = await installDockerWrapper(cwd.path, 0);
+          const push = (to: string, storage: StorageMode) =>
+            runCli([name, to], {
+              cwd: cwd.path,
+              env: { ...engine.env, ...docker.env("whole", storage) },
+            });
+          const stored = `${target.host}/built-without:v1`;
+          const result = await push(stored, "readable");
+          expect(result.code, result.stderr).toBe(0);
+          expect((await readContent(stored)).config).toBe(
+            await engine.docker("image", "inspect", "--format", "{{.Id}}", name),
+          );
 
-        const dockersOwn = await run(["docker", "save", "--output", "saved.tar", name], {
-          cwd: cwd.path,
-          env: engine.env,
-        });
-        await rm(join(cwd.path, ".cache"), { recursive: true });
-        const saved = await push(`${target.host}/saved-without:v1`, "hidden");
-        // Engine 20.10 says "empty export - not implemented".
-        expect(saved.code).toBe(dockersOwn.code);
-        if (dockersOwn.code !== 0) expect(saved.stderr).toContain(dockersOwn.stderr.trim());
-      });
+          const dockersOwn = await run(["docker", "save", "--output", "saved.tar", name], {
+            cwd: cwd.path,
+            env: engine.env,
+          });
+          await rm(join(cwd.path, ".cache"), { recursive: true });
+          const saved = await push(`${target.host}/saved-without:v1`, "hidden");
+          // Engine 20.10 says "empty export - not implemented".
+          expect(saved.code).toBe(dockersOwn.code);
+          if (dockersOwn.code !== 0) expect(saved.stderr).toContain(dockersOwn.stderr.trim());
+        },
+      );
     });
   }
 });

@@ -1,9 +1,10 @@
 /** Images that are pushed from where their engine keeps them: what goes wrong meanwhile, and what is shared. */
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout } from "bun:test";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
+import { testInTurn } from "../support/all-tests.ts";
 import { runCli } from "../support/run-cli.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
@@ -11,7 +12,7 @@ import { startWatchedPush, stopWhileCompressing } from "../support/watched-push.
 import { type DockerWrapper, installDockerWrapper } from "./docker-wrapper.ts";
 import { loadImage } from "./engine-images.ts";
 import { ENGINES, type Engine, type EngineRole } from "./engines.ts";
-import { readPushed } from "./pushed-image.ts";
+import { readLayers } from "./registry-content.ts";
 
 setDefaultTimeout(120_000);
 
@@ -30,10 +31,13 @@ const FILES = [
 /** One engine of each kind of store. */
 const ROLES = new Map(ENGINES.toReversed().map((role) => [`${role.identity} ${role.runtime}`, role]));
 
-for (const role of ROLES.values())
-  describe(`an image in the storage of ${role.title}`, () => testStorage(role));
+for (const [turn, role] of [...ROLES.values()].entries())
+  describe(`an image in the storage of ${role.title}`, () => testStorage(role, testInTurn(turn, ROLES.size)));
 
-function testStorage({ start, identity, runtime = "docker" }: EngineRole): void {
+function testStorage(
+  { start, identity, runtime = "docker" }: EngineRole,
+  inTurn: ReturnType<typeof testInTurn>,
+): void {
   const resources = new AsyncDisposableStack();
   afterAll(() => resources.disposeAsync());
   let engine: Engine;
@@ -80,7 +84,7 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
   const sentBytes = (repository: string) =>
     requestsTo(repository).reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
   const digestOf = (stdout: string) => stdout.trim().slice(stdout.indexOf("@") + 1);
-  const pushed = (repository: string, at = registry) => readPushed(`${at.url}/v2/${repository}`, "v1");
+  const pushed = (repository: string, at = registry) => readLayers(`${at.host}/${repository}:v1`);
   const inspected = async (name: string): Promise<string[]> =>
     JSON.parse(await engine.docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", name));
 
@@ -91,7 +95,7 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
     expect(left.filter((name) => name.endsWith(".tmp") || name.startsWith("spool-"))).toEqual([]);
   }
 
-  test("is compressed once and sent once by two pushes at once, and neither has it saved", async () => {
+  inTurn("is compressed once and sent once by two pushes at once, and neither has it saved", async () => {
     const repository = newRepository();
     const results = await Promise.all([push(`${repository}:v1`), push(`${repository}:v2`)]);
     for (const { code, stderr } of results) expect(code, stderr).toBe(0);
@@ -103,7 +107,7 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
     await expectUntouched();
   });
 
-  test("is compressed once for two registries, and sent to each", async () => {
+  inTurn("is compressed once for two registries, and sent to each", async () => {
     await using folder = await temporaryFolder();
     await using second = await startStrictRegistry({ directory: folder.path });
     const repository = newRepository();
@@ -119,53 +123,59 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
     await expectUntouched();
   });
 
-  test("is let go at Ctrl-C in the middle of a layer: no process is left, nothing is tagged, and the next push brings it", async () => {
-    const repository = newRepository();
-    const mark = `CHUNKPUSH_TEST_${crypto.randomUUID().replaceAll("-", "")}`;
-    const pushing = await stopWhileCompressing(join(cwd.path, ".cache"), () =>
-      startPush(NAME, `${repository}:v1`, { [mark]: "1" }),
-    );
-    process.kill(pushing.pid, "SIGINT");
-    process.kill(pushing.pid, "SIGCONT");
-    const { code, stdout, stderr } = await pushing.ended;
-    expect({ code, stdout }, stderr).toEqual({ code: 130, stdout: "" });
-    expect(await processesWith(mark)).toEqual([]);
-    expect(isTagged(repository)).toBe(false);
-    await expectUntouched();
-    const again = await push(`${repository}:v1`);
-    expect(again.code, again.stderr).toBe(0);
-    expect((await pushed(repository)).diffIds).toEqual([await inspected(NAME)]);
-  });
+  inTurn(
+    "is let go at Ctrl-C in the middle of a layer: no process is left, nothing is tagged, and the next push brings it",
+    async () => {
+      const repository = newRepository();
+      const mark = `CHUNKPUSH_TEST_${crypto.randomUUID().replaceAll("-", "")}`;
+      const pushing = await stopWhileCompressing(join(cwd.path, ".cache"), () =>
+        startPush(NAME, `${repository}:v1`, { [mark]: "1" }),
+      );
+      process.kill(pushing.pid, "SIGINT");
+      process.kill(pushing.pid, "SIGCONT");
+      const { code, stdout, stderr } = await pushing.ended;
+      expect({ code, stdout }, stderr).toEqual({ code: 130, stdout: "" });
+      expect(await processesWith(mark)).toEqual([]);
+      expect(isTagged(repository)).toBe(false);
+      await expectUntouched();
+      const again = await push(`${repository}:v1`);
+      expect(again.code, again.stderr).toBe(0);
+      expect((await pushed(repository)).diffIds).toEqual([await inspected(NAME)]);
+    },
+  );
 
-  test("is let go at Ctrl-C in the middle of an upload, and the next push sends little of it again", async () => {
-    const repository = newRepository();
-    const reached = Promise.withResolvers<void>();
-    const held = Promise.withResolvers<void>();
-    let patches = 0;
-    intercept = async (_, kind) => {
-      if (kind !== "patch" || ++patches < 2) return undefined;
-      reached.resolve();
-      await held.promise;
-      return undefined;
-    };
-    const pushing = startPush(NAME, `${repository}:v1`);
-    await reached.promise;
-    process.kill(pushing.pid, "SIGINT");
-    held.resolve();
-    const { code, stderr } = await pushing.ended;
-    expect(code, stderr).toBe(130);
-    expect(isTagged(repository)).toBe(false);
-    intercept = undefined;
-    const before = sentBytes(repository);
-    expect(before).toBeGreaterThan(CHUNK_BYTES);
-    const again = await push(`${repository}:v1`, "--chunk-size", `${CHUNK_BYTES}`);
-    expect(again.code, again.stderr).toBe(0);
-    expect(sentBytes(repository) - before).toBeLessThan(NOISE_BYTES - CHUNK_BYTES);
-    expect((await pushed(repository)).diffIds).toEqual([await inspected(NAME)]);
-    await expectUntouched();
-  });
+  inTurn(
+    "is let go at Ctrl-C in the middle of an upload, and the next push sends little of it again",
+    async () => {
+      const repository = newRepository();
+      const reached = Promise.withResolvers<void>();
+      const held = Promise.withResolvers<void>();
+      let patches = 0;
+      intercept = async (_, kind) => {
+        if (kind !== "patch" || ++patches < 2) return undefined;
+        reached.resolve();
+        await held.promise;
+        return undefined;
+      };
+      const pushing = startPush(NAME, `${repository}:v1`);
+      await reached.promise;
+      process.kill(pushing.pid, "SIGINT");
+      held.resolve();
+      const { code, stderr } = await pushing.ended;
+      expect(code, stderr).toBe(130);
+      expect(isTagged(repository)).toBe(false);
+      intercept = undefined;
+      const before = sentBytes(repository);
+      expect(before).toBeGreaterThan(CHUNK_BYTES);
+      const again = await push(`${repository}:v1`, "--chunk-size", `${CHUNK_BYTES}`);
+      expect(again.code, again.stderr).toBe(0);
+      expect(sentBytes(repository) - before).toBeLessThan(NOISE_BYTES - CHUNK_BYTES);
+      expect((await pushed(repository)).diffIds).toEqual([await inspected(NAME)]);
+      await expectUntouched();
+    },
+  );
 
-  test("is pushed as it was found where its name is moved to another image meanwhile", async () => {
+  inTurn("is pushed as it was found where its name is moved to another image meanwhile", async () => {
     const [repository, plain] = [newRepository(), newRepository()];
     const name = "stored/moved:v1";
     await engine.docker("tag", NAME, name);
@@ -183,7 +193,7 @@ function testStorage({ start, identity, runtime = "docker" }: EngineRole): void 
   });
 
   // The last one, for it leaves the engine without its content.
-  test("is not tagged where the engine removes it meanwhile, and the error says what to do", async () => {
+  inTurn("is not tagged where the engine removes it meanwhile, and the error says what to do", async () => {
     const repository = newRepository();
     const name = "stored/removed:v1";
     await loadImage(engine, name, [...FILES, text("one more\n")].toReversed());

@@ -99,39 +99,26 @@ function countOf(text: string, word: string): number {
 }
 
 describe.skipIf(!requireParts("mount"))("a full disk", () => {
-  test("under a layer that is compressed", async () => {
+  test.each<[string, (setup: Setup, cache: string) => Promise<CliResult>]>([
+    ["is compressed", (setup, cache) => setup.push(cache)],
+    [
+      "comes on standard input",
+      (setup, cache) =>
+        runCli(setup.args(cache, ["-"]), {
+          cwd: setup.folder,
+          env: ANONYMOUS,
+          input: new Uint8Array(image.archive),
+        }),
+    ],
+  ])("fails a push in clear words under a layer that %s", async (_, push) => {
     await using setup = await setUp();
     await using disk = await smallDisk(TOO_SMALL);
-    const result = await setup.push(disk.path);
-    await expectFailure(
-      setup,
-      result,
-      disk.path,
-      "Cannot compress the layer",
-      "ENOSPC",
-      `Free some disk space, ${OTHER_CACHE}`,
-    );
+    const result = await push(setup, disk.path);
+    const hint = `Free some disk space, ${OTHER_CACHE}`;
+    await expectFailure(setup, result, disk.path, "Cannot compress the layer", "ENOSPC", hint);
   });
 
-  test("under a layer that comes on standard input", async () => {
-    await using setup = await setUp();
-    await using disk = await smallDisk(TOO_SMALL);
-    const result = await runCli(setup.args(disk.path, ["-"]), {
-      cwd: setup.folder,
-      env: ANONYMOUS,
-      input: new Uint8Array(image.archive),
-    });
-    await expectFailure(
-      setup,
-      result,
-      disk.path,
-      "Cannot compress the layer",
-      "ENOSPC",
-      `Free some disk space, ${OTHER_CACHE}`,
-    );
-  });
-
-  test("under an archive that is unpacked", async () => {
+  test("fails a push in clear words under an archive that is unpacked", async () => {
     await using setup = await setUp();
     await using disk = await smallDisk(TOO_SMALL);
     await Bun.write(join(setup.folder, "packed.tar.gz"), gzipSync(image.archive));
@@ -146,7 +133,7 @@ describe.skipIf(!requireParts("mount"))("a full disk", () => {
     );
   });
 
-  test("under the notes about an upload alone: the push goes on, with one warning", async () => {
+  test("lets a push go on, with one warning, where only the notes about an upload have no room", async () => {
     await using setup = await setUp();
     await using disk = await smallDisk(LARGE_ENOUGH);
     setup.inTheMiddle(async () => {
@@ -164,7 +151,7 @@ describe.skipIf(!requireParts("mount"))("a full disk", () => {
 });
 
 describe.skipIf(!requireParts("mount"))("a read-only disk", () => {
-  test("under the cache", async () => {
+  test("fails a push in clear words under the cache", async () => {
     await using setup = await setUp();
     await using disk = await smallDisk(LARGE_ENOUGH);
     await expectPushed(setup, await setup.push(disk.path));
@@ -188,7 +175,7 @@ describe.skipIf(!requireParts("mount"))("a read-only disk", () => {
   });
 });
 
-describe.skipIf(!canRunAsNobody())("without permission", () => {
+describe.skipIf(!canRunAsNobody())("a user without permission", () => {
   /** Pushes as somebody who may not do everything. */
   async function pushAsNobody({ folder, args }: Setup, cache: string): Promise<CliResult> {
     const child = Bun.spawn(asNobody(cliCommand(args(cache))), {
@@ -213,7 +200,7 @@ describe.skipIf(!canRunAsNobody())("without permission", () => {
     return cache;
   }
 
-  test("to make the cache's folder, or to write to it", async () => {
+  test("to make the cache's folder, or to write to it, learns that in clear words", async () => {
     await using setup = await setUp();
     const absent = join(setup.folder, "absent");
     const others = join(setup.folder, "others");
@@ -232,7 +219,7 @@ describe.skipIf(!canRunAsNobody())("without permission", () => {
     expect(await readdir(others)).toEqual([]);
   });
 
-  test("to read a file of the cache: it costs that file, and the layer is made again", async () => {
+  test("to read a file of the cache has the layer made again, and pushes all the same", async () => {
     await using setup = await setUp();
     const cache = await folderOfNobody(setup);
     await expectPushed(setup, await pushAsNobody(setup, cache));
@@ -246,7 +233,7 @@ describe.skipIf(!canRunAsNobody())("without permission", () => {
     expect(result.stderr).not.toContain("Warning");
   });
 
-  test("to write to the cache any more, in the middle of the upload: the push goes on, with one warning", async () => {
+  test("to write to the cache any more, in the middle of the upload, pushes all the same, with one warning", async () => {
     await using setup = await setUp();
     const cache = await folderOfNobody(setup);
     setup.inTheMiddle(() => chmod(cache, 0o555));
@@ -256,7 +243,7 @@ describe.skipIf(!canRunAsNobody())("without permission", () => {
     expect((await whatIsWrongInCache(cache)).problem).toBeUndefined();
   });
 
-  test("for a cache that root has filled and lets others read: it is used, and not dated anew", async () => {
+  test("to write to a cache that root has filled uses it, and dates nothing anew", async () => {
     await using setup = await setUp();
     const cache = join(setup.folder, "cache");
     await expectPushed(setup, await setup.push(cache));
@@ -270,8 +257,8 @@ describe.skipIf(!canRunAsNobody())("without permission", () => {
   });
 });
 
-describe("a cache", () => {
-  test("that is a file", async () => {
+describe("the cache of a push", () => {
+  test("that is a file fails the push in clear words", async () => {
     await using setup = await setUp();
     const cache = join(setup.folder, "cache");
     await Bun.write(cache, "mine");
@@ -290,7 +277,7 @@ describe("a cache", () => {
     expect(await Bun.file(cache).text()).toBe("mine");
   });
 
-  test("whose lock is none: the push goes on, with one warning, and nothing is pruned", async () => {
+  test("whose lock is none lets the push go on, with one warning, and nothing is pruned", async () => {
     await using setup = await setUp();
     const cache = join(setup.folder, "cache");
     await mkdir(join(cache, "cache.lock"), { recursive: true });
@@ -304,35 +291,41 @@ describe("a cache", () => {
     expect((await readdir(cache)).length).toBeGreaterThan(2);
   });
 
-  test.skipIf(isWindows)("that is removed in the middle of an upload", async () => {
-    await using setup = await setUp();
-    const cache = join(setup.folder, "cache");
-    setup.inTheMiddle(() => rm(cache, { recursive: true }));
-    const result = await setup.push(cache);
-    await expectFailure(setup, result, cache, "ENOENT", "that no other program removes it");
-    await expect(readdir(cache)).rejects.toThrow("ENOENT");
+  test.skipIf(isWindows)(
+    "that is removed in the middle of an upload fails the push in clear words",
+    async () => {
+      await using setup = await setUp();
+      const cache = join(setup.folder, "cache");
+      setup.inTheMiddle(() => rm(cache, { recursive: true }));
+      const result = await setup.push(cache);
+      await expectFailure(setup, result, cache, "ENOENT", "that no other program removes it");
+      await expect(readdir(cache)).rejects.toThrow("ENOENT");
 
-    await expectPushed(setup, await setup.push(cache));
-  });
+      await expectPushed(setup, await setup.push(cache));
+    },
+  );
 
-  test.skipIf(isWindows)("that is removed while a layer is compressed", async () => {
-    await using setup = await setUp();
-    const cache = join(setup.folder, "cache");
-    await mkdir(cache);
-    const large = dockerArchive([layerOfChunks("disk, large", 300)], ["team/app:v1"]);
-    await Bun.write(join(setup.folder, "output.tar"), large.archive);
-    const push = await stopWhileCompressing(cache, () =>
-      startWatchedPush(setup.args(cache), { cwd: setup.folder, env: ANONYMOUS }),
-    );
-    await rm(cache, { recursive: true });
-    process.kill(push.pid, "SIGCONT");
-    await expectFailure(
-      setup,
-      await push.ended,
-      cache,
-      "Cannot compress the layer",
-      `that no other program removes it, ${OTHER_CACHE}`,
-    );
-    await expect(readdir(cache)).rejects.toThrow("ENOENT");
-  });
+  test.skipIf(isWindows)(
+    "that is removed while a layer is compressed fails the push in clear words",
+    async () => {
+      await using setup = await setUp();
+      const cache = join(setup.folder, "cache");
+      await mkdir(cache);
+      const large = dockerArchive([layerOfChunks("disk, large", 300)], ["team/app:v1"]);
+      await Bun.write(join(setup.folder, "output.tar"), large.archive);
+      const push = await stopWhileCompressing(cache, () =>
+        startWatchedPush(setup.args(cache), { cwd: setup.folder, env: ANONYMOUS }),
+      );
+      await rm(cache, { recursive: true });
+      process.kill(push.pid, "SIGCONT");
+      await expectFailure(
+        setup,
+        await push.ended,
+        cache,
+        "Cannot compress the layer",
+        `that no other program removes it, ${OTHER_CACHE}`,
+      );
+      await expect(readdir(cache)).rejects.toThrow("ENOENT");
+    },
+  );
 });

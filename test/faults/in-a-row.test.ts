@@ -57,30 +57,36 @@ const sequences = AT_CLOSE.map((faults, i) => ({
   i,
 }));
 
-describe.concurrent("the closing PUT meets, at the strict registry,", () => {
-  test.each(sequences)("$name", async ({ faults }) => {
-    await using target = await strictTarget();
-    const met = faults.map(({ name }) => name);
-    const pushed = await pushThrough(target, "team/app", "closing-put", faults);
-    expect(pushed).toEqual({ differs: undefined, met, againBytes: 0 });
-  });
+describe.concurrent("a push to the strict registry", () => {
+  test.each(sequences)(
+    "succeeds, and sends nothing twice, where the closing PUT meets $name",
+    async ({ faults }) => {
+      await using target = await strictTarget();
+      const met = faults.map(({ name }) => name);
+      const pushed = await pushThrough(target, "team/app", "closing-put", faults);
+      expect(pushed).toEqual({ differs: undefined, met, againBytes: 0 });
+    },
+  );
 });
 
-describe.skipIf(!requireParts("docker-registry")).concurrent("at docker-registry,", () => {
+describe.skipIf(!requireParts("docker-registry")).concurrent("a push to docker-registry", () => {
   let target: PushTarget;
   beforeAll(async () => {
     target = await dockerTarget();
   });
   afterAll(() => target[Symbol.asyncDispose]());
 
-  test.each(sequences)("the closing PUT meets $name", async ({ faults, i }) => {
-    const met = faults.map(({ name }) => name);
-    const pushed = await pushThrough(target, `close/${i}`, "closing-put", faults);
-    expect(pushed).toEqual({ differs: undefined, met, againBytes: 0 });
-  });
+  test.each(sequences)(
+    "succeeds, and sends nothing twice, where the closing PUT meets $name",
+    async ({ faults, i }) => {
+      const met = faults.map(({ name }) => name);
+      const pushed = await pushThrough(target, `close/${i}`, "closing-put", faults);
+      expect(pushed).toEqual({ differs: undefined, met, againBytes: 0 });
+    },
+  );
 
   // It knows of no upload by the address before the lost one: each time the blob starts again.
-  test("four answers to a chunk are lost", async () => {
+  test("succeeds where four answers to a chunk are lost", async () => {
     const faults = [AFTER, AFTER, AFTER, AFTER];
     const { differs, met } = await pushThrough(target, "lost", "middle-patch", faults);
     expect([differs, met]).toEqual([undefined, faults.map(({ name }) => name)]);

@@ -88,27 +88,30 @@ describe("two pushes at once", () => {
     expect((await readdir(setup.cache)).filter((name) => name.endsWith(".lock"))).toEqual(["cache.lock"]);
   });
 
-  test.skipIf(isWindows)("one of them, killed in the middle of a layer, leaves it to the other", async () => {
-    const one = dockerArchive([layerOfChunks("two pushes, killed", 300)], ["team/app:v1"]);
-    await using setup = await setUp(one.archive);
-    const first = await stopWhileCompressing(setup.cache, setup.start);
-    const second = setup.start();
-    await second.says(WAITS_FOR_LAYER);
-    await first.kill();
-    const { code, stderr } = await second.ended;
-    expect(code, stderr).toBe(0);
-    expect(countOf(stderr, new RegExp(WAITS_FOR_LAYER))).toBe(1);
-    expect(stderr).toContain(": compressed, ");
-    expect(await whatDiffers(setup.target, "team/app", { image: one })).toBeUndefined();
-    expect((await whatIsWrongInCache(setup.cache)).problem).toBeUndefined();
+  test.skipIf(isWindows)(
+    "go on where one of them is killed in the middle of a layer, which is left to the other",
+    async () => {
+      const one = dockerArchive([layerOfChunks("two pushes, killed", 300)], ["team/app:v1"]);
+      await using setup = await setUp(one.archive);
+      const first = await stopWhileCompressing(setup.cache, setup.start);
+      const second = setup.start();
+      await second.says(WAITS_FOR_LAYER);
+      await first.kill();
+      const { code, stderr } = await second.ended;
+      expect(code, stderr).toBe(0);
+      expect(countOf(stderr, new RegExp(WAITS_FOR_LAYER))).toBe(1);
+      expect(stderr).toContain(": compressed, ");
+      expect(await whatDiffers(setup.target, "team/app", { image: one })).toBeUndefined();
+      expect((await whatIsWrongInCache(setup.cache)).problem).toBeUndefined();
 
-    // Whoever comes next finds nothing locked, and sweeps away what was left.
-    const pruned = await setup.prune();
-    expect(pruned.code, pruned.stderr).toBe(0);
-    expect(await readdir(setup.cache)).toEqual([]);
-  });
+      // Whoever comes next finds nothing locked, and sweeps away what was left.
+      const pruned = await setup.prune();
+      expect(pruned.code, pruned.stderr).toBe(0);
+      expect(await readdir(setup.cache)).toEqual([]);
+    },
+  );
 
-  test("one of them, killed in the middle of an upload, leaves it to the other, which goes on with it", async () => {
+  test("go on where one of them is killed in the middle of an upload, with which the other goes on", async () => {
     const one = dockerArchive([layerOfChunks("two pushes, killed", 20)], ["team/app:v1"]);
     await using setup = await setUp(one.archive);
     const first = setup.start();
@@ -136,7 +139,7 @@ describe("two pushes at once", () => {
   });
 });
 
-describe("a cache that is pruned", () => {
+describe("a cache", () => {
   test("is not pruned under a running push", async () => {
     await using setup = await setUp();
     let pruned: Awaited<ReturnType<typeof setup.prune>> | undefined;

@@ -23,7 +23,7 @@ async function show(guard: BlobGuard, ...ranges: readonly (readonly [start: numb
 }
 
 describe("a guard over a blob", () => {
-  test("that saw all pieces reads nothing", async () => {
+  test("that saw all pieces reads nothing more", async () => {
     const guard = guardOver(unreadable);
     await show(guard, [0, 30_000], [30_000, 99_999], [99_999, 100_000]);
     await guard.verify();

@@ -48,13 +48,13 @@ async function compress(raw: Uint8Array, options: Options = {}) {
   return { ...result, bytes: await Bun.file(path).bytes() };
 }
 
-describe.each([DEFAULT_COMPRESSION, ZSTD])("what it writes: %j", (form) => {
+describe.each([DEFAULT_COMPRESSION, ZSTD])("compressLayer with %j", (form) => {
   const block = BLOCK_BYTES[form.kind];
   // The real one, where there is one.
   const hasTool = Bun.which(form.kind) !== null || process.env["CI"] !== undefined;
 
   test.each([0, 1, block - 1, block, block + 1, 3 * block + 12_345])(
-    "%d bytes: the tool takes it and gives them back",
+    "writes what the tool unpacks to the same %d bytes",
     async (length) => {
       const raw = layerBytes(length, length);
       const { bytes, rawDigest, digest, sizeBytes } = await compress(raw, { form });
@@ -66,14 +66,14 @@ describe.each([DEFAULT_COMPRESSION, ZSTD])("what it writes: %j", (form) => {
     },
   );
 
-  test("the same bytes with 1, 2 and 7 workers", async () => {
+  test("writes the same bytes with 1, 2 and 7 workers", async () => {
     const raw = layerBytes(17 * block + 99, 3);
     const results = await Promise.all([1, 2, 7].map((workers) => compress(raw, { form, workers })));
     expect(results[0]?.rawDigest).toBe(digestOf(raw));
     expect(new Set(results.map(({ digest }) => digest)).size).toBe(1);
   });
 
-  test("the same bytes wherever the pieces end", async () => {
+  test("writes the same bytes wherever the pieces end", async () => {
     const raw = layerBytes(2 * block + 99, 4);
     const sizes = [65_536, 999_983, block / 2, block, block + 1, raw.length];
     const results = await Promise.all(sizes.map((pieceBytes) => compress(raw, { form, pieceBytes })));
@@ -81,7 +81,7 @@ describe.each([DEFAULT_COMPRESSION, ZSTD])("what it writes: %j", (form) => {
     expect(new Set(results.map(({ digest }) => digest)).size).toBe(1);
   });
 
-  test("progress counts the layer's bytes, block by block, up to the last", async () => {
+  test("counts its progress in the layer's bytes, block by block, up to the last", async () => {
     const seen: number[] = [];
     const length = 2 * block + 5;
     await compress(layerBytes(length, 5), { form, onProgress: (bytes) => seen.push(bytes) });
@@ -89,7 +89,7 @@ describe.each([DEFAULT_COMPRESSION, ZSTD])("what it writes: %j", (form) => {
   });
 });
 
-describe("what is fixed for good", () => {
+describe("the compressed form of a layer", () => {
   const why =
     "Another digest for the same layer means that every layer which registries have is uploaded again. " +
     "Block size, level and library decide on it: a change is a decision, to be written down in docs/compression.md.";
@@ -97,7 +97,7 @@ describe("what is fixed for good", () => {
     [DEFAULT_COMPRESSION, "sha256:16704670eac04b1fd58b01a6df41c7ebb0e2d229d10f8c522b823a8576d47a44"],
     [ZSTD, "sha256:5634fe20103eb66e4ce1129af0893026c2139620f5d08e8a3ab26f78eb656459"],
   ] as const;
-  test.each(known)(`known bytes for a known layer: %j. ${why}`, async (form, expected) => {
+  test.each(known)(`stays the same for good with %j. ${why}`, async (form, expected) => {
     // The second half is noise alone, which gzip only wraps.
     const raw = layerBytes(4 * BLOCK + 1, 42);
     raw.set(seededBytes(2 * BLOCK + 1, 43), 2 * BLOCK);
@@ -126,8 +126,8 @@ describe("noise", () => {
   });
 });
 
-describe("failures", () => {
-  test("a file that is there already is not overwritten", async () => {
+describe("a compression that fails", () => {
+  test("does not overwrite a file that is there already", async () => {
     await using folder = await temporaryFolder();
     using pool = startCompressPool(DEFAULT_COMPRESSION, 1);
     const path = join(folder.path, "layer.gz");
@@ -141,7 +141,7 @@ describe("failures", () => {
     expect(await Bun.file(path).text()).toBe("mine");
   });
 
-  test("an interruption ends it with its reason", async () => {
+  test("ends with the reason of an interruption", async () => {
     await using folder = await temporaryFolder();
     using pool = startCompressPool(DEFAULT_COMPRESSION, 1);
     const controller = new AbortController();
@@ -161,7 +161,7 @@ describe("failures", () => {
     expect(seen).toEqual([BLOCK]);
   });
 
-  test("a source that breaks off ends it with its error", async () => {
+  test("ends with the error of a source that breaks off", async () => {
     await using folder = await temporaryFolder();
     using pool = startCompressPool(DEFAULT_COMPRESSION, 2);
     const reason = new Error("broken off");
@@ -175,8 +175,8 @@ describe("failures", () => {
   });
 });
 
-describe("reading", () => {
-  test("a piece of a file, from its beginning to its end", async () => {
+describe("a compression", () => {
+  test("reads a piece of a file from its beginning to its end", async () => {
     await using folder = await temporaryFolder();
     const raw = layerBytes(3 * BLOCK, 4);
     await Bun.write(join(folder.path, "x.tar"), raw);

@@ -19,7 +19,7 @@ const packers = [
 ] as const;
 
 describe("hashBlob", () => {
-  test.each([0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])("%d bytes", async (length) => {
+  test.each([0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])("hashes %d bytes", async (length) => {
     const bytes = raw.subarray(0, length);
     const seen: number[] = [];
     expect(await hashBlob(new Blob([bytes]), never, (done) => seen.push(done))).toBe(digestOf(bytes));
@@ -27,7 +27,7 @@ describe("hashBlob", () => {
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   });
 
-  test("a piece of a file", async () => {
+  test("hashes a piece of a file", async () => {
     await using folder = await temporaryFolder();
     await Bun.write(join(folder.path, "x"), raw);
     const piece = Bun.file(join(folder.path, "x")).slice(1000, 2 * MIB);
@@ -42,33 +42,33 @@ describe("hashBlob", () => {
   });
 });
 
-describe.each(packers)("unpackLayer, %s", (compression, pack) => {
+describe.each(packers)("unpackLayer of %s", (compression, pack) => {
   const unpacked = (content: Blob, signal = never) =>
     hashStream(unpackLayer(content, compression, "l.tar", signal));
   const packed = pack(raw);
 
-  test("one piece", async () => {
+  test("unpacks one piece", async () => {
     expect(await unpacked(new Blob([packed]))).toBe(digestOf(raw));
   });
 
-  test("nothing, packed", async () => {
+  test("unpacks nothing to nothing", async () => {
     expect(await unpacked(new Blob([pack(new Uint8Array())]))).toBe(digestOf(new Uint8Array()));
   });
 
-  test("several members or frames, one after another", async () => {
+  test("unpacks several members or frames, one after another", async () => {
     const cuts = [0, 10, 10, MIB, raw.length];
     const members = cuts.slice(1).map((end, i) => pack(raw.slice(cuts[i], end)));
     expect(await unpacked(new Blob(members))).toBe(digestOf(raw));
   });
 
-  test("a piece of a file", async () => {
+  test("unpacks a piece of a file", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "x");
     await Bun.write(path, new Blob([seededBytes(777, 2), packed, seededBytes(777, 3)]));
     expect(await unpacked(Bun.file(path).slice(777, 777 + packed.length))).toBe(digestOf(raw));
   });
 
-  test("what is damaged is refused, naming the layer, or hashes to something else", async () => {
+  test("refuses what is damaged, naming the layer, or hashes it to something else", async () => {
     const flipped = Uint8Array.from(packed);
     flipped[packed.length >> 1] = (flipped[packed.length >> 1] ?? 0) ^ 0xff;
     for (const bytes of [flipped, packed.slice(0, packed.length - 20), packed.slice(0, 5)]) {
@@ -90,19 +90,19 @@ describe.each(packers)("unpackLayer, %s", (compression, pack) => {
     ["a byte", Buffer.from("x")],
     ["the start of another part", packed.slice(0, 3)],
     ["another part that is cut short", packed.slice(0, packed.length - 1)],
-  ])("what goes on after its end is refused, as Go does: %s", async (_, more) => {
+  ])("refuses what goes on after its end, as Go does: %s", async (_, more) => {
     const error = await rejection(unpacked(new Blob([packed, new Uint8Array(more)])));
     expect([error.code, error.message]).toEqual(["CONTENT_MISMATCH", expect.stringContaining(`"l.tar"`)]);
   });
 
-  test("what is cut short is refused, however little is missing", async () => {
+  test("refuses what is cut short, however little is missing", async () => {
     for (let missing = 1; missing <= 16; missing++) {
       const error = await rejection(unpacked(new Blob([packed.slice(0, packed.length - missing)])));
       expect(error.code).toBe("CONTENT_MISMATCH");
     }
   });
 
-  test("what is not packed at all is refused", async () => {
+  test("refuses what is not packed at all", async () => {
     const bytes = new Blob([packed.slice(0, 4), seededBytes(5000, 4)]);
     const error = await rejection(unpacked(bytes));
     expect([error.code, error.message]).toEqual(["CONTENT_MISMATCH", expect.stringContaining(`"l.tar"`)]);
@@ -110,7 +110,7 @@ describe.each(packers)("unpackLayer, %s", (compression, pack) => {
 
   // The remaining ones run in a process of their own: where they go wrong, nothing ever comes back.
   const cases: [what: string, script: string, outcome: string][] = [
-    ["an interruption before", `controller.abort("enough"); content = Bun.file(path)`, "enough"],
+    ["an interruption at its beginning", `controller.abort("enough"); content = Bun.file(path)`, "enough"],
     [
       "an interruption in the middle",
       `const stop = () => controller.abort("enough");
@@ -131,7 +131,7 @@ describe.each(packers)("unpackLayer, %s", (compression, pack) => {
     ],
   ];
   test.each(cases)(
-    "%s ends it",
+    "ends at %s",
     async (_, script, outcome) => {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "x");

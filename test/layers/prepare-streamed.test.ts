@@ -60,7 +60,7 @@ describe("a raw layer", () => {
     expect(digests.size).toBe(2);
   });
 
-  test.each([0, 1, 3])("of %d bytes is one, too", async (length) => {
+  test.each([0, 1, 3])("of %d bytes is a blob like any other", async (length) => {
     await using shop = await workshop();
     const made = await shop.prepare("x/layer.tar", piecesOf(RAW.subarray(0, length), 1));
     expect(made).toMatchObject({ origin: "compressed", diffId: digestOf(RAW.subarray(0, length)) as string });

@@ -209,6 +209,14 @@ describe.skipIf(!IS_ROOT)("a login that root saves leaves", () => {
       expect(await stat(home.at(path))).toMatchObject({ uid: 1234, gid: 1235 });
   });
 
+  test("a file that anybody may have put there to the owner of its folder", async () => {
+    await using home = await openHome({ "open/auth.json": "{}" });
+    await chmod(home.at("open"), 0o1777);
+    await chown(home.at("open/auth.json"), 1234, 1234);
+    await saveLogin(HOST, ME, { ...home.environment, authFile: home.at("open/auth.json") }, NEVER);
+    expect(await stat(home.at("open/auth.json"))).toMatchObject({ uid: 0, mode: 0o100600 });
+  });
+
   test("a file to its owner", async () => {
     await using home = await openHome({ [CONFIG]: "{}" });
     await chown(home.at(CONFIG), 1234, 0);

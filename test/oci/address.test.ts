@@ -70,7 +70,7 @@ describe("isLinkLocal", () => {
     "[::ffff:100.100.100.200]",
     "metadata.google.internal",
     "METADATA.google.internal.",
-  ])("knows %s", (host) => {
+  ])("knows %s for an address of the link", (host) => {
     expect(isLinkLocal(urlOf(host))).toBe(true);
   });
 
@@ -85,7 +85,7 @@ describe("isLinkLocal", () => {
     "[a::fe80:1]",
     "100.100.100.201",
     "registry.example.com",
-  ])("does not take %s for one", (host) => {
+  ])("does not take %s for an address of the link", (host) => {
     expect(isLinkLocal(urlOf(host))).toBe(false);
   });
 });

@@ -58,7 +58,7 @@ describe("parseDigest and parseDiffId", () => {
   });
 });
 
-test("hex and short form", () => {
+test("hexOf and shortForm cut a digest down to its hex and to what people read", () => {
   expect(hexOf(parseDigest(ABC, ""))).toBe(ABC.slice(7));
   expect(shortDigest(parseDigest(ABC, ""))).toBe("sha256:ba7816bf8f01");
 });

@@ -105,13 +105,13 @@ describe("bestNamed", () => {
     expect(bestNamed(images, [digestOf("neither")])).toEqual([]);
   });
 
-  test("with several targets, an image that fits any of them is found", () => {
+  test("finds an image that fits any of several targets", () => {
     const targets = ["registry.example.com/my/app:latest", TARGET];
     expect(best(targets, "my/app:v0", "my/app:v1")).toEqual(["my/app:v1"]);
     expect(isNamedOtherwise(["my/app:v1"], targets)).toBe(false);
   });
 
-  test("a name that a user writes may leave out the registry, the tag latest, and all but the tag", () => {
+  test("takes a name that a user writes without the registry, the tag latest, or all but the tag", () => {
     expect(best("my/app:v1", "ghcr.io/my/app:v1", "ghcr.io/my/app:v2")).toEqual(["ghcr.io/my/app:v1"]);
     expect(best("my/app", "my/app:v1", "docker.io/my/app:latest")).toEqual(["docker.io/my/app:latest"]);
     expect(best("nginx", "my/nginx:v1", "docker.io/library/nginx:latest")).toEqual([
@@ -121,22 +121,22 @@ describe("bestNamed", () => {
     expect(best("v1", "my/app:v1", "v1")).toEqual(["v1"]);
   });
 
-  test("a name that is none in any engine is found by its text", () => {
+  test("finds an image by the text of a name that is none in any engine", () => {
     expect(best("My App, 1.0+2", "my app, 1.0+2", "My App, 1.0+2")).toEqual(["My App, 1.0+2"]);
   });
 });
 
 describe("isNamedOtherwise", () => {
-  test("an image without a name is not named otherwise", () => {
+  test("is false for an image without a name", () => {
     expect(isNamedOtherwise([], [TARGET])).toBe(false);
   });
 
-  test("one fitting name of several is enough", () => {
+  test("is false where one of several names fits", () => {
     expect(isNamedOtherwise(["other:v1", "my/app:v1"], [TARGET])).toBe(false);
     expect(isNamedOtherwise(["other:v1", "my/app:v2"], [TARGET])).toBe(true);
   });
 
-  test("an image of the same name at another registry may be another image", () => {
+  test("is true for an image of the same name at another registry", () => {
     expect(isNamedOtherwise(["staging.example.com/my/app:v1"], [TARGET])).toBe(true);
   });
 });

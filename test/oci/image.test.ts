@@ -17,7 +17,7 @@ test("a config lists no more layers than any engine could run", () => {
   expect(() => parse(10_001)).toThrow("rootfs.diff_ids: it lists more than 10000 layers");
 });
 
-describe("detectCompression tells by the first bytes", () => {
+describe("detectCompression", () => {
   const gzip = Bun.gzipSync(new Uint8Array(10));
   const zstd = Bun.zstdCompressSync(new Uint8Array(10));
   const cases: [name: string, bytes: Uint8Array | number[], compression: Compression][] = [
@@ -35,11 +35,11 @@ describe("detectCompression tells by the first bytes", () => {
     ["xz", [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0], "none"],
     ["an empty tar", new Uint8Array(1024), "none"],
   ];
-  test.each(cases)("%s", async (_, bytes, compression) => {
+  test.each(cases)("tells by the first bytes what %s is", async (_, bytes, compression) => {
     expect(await detectCompression(new Blob([new Uint8Array(bytes)]))).toBe(compression);
   });
 
-  test("a piece of a blob by the piece", async () => {
+  test("tells a piece of a blob by the first bytes of the piece", async () => {
     const blob = new Blob([new Uint8Array(100), new Uint8Array(gzip)]);
     expect(await detectCompression(blob)).toBe("none");
     expect(await detectCompression(blob.slice(100))).toBe("gzip");
@@ -112,7 +112,7 @@ describe("parseImageConfig", () => {
 
 describe("assertLayerCount", () => {
   const diffId = parseDiffId(DIFF_ID, "");
-  test("takes equal counts", () => {
+  test("takes as many diffIDs as layers", () => {
     assertLayerCount([], [], "x");
     assertLayerCount([diffId, diffId], [1, 2], "x");
   });

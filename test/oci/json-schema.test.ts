@@ -13,11 +13,11 @@ function problemOf(schema: v.GenericSchema, value: unknown): string {
   return [...checked.path, checked.problem].join(": ");
 }
 
-describe("no list, text or null is taken for an object", () => {
+describe("a schema for an object", () => {
   const schemas = { object: OPTIONAL, looseObject: LOOSE, record: NAMES };
   const values = { array: [], string: SECRET, number: 5, boolean: true, null: null };
   for (const [name, schema] of Object.entries(schemas)) {
-    test.each(Object.entries(values))(`${name}: %s`, (received, value) => {
+    test.each(Object.entries(values))(`takes no ${name} for one: %s`, (received, value) => {
       const problem = `Invalid input: expected object, received ${received}`;
       expect(problemOf(schema, value)).toBe(problem);
       expect(problemOf(object({ in: v.array(schema) }), { in: [{}, value] })).toBe(`in: 1: ${problem}`);
@@ -25,7 +25,7 @@ describe("no list, text or null is taken for an object", () => {
   }
 });
 
-describe("what is wrong is told with its path, and never quoted", () => {
+describe("the problem of a document", () => {
   const word = v.pipe(v.string(), v.regex(/^[a-z]$/));
   const cases: [what: string, schema: v.GenericSchema, value: unknown, problem: string][] = [
     ["another type", OPTIONAL, { a: [SECRET] }, "a: Invalid input: expected string, received array"],
@@ -60,7 +60,7 @@ describe("what is wrong is told with its path, and never quoted", () => {
     ["a name", record(word, v.string()), { A: SECRET }, "A: Invalid input: expected /^[a-z]$/"],
     ["a schema's own words", v.pipe(v.string(), v.nonEmpty("it is empty")), "", "it is empty"],
   ];
-  test.each(cases)("%s", (_, schema, value, problem) => {
+  test.each(cases)("is told with its path, and never quoted: %s", (_, schema, value, problem) => {
     expect(problemOf(schema, value)).toBe(problem);
   });
 });

@@ -14,7 +14,7 @@ const config = descriptor(MEDIA_TYPE.config, "c", 1234);
 const gzip = descriptor(MEDIA_TYPE.layer.gzip, "a", 7_000_000_000);
 const zstd = descriptor(MEDIA_TYPE.layer.zstd, "b", 0);
 
-test("the bytes are JSON with the schema's version, the media type, and every layer in order, equal ones too", () => {
+test("a manifest is JSON with the schema's version, the media type, and every layer in order, equal ones too", () => {
   const { bytes, mediaType } = imageManifest(config, [gzip, zstd, gzip]);
   const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
   expect(parsed).toEqual({
@@ -30,7 +30,7 @@ test("the bytes are JSON with the schema's version, the media type, and every la
   expect(mediaType).toBe("application/vnd.oci.image.manifest.v1+json");
 });
 
-test("an image without layers has an empty list, which the spec demands", () => {
+test("the manifest of an image without layers has an empty list, which the spec demands", () => {
   const { layers } = v.parse(
     v.object({ layers: v.array(v.unknown()) }),
     JSON.parse(new TextDecoder().decode(imageManifest(config, []).bytes)),
@@ -38,7 +38,7 @@ test("an image without layers has an empty list, which the spec demands", () => 
   expect(layers).toEqual([]);
 });
 
-test("the digest is that of the bytes that are sent, also where characters take several bytes", () => {
+test("the digest of a manifest is that of the bytes that are sent, also where characters take several bytes", () => {
   const odd = { ...gzip, mediaType: "application/vnd.ä€🐢" };
   const { bytes, digest } = imageManifest(config, [odd]);
   expect(digest).toBe(digestOf(bytes));
@@ -46,7 +46,7 @@ test("the digest is that of the bytes that are sent, also where characters take 
   expect(bytes.length).toBeGreaterThan(new TextDecoder().decode(bytes).length);
 });
 
-test("the same image gives the same bytes, another order other ones", () => {
+test("the same image gives the same manifest, another order of layers another one", () => {
   expect(imageManifest(config, [gzip, zstd])).toEqual(imageManifest(config, [gzip, zstd]));
   expect(imageManifest(config, [gzip, zstd]).digest).not.toBe(imageManifest(config, [zstd, gzip]).digest);
 });

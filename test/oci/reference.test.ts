@@ -11,7 +11,7 @@ import {
 
 const DIGEST = digestOf("an image");
 
-describe("parseReference takes", () => {
+describe("parseReference", () => {
   const valid: [
     text: string,
     host: string,
@@ -52,11 +52,11 @@ describe("parseReference takes", () => {
     [`r.example.com/${"a".repeat(255)}`, "r.example.com", "a".repeat(255), "latest", undefined],
     [`r.example.com/${"a/".repeat(127)}a`, "r.example.com", `${"a/".repeat(127)}a`, "latest", undefined],
   ];
-  test.each(valid)("%s", (text, host, repository, tag, scheme) => {
+  test.each(valid)("takes %s", (text, host, repository, tag, scheme) => {
     expect(parseReference(text)).toEqual({ scheme, host, repository, tag });
   });
 
-  test("a digest in place of the tag, or behind it", () => {
+  test("takes a digest in place of the tag, or behind it", () => {
     const place = { scheme: undefined, host: "r.example.com:5000", repository: "my/app" };
     for (const tag of [undefined, "v1"]) {
       const text = `r.example.com:5000/my/app${tag === undefined ? "" : `:${tag}`}@${DIGEST}`;
@@ -68,7 +68,7 @@ describe("parseReference takes", () => {
     }
   });
 
-  test("what formatReference wrote, which has no scheme and always a tag", () => {
+  test("takes what formatReference wrote, which has no scheme and always a tag", () => {
     expect(formatReference(parseReference("https://R.example.com:5000/my/app"))).toBe(
       "r.example.com:5000/my/app:latest",
     );
@@ -84,7 +84,7 @@ test("Docker Hub answers under another name than it goes by", () => {
   expect(apiHost(parseReference("registry.example.com:5000/me/app"))).toBe("registry.example.com:5000");
 });
 
-describe("parseReference refuses", () => {
+describe("parseReference", () => {
   const invalid: [text: string, message: RegExp, hint: RegExp][] = [
     ["", /has no registry host/, /registry\.example\.com/],
     ["app", /has no registry host/, /registry\.example\.com/],
@@ -172,7 +172,7 @@ describe("parseReference refuses", () => {
     [`r.example.com/app:@${DIGEST}`, /tag ""/, /1 to 128/],
     [`r.example.com/@${DIGEST}`, /has no repository/, /my\/app/],
   ];
-  test.each(invalid)("%j", (text, message, hint) => {
+  test.each(invalid)("refuses %j", (text, message, hint) => {
     const error = refusalOf(text);
     expect(error.code).toBe("REFERENCE_INVALID");
     expect(error.message).toMatch(message);
@@ -188,7 +188,7 @@ describe("parseReference refuses", () => {
     ["MyApp.example.com/MyApp:v1", "MyApp.example.com/myapp:v1"],
     ["https://R.example.com/R", "https://R.example.com/r"],
   ];
-  test.each(upperCase)("upper case, and says what to write: %s", (text, suggestion) => {
+  test.each(upperCase)("refuses upper case, and says what to write: %s", (text, suggestion) => {
     const error = refusalOf(text);
     expect(error.code).toBe("REFERENCE_INVALID");
     expect(error.message).toContain("upper-case");
@@ -196,7 +196,7 @@ describe("parseReference refuses", () => {
     expect(parseReference(suggestion).repository).not.toMatch(/[A-Z]/);
   });
 
-  test("a repository over 255 characters, and says that it is the length", () => {
+  test("refuses a repository over 255 characters, and says that it is the length", () => {
     const error = refusalOf(`r.example.com/${"a".repeat(256)}`);
     expect(error.code).toBe("REFERENCE_INVALID");
     expect(`${error.message} ${error.hint}`).toContain("255");
@@ -221,7 +221,7 @@ describe("parseReference refuses", () => {
     "https:///user:s3cret@r.example.com/app",
     "//user:s3cret@r.example.com/app",
   ];
-  test.each(withPassword)("credentials, without repeating them: %s", (text) => {
+  test.each(withPassword)("refuses credentials, without repeating them: %s", (text) => {
     const error = refusalOf(text);
     expect(error.code).toBe("REFERENCE_INVALID");
     expect(error.hint).toBeString();

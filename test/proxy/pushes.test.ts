@@ -12,7 +12,8 @@ import { startTestRegistry } from "../support/test-registry.ts";
 
 setDefaultTimeout(120_000);
 
-const MIB = 1024 * 1024;
+/** Of the sizes: they matter beside each other alone. */
+const UNIT = 256 * 1024;
 const PUSHES = 10;
 const SHARE = 0.2;
 
@@ -26,12 +27,12 @@ const FAULTS: readonly Fault[] = [
 ];
 
 /** The base that all images share, and layers of their own. */
-const BASE = seededBytes(7 * MIB, 1);
+const BASE = seededBytes(7 * UNIT, 1);
 const imageOf = (i: number) => [
   seededBytes(400 + i, 100 + i),
   BASE,
   seededBytes(3000 * i, 200 + i),
-  seededBytes(5 * MIB + i * 100_000, 300 + i),
+  seededBytes(5 * UNIT + i * 25_000, 300 + i),
 ];
 
 /** Pushes an image as Docker does, or as containerd: asks, sends what is not there, and publishes. */
@@ -59,9 +60,9 @@ describe("ten pushes at once arrive", () => {
     "at a registry that keeps uploads as %p, with seed %d",
     async (profile, seed) => {
       await using registry = await startTestRegistry({
-        minChunkBytes: MIB,
-        maxChunkBytes: 2 * MIB,
-        maxBodyBytes: 100 * MIB,
+        minChunkBytes: UNIT,
+        maxChunkBytes: 2 * UNIT,
+        maxBodyBytes: 100 * UNIT,
         profile,
       });
       await using faults = await startFaultProxy({
@@ -71,7 +72,7 @@ describe("ten pushes at once arrive", () => {
       await using proxy = await startTestProxy(faults, {
         retries: 50,
         stallTimeoutMs: 300,
-        spoolLimitBytes: 20 * MIB,
+        spoolLimitBytes: 20 * UNIT,
       });
       await Promise.all(Array.from({ length: PUSHES }, (_, i) => push(proxy, i)));
       expect(await proxy.settled()).toEqual([]);

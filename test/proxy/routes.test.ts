@@ -9,7 +9,7 @@ const SHA256 = `sha256:${"0".repeat(64)}`;
 const SHA512 = `sha512:${"0".repeat(128)}`;
 const LONG = "a".repeat(255);
 
-describe("a path is read as", () => {
+describe("a path", () => {
   test.each([
     ["/v2", { kind: "ping" }],
     ["/v2/", { kind: "ping" }],
@@ -41,7 +41,7 @@ describe("a path is read as", () => {
     [`/v2/app/manifests/${SHA512}`, { kind: "manifest", name: "app", reference: SHA512 }],
     [`/v2/app/referrers/${SHA256}`, { kind: "referrers", name: "app", digest: SHA256 }],
     [`/v2/${LONG}/tags/list`, { kind: "tags", name: LONG }],
-  ] as const)("%s", (path, route) => {
+  ] as const)("of the API is read as what it is: %s", (path, route) => {
     expect(routeOf(path)).toEqual(route);
   });
 
@@ -88,7 +88,7 @@ describe("a path is read as", () => {
     "/metrics",
     "/debug/pprof/",
     "/api/v2.0/users",
-  ])("nothing: %j", (path) => {
+  ])("that is none of the API's is read as nothing: %j", (path) => {
     expect(routeOf(path)).toBeUndefined();
   });
 });

@@ -25,8 +25,9 @@ import { startTestRegistry, type TestRegistry } from "../support/test-registry.t
 
 setDefaultTimeout(30_000);
 
-const MIB = 1024 * 1024;
-const LARGE = { minChunkBytes: MIB, maxChunkBytes: 8 * MIB };
+/** Of the sizes: they matter beside each other alone. */
+const UNIT = 128 * 1024;
+const LARGE = { minChunkBytes: UNIT, maxChunkBytes: 8 * UNIT };
 
 /** The signal of a client that does not go. */
 const ALWAYS = new AbortController().signal;
@@ -54,14 +55,14 @@ async function expectAll(
   await until(async () => (await proxy.spooled()).count === 0);
 }
 
-describe("the spool's limit", () => {
+describe("the limit of the spool", () => {
   test("slows a client until the registry has what another one has sent", async () => {
     const gate = gateAt("close-upload");
     await using registry = await startTestRegistry({ ...LARGE, intercept: gate.intercept });
-    await using proxy = await startTestProxy(registry, { spoolLimitBytes: 2 * MIB, answerMs: 1 });
-    const first = seededBytes(2 * MIB, 1);
+    await using proxy = await startTestProxy(registry, { spoolLimitBytes: 2 * UNIT, answerMs: 1 });
+    const first = seededBytes(2 * UNIT, 1);
     expect((await pushBlob(proxy, first)).status).toBe(201);
-    const second = seededBytes(3 * MIB, 2);
+    const second = seededBytes(3 * UNIT, 2);
     const place = await begin(proxy);
     const patching = patch(proxy, place, second);
     // As much as can has come by the time another request was answered.
@@ -76,7 +77,7 @@ describe("the spool's limit", () => {
   test("lets a blob pass that is larger, in any form", async () => {
     await using registry = await startTestRegistry(LARGE);
     await using proxy = await startTestProxy(registry, { spoolLimitBytes: 1000 });
-    const blobs = [3000, 6 * MIB, 12 * MIB].map((size) => seededBytes(size, size));
+    const blobs = [3000, 6 * UNIT, 12 * UNIT].map((size) => seededBytes(size, size));
     for (const [i, bytes] of blobs.entries()) {
       const push = i % 2 === 0 ? putBlob : pushBlob;
       expect((await push(proxy, bytes)).status).toBe(201);
@@ -84,21 +85,21 @@ describe("the spool's limit", () => {
     await expectAll(registry, proxy, blobs);
   });
 
-  const wholePuts = { chunkHints: false, minChunkBytes: 1, maxBodyBytes: 100 * MIB };
+  const wholePuts = { chunkHints: false, minChunkBytes: 1, maxBodyBytes: 100 * UNIT };
   test.each([
     [1, "chunks", LARGE],
     [2, "chunks", LARGE],
     [3, "chunks", LARGE],
     [1, "one PUT", { ...wholePuts, intercept: faultAlways("patch", answering(405)) }],
     [3, "one PUT", { ...wholePuts, intercept: faultAlways("patch", answering(405)) }],
-    [1, "chunks of a size that nobody announced", { ...wholePuts, maxBodyBytes: MIB }],
-    [2, "chunks of a size that nobody announced", { ...wholePuts, maxBodyBytes: MIB }],
+    [1, "chunks of a size that nobody announced", { ...wholePuts, maxBodyBytes: UNIT }],
+    [2, "chunks of a size that nobody announced", { ...wholePuts, maxBodyBytes: UNIT }],
   ] as const)(
     "does not let blobs that fill it together wait for each other, %d at a time in %s",
     async (parallel, _, options) => {
       await using registry = await startTestRegistry(options);
-      await using proxy = await startTestProxy(registry, { spoolLimitBytes: 4 * MIB, parallel });
-      const sizes = [6 * MIB, 3 * MIB, 7 * MIB, 1000, 11 * MIB, 6 * MIB, 2 * MIB, 9 * MIB];
+      await using proxy = await startTestProxy(registry, { spoolLimitBytes: 4 * UNIT, parallel });
+      const sizes = [6 * UNIT, 3 * UNIT, 7 * UNIT, 1000, 11 * UNIT, 6 * UNIT, 2 * UNIT, 9 * UNIT];
       const blobs = sizes.map((size, i) => seededBytes(size, i));
       // Each comes three times at once: as Docker and as containerd send it.
       const pushes = blobs.flatMap((bytes) => [
@@ -113,25 +114,25 @@ describe("the spool's limit", () => {
 
   test("does not let others wait for a client that has gone", async () => {
     await using registry = await startTestRegistry(LARGE);
-    await using proxy = await startTestProxy(registry, { spoolLimitBytes: 2 * MIB });
+    await using proxy = await startTestProxy(registry, { spoolLimitBytes: 2 * UNIT });
     const place = await begin(proxy);
     const gone = openRequest(proxy, "PATCH", place);
-    gone.send(seededBytes(3 * MIB, 5));
-    await until(async () => (await proxy.spooled()).bytes === 3 * MIB);
+    gone.send(seededBytes(3 * UNIT, 5));
+    await until(async () => (await proxy.spooled()).bytes === 3 * UNIT);
     gone.cut();
-    const bytes = seededBytes(3 * MIB, 6);
+    const bytes = seededBytes(3 * UNIT, 6);
     expect((await pushBlob(proxy, bytes)).status).toBe(201);
     expect((await proxy.request(place)).status).toBe(204);
   });
 });
 
-describe("a client that waits for room, and goes", () => {
+describe("a client that goes while it waits for room", () => {
   test("leaves nothing behind", async () => {
     const gate = gateAt("close-upload");
     await using registry = await startTestRegistry({ ...LARGE, intercept: gate.intercept });
-    const options = { spoolLimitBytes: 2 * MIB, answerMs: 1, idleMs: 20 };
+    const options = { spoolLimitBytes: 2 * UNIT, answerMs: 1, idleMs: 20 };
     await using proxy = await startTestProxy(registry, options);
-    const bytes = seededBytes(3 * MIB, 15);
+    const bytes = seededBytes(3 * UNIT, 15);
     const place = await begin(proxy);
     const open = [
       openRequest(proxy, "PATCH", place),
@@ -139,9 +140,9 @@ describe("a client that waits for room, and goes", () => {
     ];
     for (const each of open) each.send(bytes.slice(0, 1000));
     await until(async () => (await proxy.spooled()).bytes === 2000);
-    const first = seededBytes(2 * MIB, 14);
+    const first = seededBytes(2 * UNIT, 14);
     expect((await pushBlob(proxy, first)).status).toBe(201);
-    for (const each of open) each.send(bytes.slice(1000, MIB));
+    for (const each of open) each.send(bytes.slice(1000, UNIT));
     for (let i = 0; i < 20; i++) await proxy.request(place);
     expect((await proxy.spooled()).bytes).toBe(first.length + 2000);
     for (const each of open) each.cut();
@@ -156,7 +157,7 @@ describe("a file in the spool", () => {
   test("gives out its end when it is complete, if the client has said its digest before", async () => {
     await using folder = await temporaryFolder();
     const bytes = seededBytes(10_000, 8);
-    await using file = await openSpoolFile(openSpool(folder.path, MIB));
+    await using file = await openSpoolFile(openSpool(folder.path, UNIT));
     file.declare({ mediaType: "a/b", digest: digestOf(bytes), size: bytes.length });
     await file.append(bytes, ALWAYS);
     expect((await file.slice(0, 10_001, 5000)).size).toBe(10_000 - 1024);
@@ -168,7 +169,7 @@ describe("a file in the spool", () => {
   test("gives out no end of other bytes", async () => {
     await using folder = await temporaryFolder();
     const bytes = seededBytes(10_000, 9);
-    await using file = await openSpoolFile(openSpool(folder.path, MIB));
+    await using file = await openSpoolFile(openSpool(folder.path, UNIT));
     file.declare({ mediaType: "a/b", digest: digestOf(seededBytes(10_000, 10)), size: bytes.length });
     await file.append(bytes, ALWAYS);
     const end = rejection(file.slice(0, 10_001));
@@ -181,23 +182,23 @@ describe("a file in the spool", () => {
 
 describe("a disk", () => {
   test.skipIf(process.geteuid?.() !== 0)("that is full ends the upload alone", async () => {
-    await using disk = await smallDisk(4 * MIB);
+    await using disk = await smallDisk(4 * UNIT);
     await using registry = await startTestRegistry(LARGE);
     await using proxy = await startTestProxy(registry, { spoolDirectory: disk.path });
     const place = await begin(proxy);
-    const refused = await patch(proxy, place, seededBytes(5 * MIB - 1, 11));
+    const refused = await patch(proxy, place, seededBytes(5 * UNIT - 1, 11));
     const { status, message } = await refusalOf(refused);
     expect(status).toBe(507);
     expect(message).toContain(disk.path);
     await until(async () => (await readdir(disk.path)).length === 0);
-    const bytes = seededBytes(3 * MIB, 12);
+    const bytes = seededBytes(3 * UNIT, 12);
     expect((await pushBlob(proxy, bytes)).status).toBe(201);
     await expectAll(registry, proxy, [bytes]);
   });
 
   test.skipIf(process.geteuid?.() !== 0)("that takes a part of the last bytes is full as well", async () => {
     await using disk = await smallDisk(40_960);
-    const file = await openSpoolFile(openSpool(disk.path, MIB));
+    const file = await openSpoolFile(openSpool(disk.path, UNIT));
     await using _file = file;
     await file.append(new Uint8Array(38_000), ALWAYS);
     expect(await rejection(file.append(new Uint8Array(10_000), ALWAYS))).toMatchObject({

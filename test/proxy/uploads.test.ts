@@ -88,8 +88,8 @@ const FORMS: Readonly<
     proxy.request(`${UPLOADS}?digest=${digest}`, { method: "POST", body: chunked(bytes) }),
 };
 
-describe.each(Object.entries(FORMS))("a blob arrives that comes as %s", (_, send) => {
-  test.each([0, 1, 3000, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1])("with %d bytes", async (size) => {
+describe.each(Object.entries(FORMS))("a blob that comes as %s", (_, send) => {
+  test.each([0, 1, 3000, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1])("of %d bytes arrives", async (size) => {
     await using registry = await startTestRegistry({ maxChunkBytes: 8 * MIB });
     await using proxy = await startTestProxy(registry);
     const bytes = seededBytes(size, size);
@@ -100,7 +100,7 @@ describe.each(Object.entries(FORMS))("a blob arrives that comes as %s", (_, send
     await expectArrived(registry, proxy, bytes);
   });
 
-  test.each([1, 3000, 6 * MIB])("only with its digest: %d other bytes are refused", async (size) => {
+  test.each([1, 3000, 6 * MIB])("arrives only with its digest: %d other bytes are refused", async (size) => {
     await using registry = await startTestRegistry({ maxChunkBytes: 8 * MIB });
     await using proxy = await startTestProxy(registry);
     const digest = digestOf(seededBytes(100, 4));
@@ -349,7 +349,7 @@ describe("a client that vanishes", () => {
     await expectArrived(registry, proxy, bytes);
   });
 
-  test("while the registry takes its time after the closing PUT does not keep the blob from it", async () => {
+  test("while the registry takes its time after the closing PUT still has its blob there", async () => {
     const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const intercept: Intercept = async (_, kind) => {
       if (kind !== "close-upload") return undefined;

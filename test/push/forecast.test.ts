@@ -116,6 +116,19 @@ describe("a plan", () => {
     expect(changes).toHaveLength(plan.requests);
   });
 
+  test("of a repeated push of mounted blobs sends nothing but the manifest, whatever size the registry tells of them", async () => {
+    await using scene = await setUp();
+    const options = { ...scene.options, target: `${scene.registry.host}/team/other:v1` };
+    await push(scene.options);
+    await push(options);
+    const plan = await planOf(options);
+    expect(actionsOf(plan)).toEqual(Array(4).fill("present"));
+    const sent = scene.registry.requests.length;
+    await push(options);
+    const changes = scene.registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+    expect([changes.length, plan.requests]).toEqual([1, 1]);
+  });
+
   test("of a repeated push sends nothing but the manifest", async () => {
     await using scene = await setUp();
     await push(scene.options);

@@ -96,7 +96,7 @@ async function setUp(options: Partial<StrictRegistryOptions> = {}) {
 
 const heads = (count: number) => Array.from({ length: count }, () => "head-blob" as const);
 
-test("the same image again, with its cache: one question a blob and the manifest", async () => {
+test("a push of the same image again, with its cache, asks one question a blob and sends the manifest", async () => {
   await using site = await setUp();
   await site.push(BEFORE, undefined, { cache: "cache" });
   const second = await site.push(withUnreadable(BEFORE, BASE, MIDDLE, TOP), undefined, { cache: "cache" });
@@ -104,7 +104,7 @@ test("the same image again, with its cache: one question a blob and the manifest
   expect(second.kinds).toEqual([...heads(4), "put-manifest"]);
 });
 
-test("the same image again, on a new machine: nothing of its layers is read, made or sent", async () => {
+test("a push of the same image again, on a new machine, reads, makes and sends nothing of its layers", async () => {
   await using site = await setUp();
   const first = await site.push(BEFORE);
   const args = ["--cache-from", "v1"];
@@ -142,7 +142,7 @@ describe("an image at the registry that nobody named", () => {
   });
 });
 
-describe("one layer changed, on a new machine:", () => {
+describe("a push of an image with one changed layer from a new machine", () => {
   test.each([
     ["--cache-from names a bare tag that has the others", "team/app:latest", "team/app:v2", ["latest"]],
     ["--cache-from has the others", "team/app:main", "team/app:v2", ["team/app:main"]],
@@ -152,7 +152,7 @@ describe("one layer changed, on a new machine:", () => {
       "team/app:v2",
       ["team/app:none", "team/app:main"],
     ],
-  ])("%s, which are neither read nor made", async (_, before, after, cacheFrom) => {
+  ])("neither reads nor makes the other layers where %s", async (_, before, after, cacheFrom) => {
     await using site = await setUp();
     await site.push(BEFORE, before);
     const args = cacheFrom.flatMap((image) => [
@@ -168,7 +168,7 @@ describe("one layer changed, on a new machine:", () => {
     await site.expectPulled(AFTER, "team/app", after.split(":")[1]);
   });
 
-  test("another repository has the others, from where they are mounted", async () => {
+  test("mounts the other layers from another repository", async () => {
     await using site = await setUp();
     await site.push(BEFORE, "team/base:main");
     const args = ["--cache-from", `${site.registry.host}/team/base:main`];
@@ -181,7 +181,7 @@ describe("one layer changed, on a new machine:", () => {
     await site.expectPulled(AFTER);
   });
 
-  test("another repository has the others, but lets nobody mount: they are made, and no upload is left open", async () => {
+  test("makes the other layers where their repository lets nobody mount, and leaves no upload open", async () => {
     const noMount = (request: Request) => new URL(request.url).searchParams.has("mount");
     await using site = await setUp({
       intercept: (request, kind) =>
@@ -194,7 +194,7 @@ describe("one layer changed, on a new machine:", () => {
     await site.expectPulled(AFTER);
   });
 
-  test("a blob that the earlier image names is gone, and made after all", async () => {
+  test("makes a layer after all whose blob is gone from the earlier image", async () => {
     const gone = { digest: "" };
     await using site = await setUp({
       intercept: (request, kind) =>
@@ -214,7 +214,7 @@ describe("one layer changed, on a new machine:", () => {
     await site.expectPulled(AFTER);
   });
 
-  test("the archive's own layer is damaged, which is noticed before anything is tagged", async () => {
+  test("notices that the archive's own layer is damaged before anything is tagged", async () => {
     await using site = await setUp();
     await site.push(BEFORE);
     const before = await site.registry.pullManifest("team/app", "v1");

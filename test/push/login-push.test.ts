@@ -51,14 +51,14 @@ const loginOf = ({ host }: { readonly host: string }, credentials = ME) => ({
 });
 
 describe.concurrent("a push without a user", () => {
-  test("goes as docker login's, and says so", async () => {
+  test("goes with docker login's credentials, and says so", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     const { code, stderr } = await push(registry, { ".docker/config.json": loginOf(registry) });
     expect(stderr).toContain(`Registry: ${registry.url}, logged in as me (from ~/.docker/config.json)`);
     expect(code).toBe(0);
   });
 
-  test("goes as podman login's", async () => {
+  test("goes with podman login's credentials", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     const files = { "auth.json": loginOf(registry) };
     const { code, stderr } = await push(registry, files, { REGISTRY_AUTH_FILE: "auth.json" });
@@ -66,7 +66,7 @@ describe.concurrent("a push without a user", () => {
     expect(code).toBe(0);
   });
 
-  test("goes as a credential helper's", async () => {
+  test("goes with a credential helper's credentials", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     const { code, stderr } = await push(
       registry,
@@ -100,7 +100,7 @@ describe.concurrent("a push without a user", () => {
   );
 
   // Through a proxy a name is enough: nobody has to know it.
-  test("goes to Docker Hub under its names", async () => {
+  test("goes to Docker Hub with the login under any of its names", async () => {
     await using registry = await startTestRegistry({ credentials: ME });
     await using home = await temporaryFolder();
     await Bun.write(join(home.path, "output.tar"), IMAGE.archive);
@@ -115,7 +115,7 @@ describe.concurrent("a push without a user", () => {
     expect(registry.requests.at(-1)?.path).toBe("/v2/library/app/manifests/v1");
   });
 
-  test("goes with an identity token to the token server alone", async () => {
+  test("hands an identity token to the token server alone", async () => {
     await using tokens = startTokenServer({ identityToken: "identity-Xq7" });
     await using registry = await startTestRegistry({ tokens });
     const config = { auths: { [registry.host]: { identitytoken: "identity-Xq7" } } };
@@ -126,7 +126,7 @@ describe.concurrent("a push without a user", () => {
     for (const secret of ["identity-Xq7", ...tokens.tokens]) expect(stdout + stderr).not.toContain(secret);
   });
 
-  test("goes without where nobody has logged in to this registry", async () => {
+  test("goes without credentials where nobody has logged in to this registry", async () => {
     await using registry = await startTestRegistry();
     const config = { auths: { "other.example": { auth: encode(ME) } } };
     const { code, stderr } = await push(registry, { ".docker/config.json": config });

@@ -132,7 +132,7 @@ describe("a push", () => {
     expect(stderr.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
 
-  test("of an image without layers", async () => {
+  test("of an image without layers tags a manifest without layers", async () => {
     const image = dockerArchive([]);
     await using setup = await setUp(image);
     expect((await setup.run()).code).toBe(0);
@@ -171,7 +171,7 @@ describe("a push", () => {
     expect(setup.registry.requests.slice(before).map(({ method }) => method)).not.toContain("POST");
   });
 
-  test("over another one's tag replaces it", async () => {
+  test("over another image's tag replaces it", async () => {
     const [before, after] = [dockerArchive([SMALL]), dockerArchive([OTHER])];
     await using setup = await setUp(before);
     await setup.run();
@@ -592,7 +592,7 @@ describe("an interruption", () => {
     },
   );
 
-  test("while the engine is asked, whose command Ctrl-C ends as well", async () => {
+  test("while the engine is asked ends its command as well", async () => {
     await using setup = await setUp(dockerArchive([SMALL]));
     await using bin = await temporaryFolder();
     const docker = join(bin.path, "docker");
@@ -630,7 +630,7 @@ describe("an interruption", () => {
     await expectNothingTagged(setup);
   });
 
-  test("while a compressed layer is unpacked to check it", async () => {
+  test("while a compressed layer is unpacked to check it leaves no temporary file", async () => {
     // Little to read, and much to unpack.
     const raw = new Uint8Array(50_000_000);
     await using setup = await setUp(dockerArchive([{ raw, packed: new Uint8Array(gzipSync(raw)) }]));

@@ -112,7 +112,7 @@ describe("several targets", () => {
     expect(await at?.pullManifest("other/app", "v1")).toBe(manifest as string);
   });
 
-  test("user, password and headers reach the first registry alone, whose password is read once", async () => {
+  test("share neither user, password nor headers: those reach the first registry alone, whose password is read once", async () => {
     const saved = { username: "saved", password: "elsewhere" };
     await using setup = await setUp({ credentials: ME }, { credentials: saved }, {});
     const auths = Object.fromEntries(
@@ -145,7 +145,7 @@ describe("several targets", () => {
     expect(sent[2]).toEqual(new Set([null]));
   });
 
-  test("settings that are meant for one registry, or make one less safe, are not for another one", async () => {
+  test("share no settings that are meant for one registry, or make one less safe", async () => {
     await using folder = await temporaryFolder();
     const forOne = {
       headers: { "x-gate": "open" },
@@ -181,7 +181,7 @@ describe("several targets", () => {
     expect(seen).toEqual([forOne, forOther, forOne, forOther]);
   });
 
-  test("nothing is sent anywhere if one registry refuses the credentials", async () => {
+  test("get nothing if one of the registries refuses the credentials", async () => {
     await using setup = await setUp({}, { credentials: ME });
     const { code, stdout } = await setup.run(setup.hosts.map((host) => `${host}/my/app:v1`));
     expect([code, stdout]).toEqual([1, ""]);
@@ -205,7 +205,7 @@ describe("several targets", () => {
     expect(setup.registries[0]?.recorded("put-manifest")).toEqual([]);
   });
 
-  test("of the library return what was pushed to each; a login that is a value is for the first registry alone", async () => {
+  test("in the library return what was pushed to each, and a login that is a value is for the first registry alone", async () => {
     await using setup = await setUp({ credentials: ME }, {});
     const [first, second] = setup.hosts.map((host) => `${host}/my/app:v1`) as [string, string];
     const options = {

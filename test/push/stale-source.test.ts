@@ -192,9 +192,11 @@ describeWith("python3", "at a terminal", () => {
   test("a newer image of an engine is asked about before anything is sent", async () => {
     await using setup = await setUp({ hours: 0.5, name: "my/app:v1" });
     await setup.engine("docker", has(setup.target, hoursAgo(0.1)));
-    const { code } = await setup.ask("\\r");
+    const { code, screen } = await setup.ask("\\r");
     expect([code, setup.tags()]).toEqual([1, 0]);
     expect(setup.registry.recorded("start-upload")).toEqual([]);
+    // The command of the warning, and the same in the error after a no.
+    expect(screen.split(`${PROGRAM} ${setup.target} ${setup.target}`)).toHaveLength(3);
   });
 
   test("an archive that the user named is not asked about", async () => {

@@ -122,7 +122,7 @@ describe("a tree that is all there", () => {
     expect(kinds.lastIndexOf("close-upload")).toBeLessThan(kinds.indexOf("put-manifest"));
   });
 
-  test("has the layers that its platforms share sent once, and each blob", async () => {
+  test("has the layers that its platforms share sent once, and each other blob once", async () => {
     await using place = await workplace(layoutOf(tree));
     const { events } = await place.push();
     // Four layers, a config for each platform and each attestation, and what the attestations say.
@@ -256,7 +256,7 @@ describe("a blob that the registry wrongly reports", () => {
 });
 
 describe("a registry that does not take a manifest's form", () => {
-  test("as serverless-registry without a type gets a new one with the same blobs, and a notice says so", async () => {
+  test("such as serverless-registry without a type gets a new one with the same blobs, and a notice says so", async () => {
     const image = fixtureImage(1, 2);
     const blobs = untypedManifest(image, (layer) => Bun.gzipSync(layer), MEDIA_TYPE.layer.gzip);
     await using place = await workplace({
@@ -316,7 +316,7 @@ describe("a registry that does not take a manifest's form", () => {
     });
   });
 
-  test("as zot Docker's gets OCI's, of a list and of what that lists", async () => {
+  test("such as zot with Docker's type gets OCI's, of a list and of what that lists", async () => {
     const { config, layers } = fixtureImage(1);
     const docker = manifestOf(
       config,
@@ -338,7 +338,7 @@ describe("a registry that does not take a manifest's form", () => {
     });
   });
 
-  test("for no reason that another form changes fails the push, and nothing is tagged", async () => {
+  test("for a reason that another form does not change fails the push, and nothing is tagged", async () => {
     const multi = multiPlatform();
     await using place = await workplace(layoutOf(multi), faultAt("put-manifest", [1], answering(403)));
     expect((await rejection(place.push())).code).toBe("DENIED");

@@ -54,28 +54,28 @@ function setUp(options: TokenServerOptions = {}): Setup {
   };
 }
 
-describe("before a token is asked for", () => {
-  test("goes Basic", async () => {
+describe("a request before a token is asked for", () => {
+  test("carries Basic credentials", async () => {
     await using setup = setUp();
     expect(await setup.auth.authorization()).toBe(`Basic ${btoa("me:hush-Xq7")}`);
     expect(setup.server.requests).toEqual([]);
   });
 
-  test("goes nothing for nobody, and for an identity token", async () => {
+  test("carries nothing for nobody, and for an identity token", async () => {
     expect(await ownAuth().authorization()).toBeUndefined();
     const auth = ownAuth({ credentials: { identityToken: "id" } });
     expect(await auth.authorization()).toBeUndefined();
     expect([ownAuth().credentials(), auth.credentials()]).toEqual([undefined, { identityToken: "id" }]);
   });
 
-  test("a 401 that wants Basic is final", async () => {
+  test("is refused for good by a 401 that wants Basic", async () => {
     await using setup = setUp();
     const headers = new Headers({ "www-authenticate": 'Basic realm="Registry"' });
     expect(await setup.auth.renew(headers, "Basic eA==")).toBeUndefined();
     expect(await setup.auth.renew(new Headers(), undefined)).toBeUndefined();
   });
 
-  test("a 401 to a Basic value whose alphabet matters is answered once in the other, which then stays", async () => {
+  test("is repeated once in the other alphabet after a 401 to a Basic value whose alphabet matters, and keeps to that", async () => {
     // serverless-registry decodes the URL-safe alphabet alone.
     const auth = ownAuth({ credentials: { username: "me", password: "a?~>" } });
     const headers = new Headers({ "www-authenticate": 'Basic realm="Registry"' });
@@ -88,14 +88,14 @@ describe("before a token is asked for", () => {
     expect(auth.secrets()).toContain(safe.slice("Basic ".length));
   });
 
-  test("a 403 changes no alphabet", async () => {
+  test("does not change its alphabet after a 403", async () => {
     const auth = ownAuth({ credentials: { username: "me", password: "a?~>" } });
     const usual = await auth.authorization();
     await auth.renew(new Headers({ "www-authenticate": "Negotiate" }), usual);
     expect(await auth.authorization()).toBe(usual);
   });
 
-  test("a token that is denied without a challenge is final, and nobody is asked for one", async () => {
+  test("is refused for good where a token is denied without a challenge, and nobody is asked for one", async () => {
     await using setup = setUp();
     expect(await setup.auth.renew(new Headers(), "Bearer token")).toBeUndefined();
   });
@@ -321,7 +321,7 @@ describe("credentials that end", () => {
   test.each([
     ["says that they have expired, as ECR's", "Your authorization token has expired. Reauthenticate.", 1],
     ["says that the user has no rights", "User: me is not authorized to perform: ecr:InitiateLayerUpload", 0],
-  ])("a 403 that %s", async (_, text, asked) => {
+  ])("are looked for after a 403 as well, one that %s", async (_, text, asked) => {
     await using server = startHttpServer(() => new Response(null, { status: 401, headers: BASIC }));
     let count = 0;
     const renewCredentials = async () => {

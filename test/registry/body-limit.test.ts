@@ -23,6 +23,15 @@ const OTHER = blobOf(seededBytes(1_000_000, 42));
 /** A registry that says nothing of chunks, behind a proxy that refuses larger bodies with a page. */
 const startLimited = () => startTestRegistry({ chunkHints: false, maxBodyBytes: LIMIT, minChunkBytes: 1 });
 
+/** The same, refused in a way of its own. */
+const startRefusing = (refuse: () => Response) =>
+  startTestRegistry({
+    chunkHints: false,
+    minChunkBytes: 1,
+    maxChunkBytes: 100_000_000,
+    intercept: (request) => (Number(request.headers.get("content-length")) > LIMIT ? refuse() : undefined),
+  });
+
 const upload = (client: TestClient, blob = BLOB, chunkBytes?: number) => send(client, blob, { chunkBytes });
 
 describe("a body limit that nobody announced", () => {
@@ -96,15 +105,8 @@ describe("a body limit that nobody announced", () => {
   });
 
   test("is taken from the refusal where it says one", async () => {
-    await using registry = await startTestRegistry({
-      chunkHints: false,
-      minChunkBytes: 1,
-      maxChunkBytes: 100_000_000,
-      intercept: (request) =>
-        Number(request.headers.get("content-length")) > LIMIT
-          ? new Response(null, { status: 413, headers: { "oci-chunk-max-length": String(LIMIT) } })
-          : undefined,
-    });
+    const headers = { "oci-chunk-max-length": String(LIMIT) };
+    await using registry = await startRefusing(() => new Response(null, { status: 413, headers }));
     await upload(clientOf(registry));
     expect(registry.requests.filter(({ status }) => status === 413)).toHaveLength(1);
     expect(registry.recorded("patch")[0]?.contentLength).toBe(LIMIT);
@@ -164,15 +166,7 @@ describe("a body limit that nobody announced", () => {
   });
 
   test("may be told by a 416 that is not about the place, as GHCR does", async () => {
-    await using registry = await startTestRegistry({
-      chunkHints: false,
-      minChunkBytes: 1,
-      maxChunkBytes: 100_000_000,
-      intercept: (request) =>
-        Number(request.headers.get("content-length")) > LIMIT
-          ? new Response("body too large", { status: 416 })
-          : undefined,
-    });
+    await using registry = await startRefusing(() => new Response("body too large", { status: 416 }));
     await upload(clientOf(registry), BLOB, 1_000_000);
     await expectStored(registry, BLOB);
   });

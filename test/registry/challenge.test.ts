@@ -46,7 +46,7 @@ describe("bearerChallenge", () => {
       "with escapes",
       [`Bearer realm="${REALM.replace("t", "\\t")}",service="\\r",scope="repository:a/b:pull,push"`],
     ],
-  ])("%s", (_, values) => {
+  ])("reads a challenge %s", (_, values) => {
     expect(read(...values)).toEqual({ realm: REALM, service: "r", scopes: ["repository:a/b:pull,push"] });
   });
 

@@ -16,29 +16,32 @@ function askIn(env: Record<string, string>, origin: string) {
 
 const SECRET = "hush-Xq7";
 
-describe("A proxy that cannot be used is named with its variable and its value, without its password", () => {
+describe("A proxy that cannot be used", () => {
   test.each<[string, string, string]>([
     ["HTTPS_PROXY", `http://me:${SECRET}@127.0.0.1:1`, "HTTPS_PROXY=http://***@127.0.0.1:1"],
     ["https_proxy", `http://me:p@${SECRET}@127.0.0.1:1`, "https_proxy=http://***@127.0.0.1:1"],
     ["ALL_PROXY", `me:${SECRET}@proxy.invalid:3128`, "ALL_PROXY=http://***@proxy.invalid:3128"],
     ["HTTPS_PROXY", `http://me:${SECRET}@bad host:3128`, "HTTPS_PROXY=http://***@bad host:3128"],
     ["HTTPS_PROXY", "http://127.0.0.1:99999", "HTTPS_PROXY=http://127.0.0.1:99999"],
-  ])("%s=%s", async (name, value, shown) => {
+  ])("is named with its variable and its value, without its password: %s=%s", async (name, value, shown) => {
     const error = await askIn({ [name]: value }, "https://registry.example.com");
     expect(error.code).toBe("PROXY_FAILED");
     expect(error.message).toContain(shown);
     expect(`${error.message} ${error.hint}`).not.toContain(SECRET);
   });
 
-  test.each([403, 407, 502])("that refuses a tunnel with %d", async (status) => {
-    await using proxy = await startRawServer(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`);
-    const error = await askIn({ HTTPS_PROXY: `http://${proxy.host}` }, "https://registry.example.com");
-    expect(error.code).toBe("PROXY_FAILED");
-    expect(error.message).toContain(`HTTPS_PROXY=http://${proxy.host}`);
-    expect(error.message).toContain(String(status));
-  });
+  test.each([403, 407, 502])(
+    "is named with its variable where it refuses a tunnel with %d",
+    async (status) => {
+      await using proxy = await startRawServer(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`);
+      const error = await askIn({ HTTPS_PROXY: `http://${proxy.host}` }, "https://registry.example.com");
+      expect(error.code).toBe("PROXY_FAILED");
+      expect(error.message).toContain(`HTTPS_PROXY=http://${proxy.host}`);
+      expect(error.message).toContain(String(status));
+    },
+  );
 
-  test("that wants a login for a plain request", async () => {
+  test("is named with its variable where it wants a login for a plain request", async () => {
     await using proxy = startHttpServer(() => new Response(null, { status: 407 }));
     const error = await askIn({ HTTP_PROXY: proxy.url }, "http://registry.example.com");
     expect(error.code).toBe("PROXY_FAILED");

@@ -2,7 +2,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { parsePush } from "../../src/cli/invocation.ts";
-import { PushError } from "../../src/errors.ts";
 import { checkHeaders } from "../../src/registry/http/extra-headers.ts";
 import { exchange } from "../../src/registry/http/send.ts";
 import { startHttpServer } from "../support/http-server.ts";
@@ -111,32 +110,22 @@ describe("A header is refused before anything is sent, and its value is not quot
     { "x-y": "Xq7-secret\0" },
     { "x-y": "Xq7-secret ü" },
     { "x-y": " \t" },
-  ])("where it is %j", (headers) => {
-    const refused = catchError(() => checkHeaders(headers as Record<string, string>));
+  ])("where it is %j", async (headers) => {
+    const refused = await rejection(() => checkHeaders(headers as Record<string, string>));
     expect(refused.code).toBe("USAGE");
     expect(`${refused.message} ${refused.hint}`).not.toContain("Xq7");
   });
 
-  test("where it is a line without a colon", () => {
+  test("where it is a line without a colon", async () => {
     const target = "registry.example/my/app";
     for (const [args, env] of [
       [["--header", "Xq7-secret"], {}],
       [["--header", ": Xq7-secret"], {}],
       [[], { CHUNKPUSH_HEADERS: "a: b\nXq7-secret" }],
     ] as const) {
-      const refused = catchError(() => parsePush([target, ...args], env));
+      const refused = await rejection(() => parsePush([target, ...args], env));
       expect(refused.code).toBe("USAGE");
       expect(`${refused.message} ${refused.hint}`).not.toContain("Xq7");
     }
   });
 });
-
-function catchError(work: () => unknown): PushError {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof PushError) return error;
-    throw error;
-  }
-  throw new Error("expected a failure, but it succeeded");
-}

@@ -113,7 +113,7 @@ describe("a growing blob", () => {
   });
 });
 
-describe("a growing blob survives", () => {
+describe("a growing blob", () => {
   test.each<[string, Intercept]>([
     ["an answer of 503", faultAt("patch", [2], unavailable)],
     ["a connection cut in the middle", faultAt("patch", [2], brokenBody)],
@@ -123,7 +123,7 @@ describe("a growing blob survives", () => {
     ["a forgotten session: it begins anew", faultAt("patch", [3], sessionDeleted)],
     ["a session that died: it begins anew", faultAt("close-upload", [1], sessionKilled)],
     ["a lost answer to the closing PUT", faultAt("close-upload", [1], answerLost)],
-  ])("%s", async (_, intercept) => {
+  ])("survives %s", async (_, intercept) => {
     await using registry = await startTestRegistry({ intercept });
     const { descriptor } = await sendGrowing(clientOf(registry), BYTES);
     await expectStored(registry, { descriptor, content: new Blob([BYTES]) });
@@ -133,14 +133,14 @@ describe("a growing blob survives", () => {
     ["an answer of 503", unavailable],
     ["a connection cut in the middle", brokenBody],
     ["a lost answer", answerLost],
-  ])("%s to its only PUT", async (_, fault) => {
+  ])("survives %s to its only PUT", async (_, fault) => {
     await using registry = await startTestRegistry({ intercept: faultAt("close-upload", [1], fault) });
     const bytes = seededBytes(3000, 83);
     const { descriptor } = await sendGrowing(clientOf(registry), bytes);
     await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   });
 
-  test("a body limit that nobody announced, in smaller chunks", async () => {
+  test("survives a body limit that nobody announced, in smaller chunks", async () => {
     const limits = { chunkHints: false, minChunkBytes: 1, maxBodyBytes: 300_000 };
     await using registry = await startTestRegistry(limits);
     const bytes = seededBytes(1_000_000, 84);
@@ -152,7 +152,7 @@ describe("a growing blob survives", () => {
     await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   });
 
-  test("a registry that takes no chunks: it goes whole once it has ended", async () => {
+  test("survives a registry that takes no chunks: it goes whole once it has ended", async () => {
     const limits = { chunkHints: false, minChunkBytes: 1, maxBodyBytes: 10_000_000 };
     const intercept = faultAlways("patch", answering(405));
     await using registry = await startTestRegistry({ ...limits, intercept });
@@ -205,7 +205,7 @@ describe("a growing blob in chunks of what is there", () => {
     await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   }
 
-  test("of 5 MiB at least, which a link that is fast wants no smaller", async () => {
+  test("waits for 5 MiB at least, which a fast link wants no smaller", async () => {
     await using registry = await startTestRegistry(FREE);
     // A byte more tells that a chunk is not the last one.
     await sendInSteps(registry, [6 * MIB, LEAST + 1, 7 * MIB, 3000]);

@@ -99,7 +99,7 @@ describe("an image at the registry", () => {
   test.each([
     [`${DOCKER}.distribution.manifest.v2+json`, `${DOCKER}.image.rootfs.diff.tar.gzip`],
     [`${OCI}.manifest.v1+json`, GZIP],
-  ])("%s: its layers get OCI's names", async (mediaType, layerType) => {
+  ])("gets OCI's names for its layers where it is of the type %s", async (mediaType, layerType) => {
     const image = imageAt("team/app", "v1", { layers: [{ mediaType: layerType }], manifest: { mediaType } });
     const { known } = await ask(image.answers);
     expect([...(known[0]?.layers.values() ?? [])].map((layer) => layer.mediaType)).toEqual([GZIP]);
@@ -183,7 +183,7 @@ describe("an index at the registry", () => {
   });
 });
 
-describe("nothing is known of", () => {
+describe("nothing is known of the layers of", () => {
   const index = {
     mediaType: `${OCI}.index.v1+json`,
     manifests: [{ digest: digest(1) }],
@@ -243,7 +243,7 @@ describe("nothing is known of", () => {
     expect((await ask({ ...good, [path]: answer })).known).toEqual([]);
   });
 
-  test.each([400, 401, 403, 405, 406])("what is refused with %d, once", async (status) => {
+  test.each([400, 401, 403, 405, 406])("what is refused with %d, which is asked for once", async (status) => {
     const { known, asked } = await ask({ ...good, [manifestPath]: () => new Response(null, { status }) });
     expect(known).toEqual([]);
     // A refusal may be answered with newer credentials.
@@ -263,7 +263,7 @@ describe("nothing is known of", () => {
   );
 });
 
-test("an interruption is no reason to go on without", async () => {
+test("an interruption ends the search for known layers", async () => {
   const reason = new Error("enough");
   await using server = startHttpServer(() => {
     client.abort.abort(reason);

@@ -138,7 +138,7 @@ describe("a first chunk that was lost", () => {
     await expectStored(registry, LARGE);
   });
 
-  test("of an upload in chunks does, too", async () => {
+  test("shows how slow the link is in an upload in chunks as well", async () => {
     await using registry = await startTestRegistry({
       maxChunkBytes: 8 * MIB,
       intercept: faultAt("patch", [1], brokenLate),

@@ -70,7 +70,7 @@ async function startFaulty([kind, , fault]: Row) {
 }
 
 test.concurrent.each(ROWS.map((row) => ({ kind: row[0], name: row[1], row })))(
-  "$kind $name",
+  "A push ends in success or with an error for users where $kind $name",
   async ({ row, kind, name }) => {
     await using registry = await startFaulty(row);
     const error = await push({

@@ -29,15 +29,15 @@ const FOUR_CHUNKS = blobOf(seededBytes(350_000, 91));
 const start = (profile: ProfileName, options: Parameters<typeof startTestRegistry>[0] = {}) =>
   startTestRegistry({ profile, maxChunkBytes: 1_000_000, ...options });
 
-describe("without faults", () => {
-  test.each(IN_CHUNKS)("a blob goes to %s in chunks, each sent once", async (profile) => {
+describe("a registry without faults", () => {
+  test.each(IN_CHUNKS)("gets a blob in chunks, each sent once: %s", async (profile) => {
     await using registry = await start(profile);
     await upload(clientOf(registry), FOUR_CHUNKS, { chunkBytes: CHUNK_BYTES });
     expect(registry.recorded("patch").map(({ bodyBytes }) => bodyBytes)).toEqual([1e5, 1e5, 1e5, 5e4]);
     await expectStored(registry, FOUR_CHUNKS);
   });
 
-  test.each(IN_CHUNKS)("a growing blob whose last chunk has one byte goes to %s", async (profile) => {
+  test.each(IN_CHUNKS)("gets a growing blob whose last chunk has one byte: %s", async (profile) => {
     await using registry = await start(profile);
     const blob = growingBlob();
     const bytes = seededBytes(600_001, 92);
@@ -315,7 +315,7 @@ describe("a PATCH of a dead process that is still being delivered", () => {
   });
 
   test.each(["DIGEST_INVALID", "BLOB_UPLOAD_INVALID"])(
-    "and ruins the upload makes the blob be sent once more from its start: %s",
+    "that ruins the upload makes the blob be sent once more from its start: %s",
     async (code) => {
       let ruined: string | undefined;
       await using registry = await start("distribution-3", {

@@ -23,7 +23,7 @@ describe("the proxy of an address", () => {
     [{ HTTP_PROXY: "proxy.example:3128" }, HTTP, PROXY],
     [{ HTTP_PROXY: "http://me:pass@proxy.example" }, HTTP, "http://me:pass@proxy.example"],
     [{ ALL_PROXY: "socks5://proxy.example:1080" }, HTTP, undefined],
-  ])("%j, for %s, is %s", (env, url, expected) => {
+  ])("is chosen by the environment %j for %s: %s", (env, url, expected) => {
     expect(proxyFrom(env)(new URL(url))?.address).toBe(expected);
   });
 
@@ -48,7 +48,7 @@ describe("the proxy of an address", () => {
     "http://127.0.0.1.nip.io/",
     "http://10.0.0.1/",
     "http://[::2]/",
-  ])("is the one given for %s", (url) => {
+  ])("is the one of the environment for %s", (url) => {
     expect(proxyFrom({ HTTP_PROXY: PROXY })(new URL(url))?.address).toBe(PROXY);
   });
 });
@@ -75,7 +75,7 @@ describe("NO_PROXY", () => {
     ["[fd00::1]", "http://[fd00::1]/"],
     ["[fd00::1]:80", "http://[fd00::1]/"],
     ["fd00::/8", "http://[fd12::1]/"],
-  ])("%j excepts %s", (list, url) => {
+  ])("of %j excepts %s", (list, url) => {
     expect(proxyFrom({ ALL_PROXY: PROXY, NO_PROXY: list })(new URL(url))).toBeUndefined();
   });
 
@@ -92,11 +92,11 @@ describe("NO_PROXY", () => {
     ["10.0.0.0/99", "http://10.1.2.3/"],
     ["10.0.0.0/8", "http://a.example/"],
     ["10.0.0.0/8", "http://[fd00::1]/"],
-  ])("%j does not except %s", (list, url) => {
+  ])("of %j does not except %s", (list, url) => {
     expect(proxyFrom({ ALL_PROXY: PROXY, NO_PROXY: list })(new URL(url))?.address).toBe(PROXY);
   });
 
-  test("in lower case is stronger", () => {
+  test("in lower case is stronger than in upper case", () => {
     const env = { HTTP_PROXY: PROXY, NO_PROXY: "a.example", no_proxy: "b.example" };
     expect(proxyFrom(env)(new URL("http://a.example/"))?.address).toBe(PROXY);
     expect(proxyFrom(env)(new URL("http://b.example/"))).toBeUndefined();

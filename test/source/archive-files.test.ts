@@ -6,7 +6,7 @@ import { rejection } from "../support/rejection.ts";
 import { type FixtureMember, memberBytes, tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
-describe("open", () => {
+describe("open in an archive", () => {
   const members: FixtureMember[] = [
     { path: "first.tar", body: "first" },
     { path: "a/layer.tar", flag: "2", linkpath: "../first.tar" },
@@ -36,7 +36,7 @@ describe("open", () => {
     ["../../../../../../../../etc/passwd", undefined],
     ["constructor", undefined],
   ];
-  test.each(cases)("%j", async (name, content) => {
+  test.each(cases)("finds what its manifest calls %j", async (name, content) => {
     await using archive = await archiveOf(members);
     expect(await (await archive.files.open(name))?.text()).toBe(content);
   });
@@ -56,7 +56,7 @@ describe("open", () => {
   });
 });
 
-describe("links", () => {
+describe("a link in an archive", () => {
   const circles: [what: string, members: FixtureMember[], name: string][] = [
     ["a symlink to itself", [{ path: "a", flag: "2", linkpath: "a" }], "a"],
     [
@@ -77,21 +77,21 @@ describe("links", () => {
       "start",
     ],
   ];
-  test.each(circles)("refuses %s, naming what was asked for", async (_, members, name) => {
+  test.each(circles)("is refused where it is %s, naming what was asked for", async (_, members, name) => {
     await using archive = await archiveOf([...members, { path: "other", body: "fine" }]);
     const error = await rejection(archive.files.open(name));
     expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining(`"${name}"`)]);
     expect(await (await archive.files.open("other"))?.text()).toBe("fine");
   });
 
-  test("follows a chain of many", async () => {
+  test("may lead on through a chain of many", async () => {
     const links = Array.from({ length: 30 }, (_, i) => ({ path: `l${i}`, flag: "2", linkpath: `l${i + 1}` }));
     await using archive = await archiveOf([...links, { path: "l30", body: "end" }]);
     expect(await (await archive.files.open("l0"))?.text()).toBe("end");
   });
 
   test.skipIf(Bun.which("tar") === null)(
-    "a file that was packed twice, which GNU tar writes as a hardlink to itself, is that file",
+    "to itself, as GNU tar writes for a file that was packed twice, is that file",
     async () => {
       await using folder = await temporaryFolder();
       await Bun.write(join(folder.path, "manifest.json"), "[]");
@@ -105,7 +105,7 @@ describe("links", () => {
   );
 });
 
-test("reads what lies behind 8 GiB", async () => {
+test("An archive is read behind 8 GiB", async () => {
   const sizeBytes = 9 * 1024 ** 3;
   await using archive = await archiveOf([]);
   const file = await open(archive.path, "w");

@@ -29,7 +29,7 @@ const layers = image.layers.map((layer) => Bun.gzipSync(layer));
 const read = (files: FixtureFiles, { digest }: FixtureBlob) =>
   contentReader(inMemory(files)).read(parseDigest(digest, "a test"));
 
-describe("an artifact goes up byte for byte:", () => {
+describe("an artifact", () => {
   const cases: [what: string, config: string, configType: string, layerType: string][] = [
     [
       "a Helm chart",
@@ -57,7 +57,7 @@ describe("an artifact goes up byte for byte:", () => {
     ["a model", image.config, MEDIA_TYPE.config, "application/vnd.docker.ai.gguf.v3"],
     ["types with line breaks", "{}", "a\r\nx-evil: 1", "b\r\nx-evil: 1"],
   ];
-  test.each(cases)("%s", async (_, config, configType, layerType) => {
+  test.each(cases)("goes up byte for byte: %s", async (_, config, configType, layerType) => {
     const { root, files, layers: blobs } = manifestOf(config, layers, { configType, layerType });
     const content = await read(files, root);
     if (content.kind !== "artifact") throw new Error(`It is read as ${content.kind}.`);
@@ -73,7 +73,7 @@ describe("an artifact goes up byte for byte:", () => {
       expect((await bytesOf(blob)).length).toBe(descriptor.size);
   });
 
-  test("its equal blobs are one", async () => {
+  test("has each of its equal blobs once", async () => {
     const { root, files } = manifestOf("{}", [Buffer.from("{}"), Buffer.from("{}")], {
       configType: EMPTY_TYPE,
     });
@@ -83,7 +83,7 @@ describe("an artifact goes up byte for byte:", () => {
     });
   });
 
-  test("it is missing if one of its blobs is, and says which one", async () => {
+  test("is missing if one of its blobs is, and says which one", async () => {
     const { root, files, layers: blobs } = manifestOf("{}", layers, { configType: EMPTY_TYPE });
     const { [blobs[1]?.path ?? ""]: _, ...rest } = files;
     expect(await read(rest, root)).toEqual({ kind: "missing", path: blobs[1]?.path ?? "" });
@@ -92,7 +92,7 @@ describe("an artifact goes up byte for byte:", () => {
   test.each([
     "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
     "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-  ])("layers that registries are not given are not opened: %s", async (layerType) => {
+  ])("has layers that registries are not given, which are not opened: %s", async (layerType) => {
     const { root, files, layers: blobs } = manifestOf(image.config, layers, { layerType });
     const paths = blobs.map(({ path }) => path);
     const opened: string[] = [];
@@ -110,7 +110,7 @@ describe("an artifact goes up byte for byte:", () => {
   });
 });
 
-describe("an image keeps its own manifest, whatever else that says:", () => {
+describe("an image keeps its own manifest, whatever else that says,", () => {
   const cases: [what: string, more: object][] = [
     ["an empty annotation, as Podman's", { annotations: { "org.opencontainers.image.base.name": "" } }],
     ["annotations of a wrong type", { annotations: { a: 1 } }],
@@ -119,7 +119,7 @@ describe("an image keeps its own manifest, whatever else that says:", () => {
     ["an artifact type that is none", { artifactType: [] }],
     ["unknown fields", { x: { y: [1] }, __proto__: null }],
   ];
-  test.each(cases)("%s", async (_, more) => {
+  test.each(cases)("such as %s", async (_, more) => {
     const { root, files } = platformImage("amd64", [1, 2], more);
     expect(await read(files, root)).toMatchObject({
       kind: "image",
@@ -133,7 +133,7 @@ describe("an image keeps its own manifest, whatever else that says:", () => {
     MEDIA_TYPE.layer.zstd,
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
-  ])("layers of the type %s", async (layerType) => {
+  ])("such as layers of the type %s", async (layerType) => {
     const { root, files } = manifestOf(image.config, layers, { layerType });
     expect((await read(files, root)).kind).toBe("image");
   });

@@ -10,7 +10,7 @@ import { bytesOf } from "../support/stored-bytes.ts";
 const image = fixtureImage(1, 2, 1);
 const one = fixtureImage(7);
 
-describe.each(FORMS)("in a %s", (form) => {
+describe.each(FORMS)("a docker archive (%s)", (form) => {
   async function load(files: FixtureFiles) {
     await using fixture = await openFixture(form, files);
     const [saved, ...others] = (await readDockerArchive(fixture.files)) ?? [];
@@ -23,7 +23,7 @@ describe.each(FORMS)("in a %s", (form) => {
     return { ...loaded, layers, names: saved.names };
   }
 
-  test("engine 24 and before: layers in the config's order, equal ones behind symlinks", async () => {
+  test("of engine 24 and before has its layers in the config's order, equal ones behind symlinks", async () => {
     const loaded = await load(classicFiles(image, ["my/app:v1", "my/app:v2"]));
     expect(loaded.names).toEqual(["my/app:v1", "my/app:v2"]);
     expect(loaded.platform).toBe("linux/amd64");
@@ -41,7 +41,7 @@ describe.each(FORMS)("in a %s", (form) => {
     }
   });
 
-  test("podman: layers named by diffID, and symlinks beside them", async () => {
+  test("of podman has layers named by diffID, and symlinks beside them", async () => {
     const loaded = await load(podmanFiles(image, ["localhost/my/app:v1"]));
     expect(loaded.names).toEqual(["localhost/my/app:v1"]);
     for (const [i, layer] of loaded.layers.entries()) {
@@ -49,7 +49,7 @@ describe.each(FORMS)("in a %s", (form) => {
     }
   });
 
-  test("engine 25 and later: manifest.json beside an OCI layout, and the stronger of the two", async () => {
+  test("of engine 25 and later is read by the stronger of manifest.json and the OCI layout beside it", async () => {
     const blobs = untypedManifest(image);
     const manifest = [
       { Config: blobs.config.path, RepoTags: ["my/app:v1"], Layers: blobs.layers.map(({ path }) => path) },
@@ -64,7 +64,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(await loaded.layers[1]?.content.bytes()).toEqual(image.layers[1] ?? new Uint8Array());
   });
 
-  test("the containerd store: compressed layers, told by their bytes, under their own digests", async () => {
+  test("of the containerd store has compressed layers, told by their bytes, under their own digests", async () => {
     const packs = [Bun.gzipSync, Bun.zstdCompressSync, (bytes: Uint8Array) => bytes];
     const layers = image.layers.map((layer, i) => blobOf((packs[i] ?? Bun.gzipSync)(layer)));
     const config = blobOf(image.config);
@@ -77,30 +77,33 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(loaded.layers.map((layer) => String(layer.diffId))).toEqual([...image.diffIds]);
   });
 
-  test.each([[null], [[]]])("RepoTags of %j: an image without a name", async (names) => {
+  test.each([[null], [[]]])("with RepoTags of %j is an image without a name", async (names) => {
     expect((await load(classicFiles(one, names))).names).toEqual([]);
   });
 
-  test("RepoTags left out", async () => {
+  test("without RepoTags is an image without a name", async () => {
     const manifest = JSON.stringify([{ Config: "c.json", Layers: ["l.tar"] }]);
     const files = { "c.json": one.config, "l.tar": one.layers[0] ?? "", "manifest.json": manifest };
     expect((await load(files)).names).toEqual([]);
   });
 
   const empty = fixtureImage();
-  test.each([`"Layers":null`, `"Layers":[]`, `"x":1`])("an image without layers: %s", async (layers) => {
-    const manifest = `[{"Config":"${empty.configHex}.json","RepoTags":["a:b"],${layers}}]`;
-    const loaded = await load({ [`${empty.configHex}.json`]: empty.config, "manifest.json": manifest });
-    expect(loaded.layers).toEqual([]);
-    expect(loaded.names).toEqual(["a:b"]);
-  });
+  test.each([`"Layers":null`, `"Layers":[]`, `"x":1`])(
+    "may be an image without layers: %s",
+    async (layers) => {
+      const manifest = `[{"Config":"${empty.configHex}.json","RepoTags":["a:b"],${layers}}]`;
+      const loaded = await load({ [`${empty.configHex}.json`]: empty.config, "manifest.json": manifest });
+      expect(loaded.layers).toEqual([]);
+      expect(loaded.names).toEqual(["a:b"]);
+    },
+  );
 
-  test("nothing where there is no manifest.json", async () => {
+  test("is none where there is no manifest.json", async () => {
     await using fixture = await openFixture(form, layoutFiles([]));
     expect(await readDockerArchive(fixture.files)).toBeUndefined();
   });
 
-  test("several images: each with its names and its own config, and none is read before it is asked for", async () => {
+  test("of several images has each with its names and its own config, and none is read before it is asked for", async () => {
     const [first, second] = [fixtureImage(3), fixtureImage(4)];
     const entries = [first, second].map((each, i) => ({
       Config: `${each.configHex}.json`,
@@ -137,7 +140,7 @@ describe.each(FORMS)("in a %s", (form) => {
     [`[{"Config":"c","RepoTags":"a:b"}]`, "0.RepoTags"],
     [`[{"Config":"c"},{"Config":"c","RepoTags":[1]}]`, "1.RepoTags.0"],
   ];
-  test.each(manifests)("refuses the manifest %j, naming file and field", async (manifest, field) => {
+  test.each(manifests)("is refused with the manifest %j, naming file and field", async (manifest, field) => {
     await using fixture = await openFixture(form, { "manifest.json": manifest });
     const error = await rejection(readDockerArchive(fixture.files));
     expect(error.code).toBe("IMAGE_INVALID");
@@ -148,7 +151,7 @@ describe.each(FORMS)("in a %s", (form) => {
   test.each([
     ["images", Array.from({ length: 1001 }, () => ({ Config: "c" }))],
     ["names", [{ Config: "c", RepoTags: Array.from({ length: 10_001 }, (_, i) => `app:${i}`) }]],
-  ])("refuses a manifest.json with more %s than an archive has", async (_, entries) => {
+  ])("is refused with more %s in its manifest.json than any archive has", async (_, entries) => {
     await using fixture = await openFixture(form, { "manifest.json": JSON.stringify(entries) });
     const error = await rejection(readDockerArchive(fixture.files));
     expect([error.code, error.message]).toEqual([
@@ -157,19 +160,19 @@ describe.each(FORMS)("in a %s", (form) => {
     ]);
   });
 
-  test("refuses a manifest.json too large to be one", async () => {
+  test("is refused with a manifest.json too large to be one", async () => {
     await using fixture = await openFixture(form, { "manifest.json": " ".repeat(4 * 1024 * 1024 + 1) });
     const error = await rejection(readDockerArchive(fixture.files));
     expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("4194305 bytes")]);
   });
 
-  test("refuses a config that does not have the digest of its name", async () => {
+  test("is refused with a config that does not have the digest of its name", async () => {
     const files = { ...classicFiles(one, null), [`${one.configHex}.json`]: one.config.replace("Zoë", "Zoe") };
     const error = await rejection(load(files));
     expect([error.code, error.message]).toEqual(["CONTENT_MISMATCH", expect.stringContaining(one.configHex)]);
   });
 
-  test("refuses such a config among blobs, too", async () => {
+  test("is refused with such a config among blobs, too", async () => {
     const blobs = untypedManifest(one);
     const manifest = [{ Config: blobs.config.path, Layers: blobs.layers.map(({ path }) => path) }];
     const files = {
@@ -180,7 +183,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect((await rejection(load(files))).code).toBe("CONTENT_MISMATCH");
   });
 
-  test("refuses a config of wrong types, naming file and field", async () => {
+  test("is refused with a config of wrong types, naming file and field", async () => {
     const files = { "c.json": `{"rootfs":{"diff_ids":[1]}}`, "manifest.json": `[{"Config":"c.json"}]` };
     const error = await rejection(load(files));
     expect(error.code).toBe("IMAGE_INVALID");
@@ -191,7 +194,7 @@ describe.each(FORMS)("in a %s", (form) => {
     [[], /lists 0 layers.* lists 1/],
     [["l.tar", "l.tar"], /lists 2 layers.* lists 1/],
   ];
-  test.each(counts)("refuses %j for a config with one layer", async (layers, message) => {
+  test.each(counts)("is refused with the layers %j for a config with one layer", async (layers, message) => {
     const manifest = JSON.stringify([{ Config: "c.json", Layers: layers }]);
     const error = await rejection(
       load({ "c.json": one.config, "l.tar": one.layers[0] ?? "", "manifest.json": manifest }),
@@ -212,7 +215,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(configError.message).toContain(`"${path}"`);
   });
 
-  test("a missing layer: names it, and says what to do", async () => {
+  test("that lacks a layer is refused, naming it, and says what to do", async () => {
     const files = Object.fromEntries(
       Object.entries(classicFiles(image, null)).filter(([name]) => !name.endsWith("/layer.tar")),
     );

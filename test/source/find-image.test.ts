@@ -343,7 +343,7 @@ describe("an image", () => {
     expect(await place.suggest("localhost/my/app:v1", [target])).toBe(first);
     expect(await place.suggest(target, [target])).toBe(first);
     expect(await place.suggest("ghcr.io/x/y:v1", [target])).toBe(
-      `Push it from its registry: "chunkpush docker://ghcr.io/x/y:v1 ${target}". ${first}`,
+      `Push it from its registry: "chunkpush docker://ghcr.io/x/y:v1 ${target}". Or build or pull the image first.`,
     );
   });
 

@@ -30,7 +30,7 @@ test("a folder that is not there any more is a file that cannot be read", async 
   expect([error.code, error.message]).toEqual(["FILE_FAILED", expect.stringContaining('folder "gone"')]);
 });
 
-describe("open", () => {
+describe("open in a folder", () => {
   const cases: [name: string, content: string | undefined][] = [
     ["index.json", "{}"],
     ["./index.json", "{}"],
@@ -44,7 +44,7 @@ describe("open", () => {
     // Below the folder, where nothing of that name is.
     ["/etc/passwd", undefined],
   ];
-  test.each(cases)("%j", async (name, content) => {
+  test.each(cases)("finds the file of the name %j", async (name, content) => {
     await using folder = await folderWithSecret();
     expect(await (await folder.files.open(name))?.text()).toBe(content);
   });
@@ -84,7 +84,7 @@ describe("open", () => {
     },
   );
 
-  test("a file that grows or shrinks later keeps the size that it had", async () => {
+  test("gives a file that grows or shrinks later the size that it had", async () => {
     await using folder = await folderWithSecret();
     const blob = await folder.files.open("blobs/sha256/abc");
     await Bun.write(join(folder.path, "blobs/sha256/abc"), "blob and more");

@@ -100,7 +100,7 @@ async function expectWhole({ config, layers, manifest }: Image): Promise<void> {
 }
 
 test(
-  "mutated documents of images in files",
+  "mutated documents of images in files are read or refused, with no other error",
   async () => {
     let read = 0;
     await fuzz(CASES, async (random) => {
@@ -112,7 +112,7 @@ test(
 );
 
 test(
-  "mutated documents of images that an engine saves",
+  "mutated documents of images that an engine saves are read or refused, with no other error",
   async () => {
     await fuzz(CASES, async (random) => {
       const files = mutated(random);

@@ -37,7 +37,7 @@ function indexBlob(manifests: readonly unknown[], more: object = {}): FixtureBlo
   return blobOf(JSON.stringify({ schemaVersion: 2, ...more, manifests }));
 }
 
-describe.each(FORMS)("in a %s", (form) => {
+describe.each(FORMS)("an OCI layout (%s)", (form) => {
   /** What the layout lists, read. Throws for what lacks a part, as a push does. */
   async function list(files: FixtureFiles) {
     await using fixture = await openFixture(form, files);
@@ -67,7 +67,7 @@ describe.each(FORMS)("in a %s", (form) => {
     ["zstd", zstd],
   ] as const;
   test.each(kinds)(
-    "a folder with index.json and blobs/ alone; compression %s",
+    "may be a folder with index.json and blobs/ alone, whose compression is %s",
     async (compression, blobs) => {
       const { "oci-layout": _, ...files } = { ...layoutFiles([entry(blobs.root)]), ...blobs.files };
       const loaded = await load(files);
@@ -87,7 +87,7 @@ describe.each(FORMS)("in a %s", (form) => {
     },
   );
 
-  test("media types that lie about the compression do not matter, nor do wrong sizes", async () => {
+  test("may have media types that lie about the compression, and wrong sizes", async () => {
     const config = blobOf(image.config);
     const manifest = blobOf(
       JSON.stringify({
@@ -123,13 +123,13 @@ describe.each(FORMS)("in a %s", (form) => {
       ["docker.io/my/app:v1"],
     ],
   ];
-  test.each(names)("annotations: %s", async (_, annotations, expected) => {
+  test.each(names)("is read with these annotations: %s", async (_, annotations, expected) => {
     const loaded = await load({ ...layoutFiles([entry(raw.root, { annotations })]), ...raw.files });
     expect(loaded.names).toEqual(expected);
   });
 
   test.each([INDEX_TYPE, LIST_TYPE])(
-    "an index is one entry, with its names and in its order; what is not there has no content; %s",
+    "has an index as one entry, with its names and in its order, without content for what is not there: %s",
     async (mediaType) => {
       const nested = indexBlob(
         [
@@ -166,7 +166,7 @@ describe.each(FORMS)("in a %s", (form) => {
   test.each([
     ["a layer", arm64.layers[0]],
     ["the config", arm64.config],
-  ])("an image of an index that lacks %s has no content", async (_, lacking) => {
+  ])("has no content for an image of an index that lacks %s", async (_, lacking) => {
     const nested = indexBlob([entry(gzip.root), entry(arm64.root)]);
     const { [lacking?.path ?? ""]: __, ...files } = { ...gzip.files, ...arm64.files };
     const [found] = await list({ ...layoutFiles([entry(nested)]), ...files, ...filesOf([nested]) });
@@ -175,7 +175,7 @@ describe.each(FORMS)("in a %s", (form) => {
     });
   });
 
-  test("entries that are not there, and attestations about them, are passed over", async () => {
+  test("is read without entries that are not there, and attestations about them", async () => {
     const attestation = entry(indexBlob([]), { platform: { os: "unknown", architecture: "unknown" } });
     const found = await list({
       ...layoutFiles([{ digest: ABSENT }, attestation, entry(raw.root)]),
@@ -185,14 +185,14 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(found.map(({ digests }) => String(digests))).toEqual([raw.root.digest]);
   });
 
-  test("an image that is listed under several names is one entry", async () => {
+  test("has an image that is listed under several names as one entry", async () => {
     const named = (name: string) =>
       entry(raw.root, { annotations: { "org.opencontainers.image.ref.name": name } });
     const { names } = await load({ ...layoutFiles([named("v1"), named("latest")]), ...raw.files });
     expect(names).toEqual(["v1", "latest"]);
   });
 
-  test("engine 25.0: a manifest without layers, whose raw blobs are named by diffID", async () => {
+  test("of engine 25.0 has a manifest without layers, whose raw blobs are named by diffID", async () => {
     for (const layers of [{ layers: null }, { layers: [] }, {}]) {
       const manifest = blobOf(JSON.stringify({ config: { digest: raw.config.digest }, ...layers }));
       const loaded = await load({
@@ -204,7 +204,7 @@ describe.each(FORMS)("in a %s", (form) => {
     }
   });
 
-  test("an image without layers", async () => {
+  test("may have an image without layers", async () => {
     const blobs = untypedManifest(fixtureImage());
     const loaded = await load({ ...layoutFiles([entry(blobs.root)]), ...blobs.files });
     expect(loaded.layers).toEqual([]);
@@ -224,24 +224,32 @@ describe.each(FORMS)("in a %s", (form) => {
     [INDEX_TYPE, MANIFEST_TYPE, undefined],
     ["application/json\r\nx-evil: 1", MANIFEST_TYPE, undefined],
   ];
-  test.each(types)("a manifest of type %j, listed as %j, goes up as %j", async (own, listed, type) => {
-    const layers = gzip.layers.map(({ digest, bytes }) => ({ digest, size: bytes.length }));
-    const config = { digest: gzip.config.digest, size: gzip.config.bytes.length };
-    const manifest = blobOf(JSON.stringify({ schemaVersion: 2, mediaType: own, config, layers }));
-    const loaded = await load({
-      ...layoutFiles([entry(manifest, { mediaType: listed })]),
-      ...gzip.files,
-      ...filesOf([manifest]),
-    });
-    expect(loaded.manifest as unknown).toEqual({ ...manifestOf(manifest), mediaType: type, config, layers });
-  });
+  test.each(types)(
+    "with a manifest of type %j, listed as %j, has it go up as %j",
+    async (own, listed, type) => {
+      const layers = gzip.layers.map(({ digest, bytes }) => ({ digest, size: bytes.length }));
+      const config = { digest: gzip.config.digest, size: gzip.config.bytes.length };
+      const manifest = blobOf(JSON.stringify({ schemaVersion: 2, mediaType: own, config, layers }));
+      const loaded = await load({
+        ...layoutFiles([entry(manifest, { mediaType: listed })]),
+        ...gzip.files,
+        ...filesOf([manifest]),
+      });
+      expect(loaded.manifest as unknown).toEqual({
+        ...manifestOf(manifest),
+        mediaType: type,
+        config,
+        layers,
+      });
+    },
+  );
 
-  test("nothing where there is no index.json", async () => {
+  test("is none where there is no index.json", async () => {
     await using fixture = await openFixture(form, { "oci-layout": "{}" });
     expect(await readOciLayout(fixture.files, contentReader(fixture.files))).toBeUndefined();
   });
 
-  test("indexes in indexes are followed, but not without end", async () => {
+  test("may have indexes in indexes, but not without end", async () => {
     const nest = (depth: number) => {
       const blobs = [raw.root];
       for (let i = 0; i < depth; i++) blobs.unshift(indexBlob([entry(blobs[0] ?? raw.root)]));
@@ -252,7 +260,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect([error.code, error.message]).toEqual(["IMAGE_INVALID", expect.stringContaining("too deep")]);
   });
 
-  test("indexes that list each other come to an end", async () => {
+  test("whose indexes list each other comes to an end", async () => {
     // A digest that an index would have to know before it is written: only a forged name makes a circle.
     const other = ABSENT.replaceAll("a", "b");
     const listing = (digest: string) => JSON.stringify({ manifests: [{ mediaType: INDEX_TYPE, digest }] });
@@ -290,7 +298,7 @@ describe.each(FORMS)("in a %s", (form) => {
     [`{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`, "IMAGE_INVALID", "etc/passwd"],
     [`{"manifests":[{"digest":"sha512:${"0".repeat(128)}"}]}`, "IMAGE_INVALID", "sha512"],
   ];
-  test.each(indexes)("refuses the index %j, naming file and field", async (index, code, field) => {
+  test.each(indexes)("is refused with the index %j, naming file and field", async (index, code, field) => {
     const error = await rejection(list({ "index.json": index }));
     expect(error.code as string).toBe(code);
     expect(error.message).toContain(`"index.json"`);
@@ -316,17 +324,20 @@ describe.each(FORMS)("in a %s", (form) => {
       ABSENT.slice(7),
     ],
   ];
-  test.each(manifests)("refuses the manifest %j, naming file and field", async (content, code, field) => {
-    const manifest = blobOf(JSON.stringify(content));
-    const error = await rejection(
-      list({ ...layoutFiles([entry(manifest)]), ...raw.files, ...filesOf([manifest]) }),
-    );
-    expect(error.code as string).toBe(code);
-    expect(error.message).toContain("blobs/sha256/");
-    expect(error.message).toContain(field);
-  });
+  test.each(manifests)(
+    "is refused with the manifest %j, naming file and field",
+    async (content, code, field) => {
+      const manifest = blobOf(JSON.stringify(content));
+      const error = await rejection(
+        list({ ...layoutFiles([entry(manifest)]), ...raw.files, ...filesOf([manifest]) }),
+      );
+      expect(error.code as string).toBe(code);
+      expect(error.message).toContain("blobs/sha256/");
+      expect(error.message).toContain(field);
+    },
+  );
 
-  test("refuses a config that does not have the digest of its name", async () => {
+  test("is refused with a config that does not have the digest of its name", async () => {
     const error = await rejection(
       list({ ...layoutFiles([entry(raw.root)]), ...raw.files, [raw.config.path]: `${image.config}\n` }),
     );
@@ -336,7 +347,7 @@ describe.each(FORMS)("in a %s", (form) => {
     ]);
   });
 
-  test("refuses a manifest that does not have the digest of its name", async () => {
+  test("is refused with a manifest that does not have the digest of its name", async () => {
     const other = `${new TextDecoder().decode(raw.root.bytes)} `;
     const error = await rejection(
       list({ ...layoutFiles([entry(raw.root)]), ...raw.files, [raw.root.path]: other }),
@@ -344,7 +355,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect([error.code, error.message]).toEqual(["CONTENT_MISMATCH", expect.stringContaining(raw.root.path)]);
   });
 
-  test("refuses an index that lists more than any image has, there or not", async () => {
+  test("is refused with an index that lists more than any image has, there or not", async () => {
     const traps = Array.from({ length: 1200 }, (_, i) => indexBlob([], { annotations: { i: `${i}` } }));
     const root = indexBlob(traps.map((trap) => entry(trap)));
     for (const files of [filesOf([root]), filesOf([root, ...traps])]) {
@@ -356,7 +367,7 @@ describe.each(FORMS)("in a %s", (form) => {
     }
   });
 
-  test("refuses indexes that list each other so often that nobody could walk through them", async () => {
+  test("is refused with indexes that list each other so often that nobody could walk through them", async () => {
     let index = indexBlob(Array(900).fill(entry(raw.root)));
     const blobs = [index];
     for (let depth = 0; depth < 3; depth++) {
@@ -370,7 +381,7 @@ describe.each(FORMS)("in a %s", (form) => {
     ]);
   });
 
-  test("reads an index and its image once, however often they are listed", async () => {
+  test("has an index and its image read once, however often they are listed", async () => {
     const nested = indexBlob(Array(100).fill(entry(raw.root)));
     const root = indexBlob([entry(nested), entry(nested)]);
     await using fixture = await openFixture(form, {
@@ -390,7 +401,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(opened.length).toBeLessThan(20);
   });
 
-  test("refuses a nested index that does not have the digest of its name", async () => {
+  test("is refused with a nested index that does not have the digest of its name", async () => {
     const nested = indexBlob([entry(raw.root)]);
     const error = await rejection(
       list({

@@ -226,7 +226,7 @@ describe("the reader of a save", () => {
       "besides the layers are too large",
     ],
   ];
-  test("a document that is nested deeper than it could be written again tells nothing of a layer", async () => {
+  test("learns nothing of a layer from a document that is nested deeper than it could be written again", async () => {
     const deep = `{"a":${"[".repeat(200_000)}${"]".repeat(200_000)}}`;
     const outcome = await readStream({ [`${"0".repeat(64)}/json`]: deep, ...good }, distinct);
     expectConfig(outcome.config, distinct);

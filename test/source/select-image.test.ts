@@ -23,7 +23,7 @@ function select(candidates: readonly Candidate[], choice: Partial<ImageChoice> =
   return selectImage(candidates, all, `archive "x.tar"`);
 }
 
-describe("selectImage picks", () => {
+describe("selectImage", () => {
   const cases: [what: string, images: Candidate[], choice: Partial<ImageChoice>, picked: Candidate][] = [
     ["the only one, whatever it is called", [a], { targets: ["other:v1"] }, a],
     ["the only one without a name", [nameless], {}, nameless],
@@ -40,7 +40,7 @@ describe("selectImage picks", () => {
     ],
     ["the one that is chosen", [a, b], { choose: async () => 1 }, b],
   ];
-  test.each(cases)("%s", async (_, images, choice, picked) => {
+  test.each(cases)("picks %s", async (_, images, choice, picked) => {
     expect(await select(images, choice)).toBe(picked);
   });
 });
@@ -69,14 +69,17 @@ describe("selectImage refuses to guess", () => {
     ["if nobody chooses", [a, b], { choose: async () => undefined }],
     ["if what is chosen is not there", [a, b], { choose: async () => 2 }],
   ];
-  test.each(cases)("%s, and lists the choices and the flag", async (_, images, choice) => {
-    const error = await rejection(select(images, choice));
-    expect(error.code).toBe("SOURCE_AMBIGUOUS");
-    expect(error.message).toContain(`archive "x.tar" has ${images.length} images`);
-    for (const { names, digests, platform = "" } of images)
-      for (const each of [...names, ...digests, platform]) expect(error.details.join()).toContain(each);
-    expect(error.hint).toMatch(/--(image|platform) \S/);
-  });
+  test.each(cases)(
+    "for an image that is named %s, and lists the choices and the flag",
+    async (_, images, choice) => {
+      const error = await rejection(select(images, choice));
+      expect(error.code).toBe("SOURCE_AMBIGUOUS");
+      expect(error.message).toContain(`archive "x.tar" has ${images.length} images`);
+      for (const { names, digests, platform = "" } of images)
+        for (const each of [...names, ...digests, platform]) expect(error.details.join()).toContain(each);
+      expect(error.hint).toMatch(/--(image|platform) \S/);
+    },
+  );
 });
 
 test("selectImage lists what there is if the wanted image is not", async () => {

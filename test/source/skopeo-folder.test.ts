@@ -34,7 +34,7 @@ function skopeoFiles({ root, files }: FixtureTree, manifests: readonly FixtureTr
   };
 }
 
-describe.each(FORMS)("in a %s", (form) => {
+describe.each(FORMS)("a folder of skopeo's (%s)", (form) => {
   async function list(files: FixtureFiles) {
     await using fixture = await openFixture(form, files);
     const { candidates } = await listImages(fixture.files);
@@ -51,7 +51,7 @@ describe.each(FORMS)("in a %s", (form) => {
     );
   }
 
-  test("skopeo's image of a registry has compressed layers, and its own manifest", async () => {
+  test("has compressed layers, and its own manifest, where it comes from a registry", async () => {
     const tree = platformImage("amd64", [1, 2]);
     const [found, ...others] = await list(skopeoFiles(tree));
     expect(others).toEqual([]);
@@ -60,7 +60,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(found?.contents).toEqual(tree.layers.map(({ bytes }) => bytes));
   });
 
-  test("Podman's docker-dir has raw layers, in a manifest of Docker's type", async () => {
+  test("has raw layers, in a manifest of Docker's type, where it is Podman's docker-dir", async () => {
     const image = fixtureImage(1, 2);
     const mediaType = "application/vnd.docker.distribution.manifest.v2+json";
     const tree = manifestOf(image.config, image.layers, {
@@ -77,7 +77,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(found?.contents).toEqual([...image.layers]);
   });
 
-  test("an index lists manifests that lie beside it", async () => {
+  test("may have an index, which lists manifests that lie beside it", async () => {
     const multi = multiPlatform();
     const parts = [multi.amd64, multi.arm64, multi.aboutAmd64, multi.aboutArm64];
     const [found] = await list(skopeoFiles(multi, parts));
@@ -88,7 +88,7 @@ describe.each(FORMS)("in a %s", (form) => {
     });
   });
 
-  test("says which blob is not there, and the manifest's media type is one of manifests alone", async () => {
+  test("names the blob that is not there, and has a media type of manifests alone", async () => {
     const { layers, ...tree } = platformImage("amd64", [1], { mediaType: "text/html\r\nx-evil: 1" });
     const hex = layers[0]?.digest.slice("sha256:".length) ?? "";
     const { [hex]: _, ...files } = skopeoFiles(tree);
@@ -96,7 +96,7 @@ describe.each(FORMS)("in a %s", (form) => {
     expect(onlyImage((await list(skopeoFiles(tree)))[0]?.content).manifest?.mediaType).toBeUndefined();
   });
 
-  test("refuses a config that does not have the digest of its name", async () => {
+  test("is refused with a config that does not have the digest of its name", async () => {
     const tree = platformImage("amd64", [1]);
     const files = { ...skopeoFiles(tree), [tree.configHex]: "{}" };
     expect((await rejection(list(files))).code).toBe("CONTENT_MISMATCH");

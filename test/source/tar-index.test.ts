@@ -22,7 +22,7 @@ const LONG = `${"folder/".repeat(40)}layer.tar`;
 /** Its 100th character, the last that has room in a header, is a slash. */
 const SLASHED = `${"f".repeat(99)}/layer.tar`;
 
-describe("names", () => {
+describe("the name of a tar member", () => {
   const cases: [what: string, members: FixtureMember[], name: string][] = [
     ["plain", [{ path: "a.txt", body: "x" }], "a.txt"],
     ["a hundred characters without an end", [{ path: "n".repeat(100), body: "x" }], "n".repeat(100)],
@@ -61,14 +61,14 @@ describe("names", () => {
     ["contiguous file", [{ path: "a", flag: "7", body: "x" }], "a"],
     ["global PAX header without a say", [paxMember({ comment: "0123" }, "g"), { path: "a", body: "x" }], "a"],
   ];
-  test.each(cases)("%s", async (_, members, name) => {
+  test.each(cases)("may be %s", async (_, members, name) => {
     await using archive = await archiveOf(tarBytes(members));
     const index = await indexTar(archive.path);
     expect([...index.keys()]).toEqual([name]);
     expect(await archive.contentOf(index.get(name))).toBe("x");
   });
 
-  test("an extended header holds for one member, a folder or link included", async () => {
+  test("is that of an extended header, which holds for one member, a folder or link included", async () => {
     await using archive = await archiveOf(
       tarBytes([
         paxMember({ path: "one" }),
@@ -88,7 +88,7 @@ describe("names", () => {
     expect(index.get("six")).toEqual({ kind: "link", target: "two" });
   });
 
-  test("GNU long name, long link and PAX header before one member add up", async () => {
+  test("may come from a GNU long name, long link and PAX header together", async () => {
     await using archive = await archiveOf(
       tarBytes([
         gnuLongMember("K", LONG),
@@ -100,7 +100,7 @@ describe("names", () => {
     expect(await indexTar(archive.path)).toEqual(new Map([["link", { kind: "link", target: LONG }]]));
   });
 
-  test("names that objects have anyway are names", async () => {
+  test("may be one that objects have anyway", async () => {
     await using archive = await archiveOf(
       tarBytes([
         { path: "__proto__", body: "x" },
@@ -110,7 +110,7 @@ describe("names", () => {
     expect([...(await indexTar(archive.path)).keys()]).toEqual(["__proto__", "constructor"]);
   });
 
-  test("headers that the tar package itself writes", async () => {
+  test("is read from headers that the tar package itself writes", async () => {
     const pax = new Pax({ path: LONG, size: 3 }).encode();
     await using archive = await archiveOf(
       Buffer.concat([pax, memberBytes({ path: "short", body: "abc" }), Buffer.alloc(1024)]),
@@ -120,21 +120,24 @@ describe("names", () => {
   });
 });
 
-describe("sizes", () => {
-  test.each([0, 1, 511, 512, 513, 1024, 100_000])("%d bytes, and the member after them", async (length) => {
-    const body = seededBytes(length, length);
-    await using archive = await archiveOf(
-      tarBytes([
-        { path: "a", body },
-        { path: "b", body: "next" },
-      ]),
-    );
-    const index = await indexTar(archive.path);
-    expect(index.get("a")).toEqual({ kind: "file", offset: 512, sizeBytes: length });
-    expect(await archive.contentOf(index.get("b"))).toBe("next");
-  });
+describe("the size of a tar member", () => {
+  test.each([0, 1, 511, 512, 513, 1024, 100_000])(
+    "of %d bytes leads to the member after it",
+    async (length) => {
+      const body = seededBytes(length, length);
+      await using archive = await archiveOf(
+        tarBytes([
+          { path: "a", body },
+          { path: "b", body: "next" },
+        ]),
+      );
+      const index = await indexTar(archive.path);
+      expect(index.get("a")).toEqual({ kind: "file", offset: 512, sizeBytes: length });
+      expect(await archive.contentOf(index.get("b"))).toBe("next");
+    },
+  );
 
-  test("the PAX size is stronger than the header's", async () => {
+  test("is that of PAX, which is stronger than the header's", async () => {
     const body = "s".repeat(700);
     await using archive = await archiveOf(
       tarBytes([paxMember({ size: "700" }), { path: "a", body, sizeBytes: 0 }, { path: "b", body: "next" }]),
@@ -144,7 +147,7 @@ describe("sizes", () => {
     expect(await archive.contentOf(index.get("b"))).toBe("next");
   });
 
-  test("the PAX size is that of the next member, and not of a GNU header between them", async () => {
+  test("in PAX is that of the next member, and not of a GNU header between them", async () => {
     const body = "s".repeat(700);
     const members = [
       paxMember({ size: "700" }),
@@ -157,7 +160,7 @@ describe("sizes", () => {
     expect(await archive.contentOf(index.get("long"))).toBe(body);
   });
 
-  test("a folder's size is no content, whatever it says", async () => {
+  test("is no content where it is a folder's, whatever it says", async () => {
     await using archive = await archiveOf(
       tarBytes([
         { path: "folder/", flag: "5", sizeBytes: 4096 },
@@ -167,7 +170,7 @@ describe("sizes", () => {
     expect(await archive.contentOf((await indexTar(archive.path)).get("b"))).toBe("next");
   });
 
-  test("a member of a tebibyte, in base 256, is stepped over without being read", async () => {
+  test("may be a tebibyte, in base 256, which is stepped over without being read", async () => {
     const sizeBytes = 1024 ** 4 + 1;
     await using archive = await archiveOf(memberBytes({ path: "huge", sizeBytes }));
     const rest = tarBytes([{ path: "behind", body: "still found" }]);
@@ -182,7 +185,7 @@ describe("sizes", () => {
   });
 });
 
-describe("links", () => {
+describe("a link in a tar archive", () => {
   const targets: [what: string, member: FixtureMember, target: string][] = [
     ["as podman writes them", { path: "v1/layer.tar", flag: "2", linkpath: "../f00.tar" }, "f00.tar"],
     ["as docker writes them", { path: "b/layer.tar", flag: "2", linkpath: "../a/layer.tar" }, "a/layer.tar"],
@@ -192,13 +195,13 @@ describe("links", () => {
     ["a hardlink counts from the top", { path: "x/y/b", flag: "1", linkpath: "x/a" }, "x/a"],
     ["a hardlink with ./", { path: "x/b", flag: "1", linkpath: "./a" }, "a"],
   ];
-  test.each(targets)("%s", async (_, member, target) => {
+  test.each(targets)("leads from the right folder: %s", async (_, member, target) => {
     await using archive = await archiveOf(tarBytes([member]));
     const [found] = (await indexTar(archive.path)).values();
     expect(found).toEqual({ kind: "link", target });
   });
 
-  test("a long target, by PAX and by GNU", async () => {
+  test("may have a long target, by PAX and by GNU", async () => {
     await using archive = await archiveOf(
       tarBytes([
         paxMember({ linkpath: LONG }),
@@ -213,7 +216,7 @@ describe("links", () => {
   });
 
   test.skipIf(!hasGnuTar)(
-    "a hardlink has no body, whatever size its header says: so it is for GNU tar and for Go",
+    "that is hard has no body, whatever size its header says: so it is for GNU tar and for Go",
     async () => {
       const members = [
         { path: "a", body: "content" },
@@ -229,7 +232,7 @@ describe("links", () => {
   );
 });
 
-describe("refuses, naming the member,", () => {
+describe("a tar archive is refused, naming the member, with", () => {
   const cases: [what: string, members: FixtureMember[], message: RegExp][] = [
     ["an absolute path", [{ path: "/etc/passwd" }], /"\/etc\/passwd"/],
     ["an absolute path by PAX", [paxMember({ path: "/etc/passwd" }), { path: "a" }], /"\/etc\/passwd"/],
@@ -324,7 +327,7 @@ test("the name of a link may be hundreds of thousands of slashes, which takes no
   expect([...(await indexTar(archive.path)).keys()]).toEqual(["a"]);
 });
 
-describe("has a limit", () => {
+describe("a tar archive has a limit", () => {
   test("of members, far above what images have", async () => {
     const bytes = Buffer.alloc(512 * 100_001 + 1024, memberBytes({ path: "same" }));
     await using archive = await archiveOf(bytes.fill(0, 512 * 100_000));
@@ -343,13 +346,13 @@ describe("has a limit", () => {
   });
 });
 
-describe("damage", () => {
+describe("a damaged tar archive", () => {
   // Every read of its start fails, as on a failing disk.
-  test.skipIf(process.platform !== "linux")("an archive that the system cannot read", async () => {
+  test.skipIf(process.platform !== "linux")("that the system cannot read is refused", async () => {
     expect((await rejection(indexTar("/proc/self/mem"))).code).toBe("FILE_FAILED");
   });
 
-  test("a wrong checksum of the first header: not a tar archive", async () => {
+  test("with a wrong checksum in its first header is called no tar archive", async () => {
     await using archive = await archiveOf(tarBytes([{ path: "a", isChecksumWrong: true }]));
     const error = await rejection(indexTar(archive.path));
     expect([error.code, error.message]).toEqual([
@@ -358,7 +361,7 @@ describe("damage", () => {
     ]);
   });
 
-  test("a wrong checksum later on, saying where", async () => {
+  test("with a wrong checksum later on is refused, saying where", async () => {
     const bytes = tarBytes([
       { path: "a", body: "x" },
       { path: "b", body: "y", isChecksumWrong: true },
@@ -368,7 +371,7 @@ describe("damage", () => {
     expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining("byte 1024")]);
   });
 
-  test("every flipped byte of a header is noticed", async () => {
+  test("is noticed by every flipped byte of a header", async () => {
     const good = tarBytes([{ path: "name", body: "content" }]);
     for (let at = 0; at < 512; at++) {
       // What ends the checksum's own field says nothing.
@@ -384,7 +387,7 @@ describe("damage", () => {
     ["random bytes", seededBytes(5000, 1)],
     ["binary", Buffer.concat([Buffer.from("XY\x03\x04"), Buffer.alloc(2000)])],
   ];
-  test.each(notTars)("%s is not a tar archive", async (_, bytes) => {
+  test.each(notTars)("of %s is called no tar archive", async (_, bytes) => {
     await using archive = await archiveOf(bytes);
     const error = await rejection(indexTar(archive.path));
     expect([error.code, error.message]).toEqual([
@@ -413,7 +416,7 @@ describe("damage", () => {
     ["before the end marker", whole.length - 1024],
     ["inside the end marker", whole.length - 1024 + 100],
   ];
-  test.each(cuts)("cut short %s", async (_, length) => {
+  test.each(cuts)("that is cut short %s is called that", async (_, length) => {
     await using archive = await archiveOf(whole.subarray(0, length));
     const error = await rejection(indexTar(archive.path));
     expect(error.code).toBe("ARCHIVE_INVALID");
@@ -421,28 +424,28 @@ describe("damage", () => {
     expect(error.hint).toContain("again");
   });
 
-  test("empty", async () => {
+  test("that is empty is called that", async () => {
     await using archive = await archiveOf(new Uint8Array());
     const error = await rejection(indexTar(archive.path));
     expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining("it is empty")]);
   });
 
-  test("cut short at any block", async () => {
+  test("that is cut short at any block is called that", async () => {
     for (let length = 0; length <= whole.length - 1024; length += 256) {
       await using archive = await archiveOf(whole.subarray(0, length));
       expect((await rejection(indexTar(archive.path))).code).toBe("ARCHIVE_INVALID");
     }
   });
 
-  test("what lies behind the end marker does not matter", async () => {
+  test("is none where the damage lies behind the end marker", async () => {
     await using archive = await archiveOf(Buffer.concat([whole, Buffer.from("garbage".repeat(1000))]));
     expect((await indexTar(archive.path)).size).toBe(2);
   });
 });
 
-describe.skipIf(!hasGnuTar)("agrees with tar itself", () => {
+describe.skipIf(!hasGnuTar)("the index of a tar archive", () => {
   test.each(["gnu", "pax", "ustar"])(
-    "about a folder of random names and sizes: --format=%s",
+    "agrees with tar itself about a folder of random names and sizes: --format=%s",
     async (format) => {
       await using folder = await temporaryFolder();
       const tree = join(folder.path, "tree");

@@ -22,7 +22,7 @@ type Reading = Record<string, string>;
 const inner = memberBytes({ path: "inner", body: "x" });
 const file = { path: "a", body: "content" };
 
-describe("refuses what Go and GNU tar read differently:", () => {
+describe("a tar archive is refused that Go and GNU tar read differently:", () => {
   const cases: [what: string, members: FixtureMember[], problem: RegExp][] = [
     ["a file with a folder's name", [{ path: "d/", body: inner }], /"d\/" is a file with a folder's name/],
     ["an empty file with a folder's name", [{ path: "d/" }], /with a folder's name/],
@@ -131,7 +131,7 @@ describe("refuses what Go and GNU tar read differently:", () => {
     expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringMatching(problem)]);
   });
 
-  test("a block that is empty but for its checksum is no end of an archive", async () => {
+  test("one with a block that is empty but for its checksum, which is no end of an archive", async () => {
     const block = Buffer.alloc(512);
     block.write("zzzz", 148);
     const bytes = Buffer.concat([
@@ -147,7 +147,7 @@ describe("refuses what Go and GNU tar read differently:", () => {
   });
 });
 
-describe("reads as Go and GNU tar do:", () => {
+describe("a tar archive is read as Go and GNU tar do with", () => {
   const cases: [what: string, members: FixtureMember[], names: string[]][] = [
     ["a PAX value with line breaks", [paxMember({ comment: "1\n12 path=evil\n" }), file], ["a"]],
     ["a name with a line break by PAX", [paxMember({ path: "b\nc" }), file], ["b\nc"]],

@@ -86,8 +86,8 @@ const archives: [what: string, members: FixtureMember[]][] = [
   ],
 ];
 
-describe.each(PIECES)("in pieces of %d bytes", (pieceBytes) => {
-  test.each(archives)("%s", async (_, members) => {
+describe.each(PIECES)("a tar stream in pieces of %d bytes", (pieceBytes) => {
+  test.each(archives)("brings the members of %s", async (_, members) => {
     const archive = tarBytes(members);
     const files = await readAll(archive, pieceBytes);
     // A hardlink is another name of a file for the index, and no file for the stream.
@@ -95,7 +95,7 @@ describe.each(PIECES)("in pieces of %d bytes", (pieceBytes) => {
     expect(files).toEqual(indexed);
   });
 
-  test("files that are left alone, or read in part, are passed over", async () => {
+  test("passes over files that are left alone, or read in part", async () => {
     const members = Array.from({ length: 7 }, (_, i) => ({ path: `${i}`, body: seededBytes(1300 + i, i) }));
     const seen: string[] = [];
     for await (const file of readTarStream(piecesOf(tarBytes(members), pieceBytes), TITLE)) {
@@ -108,7 +108,7 @@ describe.each(PIECES)("in pieces of %d bytes", (pieceBytes) => {
     expect(seen).toEqual(["0", "1", "2", "3", "4", "5", "6"]);
   });
 
-  test("an archive that is cut short anywhere is called that, whether its files are read or not", async () => {
+  test("that is cut short anywhere is called that, whether its files are read or not", async () => {
     const whole = tarBytes([
       { path: "first", body: seededBytes(700, 2) },
       paxMember({ path: LONG }),
@@ -148,7 +148,7 @@ describe.each(PIECES)("in pieces of %d bytes", (pieceBytes) => {
   });
 });
 
-describe("hostile archives", () => {
+describe("a hostile tar stream", () => {
   const cases: [what: string, archive: Uint8Array, message: RegExp][] = [
     ["binary", Buffer.from("no archive.\0".repeat(100)), /not a tar archive/],
     [
@@ -170,7 +170,7 @@ describe("hostile archives", () => {
       /4294967296 bytes/,
     ],
   ];
-  test.each(cases)("%s", async (_, archive, message) => {
+  test.each(cases)("is refused: %s", async (_, archive, message) => {
     for (const pieceBytes of [513, Number.POSITIVE_INFINITY]) {
       const error = await rejection(readAll(archive, pieceBytes));
       expect(error.code).toBe("ARCHIVE_INVALID");

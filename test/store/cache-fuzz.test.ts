@@ -93,9 +93,9 @@ async function orPushError(work: () => Promise<unknown>): Promise<void> {
   });
 }
 
-describe.skipIf(!posixOnly())("whatever stands in a cache", () => {
+describe.skipIf(!posixOnly())("a cache at random", () => {
   test(
-    "it is read, listed and pruned without harm, and only an upload of the repository is asked for",
+    "is read, listed and pruned without harm, and only an upload of the repository is asked for",
     async () => {
       await using folder = await temporaryFolder();
       const seen: string[] = [];
@@ -152,7 +152,7 @@ describe.skipIf(!posixOnly())("whatever stands in a cache", () => {
   );
 
   test(
-    "a push publishes the image that it would publish without a cache",
+    "lets a push publish the image that it would publish without a cache",
     async () => {
       await using folder = await temporaryFolder();
       const source = join(folder.path, "image.tar");

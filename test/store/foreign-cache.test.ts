@@ -129,8 +129,8 @@ describe.skipIf(!posixOnly())("a push", () => {
   });
 });
 
-describe.skipIf(!canChown())("under sudo", () => {
-  test("the caller's cache is used, and nobody else's", async () => {
+describe.skipIf(!canChown())("a push under sudo", () => {
+  test("uses the caller's cache, and nobody else's", async () => {
     await using at = await pushedOnce();
     for (const path of [at.cache, ...(await readdir(at.cache)).map(at.path)])
       await chown(path, NOBODY, NOBODY);

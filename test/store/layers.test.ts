@@ -25,8 +25,8 @@ async function cacheFolder() {
   };
 }
 
-describe("storing and finding", () => {
-  test("a blob under its digest, and a pointer that holds the bare hex of it", async () => {
+describe("the cache", () => {
+  test("stores a blob under its digest, and a pointer that holds the bare hex of it", async () => {
     await using place = await cacheFolder();
     await Bun.write(place.path("x.tmp"), bytes);
     const stored = await storeLayer(place.cache, diffId, form, {
@@ -49,7 +49,7 @@ describe("storing and finding", () => {
     }
   });
 
-  test("other forms of a layer have pointers of their own, by kind and level", async () => {
+  test("has pointers of their own for other forms of a layer, by kind and level", async () => {
     await using place = await cacheFolder();
     const forms = [
       { kind: "gzip", level: 6, name: `${"d".repeat(64)}-gzip-6-ptr`, mediaType: MEDIA_TYPE.layer.gzip },
@@ -69,7 +69,7 @@ describe("storing and finding", () => {
     expect(blobs[0]?.pointers.map(({ name }) => name).sort()).toEqual(forms.map(({ name }) => name).sort());
   });
 
-  test("a blob that is found counts as used now", async () => {
+  test("counts a blob that is found as used now", async () => {
     await using place = await cacheFolder();
     await Bun.write(place.path("x.tmp"), bytes);
     const sizeBytes = bytes.length;
@@ -79,7 +79,7 @@ describe("storing and finding", () => {
     expect((await stat(place.path(hexOf(digest)))).mtimeMs).toBeGreaterThan(0);
   });
 
-  test("again over what is there", async () => {
+  test("stores a layer again over what is there", async () => {
     await using place = await cacheFolder();
     for (const content of ["damaged", bytes]) {
       await Bun.write(place.path("x.tmp"), content);
@@ -92,7 +92,7 @@ describe("storing and finding", () => {
     expect(await (await findCachedLayer(place.cache, diffId, form))?.content.bytes()).toEqual(bytes);
   });
 
-  test("nothing in an empty cache, nor for another layer, nor once it was dropped", async () => {
+  test("finds nothing where it is empty, nor for another layer, nor once it was dropped", async () => {
     await using place = await cacheFolder();
     expect(await findCachedLayer(place.cache, diffId, form)).toBeUndefined();
     await Bun.write(place.path("x.tmp"), bytes);
@@ -107,7 +107,7 @@ describe("storing and finding", () => {
     expect(await findCachedLayer(place.cache, diffId, form)).toBeUndefined();
   });
 
-  test("a pointer with a line end, as a hand or echo writes it", async () => {
+  test("follows a pointer with a line end, as a hand or echo writes it", async () => {
     await using place = await cacheFolder();
     await Bun.write(place.path(hexOf(digest)), bytes);
     await Bun.write(place.path(pointerName), `${hexOf(digest)}\n`);
@@ -147,7 +147,7 @@ describe("storing and finding", () => {
   );
 });
 
-describe("the folder", () => {
+describe("the cache's folder", () => {
   test("is made, with those above it, and left empty", async () => {
     await using folder = await temporaryFolder();
     const directory = join(folder.path, "a/b/.cache");
@@ -157,7 +157,7 @@ describe("the folder", () => {
     await openLayerCache(directory);
   });
 
-  test("that cannot be: says which, and what to do", async () => {
+  test("that cannot be made is an error that says which, and what to do", async () => {
     await using folder = await temporaryFolder();
     await Bun.write(join(folder.path, "file"), "");
     const impossible = ["file", "file/cache", "file/a/b"].map((name) => join(folder.path, name));

@@ -51,7 +51,7 @@ describe("a lock", () => {
     ["shared", "shared", "taken"],
   ];
   test.each(cases)(
-    "that is held %s, and wanted %s, is %s: in one process and in two",
+    "that is held %s, and wanted %s, is %s, in one process and in two",
     async (held, wanted, outcome) => {
       await using folder = await temporaryFolder();
       {
@@ -79,7 +79,7 @@ describe("a lock", () => {
   );
 
   test.each<LockMode>(["exclusive", "shared"])(
-    "%s, is given back by a process that is killed",
+    "that is %s is given back by a process that is killed",
     async (mode) => {
       await using folder = await temporaryFolder();
       const other = await otherProcess(folder.path, "a", mode);
@@ -125,7 +125,7 @@ test("many processes that take turns are never two at a time", async () => {
   if (!isWindows) expect(await readdir(folder.path)).toEqual([]);
 });
 
-describe("waiting", () => {
+describe("a wait for a lock", () => {
   test("ends when the other is done, and is told once", async () => {
     await using folder = await temporaryFolder();
     const locks = openLocks(folder.path, never, fail);
@@ -161,11 +161,11 @@ describe("waiting", () => {
   });
 });
 
-describe.skipIf(!canRunAsNobody())("on somebody else's file", () => {
+describe.skipIf(!canRunAsNobody())("a lock on somebody else's file", () => {
   test.each<[LockMode, string]>([
     ["shared", "taken"],
     ["exclusive", "readonly"],
-  ])("%s: is a lock, or none at all", async (mode, outcome) => {
+  ])("that is %s is a lock, or none at all", async (mode, outcome) => {
     await using folder = await temporaryFolder();
     await chmod(folder.path, 0o777);
     await writeFile(join(folder.path, "a.lock"), "", { mode: 0o644 });
@@ -253,12 +253,12 @@ describe.skipIf(!canChown())("a lock of another user, who may hold it for ever",
   );
 });
 
-describe("where locks do not work", () => {
+describe("a folder where locks do not work", () => {
   test.each<[string, (folder: string) => Promise<unknown>]>([
     ["a folder that is gone", (folder) => rm(folder, { recursive: true })],
     ["something else under the lock's name", (folder) => mkdir(join(folder, "a.lock"))],
     ["a file that is no lock", (folder) => writeFile(join(folder, "a.lock"), "x".repeat(5000))],
-  ])("it is told once, and nobody waits: %s", async (_, spoil) => {
+  ])("is told of once, and keeps nobody waiting: %s", async (_, spoil) => {
     await using folder = await temporaryFolder();
     await spoil(folder.path);
     const reasons: string[] = [];

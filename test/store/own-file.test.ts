@@ -113,11 +113,11 @@ const spoilers: [what: string, spoil: (path: string, at: Filled) => Promise<unkn
   ["a file that everybody may write to", (path) => chmod(path, 0o646)],
 ];
 
-describe.skipIf(!posixOnly())("what should be a file of the cache's", () => {
+describe.skipIf(!posixOnly())("a cache in which", () => {
   const cases = kinds.flatMap(([kind, name, find]) =>
     spoilers.map(([what, spoil]) => ({ kind, what, name, find, spoil })),
   );
-  test.each(cases)("a $kind that is $what is as good as missing, and stays as it is", async (given) => {
+  test.each(cases)("a $kind is $what takes that for missing, and leaves it as it is", async (given) => {
     const { kind, what, name, find, spoil } = given;
     await using at = await filledCache();
     const path = at.path(await name(at));
@@ -133,7 +133,7 @@ describe.skipIf(!posixOnly())("what should be a file of the cache's", () => {
     expect(blobs.some((blob) => blob.name === hexOf(digest))).toBe(isListed);
   });
 
-  test.each(kinds)("a %s of gigabytes is not read", async (kind, name, find) => {
+  test.each(kinds)("a %s has gigabytes does not read it", async (kind, name, find) => {
     await using at = await filledCache();
     const path = at.path(await name(at));
     await truncate(path, 8 * 1024 ** 3);
@@ -143,7 +143,7 @@ describe.skipIf(!posixOnly())("what should be a file of the cache's", () => {
     await readCache(at.directory);
   });
 
-  test.each(kinds)("a %s that a group may write to, or everybody read, counts", async (_, name, find) => {
+  test.each(kinds)("a group may write to a %s, or everybody read it, uses it", async (_, name, find) => {
     await using at = await filledCache();
     const path = at.path(await name(at));
     for (const mode of [0o644, 0o664, 0o600, 0o660]) {
@@ -180,7 +180,7 @@ describe.skipIf(!posixOnly())("a cache folder", () => {
     ["that a group may write to: all", undefined, (path) => chmod(path, 0o2775)],
   ];
   if (canChown()) folders.push(["of another user: none", "owner", (path) => chown(path, NOBODY, NOBODY)]);
-  test.each(folders)("%s of the files in it counts", async (_, why, change) => {
+  test.each(folders)("%s of its files counts", async (_, why, change) => {
     await using at = await filledCache();
     await change(at.directory);
     const cache = await at.open();
@@ -205,14 +205,14 @@ describe.skipIf(!posixOnly())("a cache folder", () => {
   });
 });
 
-describe.skipIf(!posixOnly())("what is in the way of a file that is stored", () => {
+describe.skipIf(!posixOnly())("a file that is stored", () => {
   const obstacles: [what: string, put: (path: string, at: Filled) => Promise<unknown>][] = [
     ["a folder", (path) => mkdir(path)],
     ["a link", (path, { outside }) => Bun.write(outside, "mine").then(() => symlink(outside, path))],
     ["a link to itself", (path) => symlink(path, path)],
     ["a pipe", (path) => runWell(["mkfifo", path])],
   ];
-  test.each(obstacles)("%s costs no push, and is not written through", async (_, put) => {
+  test.each(obstacles)("neither fails for %s in its way, nor is written through that", async (_, put) => {
     await using at = await filledCache();
     const names = await readdir(at.directory);
     for (const name of names) {
@@ -229,7 +229,7 @@ describe.skipIf(!posixOnly())("what is in the way of a file that is stored", () 
     await at.open();
   });
 
-  test("a folder with a temporary file's name stays, and is in nobody's way", async () => {
+  test("leaves a folder with a temporary file's name as it is", async () => {
     await using at = await filledCache();
     const host = hostname().replace(/[^A-Za-z0-9]+/g, "_");
     const name = `layer-${host}-999999999-${crypto.randomUUID()}.tmp`;
@@ -239,8 +239,8 @@ describe.skipIf(!posixOnly())("what is in the way of a file that is stored", () 
   });
 });
 
-describe.skipIf(!canRunAsNobody())("in a folder that users share", () => {
-  test("another user's files are in nobody's way, and stay as they are", async () => {
+describe.skipIf(!canRunAsNobody())("a folder that users share", () => {
+  test("may hold another user's files, which are in nobody's way, and stay as they are", async () => {
     await using folder = await temporaryFolder();
     await chmod(folder.path, 0o755);
     const directory = join(folder.path, "cache");

@@ -59,7 +59,7 @@ async function setUp() {
   };
 }
 
-describe("cache", () => {
+describe("the command cache", () => {
   test("shows what is there, the last used first, and touches nothing", async () => {
     await using setup = await setUp();
     const old = await setup.layer("old", 2_000_000, 40);
@@ -87,7 +87,7 @@ describe("cache", () => {
     expect(await setup.names()).toEqual(before);
   });
 
-  test("that is empty, or not there", async () => {
+  test("shows nothing where the cache is empty, or not there", async () => {
     await using setup = await setUp();
     const empty = "Cache: .cache\nIt has no compressed layers.\n";
     expect(await setup.run()).toEqual({ code: 0, stdout: empty, stderr: "" });
@@ -99,7 +99,7 @@ describe("cache", () => {
 });
 
 describe("cache prune", () => {
-  test("by age: the blob goes with its pointer and its notes, what was used since stays", async () => {
+  test("removes by age a blob with its pointer and its notes, and keeps what was used since", async () => {
     await using setup = await setUp();
     const old = await setup.layer("old", 2000, 31, 1);
     const young = await setup.layer("young", 1000, 29, 1);
@@ -109,7 +109,7 @@ describe("cache prune", () => {
     expect(await setup.names()).toEqual(young.files.sort());
   });
 
-  test("every form of a layer has a pointer, which goes with its blob", async () => {
+  test("removes the pointer of every form of a layer with its blob", async () => {
     await using setup = await setUp();
     const { blob, files } = await setup.layer("old", 2000, 31);
     await setup.write(`${hexFor("raw old")}-zstd-19-ptr`, blob);
@@ -121,7 +121,7 @@ describe("cache prune", () => {
     expect(await setup.names()).toEqual([]);
   });
 
-  test("by size: what was not used for longest goes first", async () => {
+  test("removes by size what was not used for longest first", async () => {
     await using setup = await setUp();
     const layers = [
       await setup.layer("c", 1000, 3),
@@ -143,7 +143,7 @@ describe("cache prune", () => {
     expect(await setup.names()).toEqual([]);
   });
 
-  test("by age and size", async () => {
+  test("removes by age and size together", async () => {
     await using setup = await setUp();
     await setup.layer("a", 1000, 40);
     await setup.layer("b", 1000, 20);
@@ -152,7 +152,7 @@ describe("cache prune", () => {
     expect(await setup.names()).toEqual(last.files.sort());
   });
 
-  test("takes what killed pushes left along, whatever the rule, and notes by their age", async () => {
+  test("removes what killed pushes left, whatever the rule, and notes by their age", async () => {
     await using setup = await setUp();
     const layer = await setup.layer("a", 1000, 1);
     await setup.write(`layer-${hostname().replace(/\W+/g, "_")}-1-${crypto.randomUUID()}.tmp`, "x");
@@ -246,7 +246,7 @@ describe("cache prune", () => {
     expect(await setup.names()).toEqual([...files, "cache.lock"].sort());
   });
 
-  test("of a folder that is named, or set, leaves the one beside it alone", async () => {
+  test("leaves the usual cache alone where another folder is named, or set", async () => {
     await using setup = await setUp();
     const { files } = await setup.layer("a", 1000, 100);
     const other = join(setup.folder, "other");

@@ -1,9 +1,9 @@
 import { PushError } from "../../src/errors.ts";
 
 /** What an expected failure was thrown with. A success, or any other error than ours, fails the test. */
-export async function rejection(work: Promise<unknown>): Promise<PushError> {
+export async function rejection(work: Promise<unknown> | (() => unknown)): Promise<PushError> {
   try {
-    await work;
+    await (typeof work === "function" ? work() : work);
   } catch (error) {
     if (error instanceof PushError) return error;
     throw error;

@@ -93,9 +93,12 @@ async function imageNotFound(
   const otherName = isUnnamed
     ? `, or give it that name: "${near && owners.get(near)} tag ${near} ${name}"`
     : "";
+  const isElsewhere = !isUnnamed && hasRegistry(name);
   const hints = [
-    ...(!isUnnamed && hasRegistry(name) ? [`Push it from its registry: ${push(`docker://${name}`)}.`] : []),
-    near === undefined ? "Build or pull the image first." : `Push the nearest: ${push(near)}${otherName}.`,
+    ...(isElsewhere ? [`Push it from its registry: ${push(`docker://${name}`)}.`] : []),
+    near === undefined
+      ? `${isElsewhere ? "Or build" : "Build"} or pull the image first.`
+      : `Push the nearest: ${push(near)}${otherName}.`,
   ];
   return new PushError(
     "IMAGE_NOT_FOUND",

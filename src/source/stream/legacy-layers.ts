@@ -26,6 +26,8 @@ export function legacyPlace(
   title: string,
 ): number | undefined {
   const { id: _, parent, os, ...document } = parseJson(bytes, LAYER, title);
+  // Once is enough: with many layers, hundreds of failures in a row would take minutes.
+  if (stringify(document) === undefined) return undefined;
   const below = parent === undefined ? {} : { parent: `sha256:${parent}` };
   // Only the top layer's digest includes `os`.
   const place = chainIds.findIndex((chainId) =>

@@ -105,7 +105,7 @@ test.each<[string, Credentials, reason: string, hint: string]>([
     "--credential-command",
   ],
   ["from a program", ME, 'user "me" with this password.', "Check the user name"],
-])("refused credentials: %s", (_, credentials, reason, hint) => {
+])("A refusal of credentials says where they come from: %s", (_, credentials, reason, hint) => {
   const explained = explainRefusedCredentials(ORIGIN, credentials, {}, NOW);
   expect(explained.reason).toBe(`${ORIGIN} does not accept ${reason}`);
   expect(explained.hint).toContain(hint);
