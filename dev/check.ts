@@ -47,7 +47,7 @@ async function step(title: string, ...args: string[]): Promise<boolean> {
 }
 
 async function tests(): Promise<string> {
-  // The tests make and remove a hundred thousand files, which costs some disks as much as all the rest.
+  // Some disks take as long to make and remove the many small files as the rest of the tests takes.
   const inMemory = !isWhole && process.env["TMPDIR"] === undefined && (await hasMemoryFolder());
   const folder = await mkdtemp(join(inMemory ? MEMORY : tmpdir(), "cp-"));
   const report = join(folder, "junit.xml");
@@ -57,7 +57,7 @@ async function tests(): Promise<string> {
     process.env["TMPDIR"] = folder;
   }
   if (!isWhole && only.length === 0 && process.env["CHUNKPUSH_TEST_COMMAND"] === undefined) {
-    // A thousand processes are started, each at half the price of one of the sources.
+    // Many processes are started, each at half the price of one of the sources.
     const program = join(folder, process.platform === "win32" ? "chunkpush.exe" : "chunkpush");
     const isCompiled = await step(
       "Program",

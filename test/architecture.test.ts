@@ -181,7 +181,7 @@ test("docs/security.md names tests that exist", async () => {
   expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });
 
-describe("the checker notices", () => {
+describe("the checker of the project", () => {
   const clean: Record<string, string> = {
     "index.ts": `import { a } from "./src/push/a.ts"; import p from "./package.json" with { type: "json" };
       console.log(a, p); process.exit(0);`,
@@ -196,7 +196,7 @@ describe("the checker notices", () => {
     "src/report/plain.ts": "process.stderr.write('x');",
   };
 
-  test("nothing in what is clean", () => {
+  test("finds nothing in what is clean", () => {
     expect(violations(new Map(Object.entries(clean)))).toEqual([]);
   });
 
@@ -251,18 +251,18 @@ describe("the checker notices", () => {
     ["src/errors.ts", `import { e } from "./errors.ts";`, "a cycle: src/errors.ts → src/errors.ts"],
   ];
   test.each(broken.map(([file, text, complaint]) => ({ file, text, complaint })))(
-    "$complaint",
+    "finds that $complaint",
     ({ file, text, complaint }) => {
       const found = violations(new Map(Object.entries({ ...clean, [file]: text })));
       expect(found.filter((each) => !each.endsWith("which is not there"))).toContainEqual(complaint);
     },
   );
 
-  test("250 lines are not too many", () => {
+  test("takes 250 lines for not too many", () => {
     expect(violations(new Map([["src/oci/x.ts", "let x;\n".repeat(250)]]))).toEqual([]);
   });
 
-  test("an import of nothing", () => {
+  test("finds an import of nothing", () => {
     expect(violations(new Map([["src/oci/x.ts", `import "./y.ts";`]]))).toEqual([
       "src/oci/x.ts imports src/oci/y.ts, which is not there",
     ]);

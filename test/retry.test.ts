@@ -37,7 +37,7 @@ describe("retry", () => {
     [0, 1],
     [1, 2],
     [4, 5],
-  ])("with %d retries, %d tries; then the last error", async (retries, tries) => {
+  ])("makes, with %d retries, %d tries, and throws the last error", async (retries, tries) => {
     const { policy, told } = policyOf(retries);
     const errors: Error[] = [];
     const failing = retry(policy, always, atOnce, async () => {
@@ -80,7 +80,7 @@ describe("retry", () => {
     expect([tries, told.length]).toEqual([2, 1]);
   });
 
-  test("after an interruption there is no other try, and its reason is what is thrown", async () => {
+  test("does not try again after an interruption, and throws its reason", async () => {
     const { policy, told, controller } = policyOf(5);
     let tries = 0;
     const failing = retry(policy, always, atOnce, async () => {
@@ -92,7 +92,7 @@ describe("retry", () => {
     expect([tries, told.length]).toEqual([1, 0]);
   });
 
-  test("an interruption ends a wait at once, however long, and there is no other try", async () => {
+  test("ends a wait at once at an interruption, however long, and does not try again", async () => {
     const { controller, policy } = policyOf(5, {
       baseDelayMs: 3_600_000,
       onRetry: () => controller.abort(reason),
@@ -151,7 +151,7 @@ describe("backOff", () => {
     [6, 30_000],
     [20, 30_000],
     [2000, 30_000],
-  ])("after %d failures in a row, %d ms less at most a half", async (failures, ceiling) => {
+  ])("waits, after %d failures in a row, %d ms less at most a half", async (failures, ceiling) => {
     const delays = await Promise.all(Array.from({ length: 30 }, () => announced(failures, 1000)));
     for (const delayMs of delays) {
       expect(delayMs).toBeGreaterThanOrEqual(ceiling / 2);
@@ -160,11 +160,11 @@ describe("backOff", () => {
     expect(new Set(delays).size).toBeGreaterThan(1);
   });
 
-  test.each([60_000, 600_000])("a server may ask for %d ms, which is more than we would wait", async (ms) => {
+  test.each([60_000, 600_000])("waits as long as a server asks, even for %d ms", async (ms) => {
     expect(await announced(1, 1000, ms)).toBe(ms);
   });
 
-  test("a server that asks for less is not a reason to hurry", async () => {
+  test("hurries for no server that asks for less", async () => {
     expect(await announced(3, 1000, 5)).toBeGreaterThanOrEqual(2000);
   });
 
@@ -175,7 +175,7 @@ describe("backOff", () => {
   };
 
   test.each([600_001, 2 ** 31, 2 ** 40, 2 ** 60])(
-    "a server that asks for %d ms is not waited for",
+    "does not wait for a server that asks for %d ms",
     async (ms) => {
       const cause = new Error("overloaded");
       const error = await backOff(policyOf(1, noWait).policy, 1, cause, ms).catch((error: unknown) => error);
@@ -184,14 +184,14 @@ describe("backOff", () => {
     },
   );
 
-  test("a server that asks for ten minutes in many small waits is waited for no longer", async () => {
+  test("waits no longer for a server that asks for ten minutes in many small waits", async () => {
     const { policy } = policyOf(99, noWait);
     const failures = { count: 3, requestedMs: 599_000 };
     const error = await waitFor(policy, failures, new Error("busy"), 1001, policy).catch((error) => error);
     expect(error).toMatchObject({ code: "STALLED" });
   });
 
-  test("waits are summed up from one failure to the next", async () => {
+  test("sums up its waits from one failure to the next", async () => {
     const { policy, told } = policyOf(99);
     const waits = [3, 4, 600_000];
     const error = await retryWith(

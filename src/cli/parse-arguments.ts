@@ -33,13 +33,17 @@ export function parseArguments(
 /** Turns commander's error into one of ours, with clearer words where possible. */
 function usageError({ code, message }: CommanderError, program: Command): PushError {
   if (code === "commander.excessArguments") {
-    const names = program.registeredArguments.map((each) => `a ${each.name()}`);
-    return new PushError("USAGE", `There are more arguments than ${names.join(" and ")}.`, {
-      hint:
-        names.length > 1
+    // commander's message repeats the arguments, and one may be a password.
+    const names = program.registeredArguments.map((each) => `a ${each.name()}`).join(" and ");
+    return new PushError(
+      "USAGE",
+      `There are ${names ? `more arguments than ${names}` : "too many arguments"}.`,
+      {
+        hint: has(program, "--tag")
           ? "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET"
           : "See --help.",
-    });
+      },
+    );
   }
   const [, said = message, nearest] = /^error: (.*?)(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
   // Show only the option's name: its value may be a password.
@@ -48,12 +52,12 @@ function usageError({ code, message }: CommanderError, program: Command): PushEr
     hint:
       nearest !== undefined
         ? `Did you mean ${nearest}?`
-        : ((hasUser(program) ? ofOtherTools(shown, program) : undefined) ?? "See --help."),
+        : ((has(program, "--username") ? ofOtherTools(shown, program) : undefined) ?? "See --help."),
   });
 }
 
-function hasUser(program: Command): boolean {
-  return program.options.some(({ long }) => long === "--username");
+function has(program: Command, flag: string): boolean {
+  return program.options.some(({ long }) => long === flag);
 }
 
 /** Finds our flag for one that Docker, Helm or curl have. */

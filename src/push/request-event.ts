@@ -1,5 +1,5 @@
 import type { Exchange } from "../registry/registry.ts";
-import type { PushEvent } from "../report/events.ts";
+import type { EventOf } from "../report/events.ts";
 import { shortReason } from "../report/retry-event.ts";
 
 /** The query parameters without secrets. The values of others, such as signatures and upload states, are hidden. */
@@ -12,7 +12,7 @@ export function requestEvent({
   bodyBytes,
   durationMs,
   ...outcome
-}: Exchange): Extract<PushEvent, { type: "request" }> {
+}: Exchange): EventOf<"request"> {
   const query = [...url.searchParams].map(([name, value]) => `${name}=${SHOWN.includes(name) ? value : "…"}`);
   return {
     type: "request",

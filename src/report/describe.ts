@@ -9,13 +9,11 @@ import {
   roundBytes,
 } from "../format.ts";
 import type { ImageOrigin } from "../oci/image.ts";
-import type { PushEvent } from "./events.ts";
+import type { EventOf, PushEvent } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
 import { describeNotice, isDetail } from "./notices.ts";
 import type { PushState } from "./state.ts";
 import type { Totals } from "./totals.ts";
-
-type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
 
 export type DescribeOptions = {
   /** Shows each request, and notices that only explain how the push works. */

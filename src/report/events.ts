@@ -227,3 +227,6 @@ type RequestCount = {
 
 /** Receives events. Must not throw. */
 export type Report = (event: PushEvent) => void;
+
+/** The events of a type. */
+export type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;

@@ -1,9 +1,9 @@
 import { cutName, formatAge, formatBytes, formatShare } from "../format.ts";
 import { shortDigest } from "../oci/digest.ts";
-import type { PushEvent } from "./events.ts";
+import type { EventOf } from "./events.ts";
 import { countOf, listNames } from "./names.ts";
 
-type NoticeEvent = Extract<PushEvent, { type: "notice" }>;
+type NoticeEvent = EventOf<"notice">;
 
 /** Tells whether a notice only explains how the push works. */
 export function isDetail({ code }: NoticeEvent): boolean {

@@ -9,7 +9,7 @@ import {
   describeSource,
   describeWarnings,
 } from "./describe.ts";
-import type { PushEvent } from "./events.ts";
+import type { EventOf, PushEvent } from "./events.ts";
 import { describeStopping, describeTotals } from "./layout.ts";
 import { countOf } from "./names.ts";
 import { describeDone, FINISHED, formatPercent, labelOf, RUNNING, WAITS_FOR_REGISTRY } from "./rows.ts";
@@ -125,7 +125,7 @@ function nameOf(title: string, { isProxy, isDebug }: PlainOptions): string {
   return isProxy || isDebug ? title : labelOf(title);
 }
 
-function describeSettled(event: Extract<PushEvent, { type: "settled" }>, state: PushState, nowMs: number) {
+function describeSettled(event: EventOf<"settled">, state: PushState, nowMs: number) {
   const totals = totalsOf(state, nowMs);
   const resumed = describeResumed(event, totals);
   if (resumed !== undefined) return timedLine(resumed);
@@ -139,7 +139,7 @@ function describeSettled(event: Extract<PushEvent, { type: "settled" }>, state: 
 }
 
 function describeBlob(
-  event: Extract<PushEvent, { type: "blob" }>,
+  event: EventOf<"blob">,
   before: Row | undefined,
   state: PushState,
   options: PlainOptions,

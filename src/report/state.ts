@@ -1,7 +1,6 @@
-import type { BlobId, PushEvent } from "./events.ts";
+import type { BlobId, EventOf, PushEvent } from "./events.ts";
 import { type Flow, measureFlow } from "./flow.ts";
 
-type EventOf<T extends PushEvent["type"]> = Extract<PushEvent, { type: T }>;
 type BlobEvent = EventOf<"blob">;
 
 /** The current work on a blob, or on the source as a whole. */

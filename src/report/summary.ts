@@ -1,7 +1,7 @@
 import { cutName, formatBytes, formatDuration, toPrintable } from "../format.ts";
-import type { BlobId, PushEvent, Report } from "./events.ts";
+import type { BlobId, EventOf, Report } from "./events.ts";
 
-type BlobEvent = Extract<PushEvent, { type: "blob" }>;
+type BlobEvent = EventOf<"blob">;
 
 /** GitHub refuses a summary of more than 1 MiB. */
 const MAX_ROWS = 200;
@@ -63,7 +63,7 @@ function doneRows(rows: ReadonlyMap<BlobId, Row>, planned: readonly BlobId[] | u
 }
 
 function describePushed(
-  { reference, digest, sentBytes, presentBytes, durationMs }: Extract<PushEvent, { type: "pushed" }>,
+  { reference, digest, sentBytes, presentBytes, durationMs }: EventOf<"pushed">,
   rows: readonly Row[],
   leftOut: number,
 ): string {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { startTestRegistry } from "../support/test-registry.ts";
 
 /** Runs the program in an empty folder. */
 async function run(...args: readonly string[]) {
@@ -21,7 +22,8 @@ describe("The first argument", () => {
   }, 60_000);
 
   test("may be left out for a push", async () => {
-    const target = "localhost:1/my/app:v1";
+    await using registry = await startTestRegistry();
+    const target = `${registry.host}/my/app:v1`;
     const [short, long] = await Promise.all([run("./none.tar", target), run("push", "./none.tar", target)]);
     expect([short.code, short.stderr]).toEqual([1, expect.stringContaining("none.tar")]);
     expect(long).toEqual(short);

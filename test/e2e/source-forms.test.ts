@@ -131,9 +131,9 @@ async function pushForm(
     return code === 0 ? stdout.trim().slice(stdout.indexOf("@") + 1) : stderr;
   };
   const saidDigest = await push(source, reference);
-  if (!saidDigest.startsWith("sha256:")) throw new Error(saidDigest);
   const strict = `${hosts.strict}/${target}`;
-  await push(source, strict);
+  for (const said of [saidDigest, await push(source, strict)])
+    if (!said.startsWith("sha256:")) throw new Error(said);
 
   const otherDigests: Record<string, string> = {};
   otherDigests["again"] = await push(source, reference);

@@ -313,7 +313,7 @@ describe("a client that vanishes", () => {
 
   test("in a PATCH leaves nothing behind when it does not come back", async () => {
     await using registry = await startTestRegistry({ maxChunkBytes: 8 * MIB });
-    await using proxy = await startTestProxy(registry, { idleMs: 50 });
+    await using proxy = await startTestProxy(registry, { idleMs: 1000 });
     const place = await begin(proxy);
     await vanish(proxy, "PATCH", place, seededBytes(6 * MIB, 21));
     await until(() => isGone(proxy, place));
