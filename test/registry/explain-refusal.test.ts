@@ -1,11 +1,8 @@
 /** The words for refused credentials: which ones, where they are from, and what is wrong with them. */
 import { expect, test } from "bun:test";
-import { PROGRAM_NAME } from "../../../src/program-name.ts";
-import type { Credentials, CredentialsOrigin } from "../../../src/registry/auth/credentials.ts";
-import {
-  explainLoginRequired,
-  explainRefusedCredentials,
-} from "../../../src/registry/auth/explain-refusal.ts";
+import { PROGRAM_NAME } from "../../src/program-name.ts";
+import type { Credentials, CredentialsOrigin } from "../../src/registry/auth/credentials.ts";
+import { explainLoginRequired, explainRefusedCredentials } from "../../src/registry/auth/explain-refusal.ts";
 
 const NOW = new Date("2026-11-27T12:00:00Z");
 const ORIGIN = "https://registry.example.com";
