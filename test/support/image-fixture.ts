@@ -110,11 +110,15 @@ export function untypedManifest(
   pack: (layer: Bytes) => Uint8Array = (layer) => layer,
   layerType?: string,
 ) {
-  return manifestOf(config, layers.map(pack), {
-    configType: undefined,
-    layerType,
-    more: { mediaType: undefined },
-  });
+  return manifestOf(
+    config,
+    layers.map((layer) => pack(layer)),
+    {
+      configType: undefined,
+      layerType,
+      more: { mediaType: undefined },
+    },
+  );
 }
 
 /** An image of Linux whose layers are compressed. Equal seeds are equal layers, for every architecture. */
