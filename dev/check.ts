@@ -72,7 +72,7 @@ async function tests(): Promise<string> {
     // More processes than processors: much of the time is spent waiting for servers. The slowest files begin, as far as
     // an earlier run has shown which they are.
     const times = join(root, "node_modules/.test-times.json");
-    const parallel = [`--parallel=${availableParallelism() + 1}`, `--timings=${times}`, "--update-timings"];
+    const parallel = [`--parallel=${availableParallelism() + 2}`, `--timings=${times}`, "--update-timings"];
     const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
     const isFine = await step("Tests", "test", "--timeout", "120000", ...parallel, ...reporter, ...only);
     const counts = count(existsSync(report) ? await readFile(report, "utf8") : "");
