@@ -207,7 +207,7 @@ describe("a blob of several chunks", () => {
     await expectStored(registry, blob);
   });
 
-  test("comes from a file, of which a chunk is a slice", async () => {
+  test("may come from a file, of which each chunk is a slice", async () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry({ maxChunkBytes: 1_000_000 });
     const bytes = seededBytes(2_500_000, 11);
@@ -502,7 +502,7 @@ describe("the closing PUT", () => {
     await expectStored(registry, FOUR_CHUNKS);
   });
 
-  test.each([ONE_CHUNK, FOUR_CHUNKS])("with a wrong digest is no loop", async (blob) => {
+  test.each([ONE_CHUNK, FOUR_CHUNKS])("with a wrong digest fails after a few requests", async (blob) => {
     await using registry = await startTestRegistry();
     const other = blobOf(seededBytes(10, 99)).descriptor.digest;
     const wrong = { ...blob, descriptor: { ...blob.descriptor, digest: other } };

@@ -270,7 +270,7 @@ describe("a list of images in Podman", () => {
   });
 });
 
-describe("an image", () => {
+describe("an image of an engine", () => {
   test("of nerdctl has the digest that its name leads to, by which it is read, and is saved by name", async () => {
     await using place = await commands({ nerdctl: has(nerdctlImage) });
     const { image, engine } = await place.find();
@@ -323,7 +323,7 @@ describe("an image", () => {
     expect(error.hint).toContain(`${runtime} pull --platform linux/arm64 my/app:v1`);
   });
 
-  test("that is not there is no reason to guess: the hint is a command that pushes the nearest", async () => {
+  test("that is not there is not guessed: the hint is a command that pushes the nearest", async () => {
     await using place = await commands({ podman: lacks(LACKS.podman, ["localhost/my/app:v1", "other:v1"]) });
     const [one, two] = ["registry.example.com/my/app:v1", "ghcr.io/my/app:v1"];
     const command = "chunkpush localhost/my/app:v1";
@@ -347,7 +347,7 @@ describe("an image", () => {
     );
   });
 
-  test("in a store of containerd has its platforms told by a save", async () => {
+  test("in a store of containerd is not refused for a platform before it is saved", async () => {
     await using place = await commands({ nerdctl: has(nerdctlImage) });
     const { image, engine } = await place.find();
     assertPlatforms(image, "my/app:v1", engine, ["linux/arm64"]);

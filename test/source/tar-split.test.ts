@@ -109,8 +109,8 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
     const pieces = content.read(stop.signal);
     await pieces.next();
     stop.abort(new Error("stopped"));
-    expect(pieces.next()).rejects.toThrow("stopped");
-    expect(openSplitLayer(layer, stop.signal)).rejects.toThrow("stopped");
+    await expect(pieces.next()).rejects.toThrow("stopped");
+    await expect(openSplitLayer(layer, stop.signal)).rejects.toThrow("stopped");
     expect(openFilesBelow(folder.path)).toEqual([]);
   });
 
@@ -268,7 +268,7 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
     FUZZ_TIMEOUT,
   );
 
-  test("whose headers hold a zero byte between entries is no surprise", async () => {
+  test("may have a zero byte between the entries of its headers", async () => {
     const layer = await layerWith();
     await Bun.write(join(folder.path, layer.headers), packEntries(["\0"]));
     expect((await rejection(openSplitLayer(layer, never))).code).toBe("IMAGE_INVALID");
