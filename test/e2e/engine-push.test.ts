@@ -207,7 +207,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
     await engine.docker("image", "rm", pulled);
   });
 
-  test("leaves notes in the cache alone, and nothing but blobs on their way is there meanwhile", async () => {
+  test("has only blobs on their way in the cache, and leaves only notes there", async () => {
     const seen = new Set<string>();
     intercept = async (_, kind) => {
       if (kind !== "patch" && kind !== "close-upload") return undefined;
@@ -280,7 +280,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
     expect(uploads(second)).toBe(requestsTo(first).filter(({ kind }) => kind === "close-upload").length);
   });
 
-  test("says nothing of the way that it takes without --debug", async () => {
+  test("reports its way to the registry only with --debug", async () => {
     const { stderr } = await runCli([NAME, `${registry.host}/${newRepository()}:v1`], {
       cwd: cwd.path,
       env: env(),
@@ -330,7 +330,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
       "the manifest": (kind: string) => kind === "put-manifest",
     };
     for (const [what, isRefused] of Object.entries(refusals)) {
-      test(`where the registry refuses ${what}, which is told as in other pushes`, async () => {
+      test(`where the registry refuses ${what}, which is reported as in other pushes`, async () => {
         intercept = (_, kind) =>
           isRefused(kind)
             ? Response.json({ errors: [{ code: "DENIED", message: "not yours" }] }, { status: 403 })
@@ -599,7 +599,7 @@ describe.skipIf(role === undefined)("an engine with containerd's store", () => {
     expect(sentBytes(repository)).toBeLessThan((chunks + 2) * chunkBytes);
   });
 
-  test("is not told the password, and its listener serves no other program", async () => {
+  test("does not get the password, and the listener for it serves no other program", async () => {
     await using folder = await temporaryFolder(engine.folder);
     const credentials = { username: "me", password: "correct horse" };
     const statuses: Record<string, string | number> = {};

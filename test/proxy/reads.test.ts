@@ -44,7 +44,7 @@ async function errorOf(response: Response): Promise<{ code: string; message: str
 }
 
 describe("a blob", () => {
-  test("is read as the registry has it, whole, in part, or not at all where the client has it", async () => {
+  test("is read as the registry has it: whole, in part, or not at all if the client has it already", async () => {
     await using upstream = startHttpServer(blobAnswer);
     await using proxy = await startTestProxy(upstream);
     const head = await proxy.request(BLOB, { method: "HEAD" });

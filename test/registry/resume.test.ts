@@ -99,7 +99,7 @@ describe("an upload that another process began", () => {
     await expectStored(registry, FOUR_CHUNKS);
   });
 
-  test("goes on although its chunks are larger than the wish: the registry takes no smaller ones", async () => {
+  test("goes on with chunks larger than the user's, if the registry takes no smaller ones", async () => {
     await using folder = await temporaryFolder();
     const minChunkBytes = MAX_CHUNK / 2;
     let kills = 0;

@@ -133,7 +133,7 @@ describe("the body of a response", () => {
 });
 
 describe("the body of an answer", () => {
-  test("ends with the reason of the call that is aborted meanwhile", async () => {
+  test("ends with the reason if the request is aborted meanwhile", async () => {
     await using server = startHttpServer(
       () => new Response(new ReadableStream({ start: (controller) => controller.enqueue("begun") })),
     );

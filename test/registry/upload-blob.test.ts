@@ -152,7 +152,7 @@ describe("a blob of several chunks", () => {
     ["larger than the maximum", 10 * MAX_CHUNK, MAX_CHUNK],
     // A few bytes more leave no tail below 1 KiB.
     ["smaller than the minimum", 1, MIN_CHUNK + 3],
-  ])("holds to the registry's limits where the wish is %s", async (_, wish, chunk) => {
+  ])("keeps to the registry's limits where the user's chunk size is %s", async (_, wish, chunk) => {
     await using registry = await startTestRegistry();
     await upload(clientOf(registry), FOUR_CHUNKS, wish);
     expect(registry.recorded("patch")[0]?.contentLength).toBe(chunk);

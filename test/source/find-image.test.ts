@@ -232,7 +232,7 @@ describe("the engine that has an image", () => {
   test.each([
     ["with its greeting", `echo '${greeting}' >&2\n${has(image)}`],
     ["by its ID, where the greeting is turned off", has(podmanImage)],
-  ])("is Podman where Podman stands behind docker, told %s", async (_, lines) => {
+  ])("is Podman where Podman stands behind docker, recognized %s", async (_, lines) => {
     await using place = await commands({ docker: lines });
     const { engine, image } = await place.find();
     expect([engine.runtime, engine.command]).toEqual(["podman", "docker"]);
@@ -357,7 +357,7 @@ describe("an image of an engine", () => {
     ["podman", podmanImage],
     ["nerdctl", nerdctlImage],
   ])(
-    "that %s fails to save is reported with what it said, but for its warnings",
+    "that %s fails to save is reported with the command's output, without its warnings",
     async (runtime, inspected) => {
       const save = `echo 'time="x" level=fatal msg="no \\"space\\" left"' >&2
       echo 'time="x" level=warning msg="Using cgroups-v1"' >&2; exit 1`;

@@ -126,7 +126,7 @@ test("many processes that take turns are never two at a time", async () => {
 });
 
 describe("a wait for a lock", () => {
-  test("ends when the other is done, and is told once", async () => {
+  test("ends when the other is done, and is reported once", async () => {
     await using folder = await temporaryFolder();
     const locks = openLocks(folder.path, never, fail);
     const order: string[] = [];

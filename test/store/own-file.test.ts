@@ -243,7 +243,7 @@ describe.skipIf(!posixOnly())("a file that is stored", () => {
 });
 
 describe.skipIf(!canRunAsNobody())("a folder that users share", () => {
-  test("may hold another user's files, which are in nobody's way, and stay as they are", async () => {
+  test("may hold another user's files, which disturb no push and stay as they are", async () => {
     await using folder = await temporaryFolder();
     await chmod(folder.path, 0o755);
     const directory = join(folder.path, "cache");
