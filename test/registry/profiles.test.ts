@@ -13,12 +13,12 @@ import { connect } from "../../src/registry/connect.ts";
 import { noteUpload } from "../../src/registry/upload/begin.ts";
 import { askUpload, startUpload } from "../../src/registry/upload/session.ts";
 import { answering, faultAt } from "../support/faults.ts";
-import { growingBlob } from "../support/growing-blob.ts";
 import { blobOf, clientAt, clientOf, connectOptions, ensure, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { expectStored, startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+import { growingBlob } from "./growing-blob.ts";
 
 const NAMES = Object.keys(PROFILES) as ProfileName[];
 /** Registries that put several PATCHes together. */

@@ -9,10 +9,10 @@ import { FUZZ_FACTOR, FUZZ_TIMEOUT, fuzz, HAS_MANY_CASES, type Random } from "..
 import { openFilesBelow } from "../support/open-files.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
-import { packEntries, splitEntries, writeSplitLayer } from "../support/split-layer.ts";
 import { type FixtureMember, gnuLongMember, paxMember } from "../support/tar-fixture.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { mutatedJson } from "./mutated-json.ts";
+import { packEntries, splitEntries, writeSplitLayer } from "./split-layer.ts";
 
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;
