@@ -4,9 +4,9 @@ import { COMMANDS } from "../../src/cli/commands.ts";
 import { parsePush } from "../../src/cli/invocation.ts";
 import { parseArguments } from "../../src/cli/parse-arguments.ts";
 import { pushProgram } from "../../src/cli/push-program.ts";
-import { environmentNames } from "../support/environment-names.ts";
 import { PROGRAM, runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { environmentNames } from "./environment-names.ts";
 
 const LONG = parseArguments(pushProgram(), ["--help"]) ?? "";
 

@@ -6,7 +6,7 @@ import { type PushCommand, parsePush } from "../../src/cli/invocation.ts";
 import { type ErrorCode, exitCodeOf, PushError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { formatPinned } from "../../src/oci/reference.ts";
-import { environmentNames } from "../support/environment-names.ts";
+import { environmentNames } from "./environment-names.ts";
 
 const TARGET = "registry.example.com/my/app:v1";
 
