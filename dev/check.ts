@@ -8,7 +8,7 @@
  * script is needed.
  */
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, readFile, rm, statfs } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, statfs } from "node:fs/promises";
 import { availableParallelism, freemem, tmpdir } from "node:os";
 import { join } from "node:path";
 import { compileArguments } from "./release/compile.ts";
@@ -90,6 +90,10 @@ async function tests(): Promise<string> {
     // A file that cannot be loaded, or a crash, is not in the report; Bun's exit code knows of it.
     if (!isFine && counts.failed === 0) counts.failed = 1;
     if (isFine && counts.passed === 0) failed.push("Tests (none ran)");
+    const left = inMemory
+      ? (await readdir(folder)).filter((name) => name.startsWith("c") && name.includes("-"))
+      : [];
+    if (left.length > 0) failed.push(`Tests (they left ${left.join(", ")})`);
     const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
     const part = isWhole ? "" : " (long tests in part; all: npm test -- --all)";
     return `${counts.passed} passed, ${counts.failed} failed${skipped}${part}`;

@@ -70,7 +70,12 @@ export class PushError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    options: { hint?: string; details?: readonly string[]; said?: string; cause?: unknown } = {},
+    options: {
+      hint?: string | undefined;
+      details?: readonly string[];
+      said?: string | undefined;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = "PushError";
@@ -116,7 +121,7 @@ export function exitCodeOf(error: unknown): 1 | 2 | 130 {
   return error.code === "USAGE" || error.code === "REFERENCE_INVALID" ? 2 : 1;
 }
 
-/** The remedy of what a push has begun, in hints. */
+/** The advice to resume a push, for messages and hints. */
 export const RESUME = "Run the same command to resume.";
 
 /** Returns the message of any thrown value. */

@@ -31,7 +31,7 @@ const MAX_SKEW_MS = 5 * 60_000;
 /** The digest of a blob that no registry has. */
 const NO_BLOB = digestOf(new TextEncoder().encode("chunkpush check: nobody has this blob"));
 
-/** GET /v2/ without credentials: the answer shows what kind of server it is. Follows redirects, as a push does. */
+/** GET /v2/ without credentials: the answer shows what kind of server it is. Follows redirects, as a push does. Throws the signal's reason. */
 export async function greet(registry: Registry, call: Call): Promise<Greeting> {
   const request = { method: "GET", url: new URL(`${registry.origin}/v2/`) } as const;
   const startMs = performance.now();
@@ -42,7 +42,10 @@ export async function greet(registry: Registry, call: Call): Promise<Greeting> {
   };
   const result = await followRedirects(registry, request, openAt)
     .then(async (response) => ({ answer: await readAnswer(registry, response) }))
-    .catch((failure: unknown) => ({ failure }));
+    .catch((failure: unknown) => {
+      call.signal.throwIfAborted();
+      return { failure };
+    });
   return { url, ...result, ms: Math.round(performance.now() - startMs), atMs: Date.now() };
 }
 

@@ -1,4 +1,4 @@
-import { PushError } from "../errors.ts";
+import { PushError, RESUME } from "../errors.ts";
 
 /** The steps of a check, in their order. */
 export type StepName =
@@ -80,6 +80,6 @@ export function stepRunner(onStep: OnStep, signal: AbortSignal) {
 /** Returns the result of a step that failed with a `PushError`. */
 export function failureOf({ code, message, hint }: PushError): Finding {
   // Hints are written for pushes.
-  const advice = hint?.replace("Run the same command to resume.", "Run the check again.");
+  const advice = hint?.replace(RESUME, "Run the check again.").replace("; it resumes", "");
   return { state: "failed", text: message, hint: advice, facts: { code } };
 }

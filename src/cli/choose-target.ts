@@ -1,6 +1,5 @@
 import { basename } from "node:path";
 import { PushError } from "../errors.ts";
-import { shellWord } from "../format.ts";
 import { nameWithoutHost } from "../oci/image-name.ts";
 import {
   formatRegistry,
@@ -9,7 +8,7 @@ import {
   type Reference,
   type Registry,
 } from "../oci/reference.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine } from "../program-name.ts";
 import { namesOfSource } from "../push/source-names.ts";
 import { askLine, chooseImage, chooseOne, mayAsk } from "./choose.ts";
 import { findSource } from "./find-source.ts";
@@ -71,9 +70,9 @@ export async function chooseTarget(
     const image = wasChosen ? named?.names[0] : undefined;
     return image === undefined ? command : { ...command, image };
   }
-  const written = parsed.source === undefined ? [] : [shellWord(source)];
+  const written = parsed.source === undefined ? [] : [source];
   throw new PushError("USAGE", `No target was named for ${title}.${note}`, {
-    hint: `Use: ${[PROGRAM_NAME, ...words, ...written, example].join(" ")}`,
+    hint: `Use: ${commandLine(...words, ...written, example)}`,
   });
 }
 

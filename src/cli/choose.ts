@@ -1,13 +1,11 @@
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import type { Progress } from "./progress.ts";
-import { askOnce, openTerminal } from "./terminal.ts";
+import { askOnce, openTerminal, type Terminal } from "./terminal.ts";
 import type { Environment } from "./values.ts";
 
 type Prompts = typeof import("@clack/prompts");
-type Place = Pick<NonNullable<Awaited<ReturnType<typeof openTerminal>>>, "input" | "output"> & {
-  readonly signal: AbortSignal;
-};
+type Place = Terminal & { readonly signal: AbortSignal };
 
 /** Tells whether a person may be asked. CI systems may have a terminal, too, and JSON is for programs. */
 export function mayAsk(

@@ -1,9 +1,9 @@
 import { constants } from "node:fs";
-import { access, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { access, readlink, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, isAbsolute } from "node:path";
 import { fileError, PushError } from "../errors.ts";
 
-/** What this process has open has names, too. */
+/** Matches paths that lead to files which this process has open, such as `/dev/stdout`. */
 const OPEN_FILE = /^\/(?:dev\/(?:fd\/|std)|proc\/)/;
 
 const ALTERNATIVE = "choose another file with --digestfile";
@@ -56,9 +56,10 @@ async function follow(
     if (error.code === "ENOENT") return undefined;
     throw error;
   });
-  if (there?.isFile() && !OPEN_FILE.test(path)) return { end: await realpath(path), kind: "file" };
-  if (there !== undefined) return { end: path, kind: there.isDirectory() ? "folder" : "special" };
-  const link = await readlink(path).catch(() => undefined);
-  if (link === undefined) return { end: path, kind: "file" };
-  return follow(resolve(await realpath(dirname(path)), link));
+  const isOpen = OPEN_FILE.test(path);
+  const link = isOpen ? undefined : await readlink(path).catch(() => undefined);
+  // Only the system resolves "..": other parts of the path may be links as well.
+  if (link !== undefined) return follow(isAbsolute(link) ? link : `${dirname(path)}/${link}`);
+  if (there === undefined || (there.isFile() && !isOpen)) return { end: path, kind: "file" };
+  return { end: path, kind: there.isDirectory() ? "folder" : "special" };
 }

@@ -132,7 +132,7 @@ async function readLogin(
   say: (line: string) => void,
 ): Promise<Extract<Credentials, { username: string }>> {
   const { host } = command.target;
-  // This is the login.
+  // Leave out the advice to log in.
   const onNotice = (code: PasswordNotice) =>
     say(describeNotice({ type: "notice", code }).replace(", or log in once", ""));
   const credentials =

@@ -13,7 +13,7 @@ import { namesOneRegistry } from "./login-command.ts";
 import { loginEnvironment } from "./login-environment.ts";
 import { atOnce } from "./login-errors.ts";
 import { parseArguments } from "./parse-arguments.ts";
-import { authFile } from "./registry-flags.ts";
+import { authFileFlag } from "./registry-flags.ts";
 import { assertNotEmpty } from "./values.ts";
 import { waitingLine } from "./waiting-line.ts";
 
@@ -68,7 +68,7 @@ function logoutProgram(): Command {
     .description("Removes the saved login to a registry.")
     .argument("[registry]", "the registry's host, such as registry.example.com")
     .addOption(new Option("--all", "remove all logins"));
-  return addFlags(program, "Authentication", [authFile("remove the login from this file")]).addHelpText(
+  return addFlags(program, "Authentication", [authFileFlag("remove the login from this file")]).addHelpText(
     "after",
     NOTES,
   );

@@ -65,8 +65,8 @@ export function orCommand(error: unknown, source: string | undefined, commands: 
   return new PushError(code, message, {
     hint: `${hint} ${command.hint}`.trim(),
     details,
+    said,
     cause: error,
-    ...(said !== undefined && { said }),
   });
 }
 

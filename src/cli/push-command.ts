@@ -1,7 +1,7 @@
 import { messageOf, PushError, RESUME } from "../errors.ts";
 import { formatShare } from "../format.ts";
 import { formatPinned } from "../oci/reference.ts";
-import type { PushOptions } from "../push/options.ts";
+import type { Pushed, PushOptions } from "../push/options.ts";
 import { chooseImage, confirm, mayAsk } from "./choose.ts";
 import { defineCommand, type Push } from "./command.ts";
 import { assertWritable, writeDigest } from "./digest-file.ts";
@@ -75,14 +75,13 @@ export async function runPush(
         (async (signal) => (await view.pauseFor(confirm(`Push "${source}" anyway?`, signal))) ?? true),
     }),
   };
+  let pushed: Pushed;
   try {
-    const pushed = await push(pushOptions);
+    pushed = await push(pushOptions);
     await actions?.writeOutputs(pushed);
     await rememberTargets(targets, env).catch((error: unknown) => {
       if (debug) view.print(`Cannot save the targets for the next push: ${messageOf(error)}`);
     });
-    // Last: it may fail, which ends the command.
-    if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
   } catch (error) {
     if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
     const { code, cause } = error;
@@ -95,4 +94,6 @@ export async function runPush(
     for (const line of tagged) stdout.write(line);
     await actions?.writeSummary();
   }
+  // Last: it may fail, and standard output, which it may be, would overwrite it.
+  if (digestFile !== undefined) await writeDigest(digestFile, pushed.digest);
 }

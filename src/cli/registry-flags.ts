@@ -31,7 +31,7 @@ const STALL_SECONDS = DEFAULTS.stallTimeoutMs / 1000;
 const MAX_STALL_SECONDS = 86_400;
 
 /** @param description what a command does with the file */
-export function authFile(description: string): FlagHelp {
+export function authFileFlag(description: string): FlagHelp {
   return ["--authfile <file>", `${description} (env: REGISTRY_AUTH_FILE)`];
 }
 
@@ -129,7 +129,7 @@ export function addRegistryFlags(program: Command): Command {
  * @param saving what the command does with the file of `--authfile`
  */
 export function addLoginFlags(program: Command, saving: string): Command {
-  addFlags(program, "Authentication", [...AUTHENTICATION, authFile(saving)]);
+  addFlags(program, "Authentication", [...AUTHENTICATION, authFileFlag(saving)]);
   addFlags(program, "Network", NETWORK);
   return addFlags(program, "Output", DEBUG);
 }

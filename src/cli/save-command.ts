@@ -1,9 +1,9 @@
 import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileError, PushError } from "../errors.ts";
-import { formatBytes, formatDuration, shellWord, toPrintable } from "../format.ts";
+import { formatBytes, formatDuration, toPrintable } from "../format.ts";
 import { digestOf, hexOf } from "../oci/digest.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine, PROGRAM_NAME } from "../program-name.ts";
 import { imageNames } from "../push/known-sources.ts";
 import {
   fileExists,
@@ -72,8 +72,7 @@ async function runSave(
     if (skipped.has(path)) continue;
     await saveShown(image, path, force || replaced.has(path), stderr);
     stdout.write(`${toPrintable(path)}\n`);
-    if (isAsked && images.length === 1)
-      stderr.write(`${toPrintable(`Push it: ${PROGRAM_NAME} ${shellWord(path)}`)}\n`);
+    if (isAsked && images.length === 1) stderr.write(`${toPrintable(`Push it: ${commandLine(path)}`)}\n`);
   }
 }
 

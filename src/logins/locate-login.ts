@@ -8,8 +8,8 @@ import { canonicalKey, serverAddress } from "./server-key.ts";
 /** Where a file's login is, for messages. */
 type Place = {
   readonly where: string;
-  /** Set if a credential helper has it. */
-  readonly helper?: { erase(): Promise<void> };
+  /** Set if a credential helper has it: lets the helper erase it. */
+  readonly erase?: () => Promise<void>;
 };
 
 /** Finds a file's login to exactly a registry, or to Podman's part of one. Throws `CREDENTIAL_HELPER_FAILED`. */
@@ -26,7 +26,7 @@ export async function locateLogin(
   // Some helpers fail to erase what they do not have, and others say nothing.
   if (helper !== undefined && (await askHelper(helper, server, options)) !== undefined) {
     const erase = () => eraseInHelper(helper, server, options);
-    return { where: placeOf(helper, file), helper: { erase } };
+    return { where: placeOf(helper, file), erase };
   }
   const isWritten = Object.entries(file.entries).some(
     ([each, entry]) => canonicalKey(each) === key && !Bun.deepEquals(entry, {}),
@@ -41,7 +41,7 @@ export type RemainingLogin = { readonly key: string; readonly where: string; rea
  * Lists the logins to a registry, or to Podman's part of one, and to parts of that, in all files. Undefined stands for all
  * logins that the files list.
  *
- * @param onFailed told of files and helpers that cannot be read, which count as empty
+ * @param onFailed called for each file with a failure, in itself or in its helper. Its other logins are left out
  */
 export async function remainingLogins(
   wanted: string | undefined,
@@ -55,7 +55,7 @@ export async function remainingLogins(
       const file = await readLoginFile(path, displayPath(path, environment.home), "change");
       if (file === undefined) continue;
       const isBelow = (key: string) => wanted === undefined || key.startsWith(`${wanted}/`);
-      const listed = keysOf(file).filter((key) => isBelow(key));
+      const listed = keysOf(file).filter(isBelow);
       for (const key of wanted === undefined ? listed : [wanted, ...listed]) {
         const place = await locateLogin(file, key, environment, signal);
         if (place !== undefined) found.push({ key, where: place.where, path });

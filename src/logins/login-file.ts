@@ -25,7 +25,7 @@ const ENTRY = v.nullable(
 /** What a login file is read for. A push can do without it. */
 export type Purpose = "push" | "change";
 
-/** What else there is to do where a file, or a helper that it names, is unusable. It ends a hint. */
+/** The end of a hint about an unusable file, or an unusable helper that it names: another way. */
 export const OTHERWISE: Readonly<Record<Purpose, string>> = {
   push: "name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without",
   change: "name another file with --authfile",

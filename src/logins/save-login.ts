@@ -57,7 +57,7 @@ export type RemovedLogin = { readonly key: string; readonly where: string };
 
 /**
  * Removes the login to a registry, or to Podman's part of one, from where `saveLogin` puts it. Undefined stands for all
- * logins that the file lists. Those before one that fails are removed, and told. Throws as `saveLogin` does, and
+ * logins that the file lists. Those before one that fails are removed, and reported. Throws as `saveLogin` does, and
  * `FILE_FAILED` where the file of `--authfile` is missing.
  */
 export async function removeLogins(
@@ -75,10 +75,10 @@ export async function removeLogins(
   const written: string[] = [];
   try {
     for (const key of keys) {
-      const { where, helper } = (await locateLogin(file, key, environment, signal)) ?? {};
-      if (helper !== undefined) await helper.erase();
+      const { where, erase } = (await locateLogin(file, key, environment, signal)) ?? {};
+      await erase?.();
       erased.push(key);
-      if (where !== undefined && helper !== undefined) onRemoved({ key, where });
+      if (where !== undefined && erase !== undefined) onRemoved({ key, where });
       else if (where !== undefined) written.push(key);
     }
   } finally {

@@ -77,8 +77,5 @@ export function noteCommits(): Commits {
 function lost(blob: string, cause: unknown): PushError {
   const { code, hint } =
     cause instanceof PushError ? cause : { code: "REGISTRY_FAILED" as const, hint: undefined };
-  return new PushError(code, `The blob ${blob} could not be uploaded. ${messageOf(cause)}`, {
-    ...(hint !== undefined && { hint }),
-    cause,
-  });
+  return new PushError(code, `The blob ${blob} could not be uploaded. ${messageOf(cause)}`, { hint, cause });
 }

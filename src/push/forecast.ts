@@ -116,7 +116,7 @@ function manifestsIn(content: PlannedContent): number {
   return content.children.reduce((sum, child) => sum + manifestsIn(child), 1);
 }
 
-/** What a blob takes that is not sent. */
+/** The counts of a blob that is not sent. */
 const NOTHING = { resumedBytes: 0, chunks: 0, requests: 0 } as const;
 
 async function forecastBlob(

@@ -4,7 +4,7 @@ import { knownDate } from "../format.ts";
 import type { Content } from "../oci/content.ts";
 import { isNamedOtherwise } from "../oci/image-name.ts";
 import { formatPinned, formatReference, formatTarget, type Reference } from "../oci/reference.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine } from "../program-name.ts";
 import { unlessAborted } from "../registry/http/unless-aborted.ts";
 import type { NewerImage } from "../report/events.ts";
 import { type Engine, RUNTIMES } from "../source/engine/engine.ts";
@@ -131,7 +131,7 @@ function targetsOf({ options }: Job): string {
 function otherCommand({ options }: Job, name = shortName(options.target)): string {
   const targets = options.targets.map(formatTarget);
   const places = targets.length === 1 ? targets : targets.flatMap((target) => ["-t", target]);
-  return [PROGRAM_NAME, name, ...places].join(" ");
+  return commandLine(name, ...places);
 }
 
 function shortName({ repository, tag, digest }: Reference): string {

@@ -1,4 +1,4 @@
-import { PushError } from "../errors.ts";
+import { PushError, RESUME } from "../errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { backOff, NO_FAILURES } from "../retry.ts";
 import { pullScope } from "./auth/scope.ts";
@@ -72,9 +72,7 @@ async function* readRest(
   throw new PushError(
     "CONNECTION_LOST",
     `${origin} ended the download of ${digest} after ${readBytes} of ${size} bytes.`,
-    {
-      hint: "Run the same command to resume.",
-    },
+    { hint: RESUME },
   );
 }
 

@@ -73,7 +73,9 @@ async function describePath(path: string): Promise<ImageOrigin | undefined> {
 async function nearestFile(path: string): Promise<string | undefined> {
   const name = basename(path);
   const names = await readdir(dirname(path)).catch(() => []);
-  const nearest = closest(name, names);
+  // The name itself is there if it is a link that leads nowhere.
+  const others = names.filter((each) => each !== name);
+  const nearest = closest(name, others);
   if (nearest === undefined || distance(name, nearest) > Math.min(3, name.length / 3)) return undefined;
   return `Did you mean "${path.slice(0, path.lastIndexOf(name))}${nearest}"?`;
 }

@@ -1,11 +1,14 @@
 /** What a check learns from the first answer of a registry: its kind, its certificate and its clock. */
 import { describe, expect, test } from "bun:test";
+import { checkRegistry } from "../../src/check/check.ts";
+import { PushError } from "../../src/errors.ts";
 import { createSelfSigned } from "../support/certificates.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { startRawServer } from "../support/raw-server.ts";
+import { rejection } from "../support/rejection.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
-import { check, failuresOf, ME, openAuthority, stepOf } from "./run-check.ts";
+import { check, failuresOf, ME, openAuthority, optionsOf, stepOf } from "./run-check.ts";
 
 const authority = openAuthority();
 
@@ -91,6 +94,13 @@ describe("The step Registry of a check", () => {
     // A check has nothing to resume.
     expect(stepOf(checked, "Registry").hint).not.toContain("resume");
   });
+
+  test("fails at a rate limit, and says to run the check again", async () => {
+    await using server = startHttpServer(() => new Response("", { status: 429 }));
+    const checked = await check(server);
+    expect(failuresOf(checked)).toEqual([["Registry", "RATE_LIMITED"]]);
+    expect(stepOf(checked, "Registry").hint).not.toContain("resume");
+  });
 });
 
 describe("A redirect of /v2/ in a check", () => {
@@ -168,6 +178,18 @@ describe("A redirect of /v2/ in a check", () => {
     });
     const checked = await check(secure(server));
     expect(failuresOf(checked)).toEqual([["Registry", "REDIRECT_REFUSED"]]);
+  });
+
+  test("to a silent server does not keep an interrupt from ending the check", async () => {
+    const interrupt = new AbortController();
+    await using silent = startHttpServer(() => {
+      interrupt.abort(new PushError("INTERRUPTED", "Interrupted."));
+      return new Promise<never>(() => {});
+    });
+    await using server = redirecting(silent.url);
+    const onStep = { begin: () => {}, end: () => {} };
+    const error = await rejection(checkRegistry(optionsOf(server), onStep, interrupt.signal));
+    expect(error.code).toBe("INTERRUPTED");
   });
 });
 

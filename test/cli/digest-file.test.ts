@@ -91,13 +91,18 @@ test.skipIf(!posixOnly())(
   },
 );
 
-test.skipIf(process.platform !== "linux")(
-  "Standard output as digest file is written to, and its file is not replaced",
-  async () => {
+test.skipIf(process.platform !== "linux").each([
+  ["/proc/self/fd/1", ">>"],
+  ["/dev/stdout", ">"],
+  ["link", ">>"],
+])(
+  "Standard output as digest file is written to, and its file is not replaced: %s, after %s",
+  async (file, redirection) => {
     await using setup = await setUp();
     await Bun.write(join(setup.path, "out"), "before\n");
-    const args = ["--digestfile", "/proc/self/fd/1", `${setup.registry.host}/my/app:v1`];
-    const command = ["sh", "-c", '"$@" >> out', "sh", ...cliCommand(args)];
+    await symlink("/proc/self/fd/1", join(setup.path, "link"));
+    const args = ["--digestfile", file, `${setup.registry.host}/my/app:v1`];
+    const command = ["sh", "-c", `"$@" ${redirection} out`, "sh", ...cliCommand(args)];
     const { code, stderr } = await run(command, {
       cwd: setup.path,
       env: cliEnvironment({ cwd: setup.path }),
@@ -105,7 +110,7 @@ test.skipIf(process.platform !== "linux")(
     expect(code, stderr).toBe(0);
     const digest = digestOf((await setup.registry.pullManifest("my/app", "v1")) ?? "");
     expect(await Bun.file(join(setup.path, "out")).text()).toBe(
-      `before\n${digest}${setup.registry.host}/my/app:v1@${digest}\n`,
+      `${redirection === ">" ? "" : "before\n"}${setup.registry.host}/my/app:v1@${digest}\n${digest}`,
     );
   },
 );

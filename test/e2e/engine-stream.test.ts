@@ -1,5 +1,14 @@
 /** A real engine's image, read while it is saved: what is saved, what is made, what is written, and what is left. */
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
@@ -59,8 +68,8 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
     beforeEach(async () => {
       cwd = await temporaryFolder();
       await docker.calls();
-      return () => cwd[Symbol.asyncDispose]();
     });
+    afterEach(() => cwd[Symbol.asyncDispose]());
 
     let repositories = 0;
     const newRepository = () => `streamed/number-${++repositories}`;

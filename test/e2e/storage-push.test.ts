@@ -1,5 +1,5 @@
 /** Images that are pushed from where their engine keeps them: what goes wrong meanwhile, and what is shared. */
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout } from "bun:test";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
@@ -64,8 +64,8 @@ function testStorage(
     await docker.calls();
     // The folder has to be there to be watched.
     await Bun.write(join(cwd.path, ".cache/keep"), "");
-    return () => cwd[Symbol.asyncDispose]();
   });
+  afterEach(() => cwd[Symbol.asyncDispose]());
 
   let repositories = 0;
   const newRepository = () => `stored/number-${++repositories}`;

@@ -211,6 +211,13 @@ describe("a source that cannot be opened", () => {
       expect((await rejection(place.open(name))).hint).toContain("docker save");
   });
 
+  test("is not answered with its own name where it is a link that leads nowhere", async () => {
+    await using place = await workplace();
+    await symlink("absent", join(place.path, "image.tar"));
+    const error = await rejection(place.open("image.tar"));
+    expect([error.code, error.hint]).toEqual(["SOURCE_NOT_FOUND", expect.stringContaining("docker save")]);
+  });
+
   test("is called missing where its path leads below a file", async () => {
     await using place = await workplace();
     await Bun.write(join(place.path, "x.tar"), "");

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { PushError } from "../../errors.ts";
+import { PushError, RESUME } from "../../errors.ts";
 import type { CompressionForm } from "../../oci/compression.ts";
 
 /** More workers need more memory, and compress faster than disks and links take the result. */
@@ -128,6 +128,6 @@ function startWorker(source: string): WorkerSlot {
 
 function compressionError(reason: string): PushError {
   return new PushError("COMPRESSION_FAILED", `Cannot compress a layer: a thread failed: ${reason}`, {
-    hint: "Run the same command to resume. If this machine is low on memory, --compression none needs the least.",
+    hint: `${RESUME} If this machine is low on memory, --compression none needs the least.`,
   });
 }

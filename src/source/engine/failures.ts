@@ -1,4 +1,4 @@
-import { PushError } from "../../errors.ts";
+import { PushError, RESUME } from "../../errors.ts";
 import { PROGRAM_NAME } from "../../program-name.ts";
 import type { Runtime } from "./engine.ts";
 
@@ -83,9 +83,7 @@ export function engineFailure(
   return new PushError(
     "ENGINE_FAILED",
     `Cannot ${action}: ${runtime} exited with code ${exitCode} and no output.`,
-    {
-      hint: "It was stopped, possibly because the machine is out of memory. Run the same command to resume.",
-    },
+    { hint: `It was stopped, possibly because the machine is out of memory. ${RESUME}` },
   );
 }
 

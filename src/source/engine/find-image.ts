@@ -1,7 +1,7 @@
 import { distance } from "fastest-levenshtein";
 import { PushError } from "../../errors.ts";
 import { looksLikeHost } from "../../oci/reference.ts";
-import { PROGRAM_NAME } from "../../program-name.ts";
+import { commandLine } from "../../program-name.ts";
 import { runEngine } from "./command.ts";
 import { type Engine, type Environment, RUNTIMES, type Runtime } from "./engine.ts";
 import { engineMissing, engineTitle } from "./failures.ts";
@@ -73,7 +73,7 @@ async function imageNotFound(
     const [first, ...more] = others;
     if (first === undefined) return engineMissing(runtimes);
     const { code, message, hint } = first;
-    return new PushError(code, message, { ...(hint !== undefined && { hint }), details: more.map(describe) });
+    return new PushError(code, message, { hint, details: more.map(describe) });
   }
   const lists = await Promise.all(answered.map((engine) => namesIn(engine)));
   // Suggest an image that two engines have for the first of them.
@@ -87,9 +87,9 @@ async function imageNotFound(
     ? `${titles[0]?.replace(/^the/, "The")} has no`
     : `Neither ${titles.join(" nor ")} has an`;
   const [near] = nearest;
-  const shownTargets = targets.length === 1 ? targets[0] : targets.map((target) => `-t ${target}`).join(" ");
+  const places = targets.length === 1 ? targets : targets.flatMap((target) => ["-t", target]);
   const isUnnamed = targets.includes(name);
-  const push = (source: string) => `"${PROGRAM_NAME} ${source} ${shownTargets}"`;
+  const push = (source: string) => `"${commandLine(source, ...places)}"`;
   const otherName = isUnnamed
     ? `, or give it that name: "${near && owners.get(near)} tag ${near} ${name}"`
     : "";
