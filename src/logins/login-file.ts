@@ -27,7 +27,7 @@ export type Purpose = "push" | "change";
 
 /** What else there is to do where a file, or a helper that it names, is unusable. It ends a hint. */
 export const OTHERWISE: Readonly<Record<Purpose, string>> = {
-  push: "name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without",
+  push: "name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push anonymously",
   change: "name another file with --authfile",
 };
 
