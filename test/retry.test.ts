@@ -164,7 +164,7 @@ describe("backOff", () => {
     expect(await announced(1, 1000, ms)).toBe(ms);
   });
 
-  test("hurries for no server that asks for less", async () => {
+  test("waits no less for a server that asks for a shorter wait", async () => {
     expect(await announced(3, 1000, 5)).toBeGreaterThanOrEqual(2000);
   });
 

@@ -86,7 +86,7 @@ async function setUp(options: Partial<StrictRegistryOptions>, passwords: readonl
   };
 }
 
-describe.concurrent("a push whose passwords end after some requests", () => {
+describe.concurrent("a push whose passwords expire after some requests", () => {
   test("asks the command for each one once, and brings every blob", async () => {
     const { state, intercept } = expiring(7);
     await using site = await setUp({ intercept });
@@ -132,7 +132,7 @@ describe.concurrent("a push whose passwords end after some requests", () => {
     await site.expectPulled();
   });
 
-  test("ends where the new password is refused as well, and asks no third time", async () => {
+  test("ends if the new password is refused as well, and asks no third time", async () => {
     const { intercept } = expiring(7);
     await using site = await setUp({ intercept }, [PASSWORDS[0] ?? "", "wrong-one", "wrong-two"]);
     const { code, stderr } = await site.run(["--credential-command", COMMAND, site.target]);
@@ -150,7 +150,7 @@ describe.concurrent("a push whose passwords end after some requests", () => {
   });
 
   test.each([[[]], [["--debug"]]])(
-    "ends where the command fails, and shows what that said with --debug alone: %p",
+    "ends if the command fails, and shows its output only with --debug: %p",
     async (flags) => {
       const { intercept } = expiring(7);
       await using site = await setUp({ intercept });

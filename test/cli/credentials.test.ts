@@ -118,7 +118,7 @@ describe.concurrent("the password on standard input", () => {
     expect(stderr).toContain("Standard input is too long for a password.");
   });
 
-  test("may come late, and what is waited for is said", async () => {
+  test("may come late, and chunkpush says that it waits for it", async () => {
     await using setup = await setUp("hush-Xq7");
     const child = startCli([setup.target], { cwd: setup.folder, env: { USERNAME_REGISTRY: "me" } });
     const [seen, rest] = child.stderr.tee();
@@ -231,7 +231,7 @@ describeWith("python3", "at a terminal", () => {
     expect(code).toBe(1);
   });
 
-  test("an empty password is none", async () => {
+  test("an empty password is not accepted", async () => {
     await using setup = await setUp("hush-Xq7");
     const { screen, code } = await ask(setup, [], { keys: "\\r" });
     expect(screen).toContain("No password was given");

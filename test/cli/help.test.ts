@@ -5,9 +5,9 @@ import { parsePush } from "../../src/cli/invocation.ts";
 import { parseArguments } from "../../src/cli/parse-arguments.ts";
 import { PLAN } from "../../src/cli/plan-command.ts";
 import { pushProgram } from "../../src/cli/push-program.ts";
-import { environmentNames } from "../support/environment-names.ts";
 import { PROGRAM, runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { environmentNames } from "./environment-names.ts";
 
 const LONG = parseArguments(pushProgram(), ["--help"]) ?? "";
 

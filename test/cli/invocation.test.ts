@@ -8,7 +8,7 @@ import { parseArguments } from "../../src/cli/parse-arguments.ts";
 import { type ErrorCode, exitCodeOf, PushError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { formatPinned } from "../../src/oci/reference.ts";
-import { environmentNames } from "../support/environment-names.ts";
+import { environmentNames } from "./environment-names.ts";
 
 const TARGET = "registry.example.com/my/app:v1";
 

@@ -205,7 +205,7 @@ describe.concurrent("a login", () => {
     ["an answer of 429", 429],
     ["an answer of 503", 503],
     ["no answer", undefined],
-  ])("that was accepted is saved without that warning after %s to nobody", async (_, status) => {
+  ])("that was accepted is saved without a warning if an anonymous request gets %s", async (_, status) => {
     let isAccepted = false;
     await using server = startHttpServer(async ({ headers }) => {
       if (headers.has("authorization")) {
@@ -384,7 +384,7 @@ describe.concurrent("a logout", () => {
     expect(JSON.parse(await Bun.file(home.at("named.json")).text())).toEqual({ auths: {} });
   });
 
-  test("is done although another file with logins is broken, which is said", async () => {
+  test("succeeds with a warning if another file with logins is broken", async () => {
     await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
     await Bun.write(home.at(".config/containers/auth.json"), "{");
     const env = { XDG_RUNTIME_DIR: home.at("run") };

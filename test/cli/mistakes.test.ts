@@ -45,7 +45,7 @@ describe("a mistyped command is answered with the nearest one", () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining('Did you mean "check"?')]);
   });
 
-  test("in an error of an image that keeps what the engine said", () => {
+  test("in the error for an unknown image, which keeps the engine's message", () => {
     const options = { hint: "Look.", details: ["a"], said: "the engine's words" };
     const error = new PushError("IMAGE_NOT_FOUND", "There is no image.", options);
     expect(orCommand(error, "chek", ["check"])).toMatchObject({

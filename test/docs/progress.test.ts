@@ -164,7 +164,7 @@ test("A line of JSON has nothing that steers a terminal or a CI system, whatever
   expect(JSON.parse(line).name).toBe(name);
 });
 
-test("An error that is retried is told with its code and its message", () => {
+test("An error that is retried is an event with its code and its message", () => {
   const error = new PushError("STALLED", "Nothing came.");
   expect(JSON.parse(told({ ...EVENTS.retry, error } as PushEvent)).error).toEqual({
     code: "STALLED",

@@ -172,7 +172,7 @@ function testEngine(
   });
 
   inTurn(
-    "an output.tar is told from a newer image of the target's name, and from the same image, whatever the dates",
+    "an output.tar is distinguished from a newer image of the target's name, and from the same image, whatever the dates",
     async () => {
       await using cwd = await newFolder();
       const output = join(cwd.path, "output.tar");

@@ -1,5 +1,14 @@
 /** A real engine's image, read while it is saved: what is saved, what is made, what is written, and what is left. */
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
@@ -59,8 +68,8 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
     beforeEach(async () => {
       cwd = await temporaryFolder();
       await docker.calls();
-      return () => cwd[Symbol.asyncDispose]();
     });
+    afterEach(() => cwd[Symbol.asyncDispose]());
 
     let repositories = 0;
     const newRepository = () => `streamed/number-${++repositories}`;
@@ -94,7 +103,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       expect(kept.filter((name) => name.endsWith(".tmp"))).toEqual([]);
     }
 
-    test.each([NAME, REBUILT])("tells of each layer which it is, before it comes: %s", async (name) => {
+    test.each([NAME, REBUILT])("names each layer before its bytes: %s", async (name) => {
       const archive = join(cwd.path, "saved.tar");
       await engine.docker("image", "save", "--output", archive, name);
       const inspected = await engine.docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", name);
@@ -111,7 +120,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       expect(told.sort()).toEqual([...diffIds].sort());
     });
 
-    test("has room on a disk that could not hold it", async () => {
+    test("is pushed from a disk that could not hold it", async () => {
       await using disk = await smallDisk(DISK_BYTES);
       const repository = newRepository();
       const result = await runCli([NAME, `${registry.host}/${repository}:v1`], {
@@ -153,7 +162,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       await expectImage(`${repository}:v1`, NAME);
     });
 
-    test("is made anew in its new layer alone: with the cache, and on a new machine", async () => {
+    test("has only its new layer compressed: with the cache, and on a new machine", async () => {
       const repository = newRepository();
       expectPushed(await push(`${repository}:latest`), 3);
       for (const tag of ["cached", "new-machine"]) {
@@ -228,7 +237,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       }
     };
 
-    test("is let go at Ctrl-C, while docker is silent: no docker is left", async () => {
+    test("leaves no docker behind after Ctrl-C while docker is silent", async () => {
       const repository = newRepository();
       const pushing = startWatchedPush([NAME, `${registry.host}/${repository}:v1`], {
         cwd: cwd.path,
@@ -248,7 +257,7 @@ describe.skipIf(!requireParts("dockerd", "docker-registry", "mount", "skopeo"))(
       await expectClean();
     });
 
-    test("is let go at Ctrl-C, while docker writes: no docker is left", async () => {
+    test("leaves no docker behind after Ctrl-C while docker writes", async () => {
       const repository = newRepository();
       // The folder has to be there to be watched.
       await Bun.write(join(cwd.path, ".cache/keep"), "");

@@ -1,5 +1,14 @@
 /** What comes compressed is compressed anew where that is asked for, and nothing else changes. */
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 import { join } from "node:path";
 import { type StrictRegistry, startStrictRegistry } from "../../dev/registry/registry.ts";
 import { archiveBytes } from "../support/image-forms.ts";
@@ -27,8 +36,8 @@ describe("--force-compression", () => {
 
   beforeEach(async () => {
     cwd = await temporaryFolder();
-    return () => cwd[Symbol.asyncDispose]();
   });
+  afterEach(() => cwd[Symbol.asyncDispose]());
 
   let repositories = 0;
   const newTarget = () => `${registry.host}/forced/number-${++repositories}:v1`;

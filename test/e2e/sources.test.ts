@@ -126,7 +126,7 @@ describe.skipIf(!isReady)("from a real engine,", () => {
     saved = await unpackSavedImage(archive, join(folder.path, "saved"));
   });
 
-  test("the image comes as these tests want it", () => {
+  test("the test image has the layers that these tests need", () => {
     expect(sha256(saved.config)).toBe(imageId);
     const [first, second, third] = saved.diffIds;
     expect(saved.diffIds).toHaveLength(5);

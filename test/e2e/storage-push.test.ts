@@ -1,5 +1,5 @@
 /** Images that are pushed from where their engine keeps them: what goes wrong meanwhile, and what is shared. */
-import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, setDefaultTimeout } from "bun:test";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Intercept } from "../../dev/registry/answer-request.ts";
@@ -64,8 +64,8 @@ function testStorage(
     await docker.calls();
     // The folder has to be there to be watched.
     await Bun.write(join(cwd.path, ".cache/keep"), "");
-    return () => cwd[Symbol.asyncDispose]();
   });
+  afterEach(() => cwd[Symbol.asyncDispose]());
 
   let repositories = 0;
   const newRepository = () => `stored/number-${++repositories}`;
@@ -124,7 +124,7 @@ function testStorage(
   });
 
   inTurn(
-    "is let go at Ctrl-C in the middle of a layer: no process is left, nothing is tagged, and the next push brings it",
+    "leaves no process and no tag after Ctrl-C in the middle of a layer, and the next push brings it",
     async () => {
       const repository = newRepository();
       const mark = `CHUNKPUSH_TEST_${crypto.randomUUID().replaceAll("-", "")}`;
@@ -144,36 +144,33 @@ function testStorage(
     },
   );
 
-  inTurn(
-    "is let go at Ctrl-C in the middle of an upload, and the next push sends little of it again",
-    async () => {
-      const repository = newRepository();
-      const reached = Promise.withResolvers<void>();
-      const held = Promise.withResolvers<void>();
-      let patches = 0;
-      intercept = async (_, kind) => {
-        if (kind !== "patch" || ++patches < 2) return undefined;
-        reached.resolve();
-        await held.promise;
-        return undefined;
-      };
-      const pushing = startPush(NAME, `${repository}:v1`);
-      await reached.promise;
-      process.kill(pushing.pid, "SIGINT");
-      held.resolve();
-      const { code, stderr } = await pushing.ended;
-      expect(code, stderr).toBe(130);
-      expect(isTagged(repository)).toBe(false);
-      intercept = undefined;
-      const before = sentBytes(repository);
-      expect(before).toBeGreaterThan(CHUNK_BYTES);
-      const again = await push(`${repository}:v1`, "--chunk-size", `${CHUNK_BYTES}`);
-      expect(again.code, again.stderr).toBe(0);
-      expect(sentBytes(repository) - before).toBeLessThan(NOISE_BYTES - CHUNK_BYTES);
-      expect((await pushed(repository)).diffIds).toEqual([await inspected(NAME)]);
-      await expectUntouched();
-    },
-  );
+  inTurn("has its upload resumed by the next push after Ctrl-C in the middle of it", async () => {
+    const repository = newRepository();
+    const reached = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    let patches = 0;
+    intercept = async (_, kind) => {
+      if (kind !== "patch" || ++patches < 2) return undefined;
+      reached.resolve();
+      await held.promise;
+      return undefined;
+    };
+    const pushing = startPush(NAME, `${repository}:v1`);
+    await reached.promise;
+    process.kill(pushing.pid, "SIGINT");
+    held.resolve();
+    const { code, stderr } = await pushing.ended;
+    expect(code, stderr).toBe(130);
+    expect(isTagged(repository)).toBe(false);
+    intercept = undefined;
+    const before = sentBytes(repository);
+    expect(before).toBeGreaterThan(CHUNK_BYTES);
+    const again = await push(`${repository}:v1`, "--chunk-size", `${CHUNK_BYTES}`);
+    expect(again.code, again.stderr).toBe(0);
+    expect(sentBytes(repository) - before).toBeLessThan(NOISE_BYTES - CHUNK_BYTES);
+    expect((await pushed(repository)).diffIds).toEqual([await inspected(NAME)]);
+    await expectUntouched();
+  });
 
   inTurn("is pushed as it was found where its name is moved to another image meanwhile", async () => {
     const [repository, plain] = [newRepository(), newRepository()];

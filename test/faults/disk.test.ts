@@ -243,7 +243,7 @@ describe.skipIf(!canRunAsNobody())("a user without permission", () => {
     expect((await whatIsWrongInCache(cache)).problem).toBeUndefined();
   });
 
-  test("to write to a cache that root has filled uses it, and dates nothing anew", async () => {
+  test("to write to a cache that root has filled uses it, and updates no date", async () => {
     await using setup = await setUp();
     const cache = join(setup.folder, "cache");
     await expectPushed(setup, await setup.push(cache));
@@ -277,7 +277,7 @@ describe("the cache of a push", () => {
     expect(await Bun.file(cache).text()).toBe("mine");
   });
 
-  test("whose lock is none lets the push go on, with one warning, and nothing is pruned", async () => {
+  test("whose lock file is no lock lets the push go on, with one warning, and nothing is pruned", async () => {
     await using setup = await setUp();
     const cache = join(setup.folder, "cache");
     await mkdir(join(cache, "cache.lock"), { recursive: true });

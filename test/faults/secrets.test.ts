@@ -21,7 +21,7 @@ const CASES = SECRET_CASES.filter(
 );
 const WAYS: readonly Way[] = ["standard input", "variable", "login file", "helper", "command"];
 
-test(`in ${CASES.length} pushes, no secret gets out`, async () => {
+test(`No secret gets out of ${CASES.length} pushes`, async () => {
   const wrong = CASES.map((secretCase, i) =>
     atATime(async () => {
       const needsLogin = secretCase.wants === "identity" || secretCase.files !== undefined;

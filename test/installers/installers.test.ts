@@ -53,7 +53,7 @@ const resources = new AsyncDisposableStack();
 afterAll(() => resources.disposeAsync());
 
 describe.skipIf(missing !== undefined && !(CI && missing.startsWith("npm")))(
-  missing ? `installed (needs ${missing})` : "installed",
+  missing ? `chunkpush, installed (needs ${missing})` : "chunkpush, installed",
   () => {
     beforeAll(async () => {
       folder = resources.use(await temporaryFolder());
@@ -92,7 +92,7 @@ describe.skipIf(missing !== undefined && !(CI && missing.startsWith("npm")))(
       await expectPush(user, "chunkpush");
     });
 
-    test("with yarn 4, it pushes from node_modules, and says that nothing else will do", async () => {
+    test("with yarn 4, it needs nodeLinker: node-modules, which its error names", async () => {
       const user = await newUser({ node: npm(12, 22).node, yarn: tool("yarn-4/bin/yarn.js") });
       const refused = await user.try("yarn", "dlx", "--quiet", "chunkpush", "--version");
       expect(refused.stderr + refused.stdout).toContain("nodeLinker: node-modules");

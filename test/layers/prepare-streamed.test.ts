@@ -66,23 +66,26 @@ describe("a raw layer", () => {
     expect(made).toMatchObject({ origin: "compressed", diffId: digestOf(RAW.subarray(0, length)) as string });
   });
 
-  test("that nobody wants leaves nothing", async () => {
+  test("that is not read leaves nothing in the cache", async () => {
     await using shop = await workshop();
     expect(await shop.prepare("x/layer.tar", piecesOf(RAW, 65_536), false)).toBeUndefined();
     expect(await shop.files()).toEqual([]);
   });
 
-  test.each([0, 2, 100_000, 2_000_000])("that breaks off after %d bytes leaves nothing", async (length) => {
-    await using shop = await workshop();
-    const failure = new Error("cut");
-    async function* broken() {
-      yield* piecesOf(RAW.subarray(0, length), 65_536);
-      throw failure;
-    }
-    const making = shop.prepare("x/layer.tar", broken());
-    expect(await making.then(String, (error: unknown) => error)).toBe(failure);
-    expect(await shop.files()).toEqual([]);
-  });
+  test.each([0, 2, 100_000, 2_000_000])(
+    "that breaks off after %d bytes leaves nothing in the cache",
+    async (length) => {
+      await using shop = await workshop();
+      const failure = new Error("cut");
+      async function* broken() {
+        yield* piecesOf(RAW.subarray(0, length), 65_536);
+        throw failure;
+      }
+      const making = shop.prepare("x/layer.tar", broken());
+      expect(await making.then(String, (error: unknown) => error)).toBe(failure);
+      expect(await shop.files()).toEqual([]);
+    },
+  );
 });
 
 describe.each([
@@ -103,7 +106,7 @@ describe.each([
     expect(await shop.files()).toEqual([digestOf(bytes).slice(7)]);
   });
 
-  test("that is not what its name says is damaged, and nothing is kept of it", async () => {
+  test("that is not what its name says is refused as damaged, and not kept", async () => {
     await using shop = await workshop();
     const error = await rejection(shop.prepare(path, piecesOf(packed.with(1_000_000, 0), 65_536)));
     expect([error.code, error.message]).toEqual(["CONTENT_MISMATCH", expect.stringContaining(path)]);

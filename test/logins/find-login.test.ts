@@ -216,7 +216,7 @@ describe.skipIf(process.platform === "win32")("a credential helper", () => {
     expect(login?.credentials).toEqual({ identityToken: "id" });
   });
 
-  test("may return an empty login, which is none", async () => {
+  test("may return an empty login, which counts as no login", async () => {
     const helpers = { all: `echo '{"ServerURL":"","Username":"","Secret":""}'` };
     expect(await find({ docker: { credsStore: "all" }, helpers })).toBeUndefined();
   });

@@ -46,7 +46,7 @@ describe("parseDigest and parseDiffId", () => {
     }
   });
 
-  test("do not print a book where a digest should be", () => {
+  test("quote only the beginning of a long text", () => {
     let message = "";
     try {
       parseDigest("x".repeat(1_000_000), "the document");

@@ -114,7 +114,7 @@ test("An entry is an attestation by its annotation or its unknown platform, and 
   ]);
 });
 
-test("What is left out of an index is told by its platforms, each once, and a count of attestations", () => {
+test("What is left out of an index is described by its platforms, each once, and a count of attestations", () => {
   const parsed = parseIndex(
     encode({
       manifests: [

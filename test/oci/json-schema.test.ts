@@ -17,7 +17,7 @@ describe("a schema for an object", () => {
   const schemas = { object: OPTIONAL, looseObject: LOOSE, record: NAMES };
   const values = { array: [], string: SECRET, number: 5, boolean: true, null: null };
   for (const [name, schema] of Object.entries(schemas)) {
-    test.each(Object.entries(values))(`takes no ${name} for one: %s`, (received, value) => {
+    test.each(Object.entries(values))(`takes no ${name} for an object: %s`, (received, value) => {
       const problem = `Invalid input: expected object, received ${received}`;
       expect(problemOf(schema, value)).toBe(problem);
       expect(problemOf(object({ in: v.array(schema) }), { in: [{}, value] })).toBe(`in: 1: ${problem}`);
@@ -65,7 +65,7 @@ describe("the problem of a document", () => {
   });
 });
 
-test("the first problem of a list is the last that is looked for, since each takes memory", () => {
+test("a list is not checked beyond its first problem, since each takes memory", () => {
   let looks = 0;
   const never = v.custom<string>(() => {
     looks++;
@@ -92,8 +92,8 @@ describe("a document", () => {
   });
 });
 
-describe("fields", () => {
-  test("that are not named are left out, or kept", () => {
+describe("fields of a document", () => {
+  test("that the schema does not have are left out, or kept by a loose one", () => {
     const value = { a: "b", c: { d: 1 } };
     expect(checkJson(OPTIONAL, value)).toEqual({ output: { a: "b" } });
     expect(checkJson(LOOSE, value)).toEqual({ output: value });

@@ -24,7 +24,7 @@ function statusOf(answer: string): number {
   return Number(/^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1]);
 }
 
-describe("a request", () => {
+describe("a request to the proxy", () => {
   const get = (...lines: string[]) =>
     ["GET /v2/team/app/manifests/v1 HTTP/1.1", ...lines, "", ""].join("\r\n");
 
@@ -80,7 +80,7 @@ describe("a request", () => {
     expect(statusOf(answer)).toBe(403);
   });
 
-  test("whether a page may send another one is answered with a no", async () => {
+  test("from a web page that asks what it may send (CORS) is refused", async () => {
     await using upstream = startUpstream();
     await using proxy = await startTestProxy(upstream);
     const response = await proxy.request("/v2/team/app/manifests/v1", {

@@ -93,7 +93,7 @@ describe.each(Object.entries(PUSHES))("a blob in %s that the registry is slow to
     "containerd/2.1.9+unknown",
     "buildkit/v0.33",
     "docker/29.0 go/go1.25 containerd-client/2.1.9+unknown storage-driver/overlayfs UpstreamClient(x)",
-  ])("keeps %p waiting no longer than it waits", async (userAgent) => {
+  ])("has %p try the manifest again before that client's time limit", async (userAgent) => {
     await using registry = await startSlowRegistry();
     await using proxy = await startTestProxy(registry, { answerMs: ANSWER_MS });
     for (const bytes of [CONFIG, LAYER]) await push(proxy, bytes);
@@ -120,7 +120,7 @@ describe.each(Object.entries(PUSHES))("a blob in %s that the registry is slow to
     expect(await proxy.settled()).toEqual([]);
   });
 
-  test("that fails in the end, and nobody asks for, is told at the end", async () => {
+  test("that fails in the end is reported when the proxy ends, if no client asked for it", async () => {
     await using registry = await startSlowRegistry();
     await using proxy = await startTestProxy(registry, { answerMs: ANSWER_MS, retries: 0 });
     expect((await push(proxy, LAYER)).status).toBe(201);
@@ -129,7 +129,7 @@ describe.each(Object.entries(PUSHES))("a blob in %s that the registry is slow to
     await until(async () => (await proxy.spooled()).count === 0);
   });
 
-  test("that fails before the client is answered is told it at once", async () => {
+  test("that fails before the client has its answer makes that answer the refusal", async () => {
     await using registry = await startSlowRegistry();
     await using proxy = await startTestProxy(registry, { retries: 0 });
     registry.letGo(answering(403));

@@ -44,7 +44,7 @@ async function errorOf(response: Response): Promise<{ code: string; message: str
 }
 
 describe("a blob", () => {
-  test("is read as the registry has it, whole, in part, or not at all where the client has it", async () => {
+  test("is read as the registry has it: whole, in part, or not at all if the client has it already", async () => {
     await using upstream = startHttpServer(blobAnswer);
     await using proxy = await startTestProxy(upstream);
     const head = await proxy.request(BLOB, { method: "HEAD" });
@@ -216,7 +216,7 @@ describe("a blob", () => {
   });
 });
 
-describe("the registry", () => {
+describe("the registry behind a proxy", () => {
   test("gets of the client's headers only what it needs to answer", async () => {
     const seen: Record<string, string>[] = [];
     await using upstream = startHttpServer((request) => {
@@ -280,7 +280,7 @@ describe("the registry", () => {
     expect(error).toEqual({ code: "MANIFEST_UNKNOWN", message: expect.stringContaining("no such tag") });
   });
 
-  test("that is behind a login page for people does not give that to clients as what they asked for", async () => {
+  test("that is behind a login page for people does not have that page passed on", async () => {
     const page = "<title>Sign in ・ Cloudflare Access</title>";
     await using upstream = startHttpServer(
       () => new Response(page, { headers: { "content-type": "text/html" } }),
@@ -292,7 +292,7 @@ describe("the registry", () => {
     }
   });
 
-  test("that refuses a reader is not said to refuse a push", async () => {
+  test("that refuses a read is not reported to refuse a push", async () => {
     await using upstream = startHttpServer(() => new Response(null, { status: 403 }));
     await using proxy = await startTestProxy(upstream);
     const error = await errorOf(await proxy.request("/v2/team/app/manifests/v1"));
@@ -309,7 +309,7 @@ describe("the registry", () => {
     expect(count).toBe(3);
   });
 
-  test("that does not answer within the time of clients gets no answer to wait for: 503", async () => {
+  test("that does not answer within the time of clients makes the proxy answer 503", async () => {
     const ended = Promise.withResolvers<void>();
     await using upstream = startHttpServer(async (request) => {
       request.signal.addEventListener("abort", () => ended.resolve());
@@ -322,7 +322,7 @@ describe("the registry", () => {
     await ended.promise;
   });
 
-  test("that is slow is waited for longer by clients that wait longer than containerd", async () => {
+  test("that is slow gets more time for a client that waits longer than containerd", async () => {
     const slow = Promise.withResolvers<void>();
     await using upstream = startHttpServer(async () => {
       await slow.promise;
@@ -345,7 +345,7 @@ describe("the registry", () => {
     expect([response.status, error?.message]).toEqual([503, expect.stringContaining("the bucket is gone")]);
   });
 
-  test("that repeats a secret gives it away neither in a message nor in an address", async () => {
+  test("that repeats a secret has it removed from messages and addresses", async () => {
     const { password } = CREDENTIALS;
     const secrets = [password, btoa(`${CREDENTIALS.username}:${password}`)];
     await using upstream = startHttpServer((request) => {

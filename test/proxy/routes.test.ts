@@ -41,7 +41,7 @@ describe("a path", () => {
     [`/v2/app/manifests/${SHA512}`, { kind: "manifest", name: "app", reference: SHA512 }],
     [`/v2/app/referrers/${SHA256}`, { kind: "referrers", name: "app", digest: SHA256 }],
     [`/v2/${LONG}/tags/list`, { kind: "tags", name: LONG }],
-  ] as const)("of the API is read as what it is: %s", (path, route) => {
+  ] as const)("of the API is recognized: %s", (path, route) => {
     expect(routeOf(path)).toEqual(route);
   });
 
@@ -88,13 +88,13 @@ describe("a path", () => {
     "/metrics",
     "/debug/pprof/",
     "/api/v2.0/users",
-  ])("that is none of the API's is read as nothing: %j", (path) => {
+  ])("outside the API is not recognized: %j", (path) => {
     expect(routeOf(path)).toBeUndefined();
   });
 });
 
 describe("what a client asks for", () => {
-  test("reaches the registry as what was checked, and nothing else does", async () => {
+  test("reaches the registry only in the form that was checked", async () => {
     const seen: string[] = [];
     await using upstream = startHttpServer((request) => {
       const { pathname, search } = new URL(request.url);

@@ -166,7 +166,7 @@ describe("a file in the spool", () => {
     expect(await (await end).bytes()).toEqual(bytes);
   });
 
-  test("gives out no end of other bytes", async () => {
+  test("does not give out its end if the bytes are not those of the digest", async () => {
     await using folder = await temporaryFolder();
     const bytes = seededBytes(10_000, 9);
     await using file = await openSpoolFile(openSpool(folder.path, UNIT));
@@ -180,8 +180,8 @@ describe("a file in the spool", () => {
   });
 });
 
-describe("a disk", () => {
-  test.skipIf(process.geteuid?.() !== 0)("that is full ends the upload alone", async () => {
+describe("the spool's disk", () => {
+  test.skipIf(process.geteuid?.() !== 0)("ends only the upload that fills it", async () => {
     await using disk = await smallDisk(4 * UNIT);
     await using registry = await startTestRegistry(LARGE);
     await using proxy = await startTestProxy(registry, { spoolDirectory: disk.path });
@@ -196,18 +196,21 @@ describe("a disk", () => {
     await expectAll(registry, proxy, [bytes]);
   });
 
-  test.skipIf(process.geteuid?.() !== 0)("that takes a part of the last bytes is full as well", async () => {
-    await using disk = await smallDisk(40_960);
-    const file = await openSpoolFile(openSpool(disk.path, UNIT));
-    await using _file = file;
-    await file.append(new Uint8Array(38_000), ALWAYS);
-    expect(await rejection(file.append(new Uint8Array(10_000), ALWAYS))).toMatchObject({
-      code: "FILE_FAILED",
-    });
-    await rejection(file.finish(digestOf(new Uint8Array(48_000))));
-  });
+  test.skipIf(process.geteuid?.() !== 0)(
+    "counts as full if it takes only a part of the last bytes",
+    async () => {
+      await using disk = await smallDisk(40_960);
+      const file = await openSpoolFile(openSpool(disk.path, UNIT));
+      await using _file = file;
+      await file.append(new Uint8Array(38_000), ALWAYS);
+      expect(await rejection(file.append(new Uint8Array(10_000), ALWAYS))).toMatchObject({
+        code: "FILE_FAILED",
+      });
+      await rejection(file.finish(digestOf(new Uint8Array(48_000))));
+    },
+  );
 
-  test("without the spool's folder refuses uploads until it is there again", async () => {
+  test("makes uploads fail until a missing folder is there again", async () => {
     await using folder = await temporaryFolder();
     const spoolDirectory = join(folder.path, "spool");
     await using registry = await startTestRegistry();

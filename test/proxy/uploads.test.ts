@@ -409,7 +409,7 @@ describe("a proxy", () => {
     expect(tokens.requests.length).toBe(2);
   });
 
-  test("sends no few last bytes alone", async () => {
+  test("keeps a KiB back, so that the last request is not tiny", async () => {
     const gate = Promise.withResolvers<void>();
     const intercept: Intercept = async (_, kind) => {
       if (kind === "start-upload") await gate.promise;

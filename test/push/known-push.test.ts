@@ -115,7 +115,7 @@ test("a push of the same image again, on a new machine, reads, makes and sends n
   await site.expectPulled(BEFORE);
 });
 
-describe("an image at the registry that nobody named", () => {
+describe("an image at the registry that --cache-from does not name", () => {
   /** Publishes a manifest that pairs the diffID of BASE with the blob of OTHER. */
   async function forge(site: Awaited<ReturnType<typeof setUp>>, tag: string) {
     await site.push(dockerArchive([OTHER, MIDDLE], ["team/app:v1"]), `team/app:${tag}`);
@@ -132,7 +132,7 @@ describe("an image at the registry that nobody named", () => {
     expect(response.status, await response.text()).toBe(201);
   }
 
-  test.each(["v1", "latest"])("lends no layer, under the tag %s, and is not even looked at", async (tag) => {
+  test.each(["v1", "latest"])("gives no layer, and is not read: tag %s", async (tag) => {
     await using site = await setUp();
     await forge(site, tag);
     const pushed = await site.push(BEFORE);
@@ -226,7 +226,7 @@ describe("a push of an image with one changed layer from a new machine", () => {
 });
 
 describe("a registry that is mistaken about a known layer", () => {
-  test("gets it for real, and a manifest that names what was sent", async () => {
+  test("gets the layer sent, and a manifest that names what was sent", async () => {
     await using site = await setUp({ intercept: (...request) => mistaken(...request) });
     const refuse = faultAt("put-manifest", [2], () => {
       const body = JSON.stringify({
@@ -282,7 +282,7 @@ describe("a registry that is mistaken about a known layer", () => {
 });
 
 describe("a registry that does not let its images be read", () => {
-  test.each([401, 403, 404, 405, 500])("with %d, gets all layers as ever", async (status) => {
+  test.each([401, 403, 404, 405, 500])("with %d, gets all layers", async (status) => {
     await using site = await setUp();
     await site.push(BEFORE);
     await using strict = await setUp({ intercept: faultAlways("get-manifest", answering(status)) });
@@ -347,13 +347,13 @@ describe("--cache-from", () => {
   });
 });
 
-describe("layers that go up as they came", () => {
+describe("layers that are sent as they are", () => {
   const args = ["--compression", "none"];
 
   test.each([
     ["in chunks", {}],
     ["in one request", { maxChunkBytes: 100_000_000 }],
-  ])("are checked while they are sent, %s: nobody gets the whole of a damaged one", async (_, options) => {
+  ])("are verified while they are sent, %s: a damaged one is never sent whole", async (_, options) => {
     await using setup = await setUp(options);
     const { code, stderr } = await setup.push(withUnreadable(BEFORE, MIDDLE), "team/app:v1", { args });
     expect(code).toBe(1);

@@ -81,7 +81,7 @@ describe.concurrent("a push without a user", () => {
   });
 
   test.each([[[]], [["--debug"]]])(
-    "shows what a failing credential helper said with --debug alone: %p",
+    "shows the output of a failing credential helper only with --debug: %p",
     async (args) => {
       await using registry = await startTestRegistry({ credentials: ME });
       const { code, stderr } = await push(
@@ -115,7 +115,7 @@ describe.concurrent("a push without a user", () => {
     expect(registry.requests.at(-1)?.path).toBe("/v2/library/app/manifests/v1");
   });
 
-  test("hands an identity token to the token server alone", async () => {
+  test("sends an identity token only to the token server", async () => {
     await using tokens = startTokenServer({ identityToken: "identity-Xq7" });
     await using registry = await startTestRegistry({ tokens });
     const config = { auths: { [registry.host]: { identitytoken: "identity-Xq7" } } };
@@ -126,7 +126,7 @@ describe.concurrent("a push without a user", () => {
     for (const secret of ["identity-Xq7", ...tokens.tokens]) expect(stdout + stderr).not.toContain(secret);
   });
 
-  test("goes without credentials where nobody has logged in to this registry", async () => {
+  test("is anonymous if there is no login to this registry", async () => {
     await using registry = await startTestRegistry();
     const config = { auths: { "other.example": { auth: encode(ME) } } };
     const { code, stderr } = await push(registry, { ".docker/config.json": config });
@@ -145,7 +145,7 @@ describe.concurrent("a push without a user", () => {
   });
 });
 
-describe.concurrent("logins are left alone", () => {
+describe.concurrent("saved logins are ignored", () => {
   const broken = { ".docker/config.json": "{" };
 
   test("where a user is named", async () => {

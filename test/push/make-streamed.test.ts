@@ -195,7 +195,7 @@ describe("a push of an engine's image", () => {
     expect(shop.saves).toEqual([[paths[2] ?? ""]]);
   });
 
-  test("has the image saved once more, and believes no name, where names led past what it needs", async () => {
+  test("has the image saved once more, and trusts no name, if wrong names made it skip a layer", async () => {
     const { files: named } = namedFiles([2, 1, 0]);
     await using shop = await workshop(named);
     expect(await shop.make([2])).toEqual({ config, layers: ["made"] });
@@ -216,7 +216,7 @@ describe("a push of an engine's image", () => {
     expect(shop.saves).toHaveLength(1);
   });
 
-  test("does not believe a config in the cache that has other layers", async () => {
+  test("does not trust a config in the cache that has other layers", async () => {
     await using shop = await workshop();
     const other = parseImageConfig(new TextEncoder().encode(fixtureImage(7, 8, 9).config), "a test");
     await storeDocuments(

@@ -35,7 +35,7 @@ const ENGINES_PUSH = (manifest: string, digest: string) => `
   console.log(tag + ": digest: ${digest} size: " + body.length);
 `;
 
-test("A part of an index that the engine pushes under the tag is said to be one", async () => {
+test("A push reports it if the engine pushes only a part of an index under the tag", async () => {
   await using folder = await temporaryFolder();
   await using registry = await startTestRegistry();
   const { root } = manifestOf("{}", []);

@@ -343,7 +343,7 @@ describe("nothing is tagged", () => {
 });
 
 describe("a registry that is mistaken about what it has", () => {
-  test.each([1, 2, 3])("gets the blob for real: HEAD %d", async (number) => {
+  test.each([1, 2, 3])("gets the blob sent: HEAD %d", async (number) => {
     const image = dockerArchive([SMALL, LARGE]);
     await using setup = await setUp(image, { intercept: faultAt("head-blob", [number], answering(200)) });
     const { code } = await setup.run();

@@ -167,7 +167,7 @@ describe("an index at another registry", () => {
     expect(await treeOf(source, "my/app", "v1")).toEqual(await treeOf(source, "their/app", "v1"));
   });
 
-  test("is pushed in part where a platform is named: the others are not read", async () => {
+  test("is pushed in part where a platform is named, and the others are not read", async () => {
     await using scene = await setUp();
     const { source, target } = scene;
     await storeIndex(source);
@@ -183,7 +183,7 @@ describe("an index at another registry", () => {
     });
   });
 
-  test("is known by its digest alone, which is checked", async () => {
+  test("may be named by its digest, which is verified", async () => {
     await using scene = await setUp();
     const { digest } = await storeIndex(scene.source);
     const source = `docker://${scene.source.host}/their/app@${digest}`;

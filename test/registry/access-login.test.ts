@@ -17,7 +17,7 @@ const ANSWERS: readonly [string, () => Response][] = [
   ["a page that links to the login", () => page(`<a href="${LOGIN}">`, 403)],
 ];
 
-describe("Cloudflare Access is told from a registry, with the remedy,", () => {
+describe("The login page of Cloudflare Access is recognized, and the error says what to do,", () => {
   for (const [what, answer] of ANSWERS) {
     for (const method of ["GET", "POST"] as const) {
       test(`by ${what}, at ${method}`, async () => {

@@ -154,8 +154,8 @@ describe("an announced chunk size", () => {
   );
 });
 
-describe("a 416", () => {
-  test("that moves the upload on by a byte at a time is no progress", async () => {
+describe("a 416 to a chunk", () => {
+  test("that moves the upload on by a byte at a time uses up the retries", async () => {
     const BLOB = blobOf(seededBytes(3 * MAX_CHUNK, 2));
     let offset = 0;
     await using registry = await startTestRegistry({
@@ -170,7 +170,7 @@ describe("a 416", () => {
     expect(registry.recorded("patch")).toHaveLength(6);
   });
 
-  test("that moves the upload on by a good part of a chunk is progress", async () => {
+  test("that moves the upload on by a good part of a chunk gives the retries back", async () => {
     const BLOB = blobOf(seededBytes(8_000_000, 3));
     let offset = 0;
     await using registry = await startTestRegistry({

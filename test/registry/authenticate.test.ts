@@ -55,20 +55,20 @@ function setUp(options: TokenServerOptions = {}): Setup {
 }
 
 describe("a request before a token is asked for", () => {
-  test("carries Basic credentials", async () => {
+  test("has Basic credentials", async () => {
     await using setup = setUp();
     expect(await setup.auth.authorization()).toBe(`Basic ${btoa("me:hush-Xq7")}`);
     expect(setup.server.requests).toEqual([]);
   });
 
-  test("carries nothing for nobody, and for an identity token", async () => {
+  test("has no credentials for an anonymous push, nor for an identity token", async () => {
     expect(await ownAuth().authorization()).toBeUndefined();
     const auth = ownAuth({ credentials: { identityToken: "id" } });
     expect(await auth.authorization()).toBeUndefined();
     expect([ownAuth().credentials(), auth.credentials()]).toEqual([undefined, { identityToken: "id" }]);
   });
 
-  test("is refused for good by a 401 that wants Basic", async () => {
+  test("fails without a retry after a 401 that wants Basic", async () => {
     await using setup = setUp();
     const headers = new Headers({ "www-authenticate": 'Basic realm="Registry"' });
     expect(await setup.auth.renew(headers, "Basic eA==")).toBeUndefined();
@@ -95,7 +95,7 @@ describe("a request before a token is asked for", () => {
     expect(await auth.authorization()).toBe(usual);
   });
 
-  test("is refused for good where a token is denied without a challenge, and nobody is asked for one", async () => {
+  test("fails without a retry where a token is denied without a challenge, and no token is asked for", async () => {
     await using setup = setUp();
     expect(await setup.auth.renew(new Headers(), "Bearer token")).toBeUndefined();
   });
@@ -135,7 +135,7 @@ describe("a token", () => {
     expect(setup.server.requests).toHaveLength(2);
   });
 
-  test("of which nothing is said is kept for a minute", async () => {
+  test("without a lifetime is kept for a minute", async () => {
     await using setup = setUp({ announcedSeconds: 0 });
     await setup.auth.renew(setup.challenge(), undefined);
     setup.passSeconds(44);

@@ -34,7 +34,7 @@ const startRefusing = (refuse: () => Response) =>
 
 const upload = (client: TestClient, blob = BLOB, chunkBytes?: number) => send(client, blob, { chunkBytes });
 
-describe("a body limit that nobody announced", () => {
+describe("an unannounced body limit", () => {
   test("is found by halving, and the blob arrives in equal chunks that pass", async () => {
     await using registry = await startLimited();
     await upload(clientOf(registry));
@@ -58,7 +58,7 @@ describe("a body limit that nobody announced", () => {
     await expectStored(registry, OTHER);
   });
 
-  test("is remembered for the registry from process to process", async () => {
+  test("is saved for the next process", async () => {
     await using folder = await temporaryFolder();
     await using registry = await startLimited();
     await upload(clientOf(registry, { memoryDirectory: folder.path }));
@@ -91,7 +91,7 @@ describe("a body limit that nobody announced", () => {
     expect(link.bytesPerSecond()).toBe(note.bytesPerSecond);
   });
 
-  test("gets no younger by a note of the link's rate", async () => {
+  test("does not get a newer date when the link's rate is saved", async () => {
     await using folder = await temporaryFolder();
     const notes = { directory: folder.path };
     await using registry = await startTestRegistry({ chunkHints: false, maxChunkBytes: 10_000_000 });
@@ -104,7 +104,7 @@ describe("a body limit that nobody announced", () => {
     expect(bytesPerSecond).not.toBe(1);
   });
 
-  test("is taken from the refusal where it says one", async () => {
+  test("is taken from a refusal that names it", async () => {
     const headers = { "oci-chunk-max-length": String(LIMIT) };
     await using registry = await startRefusing(() => new Response(null, { status: 413, headers }));
     await upload(clientOf(registry));
@@ -113,7 +113,7 @@ describe("a body limit that nobody announced", () => {
     await expectStored(registry, BLOB);
   });
 
-  test("is stronger than the user's wish", async () => {
+  test("overrides the user's chunk size", async () => {
     await using registry = await startLimited();
     await upload(clientOf(registry), BLOB, 1_000_000);
     await expectStored(registry, BLOB);
@@ -147,7 +147,7 @@ describe("a body limit that nobody announced", () => {
     expect(sizes).toEqual([1_000_000, 500_000, 250_000, 125_000, 65_536]);
   });
 
-  test("is given up on after some refusals, though the registry's minimum creeps down with them", async () => {
+  test("ends the push after some refusals, even if the registry lowers its minimum each time", async () => {
     let minBytes = 1_000_000;
     await using registry = await startTestRegistry({
       intercept: async (_request, kind, answer) => {
@@ -165,7 +165,7 @@ describe("a body limit that nobody announced", () => {
     expect(registry.recorded("patch").length).toBeLessThanOrEqual(21);
   });
 
-  test("may be told by a 416 that is not about the place, as GHCR does", async () => {
+  test("may show in a 416 that is not about the offset, as at GHCR", async () => {
     await using registry = await startRefusing(() => new Response("body too large", { status: 416 }));
     await upload(clientOf(registry), BLOB, 1_000_000);
     await expectStored(registry, BLOB);

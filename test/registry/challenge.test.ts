@@ -93,7 +93,7 @@ describe("bearerChallenge", () => {
     expect(read(value)).toBeUndefined();
   });
 
-  test("finds none where nothing is said", () => {
+  test("finds none without the header", () => {
     expect(read()).toBeUndefined();
   });
 });

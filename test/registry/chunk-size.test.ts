@@ -94,7 +94,7 @@ describe("the chunk size", () => {
     expect(shrinkChunk(1_500_001)).toBe(750_001);
   });
 
-  test("of an empty blob is no zero", () => {
+  test("is not zero for an empty blob", () => {
     expect(chooseChunkSize(0, undefined, NO_LIMITS)).toBeGreaterThan(0);
   });
 });
@@ -106,7 +106,7 @@ describe("the registry's limits", () => {
   });
 
   test.each(["", "0", "-1", "1.5", "100MB", "1e9", "0x10", "99999999999999999999", "5242880, 5242880"])(
-    "that say %j say nothing",
+    "count as absent in %j",
     (value) => {
       const headers = new Headers({ "oci-chunk-min-length": value, "oci-chunk-max-length": value });
       expect(readChunkLimits(headers)).toEqual(NO_LIMITS);
@@ -123,7 +123,7 @@ describe("the registry's limits", () => {
     expect(readChunkLimits(headers).minBytes).toBeUndefined();
   });
 
-  test("that are absent say nothing", () => {
+  test("may be absent", () => {
     expect(readChunkLimits(new Headers())).toEqual(NO_LIMITS);
   });
 });

@@ -98,7 +98,7 @@ describe("A registry that asks for a client certificate", () => {
     expect(await registry.pullManifest("team/app", "v1")).toBeString();
   });
 
-  test("refuses the connection of a client without one, who is told of --cert", async () => {
+  test("refuses the connection of a client without one, and the error names --cert", async () => {
     await using gate = await startMutualTls((_, response) => void response.end("here"));
     const client = await clientAt(gate.url);
     const error = await rejection(exchange(client, get(gate.url), [200], client));
@@ -106,7 +106,7 @@ describe("A registry that asks for a client certificate", () => {
     expect(error.hint).toContain("--cert");
   });
 
-  test("may say so as nginx does, and the client is told of --cert", async () => {
+  test("may refuse as nginx does, and the error names --cert", async () => {
     const page = "<html><head><title>400 No required SSL certificate was sent</title></head></html>";
     await using gate = startHttpServer(() => new Response(page, { status: 400 }));
     const client = clientOf(gate, { retries: 0 });
@@ -131,7 +131,7 @@ describe("A client certificate is refused before anything is sent", () => {
   const trustIn = (given: ClientCertificate) =>
     rejection(readTrust({ caFiles: [], skipVerify: false, clientCertificate: given }));
 
-  test("with an encrypted key, and how to decrypt it is told", async () => {
+  test("with an encrypted key, and the error says how to decrypt it", async () => {
     for (const text of [
       "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIH\n",
       "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: x\n",

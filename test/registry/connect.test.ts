@@ -103,7 +103,7 @@ describe("connect", () => {
     }
   });
 
-  test("is content with a registry that does not know /v2/", async () => {
+  test("succeeds at a registry that does not know /v2/", async () => {
     await using server = startHttpServer(() => new Response("Not Found", { status: 404 }));
     expect((await connect(options(`${server.host}/team/app:v1`))).origin).toBe(server.url);
   });
@@ -130,7 +130,7 @@ describe("connect", () => {
     expect(registry.requests).toMatchObject([{ hadAuthorization: false }]);
   });
 
-  test("says what is wrong with a token server that is nowhere", async () => {
+  test("fails with TOKEN_FAILED where the challenge has no address of a token server", async () => {
     const headers = { "www-authenticate": 'Bearer realm="here",service="r"' };
     await using server = startHttpServer(() => new Response(null, { status: 401, headers }));
     const error = await rejection(connect(options(`${server.host}/team/app:v1`, { credentials: ME })));

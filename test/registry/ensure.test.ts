@@ -123,7 +123,7 @@ describe("content that is not what its digest says", () => {
     expect(registry.recorded("close-upload").filter(({ status }) => status !== 0)).toEqual([]);
   });
 
-  test("is found though no piece of an empty blob passes", async () => {
+  test("is looked for in an empty blob, too, of which no piece passes", async () => {
     await using registry = await startTestRegistry();
     const client = clientOf(registry);
     const empty = blobOf(new Uint8Array());
@@ -136,7 +136,7 @@ describe("content that is not what its digest says", () => {
   test.each<[string, Intercept]>([
     ["DIGEST_INVALID", digestInvalid],
     ["a bare 500", answering(500)],
-  ])("is the better explanation of %s", async (_, fault) => {
+  ])("is reported in the place of %s", async (_, fault) => {
     await using registry = await startTestRegistry({ intercept: faultAlways("close-upload", fault) });
     const client = clientOf(registry, { retries: 0 });
     const damage = new PushError("CONTENT_MISMATCH", "damaged");
@@ -145,7 +145,7 @@ describe("content that is not what its digest says", () => {
     expect(registry.recorded("start-upload")).toHaveLength(1);
   });
 
-  test("is not what DIGEST_INVALID means where ours is right: the blob is sent once more", async () => {
+  test("is checked after DIGEST_INVALID, and a blob that is right is sent once more", async () => {
     await using registry = await startTestRegistry({
       intercept: faultAt("close-upload", [1], digestInvalid),
     });
@@ -163,14 +163,14 @@ describe("content that is not what its digest says", () => {
     ]);
   });
 
-  test("is not tried for ever", async () => {
+  test("is not sent more than twice after DIGEST_INVALID", async () => {
     await using registry = await startTestRegistry({ intercept: faultAlways("close-upload", digestInvalid) });
     const error = await rejection(ensure(clientOf(registry), BLOB));
     expect(error).toBeInstanceOf(RegistryError);
     expect(registry.recorded("close-upload")).toHaveLength(2);
   });
 
-  test("is not suspected where a bare 500 stays: the registry's word counts", async () => {
+  test("is not reported after a bare 500 for a blob that is right", async () => {
     await using registry = await startTestRegistry({
       intercept: faultAlways("close-upload", answering(500)),
     });

@@ -67,7 +67,7 @@ describe("expectStatus", () => {
     expect(shown(error)).not.toContain("secret");
   });
 
-  test("carries what a caller decides on", async () => {
+  test("gives callers the status, the codes and the headers of the answer", async () => {
     const text = '{"errors":[{"code":"A","message":"first"},{"code":"B"}]}';
     const { answer, message } = await refusal(400, { text, headers: { "retry-after": "3" } });
     expect(answer).toMatchObject({ status: 400, specCodes: ["A", "B"], url: URL_ASKED.href });

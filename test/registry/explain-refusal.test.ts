@@ -137,7 +137,7 @@ test.each<[origin: string, Partial<Extract<CredentialsOrigin, { kind: "login" }>
   expect(hint).toEndWith(`: ${PROGRAM_NAME} ${command}`);
 });
 
-test("an anonymous push is told how to log in, by the host as references have it", () => {
+test("the refusal of an anonymous push says how to log in, with the host as references have it", () => {
   expect(explainLoginRequired("http://registry.example.com").hint).toContain(
     'login http://registry.example.com"',
   );

@@ -18,7 +18,7 @@ const ACCESS = { "cf-access-client-id": "client.access", "cf-access-client-secre
 
 const get = (url: string) => ({ method: "GET", url: new URL(url) }) as const;
 
-test("A push passes a gate that wants headers of its own, with some from the environment and some from flags", async () => {
+test("A push passes a gateway that wants headers of its own, with some from the environment and some from flags", async () => {
   await using folder = await temporaryFolder();
   const refused: string[] = [];
   await using registry = await startTestRegistry({

@@ -15,13 +15,13 @@ import {
   sessionKilled,
   unavailable,
 } from "../support/faults.ts";
-import { type GrowingBlob, growingBlob } from "../support/growing-blob.ts";
 import { startHttpServer } from "../support/http-server.ts";
 import { blobOf, clientOf, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { expectStored, MAX_CHUNK, startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+import { type GrowingBlob, growingBlob } from "./growing-blob.ts";
 
 const BYTES = seededBytes(3 * MAX_CHUNK + 1500, 81);
 
@@ -140,7 +140,7 @@ describe("a growing blob", () => {
     await expectStored(registry, { descriptor, content: new Blob([bytes]) });
   });
 
-  test("survives a body limit that nobody announced, in smaller chunks", async () => {
+  test("survives an unannounced body limit, in smaller chunks", async () => {
     const limits = { chunkHints: false, minChunkBytes: 1, maxBodyBytes: 300_000 };
     await using registry = await startTestRegistry(limits);
     const bytes = seededBytes(1_000_000, 84);

@@ -96,12 +96,12 @@ describe("the rate of a link", () => {
     expect(link.bytesPerSecond()).toBe(0.25 * MB);
   });
 
-  test("gives on what was answered or thrown", async () => {
+  test("passes on the answer or the error of the request that it times", async () => {
     expect(await linkRate().timed(async () => "answer")).toBe("answer");
     await expect(linkRate().timed(() => Promise.reject(new Error("lost")))).rejects.toThrow("lost");
   });
 
-  test("is news when it is another one, once", async () => {
+  test("is worth saving once, when it has changed", async () => {
     const link = startLink(2 * MB);
     expect(link.shouldSave()).toBe(false);
     await link.send(30 * MB, 10);

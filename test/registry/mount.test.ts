@@ -69,7 +69,7 @@ describe("a blob that another repository has", () => {
     expect(storyFrom(registry, before)).toEqual(["HEAD 404", "POST 202", "DELETE 204", "POST 201"]);
   });
 
-  test("is uploaded where that must not be", async () => {
+  test("is uploaded where mounts are not allowed", async () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry();
     const client = await withBlobElsewhere(registry, folder.path);

@@ -13,12 +13,12 @@ import { connect } from "../../src/registry/connect.ts";
 import { noteUpload } from "../../src/registry/upload/begin.ts";
 import { askUpload, startUpload } from "../../src/registry/upload/session.ts";
 import { answering, faultAt } from "../support/faults.ts";
-import { growingBlob } from "../support/growing-blob.ts";
 import { blobOf, clientAt, clientOf, connectOptions, ensure, upload } from "../support/registry-client.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { expectStored, startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
+import { growingBlob } from "./growing-blob.ts";
 
 const NAMES = Object.keys(PROFILES) as ProfileName[];
 /** Registries that put several PATCHes together. */
@@ -230,7 +230,7 @@ describe("a registry that takes no PUT with a body", () => {
     await expectStored(registry, OTHER);
   });
 
-  test("gets them from the next process as well", async () => {
+  test("gets one PATCH and an empty PUT from the next process as well", async () => {
     await using folder = await temporaryFolder();
     await using registry = await start("container-registry");
     await upload(clientOf(registry, { memoryDirectory: folder.path }), SMALL);
@@ -245,7 +245,7 @@ describe("a registry that takes no PUT with a body", () => {
     ]);
   });
 
-  test("is not suspected after one 500", async () => {
+  test("is not assumed after one 500", async () => {
     await using registry = await start("distribution-3", {
       intercept: faultAt("close-upload", [1], answering(500)),
     });
@@ -255,7 +255,7 @@ describe("a registry that takes no PUT with a body", () => {
     expect(client.registry.learned.emptyPuts).toBeUndefined();
   });
 
-  test("is none where chunks are refused, too: the refusal is final", async () => {
+  test("ends the upload if it refuses chunks, too", async () => {
     await using registry = await start("distribution-3", {
       intercept: (_, kind) =>
         kind === "close-upload" || kind === "patch" ? new Response(null, { status: 405 }) : undefined,

@@ -37,7 +37,7 @@ describe("the proxy of an address", () => {
     "http://[::1]:5000/",
     "http://[::ffff:127.0.0.2]:5000/",
     "https://localhost/",
-  ])("is none for this machine: %s", (url) => {
+  ])("is undefined for this machine: %s", (url) => {
     expect(proxyFrom({ HTTP_PROXY: PROXY, HTTPS_PROXY: PROXY })(new URL(url))).toBeUndefined();
   });
 

@@ -224,7 +224,7 @@ describe("a manifest from a registry", () => {
     expect(await readManifest(library.client, "v2", library.client)).toBeUndefined();
   });
 
-  test("is another than was asked for: by its digest, or by what the registry says", async () => {
+  test("is refused if its digest is not the one that was asked for, or that the registry tells", async () => {
     await using by = startLibrary(amd64, [{ ...arm64, digest: provenance.digest }]);
     expect(await rejection(read(by, provenance.digest))).toMatchObject({ code: "CONTENT_MISMATCH" });
     await using said = startLibrary(amd64, [], { "docker-content-digest": arm64.digest });

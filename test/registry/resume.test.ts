@@ -99,7 +99,7 @@ describe("an upload that another process began", () => {
     await expectStored(registry, FOUR_CHUNKS);
   });
 
-  test("goes on although its chunks are larger than the wish: the registry takes no smaller ones", async () => {
+  test("goes on with chunks larger than the user's, if the registry takes no smaller ones", async () => {
     await using folder = await temporaryFolder();
     const minChunkBytes = MAX_CHUNK / 2;
     let kills = 0;
@@ -200,7 +200,7 @@ describe("an address in a note", () => {
     },
   );
 
-  test("is not deleted where its upload turns out to be dead, and the next one is begun", async () => {
+  test("gets no DELETE where its upload turns out to be dead, and a new upload begins", async () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry({
       intercept: faultAt("close-upload", [1, 2], () => new Response(null, { status: 500 })),
@@ -238,7 +238,7 @@ describe("an address in a note", () => {
     // GHCR's.
     ["/v2/team/app/blobs/upload/QUJD%3D", true],
     ["/artifacts-uploads/namespaces/p/repositories/r/uploads/AF2=", false],
-  ])("that may be one is noted, and no other: %s", async (path, isNoted) => {
+  ])("is saved only if it looks like an upload of the repository: %s", async (path, isNoted) => {
     await using folder = await temporaryFolder();
     const client = clientOf({ url: "http://127.0.0.1:9" }, { memoryDirectory: folder.path });
     const session = { location: new URL(`http://127.0.0.1:9${path}`), offset: 0 };

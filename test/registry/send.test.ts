@@ -133,7 +133,7 @@ describe("the body of a response", () => {
 });
 
 describe("the body of an answer", () => {
-  test("ends with the reason of the call that is aborted meanwhile", async () => {
+  test("ends with the reason if the request is aborted meanwhile", async () => {
     await using server = startHttpServer(
       () => new Response(new ReadableStream({ start: (controller) => controller.enqueue("begun") })),
     );
@@ -278,14 +278,14 @@ describe("resolveLocation", () => {
   });
 });
 
-describe("no answer", () => {
-  test("is STALLED from a server that is silent", async () => {
+describe("a request without an answer", () => {
+  test("fails with STALLED at a silent server", async () => {
     await using server = startRawServer(undefined);
     const request = { method: "GET", url: new URL(server.url) } as const;
     expect((await rejection(send(clientOf(server, { stallTimeoutMs: 100 }), request))).code).toBe("STALLED");
   });
 
-  test("is STALLED from a server that is silent in the middle of its answer", async () => {
+  test("fails with STALLED at a server that falls silent in the middle of its answer", async () => {
     await using server = startHttpServer(
       () => new Response(new ReadableStream({ start: (controller) => controller.enqueue("begun") })),
     );
@@ -293,14 +293,14 @@ describe("no answer", () => {
     expect((await rejection(send(clientOf(server, { stallTimeoutMs: 100 }), request))).code).toBe("STALLED");
   });
 
-  test("is CONNECTION_LOST from what speaks no HTTP, none of which is shown", async () => {
+  test("fails with CONNECTION_LOST at a server that speaks no HTTP, and quotes none of its bytes", async () => {
     await using server = startRawServer("220 \u001b[31mmail.example ESMTP\r\n");
     const error = await rejection(send(clientOf(server), { method: "GET", url: new URL(server.url) }));
     expect(error.code).toBe("CONNECTION_LOST");
     expect(error.message).not.toContain("mail.example");
   });
 
-  test("is CONNECTION_REFUSED where nobody listens", async () => {
+  test("fails with CONNECTION_REFUSED where nobody listens", async () => {
     const server = startHttpServer(ok);
     await server[Symbol.asyncDispose]();
     const error = await rejection(send(clientOf(server), { method: "GET", url: new URL(server.url) }));
@@ -323,7 +323,7 @@ describe("exchangePersistently", () => {
     expect(client.seenRetries).toHaveLength(count - 1);
   });
 
-  test("repeats no bug of whoever tells what may be repeated", async () => {
+  test("does not retry after a bug in the function that decides about retries", async () => {
     await using server = startWitness(() => new Response(null, { status: 503 }));
     const client = clientOf(server);
     const bug = new TypeError("a bug in the check");

@@ -141,7 +141,7 @@ describe("a registry that wants tokens", () => {
     expect(setup.tokens.requests).toHaveLength(2);
   });
 
-  test("refuses nobody in the words of a missing password", async () => {
+  test("has the refusal of an anonymous push say that a password is missing", async () => {
     await using tokens = startTokenServer({ grant: () => ["pull"] });
     await using registry = await startTestRegistry({ tokens });
     const client = await connectTo(registry.host, undefined);
@@ -149,7 +149,7 @@ describe("a registry that wants tokens", () => {
     expect(error.message).toContain("requires a login");
   });
 
-  test("may hide that from those who come with a password, as GHCR does", async () => {
+  test("may name its token server only in answers without Basic credentials, as GHCR does", async () => {
     await using tokens = startTokenServer({ credentials: ME });
     const seen: (string | undefined)[] = [];
     await using server = startHttpServer((request) => {

@@ -149,7 +149,7 @@ describe("the realm", () => {
   });
 });
 
-describe("no token", () => {
+describe("a refusal of the token server", () => {
   const IDENTITY = { identityToken: "identity-Xq7" };
   test.each<[string, number, Credentials | undefined, string, string]>([
     ["a wrong password", 401, ME, "UNAUTHORIZED", "does not accept"],
@@ -164,7 +164,7 @@ describe("no token", () => {
     ],
     ["a user without rights", 403, ME, "DENIED", 'push to "team/app"'],
     ["what is no token server", 404, ME, "TOKEN_FAILED", "issued no token"],
-  ])("for %s: %d", async (_, status, credentials, code, words) => {
+  ])("for %s, with %d, is explained", async (_, status, credentials, code, words) => {
     const said = '{"errors":[{"code":"NO","message":"not you, hush:Größe, identity-Xq7"}]}';
     await using server = startHttpServer(() => new Response(said, { status }));
     const error = await rejection(fetchFrom({ realm: `${server.url}/token` }, credentials));
@@ -177,12 +177,15 @@ describe("no token", () => {
     if (credentials === IDENTITY) expect(error.message).not.toContain("identity-Xq7");
   });
 
-  test.each([429, 500, 503])("for now: %d passes, after the time that was asked for", async (status) => {
-    const headers = { "retry-after": "7" };
-    await using server = startHttpServer(() => new Response(null, { status, headers }));
-    const error = await rejection(fetchFrom({ realm: server.url }, ME));
-    if (!(error instanceof RegistryError)) throw error;
-    expect(error.answer.headers.get("retry-after")).toBe("7");
-    expect(error.answer.status).toBe(status);
-  });
+  test.each([429, 500, 503])(
+    "with %d may be retried, after the time that the server asks for",
+    async (status) => {
+      const headers = { "retry-after": "7" };
+      await using server = startHttpServer(() => new Response(null, { status, headers }));
+      const error = await rejection(fetchFrom({ realm: server.url }, ME));
+      if (!(error instanceof RegistryError)) throw error;
+      expect(error.answer.headers.get("retry-after")).toBe("7");
+      expect(error.answer.status).toBe(status);
+    },
+  );
 });

@@ -53,7 +53,7 @@ describe("retryAfterMs", () => {
     expect(retryAfterMs(answered(503, { "retry-after": value }))).toBe(ms);
   });
 
-  test("is none without the header, and for what is no answer", () => {
+  test("is undefined without the header, and for an error without an answer", () => {
     expect(retryAfterMs(answered(503))).toBe(0);
     expect(retryAfterMs(new PushError("STALLED", "no"))).toBe(0);
     expect(retryAfterMs(undefined)).toBe(0);

@@ -152,7 +152,7 @@ describe("a blob of several chunks", () => {
     ["larger than the maximum", 10 * MAX_CHUNK, MAX_CHUNK],
     // A few bytes more leave no tail below 1 KiB.
     ["smaller than the minimum", 1, MIN_CHUNK + 3],
-  ])("holds to the registry's limits where the wish is %s", async (_, wish, chunk) => {
+  ])("keeps to the registry's limits where the user's chunk size is %s", async (_, wish, chunk) => {
     await using registry = await startTestRegistry();
     await upload(clientOf(registry), FOUR_CHUNKS, wish);
     expect(registry.recorded("patch")[0]?.contentLength).toBe(chunk);
@@ -207,7 +207,7 @@ describe("a blob of several chunks", () => {
     await expectStored(registry, blob);
   });
 
-  test("comes from a file, of which a chunk is a slice", async () => {
+  test("may come from a file, of which each chunk is a slice", async () => {
     await using folder = await temporaryFolder();
     await using registry = await startTestRegistry({ maxChunkBytes: 1_000_000 });
     const bytes = seededBytes(2_500_000, 11);
@@ -502,7 +502,7 @@ describe("the closing PUT", () => {
     await expectStored(registry, FOUR_CHUNKS);
   });
 
-  test.each([ONE_CHUNK, FOUR_CHUNKS])("with a wrong digest is no loop", async (blob) => {
+  test.each([ONE_CHUNK, FOUR_CHUNKS])("with a wrong digest fails after a few requests", async (blob) => {
     await using registry = await startTestRegistry();
     const other = blobOf(seededBytes(10, 99)).descriptor.digest;
     const wrong = { ...blob, descriptor: { ...blob.descriptor, digest: other } };

@@ -101,7 +101,7 @@ describe("sendChunk", () => {
     expect(told).toBe(range);
   });
 
-  test("is one try", async () => {
+  test("does not retry", async () => {
     await using registry = await startTestRegistry({ intercept: faultAlways("patch", answering(503)) });
     const client = clientOf(registry);
     const session = await startUpload(client, client);

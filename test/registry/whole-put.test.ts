@@ -64,7 +64,7 @@ describe("where chunks are refused", () => {
     await expectStored(registry, BLOB);
   });
 
-  test("at the second one, too", async () => {
+  test("at the second chunk, the blob goes up whole as well", async () => {
     await using registry = await start(faultAt("patch", [2], answering(400, {}, UNSUPPORTED)));
     await upload(clientOf(registry));
     await expectStored(registry, BLOB);
@@ -132,7 +132,7 @@ describe("a connection that breaks in the first body", () => {
       return "drop" as const;
     };
 
-  test("again is taken for a body limit", async () => {
+  test("each time is taken for a body limit", async () => {
     await using registry = await start(hangUp(100_000));
     const client = clientOf(registry, { retries: 3 });
     await upload(client);
@@ -140,7 +140,7 @@ describe("a connection that breaks in the first body", () => {
     expect(client.registry.learned.maxBodyBytes).toBe(100_000);
   });
 
-  test("is a guess, which the next process does not take for a fact", async () => {
+  test("does not limit the bodies of the next process, because it is only a guess", async () => {
     await using folder = await temporaryFolder();
     await using registry = await start(hangUp(100_000));
     await upload(clientOf(registry, { retries: 3, memoryDirectory: folder.path }));
@@ -148,7 +148,7 @@ describe("a connection that breaks in the first body", () => {
     expect(next.learned.maxBodyBytes).toBeUndefined();
   });
 
-  test("once is bad luck", async () => {
+  test("once is not taken for a body limit", async () => {
     await using registry = await start(faultAt("patch", [1], hangUp(1)));
     const client = clientOf(registry);
     await upload(client);
@@ -156,7 +156,7 @@ describe("a connection that breaks in the first body", () => {
     expect(registry.recorded("patch")[0]?.contentLength).toBe(CHUNK_BYTES);
   });
 
-  test("is bad luck after a chunk of that size has passed", async () => {
+  test("is not taken for a body limit after a chunk of that size has passed", async () => {
     await using registry = await start(faultAt("patch", [2, 3, 4], hangUp(1)));
     const client = clientOf(registry);
     await upload(client);
@@ -165,7 +165,7 @@ describe("a connection that breaks in the first body", () => {
     await expectStored(registry, BLOB);
   });
 
-  test("whatever its size is no limit, and ends as what it is", async () => {
+  test("of any size ends the push with CONNECTION_LOST", async () => {
     await using registry = await start(faultAlways("patch", hangUp(1)));
     const error = await rejection(upload(clientOf(registry, { retries: 3 })));
     expect(error).toBeInstanceOf(PushError);

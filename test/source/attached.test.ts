@@ -141,7 +141,7 @@ describe("tags that name their subject", () => {
     },
   );
 
-  test("are, without a suffix, lists of what is about it: the registry gets what they list", async () => {
+  test("and have no suffix are lists of referrers: the registry gets what they list", async () => {
     const listed = [about(image.root, "one"), about(image.root, "two")];
     const root = indexOf(listed.map((each) => entryOf(each)));
     const fallback = { root, files: filesOf([root]) };
@@ -151,7 +151,7 @@ describe("tags that name their subject", () => {
     );
   });
 
-  test("of another image are left where they are", async () => {
+  test("and belong to another image are not pushed", async () => {
     const signature = manifestOf("{}", [Buffer.from("x")], { layerType: "application/x.example" });
     const entries = [tagged(image, "v1"), tagged(other, "v2"), tagged(signature, tagOf(other.root, ".sig"))];
     expect(await attached(entries, [image, other, signature])).toEqual([]);

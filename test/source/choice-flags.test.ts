@@ -47,7 +47,7 @@ test("an image that nothing else tells apart is chosen by its digest", () => {
   expect(flags(...images)).toEqual(images.map(({ digests: [digest] }) => `--image ${digest}`));
 });
 
-test("a name that a terminal would not show as it is is none to be typed", () => {
+test("an image whose name has control characters is chosen by its digest", () => {
   expect(flags(image("a", ["a\x1b[2J:v1"]), image("b", ["b:v1"]))[0]).toBe(`--image ${digestOf("a")}`);
 });
 
@@ -56,7 +56,7 @@ test("an image without anything to choose it by has no flags", () => {
   expect(images.map((each) => choiceFlags(each, images))).toEqual([undefined, undefined]);
 });
 
-test("of an index that is not all there, an image without a platform has no flag", async () => {
+test("an image without a platform in an incomplete index has no flag", async () => {
   const child = (platform: string | undefined, isThere: boolean): IndexChild => ({
     entry: {
       mediaType: undefined,

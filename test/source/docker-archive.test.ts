@@ -98,7 +98,7 @@ describe.each(FORMS)("a docker archive (%s)", (form) => {
     },
   );
 
-  test("is none where there is no manifest.json", async () => {
+  test("is not recognized without manifest.json", async () => {
     await using fixture = await openFixture(form, layoutFiles([]));
     expect(await readDockerArchive(fixture.files)).toBeUndefined();
   });

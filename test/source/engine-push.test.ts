@@ -27,15 +27,15 @@ test.each([
   ["ssh://me@build.example.com", false],
   ["tcp://127.0.0.1:2375", false],
   ["", false],
-])("an engine at %j is near: %p", async (host, expected) => {
+])("an engine at %j is reached through a local socket: %p", async (host, expected) => {
   expect(await isNear(`echo "${host}"`)).toBe(expected);
 });
 
-test("an engine whose command knows no contexts is not near", async () => {
+test("an engine whose command knows no contexts is not taken for a local one", async () => {
   expect(await isNear('echo "unix:///run/docker.sock"; exit 125')).toBe(false);
 });
 
-test("names of pushes are recognized on every machine, and their ports on the one that gave them", () => {
+test("an image name that a push gave is recognized on every machine, and its port only on the machine that gave it", () => {
   const repository = unguessableName();
   const own = `127.0.0.1:5050/${repository}:v1`;
   const foreign = own.replace(/chunkpush-[0-9a-f]{8}/, "chunkpush-01234567");
@@ -49,7 +49,7 @@ test.each([
   "127.0.0.1:5050/team/app:v1",
   "127.0.0.1:5050/chunkpush-01234567/app:v1",
   `registry.example.com/chunkpush-01234567/${"0".repeat(32)}:v1`,
-])("%s is a user's name", (name) => {
+])("%s is not taken for a name that a push gave", (name) => {
   expect(isOwnName(name)).toBe(false);
   expect(portOf(name)).toBeUndefined();
 });

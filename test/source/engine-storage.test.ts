@@ -7,9 +7,9 @@ import { openStorage } from "../../src/source/storage/open-storage.ts";
 import { canChown } from "../support/needs.ts";
 import { asNobody, canRunAsNobody } from "../support/nobody.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
-import { writeSplitLayer } from "../support/split-layer.ts";
 import type { FixtureMember } from "../support/tar-fixture.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
+import { writeSplitLayer } from "./split-layer.ts";
 
 const LAYERS: readonly (readonly FixtureMember[])[] = [
   [
@@ -193,7 +193,7 @@ describe.skipIf(process.platform !== "linux" || !canChown())("an image in an eng
     expect(opened).toEqual({ kind: "none", reason: expect.not.stringContaining("containerd/daemon") });
   });
 
-  test("is not there where no content store has it", async () => {
+  test("is not found if no content store has it", async () => {
     const opened = await open({ id: digestOf("absent"), isContainerd: true }, dockerInfo("overlayfs"));
     await expectNone(opened, /is in no content store.*\/var\/lib\/containerd/);
   });

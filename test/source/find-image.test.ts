@@ -232,7 +232,7 @@ describe("the engine that has an image", () => {
   test.each([
     ["with its greeting", `echo '${greeting}' >&2\n${has(image)}`],
     ["by its ID, where the greeting is turned off", has(podmanImage)],
-  ])("is Podman where Podman stands behind docker, told %s", async (_, lines) => {
+  ])("is Podman where Podman stands behind docker, recognized %s", async (_, lines) => {
     await using place = await commands({ docker: lines });
     const { engine, image } = await place.find();
     expect([engine.runtime, engine.command]).toEqual(["podman", "docker"]);
@@ -270,7 +270,7 @@ describe("a list of images in Podman", () => {
   });
 });
 
-describe("an image", () => {
+describe("an image of an engine", () => {
   test("of nerdctl has the digest that its name leads to, by which it is read, and is saved by name", async () => {
     await using place = await commands({ nerdctl: has(nerdctlImage) });
     const { image, engine } = await place.find();
@@ -323,7 +323,7 @@ describe("an image", () => {
     expect(error.hint).toContain(`${runtime} pull --platform linux/arm64 my/app:v1`);
   });
 
-  test("that is not there is no reason to guess: the hint is a command that pushes the nearest", async () => {
+  test("that is not there is not guessed: the hint is a command that pushes the nearest", async () => {
     await using place = await commands({ podman: lacks(LACKS.podman, ["localhost/my/app:v1", "other:v1"]) });
     const [one, two] = ["registry.example.com/my/app:v1", "ghcr.io/my/app:v1"];
     const command = "chunkpush localhost/my/app:v1";
@@ -347,7 +347,7 @@ describe("an image", () => {
     );
   });
 
-  test("in a store of containerd has its platforms told by a save", async () => {
+  test("in a store of containerd is not refused for a platform before it is saved", async () => {
     await using place = await commands({ nerdctl: has(nerdctlImage) });
     const { image, engine } = await place.find();
     assertPlatforms(image, "my/app:v1", engine, ["linux/arm64"]);
@@ -357,7 +357,7 @@ describe("an image", () => {
     ["podman", podmanImage],
     ["nerdctl", nerdctlImage],
   ])(
-    "that %s fails to save is reported with what it said, but for its warnings",
+    "that %s fails to save is reported with the command's output, without its warnings",
     async (runtime, inspected) => {
       const save = `echo 'time="x" level=fatal msg="no \\"space\\" left"' >&2
       echo 'time="x" level=warning msg="Using cgroups-v1"' >&2; exit 1`;

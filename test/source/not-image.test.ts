@@ -96,7 +96,7 @@ describe("A push of a file that is no tar archive says what it is:", () => {
   });
 });
 
-describe("A text is told from a Dockerfile in linear time:", () => {
+describe("A Dockerfile is recognized in linear time:", () => {
   const whatOf = (value: string) => otherFile("file", text(value))?.message;
   test.each([
     "# syntax=docker/dockerfile:1\nARG A=1\nFROM alpine\n",
@@ -124,7 +124,7 @@ describe("A text is told from a Dockerfile in linear time:", () => {
     "ARG\t",
     "# FROM a\n",
     "a\n",
-  ])("64 KiB of %j are none without a FROM behind them", (piece) => {
+  ])("64 KiB of %j are no Dockerfile without a FROM behind them", (piece) => {
     const value = piece.repeat(KIB_64 / piece.length);
     for (const each of [value, `${value}x`, `${value}\nRUN x`, `${value}\nFROM${" \n".repeat(KIB_64)}`])
       expect(whatOf(each) ?? "").not.toContain("Dockerfile");

@@ -244,7 +244,7 @@ describe.each(FORMS)("an OCI layout (%s)", (form) => {
     },
   );
 
-  test("is none where there is no index.json", async () => {
+  test("is not recognized without index.json", async () => {
     await using fixture = await openFixture(form, { "oci-layout": "{}" });
     expect(await readOciLayout(fixture.files, contentReader(fixture.files))).toBeUndefined();
   });

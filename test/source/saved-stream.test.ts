@@ -238,7 +238,7 @@ describe("the reader of a save", () => {
     expect(error.message).toContain(TITLE);
   });
 
-  test("passes in silence over a layer that is not there, for its caller to miss", async () => {
+  test("reports no missing layer, which its caller notices", async () => {
     const [layer = "x"] = Layers;
     const { layers } = await readStream(without(layer), distinct);
     expect(layers.map(({ path }) => path)).not.toContain(layer);
@@ -246,14 +246,14 @@ describe("the reader of a save", () => {
   });
 });
 
-test("An archive without the config tells of none, for its caller to miss", async () => {
+test("The reader of a save reports no missing config, which its caller notices", async () => {
   const { [blobOf(image.config).path]: _, ...files } = blobFiles(image);
   const archive = piecesOf(archiveBytes(files), 1000);
   const parts = await Array.fromAsync(readSavedStream(archive, TITLE, inspected(image)));
   expect(parts.map(({ kind }) => kind)).toEqual(["layer", "layer"]);
 });
 
-describe("a caller", () => {
+describe("a caller of the reader of a save", () => {
   /** An archive that notes whether it was ended, and how many of its pieces were taken. */
   function watched(files: FixtureFiles) {
     const seen = { pieces: 0, isEnded: false };

@@ -100,7 +100,7 @@ describe("the name of a tar member", () => {
     expect(await indexTar(archive.path)).toEqual(new Map([["link", { kind: "link", target: LONG }]]));
   });
 
-  test("may be one that objects have anyway", async () => {
+  test("may be one that every JavaScript object has", async () => {
     await using archive = await archiveOf(
       tarBytes([
         { path: "__proto__", body: "x" },
@@ -348,9 +348,12 @@ describe("a tar archive has a limit", () => {
 
 describe("a damaged tar archive", () => {
   // Every read of its start fails, as on a failing disk.
-  test.skipIf(process.platform !== "linux")("that the system cannot read is named so", async () => {
-    expect((await rejection(indexTar("/proc/self/mem"))).code).toBe("FILE_FAILED");
-  });
+  test.skipIf(process.platform !== "linux")(
+    "that the system cannot read fails with FILE_FAILED",
+    async () => {
+      expect((await rejection(indexTar("/proc/self/mem"))).code).toBe("FILE_FAILED");
+    },
+  );
 
   test("with a wrong checksum in its first header is called no tar archive", async () => {
     await using archive = await archiveOf(tarBytes([{ path: "a", isChecksumWrong: true }]));
@@ -371,7 +374,7 @@ describe("a damaged tar archive", () => {
     expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining("byte 1024")]);
   });
 
-  test("is noticed by every flipped byte of a header", async () => {
+  test("is refused for any flipped byte of a header", async () => {
     const good = tarBytes([{ path: "name", body: "content" }]);
     for (let at = 0; at < 512; at++) {
       // What ends the checksum's own field says nothing.
@@ -416,7 +419,7 @@ describe("a damaged tar archive", () => {
     ["before the end marker", whole.length - 1024],
     ["inside the end marker", whole.length - 1024 + 100],
   ];
-  test.each(cuts)("that is cut short %s is called that", async (_, length) => {
+  test.each(cuts)("that is cut short %s is called cut short", async (_, length) => {
     await using archive = await archiveOf(whole.subarray(0, length));
     const error = await rejection(indexTar(archive.path));
     expect(error.code).toBe("ARCHIVE_INVALID");
@@ -424,20 +427,20 @@ describe("a damaged tar archive", () => {
     expect(error.hint).toContain("again");
   });
 
-  test("that is empty is called that", async () => {
+  test("that is empty is called empty", async () => {
     await using archive = await archiveOf(new Uint8Array());
     const error = await rejection(indexTar(archive.path));
     expect([error.code, error.message]).toEqual(["ARCHIVE_INVALID", expect.stringContaining("it is empty")]);
   });
 
-  test("that is cut short at any block is called that", async () => {
+  test("that is cut short at any block is refused", async () => {
     for (let length = 0; length <= whole.length - 1024; length += 256) {
       await using archive = await archiveOf(whole.subarray(0, length));
       expect((await rejection(indexTar(archive.path))).code).toBe("ARCHIVE_INVALID");
     }
   });
 
-  test("is none where the damage lies behind the end marker", async () => {
+  test("is read if the damage lies behind the end marker", async () => {
     await using archive = await archiveOf(Buffer.concat([whole, Buffer.from("garbage".repeat(1000))]));
     expect((await indexTar(archive.path)).size).toBe(2);
   });

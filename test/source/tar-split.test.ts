@@ -9,10 +9,10 @@ import { FUZZ_FACTOR, FUZZ_TIMEOUT, fuzz, HAS_MANY_CASES, type Random } from "..
 import { openFilesBelow } from "../support/open-files.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
-import { packEntries, splitEntries, writeSplitLayer } from "../support/split-layer.ts";
 import { type FixtureMember, gnuLongMember, paxMember } from "../support/tar-fixture.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 import { mutatedJson } from "./mutated-json.ts";
+import { packEntries, splitEntries, writeSplitLayer } from "./split-layer.ts";
 
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;
@@ -109,8 +109,8 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
     const pieces = content.read(stop.signal);
     await pieces.next();
     stop.abort(new Error("stopped"));
-    expect(pieces.next()).rejects.toThrow("stopped");
-    expect(openSplitLayer(layer, stop.signal)).rejects.toThrow("stopped");
+    await expect(pieces.next()).rejects.toThrow("stopped");
+    await expect(openSplitLayer(layer, stop.signal)).rejects.toThrow("stopped");
     expect(openFilesBelow(folder.path)).toEqual([]);
   });
 
@@ -268,7 +268,7 @@ describe.skipIf(process.platform !== "linux")("a layer that was taken apart", ()
     FUZZ_TIMEOUT,
   );
 
-  test("whose headers hold a zero byte between entries is no surprise", async () => {
+  test("may have a zero byte between the entries of its headers", async () => {
     const layer = await layerWith();
     await Bun.write(join(folder.path, layer.headers), packEntries(["\0"]));
     expect((await rejection(openSplitLayer(layer, never))).code).toBe("IMAGE_INVALID");

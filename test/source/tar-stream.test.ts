@@ -108,7 +108,7 @@ describe.each(PIECES)("a tar stream in pieces of %d bytes", (pieceBytes) => {
     expect(seen).toEqual(["0", "1", "2", "3", "4", "5", "6"]);
   });
 
-  test("that is cut short anywhere is called that, whether its files are read or not", async () => {
+  test("that is cut short anywhere is called cut short, whether its files are read or not", async () => {
     const whole = tarBytes([
       { path: "first", body: seededBytes(700, 2) },
       paxMember({ path: LONG }),
@@ -179,7 +179,7 @@ describe("a hostile tar stream", () => {
   });
 });
 
-describe("whoever writes the archive", () => {
+describe("the writer of a tar stream", () => {
   /** Pieces of an archive, and what became of their reader. */
   function watched(archive: Uint8Array) {
     const end = { isReached: false, isReturned: false };
@@ -194,19 +194,19 @@ describe("whoever writes the archive", () => {
     return { pieces: pieces(), end };
   }
 
-  test("can write to its end, whatever comes behind the end marker", async () => {
+  test("can write to the end, whatever comes behind the end marker", async () => {
     const { pieces, end } = watched(Buffer.concat([tarBytes([{ path: "a" }]), Buffer.alloc(10_240, 7)]));
     for await (const _file of readTarStream(pieces, TITLE));
     expect(end).toEqual({ isReached: true, isReturned: true });
   });
 
-  test("is let go where the reader has enough", async () => {
+  test("is released when the reader stops", async () => {
     const { pieces, end } = watched(tarBytes([{ path: "a", body: seededBytes(5000, 1) }, { path: "b" }]));
     for await (const _file of readTarStream(pieces, TITLE)) break;
     expect(end).toEqual({ isReached: false, isReturned: true });
   });
 
-  test("is let go where the archive is damaged", async () => {
+  test("is released when the archive is damaged", async () => {
     const { pieces, end } = watched(
       tarBytes([{ path: "a" }, { path: "b", isChecksumWrong: true }, { path: "c" }]),
     );
@@ -214,7 +214,7 @@ describe("whoever writes the archive", () => {
     expect(end).toEqual({ isReached: false, isReturned: true });
   });
 
-  test("may fail, which is then told, and not that the archive is cut short", async () => {
+  test("may fail, and the reader gets that error, not one about an archive that is cut short", async () => {
     const failure = new Error("the engine is gone");
     async function* failing() {
       yield* piecesOf(tarBytes([{ path: "a", body: seededBytes(5000, 1) }]).subarray(0, 2000), 512);

@@ -132,7 +132,7 @@ describe.skipIf(process.platform === "win32")("rootless Podman's storage", () =>
     await pieces?.next();
     const next = pieces?.next();
     stop.abort(new Error("stopped"));
-    expect(next).rejects.toThrow("stopped");
+    await expect(next).rejects.toThrow("stopped");
     await image[Symbol.asyncDispose]();
     const hanging = new AbortController();
     const fifo = join(folder.path, "fifo");
@@ -140,6 +140,6 @@ describe.skipIf(process.platform === "win32")("rootless Podman's storage", () =>
     const waiting = open(`echo started >'${fifo}'; exec sleep 60`, hanging.signal);
     await runWell(["cat", fifo]);
     hanging.abort(new Error("stopped early"));
-    expect(waiting).rejects.toThrow("stopped early");
+    await expect(waiting).rejects.toThrow("stopped early");
   });
 });

@@ -43,7 +43,7 @@ describe("a document of an image", () => {
     ["cut short", (path) => Bun.write(path, bytes.subarray(1))],
     ["longer by a space", (path) => Bun.write(path, `${new TextDecoder().decode(bytes)} `)],
     ["a folder", (path) => rm(path).then(() => mkdir(path))],
-  ])("is as good as not there when it is %s", async (_, damage) => {
+  ])("counts as missing when it is %s", async (_, damage) => {
     await using at = await filledCache();
     await damage(at.path);
     expect(await at.find()).toBeUndefined();
@@ -63,7 +63,7 @@ describe("a document of an image", () => {
     expect(await at.find()).toEqual(bytes);
   });
 
-  test("cannot be kept where the folder is gone, which is said", async () => {
+  test("fails to be stored if the folder is gone", async () => {
     const error = await rejection(
       storeDocuments({ directory: "/nowhere/at/all" }, new Map([[digest, bytes]])),
     );

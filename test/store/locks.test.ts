@@ -94,7 +94,7 @@ describe("a lock", () => {
     },
   );
 
-  test.skipIf(isWindows)("on a file that was removed meanwhile is none", async () => {
+  test.skipIf(isWindows)("on a file that was removed meanwhile does not count", async () => {
     await using folder = await temporaryFolder();
     using _old = tryLock(folder.path, "a", "exclusive");
     await rm(join(folder.path, "a.lock"));
@@ -126,7 +126,7 @@ test("many processes that take turns are never two at a time", async () => {
 });
 
 describe("a wait for a lock", () => {
-  test("ends when the other is done, and is told once", async () => {
+  test("ends when the other is done, and is reported once", async () => {
     await using folder = await temporaryFolder();
     const locks = openLocks(folder.path, never, fail);
     const order: string[] = [];
@@ -161,11 +161,11 @@ describe("a wait for a lock", () => {
   });
 });
 
-describe.skipIf(!canRunAsNobody())("a lock on somebody else's file", () => {
+describe.skipIf(!canRunAsNobody())("a lock on another user's file", () => {
   test.each<[LockMode, string]>([
     ["shared", "taken"],
     ["exclusive", "readonly"],
-  ])("that is %s is a lock, or none at all", async (mode, outcome) => {
+  ])("that is wanted %s gives: %s", async (mode, outcome) => {
     await using folder = await temporaryFolder();
     await chmod(folder.path, 0o777);
     await writeFile(join(folder.path, "a.lock"), "", { mode: 0o644 });
@@ -198,7 +198,7 @@ describe.skipIf(isWindows)("what was put under a lock's name", () => {
       },
     ],
   ];
-  test.each(plants)("is no lock, and is neither opened nor followed nor removed: %s", async (_, plant) => {
+  test.each(plants)("fails as a lock, and is neither opened, followed nor removed: %s", async (_, plant) => {
     await using folder = await temporaryFolder();
     await mkdir(join(folder.path, "cache"));
     await plant(join(folder.path, "cache", "a.lock"), join(folder.path, "outside"));
@@ -238,7 +238,7 @@ describe.skipIf(!canRunAsNobody())("a lock that root leaves in a user's folder, 
 
 describe.skipIf(!canChown())("a lock of another user, who may hold it for ever", () => {
   test.each<LockMode>(["exclusive", "shared"])(
-    "is none, unless the folder is that user's: %s",
+    "fails, unless the folder is that user's: %s",
     async (mode) => {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "a.lock");
@@ -258,7 +258,7 @@ describe("a folder where locks do not work", () => {
     ["a folder that is gone", (folder) => rm(folder, { recursive: true })],
     ["something else under the lock's name", (folder) => mkdir(join(folder, "a.lock"))],
     ["a file that is no lock", (folder) => writeFile(join(folder, "a.lock"), "x".repeat(5000))],
-  ])("is told of once, and keeps nobody waiting: %s", async (_, spoil) => {
+  ])("is reported once, and makes nobody wait: %s", async (_, spoil) => {
     await using folder = await temporaryFolder();
     await spoil(folder.path);
     const reasons: string[] = [];

@@ -113,11 +113,11 @@ const spoilers: [what: string, spoil: (path: string, at: Filled) => Promise<unkn
   ["a file that everybody may write to", (path) => chmod(path, 0o646)],
 ];
 
-describe.skipIf(!posixOnly())("a cache in which", () => {
+describe.skipIf(!posixOnly())("a cache", () => {
   const cases = kinds.flatMap(([kind, name, find]) =>
     spoilers.map(([what, spoil]) => ({ kind, what, name, find, spoil })),
   );
-  test.each(cases)("a $kind is $what takes that for missing, and leaves it as it is", async (given) => {
+  test.each(cases)("treats a $kind as missing if it is $what, and leaves it as it is", async (given) => {
     const { kind, what, name, find, spoil } = given;
     await using at = await filledCache();
     const path = at.path(await name(at));
@@ -133,7 +133,7 @@ describe.skipIf(!posixOnly())("a cache in which", () => {
     expect(blobs.some((blob) => blob.name === hexOf(digest))).toBe(isListed);
   });
 
-  test.each(kinds)("a %s has gigabytes does not read it", async (kind, name, find) => {
+  test.each(kinds)("does not read a %s of gigabytes", async (kind, name, find) => {
     await using at = await filledCache();
     const path = at.path(await name(at));
     await truncate(path, 8 * 1024 ** 3);
@@ -143,15 +143,18 @@ describe.skipIf(!posixOnly())("a cache in which", () => {
     await readCache(at.directory);
   });
 
-  test.each(kinds)("a group may write to a %s, or everybody read it, uses it", async (_, name, find) => {
-    await using at = await filledCache();
-    const path = at.path(await name(at));
-    for (const mode of [0o644, 0o664, 0o600, 0o660]) {
-      await chmod(path, mode);
-      expect(await find(at)).toBeDefined();
-    }
-    expect(at.distrusted).toEqual([]);
-  });
+  test.each(kinds)(
+    "uses a %s that a group may write to, or that everybody may read",
+    async (_, name, find) => {
+      await using at = await filledCache();
+      const path = at.path(await name(at));
+      for (const mode of [0o644, 0o664, 0o600, 0o660]) {
+        await chmod(path, mode);
+        expect(await find(at)).toBeDefined();
+      }
+      expect(at.distrusted).toEqual([]);
+    },
+  );
 });
 
 describe.skipIf(!canChown())("files of another user", () => {
@@ -240,7 +243,7 @@ describe.skipIf(!posixOnly())("a file that is stored", () => {
 });
 
 describe.skipIf(!canRunAsNobody())("a folder that users share", () => {
-  test("may hold another user's files, which are in nobody's way, and stay as they are", async () => {
+  test("may hold another user's files, which disturb no push and stay as they are", async () => {
     await using folder = await temporaryFolder();
     await chmod(folder.path, 0o755);
     const directory = join(folder.path, "cache");

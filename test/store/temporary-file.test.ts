@@ -6,7 +6,7 @@ import { CACHE_IN_USE, tryLock } from "../../src/store/locks.ts";
 import { sweepTemporaryFiles, temporaryFile } from "../../src/store/temporary-file.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
-test("a temporary file is gone when its user is done with it, or never wrote it", async () => {
+test("a temporary file is removed after its use, also if it was never written", async () => {
   await using folder = await temporaryFolder();
   {
     await using file = temporaryFile(folder.path, "layer");

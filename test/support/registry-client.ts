@@ -1,3 +1,4 @@
+import { afterAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,7 +48,7 @@ export type TestClientOptions = {
 
 /** Keeps the notes of all clients, unless a test says otherwise. Tests have different digests. */
 const memoryDirectory = mkdtempSync(join(tmpdir(), "chunkpush-test-"));
-process.on("exit", () => rmSync(memoryDirectory, { recursive: true, force: true }));
+afterAll(() => rmSync(memoryDirectory, { recursive: true, force: true }));
 
 /** Returns a client of the repository `team/app`, with hardly any wait between retries. */
 export function clientOf({ url }: { url: string }, options: TestClientOptions = {}): TestClient {

@@ -9,7 +9,7 @@ import { seededBytes } from "../support/seeded-bytes.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
-import { ENDED, openTerminal } from "../support/tmux.ts";
+import { ENDED, openTerminal } from "./tmux.ts";
 
 setDefaultTimeout(120_000);
 

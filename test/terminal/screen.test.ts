@@ -11,7 +11,7 @@ import { cliCommand } from "../support/run-cli.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
-import { ENDED, openTerminal, type TerminalOptions } from "../support/tmux.ts";
+import { ENDED, openTerminal, type TerminalOptions } from "./tmux.ts";
 
 setDefaultTimeout(120_000);
 

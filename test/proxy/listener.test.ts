@@ -47,7 +47,7 @@ function startListener(registry: { readonly url: string }, options: Partial<Prox
   };
 }
 
-test("a blob that the registry refuses after the client was answered is told with its refusal", async () => {
+test("a push learns why the registry refused a blob after the engine had its answer", async () => {
   const held = Promise.withResolvers<void>();
   await using registry = await startTestRegistry({
     async intercept(request, kind, answer) {
@@ -69,7 +69,7 @@ test("a blob that the registry refuses after the client was answered is told wit
   expect(listener.isBusy()).toBe(false);
 });
 
-test("nothing is done for a request that is refused beforehand", async () => {
+test("a request that the push refuses reaches no registry", async () => {
   await using registry = await startTestRegistry();
   const ports: number[] = [];
   await using listener = startListener(registry, {
@@ -85,7 +85,7 @@ test("nothing is done for a request that is refused beforehand", async () => {
   expect(listener.isBusy()).toBe(false);
 });
 
-test("a blob that a client asks for after it was sent is reported once", async () => {
+test("a blob that an engine asks for after it was sent is reported once", async () => {
   await using registry = await startTestRegistry();
   await using listener = startListener(registry);
   expect((await listener.push(CONFIG)).status).toBe(201);

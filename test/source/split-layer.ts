@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { SplitLayer } from "../../src/source/storage/tar-split.ts";
-import { type FixtureMember, memberBytes, tarBytes } from "./tar-fixture.ts";
+import { type FixtureMember, memberBytes, tarBytes } from "../support/tar-fixture.ts";
 
 /** What tar-split writes for a part of an archive. */
 type SplitEntry = Readonly<Record<string, unknown>>;
