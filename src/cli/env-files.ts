@@ -15,7 +15,7 @@ const MODES = ["development", "production", "test"];
 type EnvFile = { readonly name: string; readonly values: ReadonlyMap<string, string> };
 
 /**
- * Removes variables from `process.env` that only a `.env` file of the working folder sets, except our own harmless
+ * Removes variables from `process.env` that only a `.env` file of the current folder sets, except our own harmless
  * settings. Adds those if Bun was told to read no such files. The folder may be a stranger's, and Bun's fetch, its TLS
  * and the programs that we start obey the variables.
  *

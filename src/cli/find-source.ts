@@ -1,9 +1,9 @@
 import { stat } from "node:fs/promises";
 
-/** The default sources in the working folder. */
+/** The default sources in the current folder. */
 const DEFAULT_SOURCES = ["output.tar", ".output-image"];
 
-/** Finds a default source in the working folder. */
+/** Finds a default source in the current folder. */
 export async function findSource(): Promise<string | undefined> {
   for (const path of DEFAULT_SOURCES) {
     const isThere = await stat(path).then(

@@ -61,7 +61,7 @@ export type BlobState =
     }
   | { readonly state: "done"; readonly how: "sent"; readonly sizeBytes: number; readonly sentBytes: number };
 
-/** A source that was found in the working folder. */
+/** A source that was found in the current folder. */
 type UnnamedSource = {
   readonly path: string;
   /** The time of its last change. Undefined if unknown. */
