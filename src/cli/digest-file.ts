@@ -51,12 +51,12 @@ export async function writeDigest(path: string, digest: string): Promise<void> {
 async function follow(
   path: string,
 ): Promise<{ readonly end: string; readonly kind: "file" | "folder" | "special" }> {
+  const isOpen = OPEN_FILE.test(path);
   // Ask the system first: it may refuse to follow a link that another user has put into /tmp (fs.protected_symlinks).
   const there = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
+    if (error.code === "ENOENT" && !isOpen) return undefined;
     throw error;
   });
-  const isOpen = OPEN_FILE.test(path);
   const link = isOpen ? undefined : await readlink(path).catch(() => undefined);
   // Only the system resolves "..": other parts of the path may be links as well.
   if (link !== undefined) return follow(isAbsolute(link) ? link : `${dirname(path)}/${link}`);
