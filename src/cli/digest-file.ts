@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { access, readlink, rename, rm, stat, writeFile } from "node:fs/promises";
+import { access, readlink, realpath, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, isAbsolute } from "node:path";
 import { fileError, PushError } from "../errors.ts";
+import { temporaryFile } from "../store/temporary-file.ts";
 
 /** Matches paths that lead to files which this process has open, such as `/dev/stdout`. */
 const OPEN_FILE = /^\/(?:dev\/(?:fd\/|std)|proc\/)/;
@@ -31,14 +32,9 @@ export async function writeDigest(path: string, digest: string): Promise<void> {
   try {
     const { end, kind } = await follow(path);
     if (kind === "special") return await writeFile(end, digest, { flag: "a" });
-    const temporary = `${end}.${process.pid}.tmp`;
-    try {
-      await writeFile(temporary, digest, { flag: "wx" });
-      await rename(temporary, end);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
+    await using temporary = temporaryFile(await realpath(dirname(end)), "digest");
+    await writeFile(temporary.path, digest, { flag: "wx" });
+    await rename(temporary.path, end);
   } catch (cause) {
     throw fileError(cause, `write the digest to "${path}"`, ALTERNATIVE);
   }
