@@ -1,13 +1,14 @@
 /**
  * The one gate: format and lint, types, unused code, tests. Every step runs even if an earlier one failed.
- * With arguments, only the tests that they name: `npm test -- test/oci`. `--all` runs long tests whole, as CI does;
- * without it a part stands for them.
+ * With arguments, only the tests that they name run: `npm test -- test/oci`. `--all` runs every case, as CI does.
+ * Without it, long tests run in part, and the tests keep their files in memory. If no test is named, they also start
+ * the compiled program.
  *
  * Each tool is started through its JavaScript file, by the Bun that runs this: no Node, no shell and no install
  * script is needed.
  */
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, readFile, rm, statfs } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, statfs } from "node:fs/promises";
 import { availableParallelism, freemem, tmpdir } from "node:os";
 import { join } from "node:path";
 import { compileArguments } from "./release/compile.ts";
@@ -18,8 +19,13 @@ const only = args.filter((arg) => arg !== "--all");
 const isWhole = args.includes("--all");
 const failed: string[] = [];
 
-/** A file system in memory, and more than the tests have there at once. */
+/** Ends the running step, and skips the others. The tests' files are removed all the same: they take memory. */
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => stop.abort());
+
+/** A file system in memory. */
 const MEMORY = "/dev/shm";
+/** More bytes than the tests have there at once. */
 const SPACE = 4 * 1024 ** 3;
 
 if (only.length === 0) {
@@ -35,11 +41,17 @@ process.exit(failed.length > 0 ? 1 : 0);
 
 /** Runs `bun ARGS…`, and tells whether it went well. */
 async function step(title: string, ...args: string[]): Promise<boolean> {
+  if (stop.signal.aborted) {
+    failed.push(title);
+    return false;
+  }
   console.log(`\n── ${title}`);
   const child = Bun.spawn([process.execPath, ...args], {
     cwd: root,
     env: { ...process.env, ...(isWhole && { CHUNKPUSH_TESTS: "all" }) },
     stdio: ["ignore", "inherit", "inherit"],
+    signal: stop.signal,
+    killSignal: "SIGINT",
   });
   const isFine = (await child.exited) === 0;
   if (!isFine) failed.push(title);
@@ -47,17 +59,17 @@ async function step(title: string, ...args: string[]): Promise<boolean> {
 }
 
 async function tests(): Promise<string> {
-  // Some disks take as long to make and remove the many small files as the rest of the tests takes.
+  // Making and removing many small files takes some disks as long as the rest of the tests.
   const inMemory = !isWhole && process.env["TMPDIR"] === undefined && (await hasMemoryFolder());
   const folder = await mkdtemp(join(inMemory ? MEMORY : tmpdir(), "cp-"));
   const report = join(folder, "junit.xml");
   if (inMemory) {
-    // Like the usual one, since some tests run programs as another user.
+    // Other users may write here, as in /tmp: some tests run programs as another user.
     await chmod(folder, 0o1777);
     process.env["TMPDIR"] = folder;
   }
   if (!isWhole && only.length === 0 && process.env["CHUNKPUSH_TEST_COMMAND"] === undefined) {
-    // Many processes are started, each at half the price of one of the sources.
+    // The tests start chunkpush hundreds of times. The compiled program starts in half the time of the sources.
     const program = join(folder, process.platform === "win32" ? "chunkpush.exe" : "chunkpush");
     const isCompiled = await step(
       "Program",
@@ -69,8 +81,7 @@ async function tests(): Promise<string> {
     if (isCompiled) process.env["CHUNKPUSH_TEST_COMMAND"] = program;
   }
   try {
-    // More processes than processors: much of the time is spent waiting for servers. The slowest files begin, as far as
-    // an earlier run has shown which they are.
+    // More processes than processors, since tests often wait for servers. The slowest files of the last run start first.
     const times = join(root, "node_modules/.test-times.json");
     const parallel = [`--parallel=${availableParallelism() + 2}`, `--timings=${times}`, "--update-timings"];
     const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
@@ -79,15 +90,21 @@ async function tests(): Promise<string> {
     // A file that cannot be loaded, or a crash, is not in the report; Bun's exit code knows of it.
     if (!isFine && counts.failed === 0) counts.failed = 1;
     if (isFine && counts.passed === 0) failed.push("Tests (none ran)");
+    const left = inMemory
+      ? (await readdir(folder)).filter((name) => name.startsWith("c") && name.includes("-"))
+      : [];
+    if (left.length > 0) failed.push(`Tests (they left ${left.join(", ")})`);
     const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
     const part = isWhole ? "" : " (long tests in part; all: npm test -- --all)";
     return `${counts.passed} passed, ${counts.failed} failed${skipped}${part}`;
   } finally {
+    // Processes of interrupted tests end a moment later, and may make files until then.
+    if (stop.signal.aborted) await Bun.sleep(1000);
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** Tells whether there is room in memory for the tests' files, programs among them. */
+/** Tells whether memory has room for the tests' files, and whether programs may run from there. */
 async function hasMemoryFolder(): Promise<boolean> {
   try {
     const mounts = (await readFile("/proc/mounts", "utf8")).split("\n").map((line) => line.split(" "));

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { dockerTarget, strictTarget } from "../../test/faults/push-target.ts";
-import { talk } from "../../test/faults/raw-client.ts";
 import { startHttpServer } from "../../test/support/http-server.ts";
 import { requireParts } from "../../test/support/parts.ts";
+import { talk } from "../../test/support/raw-request.ts";
 import { startRawServer } from "../../test/support/raw-server.ts";
 import { seededBytes } from "../../test/support/seeded-bytes.ts";
 import {

@@ -242,6 +242,11 @@ describeWith("buildah", "a recipe of docs/ci.md publishes the image, with the re
 });
 
 describe("docs/ci.md", () => {
+  test("has every shell recipe where these tests find and run it", () => {
+    expect(shell).toHaveLength(text.match(/```bash/g)?.length ?? 0);
+    expect(ofStandIns.length).toBeGreaterThan(ofPrograms.length);
+  });
+
   test("gives the action only inputs that it has, and what it requires", async () => {
     const { inputs } = await readAction(ROOT);
     const uses = steps.filter((step) => step.uses?.startsWith("OWNER/chunkpush@"));

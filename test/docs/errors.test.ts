@@ -97,7 +97,11 @@ async function outputOf(code: ErrorCode, command: string): Promise<string> {
     .replaceAll(PROGRAM, "chunkpush");
 }
 
-describe.concurrent("The page shows what the program prints", () => {
+describe.concurrent("docs/errors.md shows what the program prints", () => {
+  test("in every example, each of which is below a code", () => {
+    expect(examples).toHaveLength(page.match(/```text/g)?.length ?? 0);
+  });
+
   test.each(examples)("for %s: %s", async (code, command, output) => {
     const printed = await outputOf(code as ErrorCode, command);
     expect(printed).toContain(`[${code}]`);

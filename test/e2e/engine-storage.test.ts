@@ -8,6 +8,7 @@ import { contentReader } from "../../src/source/files/content.ts";
 import { openStorage } from "../../src/source/storage/open-storage.ts";
 import { runWell } from "../support/command.ts";
 import { openFilesBelow } from "../support/open-files.ts";
+import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { installDockerWrapper } from "./docker-wrapper.ts";
@@ -131,17 +132,19 @@ for (const role of ENGINES) {
       await expectImage(PULLED);
     });
 
-    test("lacks an image that was removed after it was inspected, or before it was read", async () => {
-      const name = "storage/removed:v1";
-      await loadImage(engine, name, [seededBytes(1000, "removed")]);
-      const { image, opened, engine: asked, signal } = await openImage(name);
-      if (opened.kind === "none") throw new Error(opened.reason);
-      await engine.docker("rmi", "--force", name);
-      // containerd collects what nothing names some time later.
-      if (opened.kind !== "layers") return;
-      expect(await openStorage(image, asked)).toMatchObject({ kind: "none" });
-      const [layer] = opened.layers;
-      expect(Array.fromAsync(layer?.read(signal) ?? [])).rejects.toMatchObject({ code: "FILE_FAILED" });
-    });
+    // containerd collects what nothing names some time later.
+    test.skipIf(role.identity !== "config")(
+      "lacks an image that was removed after it was inspected, or before it was read",
+      async () => {
+        const name = "storage/removed:v1";
+        await loadImage(engine, name, [seededBytes(1000, "removed")]);
+        const { image, opened, engine: asked, signal } = await openImage(name);
+        if (opened.kind !== "layers") throw new Error(`The storage gave ${opened.kind}.`);
+        await engine.docker("rmi", "--force", name);
+        expect(await openStorage(image, asked)).toMatchObject({ kind: "none" });
+        const [layer] = opened.layers;
+        expect((await rejection(Array.fromAsync(layer?.read(signal) ?? []))).code).toBe("FILE_FAILED");
+      },
+    );
   });
 }

@@ -50,9 +50,11 @@ describe.skipIf(!requireParts("docker-registry", "openssl"))("docker-registry wi
   });
 
   test("gets a whole blob again", async () => {
+    const before = tokens.requests.length;
     const client = staleClient();
     const whole = { content: BLOB.content, onPiece: () => {} };
     const session = await startUpload(client, client);
     await closeUpload(client, session, BLOB.descriptor.digest, 60_000, client, whole);
+    expect(tokens.requests.length).toBeGreaterThan(before);
   });
 });

@@ -131,6 +131,7 @@ async function pushThroughChaos(pushes: number, profile?: ProfileName): Promise<
       `${Math.round(overhead)} % of the bytes were sent again.`,
   );
   expect(failed).toEqual([]);
+  expect(sum(({ faults }) => faults)).toBeGreaterThan(pushes);
 }
 
 test.concurrent(`${PUSHES} pushes succeed where ${SHARE * 100} % of the requests meet a fault`, () =>

@@ -4,9 +4,11 @@
  * the registry and its token server.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { gzipSync } from "node:zlib";
 import pLimit from "p-limit";
 import { RUNS_ALL } from "../support/all-tests.ts";
 import { requireParts } from "../support/parts.ts";
+import { findSecrets } from "../support/secret-search.ts";
 import { SECRET_CASES } from "./secret-cases.ts";
 import { runSecretCase, type Way } from "./secret-scene.ts";
 
@@ -20,6 +22,19 @@ const CASES = SECRET_CASES.filter(
   ({ isUntrusted }, i) => (hasOpenssl || !isUntrusted) && (RUNS_ALL || i % 3 === 0),
 );
 const WAYS: readonly Way[] = ["standard input", "variable", "login file", "helper", "command"];
+
+const PASSWORD = 'é/bc+d"é/bc+d';
+test.each<[string, string | Uint8Array]>([
+  ["as it is", '… /bc+d"é/ …'],
+  ["in percents", "%2Fbc%2Bd%22"],
+  ["as JSON has it", 'c+d\\"é/'],
+  ["in base64", Buffer.from(PASSWORD).toString("base64").slice(3)],
+])("The search for secrets finds a piece of a password %s, also in gzip", (form, piece) => {
+  for (const bytes of [Buffer.from(piece), gzipSync(piece)]) {
+    const found = findSecrets(new Map([["a file", bytes]]), new Map([["the password", PASSWORD]]));
+    expect(found).toEqual([`the password (${form}) is in a file`]);
+  }
+});
 
 test(`No secret gets out of ${CASES.length} pushes`, async () => {
   const wrong = CASES.map((secretCase, i) =>

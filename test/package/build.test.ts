@@ -11,6 +11,7 @@ import { run, runWell } from "../support/command.ts";
 import { expectFolderToDecideNothing } from "../support/foreign-folder.ts";
 import { layerOf, seededLayer } from "../support/image-fixture.ts";
 import { dockerArchive } from "../support/image-forms.ts";
+import { hasProgram } from "../support/needs.ts";
 import { pulledImage } from "../support/read-back.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -22,8 +23,7 @@ const bun = process.execPath;
 const node = Bun.which("node") ?? bun;
 /** The package that has Bun for this machine. */
 const ownBun: string = (await import(join(root, "bin/start-bun.mjs"))).neededPackage();
-const hasPython = Bun.which("python3") !== null;
-const hasOpenssl = Bun.which("openssl") !== null;
+const hasOpenssl = hasProgram("openssl");
 // Several blocks, so that several workers have to start.
 const image = dockerArchive([seededLayer(3_000_000, "build"), layerOf("small", "small\n")], ["team/app:v1"]);
 
@@ -190,7 +190,7 @@ describe("the package", () => {
     expect(started.filter((line) => line.includes("none.tar"))).toHaveLength(1);
 
     // It has the terminal, whose Ctrl-C counts once: what the launcher passes on comes before it hands on the SIGTERM.
-    if (!hasPython) return;
+    if (!hasProgram("python3")) return;
     await program(
       `trap 'n=$((n+1)); kill -TERM $PPID' INT; trap 'exit $((40+n))' TERM
       [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo ready; while :; do read -r _; done`,

@@ -13,8 +13,9 @@ import type { PushEvent } from "../../src/report/events.ts";
 import { rememberLimits } from "../../src/store/upload-notes.ts";
 import { descriptorOf, multiPlatform, seededLayer } from "../support/image-fixture.ts";
 import { archiveBytes, dockerArchive, layoutFiles } from "../support/image-forms.ts";
+import { hasProgram, posixOnly } from "../support/needs.ts";
 import { rejection } from "../support/rejection.ts";
-import { runCli, startCli } from "../support/run-cli.ts";
+import { PROGRAM, runCli, startCli } from "../support/run-cli.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -336,7 +337,6 @@ describe("a plan fails, as the push would,", () => {
   ])(
     "where %s has to unpack the source to the disk, which a plan does not do: %j",
     async (program, name, compress) => {
-      if (Bun.which(program) === null) return;
       await using scene = await setUp();
       const source = join(scene.folder.path, name);
       await Bun.write(source, compress(await Bun.file(scene.options.source as string).bytes()));
@@ -345,6 +345,7 @@ describe("a plan fails, as the push would,", () => {
       expect(error.code).toBe("USAGE");
       expect(await snapshot(scene.folder.path)).toEqual(before);
       // The command works, whatever the file is called.
+      if (!posixOnly() || !hasProgram(program)) return;
       const [, command = ""] = /: ([^:]+)$/.exec(error.hint ?? "") ?? [];
       await Bun.$`sh -c ${command}`.cwd(scene.folder.path).quiet();
       const unpacked = await Bun.file(join(scene.folder.path, "unpacked.tar")).bytes();
@@ -377,6 +378,21 @@ describe("the command plan", () => {
       "",
     ]);
     expect((await readdir(cwd)).filter((name) => name !== ".bun")).toEqual(["output.tar"]);
+  });
+
+  test("suggests a plan, and no push, where the engine has another image", async () => {
+    await using scene = await setUp();
+    const bin = join(scene.folder.path, "bin");
+    const answer = `case "$2" in ls) echo team/app:v2 ;; *) echo "Error: No such image" >&2; exit 1 ;; esac`;
+    await Bun.write(join(bin, "docker"), `#!/bin/sh\n${answer}\n`);
+    await chmod(join(bin, "docker"), 0o755);
+    const target = `${scene.registry.host}/team/app:v1`;
+    const { code, stderr } = await runCli(["plan", "docker-daemon:team/app:v1", target], {
+      cwd: scene.folder.path,
+      env: { PATH: `${bin}:${process.env["PATH"]}` },
+    });
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`"${PROGRAM} plan team/app:v2 ${target}"`)]);
+    expect(stderr).not.toContain("Push ");
   });
 
   test("tells the time from the rate of an earlier push", async () => {

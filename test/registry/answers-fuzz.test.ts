@@ -138,6 +138,7 @@ test(
     /** Repositories of which the registry said that it tags, and did not. Not every such lie can be told. */
     const liedAbout = new Set<string>();
     let requests = 0;
+    const ends = { published: 0, refused: 0 };
     await using registry = await startTestRegistry({
       async intercept(request, kind, answer) {
         const { pathname } = new URL(request.url);
@@ -192,6 +193,7 @@ test(
           );
         }
         expect(manifest, context).toBe(new TextDecoder().decode(MANIFEST.bytes));
+        ends.published++;
         return;
       }
       if (!(ended instanceof PushError)) throw new Error(`${context}: ${ended}`, { cause: ended });
@@ -199,6 +201,7 @@ test(
       const shown = `${ended.message} ${ended.hint ?? ""}`;
       expect(shown, context).not.toContain("Xq7");
       expect(shown, context).toMatch(/^[\x20-\x7e…]{1,2000}$/);
+      ends.refused++;
     }
 
     const seeds = Array.from({ length: PUSHES }, (_, i) => FIRST_SEED + i).values();
@@ -207,6 +210,7 @@ test(
         for (const seed of seeds) await pushWith(seed);
       }),
     );
+    if (PUSHES >= 50) expect(Math.min(ends.published, ends.refused)).toBeGreaterThan(PUSHES / 20);
     console.log(`${PUSHES} pushes from seed ${FIRST_SEED} on, ${requests} requests.`);
   },
   60_000 * Math.max(1, PUSHES / 250),

@@ -293,6 +293,7 @@ describe("Names from outside on the screen", () => {
     ];
     for (const columns of [20, 40, 80, 200]) {
       const lines = screenOf(events, 1, { columns });
+      expect(lines.length).toBeGreaterThan(1);
       for (const line of lines) {
         expect(Bun.stringWidth(line)).toBeLessThanOrEqual(columns);
         expect(line).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { Pax } from "tar";
 import { openArchiveFiles } from "../../src/source/files/archive.ts";
 import { indexTar as indexTarAs, type TarMember } from "../../src/source/tar/members.ts";
-import { hasGnuTar } from "../support/gnu-tar.ts";
+import { hasGnuTar } from "../support/needs.ts";
 import { rejection } from "../support/rejection.ts";
 import { seededBytes } from "../support/seeded-bytes.ts";
 import {
@@ -215,7 +215,7 @@ describe("a link in a tar archive", () => {
     expect(index.get("g")).toEqual({ kind: "link", target: LONG });
   });
 
-  test.skipIf(!hasGnuTar)(
+  test.skipIf(!hasGnuTar())(
     "that is hard has no body, whatever size its header says: so it is for GNU tar and for Go",
     async () => {
       const members = [
@@ -446,7 +446,7 @@ describe("a damaged tar archive", () => {
   });
 });
 
-describe.skipIf(!hasGnuTar)("the index of a tar archive", () => {
+describe.skipIf(!hasGnuTar())("the index of a tar archive", () => {
   test.each(["gnu", "pax", "ustar"])(
     "agrees with tar itself about a folder of random names and sizes: --format=%s",
     async (format) => {

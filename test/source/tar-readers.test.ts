@@ -4,7 +4,7 @@ import { join, posix } from "node:path";
 import { PushError } from "../../src/errors.ts";
 import { indexTar, type TarMember } from "../../src/source/tar/members.ts";
 import { FUZZ_FACTOR, FUZZ_TIMEOUT, fuzz, fuzzSeeds, HAS_MANY_CASES, seededRandom } from "../support/fuzz.ts";
-import { hasGnuTar } from "../support/gnu-tar.ts";
+import { describeWith, hasGnuTar } from "../support/needs.ts";
 import { rejection } from "../support/rejection.ts";
 import {
   type FixtureMember,
@@ -188,38 +188,45 @@ test(
   FUZZ_TIMEOUT,
 );
 
-test.skipIf(Bun.which("go") === null)(
-  "Go reads mutated archives as we do, or not at all",
-  async () => {
-    await using folder = await temporaryFolder();
-    const paths = await writeMutated(folder.path, 3000);
-    const program = join(folder.path, "read-tar");
-    await run(["go", "build", "-o", program, join(import.meta.dir, "read-tar.go")]);
-    const lines = (await run([program], paths.join("\n"))).trimEnd().split("\n");
-    for (const [i, path] of paths.entries()) {
-      const go = JSON.parse(lines[i] ?? "") as {
-        members: { Type: string; Name: string; Target: string; Hash: string }[];
-        failed: boolean;
-      };
-      const ours = await readOurs(path);
-      if (ours === undefined || go.failed) continue;
-      const theirs: Reading = {};
-      for (const { Type, Name, Target, Hash } of go.members) {
-        const name = cleanName(Name);
-        if (Type === "0" || Type === "7") theirs[name] = Hash;
-        else if (Type === "1") theirs[name] = theirs[cleanName(Target)] ?? linkTo(Target);
-        else if (Type === "2") theirs[name] = linkTo(`${name.slice(0, name.lastIndexOf("/") + 1)}${Target}`);
+describeWith("go", "Go", () => {
+  test(
+    "reads mutated archives as we do, or not at all",
+    async () => {
+      await using folder = await temporaryFolder();
+      let both = 0;
+      const paths = await writeMutated(folder.path, 3000);
+      const program = join(folder.path, "read-tar");
+      await run(["go", "build", "-o", program, join(import.meta.dir, "read-tar.go")]);
+      const lines = (await run([program], paths.join("\n"))).trimEnd().split("\n");
+      for (const [i, path] of paths.entries()) {
+        const go = JSON.parse(lines[i] ?? "") as {
+          members: { Type: string; Name: string; Target: string; Hash: string }[];
+          failed: boolean;
+        };
+        const ours = await readOurs(path);
+        if (ours === undefined || go.failed) continue;
+        both++;
+        const theirs: Reading = {};
+        for (const { Type, Name, Target, Hash } of go.members) {
+          const name = cleanName(Name);
+          if (Type === "0" || Type === "7") theirs[name] = Hash;
+          else if (Type === "1") theirs[name] = theirs[cleanName(Target)] ?? linkTo(Target);
+          else if (Type === "2")
+            theirs[name] = linkTo(`${name.slice(0, name.lastIndexOf("/") + 1)}${Target}`);
+        }
+        expect({ path, ...ours }).toEqual({ path, ...theirs });
       }
-      expect({ path, ...ours }).toEqual({ path, ...theirs });
-    }
-  },
-  FUZZ_TIMEOUT,
-);
+      if (HAS_MANY_CASES) expect(both).toBeGreaterThan(100 * FUZZ_FACTOR);
+    },
+    FUZZ_TIMEOUT,
+  );
+});
 
-test.skipIf(!hasGnuTar)(
+test.skipIf(!hasGnuTar())(
   "GNU tar reads mutated archives as we do, or complains",
   async () => {
     await using folder = await temporaryFolder();
+    let both = 0;
     for (const path of await writeMutated(folder.path, 1000)) {
       const ours = await readOurs(path);
       if (ours === undefined) continue;
@@ -227,6 +234,7 @@ test.skipIf(!hasGnuTar)(
         env: { ...process.env, LC_ALL: "C" },
       });
       if (tar.exitCode !== 0) continue;
+      both++;
       const theirs: Reading = {};
       let at = 0;
       for (const line of tar.stderr.toString().trimEnd().split("\n")) {
@@ -242,6 +250,7 @@ test.skipIf(!hasGnuTar)(
       }
       expect({ path, ...ours }).toEqual({ path, ...theirs });
     }
+    if (HAS_MANY_CASES) expect(both).toBeGreaterThan(30 * FUZZ_FACTOR);
   },
   FUZZ_TIMEOUT,
 );

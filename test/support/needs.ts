@@ -20,3 +20,16 @@ export function canChown(): boolean {
   console.log("Tests are skipped, for only root can give files to another user.");
   return false;
 }
+
+/** Tells whether `tar` is GNU's. BSD's writes other forms, and lists members in other words. */
+export function hasGnuTar(): boolean {
+  if (process.env["CI"]) return true;
+  return Bun.which("tar") !== null && Bun.spawnSync(["tar", "--version"]).stdout.includes("GNU tar");
+}
+
+/** Tells whether a program is there that a part of a test needs. Says why not. In CI, that part runs all the same. */
+export function hasProgram(program: string): boolean {
+  if (process.env["CI"] || Bun.which(program) !== null) return true;
+  console.log(`A part of a test is skipped, for it needs ${program}.`);
+  return false;
+}
