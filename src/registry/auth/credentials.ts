@@ -12,7 +12,7 @@ export type CredentialsOrigin =
   | { readonly kind: "setting"; readonly name: string }
   | SavedOrigin;
 
-/** Credentials of a saved login. */
+/** The origin of credentials that are a saved login. */
 export type SavedOrigin = {
   readonly kind: "login";
   /** The place of a saved login, such as `~/.docker/config.json`. */
