@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { access, readlink, rename, rm, stat, writeFile } from "node:fs/promises";
+import { access, readlink, realpath, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, isAbsolute } from "node:path";
 import { fileError, PushError } from "../errors.ts";
+import { temporaryFile } from "../store/temporary-file.ts";
 
 /** Matches paths that lead to files which this process has open, such as `/dev/stdout`. */
 const OPEN_FILE = /^\/(?:dev\/(?:fd\/|std)|proc\/)/;
@@ -31,14 +32,9 @@ export async function writeDigest(path: string, digest: string): Promise<void> {
   try {
     const { end, kind } = await follow(path);
     if (kind === "special") return await writeFile(end, digest, { flag: "a" });
-    const temporary = `${end}.${process.pid}.tmp`;
-    try {
-      await writeFile(temporary, digest, { flag: "wx" });
-      await rename(temporary, end);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
+    await using temporary = temporaryFile(await realpath(dirname(end)), "digest");
+    await writeFile(temporary.path, digest, { flag: "wx" });
+    await rename(temporary.path, end);
   } catch (cause) {
     throw fileError(cause, `write the digest to "${path}"`, ALTERNATIVE);
   }
@@ -51,12 +47,12 @@ export async function writeDigest(path: string, digest: string): Promise<void> {
 async function follow(
   path: string,
 ): Promise<{ readonly end: string; readonly kind: "file" | "folder" | "special" }> {
+  const isOpen = OPEN_FILE.test(path);
   // Ask the system first: it may refuse to follow a link that another user has put into /tmp (fs.protected_symlinks).
   const there = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
+    if (error.code === "ENOENT" && !isOpen) return undefined;
     throw error;
   });
-  const isOpen = OPEN_FILE.test(path);
   const link = isOpen ? undefined : await readlink(path).catch(() => undefined);
   // Only the system resolves "..": other parts of the path may be links as well.
   if (link !== undefined) return follow(isAbsolute(link) ? link : `${dirname(path)}/${link}`);

@@ -53,12 +53,15 @@ test("The digest file stays as it was if a target fails, also where another was 
   expect(await Bun.file(join(setup.path, "digest")).text()).toBe("older");
 });
 
-test("A digest file that cannot be written fails the push before anything is sent", async () => {
-  await using setup = await setUp();
-  const { code, stderr } = await setup.run("missing/digest");
-  expect({ code, isTold: stderr.includes("--digestfile") }).toEqual({ code: 1, isTold: true });
-  expect(setup.registry.requests).toEqual([]);
-});
+test.each(["missing/digest", "/dev/fd/99"])(
+  "A digest file that cannot be written fails the push before anything is sent: %s",
+  async (file) => {
+    await using setup = await setUp();
+    const { code, stderr } = await setup.run(file);
+    expect({ code, isTold: stderr.includes("--digestfile") }).toEqual({ code: 1, isTold: true });
+    expect(setup.registry.requests).toEqual([]);
+  },
+);
 
 test.skipIf(!posixOnly())("A named pipe as digest file is written to, and not replaced", async () => {
   await using setup = await setUp();

@@ -12,7 +12,8 @@ export type CredentialsOrigin =
   | { readonly kind: "setting"; readonly name: string }
   | SavedOrigin;
 
-type SavedOrigin = {
+/** The origin of credentials that are a saved login. */
+export type SavedOrigin = {
   readonly kind: "login";
   /** The place of a saved login, such as `~/.docker/config.json`. */
   readonly name: string;

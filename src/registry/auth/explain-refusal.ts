@@ -4,7 +4,7 @@ import { isLoopback } from "../../oci/address.ts";
 import { object } from "../../oci/json-schema.ts";
 import { looksLikeHost, referenceHost } from "../../oci/reference.ts";
 import { commandLine, PROGRAM_NAME } from "../../program-name.ts";
-import { type Credentials, type CredentialsOrigin, TOKEN_USERNAME, usernameOf } from "./credentials.ts";
+import { type Credentials, type SavedOrigin, TOKEN_USERNAME, usernameOf } from "./credentials.ts";
 
 type Explanation = { readonly reason: string; readonly hint: string };
 
@@ -125,10 +125,7 @@ function whiteSpaceOf(secret: string): string | undefined {
 }
 
 /** Names the commands that replace a saved login by one that a push to the registry finds. */
-function logInAgain(
-  registry: string,
-  { key, authFile }: Extract<CredentialsOrigin, { kind: "login" }>,
-): string {
+function logInAgain(registry: string, { key, authFile }: SavedOrigin): string {
   const file = authFile === undefined ? [] : ["--authfile", authFile];
   const [host, ...part] = key?.split("/") ?? [];
   const login = commandLine("login", ...file, addressOf(registry, host));
