@@ -1,4 +1,9 @@
-import { type Command, Option } from "commander";
+import { Command, Option } from "commander";
+
+/** Makes the parser of a command. @param usage its arguments, as its help shows them */
+export function commandProgram(name: string, usage: string): Command {
+  return new Command(`chunkpush ${name}`).usage(usage).helpOption("-h, --help", "show this help");
+}
 
 /** A flag and its text in the help. */
 export type FlagHelp = readonly [flag: string, description: string, kind?: "repeatable" | "hidden"];

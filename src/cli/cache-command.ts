@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { type Command, Option } from "commander";
 import { PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
@@ -6,6 +6,7 @@ import { DEFAULTS } from "../push/options.ts";
 import { describeCache, describePruned } from "../report/describe-cache.ts";
 import { readCache } from "../store/contents.ts";
 import { type PruneRules, pruneCache } from "../store/prune.ts";
+import { commandProgram } from "./add-flags.ts";
 import { defineCommand } from "./command.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { assertNotEmpty, bytes, duration, type Environment, setting } from "./values.ts";
@@ -56,7 +57,9 @@ export function parseCacheCommand(args: readonly string[], env: Environment): Ca
 
 function notOfTheCache(args: readonly string[]): PushError {
   if (args[0] === "prune")
-    return new PushError("USAGE", '"cache prune" takes only flags.', { hint: "See cache --help." });
+    return new PushError("USAGE", '"cache prune" takes only flags.', {
+      hint: `See: ${PROGRAM_NAME} help cache`,
+    });
   return new PushError("USAGE", '"cache" takes only the word "prune".', {
     hint: `To push an image named "cache": ${PROGRAM_NAME} docker-daemon:cache TARGET`,
   });
@@ -64,7 +67,7 @@ function notOfTheCache(args: readonly string[]): PushError {
 
 /** Makes the parser of the command's arguments, which has the help as well. */
 function cacheProgram(): Command {
-  return new Command("chunkpush cache")
+  return commandProgram("cache", "[prune] [flags]")
     .description("Shows the compressed layers of earlier pushes, or removes them.")
     .argument("[action]", '"prune" removes compressed layers; a push that needs one recompresses it')
     .addOption(

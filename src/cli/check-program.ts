@@ -1,8 +1,8 @@
-import { Command, type CommanderError } from "commander";
+import type { Command, CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 import { formatRegistry, parseReference, parseRegistry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
-import { addFlags, type FlagHelp } from "./add-flags.ts";
+import { addFlags, commandProgram, type FlagHelp } from "./add-flags.ts";
 
 import { parseArguments } from "./parse-arguments.ts";
 import {
@@ -11,7 +11,7 @@ import {
   type RegistryFlags,
   registryCommand,
 } from "./registry-flags.ts";
-import { bytes, type Environment } from "./values.ts";
+import { bytes, type Environment, invalidValue } from "./values.ts";
 
 /** The command `check`. */
 export type CheckCommand = RegistryCommand & {
@@ -64,7 +64,7 @@ export function parseCheckCommand(args: readonly string[], env: Environment): Ch
   const uploadBytes = bytes({ name: "--upload", text: flags.upload });
   const target = checkTarget(program.args[0] ?? "");
   if (uploadBytes !== undefined && uploadBytes > MAX_UPLOAD_BYTES)
-    throw new PushError("USAGE", `--upload is "${flags.upload}" (expected at most 1GB).`);
+    throw invalidValue({ name: "--upload", text: flags.upload }, "at most 1GB");
   if (uploadBytes !== undefined && target.repository === undefined) {
     throw new PushError("USAGE", "--upload needs a repository to upload to.", {
       hint: `Name one: ${PROGRAM_NAME} check ${formatRegistry(target)}/my/app --upload ${flags.upload}`,
@@ -80,18 +80,20 @@ function explain({ code }: CommanderError): PushError | undefined {
     });
   }
   if (code === "commander.excessArguments") {
-    return new PushError("USAGE", "More than one registry was named.", { hint: "See check --help." });
+    return new PushError("USAGE", "More than one registry was named.", {
+      hint: `See: ${PROGRAM_NAME} help check`,
+    });
   }
   return undefined;
 }
 
 /** Makes the parser of the command's arguments, which also writes the help. */
 export function checkProgram(): Command {
-  const program = new Command("chunkpush check")
+  const program = commandProgram("check", "REGISTRY[/REPOSITORY] [flags]")
     .description("Checks whether a push to a registry can work, and says what is in the way.")
     .argument("<registry>", "the registry, with or without a repository: registry.example.com/my/app");
   addFlags(program, "Check", FLAGS);
-  return addRegistryFlags(program).addHelpText("after", NOTES).usage("HOST[/REPOSITORY] [flags]");
+  return addRegistryFlags(program).addHelpText("after", NOTES);
 }
 
 /**

@@ -156,7 +156,9 @@ async function typedPassword(
   const terminal = await openTerminal();
   if (terminal !== undefined) return await askPassword(terminal, username, host, signal);
   throw new PushError("PASSWORD_MISSING", "There is no terminal to ask for the password.", {
-    hint: hint ?? `Set REGISTRY_JWT_TOKEN, use ${PROGRAM_NAME} login ${host}, or push with SKIP_AUTH=1.`,
+    hint:
+      hint ??
+      `Set REGISTRY_JWT_TOKEN, log in with "${PROGRAM_NAME} login ${host}", or set SKIP_AUTH=1 to push anonymously.`,
   });
 }
 
@@ -173,7 +175,7 @@ async function readPassword({ signal, onNotice, hint }: CredentialsOptions): Pro
   throw new PushError("PASSWORD_MISSING", "No password on standard input.", {
     hint:
       hint ??
-      'A user was named. Pipe the password in, as in echo "$PASSWORD" | …, and check that the variable is set; or set REGISTRY_JWT_TOKEN; or SKIP_AUTH=1 to push without.',
+      'A user was named. Pipe the password in, as in echo "$PASSWORD" | …, and check that the variable is set; or set REGISTRY_JWT_TOKEN; or set SKIP_AUTH=1 to push anonymously.',
   });
 }
 
@@ -187,7 +189,7 @@ async function readStandardInput(hint?: string): Promise<string> {
       throw new PushError("USAGE", "Standard input is too long for a password.", {
         hint:
           hint ??
-          `Pipe only the password in. An archive is named as the source: ${PROGRAM_NAME} image.tar TARGET`,
+          `Pipe only the password in. Name an archive as the source: ${PROGRAM_NAME} image.tar TARGET`,
       });
     }
   }

@@ -48,7 +48,7 @@ export function settleEnvironment({ env, execArgv }: Pick<NodeJS.Process, "env" 
   const names = Map.groupBy(ignored.keys(), (name) => ignored.get(name));
   return [...names].map(
     ([file, each]) =>
-      `Warning: ignored ${each.join(", ")} from "${file}": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.`,
+      `Warning: ignored ${each.join(", ")} from "${file}": a file in the current folder must not decide whom a push trusts. Set them in the environment instead.`,
   );
 }
 

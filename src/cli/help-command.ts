@@ -1,8 +1,9 @@
-import { Command } from "commander";
-import { closest } from "fastest-levenshtein";
+import type { Command } from "commander";
 import { PushError } from "../errors.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine, PROGRAM_NAME } from "../program-name.ts";
+import { commandProgram } from "./add-flags.ts";
 import { defineCommand, type NamedCommand } from "./command.ts";
+import { explainCommand } from "./mistakes.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { pushProgram, TARGET_HELP } from "./push-program.ts";
 
@@ -27,14 +28,19 @@ export const HELP = defineCommand<NamedCommand>({
     const program = helpProgram();
     const text = parseArguments(program, args);
     if (text !== undefined) return text;
-    const [written] = program.args;
+    const [written, ...more] = program.args;
     if (written === undefined) return shortHelp(commands);
     const name = written === "all" ? "push" : written;
     const names = commands.map((each) => each.name);
     const command = commands.find((each) => each.name === name);
-    if (command !== undefined) return command;
+    if (command !== undefined && more.length === 0) return command;
+    if (command !== undefined)
+      throw new PushError("USAGE", "More than one command was named.", {
+        hint: `Name one: ${commandLine("help", written)}`,
+      });
+    const near = explainCommand(name, names)?.hint;
     throw new PushError("USAGE", `There is no command "${name}".`, {
-      hint: `Did you mean "${closest(name, names)}"? The commands are ${names.join(", ")}.`,
+      hint: [near, `The commands are ${names.join(", ")}.`].filter(Boolean).join(" "),
     });
   },
   async run(command, { process: { stdout } }) {
@@ -45,9 +51,10 @@ export const HELP = defineCommand<NamedCommand>({
 });
 
 function helpProgram(): Command {
-  return new Command("chunkpush help")
+  return commandProgram("help", "[COMMAND]")
     .description('Shows the help of a command. "all" is the help of a push, with every flag.')
-    .argument("[command]");
+    .argument("[command]")
+    .allowExcessArguments();
 }
 
 /** Returns what fits on a screen of 40 lines of 80 columns. */
@@ -62,7 +69,7 @@ Examples:
   ${PROGRAM_NAME} my/app:v1 registry.example.com/my/app:v1
   ${PROGRAM_NAME} image.tar localhost:8787/my/app:v1
   ${PROGRAM_NAME} registry.example.com/my/app:v1
-Without SOURCE: output.tar of this folder, else the engine's image of that name.
+Without SOURCE: output.tar or .output-image/, else the engine's image TARGET.
 
 ${TARGET_HELP}
 

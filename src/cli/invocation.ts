@@ -67,35 +67,30 @@ export function parsePush(
   return parsed;
 }
 
-/** Reads the same, or a push without a target: a person may be asked for it. Throws `USAGE` and `REFERENCE_INVALID`. */
+/**
+ * Reads the same, or a push without a target: a person may be asked for it. Throws `USAGE` and `REFERENCE_INVALID`.
+ *
+ * @param words those of the command, such as `plan`, which its hints repeat
+ */
 export function parseTargetless(
   args: readonly string[],
   env: Environment,
   { commands }: Pick<CommandContext, "commands"> = { commands: [] },
+  words: readonly string[] = [],
+  program = pushProgram(),
 ): PushCommand | Targetless | string {
-  const program = pushProgram();
-  const names = commands.map(({ name }) => name);
+  // Only the first word may be a mistyped command.
+  const names = words.length > 0 ? [] : commands.map(({ name }) => name);
+  const explain = () =>
+    program.opts<Flags>().tag === undefined ? explainArguments(program.args, names, words) : undefined;
   const text = parseArguments(program, args, ({ code }) => {
-    if (code === "commander.excessArguments" && program.opts<Flags>().tag === undefined)
-      return explainArguments(program.args, names);
+    if (code === "commander.excessArguments") return explain();
     return code === "commander.unknownOption" ? explainCommand(args[0] ?? "", names) : undefined;
   });
-  return text ?? pushOrTargetless(program.args, program.opts(), env, names);
-}
-
-/**
- * Makes the command of a push, perhaps without a target. Throws `USAGE` and `REFERENCE_INVALID`.
- *
- * @param commands the names of commands, to explain a mistyped one
- */
-export function pushOrTargetless(
-  positionals: readonly string[],
-  { registry, ...flags }: Flags,
-  env: Environment,
-  commands: readonly string[] = [],
-): PushCommand | Targetless {
-  const explain = () => (flags.tag === undefined ? explainArguments(positionals, commands) : undefined);
-  const alone = sourceAlone(positionals, flags.tag);
+  if (text !== undefined) return text;
+  const { args: positionals } = program;
+  const { registry, ...flags } = program.opts<Flags>();
+  const alone = sourceAlone(positionals, flags.tag, words);
   if (alone === undefined) {
     if (registry !== undefined) throw contradiction("A target was named together with --registry.");
     try {

@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { messageOf, PushError } from "../errors.ts";
 import { formatDuration, toPrintable } from "../format.ts";
 import { displayPath, savingPlace } from "../logins/login-places.ts";
@@ -20,6 +20,7 @@ import { readTrust } from "../registry/http/trust.ts";
 import type { Call } from "../registry/registry.ts";
 import { describeRequest } from "../report/describe.ts";
 import { describeNotice } from "../report/notices.ts";
+import { commandProgram } from "./add-flags.ts";
 import { askPassword, askUsername } from "./ask-login.ts";
 import { defineCommand } from "./command.ts";
 import { givenCredentials, type PasswordNotice } from "./credentials.ts";
@@ -60,7 +61,7 @@ export const LOGIN = defineCommand<LoginCommand>({
 });
 
 function loginProgram(): Command {
-  const program = new Command("chunkpush login")
+  const program = commandProgram("login", "REGISTRY [flags]")
     .description("Checks a user name and a password at a registry, and saves them.")
     .argument("<registry>", "the registry's host, such as registry.example.com");
   return addLoginFlags(

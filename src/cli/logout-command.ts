@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { type Command, Option } from "commander";
 import { messageOf, PushError } from "../errors.ts";
 import { toPrintable } from "../format.ts";
 import { type RemainingLogin, remainingLogins } from "../logins/locate-login.ts";
@@ -7,7 +7,7 @@ import { type RemovedLogin, removeLogins } from "../logins/save-login.ts";
 import { canonicalKey } from "../logins/server-key.ts";
 import { isRepository, parseRegistry } from "../oci/reference.ts";
 import { commandLine, PROGRAM_NAME } from "../program-name.ts";
-import { addFlags } from "./add-flags.ts";
+import { addFlags, commandProgram } from "./add-flags.ts";
 import { defineCommand } from "./command.ts";
 import { namesOneRegistry } from "./login-command.ts";
 import { loginEnvironment } from "./login-environment.ts";
@@ -39,9 +39,13 @@ export const LOGOUT = defineCommand<LogoutCommand>({
     assertNotEmpty(registry, "The registry");
     assertNotEmpty(authfile, "--authfile");
     if ((registry === undefined) === (all === undefined))
-      throw new PushError("USAGE", "Name a registry or use --all.", {
-        hint: `For example: ${PROGRAM_NAME} logout registry.example.com`,
-      });
+      throw new PushError(
+        "USAGE",
+        `${all ? "A registry was named together with --all" : "No registry was named"}.`,
+        {
+          hint: `Name one registry, or remove all logins: ${PROGRAM_NAME} logout --all`,
+        },
+      );
     return { key: registry === undefined ? undefined : keyOf(registry), authFile: authfile };
   },
   async run(command, { process, stop, warn }) {
@@ -64,7 +68,7 @@ function keyOf(text: string): string {
 }
 
 function logoutProgram(): Command {
-  const program = new Command("chunkpush logout")
+  const program = commandProgram("logout", "[REGISTRY] [flags]")
     .description("Removes the saved login to a registry.")
     .argument("[registry]", "the registry's host, such as registry.example.com")
     .addOption(new Option("--all", "remove all logins"));
@@ -91,8 +95,8 @@ async function logOut(
   await removeLogins(key, places, signal, onRemoved).finally(waiting.clear);
   if (!isRemoved) {
     const name = displayPath(savingPlace(places).path, places.home);
-    const what = key === undefined ? "logins" : `login to ${key}`;
-    stdout.write(`${toPrintable(`No ${what} in ${name}.`)}\n`);
+    const what = key === undefined ? "login" : `login to ${key}`;
+    stdout.write(`${toPrintable(`There is no ${what} in ${name}.`)}\n`);
   }
   const warn = (text: string) => stderr.write(`${toPrintable(`Warning: ${text}`)}\n`);
   const left = await remainingLogins(key, places, signal, (error) => warn(messageOf(error)));

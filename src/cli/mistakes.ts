@@ -16,12 +16,19 @@ const MISSING: readonly ErrorCode[] = [
   "ENGINE_UNREACHABLE",
 ];
 
+const EXAMPLE = "registry.example.com/my/app:v1";
+
 const ARCHIVE = /\.(?:tar|tgz|tar\.(?:gz|zst|xz|bz2)|zip)$/i;
 
-/** Explains arguments that are no push: what was probably meant. Undefined if they say nothing. */
+/**
+ * Explains arguments that are no push: what was probably meant. Undefined if they say nothing.
+ *
+ * @param inFront the words of the command, such as `plan`
+ */
 export function explainArguments(
   words: readonly string[],
   commands: readonly string[],
+  inFront: readonly string[] = [],
 ): PushError | undefined {
   const [first = "", second = ""] = words;
   // What has an @ may contain a password.
@@ -31,18 +38,18 @@ export function explainArguments(
     const rest = words.slice(count);
     return usage(
       `"${words.slice(0, count).join(" ")}" does not belong here.`,
-      `Leave it out: ${commandLine(...(rest.length > 0 ? rest : ["registry.example.com/my/app:v1"]))}`,
+      `Leave it out: ${commandLine(...inFront, ...(rest.length > 0 ? rest : [EXAMPLE]))}`,
     );
   }
   if (words.length === 2 && isTarget(first) && isSource(second)) {
     return usage(
       isLocal(second) ? "Source and target are swapped." : `The target "${second}" has no registry host.`,
-      `The target comes last. Did you mean: ${commandLine(second, first)}`,
+      `The target comes last. Did you mean: ${commandLine(...inFront, second, first)}`,
     );
   }
   const command = explainCommand(first, commands);
   if (command !== undefined || words.length !== 1 || first === "" || /\/|:$/.test(first)) return command;
-  return explainWord(first);
+  return explainWord(first, inFront);
 }
 
 /** Explains a word that is nearly a command. */
@@ -71,18 +78,19 @@ export function orCommand(error: unknown, source: string | undefined, commands: 
 }
 
 /** Explains the only argument, which has no slash: a registry, a file or an image. */
-function explainWord(word: string): PushError {
+function explainWord(word: string, inFront: readonly string[]): PushError {
   if (ARCHIVE.test(word)) {
     return usage(
       `"${word}" is neither a file in this folder nor a target.`,
-      `A target looks like this: ${commandLine(word, "registry.example.com/my/app:v1")}`,
+      `A target looks like this: ${commandLine(...inFront, word, EXAMPLE)}`,
     );
   }
   if (isRegistry(word)) return withoutRepository(word);
-  if (word === "version") return usage('There is no command "version".', `Use: ${commandLine("--version")}`);
+  if (word === "version" && inFront.length === 0)
+    return usage('There is no command "version".', `Use: ${commandLine("--version")}`);
   return usage(
-    `"${word}" is neither a command nor a target.`,
-    `To push an image of this name: ${commandLine(word, `registry.example.com/${word}`)}. For the commands: ${commandLine("help")}`,
+    `"${word}" is ${inFront.length === 0 ? "neither a command nor a target" : "not a target"}.`,
+    `For an image of this name: ${commandLine(...inFront, word, `registry.example.com/${word}`)}. For help: ${commandLine("help", ...inFront)}`,
   );
 }
 

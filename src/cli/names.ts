@@ -1,20 +1,23 @@
 import { PushError } from "../errors.ts";
 import { formatPinned, isTag, parseReference, type Reference } from "../oci/reference.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine } from "../program-name.ts";
 import { parseTarget } from "./parse-target.ts";
 import { assertNotEmpty } from "./values.ts";
 
 /**
  * Reads the source of a push without a target: its only argument, unless that is a target. Undefined if there is a
  * target. `reason` is the error to throw if the argument is no source either.
+ *
+ * @param words those of the command, such as `plan`
  */
 export function sourceAlone(
   positionals: readonly string[],
   tags: readonly string[] | undefined,
+  words: readonly string[],
 ): { readonly source: string | undefined; readonly reason: PushError } | undefined {
   if (tags !== undefined || positionals.length > 1) return undefined;
   const [source] = positionals;
-  if (source === undefined) return { source, reason: noTarget() };
+  if (source === undefined) return { source, reason: noTarget(words) };
   try {
     parseTarget(source);
     return undefined;
@@ -24,9 +27,9 @@ export function sourceAlone(
   }
 }
 
-function noTarget(): PushError {
+function noTarget(words: readonly string[] = []): PushError {
   return new PushError("USAGE", "No target was named.", {
-    hint: `Say where the image goes: ${PROGRAM_NAME} registry.example.com/my/app:v1`,
+    hint: `Say where the image goes: ${commandLine(...words, "registry.example.com/my/app:v1")}`,
   });
 }
 

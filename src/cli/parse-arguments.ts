@@ -32,27 +32,29 @@ export function parseArguments(
 
 /** Turns commander's error into one of ours, with clearer words where possible. */
 function usageError({ code, message }: CommanderError, program: Command): PushError {
+  const [, ...command] = program.name().split(" ");
+  const help = `See: ${commandLine("help", ...(command.length > 0 ? command : ["all"]))}`;
   if (code === "commander.excessArguments") {
     // commander's message repeats the arguments, and one may be a password.
-    const names = program.registeredArguments.map((each) => `a ${each.name()}`).join(" and ");
-    return new PushError(
-      "USAGE",
-      `There are ${names ? `more arguments than ${names}` : "too many arguments"}.`,
-      {
-        hint: has(program, "--tag")
-          ? "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET"
-          : "See --help.",
-      },
-    );
+    const names = program.registeredArguments.map((each) => each.name());
+    const allowed = names.length === 1 ? `one ${names[0]}` : names.map((name) => `a ${name}`).join(" and ");
+    return new PushError("USAGE", `There are more arguments than ${allowed}.`, {
+      hint: has(program, "--tag")
+        ? "Name several targets with --tag: SOURCE --tag TARGET --tag TARGET"
+        : help,
+    });
   }
   const [, said = message, nearest] = /^error: (.*?)(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
   // Show only the option's name: its value may be a password.
-  const shown = said.replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'");
+  const shown = said
+    .replace(/(unknown option '(?:--[^=']*|-[^-'])).*'/s, "$1'")
+    .replace(/^unknown option/, "unknown flag")
+    .replace(/^option ('.*') argument missing$/, "the flag $1 needs a value");
   return new PushError("USAGE", `${shown.charAt(0).toUpperCase()}${shown.slice(1)}.`, {
     hint:
       nearest !== undefined
         ? `Did you mean ${nearest}?`
-        : ((has(program, "--username") ? ofOtherTools(shown, program) : undefined) ?? "See --help."),
+        : ((has(program, "--username") ? ofOtherTools(shown, program, command) : undefined) ?? help),
   });
 }
 
@@ -61,9 +63,11 @@ function has(program: Command, flag: string): boolean {
 }
 
 /** Finds our flag for one that Docker, Helm or curl have. */
-function ofOtherTools(message: string, program: Command): string | undefined {
-  const [, ...command] = program.name().split(" ");
-  if (/'(?:--pass(?:word)?|-p)'/.test(message))
-    return `Pipe the password in: echo "$PASSWORD" | ${commandLine(...command, "--username", "me")} …`;
+function ofOtherTools(message: string, program: Command, command: readonly string[]): string | undefined {
+  if (/'(?:--pass(?:word)?|-p)'/.test(message)) {
+    // Repeat no argument: one of them is the password.
+    const names = program.registeredArguments.map((each) => each.name().toUpperCase());
+    return `Leave it out to type the password, or pipe it in: echo "$PASSWORD" | ${commandLine(...command, "--username", "me", ...names)}`;
+  }
   return message.includes("'--user'") ? "Did you mean --username?" : undefined;
 }

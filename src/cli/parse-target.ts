@@ -39,7 +39,7 @@ const REPAIRS: readonly Repair[] = [
  */
 export function parseTarget(text: string): Reference {
   if (text === "")
-    throw new PushError("REFERENCE_INVALID", "The target is empty.", { hint: "Is a variable not set?" });
+    throw new PushError("REFERENCE_INVALID", "The target is empty.", { hint: "Is a variable unset?" });
   const bare = text.replace(/^docker:\/\//, "");
   const isPlain = bare === text;
   try {
@@ -59,7 +59,7 @@ function repairOf(text: string): PushError | undefined {
   if (repair === undefined) return undefined;
   const repaired = REPAIRS.reduce((each, { find, replacement }) => each.replace(find, replacement), text);
   if (isRegistry(repaired)) return withoutRepository(text, repaired);
-  const variable = repair.isUnset ? " Is a variable not set?" : "";
+  const variable = repair.isUnset ? " Is a variable unset?" : "";
   const hint = isTarget(repaired)
     ? `Did you mean "${repaired}"?`
     : 'Write HOST/REPOSITORY:TAG, such as "registry.example.com/my/app:v1".';

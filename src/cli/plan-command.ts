@@ -1,14 +1,15 @@
 import type { Command } from "commander";
+import { PushError } from "../errors.ts";
 import { alignColumns, formatBytes, formatDuration, toPrintable } from "../format.ts";
 import { formatPinned } from "../oci/reference.ts";
+import { PROGRAM_NAME } from "../program-name.ts";
 import { type Forecast, type ForecastBlob, forecast } from "../push/forecast.ts";
 import type { Report } from "../report/events.ts";
 import { countOf } from "../report/names.ts";
 import { printableJson } from "../report/printable-json.ts";
 import { addFlags } from "./add-flags.ts";
 import { defineCommand, interruptedAs } from "./command.ts";
-import { type PushCommand, pushOrTargetless, type Targetless } from "./invocation.ts";
-import { parseArguments } from "./parse-arguments.ts";
+import { type PushCommand, parseTargetless, type Targetless } from "./invocation.ts";
 import { openView } from "./progress.ts";
 import { optionsOfPush } from "./push-options.ts";
 import { pushProgram } from "./push-program.ts";
@@ -23,19 +24,10 @@ const SHOWN = ["registry", "source", "notice", "retry", "request"];
 
 export const PLAN = defineCommand<PlanCommand>({
   program: planProgram,
-  parse(args, env, { commands }) {
+  parse(args, env, context) {
     const program = planProgram();
-    return (
-      parseArguments(program, args) ?? {
-        push: pushOrTargetless(
-          program.args,
-          program.opts(),
-          env,
-          commands.map(({ name }) => name),
-        ),
-        json: program.opts<{ json?: true }>().json ?? false,
-      }
-    );
+    const push = parseTargetless(args, env, context, ["plan"], program);
+    return typeof push === "string" ? push : { push, json: program.opts<{ json?: true }>().json ?? false };
   },
   async run({ push, json }, { process, stop, warn }) {
     warn();
@@ -44,11 +36,16 @@ export const PLAN = defineCommand<PlanCommand>({
   },
 });
 
+/** The flags of a push that do nothing in a plan. They are accepted, so that `plan` can stand in front of any push. */
+const IDLE_FLAGS = ["--dry-run", "--digestfile"];
+
 function planProgram(): Command {
-  const program = pushProgram()
+  const program = pushProgram("plan")
     .name("chunkpush plan")
     .description("Shows what a push would do. Nothing is sent or written.")
-    .usage("[SOURCE] TARGET [flags]");
+    .usage("[SOURCE] TARGET [flags]")
+    .helpOption("-h, --help", "show this help");
+  for (const option of program.options) if (IDLE_FLAGS.includes(option.long ?? "")) option.hideHelp();
   return addFlags(program, "Output", [["--json", "print the plan as JSON: see docs/check.md"]]);
 }
 
@@ -74,6 +71,7 @@ export async function runPlan(
   const plans = await optionsOfPush(command, env, stop, report)
     .then(forecast)
     .catch(interruptedAs("the plan did not finish. Nothing was sent", stop))
+    .catch(withPlanInHint)
     .finally(waiting.clear);
   if (json || progress === "json") {
     stdout.write(`${printableJson({ version: 1, targets: plans.map(toJson) })}\n`);
@@ -82,6 +80,16 @@ export async function runPlan(
   for (const plan of plans)
     for (const line of describePlan(plan, command.chunkBytes !== undefined))
       stdout.write(`${toPrintable(line)}\n`);
+}
+
+/** Throws an error again. The commands that it suggests for another image are those of a plan then. */
+function withPlanInHint(error: unknown): never {
+  if (!(error instanceof PushError) || error.code !== "IMAGE_NOT_FOUND" || error.hint === undefined)
+    throw error;
+  const hint = error.hint
+    .replaceAll("Push ", "Plan ")
+    .replaceAll(`"${PROGRAM_NAME} `, `"${PROGRAM_NAME} plan `);
+  throw new PushError(error.code, error.message, { hint, details: error.details, cause: error });
 }
 
 /** @param isExact whether the user chose the size of chunks */

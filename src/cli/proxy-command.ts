@@ -75,7 +75,7 @@ async function runProxy(
   if (isCutOff)
     throw new PushError(
       "INTERRUPTED",
-      "Interrupted in the middle of a push. Start the proxy again, and repeat it.",
+      "Interrupted in the middle of a push. Start the proxy again, and repeat the push.",
     );
   return failures.length > 0 ? 1 : 0;
 }

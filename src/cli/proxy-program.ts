@@ -1,8 +1,8 @@
-import { Command, type CommanderError } from "commander";
+import type { Command, CommanderError } from "commander";
 import { PushError } from "../errors.ts";
 import { isRepository, parseRegistry, type Registry } from "../oci/reference.ts";
 import { PROGRAM_NAME } from "../program-name.ts";
-import { addFlags, type FlagHelp } from "./add-flags.ts";
+import { addFlags, commandProgram, type FlagHelp } from "./add-flags.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import {
   addRegistryFlags,
@@ -74,7 +74,9 @@ export function parseProxyCommand(args: readonly string[], env: Environment): Pr
   const text = parseArguments(program, own, explain);
   if (text !== undefined) return text;
   if (dashes >= 0 && command.length === 0)
-    throw new PushError("USAGE", 'No command follows "--".', { hint: "See proxy --help." });
+    throw new PushError("USAGE", 'No command follows "--".', {
+      hint: `See: ${PROGRAM_NAME} help proxy`,
+    });
   return proxyCommand(program.args[0] ?? "", command, program.opts(), env);
 }
 
@@ -86,7 +88,7 @@ function explain(error: CommanderError): PushError | undefined {
   }
   if (error.code === "commander.excessArguments") {
     return new PushError("USAGE", "There are more arguments than one registry.", {
-      hint: 'Put "--" before a command: proxy registry.example.com -- docker push {}/my/app:v1',
+      hint: `Put "--" before a command: ${PROGRAM_NAME} proxy registry.example.com -- docker push {}/my/app:v1`,
     });
   }
   return undefined;
@@ -94,14 +96,12 @@ function explain(error: CommanderError): PushError | undefined {
 
 /** Makes the parser of the command's arguments, which has the help as well. */
 export function proxyProgram(): Command {
-  const program = new Command("chunkpush proxy")
+  const program = commandProgram("proxy", "REGISTRY [flags] [-- command …]")
     .description(
       "Runs a registry on this machine that passes everything on to another one, layers in chunks.",
     )
     .argument("<registry>", "the registry's host, such as registry.example.com");
-  return addRegistryFlags(addFlags(program, "Proxy", FLAGS))
-    .addHelpText("after", NOTES)
-    .usage("[options] <registry> [-- command …]");
+  return addRegistryFlags(addFlags(program, "Proxy", FLAGS)).addHelpText("after", NOTES);
 }
 
 function proxyCommand(

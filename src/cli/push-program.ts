@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { COMPRESSION_LEVELS as LEVELS } from "../oci/compression.ts";
-import { PROGRAM_NAME } from "../program-name.ts";
+import { commandLine } from "../program-name.ts";
 import { addFlags, type FlagHelp } from "./add-flags.ts";
 import { PROGRESS } from "./progress.ts";
 import { addRegistryFlags, type RegistryFlags } from "./registry-flags.ts";
@@ -12,10 +12,10 @@ export const TARGET_HELP = `TARGET is HOST/REPOSITORY[:TAG], without https:// an
   registry.example.com/my/app:v1      a custom domain
   localhost:8787/my/app:v1            this machine, over plain HTTP`;
 
-const NOTES = `
+const notes = (command: string) => `
 ${TARGET_HELP}
-http:// or https:// in front decides between the two. The tag is "latest" unless
-given. docker://, as skopeo has it, may stand in front as well.
+http:// in front chooses plain HTTP, and https:// chooses TLS. The tag is
+"latest" unless given. docker:// may stand in front, as in skopeo.
 
 SOURCE is one of:
   image.tar, folder/                  what docker save or an OCI tool wrote
@@ -37,13 +37,14 @@ Environment only:
   NODE_EXTRA_CA_CERTS, SSL_CERT_FILE
                         files with authorities to trust, as --ca-file
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
-                        as everywhere; never used for this machine
+                        as in other programs; a registry on this machine is
+                        reached directly
 
 Examples:
-  ${PROGRAM_NAME} registry.example.com/my/app:v1
-  ${PROGRAM_NAME} my/app:v1 localhost:8787/my/app:v1
-  ${PROGRAM_NAME} image.tar registry.example.com/my/app:v1
-  ${PROGRAM_NAME} image.tar -t registry.example.com/my/app:v1 -t ghcr.io/me/app
+  ${command} registry.example.com/my/app:v1
+  ${command} my/app:v1 localhost:8787/my/app:v1
+  ${command} image.tar registry.example.com/my/app:v1
+  ${command} image.tar -t registry.example.com/my/app -t ghcr.io/me/app
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP`;
 
@@ -111,8 +112,12 @@ export type Flags = RegistryFlags & {
   readonly digestfile?: string;
 };
 
-/** Makes the parser of a push's arguments, which has the long help as well. */
-export function pushProgram(): Command {
+/**
+ * Makes the parser of a push's arguments, which has the long help as well.
+ *
+ * @param words those of the command in the examples, such as `plan`
+ */
+export function pushProgram(...words: readonly string[]): Command {
   const program = new Command("chunkpush")
     .description("Pushes a container image, in chunks, to a registry that limits request sizes.")
     .argument("[source]", "archive, folder, image of an engine, or docker://HOST/REPOSITORY:TAG")
@@ -122,9 +127,9 @@ export function pushProgram(): Command {
   addRegistryFlags(program);
   return (
     addFlags(addFlags(program, "Layers", LAYERS), "Output", OUTPUT)
-      .helpOption("-h, --help", "show this help; without the word push, -h shows the short one")
+      .helpOption("-h, --help", "show this help; without the word push, -h shows the short help")
       .version(VERSION, "-V, --version", "show the versions of chunkpush and Bun")
-      .addHelpText("after", NOTES)
+      .addHelpText("after", notes(commandLine(...words)))
       // Commander fills arguments from the left, but here the first one is optional.
       .usage("[push] [SOURCE] TARGET [flags]")
   );

@@ -10,7 +10,7 @@ export function assertRuntime(bunVersion: string): void {
     "RUNTIME_TOO_OLD",
     `chunkpush needs Bun ${MINIMUM_BUN} or newer, but this is Bun ${bunVersion}.`,
     {
-      hint: 'Run "bun upgrade". Or let npm bring the right one: "npm run push -- TARGET" in chunkpush\'s folder.',
+      hint: 'Run "bun upgrade". Or let npm bring the right one: "npm run -s push -- TARGET" in chunkpush\'s folder.',
     },
   );
 }

@@ -1,7 +1,7 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { PROGRAM_NAME } from "../program-name.ts";
 import type { PushOptions } from "../push/options.ts";
-import { addFlags, type FlagHelp } from "./add-flags.ts";
+import { addFlags, commandProgram, type FlagHelp } from "./add-flags.ts";
 import { runtimeName } from "./invocation.ts";
 import { parseArguments } from "./parse-arguments.ts";
 import { assertNotEmpty, type Environment, setting } from "./values.ts";
@@ -52,7 +52,7 @@ export function parseSaveCommand(args: readonly string[], env: Environment): Sav
 
 /** Makes the parser of the command's arguments, which also writes the help. */
 export function saveProgram(): Command {
-  const program = new Command("chunkpush save")
+  const program = commandProgram("save", "[IMAGE…] [flags]")
     .description("Saves images of docker, podman or nerdctl to archives, which can be pushed from anywhere.")
     .argument("[image...]", "the images to save");
   return addFlags(program, "Archives", FLAGS).addHelpText("after", NOTES);

@@ -16,7 +16,7 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
 
 /** Refuses an empty argument, which an unset variable makes in scripts. Throws `USAGE`. */
 export function assertNotEmpty(text: string | undefined, name: string): void {
-  if (text === "") throw new PushError("USAGE", `${name} is empty.`, { hint: "Is a variable not set?" });
+  if (text === "") throw new PushError("USAGE", `${name} is empty.`, { hint: "Is a variable unset?" });
 }
 
 /** A setting, and the flag or variable that messages name. */

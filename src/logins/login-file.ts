@@ -27,7 +27,7 @@ export type Purpose = "push" | "change";
 
 /** The end of a hint about an unusable file, or an unusable helper that it names: another way. */
 export const OTHERWISE: Readonly<Record<Purpose, string>> = {
-  push: "name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push without",
+  push: "name the user with USERNAME_REGISTRY; or set SKIP_AUTH=1 to push anonymously",
   change: "name another file with --authfile",
 };
 

@@ -97,7 +97,7 @@ function listen(port: number, answer: (request: Request, client: Client) => Prom
     });
   } catch (cause) {
     const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
-    const reason = isTaken ? "another program does" : messageOf(cause);
+    const reason = isTaken ? "another program listens there" : messageOf(cause);
     throw new PushError("USAGE", `Cannot listen on port ${port}: ${reason}.`, {
       hint: "Name another one: --port 5051",
       cause,

@@ -1,5 +1,6 @@
 import { PushError } from "../errors.ts";
 import { formatPinned, type Reference } from "../oci/reference.ts";
+import { commandLine } from "../program-name.ts";
 import { readContent } from "../registry/read-content.ts";
 import { readManifest } from "../registry/read-manifest.ts";
 import { openContent } from "../source/open-content.ts";
@@ -28,7 +29,7 @@ export async function openRegistryImage(reference: Reference, job: Job): Promise
     if (!(error instanceof PushError) || (error.code !== "UNAUTHORIZED" && error.code !== "DENIED"))
       throw error;
     throw new PushError(error.code, `Cannot read "${formatPinned(reference)}": ${error.message}`, {
-      hint: `Log in to it with docker login ${reference.host}: the user name and password of this command are only for the target's registry.`,
+      hint: `Log in there: ${commandLine("login", reference.host)}. The user name and password of this command are only for the target's registry.`,
       cause: error,
     });
   }

@@ -47,7 +47,7 @@ async function engage(source: SavedSource, target: Target, job: Job): Promise<Di
     return saveInstead(job, "an earlier push has saved it.");
   const { target: reference, image: named, platforms, allPlatforms, forceCompression } = job.options;
   if (named !== undefined || platforms.length > 0 || allPlatforms || forceCompression)
-    return saveInstead(job, "a part of it is chosen, or all of it is wanted, or it is compressed again.");
+    return saveInstead(job, "the command chooses an image or platforms, or recompresses layers.");
   // The engine may push a part of an index, which gets the tag before its digest can be checked.
   if (reference.digest !== undefined) return saveInstead(job, "the target names a digest.");
   const tag = tagOrDigest(reference);

@@ -43,9 +43,13 @@ export function guardSource(job: Job): SourceGuard {
       else {
         const command = await checked;
         if (command === undefined || (await onStale(job.signal))) return;
-        throw new PushError("SOURCE_STALE", `Nothing was pushed: "${source.origin.name}" is not the image.`, {
-          hint: `Name the image to push: ${command}`,
-        });
+        throw new PushError(
+          "SOURCE_STALE",
+          `Nothing was pushed: you did not confirm "${source.origin.name}".`,
+          {
+            hint: `Name the image to push: ${command}`,
+          },
+        );
       }
     },
     after: () => told,

@@ -51,13 +51,13 @@ export async function readContent(at: Repository, root: Manifest, call: Call): P
     }
     const entries = parseIndex(manifest.bytes, name);
     if (new Set([...seen.keys(), ...entries.map(({ digest }) => digest)]).size > MAX_MANIFESTS)
-      throw refuse("its indexes list too much");
+      throw refuse("its indexes list too many manifests");
     const children = await Promise.all(
       entries.map(async (entry) => ({ entry, content: await readChild(entry.digest, depth + 1) })),
     );
     const index = { kind: "index", manifest, children } as const;
     const count = children.reduce((sum, { content }) => sum + ((content && counts.get(content)) ?? 1), 1);
-    if (count > MAX_MANIFESTS) throw refuse("its indexes list too much");
+    if (count > MAX_MANIFESTS) throw refuse("its indexes list too many manifests");
     counts.set(index, count);
     return index;
   }

@@ -26,7 +26,7 @@ export function describeWarnings(event: PushEvent, options: DescribeOptions): st
     case "registry":
       return [
         ...(event.isExposed
-          ? ["Warning: credentials are sent over plain HTTP, where they can be read."]
+          ? ["Warning: credentials are sent over plain HTTP, where they can be intercepted."]
           : []),
         ...(event.isUnverified
           ? ["Warning: the registry's certificate is not verified: traffic can be intercepted and changed."]
@@ -96,7 +96,7 @@ export function describeResumed(
 ): string | undefined {
   if (resumableBytes === 0) return undefined;
   const share = formatShare(resumableBytes + reusedBytes, totalBytes + reusedBytes);
-  return `Resumed: ${share} already there, ${roundBytes(Math.max(0, totalBytes - resumableBytes))} to go.`;
+  return `Resumed: ${share} already in the registry, ${roundBytes(Math.max(0, totalBytes - resumableBytes))} to send.`;
 }
 
 /** Describes a retry in a line. A blob's retry has a short reason, any other the whole message. */

@@ -49,3 +49,18 @@ test("help refuses an unknown command, and lists the commands", async () => {
   expect([code, stderr]).toEqual([2, expect.stringContaining("nonsense")]);
   for (const { name } of COMMANDS) expect(stderr).toContain(name);
 }, 20_000);
+
+test.each([
+  ["cache prune", "cache"],
+  ["plan check", "plan"],
+])("help of two words, %s, is refused with the help of the first", async (words, first) => {
+  const { code, stdout, stderr } = await run("help", ...words.split(" "));
+  expect([code, stdout]).toEqual([2, ""]);
+  expect(stderr).toEndWith(` help ${first}\n`);
+});
+
+test("help suggests a command only for a word that is nearly one", async () => {
+  const [near, far] = await Promise.all([run("help", "cahce"), run("help", "a")]);
+  expect(near.stderr).toContain('Did you mean "cache"?');
+  expect(far.stderr).not.toContain("Did you mean");
+});

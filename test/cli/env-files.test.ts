@@ -113,8 +113,8 @@ describe("Other variables in .env files", () => {
       };
       const { warnings, env } = await settle(files, flags);
       expect(warnings).toEqual([
-        'Warning: ignored DOCKER_CERT_PATH, XDG_RUNTIME_DIR, REGISTRY_AUTH_FILE, CHUNKPUSH_RUNTIME from ".env.local": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
-        'Warning: ignored https_proxy from ".env": a file in the working folder must not decide whom a push trusts. Set them in the environment instead.',
+        'Warning: ignored DOCKER_CERT_PATH, XDG_RUNTIME_DIR, REGISTRY_AUTH_FILE, CHUNKPUSH_RUNTIME from ".env.local": a file in the current folder must not decide whom a push trusts. Set them in the environment instead.',
+        'Warning: ignored https_proxy from ".env": a file in the current folder must not decide whom a push trusts. Set them in the environment instead.',
       ]);
       expect(Object.keys(env).sort()).toEqual(["HOME", "PATH"]);
     },

@@ -3,6 +3,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { parsePush } from "../../src/cli/invocation.ts";
 import { parseArguments } from "../../src/cli/parse-arguments.ts";
+import { PLAN } from "../../src/cli/plan-command.ts";
 import { pushProgram } from "../../src/cli/push-program.ts";
 import { PROGRAM, runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -81,6 +82,21 @@ describe("The long help of a push", () => {
     const names = await environmentNames();
     expect(names.length).toBeGreaterThanOrEqual(8);
     for (const name of names) expect(LONG).toContain(name);
+  });
+});
+
+describe("The help of a plan", () => {
+  test("has neither flags that do nothing in a plan nor examples of a push", async () => {
+    const text = await print("help", "plan");
+    expect(text).not.toMatch(/--(?:digestfile|dry-run)/);
+    const examples = text.split("\n").filter((line) => line.startsWith(`  ${PROGRAM} `));
+    expect(examples.length).toBeGreaterThanOrEqual(3);
+    for (const line of examples) expect(line).toStartWith(`  ${PROGRAM} plan `);
+  });
+
+  test("leaves out flags that a plan accepts, so that plan can stand in front of any push", () => {
+    const args = ["--dry-run", "--digestfile", "digest.txt", "registry.example.com/my/app:v1"];
+    for (const flags of [args, []]) expect(PLAN.program().parse(flags, { from: "user" })).toBeObject();
   });
 });
 

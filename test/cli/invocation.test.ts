@@ -3,6 +3,8 @@ import { join } from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
 import { parseCacheCommand } from "../../src/cli/cache-command.ts";
 import { type PushCommand, parsePush } from "../../src/cli/invocation.ts";
+import { LOGIN } from "../../src/cli/login-command.ts";
+import { parseArguments } from "../../src/cli/parse-arguments.ts";
 import { type ErrorCode, exitCodeOf, PushError } from "../../src/errors.ts";
 import { digestOf } from "../../src/oci/digest.ts";
 import { formatPinned } from "../../src/oci/reference.ts";
@@ -351,7 +353,7 @@ describe("The user and the password of a push:", () => {
   test("a flag for a password is refused: it would be visible in the list of processes", () => {
     for (const flag of ["--password", "--password=s3cret", "-p", "--token", "--registry-jwt-token"]) {
       const error = refusal([flag, "x", TARGET]);
-      expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("Unknown option")]);
+      expect([error.code, error.message]).toEqual(["USAGE", expect.stringContaining("Unknown flag")]);
     }
   });
 });
@@ -583,7 +585,7 @@ describe("The command cache", () => {
     [["prune", "--dry-run"], "Specify what to prune."],
     [["--all"], 'These flags are for "cache prune".'],
     [["--dry-run"], 'These flags are for "cache prune".'],
-    [["prune", "--nope"], "Unknown option '--nope'"],
+    [["prune", "--nope"], "Unknown flag '--nope'"],
     [["prune", "x"], '"cache prune" takes only flags.'],
     [["prune", "--older-than"], "--older-than"],
     [["prune", "--older-than", "30"], '--older-than: invalid value "30" (expected a time'],
@@ -601,7 +603,7 @@ describe("The command cache", () => {
 
   test("has a help with narrow lines and valid examples", () => {
     const text = String(read(["--help"]));
-    expect(text).toStartWith("Usage: chunkpush cache [options] [action]");
+    expect(text).toStartWith("Usage: chunkpush cache [prune] [flags]");
     for (const line of text.split("\n")) expect(line.length).toBeLessThanOrEqual(120);
     const examples = [...text.matchAll(/^ {2}.*chunkpush cache(.*)$/gm)].map(([, args = ""]) => args.trim());
     expect(examples).toHaveLength(3);
@@ -616,9 +618,9 @@ test("--tls-verify accepts only true and false", () => {
 
 describe("Wrong flags are refused:", () => {
   const cases: [args: string[], message: RegExp][] = [
-    [["--nope", TARGET], /Unknown option '--nope'/],
-    [["-x", TARGET], /Unknown option '-x'/],
-    [["--insecure=false", TARGET], /Unknown option '--insecure=false'|--insecure/],
+    [["--nope", TARGET], /Unknown flag '--nope'/],
+    [["-x", TARGET], /Unknown flag '-x'/],
+    [["--insecure=false", TARGET], /Unknown flag '--insecure=false'|--insecure/],
     [[TARGET, "--username"], /--username/],
     [[TARGET, "--cache-dir"], /--cache-dir/],
   ];
@@ -626,7 +628,7 @@ describe("Wrong flags are refused:", () => {
     const error = refusal(args);
     expect([error.code, error.message]).toEqual(["USAGE", expect.stringMatching(message)]);
     expect(error.message).not.toStartWith("error:");
-    expect(error.hint).toContain("--help");
+    expect(error.hint).toContain("help all");
   });
 });
 
@@ -636,13 +638,19 @@ test.each([
   [["-phush", TARGET], "--username me"],
 ])("The error for another tool's flag names ours: %j", (args, flag) => {
   const error = refusal(args);
-  expect([error.code, error.message]).toEqual([
-    "USAGE",
-    expect.stringMatching(/^Unknown option '[a-z-]+'\.$/),
-  ]);
+  expect([error.code, error.message]).toEqual(["USAGE", expect.stringMatching(/^Unknown flag '[a-z-]+'\.$/)]);
   expect(error.hint).toContain(flag);
   expect(error.hint).not.toContain("hush");
 });
+
+test.each([[["-p", "hush", "r.example.com"]], [["-phush"]], [["--password=hush", "r.example.com"]]])(
+  "The error for a login with a password as an argument has a command that can be completed: %j",
+  (args) => {
+    const { hint } = refusal(args, {}, (each) => parseArguments(LOGIN.program(), each));
+    expect(hint).toEndWith("| chunkpush login --username me REGISTRY");
+    expect(hint).not.toContain("hush");
+  },
+);
 
 describe("The program", () => {
   async function run(args: readonly string[]) {

@@ -349,7 +349,7 @@ describe.concurrent("a logout", () => {
     const env = { XDG_RUNTIME_DIR: home.at("run") };
     const { code, stdout, stderr } = await home.run(["logout", "a.example.com"], undefined, env);
     expect(code).toBe(0);
-    expect(stdout).toBe("No login to a.example.com in ~/.docker/config.json.\n");
+    expect(stdout).toBe("There is no login to a.example.com in ~/.docker/config.json.\n");
     expect(stderr).toContain("a login to a.example.com in ~/.config/containers/auth.json");
     expect(stderr).toContain("a login to a.example.com/team");
     const out = await home.run(

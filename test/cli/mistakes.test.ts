@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { COMMANDS } from "../../src/cli/commands.ts";
-import { parsePush } from "../../src/cli/invocation.ts";
+import { parsePush, parseTargetless, type Targetless } from "../../src/cli/invocation.ts";
 import { orCommand } from "../../src/cli/mistakes.ts";
 import { exitCodeOf, PushError } from "../../src/errors.ts";
-import { runCli } from "../support/run-cli.ts";
+import { PROGRAM, runCli } from "../support/run-cli.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
 
@@ -123,6 +123,34 @@ describe("one word that is neither target nor command is answered by what it cou
   ])("%s", (word, remedy) => {
     const error = refusal(word);
     expect([exitCodeOf(error), error.hint]).toEqual([2, expect.stringContaining(remedy)]);
+  });
+});
+
+describe("a mistake in a plan is answered with the command of a plan", () => {
+  const parse = (...args: readonly string[]) =>
+    parseTargetless(args, {}, { commands: COMMANDS }, ["plan"]) as Targetless;
+
+  test.each([
+    [[], `plan ${TARGET}`],
+    [["nginx"], "plan nginx registry.example.com/nginx"],
+    [["missing.tar"], `plan missing.tar ${TARGET}`],
+    [["version"], "plan version registry.example.com/version"],
+  ])("where there is no target: %j", (args, remedy) => {
+    expect(parse(...args).reason.hint).toContain(` ${remedy}`);
+  });
+
+  test.each([
+    [[TARGET, "my/app:v1"], `plan my/app:v1 ${TARGET}`],
+    [["docker", "push", TARGET], `plan ${TARGET}`],
+  ])("where words are at the wrong place: %j", async (args, remedy) => {
+    await using folder = await temporaryFolder();
+    const { code, stderr } = await runCli(["plan", ...args], { cwd: folder.path });
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`${PROGRAM} ${remedy}\n`)]);
+  });
+
+  test("and no word after plan is taken for a command", () => {
+    const { message, hint } = parse("plam").reason;
+    expect(`${message} ${hint}`).not.toMatch(/command|Did you mean/);
   });
 });
 

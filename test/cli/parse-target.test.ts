@@ -61,7 +61,7 @@ describe("A mistake in a target is refused with the target that was meant:", () 
     "app:",
     "",
   ])("%j looks like an unset variable", (text) => {
-    expect(refusal(text).hint).toContain("Is a variable not set?");
+    expect(refusal(text).hint).toContain("Is a variable unset?");
   });
 
   test.each([

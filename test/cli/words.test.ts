@@ -85,7 +85,7 @@ describe.concurrent("The error for a wrong command explains the mistake:", () =>
     [
       "an unknown option",
       ["--chunksize", "5MB", "registry.example.com/app"],
-      ["Unknown option", "--chunk-size"],
+      ["Unknown flag", "--chunk-size"],
     ],
     [
       "a number that is none",
@@ -131,7 +131,7 @@ describe.concurrent("The error for a wrong command explains the mistake:", () =>
   test.each([[["--password", PASSWORD]], [[`--password=${PASSWORD}`]], [[`-p${PASSWORD}`]]])(
     "a password as an option is not quoted: %#",
     async (args) => {
-      expectWords(await run([...args, "registry.example.com/app:v1"]), 2, "Unknown option");
+      expectWords(await run([...args, "registry.example.com/app:v1"]), 2, "Unknown flag");
     },
   );
 });

@@ -15,7 +15,7 @@ import { descriptorOf, multiPlatform, seededLayer } from "../support/image-fixtu
 import { archiveBytes, dockerArchive, layoutFiles } from "../support/image-forms.ts";
 import { hasProgram, posixOnly } from "../support/needs.ts";
 import { rejection } from "../support/rejection.ts";
-import { runCli, startCli } from "../support/run-cli.ts";
+import { PROGRAM, runCli, startCli } from "../support/run-cli.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { startTestRegistry } from "../support/test-registry.ts";
@@ -378,6 +378,21 @@ describe("the command plan", () => {
       "",
     ]);
     expect((await readdir(cwd)).filter((name) => name !== ".bun")).toEqual(["output.tar"]);
+  });
+
+  test("suggests a plan, and no push, where the engine has another image", async () => {
+    await using scene = await setUp();
+    const bin = join(scene.folder.path, "bin");
+    const answer = `case "$2" in ls) echo team/app:v2 ;; *) echo "Error: No such image" >&2; exit 1 ;; esac`;
+    await Bun.write(join(bin, "docker"), `#!/bin/sh\n${answer}\n`);
+    await chmod(join(bin, "docker"), 0o755);
+    const target = `${scene.registry.host}/team/app:v1`;
+    const { code, stderr } = await runCli(["plan", "docker-daemon:team/app:v1", target], {
+      cwd: scene.folder.path,
+      env: { PATH: `${bin}:${process.env["PATH"]}` },
+    });
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`"${PROGRAM} plan team/app:v2 ${target}"`)]);
+    expect(stderr).not.toContain("Push ");
   });
 
   test("tells the time from the rate of an earlier push", async () => {

@@ -320,7 +320,7 @@ describe("a registry as source", () => {
     seen.length = 0;
     expect(await rejection(scene.copy({ headers, login: { credentials: OWN } }))).toMatchObject({
       code: "UNAUTHORIZED",
-      hint: expect.stringContaining(`docker login ${source.host}`),
+      hint: expect.stringContaining(`chunkpush login ${source.host}`),
     });
     expect(new Set(seen)).toEqual(new Set(["null null"]));
   });

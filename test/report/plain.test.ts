@@ -180,7 +180,7 @@ describe("The plain view", () => {
       "warns of credentials that go over plain HTTP",
       registry({ origin: "http://r.example", isExposed: true }),
       [
-        "Warning: credentials are sent over plain HTTP, where they can be read.",
+        "Warning: credentials are sent over plain HTTP, where they can be intercepted.",
         "Registry: http://r.example, logged in as me",
       ],
     ],
@@ -492,7 +492,7 @@ describe("A log of a push", () => {
     expect(
       linesOf([{ type: "planned", blobs }, { type: "settled", resumableBytes: 500e3 }, uploading(500e3)]),
     ).toEqual([
-      "ELAPSED  Resumed: 500 kB of 2.0 MB already there, 1.5 MB to go.",
+      "ELAPSED  Resumed: 500 kB of 2.0 MB already in the registry, 1.5 MB to send.",
       "ELAPSED  0123456789ab: resumed at 500 kB",
     ]);
   });

@@ -202,7 +202,7 @@ describeWith("tmux", "A push on a terminal", () => {
     expect(await scene.terminal.isCursorShown()).toBe(true);
 
     await scene.push();
-    await scene.terminal.until(/^Resumed: .* already there, .* to go\.$/m);
+    await scene.terminal.until(/^Resumed: .* already in the registry, .* to send\.$/m);
     const ended = (await scene.terminal.until(ENDED)).join("\n");
     expect(ended).toMatch(/^✓ [0-9a-f]{12} .* resumed at .*; sent /m);
     expect(ended).toContain("ended 0");

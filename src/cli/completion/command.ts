@@ -1,6 +1,7 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { closest } from "fastest-levenshtein";
 import { PushError } from "../../errors.ts";
+import { commandProgram } from "../add-flags.ts";
 import { defineCommand } from "../command.ts";
 import { parseArguments } from "../parse-arguments.ts";
 import bash from "./bash.txt" with { type: "text" };
@@ -47,7 +48,7 @@ export function parseCompletionCommand(args: readonly string[]): string {
 
 /** Makes the parser of the command's arguments, which has the help as well. */
 function completionProgram(): Command {
-  return new Command("chunkpush completion")
+  return commandProgram("completion", "SHELL")
     .description("Prints the script that completes chunkpush's arguments at TAB.")
     .argument("<shell>", "bash, zsh or fish")
     .addHelpText("after", NOTES);

@@ -110,14 +110,14 @@ function explainRest(
   if (isUnknown && codes.length === 0) {
     return {
       code: "NOT_A_REGISTRY",
-      reason: `${url.origin} does not know how to take an image.`,
+      reason: `${url.origin} does not accept images.`,
       hint: "Check the registry's host and port. If they are right, the repository may have to be created first.",
     };
   }
   if (status === 429) {
     return {
       code: "RATE_LIMITED",
-      reason: "The registry limits how often it may be asked.",
+      reason: "The registry limits the rate of requests.",
       hint: "Run the same command again later; it resumes.",
     };
   }

@@ -175,7 +175,7 @@ function assertReachable(url: URL, origin: string): void {
   if (!isLinkLocal(url) || url.hostname === new URL(origin).hostname) return;
   throw new PushError(
     "REDIRECT_REFUSED",
-    `${origin} redirects to ${url.origin}, a link-local address, which means another machine everywhere.`,
+    `${origin} redirects to ${url.origin}, a link-local address, which is another machine in each network.`,
     { hint: "If that is the registry, name it in the target." },
   );
 }

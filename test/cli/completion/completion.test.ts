@@ -213,8 +213,8 @@ describe("The command completion", () => {
     [["powershell"], "completion"],
     [[""], "completion"],
     [[], "bash, zsh or fish"],
-    [["bash", "zsh"], "--help"],
-    [["--nope"], "--help"],
+    [["bash", "zsh"], "help completion"],
+    [["--nope"], "help completion"],
   ])("refuses %j with a hint", (args, hint) => {
     let error: unknown;
     try {
