@@ -90,9 +90,10 @@ async function tests(): Promise<string> {
     // A file that cannot be loaded, or a crash, is not in the report; Bun's exit code knows of it.
     if (!isFine && counts.failed === 0) counts.failed = 1;
     if (isFine && counts.passed === 0) failed.push("Tests (none ran)");
-    const left = inMemory
-      ? (await readdir(folder)).filter((name) => name.startsWith("c") && name.includes("-"))
-      : [];
+    const left =
+      inMemory && !stop.signal.aborted
+        ? (await readdir(folder)).filter((name) => name.startsWith("c") && name.includes("-"))
+        : [];
     if (left.length > 0) failed.push(`Tests (they left ${left.join(", ")})`);
     const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
     const part = isWhole ? "" : " (long tests in part; all: npm test -- --all)";
