@@ -92,7 +92,7 @@ async function tests(): Promise<string> {
     if (isFine && counts.passed === 0) failed.push("Tests (none ran)");
     const left =
       inMemory && !stop.signal.aborted
-        ? (await readdir(folder)).filter((name) => name.startsWith("c") && name.includes("-"))
+        ? (await readdir(folder)).filter((name) => /^(?:cp|chunkpush)-/.test(name))
         : [];
     if (left.length > 0) failed.push(`Tests (they left ${left.join(", ")})`);
     const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";

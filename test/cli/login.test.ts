@@ -659,8 +659,10 @@ describeWith("python3", "at a terminal", () => {
     async (_, __, prompt, keys, followUps) => {
       await using registry = await startTestRegistry({ credentials: ME });
       await using home = await openHome();
-      const { code } = await run(home, cliCommand(["login", registry.host]), { prompt, keys, followUps });
+      const asked = { prompt, keys, followUps };
+      const { code, screen } = await run(home, cliCommand(["login", registry.host]), asked);
       expect(code).toBe(130);
+      expect(screen).not.toContain("half-Xq7");
       expect(registry.requests).toEqual([]);
       expect(await Bun.file(home.at(CONFIG)).exists()).toBe(false);
     },
