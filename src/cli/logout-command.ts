@@ -90,7 +90,7 @@ async function logOut(
   const onRemoved = ({ key: registry, where }: RemovedLogin) => {
     isRemoved = true;
     waiting.clear();
-    stdout.write(`${toPrintable(`Logged out of ${registry}. Removed the login from ${where}.`)}\n`);
+    stdout.write(`${toPrintable(`Logged out of ${shownKey(registry)}. Removed the login from ${where}.`)}\n`);
   };
   await removeLogins(key, places, signal, onRemoved).finally(waiting.clear);
   if (!isRemoved) {
@@ -109,9 +109,14 @@ function describeRemaining(
   wanted: string | undefined,
   places: LoginEnvironment,
 ): string {
-  const text = `there is still a login to ${key} in ${where}.`;
+  const text = `there is still a login to ${shownKey(key)} in ${where}.`;
   // A helper has kept it.
   if (path === savingPlace(places).path && (wanted ?? key) === key) return text;
   const isUsual = path === savingPlace({ ...places, authFile: undefined }).path;
-  return `${text} Remove it: ${commandLine("logout", ...(isUsual ? [] : ["--authfile", path]), key)}`;
+  return `${text} Remove it: ${commandLine("logout", ...(isUsual ? [] : ["--authfile", path]), shownKey(key))}`;
+}
+
+/** Returns the key of a login as it is shown: what precedes an @ may be a password. */
+function shownKey(key: string): string {
+  return key.replace(/^.*@/s, "");
 }

@@ -393,6 +393,15 @@ describe.concurrent("a logout", () => {
     expect(stderr).toContain("~/.config/containers/auth.json");
   });
 
+  test("shows no password that a key of the file has in front of its host", async () => {
+    const key = `https://me:${ME.password}@a.example.com`;
+    await using home = await openHome({ auths: { [key]: { auth: "bWU6bWU=" } } });
+    expect((await home.run(["logout", "a.example.com"])).code).toBe(0);
+    const out = await home.run(["logout", "--all"]);
+    expect([out.code, out.stdout]).toEqual([0, expect.stringContaining("Logged out of a.example.com.")]);
+    expect(await home.logins()).toEqual({});
+  });
+
   test.each(["a.example.com", "--all"])("fails where the --authfile is missing: %s", async (which) => {
     await using home = await openHome({ auths: { "a.example.com": entryOf(ME) } });
     const { code, stdout, stderr } = await home.run(["logout", "--authfile", "none.json", which]);
