@@ -50,12 +50,15 @@ describe.skipIf(!requireParts("podman", "newuidmap", "useradd", "docker-registry
     beforeAll(async () => {
       folder = resources.use(await temporaryFolder());
       registry = resources.use(await startDockerRegistry());
+      // An interrupted run has left the user, and its last process may still end.
+      const removeUser = () => run(["userdel", "--force", USER]);
+      await removeUser();
       // useradd gives it sub-users, as Debian's login.defs says.
       await runWell(["useradd", "--home-dir", folder.path, "--no-create-home", USER]);
       resources.defer(async () => {
         // Files of sub-users go with their namespace.
         await asUser(["podman", "system", "reset", "--force"]);
-        await runWell(["userdel", USER]);
+        await removeUser();
       });
       const owner = Number(await runWell(["id", "-u", USER]));
       await runWell(["mkdir", "-m", "700", join(folder.path, "run")]);
