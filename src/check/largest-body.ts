@@ -67,7 +67,8 @@ export async function checkLargestBody(
 
 function found(passedBytes: number, refusal: Refusal): Finding {
   const facts = { passedBytes, refusedBytes: refusal.bytes, ...refusal.facts };
-  const refused = `${formatBytes(refusal.bytes)} is refused by ${refusal.by}`;
+  const [passed, larger] = [passedBytes, refusal.bytes].map(formatBytes);
+  const refused = `${passed === larger ? "a slightly larger one" : larger} is refused by ${refusal.by}`;
   if (passedBytes === 0)
     return {
       state: "failed",
@@ -77,7 +78,7 @@ function found(passedBytes: number, refusal: Refusal): Finding {
     };
   return {
     state: "ok",
-    text: `a body of ${formatBytes(passedBytes)} passes; ${refused}`,
+    text: `a body of ${passed} passes; ${refused}`,
     hint: `chunkpush finds the limit by itself. To begin below it: --chunk-size ${chunkSize(passedBytes)}`,
     facts,
   };

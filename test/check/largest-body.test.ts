@@ -25,6 +25,15 @@ describe("The search for the largest body in a check", () => {
     expect(cancelled).toHaveLength(registry.recorded("start-upload").length);
   });
 
+  test("names no two sizes that look the same", async () => {
+    const limits = { maxChunkBytes: 100_000_000, maxBodyBytes: 2_097_152 };
+    await using registry = await startTestRegistry({ credentials: ME, ...limits });
+    const checked = await check({ ...registry, uploadBytes: 20_000_000 });
+    expect(stepOf(checked, "Body").text).toStartWith(
+      "a body of 2.1 MB passes; a slightly larger one is refused by cloudflare",
+    );
+  });
+
   test("ends with the whole size where that is not refused", async () => {
     await using registry = await startTestRegistry({ credentials: ME, maxChunkBytes: 100_000_000 });
     const checked = await check({ ...registry, uploadBytes: 3_000_000 });

@@ -202,7 +202,7 @@ describe.concurrent("The error for a registry explains the failure:", () => {
   test("a password is required", async () => {
     await using registry = await startSecured();
     const result = await push(`${registry.host}/team/app:v1`, { env: { SKIP_AUTH: "1" } });
-    expectWords(result, 1, "requires a login", "USERNAME_REGISTRY=me");
+    expectWords(result, 1, "requires a login", "--username me");
   });
 
   test("the token server refuses the password", async () => {

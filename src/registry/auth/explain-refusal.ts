@@ -12,7 +12,7 @@ type Explanation = { readonly reason: string; readonly hint: string };
 export function explainLoginRequired(registry: string): Explanation {
   return {
     reason: `${registry} requires a login.`,
-    hint: `Log in with "${commandLine("login", addressOf(registry))}", or pass a user name and a password: echo "$PASSWORD" | USERNAME_REGISTRY=me ${PROGRAM_NAME} … (and leave SKIP_AUTH unset)`,
+    hint: `Log in with "${commandLine("login", addressOf(registry))}", or name the user and pipe the password in: echo "$PASSWORD" | ${PROGRAM_NAME} --username me … (SKIP_AUTH must be unset)`,
   };
 }
 
