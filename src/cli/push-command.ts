@@ -85,8 +85,7 @@ export async function runPush(
   } catch (error) {
     if (kept === undefined || !(error instanceof PushError && error.code === "INTERRUPTED")) throw error;
     const { code, cause } = error;
-    const message = `Interrupted: ${kept} are safe at the registry. ${RESUME}`;
-    throw new PushError(code, message, { cause });
+    throw new PushError(code, `Interrupted: ${kept} are safe at the registry.`, { hint: RESUME, cause });
   } finally {
     // On a terminal, the digest follows below the last frame.
     view[Symbol.dispose]();

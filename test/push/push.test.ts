@@ -547,7 +547,7 @@ describe("an interruption", () => {
     expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
     // The small layer may be there, too.
     expect(stderr).toMatch(
-      /^Interrupted: 6[56]\b.* kB are safe at the registry\. Run the same command to resume\.$/m,
+      /^Interrupted: 6[56]\b.* kB are safe at the registry\.\n {2}Run the same command to resume\.$/m,
     );
     const { registry } = setup;
     expect(registry.recorded("patch").map(({ status }) => status)).toEqual([202]);

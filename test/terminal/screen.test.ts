@@ -197,7 +197,9 @@ describeWith("tmux", "A push on a terminal", () => {
     await scene.terminal.until(/^↑ .*■/m);
     await scene.terminal.press("C-c");
     const stopped = (await scene.terminal.until(ENDED)).join("\n");
-    expect(stopped).toMatch(/^Interrupted: .* are safe at the registry\. Run the same command/m);
+    expect(stopped).toMatch(
+      /^Interrupted: .* are safe at the registry\.\n {2}Run the same command to resume\.$/m,
+    );
     expect(stopped).toContain("ended 130");
     expect(await scene.terminal.isCursorShown()).toBe(true);
 
