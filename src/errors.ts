@@ -129,7 +129,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** What the system's codes mean, and what to do. */
+/** The meaning of the system's error codes, and the remedies. */
 const SYSTEM_ERRORS: Readonly<Record<string, readonly [reason: string, remedy: string]>> = {
   ENOSPC: ["the disk is full", "Free some disk space"],
   EDQUOT: ["the disk quota is used up", "Free some disk space"],

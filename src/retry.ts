@@ -32,7 +32,7 @@ const MAX_DELAY_MS = 30_000;
 /** All waits together that a server may ask for between two steps of progress. */
 const MAX_REQUESTED_MS = 10 * 60_000;
 
-/** What has happened since the last step of progress. */
+/** Counts failures since the last progress. */
 export type Failures = {
   /** Failed tries in a row. */
   readonly count: number;

@@ -37,7 +37,7 @@ type LoginCommand = Pick<
 /** The place to log in to. An empty repository stands for the whole registry. */
 type LoginTarget = Pick<Reference, "host" | "repository">;
 
-/** What is told of a password: standard input gives none yet, or others can see it. */
+/** Codes of notices: standard input has no password yet, or other users can see the password. */
 export type PasswordNotice = "PASSWORD_AWAITED" | "PASSWORD_EXPOSED";
 
 export type CredentialsOptions = {

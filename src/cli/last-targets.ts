@@ -55,7 +55,10 @@ function parsed(text: string): Reference | undefined {
   }
 }
 
-/** Where programs keep state: `folder` is ours, and `base` is there. https://specifications.freedesktop.org/basedir-spec */
+/**
+ * Returns the folder for our state, and the existing folder above it that has the state of all programs.
+ * https://specifications.freedesktop.org/basedir-spec
+ */
 function stateFolder(env: Environment): { readonly base: string; readonly folder: string } {
   const home = homedir();
   const place = (base: string, ...names: string[]) => ({ base, folder: join(base, ...names, "chunkpush") });

@@ -59,7 +59,7 @@ export const LOGOUT = defineCommand<LogoutCommand>({
 function keyOf(text: string): string {
   const key = canonicalKey(text);
   const [host = "", ...path] = key.split("/");
-  // A host of one label needs no scheme here. What has an @ may contain a password.
+  // A host of one label needs no scheme here. A text with an @ may contain a password.
   parseRegistry(text.includes("@") ? text : `https://${host}`);
   if (path.length === 0 || isRepository(path.join("/"))) return key;
   throw new PushError("USAGE", `"${toPrintable(text)}" is neither a registry nor a part of one.`, {

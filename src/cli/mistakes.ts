@@ -8,7 +8,7 @@ import { isRegistry, isTarget, withoutRepository } from "./parse-target.ts";
 const OTHER_TOOLS = /^(?:docker|podman|nerdctl|buildah|skopeo|crane|regctl)$/;
 const THEIR_VERBS = /^(?:image|push|copy|cp)$/;
 
-/** Where a mistyped command was taken for an image. */
+/** The errors that a mistyped command causes when it is read as an image. */
 const MISSING: readonly ErrorCode[] = [
   "SOURCE_NOT_FOUND",
   "IMAGE_NOT_FOUND",
@@ -31,7 +31,7 @@ export function explainArguments(
   inFront: readonly string[] = [],
 ): PushError | undefined {
   const [first = "", second = ""] = words;
-  // What has an @ may contain a password.
+  // A word with an @ may contain a password.
   if (words.some((word) => word.includes("@"))) return undefined;
   if (OTHER_TOOLS.test(first) && THEIR_VERBS.test(second)) {
     const count = words[2] === "push" ? 3 : 2;

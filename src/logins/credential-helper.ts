@@ -25,7 +25,7 @@ export type HelperOptions = {
   readonly signal: AbortSignal;
 };
 
-/** What a helper can do, and how messages call it. */
+/** The commands of a helper, and the words for them in messages. */
 const ACTIONS = {
   get: "get credentials for",
   store: "save the login to",

@@ -12,7 +12,7 @@ type LoginTarget = Pick<Reference, "host" | "repository">;
 type Login = {
   readonly credentials: Credentials;
   readonly from: string;
-  /** What a new login has to replace: the registry or, where that would come after it, Podman's part of one. */
+  /** The key that a new login replaces: the registry, or the more specific part of one that Podman allows. */
   readonly key: string;
   /** Asks the helper again that gave them. */
   readonly renew?: RenewCredentials;

@@ -5,7 +5,7 @@ import { keysOf } from "./login-hosts.ts";
 import { displayPath, type LoginEnvironment, loginPlaces } from "./login-places.ts";
 import { canonicalKey, serverAddress } from "./server-key.ts";
 
-/** Where a file's login is, for messages. */
+/** The place of a file's login, for messages. */
 type Place = {
   readonly where: string;
   /** Set if a credential helper has it: lets the helper erase it. */

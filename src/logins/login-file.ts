@@ -22,7 +22,7 @@ const ENTRY = v.nullable(
   }),
 );
 
-/** What a login file is read for. A push can do without it. */
+/** The reason to read a login file. A push does not need one. */
 export type Purpose = "push" | "change";
 
 /** The end of a hint about an unusable file, or an unusable helper that it names: another way. */

@@ -9,7 +9,7 @@ import { canonicalKey, serverAddress } from "./server-key.ts";
 
 type UserLogin = { readonly username: string; readonly password: string };
 
-/** Where a login was saved, for messages. Only a credential helper encrypts it. */
+/** The place of a saved login, for messages. Only a credential helper encrypts it. */
 export type SavedLogin = { readonly where: string; readonly isEncrypted: boolean };
 
 /**

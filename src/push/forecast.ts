@@ -20,7 +20,7 @@ import { assertPinned, sourceDigestOf } from "./publish.ts";
 import { guardSource } from "./stale-source.ts";
 import { connectTargets, type Target } from "./target.ts";
 
-/** What a push would do with a blob. */
+/** The action that a push would take for a blob. */
 export type ForecastBlob = {
   /** As in the reports of a push: `layer 2/5 sha256:0123456789ab`. */
   readonly title: string;
@@ -28,9 +28,9 @@ export type ForecastBlob = {
   readonly action: "present" | "mount" | "send" | "compress" | "verify" | "save";
   /** The repository to mount from. */
   readonly from?: string;
-  /** Of a layer that comes uncompressed. */
+  /** The size of an uncompressed layer. Undefined for other blobs. */
   readonly rawBytes: number | undefined;
-  /** What the registry gets. Undefined if unknown. */
+  /** The size that is uploaded. Undefined if unknown. */
   readonly pushedBytes: number | undefined;
   readonly isEstimate: boolean;
   /** Bytes that an interrupted upload has at the registry. */
@@ -41,7 +41,7 @@ export type ForecastBlob = {
   readonly requests: number;
 };
 
-/** What a push to one target would do. */
+/** The actions of a push to one target. */
 export type Forecast = {
   readonly reference: string;
   readonly origin: string;

@@ -16,18 +16,18 @@ type NamesOptions = Pick<PushOptions, "image" | "platforms" | "allPlatforms" | "
 /** An engine that does not answer in this time counts as one without the image. */
 const ENGINE_MS = 2000;
 
-/** What a source is called. */
+/** The names of a source. */
 export type SourceNames = {
-  /** Those of its image: none for an image without a name, or an archive that is compressed. */
+  /** The names of its image. Empty for an untagged image, or a compressed archive. */
   readonly names: readonly string[];
-  /** Of a file or folder. */
+  /** The path of a file or folder. */
   readonly path: string | undefined;
 };
 
-/** Where no engine is asked, such a text is taken for an image's ID. */
+/** If no engine is asked, a text of this form counts as an image's ID. */
 const LOOKS_LIKE_ID = /^(?:sha256:)?[0-9a-f]{12,64}$/;
 
-/** Finds out what a source is called. Undefined if the text does not read as one. Throws what opening the source throws. */
+/** Finds the names of a source. Undefined if the text does not read as one. Throws what opening the source throws. */
 export async function namesOfSource(options: NamesOptions): Promise<SourceNames | undefined> {
   const { source, isEngineAsked, environment, signal, choose } = options;
   const place = parseSource(source);

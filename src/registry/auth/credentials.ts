@@ -17,7 +17,7 @@ export type SavedOrigin = {
   readonly kind: "login";
   /** The place of a saved login, such as `~/.docker/config.json`. */
   readonly name: string;
-  /** What a new login has to replace: the registry, or Podman's part of one. @default the registry of the push */
+  /** The key that a new login replaces: the registry, or Podman's part of one. @default the registry of the push */
   readonly key?: string | undefined;
   /** The file of `--authfile`, if the user named one. */
   readonly authFile?: string | undefined;

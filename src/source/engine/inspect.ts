@@ -76,7 +76,7 @@ export async function inspectEngineImage(
   // Podman's "docker" command prints no greeting if /etc/containers/nodocker exists.
   const isPodman = isPodmanGreeting(stderr) || !image.Id.startsWith("sha256:");
   const engine = isPodman ? asPodman(asked) : asked;
-  // Of a manifest list, Podman shows and saves the image for its own platform.
+  // Podman shows and saves only its own platform's image of a manifest list.
   if (isPodman && (await runEngine(["manifest", "exists", "--", name], engine)).exitCode === 0)
     throw listed(name, image.Id, engine);
   const isContainerd = isNerdctl || image.Descriptor != null || image.GraphDriver?.Name === "overlayfs";

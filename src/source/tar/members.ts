@@ -60,7 +60,7 @@ async function readMembers(
       const member = memberOf(entry, name, members, title);
       if (member === undefined) continue;
       const earlier = members.get(name);
-      // Of two members with one name, docker reads the last, and skopeo the first.
+      // If two members have one name, docker reads the last, and skopeo the first.
       if (earlier !== undefined && !(await isSame(file, earlier, member))) throw twoMembers(name, title);
       members.set(name, member);
     }
