@@ -18,7 +18,7 @@ import { rejection } from "../support/rejection.ts";
 import { PROGRAM, runCli, startCli } from "../support/run-cli.ts";
 import { tarBytes } from "../support/tar-fixture.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { startTestRegistry } from "../support/test-registry.ts";
+import { startTestRegistry, type TestRegistry } from "../support/test-registry.ts";
 
 // Whole processes: a busy machine may need long for what takes a moment.
 setDefaultTimeout(60_000);
@@ -63,6 +63,13 @@ async function planOf(options: PushOptions): Promise<Forecast> {
 
 const actionsOf = ({ blobs }: Forecast) => blobs.map(({ action }) => action);
 const CHANGES = ["POST", "PATCH", "PUT"];
+
+/** Pushes. @returns its requests that change something */
+async function pushChanges(registry: TestRegistry, options: PushOptions) {
+  const sent = registry.requests.length;
+  await push(options);
+  return registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+}
 
 describe("a plan", () => {
   test("changes no file and no date, makes no cache, and sends GET and HEAD alone", async () => {
@@ -124,9 +131,7 @@ describe("a plan", () => {
     await push(options);
     const plan = await planOf(options);
     expect(actionsOf(plan)).toEqual(Array(4).fill("present"));
-    const sent = scene.registry.requests.length;
-    await push(options);
-    const changes = scene.registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+    const changes = await pushChanges(scene.registry, options);
     expect([changes.length, plan.requests]).toEqual([1, 1]);
   });
 
@@ -170,9 +175,7 @@ describe("a plan", () => {
       expect(
         all.map(({ resumedBytes, pushedBytes }) => (resumedBytes === pushedBytes ? WHOLE : resumedBytes)),
       ).toEqual(resumed);
-      const sent = registry.requests.length;
-      await push({ ...options, ...later });
-      const changes = registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+      const changes = await pushChanges(registry, { ...options, ...later });
       expect(changes).toHaveLength(plan.requests);
     },
   );
@@ -190,9 +193,7 @@ describe("a plan", () => {
     await push({ ...options, target: `${registry.host}/team/other:v1` });
     const plan = await planOf(options);
     expect(actionsOf(plan).toSorted()).toEqual(["mount", "mount", "present", "send"]);
-    const sent = registry.requests.length;
-    await push(options);
-    const changes = registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+    const changes = await pushChanges(registry, options);
     expect(changes).toHaveLength(plan.requests);
   });
 
@@ -211,9 +212,7 @@ describe("a plan", () => {
       code: "INTERRUPTED",
     });
     const plan = await planOf(options);
-    const sent = registry.requests.length;
-    await push(options);
-    const changes = registry.requests.slice(sent).filter(({ method }) => CHANGES.includes(method));
+    const changes = await pushChanges(registry, options);
     expect(changes).toHaveLength(plan.requests);
   });
 
